@@ -1,0 +1,17 @@
+# What needs CUDA is one module, loaded at run time; without nvcc the program is complete for a CPU.
+set(VMLA_CUDA OFF)
+if(NOT VMLA_WITH_CUDA STREQUAL "OFF")
+  # CMake 3.25 knows no C++20 for nvcc 13; our .cu files need no more than 17.
+  set(CMAKE_CUDA_STANDARD 17)
+  set(CMAKE_CUDA_ARCHITECTURES 80 90a 100 CACHE STRING "GPU architectures")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER AND TARGET libtorch::cuda)
+    enable_language(CUDA)
+    find_package(CUDAToolkit REQUIRED)
+    set(VMLA_CUDA ON)
+  elseif(VMLA_WITH_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "VMLA_WITH_CUDA=ON: needs nvcc (found: ${CMAKE_CUDA_COMPILER}) and a LibTorch with libtorch_cuda")
+  endif()
+endif()
+message(STATUS "CUDA module: ${VMLA_CUDA}")
