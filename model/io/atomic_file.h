@@ -4,19 +4,22 @@
 #include <functional>
 #include <string_view>
 
-/// Files that appear whole or not at all. Every failure is a RunError that names the file and the reason;
-/// what was at the place before is then untouched.
+/// Files that appear whole or not at all. Every failure is a RunError that names the file and the
+/// reason; what was at the place before is then untouched.
 namespace vmla::io {
 
-/// Writes `bytes` under a temporary name beside `path`, flushes, renames over `path`, flushes the folder.
+/// Writes `bytes` under a temporary name beside `path`, flushes, renames over `path`, flushes the
+/// folder.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
-/// Calls `write(temporary_path)`, then flushes and renames. For writers that need a path (HDF5, OpenCV).
+/// Calls `write(temporary_path)`, then flushes and renames. For writers that need a path (HDF5,
+/// OpenCV).
 void publish_file(const std::filesystem::path& path,
                   const std::function<void(const std::filesystem::path&)>& write);
 
-/// Creates `folder` under a temporary name, calls `fill(temporary)`, flushes every file in it and the folder,
-/// renames it into place. An existing `folder` is replaced only after the new one is complete.
+/// Creates `folder` under a temporary name, calls `fill(temporary)`, flushes every file in it and
+/// the folder, renames it into place. An existing `folder` is replaced only after the new one is
+/// complete.
 void publish_folder(const std::filesystem::path& folder,
                     const std::function<void(const std::filesystem::path&)>& fill);
 
@@ -30,7 +33,8 @@ std::string read_text_file(const std::filesystem::path& path);
 std::string file_sha256(const std::filesystem::path& path);
 
 /// The hook through which every write, flush and rename above passes; tests make the k-th one fail.
-/// Called with the operation ("write", "flush", "rename") and the path; returning a non-zero errno fails it.
+/// Called with the operation ("write", "flush", "rename") and the path; returning a non-zero errno
+/// fails it.
 using FaultHook = std::function<int(std::string_view operation, const std::filesystem::path& path)>;
 void set_fault_hook(FaultHook hook);
 

@@ -14,14 +14,15 @@ std::string cat(const Parts&... parts) {
   return out.str();
 }
 
-/// Something the user can fix: a configuration, a file, a missing codec. The message is one line that says
-/// what was found, where, and what would be right. Ends the program with status 2.
+/// Something the user can fix: a configuration, a file, a missing codec. The message is one line
+/// that says what was found, where, and what would be right. Ends the program with status 2.
 class UserError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// A fault of the run itself that has a one-line explanation (a full disk, a NaN in a loss). Status 1.
+/// A fault of the run itself that has a one-line explanation (a full disk, a NaN in a loss).
+/// Status 1.
 class RunError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

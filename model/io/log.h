@@ -3,8 +3,9 @@
 #include <filesystem>
 #include <string_view>
 
-/// The logging facade. spdlog stays behind it: its headers and LibTorch's do not compile in one file.
-/// Informational lines go to stdout, warnings and errors to stderr, all of them to the run's log file.
+/// The logging facade. spdlog stays behind it: its headers and LibTorch's do not compile in one
+/// file. Informational lines go to stdout, warnings and errors to stderr, all of them to the run's
+/// log file.
 namespace vmla::log {
 
 void info(std::string_view line);

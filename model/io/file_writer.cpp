@@ -1,0 +1,46 @@
+#include "model/io/file_writer.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "model/io/fault_hook.h"
+
+namespace vmla::io {
+
+FileWriter::FileWriter(const std::filesystem::path& path)
+    : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+  if (fd_ < 0) fail_io("write", path_, errno);
+}
+
+FileWriter::~FileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void FileWriter::write(const void* bytes, size_t count) {
+  if (const int fault = injected_fault("write", path_)) fail_io("write", path_, fault);
+  hash_.update(bytes, count);
+  bytes_ += count;
+  const char* next = static_cast<const char*>(bytes);
+  while (count > 0) {
+    // One write() moves at most 2 GiB less a page.
+    const ssize_t written = ::write(fd_, next, std::min<size_t>(count, size_t{1} << 30));
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail_io("write", path_, errno);
+    }
+    next += written;
+    count -= static_cast<size_t>(written);
+  }
+}
+
+void FileWriter::close() {
+  const int fd = fd_;
+  fd_ = -1;
+  // A network file system reports a full disk as late as here.
+  if (::close(fd) != 0) fail_io("write", path_, errno);
+}
+
+}  // namespace vmla::io

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "model/io/sha256.h"
+
+namespace vmla::io {
+
+/// A new file, written from start to end, counted and hashed on the way. Errors are RunErrors that
+/// name the file and the reason. It flushes nothing to disk: publish_file and publish_folder do.
+class FileWriter {
+ public:
+  explicit FileWriter(const std::filesystem::path& path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void write(const void* bytes, size_t count);
+  /// Closes the file; a destructor without it leaves an unfinished file for its publisher to
+  /// remove.
+  void close();
+
+  uint64_t bytes() const { return bytes_; }
+  /// SHA-256 of everything written. After close(), once.
+  std::string sha256() { return hash_.finish(); }
+
+ private:
+  std::filesystem::path path_;
+  int fd_;
+  uint64_t bytes_ = 0;
+  Sha256 hash_;
+};
+
+}  // namespace vmla::io

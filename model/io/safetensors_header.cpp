@@ -1,0 +1,403 @@
+#include "model/io/safetensors_header.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "model/io/error.h"
+
+namespace vmla::io {
+namespace {
+
+using Json = nlohmann::json;
+
+static_assert(std::endian::native == std::endian::little, "safetensors is little-endian");
+
+// The limit of the reference implementation; a longer header is an attack or another format.
+constexpr uint64_t kMaxHeaderBytes = 100'000'000;
+// More dimensions than any tensor has; each costs a stride.
+constexpr size_t kMaxDims = 64;
+
+struct TypeInfo {
+  StoredType type;
+  std::string_view name;
+  uint64_t bytes;
+};
+constexpr TypeInfo kTypes[] = {
+    {StoredType::f64, "F64", 8},
+    {StoredType::f32, "F32", 4},
+    {StoredType::f16, "F16", 2},
+    {StoredType::bf16, "BF16", 2},
+    {StoredType::i64, "I64", 8},
+    {StoredType::i32, "I32", 4},
+    {StoredType::i16, "I16", 2},
+    {StoredType::i8, "I8", 1},
+    {StoredType::u8, "U8", 1},
+    {StoredType::boolean, "BOOL", 1},
+};
+
+const TypeInfo& info_of(StoredType type) {
+  for (const TypeInfo& info : kTypes) {
+    if (info.type == type) return info;
+  }
+  fail_run("unknown stored type");
+}
+
+/// Takes the JSON token by token. A document tree would silently keep the last of two equal keys
+/// and would build whatever an attacker nests; here anything that is not in the format ends the
+/// parse at once.
+class HeaderReader : public Json::json_sax_t {
+ public:
+  explicit HeaderReader(SafetensorsHeader& out) : out_(out) {}
+  const std::string& problem() const { return problem_; }
+
+  bool start_object(std::size_t) override {
+    switch (place_) {
+      case Place::start:
+        return go(Place::top);
+      case Place::top_value:
+        return go(name_ == "__metadata__" ? Place::metadata : Place::tensor);
+      default:
+        return refuse("an object where none belongs");
+    }
+  }
+
+  bool key(string_t& text) override {
+    switch (place_) {
+      case Place::top:
+        name_ = text;
+        if (!names_.insert(name_).second) return refuse("is there twice");
+        has_type_ = has_shape_ = has_offsets_ = false;
+        return go(Place::top_value);
+      case Place::metadata:
+        field_ = text;
+        if (out_.metadata.contains(text))
+          return refuse(cat("key ", quoted_name(text), " is there twice"));
+        return go(Place::metadata_value);
+      case Place::tensor:
+        field_ = text;
+        if (text == "dtype") return once(has_type_, Place::type);
+        if (text == "shape") return once(has_shape_, Place::before_shape);
+        if (text == "data_offsets") return once(has_offsets_, Place::before_offsets);
+        return refuse(cat("unexpected field ", quoted_name(text)));
+      default:
+        return refuse("a key where none belongs");
+    }
+  }
+
+  bool end_object() override {
+    switch (place_) {
+      case Place::top:
+        return go(Place::done);
+      case Place::metadata:
+        return go(Place::top);
+      case Place::tensor:
+        if (!has_type_ || !has_shape_ || !has_offsets_) {
+          return refuse(cat("has no ",
+                            !has_type_    ? "dtype"
+                            : !has_shape_ ? "shape"
+                                          : "data_offsets"));
+        }
+        if (offsets_.size() != 2) return refuse("data_offsets must be two numbers");
+        tensor_.name = name_;
+        tensor_.begin = offsets_[0];
+        tensor_.end = offsets_[1];
+        out_.tensors.push_back(std::exchange(tensor_, {}));
+        offsets_.clear();
+        return go(Place::top);
+      default:
+        return refuse("unexpected end of an object");
+    }
+  }
+
+  bool start_array(std::size_t) override {
+    if (place_ == Place::before_shape) return go(Place::shape);
+    if (place_ == Place::before_offsets) return go(Place::offsets);
+    return refuse("a list where none belongs");
+  }
+
+  bool end_array() override { return go(Place::tensor); }
+
+  bool string(string_t& text) override {
+    if (place_ == Place::metadata_value) {
+      out_.metadata.emplace(field_, text);
+      return go(Place::metadata);
+    }
+    if (place_ != Place::type) return refuse(cat("unexpected text ", quoted_name(text)));
+    for (const TypeInfo& info : kTypes) {
+      if (info.name == text) {
+        tensor_.type = info.type;
+        return go(Place::tensor);
+      }
+    }
+    return refuse(cat(
+        "has dtype ", quoted_name(text), "; known are F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL"));
+  }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (place_ == Place::shape) {
+      if (value > uint64_t{INT64_MAX}) return refuse(cat("has a dimension of ", value));
+      if (tensor_.shape.size() == kMaxDims)
+        return refuse(cat("has more than ", kMaxDims, " dimensions"));
+      tensor_.shape.push_back(static_cast<int64_t>(value));
+      return true;
+    }
+    if (place_ == Place::offsets) {
+      if (offsets_.size() == 2) return refuse("data_offsets must be two numbers");
+      offsets_.push_back(value);
+      return true;
+    }
+    return refuse(cat("unexpected number ", value));
+  }
+
+  bool number_integer(number_integer_t value) override {
+    return refuse(cat("has ", value, " where a whole number >= 0 belongs"));
+  }
+  bool number_float(number_float_t, const string_t& text) override {
+    return refuse(cat("has ", quoted_name(text), " where a whole number >= 0 belongs"));
+  }
+  bool null() override { return refuse("has a null"); }
+  bool boolean(bool) override { return refuse("has a true or false"); }
+  bool binary(binary_t&) override { return refuse("has binary JSON"); }
+
+  bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
+    problem_ = cat("the header is not valid JSON (byte ", position, ")");
+    return false;
+  }
+
+ private:
+  enum class Place {
+    start,
+    top,
+    top_value,
+    metadata,
+    metadata_value,
+    tensor,
+    type,
+    before_shape,
+    shape,
+    before_offsets,
+    offsets,
+    done
+  };
+
+  bool go(Place place) {
+    place_ = place;
+    return true;
+  }
+  bool once(bool& seen, Place place) {
+    if (std::exchange(seen, true))
+      return refuse(cat("field ", quoted_name(field_), " is there twice"));
+    return go(place);
+  }
+  bool refuse(const std::string& what) {
+    problem_ = name_.empty() && place_ == Place::start
+                   ? cat("the header is not an object: ", what)
+                   : cat("tensor ", quoted_name(name_), " ", what);
+    return false;
+  }
+
+  SafetensorsHeader& out_;
+  Place place_ = Place::start;
+  std::string name_, field_, problem_;
+  std::set<std::string> names_;
+  StoredTensor tensor_;
+  std::vector<uint64_t> offsets_;
+  bool has_type_ = false, has_shape_ = false, has_offsets_ = false;
+};
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text = "[";
+  for (size_t i = 0; i < shape.size(); ++i) text += cat(i ? ", " : "", shape[i]);
+  return text + "]";
+}
+
+/// Bytes of a tensor; false on overflow. Zero dimensions do not excuse the others: strides are
+/// products too.
+bool tensor_bytes(const StoredTensor& tensor, uint64_t& bytes) {
+  int64_t product = static_cast<int64_t>(info_of(tensor.type).bytes);
+  bool empty = false;
+  for (const int64_t size : tensor.shape) {
+    if (size == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(product, size, &product)) {
+      return false;
+    }
+  }
+  bytes = empty ? 0 : static_cast<uint64_t>(product);
+  return true;
+}
+
+/// Each range fits its shape, and together they fill the data from its first byte to its last.
+void check_ranges(const std::vector<StoredTensor>& tensors,
+                  uint64_t data_bytes,
+                  const std::string& file_name) {
+  uint64_t cursor = 0;
+  for (const StoredTensor& tensor : tensors) {
+    const auto refuse = [&](const auto&... what) {
+      fail_user(file_name, ": tensor ", quoted_name(tensor.name), " ", what...);
+    };
+    uint64_t bytes = 0;
+    if (!tensor_bytes(tensor, bytes)) refuse("has the impossible shape ", shape_text(tensor.shape));
+    if (tensor.end < tensor.begin || tensor.end - tensor.begin != bytes) {
+      refuse("of ",
+             stored_type_name(tensor.type),
+             " ",
+             shape_text(tensor.shape),
+             " needs ",
+             bytes,
+             " bytes, its data_offsets are [",
+             tensor.begin,
+             ", ",
+             tensor.end,
+             "]");
+    }
+    if (tensor.begin < cursor)
+      refuse("overlaps the one before it, at byte ", tensor.begin, " of the data");
+    if (tensor.begin > cursor)
+      refuse("leaves a hole of ", tensor.begin - cursor, " bytes before it");
+    if (tensor.end > data_bytes) {
+      refuse("ends at byte ",
+             tensor.end,
+             " of the data, but the file has only ",
+             data_bytes,
+             ": it is truncated");
+    }
+    cursor = tensor.end;
+  }
+  if (cursor != data_bytes) {
+    fail_user(file_name, ": ", data_bytes - cursor, " bytes follow the last tensor; none should");
+  }
+}
+
+}  // namespace
+
+std::string_view stored_type_name(StoredType type) {
+  return info_of(type).name;
+}
+uint64_t stored_type_bytes(StoredType type) {
+  return info_of(type).bytes;
+}
+
+SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& file_name) {
+  if (file.size() < 10) {
+    fail_user(file_name, ": ", file.size(), " bytes are too few for a safetensors file");
+  }
+  uint64_t length = 0;
+  std::memcpy(&length, file.data(), sizeof length);
+  if (length < 2 || length > kMaxHeaderBytes) {
+    fail_user(file_name, ": not a safetensors file (a header of ", length, " bytes)");
+  }
+  if (length > file.size() - 8) {
+    fail_user(file_name,
+              ": truncated: a header of ",
+              length,
+              " bytes is promised, the file has ",
+              file.size(),
+              " bytes");
+  }
+  const std::string_view text = file.substr(8, length);
+  if (text.front() != '{')
+    fail_user(file_name, ": not a safetensors file (the header is no JSON object)");
+
+  // The JSON reader takes a NUL between tokens for the end of its input and would not look behind
+  // it.
+  if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
+    fail_user(file_name, ": the header is not valid JSON (byte ", nul + 1, ")");
+  }
+
+  SafetensorsHeader header;
+  header.data_start = 8 + length;
+  HeaderReader reader(header);
+  if (!Json::sax_parse(text.begin(), text.end(), &reader)) {
+    fail_user(file_name, ": ", reader.problem());
+  }
+  // Empty tensors come first among those that begin at the same byte.
+  std::ranges::sort(
+      header.tensors, {}, [](const StoredTensor& t) { return std::tie(t.begin, t.end, t.name); });
+  check_ranges(header.tensors, file.size() - header.data_start, file_name);
+  return header;
+}
+
+std::string lay_out_safetensors(std::vector<StoredTensor>& tensors,
+                                const std::map<std::string, std::string>& metadata) {
+  std::ranges::sort(tensors, [](const StoredTensor& a, const StoredTensor& b) {
+    const uint64_t size_a = stored_type_bytes(a.type), size_b = stored_type_bytes(b.type);
+    return size_a != size_b ? size_a > size_b : a.name < b.name;
+  });
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!metadata.empty()) json["__metadata__"] = metadata;
+  uint64_t cursor = 0;
+  for (StoredTensor& tensor : tensors) {
+    uint64_t bytes = 0;
+    if (!tensor_bytes(tensor, bytes))
+      fail_run("tensor ", quoted_name(tensor.name), " is too large to store");
+    tensor.begin = cursor;
+    cursor += bytes;
+    tensor.end = cursor;
+    json[tensor.name] = {{"dtype", stored_type_name(tensor.type)},
+                         {"shape", tensor.shape},
+                         {"data_offsets", {tensor.begin, tensor.end}}};
+  }
+  std::string text = json.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  const uint64_t length = text.size();
+  std::string first(8, '\0');
+  std::memcpy(first.data(), &length, sizeof length);
+  return first + text;
+}
+
+std::map<std::string, std::string> parse_safetensors_index(std::string_view text,
+                                                           const std::string& file_name) {
+  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+    fail_user(file_name, ": not a safetensors index (a JSON object with \"weight_map\")");
+  }
+  std::map<std::string, std::string> weight_map;
+  for (const auto& [name, file] : json["weight_map"].items()) {
+    if (!file.is_string())
+      fail_user(file_name, ": weight_map of ", quoted_name(name), " is not a file name");
+    const std::string shard = file.get<std::string>();
+    if (shard.empty() || shard.find('/') != std::string::npos || shard == "." || shard == "..") {
+      fail_user(file_name,
+                ": tensor ",
+                quoted_name(name),
+                " is said to be in ",
+                quoted_name(shard),
+                "; a file of the same folder is needed");
+    }
+    weight_map.emplace(name, shard);
+  }
+  if (weight_map.empty()) fail_user(file_name, ": weight_map is empty");
+  return weight_map;
+}
+
+std::string safetensors_index_json(const std::map<std::string, std::string>& weight_map,
+                                   uint64_t total_bytes) {
+  const Json json = {{"metadata", {{"total_size", total_bytes}}}, {"weight_map", weight_map}};
+  return json.dump(2) + "\n";
+}
+
+std::string quoted_name(std::string_view name) {
+  constexpr size_t kLongest = 160;
+  std::string text(name);
+  if (text.size() > kLongest) {
+    text = cat(name.substr(0, kLongest / 2), "...", name.substr(name.size() - kLongest / 2));
+  }
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out = "'";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += cat("\\x", kHex[byte >> 4], kHex[byte & 15]);
+    } else {
+      out += c;
+    }
+  }
+  return out + "'";
+}
+
+}  // namespace vmla::io

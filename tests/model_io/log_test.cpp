@@ -1,0 +1,77 @@
+#include "model/io/log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+
+namespace vmla {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class LogTest : public testing::Test {
+ protected:
+  LogTest() {
+    std::string name = (fs::temp_directory_path() / "vmla-log-XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+  }
+  ~LogTest() override {
+    log::close_file();
+    log::set_quiet(false);
+    fs::remove_all(folder_);
+  }
+  fs::path folder_;
+};
+
+TEST_F(LogTest, LinesGoWhereTheyBelong) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  log::info("step 1 {loss} 0.5");  // braces are text, not a format
+  log::warn("careful");
+  log::error("broken");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "step 1 {loss} 0.5\n");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "careful\nbroken\n");
+}
+
+TEST_F(LogTest, TheFileKeepsEverythingAndAppends) {
+  testing::internal::CaptureStdout();
+  log::set_file(folder_ / "log.txt");
+  log::info("one");
+  log::set_quiet(true);
+  log::info("two");
+  log::close_file();
+  log::info("nowhere");
+  log::set_file(folder_ / "log.txt");
+  log::info("three");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "one\n");
+  const std::string text = io::read_text_file(folder_ / "log.txt");
+  EXPECT_THAT(text, testing::MatchesRegex("(20[0-9-]+ [0-9:.]+ info (one|two|three)\n)+"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+}
+
+TEST_F(LogTest, AFileThatCannotBeOpenedIsNamed) {
+  try {
+    log::set_file(folder_);
+    FAIL() << "a folder is no log file";
+  } catch (const RunError& problem) {
+    EXPECT_THAT(problem.what(), HasSubstr(folder_.string()));
+  }
+}
+
+TEST_F(LogTest, NoBarWithoutATerminal) {
+  testing::internal::CaptureStderr();  // a file: not a terminal
+  {
+    log::ProgressBar bar("encode", 10);
+    for (long i = 0; i <= 10; ++i) bar.update(i);
+  }
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+}  // namespace
+}  // namespace vmla
