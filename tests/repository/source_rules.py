@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Rules of the source tree that no compiler checks.
+
+    source_rules.py [--root DIR] [--list-torch-free] [RULE...]
+
+Each rule is a function from a SourceTree to lines "file:line: what was found, and what would be right". Without a
+RULE all of them run. Status 1 when one of them found something.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from source_tree import HEADER_SUFFIXES, SourceTree
+
+# What a folder's files may include: itself and everything below it. model/io is LibTorch-free ground under model/;
+# trainer/distributed is the only place that knows of ranks.
+BELOW = {
+    "kernels": set(),
+    "model/io": set(),
+    "model": {"kernels", "model/io"},
+    "data": {"kernels", "model", "model/io"},
+    "analysis": {"kernels", "model", "model/io", "data"},
+    "trainer": {"kernels", "model", "model/io", "data", "analysis", "trainer/distributed"},
+    "trainer/distributed": {"kernels", "model", "model/io", "data", "analysis"},
+    "launch": {"kernels", "model", "model/io", "data", "analysis", "trainer", "trainer/distributed"},
+}
+TORCH = re.compile(r"^(ATen|torch|c10|caffe2)/")
+# Slow to compile (10 to 20 s a file) or bound to a back end; each names the only folder that may have it.
+HEAVY = {
+    re.compile(r"^torch/(torch|all|nn|extension)\.h$|^torch/nn/|^torch/script\.h$"): None,
+    re.compile(r"^torch/csrc/distributed/|^gloo/|^nccl\.h$"): "trainer/distributed",
+}
+SPDLOG = re.compile(r"^(spdlog|fmt)/")
+# Standard headers have no slash and no suffix (or are C and POSIX ones); <ATen/core/Tensor.h> is the one exception.
+STANDARD = re.compile(r"^([a-z0-9_]+|[a-z]+\.h|sys/[a-z_]+\.h)$")
+EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
+OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
+MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
+LARGEST_FILE_BYTES = 1_000_000
+
+
+def folder_of(path):
+    """The layer that a path belongs to, the longest that fits; None for tests, bench and the like."""
+    fitting = [layer for layer in BELOW if path.startswith(layer + "/")]
+    return max(fitting, key=len, default=None)
+
+
+def layering(tree):
+    """kernels < model < data < analysis < trainer < launch; nothing includes upwards, nobody includes tests."""
+    for path in tree.code():
+        layer = folder_of(path)
+        if layer is None:
+            continue
+        for include in tree.includes(path):
+            if include.angled:
+                continue
+            other = folder_of(include.path)
+            where = f"{path}:{include.line}"
+            if other is None and include.path.split("/")[0] in ("tests", "bench"):
+                yield f"{where}: {layer} includes {include.path}; only tests and bench may"
+            elif other is not None and other != layer and other not in BELOW[layer]:
+                allowed = ", ".join(sorted(BELOW[layer])) or "LibTorch alone"
+                yield f"{where}: {layer} includes {include.path}; below {layer} are {allowed}"
+
+
+def torch_free(tree):
+    """A target declared NO_TORCH reaches no LibTorch header; spdlog and fmt stay inside such targets."""
+    for target in tree.targets():
+        for path in target.files:
+            if not (tree.root / path).is_file():
+                continue
+            for reached, chain in tree.reached(path).items():
+                for include in tree.includes(reached):
+                    where = f"{reached}:{include.line}"
+                    if target.torch_free and TORCH.match(include.path):
+                        yield f"{where}: {target.name} is NO_TORCH but {' -> '.join(chain)} includes <{include.path}>"
+                    if not target.torch_free and SPDLOG.match(include.path):
+                        yield (f"{where}: <{include.path}> is seen by {target.name}, which has LibTorch (and its other "
+                               "fmt) on its include path; log through model/io/log.h")
+
+
+def heavy_includes(tree):
+    """torch/torch.h nowhere, communication libraries only in trainer/distributed, headers hold what they must."""
+    for path in tree.code():
+        for include in tree.includes(path):
+            where = f"{path}:{include.line}"
+            for pattern, only_in in HEAVY.items():
+                allowed = only_in and path.startswith((only_in + "/", "tests/" + only_in.replace("/", "_") + "/"))
+                if pattern.match(include.path) and not allowed:
+                    place = f"only {only_in} may" if only_in else "use <ATen/ATen.h> in a source file"
+                    yield f"{where}: includes <{include.path}>; {place}"
+            if (Path(path).suffix == ".h" and folder_of(path) and include.angled
+                    and not STANDARD.match(include.path) and include.path != "ATen/core/Tensor.h"):
+                yield (f"{where}: a header includes <{include.path}>; headers include the standard library, "
+                       "<ATen/core/Tensor.h> and our own headers")
+            if Path(path).suffix == ".cu" and TORCH.match(include.path):
+                yield f"{where}: device code includes <{include.path}>; .cu files see no LibTorch header"
+
+
+def include_form(tree):
+    """Our headers are included by full path in quotes, and begin with #pragma once."""
+    ours = set(tree.code())
+    for path in tree.code():
+        if Path(path).suffix in HEADER_SUFFIXES and "#pragma once" not in tree.text(path):
+            yield f"{path}:1: has no #pragma once"
+        for include in tree.includes(path):
+            where = f"{path}:{include.line}"
+            if include.angled and include.path in ours:
+                yield f'{where}: <{include.path}> is ours; write "{include.path}"'
+            elif not include.angled and include.path not in ours:
+                yield f'{where}: "{include.path}" is no file of this tree; give the full path from the root'
+
+
+def cmake_form(tree):
+    """Sources are listed one by one, each of them in a target, and LibTorch is found by our own module."""
+    for path in tree.cmake_files():
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            line = line.split("#")[0]
+            if re.search(r"\bfile\s*\(\s*GLOB", line, re.I):
+                yield f"{path}:{number}: file(GLOB); list the sources"
+            if re.search(r"find_package\s*\(\s*Torch\b", line):
+                yield f"{path}:{number}: find_package(Torch) forces CUDA on; use find_package(LibTorch)"
+    listed = {file for target in tree.targets() for file in target.files}
+    for path in tree.code():
+        if folder_of(path) and path not in listed:
+            yield f"{path}:1: is in no target; list it in its folder's CMakeLists.txt or remove it"
+
+
+def names(tree):
+    """A file is named after the concept it holds."""
+    for path in tree.files:
+        for part in Path(path).with_suffix("").parts:
+            if part.lower() in EMPTY_NAMES:
+                yield f"{path}:1: '{part}' names no concept"
+
+
+def open_ends(tree):
+    """Nothing is left open in the code, and no test is switched off."""
+    for path in tree.files:
+        if Path(path).suffix not in {".cpp", ".h", ".cu", ".cuh", ".py", ".cmake"} or path.startswith("tests/repository/"):
+            continue
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            match = OPEN_ENDS.search(line)
+            if match:
+                yield f"{path}:{number}: {match[0]}; finish it or write an issue"
+
+
+def portable(tree):
+    """No path of one machine, and no large file: fixtures are made by the tests."""
+    for path in tree.files:
+        size = (tree.root / path).stat().st_size
+        if size > LARGEST_FILE_BYTES:
+            yield f"{path}:1: {size} bytes; the largest file here has {LARGEST_FILE_BYTES}"
+            continue
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            match = MACHINE_PATHS.search(line)
+            if match:
+                yield f"{path}:{number}: '{match[0]}' is a path of one machine"
+
+
+RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, portable)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", default=Path(__file__).resolve().parents[2])
+    parser.add_argument("--list-torch-free", action="store_true", help="print the sources that see no LibTorch header")
+    parser.add_argument("rules", nargs="*", metavar="RULE", help=", ".join(r.__name__ for r in RULES))
+    args = parser.parse_args()
+    known = {rule.__name__: rule for rule in RULES}
+    unknown = [name for name in args.rules if name not in known]
+    if unknown:
+        parser.error(f"no rule '{unknown[0]}'; known: {', '.join(known)}")
+    tree = SourceTree(args.root)
+    if args.list_torch_free:
+        print("\n".join(sorted({f for t in tree.targets() if t.torch_free for f in t.files if f.endswith(".cpp")})))
+        return 0
+    found = 0
+    for name in args.rules or known:
+        for violation in known[name](tree):
+            print(f"{name}: {violation}")
+            found += 1
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Each rule finds a planted violation, at its place, and is silent about the same tree without it."""
+
+import tempfile
+import unittest
+from pathlib import Path
+
+import source_rules
+from source_tree import SourceTree
+
+# A small tree that keeps every rule.
+CLEAN = {
+    "kernels/CMakeLists.txt": "vmla_library(vmla_kernels HEADERS norm/norm.h SOURCES norm/norm.cpp)\n",
+    "kernels/norm/norm.h": "#pragma once\n#include <ATen/core/Tensor.h>\n",
+    "kernels/norm/norm.cpp": '#include "kernels/norm/norm.h"\n#include <ATen/ATen.h>\n',
+    "model/CMakeLists.txt": "add_subdirectory(io)\nvmla_library(vmla_model\n  HEADERS block.h  # the unit\n  SOURCES block.cpp\n  PUBLIC vmla_kernels)\n",
+    "model/block.h": '#pragma once\n#include <vector>\n#include "kernels/norm/norm.h"\n#include "model/io/log.h"\n',
+    "model/block.cpp": '#include "model/block.h"\n',
+    "model/io/CMakeLists.txt": "vmla_library(vmla_model_io NO_TORCH HEADERS log.h SOURCES log.cpp)\n",
+    "model/io/log.h": "#pragma once\n#include <string>\n#include <unistd.h>\n",
+    "model/io/log.cpp": '#include "model/io/log.h"\n#include <spdlog/spdlog.h>\n',
+    "build/generated.h": "not a source\n",
+}
+
+
+class Planted(unittest.TestCase):
+    def violations(self, rule, changes=None):
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in {**CLEAN, **(changes or {})}.items():
+                file = Path(folder, path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(text)
+            return list(rule(SourceTree(folder)))
+
+    def finds(self, rule, changes, *expected):
+        found = self.violations(rule, changes)
+        self.assertEqual(len(found), len(expected), found)
+        for line, part in zip(sorted(found), sorted(expected)):
+            self.assertIn(part, line)
+
+    def test_clean_tree_has_no_violation(self):
+        for rule in source_rules.RULES:
+            self.assertEqual(self.violations(rule), [], rule.__name__)
+
+    def test_include_of_a_higher_layer(self):
+        self.finds(source_rules.layering, {"kernels/norm/norm.cpp": '#include "kernels/norm/norm.h"\n#include "model/block.h"\n'},
+                   "kernels/norm/norm.cpp:2: kernels includes model/block.h")
+
+    def test_torch_free_ground_under_model_may_not_look_up(self):
+        self.finds(source_rules.layering, {"model/io/log.cpp": '#include "model/block.h"\n'}, "model/io/log.cpp:1")
+
+    def test_include_of_a_test_header(self):
+        self.finds(source_rules.layering, {"tests/support/near.h": "#pragma once\n",
+                                           "model/block.cpp": '#include "tests/support/near.h"\n'}, "model/block.cpp:1")
+
+    def test_indirect_libtorch_header_in_a_torch_free_target(self):
+        self.finds(source_rules.torch_free, {
+            "model/io/log.cpp": '#include "model/io/level.h"\n',
+            "model/io/level.h": "#pragma once\n\n#include <c10/util/Exception.h>\n",
+        }, "model/io/level.h:3: vmla_model_io is NO_TORCH")
+
+    def test_spdlog_where_libtorch_is_seen(self):
+        self.finds(source_rules.torch_free, {"model/block.cpp": "#include <spdlog/spdlog.h>\n"}, "model/block.cpp:1")
+
+    def test_heavy_header(self):
+        self.finds(source_rules.heavy_includes, {"model/block.cpp": "#include <torch/torch.h>\n"}, "model/block.cpp:1")
+
+    def test_communication_outside_its_folder(self):
+        header = "#include <torch/csrc/distributed/c10d/Store.hpp>\n"
+        self.finds(source_rules.heavy_includes, {"trainer/loop.cpp": header, "trainer/distributed/store.cpp": header},
+                   "trainer/loop.cpp:1")
+
+    def test_third_party_library_in_a_header(self):
+        self.finds(source_rules.heavy_includes, {"model/block.h": "#pragma once\n#include <yaml-cpp/yaml.h>\n"},
+                   "model/block.h:2")
+
+    def test_libtorch_in_device_code(self):
+        self.finds(source_rules.heavy_includes, {"kernels/norm/norm.cu": "#include <ATen/core/Tensor.h>\n"},
+                   "kernels/norm/norm.cu:1")
+
+    def test_include_form(self):
+        self.finds(source_rules.include_form, {
+            "model/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
+        }, "model/block.h:1: has no #pragma once", 'model/block.h:1: "io/log.h"', "model/block.h:2: <kernels/norm/norm.h>")
+
+    def test_glob_and_unlisted_source(self):
+        self.finds(source_rules.cmake_form, {
+            "cmake/find.cmake": "# file(GLOB x) in a comment is no violation\nfile(GLOB x *.cpp)\nfind_package(Torch)\n",
+            "model/forgotten.cpp": "",
+        }, "cmake/find.cmake:2", "cmake/find.cmake:3", "model/forgotten.cpp:1")
+
+    def test_empty_name(self):
+        self.finds(source_rules.names, {"model/utils.h": "#pragma once\n", "model/common/x.txt": ""},
+                   "'utils'", "'common'")
+
+    def test_open_end(self):
+        self.finds(source_rules.open_ends, {"model/block.cpp": "int x;\n// TODO: finish\n"}, "model/block.cpp:2: TODO")
+
+    def test_path_of_one_machine_and_large_file(self):
+        self.finds(source_rules.portable, {"README.md": "see /ro" + "ot/notes\n", "weights.bin": "0" * 1_000_001},
+                   "README.md:1", "weights.bin:1")
+
+    def test_torch_free_sources_are_listed(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for path, text in CLEAN.items():
+                Path(folder, path).parent.mkdir(parents=True, exist_ok=True)
+                Path(folder, path).write_text(text)
+            free = [f for t in SourceTree(folder).targets() if t.torch_free for f in t.files]
+            self.assertEqual(free, ["model/io/log.h", "model/io/log.cpp"])
+
+
+if __name__ == "__main__":
+    unittest.main()
