@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-/// Sizes of a network. No LibTorch header here: the front program validates configurations without it.
+/// Sizes of a network. No LibTorch header here: the front program validates configurations without
+/// it.
 namespace vmla::model {
 
 /// A value shared by all layers, or one per layer. In yaml: a scalar or a list.
@@ -17,16 +18,19 @@ struct PerLayer {
   bool operator==(const PerLayer&) const = default;
 };
 
-/// Rope pair indices: one list shared by all layers, one list per layer, or empty for the count rule
-/// (highest-frequency pairs of each axis, algorithms 1.3). In yaml: a list, or a list of lists.
+/// Rope pair indices: one list shared by all layers, one list per layer, or empty for the count
+/// rule (highest-frequency pairs of each axis, algorithms 1.3). In yaml: a list, or a list of
+/// lists.
 struct RopePairs {
   std::vector<std::vector<int64_t>> lists;
   bool operator==(const RopePairs&) const = default;
 };
 
-/// One Wan2.1-shaped video transformer, dense or MLA. Defaults are Wan2.1-T2V-1.3B with VideoMLA's budget.
+/// One Wan2.1-shaped video transformer, dense or MLA. Defaults are Wan2.1-T2V-1.3B with VideoMLA's
+/// budget.
 struct ModelConfig {
-  std::string preset;             // wan1.3b | wan14b | tiny: sizes to start from; keys given beside it override
+  std::string
+      preset;  // wan1.3b | wan14b | tiny: sizes to start from; keys given beside it override
   std::string attention = "dense";  // dense | mla
   int64_t dim = 1536;
   int64_t ffn_dim = 8960;
@@ -56,10 +60,13 @@ struct ModelConfig {
 
   int64_t head_dim() const { return dim / num_heads; }
   bool is_mla() const { return attention == "mla"; }
+  bool operator==(const ModelConfig&) const = default;
 
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("preset", c.preset, "sizes to start from: wan1.3b, wan14b or tiny; keys given beside it override");
+    v("preset",
+      c.preset,
+      "sizes to start from: wan1.3b, wan14b or tiny; keys given beside it override");
     v("attention", c.attention, "dense or mla (multi-head latent attention)");
     v("dim", c.dim, "model width D");
     v("ffn_dim", c.ffn_dim, "inner width of the feed-forward network");
@@ -75,15 +82,23 @@ struct ModelConfig {
     v("kv_lora_rank", c.kv_lora_rank, "rank of the shared K/V latent; a scalar or one per layer");
     v("q_lora_rank", c.q_lora_rank, "rank of the query latent");
     v("qk_nope_head_dim", c.qk_nope_head_dim, "query/key channels a head without position");
-    v("qk_rope_head_dim", c.qk_rope_head_dim, "query/key channels a head that are rotated; the key's are shared");
+    v("qk_rope_head_dim",
+      c.qk_rope_head_dim,
+      "query/key channels a head that are rotated; the key's are shared");
     v("v_head_dim", c.v_head_dim, "value channels a head");
-    v("rope_pair_indices", c.rope_pair_indices, "which of the dense head's pairs are rotated; default: highest frequencies");
+    v("rope_pair_indices",
+      c.rope_pair_indices,
+      "which of the dense head's pairs are rotated; default: highest frequencies");
     v("latent_norm_eps", c.latent_norm_eps, "epsilon of the two latent norms");
     v("bias", c.bias, "biases on q_b_proj and kv_a_proj_with_mqa");
     v("num_frame_per_block", c.num_frame_per_block, "latent frames a chunk");
-    v("local_attn_size", c.local_attn_size, "attended frames, sink and own chunk included; -1: all");
+    v("local_attn_size",
+      c.local_attn_size,
+      "attended frames, sink and own chunk included; -1: all");
     v("sink_size", c.sink_size, "first frames that are never evicted");
-    v("independent_first_frame", c.independent_first_frame, "the first frame is a chunk of its own");
+    v("independent_first_frame",
+      c.independent_first_frame,
+      "the first frame is a chunk of its own");
   }
 };
 
@@ -95,19 +110,23 @@ struct LayerDims {
 };
 LayerDims layer_dims(const ModelConfig& config, int64_t layer);
 
-/// Rope pairs of `layer`: the given ones, or the count rule. Indices into the dense head's head_dim/2 pairs.
+/// Rope pairs of `layer`: the given ones, or the count rule. Indices into the dense head's
+/// head_dim/2 pairs.
 std::vector<int64_t> rope_pairs(const ModelConfig& config, int64_t layer);
 
 /// Pairs of a dense head by axis: time, height, width (Wan: 22/21/21 of 64).
 std::array<int64_t, 3> dense_axis_pairs(int64_t head_dim);
 
-/// Fills the sizes that `preset` names; keys that the user gave are set afterwards. UserError on an unknown name.
+/// Fills the sizes that `preset` names; keys that the user gave are set afterwards. UserError on an
+/// unknown name.
 ModelConfig model_preset(const std::string& name);
 
-/// Rules across fields; UserError names the key (with `prefix`), the value and the remedy.
+/// Rules across fields; ConfigRuleError (a UserError) names the key under `prefix` ("model"; empty:
+/// the bare key), the value and the remedy.
 void validate_model(const ModelConfig& config, const std::string& prefix);
 
-/// Chunk lengths of a clip of `num_frames` latent frames; UserError if they do not divide it.
+/// Chunk lengths of a clip of `num_frames` latent frames, first frame first; UserError if chunks do
+/// not fill it.
 std::vector<int64_t> chunk_sizes(const ModelConfig& config, int64_t num_frames);
 
 }  // namespace vmla::model

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string>
+
+#include "model/io/error.h"
+
+namespace vmla {
+
+/// A rule between configuration values is broken. It remembers the full key, so that whoever read
+/// the file can put the file and the line in front of the message.
+class ConfigRuleError : public UserError {
+ public:
+  ConfigRuleError(std::string key, const std::string& text)
+      : UserError(key + ": " + text), key_(std::move(key)) {}
+  const std::string& key() const { return key_; }
+
+ private:
+  std::string key_;
+};
+
+/// Throws ConfigRuleError: `key: parts`. The parts say the value, the rule and the remedy.
+template <class... Parts>
+[[noreturn]] void fail_rule(const std::string& key, const Parts&... parts) {
+  throw ConfigRuleError(key, cat(parts...));
+}
+
+}  // namespace vmla
