@@ -2,10 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace vmla::model {
@@ -15,13 +15,20 @@ using TensorMap = std::map<std::string, at::Tensor>;
 using TensorMetadata = std::map<std::string, std::string>;
 
 struct SafetensorsFile {
-  TensorMap tensors;  // mapped read-only: clone before writing. The file stays mapped while any of them lives.
+  TensorMap tensors;  // mapped read-only: clone before writing. The file stays mapped while any of
+                      // them lives.
   TensorMetadata metadata;
 };
 
-/// Maps a safetensors file. Validates everything first: header length, JSON, dtypes, shapes against byte
-/// ranges, overlaps, holes, the file's end. UserError names the file, the tensor and what is wrong.
+/// Maps a safetensors file. Validates everything first: header length, JSON, dtypes, shapes against
+/// byte ranges, overlaps, holes, the file's end. UserError names the file, the tensor and what is
+/// wrong. Tensors that lie misaligned in the file, and booleans, are copied.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
+
+/// Reads a model that may be split: a .safetensors file, a `*.safetensors.index.json` with the
+/// shards beside it, or a folder that holds either (`diffusion_pytorch_model` first). UserError if
+/// a shard is missing or holds other tensors than the index says.
+SafetensorsFile read_safetensors_sharded(const std::filesystem::path& folder_or_index);
 
 /// Where one tensor's bytes lie in a written file.
 struct WrittenTensor {
@@ -30,9 +37,22 @@ struct WrittenTensor {
   uint64_t bytes;
 };
 
-/// Writes contiguous copies of `tensors` (on any device) with `metadata`, atomically. Returns where each one is.
-std::vector<WrittenTensor> write_safetensors(const std::filesystem::path& path,
-                                             const TensorMap& tensors,
-                                             const TensorMetadata& metadata = {});
+struct WrittenFile {
+  std::vector<WrittenTensor> tensors;  // in the order of their names
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+/// Writes contiguous copies of `tensors` (any strides, any device) with `metadata`, atomically. The
+/// data is packed without holes, larger element sizes first, so that a reader can map every tensor.
+WrittenFile write_safetensors(const std::filesystem::path& path,
+                              const TensorMap& tensors,
+                              const TensorMetadata& metadata = {});
+
+/// The same without the atomic rename and flush: for files inside a folder that is published as a
+/// whole.
+WrittenFile write_safetensors_unflushed(const std::filesystem::path& path,
+                                        const TensorMap& tensors,
+                                        const TensorMetadata& metadata = {});
 
 }  // namespace vmla::model
