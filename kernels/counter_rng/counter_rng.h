@@ -9,26 +9,27 @@ namespace vmla::kernels {
 
 /// What a draw is for. Numbered for ever: checkpoints and comparisons rely on the numbers.
 enum class Purpose : uint32_t {
-  kInit = 1,             // new weights; step 0, sample = tensor
-  kDataOrder = 2,        // permutation of an epoch; step = epoch
-  kNoise = 3,            // Gaussian noise added to latents
-  kTimestep = 4,         // training timesteps
+  kInit = 1,       // new weights; step 0, sample = tensor
+  kDataOrder = 2,  // permutation of an epoch; step = epoch
+  kNoise = 3,      // Gaussian noise added to latents
+  kTimestep = 4,   // training timesteps
   kCaptionDropout = 5,
   kValidationNoise = 6,  // step 0: the same for ever
   kValidationTimestep = 7,
-  kSampleNoise = 8,      // initial noise of a sampled video; step = chunk, sample = prompt
-  kSampleRenoise = 9,    // fresh noise between few-step passes
+  kSampleNoise = 8,    // initial noise of a sampled video; step = chunk, sample = prompt
+  kSampleRenoise = 9,  // fresh noise between few-step passes
   kExitStep = 10,
   kRenoise = 11,
   kScoreTimestep = 12,
   kScoreNoise = 13,
   kConsistencyIndex = 14,
-  kSynthetic = 15,       // synthetic clips
-  kTextHash = 16,        // hashing text encoder
-  kNull = 17,            // null baselines of the rank analysis
+  kSynthetic = 15,  // synthetic clips
+  kTextHash = 16,   // hashing text encoder
+  kNull = 17,       // null baselines of the rank analysis
 };
 
-/// The address of a draw. Equal addresses give equal numbers on every world size, thread count and device.
+/// The address of a draw. Equal addresses give equal numbers on every world size, thread count and
+/// device.
 struct DrawKey {
   uint64_t seed = 0;
   uint64_t step = 0;
@@ -40,18 +41,27 @@ struct DrawKey {
 /// A stable 32-bit hash of a role's name.
 uint32_t hash_role(std::string_view name);
 
-/// Four 32-bit words of Philox4x32-10: key from (seed, purpose, role), counter from (block, step, sample).
+/// Four 32-bit words of Philox4x32-10. The packing is fixed for ever:
+///   counter = (block low 32, block high 32, step low 32, sample low 32)
+///   key     = low and high 32 bits of h3, where, with the finaliser mix of SplitMix64 and g =
+///   0x9E3779B97F4A7C15,
+///     h1 = mix(seed + g), h2 = mix((h1 ^ (purpose | role << 32)) + g),
+///     h3 = mix((h2 ^ (step >> 32 | (sample >> 32) << 32)) + g)
+/// So steps and samples below 2^32 are told apart by the counter, without any chance of collision;
+/// seed, purpose, role and the high halves by a 64-bit hash.
 struct PhiloxWords {
   uint32_t w[4];
 };
 PhiloxWords philox_block(const DrawKey& key, uint64_t block);
 
-/// The i-th uniform double in [0, 1) of `key` (53 bits).
+/// The i-th uniform double in [0, 1) of `key`: the high 53 bits of words (2(i%2), 2(i%2)+1) of
+/// block i/2.
 double uniform_at(const DrawKey& key, uint64_t i);
 /// An integer in [0, n), without modulo bias beyond 2^-53.
 int64_t uniform_index(const DrawKey& key, int64_t n, uint64_t i = 0);
 
-/// Standard normals in fp32 on the CPU: element i depends on (key, i) alone, never on the size asked for.
+/// Standard normals in fp32 on the CPU: element i depends on (key, i) alone, never on the size
+/// asked for. Box-Muller on the words of block i/4 (draw_cpu.h); the same bits on every CPU.
 at::Tensor normal(const DrawKey& key, at::IntArrayRef sizes);
 /// Uniforms in [0, 1), fp32, likewise.
 at::Tensor uniform(const DrawKey& key, at::IntArrayRef sizes);

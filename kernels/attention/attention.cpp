@@ -1,0 +1,146 @@
+#include "kernels/attention/attention.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/attention/segment_merge.h"
+#include "kernels/dispatch.h"
+
+namespace vmla::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+constexpr size_t kSegmentFields = 5;
+
+std::vector<int64_t> to_list(const std::vector<AttentionSegment>& segments) {
+  std::vector<int64_t> list;
+  list.reserve(segments.size() * kSegmentFields);
+  for (const AttentionSegment& s : segments) {
+    list.insert(list.end(),
+                {s.query_begin, s.query_count, s.key_begin, s.value_begin, s.key_count});
+  }
+  return list;
+}
+
+std::vector<AttentionSegment> from_list(const std::vector<int64_t>& list) {
+  std::vector<AttentionSegment> segments;
+  segments.reserve(list.size() / kSegmentFields);
+  for (size_t i = 0; i < list.size(); i += kSegmentFields) {
+    segments.push_back({list[i], list[i + 1], list[i + 2], list[i + 3], list[i + 4]});
+  }
+  return segments;
+}
+
+AttentionOutput forward_any(const at::Tensor& q,
+                            const at::Tensor& k,
+                            const at::Tensor& v,
+                            const std::vector<AttentionSegment>& segments,
+                            double scale,
+                            const AttentionOutput* saved) {
+  // Detached, because autograd writes the history of an output into the tensor it is given.
+  if (saved != nullptr) return {saved->out_BLNV.detach(), saved->lse_BNL.detach()};
+  return merge_segments(q, k, v, segments, scale);
+}
+
+struct SegmentedAttention : torch::autograd::Function<SegmentedAttention> {
+  static variable_list forward(AutogradContext* ctx,
+                               const at::Tensor& q,
+                               const at::Tensor& k,
+                               const at::Tensor& v,
+                               const std::vector<AttentionSegment>& segments,
+                               double scale,
+                               const AttentionOutput* saved) {
+    AttentionOutput result = forward_any(q, k, v, segments, scale, saved);
+    ctx->save_for_backward({q, k, v, result.out_BLNV, result.lse_BNL});
+    ctx->mark_non_differentiable({result.lse_BNL});
+    ctx->saved_data["segments"] = to_list(segments);
+    ctx->saved_data["scale"] = scale;
+    return {result.out_BLNV, result.lse_BNL};
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list s = ctx->get_saved_variables();
+    AttentionGrads d = merge_segments_backward(grads[0],
+                                               s[0],
+                                               s[1],
+                                               s[2],
+                                               {s[3], s[4]},
+                                               from_list(ctx->saved_data["segments"].toIntVector()),
+                                               ctx->saved_data["scale"].toDouble());
+    return {d.q_BLNK, d.k_BMNK, d.v_BMNV, at::Tensor(), at::Tensor(), at::Tensor()};
+  }
+};
+
+void check_inputs(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  TORCH_CHECK(q.dim() == 4 && k.dim() == 4 && v.dim() == 4,
+              "segmented_attention: q [B, L, N, K], k [B, M, N, K], v [B, M, N, V] expected, got ",
+              q.sizes(),
+              ", ",
+              k.sizes(),
+              ", ",
+              v.sizes());
+  TORCH_CHECK(
+      k.size(0) == q.size(0) && v.size(0) == q.size(0) && k.size(2) == q.size(2) &&
+          v.size(2) == q.size(2) && k.size(3) == q.size(3),
+      "segmented_attention: one batch size, one number of heads, one q/k head dim expected, got ",
+      q.sizes(),
+      ", ",
+      k.sizes(),
+      ", ",
+      v.sizes());
+}
+
+// Only segments that hold something; the kernels below divide by their sizes.
+std::vector<AttentionSegment> checked_segments(const std::vector<AttentionSegment>& segments,
+                                               int64_t L,
+                                               int64_t key_rows,
+                                               int64_t value_rows) {
+  std::vector<AttentionSegment> kept;
+  kept.reserve(segments.size());
+  const auto inside = [](int64_t begin, int64_t count, int64_t rows) {
+    return begin >= 0 && count >= 0 && begin + count <= rows;
+  };
+  for (const AttentionSegment& s : segments) {
+    TORCH_CHECK(inside(s.query_begin, s.query_count, L) &&
+                    inside(s.key_begin, s.key_count, key_rows) &&
+                    inside(s.value_begin, s.key_count, value_rows),
+                "segmented_attention: segment outside ",
+                L,
+                " queries, ",
+                key_rows,
+                " keys or ",
+                value_rows,
+                " values: queries ",
+                s.query_begin,
+                "+",
+                s.query_count,
+                ", keys ",
+                s.key_begin,
+                ", values ",
+                s.value_begin,
+                ", +",
+                s.key_count);
+    if (s.query_count > 0 && s.key_count > 0) kept.push_back(s);
+  }
+  return kept;
+}
+
+}  // namespace
+
+AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
+                                    const at::Tensor& k_BMNK,
+                                    const at::Tensor& v_BMNV,
+                                    const std::vector<AttentionSegment>& segments,
+                                    double scale,
+                                    const AttentionOutput* saved) {
+  check_inputs(q_BLNK, k_BMNK, v_BMNV);
+  const auto kept = checked_segments(segments, q_BLNK.size(1), k_BMNK.size(1), v_BMNV.size(1));
+  if (!wants_gradient(q_BLNK, k_BMNK, v_BMNV)) {
+    return forward_any(q_BLNK, k_BMNK, v_BMNV, kept, scale, saved);
+  }
+  variable_list result = SegmentedAttention::apply(q_BLNK, k_BMNK, v_BMNV, kept, scale, saved);
+  return {result[0], result[1]};
+}
+
+}  // namespace vmla::kernels

@@ -1,0 +1,142 @@
+#include "kernels/attention/sdpa_backend.h"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+// Signatures and constraints of the library kernels, LibTorch 2.11. All of them are dispatcher
+// calls, so the CUDA ones need no CUDA library at link time.
+
+namespace vmla::kernels {
+namespace {
+
+// The kernels take [B, N, L, K] with any strides but the last, which they assume to be 1 without a
+// check. `width` is the head dimension they get: zero channels change neither scores nor the first
+// V outputs.
+at::Tensor kernel_layout(const at::Tensor& x_BLNK, int64_t width) {
+  at::Tensor x = x_BLNK;
+  if (x.size(-1) < width) {
+    x = at::constant_pad_nd(x, {0, width - x.size(-1)});
+  } else if (x.stride(-1) != 1) {
+    x = x.contiguous();
+  }
+  return x.transpose(1, 2);
+}
+
+at::Tensor own_layout(const at::Tensor& x_BNLK, int64_t width) {
+  return x_BNLK.narrow(-1, 0, width).transpose(1, 2);
+}
+
+bool uses_cuda_flash(const at::Tensor& q) {
+  return q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
+}
+
+// The CPU and flash kernels want one width for all three; the CUDA kernels a multiple of 8.
+struct Widths {
+  int64_t qk, v;
+};
+Widths kernel_widths(const at::Tensor& q, const at::Tensor& v) {
+  const int64_t K = q.size(-1);
+  const int64_t V = v.size(-1);
+  if (!q.is_cuda()) return {std::max(K, V), std::max(K, V)};
+  const auto round8 = [](int64_t n) { return (n + 7) / 8 * 8; };
+  if (uses_cuda_flash(q)) return {round8(std::max(K, V)), round8(std::max(K, V))};
+  return {round8(K), round8(V)};
+}
+
+// The efficient kernel stores and reads LSE rows padded to a multiple of 32; +inf makes the padded
+// weights 0.
+constexpr int64_t kEfficientLseAlign = 32;
+
+}  // namespace
+
+SdpaOutput sdpa(const at::Tensor& q_BLNK,
+                const at::Tensor& k_BMNK,
+                const at::Tensor& v_BMNV,
+                double scale) {
+  const Widths widths = kernel_widths(q_BLNK, v_BMNV);
+  const at::Tensor q = kernel_layout(q_BLNK, widths.qk);
+  const at::Tensor k = kernel_layout(k_BMNK, widths.qk);
+  const at::Tensor v = kernel_layout(v_BMNV, widths.v);
+  at::Tensor out, lse;
+  if (!q.is_cuda()) {
+    std::tie(out, lse) =
+        at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, std::nullopt, scale);
+  } else if (uses_cuda_flash(q)) {
+    auto result = at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale);
+    out = std::get<0>(result);
+    lse = std::get<1>(result);
+  } else {
+    auto result = at::_scaled_dot_product_efficient_attention(
+        q, k, v, std::nullopt, /*compute_log_sumexp=*/true, 0.0, false, scale);
+    out = std::get<0>(result);
+    lse = std::get<1>(result).narrow(-1, 0, q.size(2));
+  }
+  return {own_layout(out, v_BMNV.size(-1)), lse};
+}
+
+SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
+                        const at::Tensor& q_BLNK,
+                        const at::Tensor& k_BMNK,
+                        const at::Tensor& v_BMNV,
+                        const at::Tensor& out_BLNV,
+                        const at::Tensor& lse_BNL,
+                        double scale) {
+  const Widths widths = kernel_widths(q_BLNK, v_BMNV);
+  const at::Tensor q = kernel_layout(q_BLNK, widths.qk);
+  const at::Tensor k = kernel_layout(k_BMNK, widths.qk);
+  const at::Tensor v = kernel_layout(v_BMNV, widths.v);
+  const at::Tensor grad_out = kernel_layout(grad_out_BLNV, widths.v);
+  const at::Tensor out = kernel_layout(out_BLNV, widths.v);
+  at::Tensor dq, dk, dv;
+  if (!q.is_cuda()) {
+    std::tie(dq, dk, dv) = at::_scaled_dot_product_flash_attention_for_cpu_backward(
+        grad_out, q, k, v, out, lse_BNL, 0.0, false, std::nullopt, scale);
+  } else if (uses_cuda_flash(q)) {
+    // Dense (not varlen) call without dropout: no cumulative lengths, an RNG state that is never
+    // read.
+    const at::Tensor rng_state = at::zeros({2}, q.options().dtype(at::kLong));
+    std::tie(dq, dk, dv) =
+        at::_scaled_dot_product_flash_attention_backward(grad_out,
+                                                         q,
+                                                         k,
+                                                         v,
+                                                         out,
+                                                         lse_BNL.contiguous(),
+                                                         at::Tensor(),
+                                                         at::Tensor(),
+                                                         q.size(2),
+                                                         k.size(2),
+                                                         0.0,
+                                                         false,
+                                                         rng_state,
+                                                         at::zeros({}, rng_state.options()),
+                                                         scale);
+  } else {
+    const int64_t padded =
+        (q.size(2) + kEfficientLseAlign - 1) / kEfficientLseAlign * kEfficientLseAlign;
+    const at::Tensor lse = at::constant_pad_nd(
+        lse_BNL, {0, padded - q.size(2)}, std::numeric_limits<double>::infinity());
+    const at::Tensor unused = at::zeros({}, at::kLong);
+    at::Tensor dbias;
+    std::tie(dq, dk, dv, dbias) =
+        at::_scaled_dot_product_efficient_attention_backward(grad_out,
+                                                             q,
+                                                             k,
+                                                             v,
+                                                             at::Tensor(),
+                                                             out,
+                                                             lse,
+                                                             unused,
+                                                             unused,
+                                                             0.0,
+                                                             {true, true, true, false},
+                                                             false,
+                                                             scale);
+  }
+  return {own_layout(dq, q_BLNK.size(-1)),
+          own_layout(dk, k_BMNK.size(-1)),
+          own_layout(dv, v_BMNV.size(-1))};
+}
+
+}  // namespace vmla::kernels

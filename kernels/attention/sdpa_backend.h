@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace vmla::kernels {
+
+/// Plain softmax attention of all queries on all keys by the library kernel of the tensors' device:
+/// flash on the CPU, flash (bf16, fp16) or memory-efficient (fp32) on CUDA. None of the sizes may
+/// be 0. V may differ from K. Returns out [B, L, N, V] in q's dtype and lse [B, N, L] in fp32 (fp64
+/// for fp64).
+struct SdpaOutput {
+  at::Tensor out_BLNV;
+  at::Tensor lse_BNL;
+};
+SdpaOutput sdpa(const at::Tensor& q_BLNK,
+                const at::Tensor& k_BMNK,
+                const at::Tensor& v_BMNV,
+                double scale);
+
+/// The share of the gradients that these keys have, when `out` and `lse` are those of all keys the
+/// queries see: p = exp(scale q.k - lse) is then the weight in the whole softmax, and sum(grad_out
+/// * out) its correction term.
+struct SdpaGrads {
+  at::Tensor q_BLNK, k_BMNK, v_BMNV;
+};
+SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
+                        const at::Tensor& q_BLNK,
+                        const at::Tensor& k_BMNK,
+                        const at::Tensor& v_BMNV,
+                        const at::Tensor& out_BLNV,
+                        const at::Tensor& lse_BNL,
+                        double scale);
+
+}  // namespace vmla::kernels

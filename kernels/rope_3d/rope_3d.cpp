@@ -1,0 +1,67 @@
+#include "kernels/rope_3d/rope_3d.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/dispatch.h"
+
+namespace vmla::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// Rotates by the table's angle, or back by it: the transpose of a rotation is the rotation by
+// -angle.
+at::Tensor rotate(const at::Tensor& x_BLNK,
+                  const at::Tensor& cos,
+                  const at::Tensor& sin,
+                  int64_t first_channel,
+                  bool inverse) {
+  return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
+}
+
+struct Rope : torch::autograd::Function<Rope> {
+  static at::Tensor forward(AutogradContext* ctx,
+                            const at::Tensor& x,
+                            const at::Tensor& cos,
+                            const at::Tensor& sin,
+                            int64_t first_channel) {
+    ctx->save_for_backward({cos, sin});
+    ctx->saved_data["first_channel"] = first_channel;
+    return rotate(x, cos, sin, first_channel, /*inverse=*/false);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const int64_t first_channel = ctx->saved_data["first_channel"].toInt();
+    return {rotate(grads[0], saved[0], saved[1], first_channel, /*inverse=*/true),
+            at::Tensor(),
+            at::Tensor(),
+            at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
+  TORCH_CHECK(x_BLNK.dim() == 4, "apply_rope: x [B, L, N, K] expected, got ", x_BLNK.sizes());
+  TORCH_CHECK(table.cos.dim() == 2 && table.cos.size(0) == x_BLNK.size(1) &&
+                  table.sin.sizes() == table.cos.sizes(),
+              "apply_rope: a table of [L, num_pairs] expected for x ",
+              x_BLNK.sizes(),
+              ", got ",
+              table.cos.sizes(),
+              " and ",
+              table.sin.sizes());
+  TORCH_CHECK(first_channel >= 0 && first_channel + 2 * table.cos.size(1) <= x_BLNK.size(3),
+              "apply_rope: rotated channels must lie in the head of ",
+              x_BLNK.size(3),
+              ", got ",
+              table.cos.size(1),
+              " pairs from channel ",
+              first_channel);
+  if (wants_gradient(x_BLNK)) return Rope::apply(x_BLNK, table.cos, table.sin, first_channel);
+  return rotate(x_BLNK, table.cos, table.sin, first_channel, /*inverse=*/false);
+}
+
+}  // namespace vmla::kernels
