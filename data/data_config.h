@@ -5,25 +5,32 @@
 
 namespace vmla::data {
 
-/// How the data of a stage is made when it is missing: synthesise (or take) videos, then encode them.
+/// How the data of a stage is made when it is missing: synthesise (or take) videos, then encode
+/// them.
 struct MakeConfig {
-  int64_t synth_count = 0;      // clips of moving shapes to render; 0: `videos` must exist
-  bool held_out = false;        // render the 12 held-out combinations instead of the other 60
-  std::string videos;           // folder of videos (rendered into, when synth_count > 0)
+  int64_t synth_count = 0;  // clips of moving shapes to render; 0: `videos` must exist
+  bool held_out = false;    // render the 12 held-out combinations instead of the other 60
+  std::string videos;       // folder of videos (rendered into, when synth_count > 0)
   std::string codec = "space_to_depth:2";
   std::string text = "hashing:32x8";
-  int64_t frames = 9;           // pixel frames of a clip
-  int64_t size_height = 16;     // pixels after resize and crop
+  int64_t frames = 9;        // pixel frames of a clip
+  int64_t size_height = 16;  // pixels after resize and crop
   int64_t size_width = 16;
-  double fps = 8.0;             // after resampling in time
+  double fps = 8.0;  // after resampling in time
   int64_t seed = 0;
 
   bool operator==(const MakeConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("synth_count", c.synth_count, "clips of moving shapes to render; 0: the folder `videos` must exist");
-    v("held_out", c.held_out, "render the 12 held-out caption combinations instead of the other 60");
-    v("videos", c.videos, "folder of videos with their captions file; rendered into when synth_count > 0");
+    v("synth_count",
+      c.synth_count,
+      "clips of moving shapes to render; 0: the folder `videos` must exist");
+    v("held_out",
+      c.held_out,
+      "render the 12 held-out caption combinations instead of the other 60");
+    v("videos",
+      c.videos,
+      "folder of videos with their captions file; rendered into when synth_count > 0");
     v("codec", c.codec, "video codec that turns pixels into latents");
     v("text", c.text, "text encoder");
     v("frames", c.frames, "pixel frames of a clip");
@@ -50,7 +57,9 @@ struct DataConfig {
     v("validation_path", c.validation_path, "held-out latent dataset");
     v("make", c.make, "how to make `path` when it is missing");
     v("make_validation", c.make_validation, "how to make `validation_path` when it is missing");
-    v("caption_dropout", c.caption_dropout, "probability that a caption is replaced by the empty prompt");
+    v("caption_dropout",
+      c.caption_dropout,
+      "probability that a caption is replaced by the empty prompt");
     v("loader_threads", c.loader_threads, "threads that read ahead");
     v("prefetch_batches", c.prefetch_batches, "batches the loader holds at most");
   }

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+namespace vmla::data {
+
+/// Catches what the video libraries print on stderr: the only place where FFmpeg, behind OpenCV,
+/// says that a picture it hands out is damaged.
+class Complaints {
+ public:
+  /// Redirects the process's stderr into memory, for good.
+  Complaints();
+  /// The first complaint of FFmpeg since the last clear(), without its prefix; empty if there was
+  /// none.
+  std::string first() const;
+  void clear();
+
+ private:
+  int fd_;
+};
+
+}  // namespace vmla::data

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <cstddef>
+
+namespace vmla::data {
+
+/// Reads exactly `bytes`; false at the end of the stream or on an error.
+bool read_exactly(int fd, void* into, size_t bytes);
+/// Writes all of it; false when nobody reads any more.
+bool write_exactly(int fd, const void* from, size_t bytes);
+
+}  // namespace vmla::data

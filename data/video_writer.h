@@ -1,0 +1,56 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <memory>
+
+namespace vmla::io {
+class FileWriter;
+}
+
+namespace vmla::data {
+
+class ChildProcess;
+
+/// Starts a process that writes videos; several VideoWriters may use it one after another.
+std::shared_ptr<ChildProcess> start_video_process();
+
+/// Writes a video as its frames come: H.264 that browsers play in .mp4 (or .mkv; Motion JPEG in
+/// .avi, VP8 in .webm) through vmla-decode, .y4m without it. Pictures smaller than `min_side` are
+/// enlarged by a whole factor, each pixel repeated: H.264 ruins 16x16, and a resize back to 16x16
+/// returns the pixels. The file appears, whole, with close().
+class VideoWriter {
+ public:
+  VideoWriter(std::filesystem::path path,
+              double fps,
+              std::shared_ptr<ChildProcess> process = nullptr,
+              int64_t min_side = 128);
+  /// Without close(): leaves what was at the place before.
+  ~VideoWriter();
+  VideoWriter(const VideoWriter&) = delete;
+  VideoWriter& operator=(const VideoWriter&) = delete;
+
+  /// [F, 3, H, W] in [-1, 1] (clamped), or the same as bytes; every call with the same H and W.
+  /// RunError if the file cannot be written, UserError if its extension is unknown to this build.
+  void append(const at::Tensor& frames_F3HW);
+  void close();
+
+ private:
+  void begin(int64_t height, int64_t width);
+  void write_y4m_frame(const at::Tensor& rgb_HW3);
+
+  std::filesystem::path path_, unfinished_;
+  double fps_;
+  std::shared_ptr<ChildProcess> process_;
+  std::unique_ptr<io::FileWriter> y4m_;
+  int64_t min_side_;
+  int64_t factor_ = 1;
+  int64_t height_ = 0, width_ = 0;  // of the file
+  bool open_ = false;
+};
+
+/// One call for a whole clip: [F, 3, H, W], fp32 in [-1, 1].
+void write_video(const std::filesystem::path& path, const at::Tensor& frames_F3HW, double fps);
+
+}  // namespace vmla::data
