@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "trainer/config_node.h"
+#include "trainer/train_config.h"
+#include "trainer/validate_config.h"
+
+/// From a stage's yaml file to a TrainConfig and back. The yaml itself is parsed in
+/// config_yaml.cpp, the one user of yaml-cpp; nothing else in the program reads configuration.
+namespace vmla::trainer {
+
+/// Reads `path`, applies `overrides` ("a.b=c"), fills in what follows from other keys and
+/// validates. UserError on the first thing that is wrong: file and line, full key, value, what
+/// would be valid.
+TrainConfig load_config(const std::filesystem::path& path,
+                        const std::vector<std::string>& overrides,
+                        Purpose purpose = Purpose::kTrain);
+
+/// The same for a tree that is already parsed (a pipeline's stage).
+TrainConfig load_config(const ConfigNode& root, Purpose purpose);
+
+/// Reads `path` (empty: no file, overrides only) over `base` without the rules across sections: for
+/// `forward` and `init`, which need the sections `model` and `init` of a file that may hold nothing
+/// else. The model itself is validated.
+TrainConfig read_config(const std::filesystem::path& path,
+                        const std::vector<std::string>& overrides,
+                        const TrainConfig& base = {});
+
+/// The complete configuration as yaml; load_config of it gives an equal struct.
+std::string resolved_yaml(const TrainConfig& config);
+
+/// Reads what resolved_yaml wrote (a run folder's config.yaml, a checkpoint's copy): strict, not
+/// validated.
+TrainConfig parse_resolved(const std::string& yaml, const std::string& name);
+
+/// Every key with its default and meaning, one a line.
+std::string config_reference();
+
+}  // namespace vmla::trainer

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include "trainer/train_config.h"
+
+namespace vmla::trainer {
+
+/// One stage to train: a validated configuration and the run folder it works in.
+struct StageRequest {
+  TrainConfig config;
+  std::filesystem::path run_dir;
+  std::string resume =
+      "auto";  // auto: the run folder's latest checkpoint if any; never; or a checkpoint's path
+  bool dry_run =
+      false;  // validate, print the plan (parameters, FLOPs, memory, checkpoint size), stop
+  int64_t profile_steps = 0;  // > 0: trace this many steps into the run folder
+};
+
+struct StageResult {
+  int64_t steps = 0;          // step of the last checkpoint
+  double loss = 0.0;          // training loss of the last step
+  double seconds = 0.0;       // spent in this process
+  bool already_done = false;  // the checkpoint was at the last step when the stage was started
+};
+
+/// Trains one stage to its last step, or continues it. Writes the run folder (docs/formats.md) with
+/// its report. UserError: settings or files that cannot work; RunError: a fault; StopRequested:
+/// stopped on a signal, saved.
+StageResult run_stage(const StageRequest& request);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,283 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "data/data_config.h"
+#include "model/model_config.h"
+
+/// One stage's configuration: plain structs, defaults beside the members, one visitor each.
+/// Defaults are the recommended values of algorithms 1.7, 5 and 8. No LibTorch here: the front
+/// program validates with these.
+namespace vmla::trainer {
+
+/// Where a role's weights come from. In yaml: a path, or a mapping with some of these keys.
+struct InitSource {
+  std::string path;  // run folder, checkpoint folder, weights file or folder
+  std::string
+      stage;  // in a pipeline: the stage whose checkpoint it is (the pipeline fills in `path`)
+  std::string role;  // empty: generator_ema, then target_ema, then generator
+
+  bool operator==(const InitSource&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("path", c.path, "run folder, checkpoint or weights");
+    v("stage", c.stage, "in a pipeline: the stage to start from");
+    v("role", c.role, "whose weights; default: generator_ema, then target_ema, then generator");
+  }
+};
+
+struct InitConfig {
+  std::string
+      method;  // empty: weights are taken as they are; else how dense weights become MLA weights
+
+  bool operator==(const InitConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("method", c.method, "how dense weights become latent attention: svd_weight or random");
+  }
+};
+
+struct FlowMatchingConfig {
+  double timestep_shift = 5.0;
+  bool quantized_sigma = false;
+
+  bool operator==(const FlowMatchingConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("timestep_shift",
+      c.timestep_shift,
+      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
+    v("quantized_sigma",
+      c.quantized_sigma,
+      "look sigma up in the 1000-entry table, as the references do");
+  }
+};
+
+struct TeacherForcingConfig {
+  double timestep_shift = 5.0;
+  bool quantized_sigma = false;
+  int64_t noise_augmentation_max_timestep = 0;
+
+  bool operator==(const TeacherForcingConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("timestep_shift",
+      c.timestep_shift,
+      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
+    v("quantized_sigma",
+      c.quantized_sigma,
+      "look sigma up in the 1000-entry table, as the references do");
+    v("noise_augmentation_max_timestep",
+      c.noise_augmentation_max_timestep,
+      "the clean context gets noise of a timestep below this; 0: none");
+  }
+};
+
+/// The name chooses the objective; of the sections below only the one of that name may appear in a
+/// file. A new objective is one struct, one member and one line here.
+struct ObjectiveConfig {
+  std::string name = "teacher_forcing";
+  FlowMatchingConfig flow_matching;
+  TeacherForcingConfig teacher_forcing;
+
+  bool operator==(const ObjectiveConfig&) const = default;
+  /// Whether the field `key` takes part: read, written and compared.
+  static bool active(const ObjectiveConfig& c, std::string_view key) {
+    return key == "name" || key == c.name;
+  }
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("name", c.name, "what is trained");
+    v("flow_matching", c.flow_matching, "bidirectional flow matching");
+    v("teacher_forcing", c.teacher_forcing, "chunk-causal flow matching, clean chunks as context");
+  }
+};
+
+struct OptimizerConfig {
+  double lr = 5e-6;
+  std::array<double, 2> betas = {0.0, 0.999};
+  double eps = 1e-8;
+  double weight_decay = 0.01;
+  double max_grad_norm = 10.0;
+  std::string lr_schedule = "constant";
+  int64_t warmup_steps = 0;
+  double min_lr_ratio = 0.0;
+
+  bool operator==(const OptimizerConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("lr", c.lr, "learning rate of AdamW");
+    v("betas",
+      c.betas,
+      "decay of the first and second moment; a first entry of 0 keeps no first moment");
+    v("eps", c.eps, "added to the root of the second moment");
+    v("weight_decay", c.weight_decay, "decoupled weight decay");
+    v("max_grad_norm",
+      c.max_grad_norm,
+      "the global gradient norm is clipped to this; 0: not clipped");
+    v("lr_schedule", c.lr_schedule, "constant, linear or cosine decay after the warm-up");
+    v("warmup_steps", c.warmup_steps, "steps of linear warm-up from 0");
+    v("min_lr_ratio", c.min_lr_ratio, "the decay ends at this fraction of lr");
+  }
+};
+
+struct TrainSection {
+  int64_t steps = 2000;
+  int64_t batch_size = 2;
+  int64_t micro_batch_size = 0;
+  std::string precision = "fp32";
+  std::string recompute = "none";
+  std::string device = "cpu";
+  int64_t threads = 0;
+  int64_t log_every = 10;
+
+  bool operator==(const TrainSection&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("steps", c.steps, "optimizer steps of the whole stage");
+    v("batch_size", c.batch_size, "clips a step, over all devices");
+    v("micro_batch_size", c.micro_batch_size, "clips a forward pass; 0: the whole batch");
+    v("precision", c.precision, "of matrix products and attention: fp32 or bf16");
+    v("recompute", c.recompute, "none, or block: recompute each block's activations in backward");
+    v("device", c.device, "cpu or cuda");
+    v("threads", c.threads, "CPU threads; 0: chosen from the number of cores");
+    v("log_every", c.log_every, "steps between lines on the terminal");
+  }
+};
+
+struct EmaConfig {
+  double decay = 0.0;
+  int64_t start_step = 0;
+
+  bool operator==(const EmaConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("decay", c.decay, "of the moving average of the generator's weights; 0: none is kept");
+    v("start_step", c.start_step, "until this step the average is a copy of the weights");
+  }
+};
+
+struct ValidationConfig {
+  int64_t every = 0;
+  int64_t clips = 16;
+  int64_t time_bins = 5;
+
+  bool operator==(const ValidationConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("every",
+      c.every,
+      "steps between validations on held-out clips, noise and times fixed; 0: never");
+    v("clips", c.clips, "held-out clips that are used");
+    v("time_bins", c.time_bins, "the loss is also reported in this many bins of the timestep");
+  }
+};
+
+struct CheckpointConfig {
+  int64_t every = 1000;
+  int64_t keep_last = 2;
+  int64_t keep_every = 0;
+
+  bool operator==(const CheckpointConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("every", c.every, "steps between checkpoints; 0: only at the end and on request");
+    v("keep_last", c.keep_last, "newest checkpoints that are kept");
+    v("keep_every",
+      c.keep_every,
+      "checkpoints at multiples of this step are kept for good; 0: none");
+  }
+};
+
+struct RankConfig {
+  int64_t every = 100;
+
+  bool operator==(const RankConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("every", c.every, "steps between measurements of the effective rank; 0: never");
+  }
+};
+
+/// Prompts in the file itself (a list), or the path of a text file with one prompt a line.
+struct PromptSource {
+  std::vector<std::string> list;
+  std::string file;
+  bool empty() const { return list.empty() && file.empty(); }
+  bool operator==(const PromptSource&) const = default;
+};
+
+struct SampleConfig {
+  int64_t every = 0;
+  PromptSource prompts;
+  int64_t frames = 81;
+  std::string sampler = "unipc";
+  int64_t steps = 50;
+  double guidance_scale = 3.0;
+  std::string negative_prompt;
+  int64_t seed = 0;
+
+  bool operator==(const SampleConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("every", c.every, "steps between sampled videos; 0: never");
+    v("prompts", c.prompts, "a list of prompts, or a text file with one a line");
+    v("frames", c.frames, "video frames, rounded up to whole chunks and trimmed");
+    v("sampler", c.sampler, "unipc, euler or few_step");
+    v("steps", c.steps, "sampler steps a chunk");
+    v("guidance_scale", c.guidance_scale, "w in v_neg + w (v_pos - v_neg); 1: no guidance");
+    v("negative_prompt", c.negative_prompt, "the prompt guidance steers away from");
+    v("seed", c.seed, "of the sampling noise");
+  }
+};
+
+/// One process for now: the section exists, and has no keys yet.
+struct DistributedConfig {
+  bool operator==(const DistributedConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self&, V&&) {}
+};
+
+struct TrainConfig {
+  std::string stage = "train";
+  int64_t seed = 0;
+  std::map<std::string, InitSource> init_from;
+  model::ModelConfig model;
+  InitConfig init;
+  ObjectiveConfig objective;
+  data::DataConfig data;
+  OptimizerConfig optimizer;
+  TrainSection train;
+  EmaConfig ema;
+  ValidationConfig validation;
+  CheckpointConfig checkpoint;
+  RankConfig rank;
+  SampleConfig sample;
+  DistributedConfig distributed;
+
+  bool operator==(const TrainConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("stage", c.stage, "name of the stage, and of its run folder");
+    v("seed", c.seed, "of everything random in training");
+    v("init_from", c.init_from, "role -> weights to start from");
+    v("model", c.model, "the network");
+    v("init", c.init, "conversion of dense weights to latent attention");
+    v("objective", c.objective, "what is trained, with a section of its own");
+    v("data", c.data, "clips and captions");
+    v("optimizer", c.optimizer, "AdamW");
+    v("train", c.train, "length, batch and machine");
+    v("ema", c.ema, "moving average of the weights");
+    v("validation", c.validation, "loss on held-out clips");
+    v("checkpoint", c.checkpoint, "saving");
+    v("rank", c.rank, "effective-rank tracking");
+    v("sample", c.sample, "videos sampled during training");
+    v("distributed", c.distributed, "several processes (no keys yet)");
+  }
+};
+
+}  // namespace vmla::trainer

@@ -1,0 +1,372 @@
+#include "trainer/validate_config.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "model/config_rule.h"
+#include "trainer/config_node.h"
+
+namespace vmla::trainer {
+namespace {
+
+void require_one_of(const std::string& key,
+                    const std::string& value,
+                    const std::vector<std::string>& valid) {
+  if (std::find(valid.begin(), valid.end(), value) != valid.end()) return;
+  fail_rule(key, "'", value, "' is unknown; valid: ", join(valid));
+}
+
+void require_at_least(const std::string& key, int64_t value, int64_t least) {
+  if (value < least) fail_rule(key, value, " is too small; use at least ", least);
+}
+
+void require_positive(const std::string& key, double value) {
+  if (!(value > 0)) fail_rule(key, shortest(value), " must be above 0");
+}
+
+// [low, high): open_end, else [low, high].
+void require_range(const std::string& key, double value, double low, double high, bool open_end) {
+  if (value >= low && (open_end ? value < high : value <= high)) return;
+  fail_rule(key,
+            shortest(value),
+            " is out of range; use ",
+            shortest(low),
+            " <= ",
+            key,
+            open_end ? " < " : " <= ",
+            shortest(high));
+}
+
+bool is_bidirectional(const ObjectiveConfig& objective) {
+  return objective.name == "flow_matching";
+}
+
+// What a codec's name says of its latents, for the built-in weight-free codec.
+struct CodecGeometry {
+  int64_t channels, spatial_factor;
+};
+
+std::optional<int64_t> positive_int(std::string_view text) {
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || value < 1) return std::nullopt;
+  return value;
+}
+
+std::optional<CodecGeometry> codec_geometry(const std::string& name) {
+  const std::string prefix = "space_to_depth:";
+  if (!name.starts_with(prefix)) return std::nullopt;
+  const auto factor = positive_int(std::string_view(name).substr(prefix.size()));
+  if (!factor || *factor > 1024) return std::nullopt;
+  return CodecGeometry{3 * *factor * *factor, *factor};
+}
+
+bool is_made(const data::MakeConfig& make) {
+  return make.synth_count > 0 || !make.videos.empty();
+}
+
+void validate_make(const data::MakeConfig& make, const std::string& section, const TrainConfig& c) {
+  require_at_least(section + ".synth_count", make.synth_count, 0);
+  if (!is_made(make)) return;
+  if (make.videos.empty()) {
+    fail_rule(section + ".videos",
+              "is empty, but ",
+              section,
+              ".synth_count renders videos; name their folder");
+  }
+  require_at_least(section + ".frames", make.frames, 1);
+  require_at_least(section + ".size_height", make.size_height, 1);
+  require_at_least(section + ".size_width", make.size_width, 1);
+  require_positive(section + ".fps", make.fps);
+
+  if (const auto codec = codec_geometry(make.codec)) {
+    for (const auto& [key, channels] :
+         {std::pair{"model.in_dim", c.model.in_dim}, {"model.out_dim", c.model.out_dim}}) {
+      if (channels != codec->channels) {
+        fail_rule(key,
+                  channels,
+                  " channels, but ",
+                  section,
+                  ".codec ",
+                  make.codec,
+                  " gives ",
+                  codec->channels);
+      }
+    }
+    const std::pair<std::string, int64_t> sides[] = {{".size_height", make.size_height},
+                                                     {".size_width", make.size_width}};
+    for (size_t i = 0; i < 2; ++i) {
+      const int64_t token = codec->spatial_factor * c.model.patch_size[i + 1];
+      if (sides[i].second % token == 0) continue;
+      fail_rule(section + sides[i].first,
+                sides[i].second,
+                " pixels: a token covers ",
+                token,
+                " (codec ",
+                codec->spatial_factor,
+                " x patch ",
+                c.model.patch_size[i + 1],
+                "); use a multiple of ",
+                token);
+    }
+  }
+  // hashing:DIMxROWS
+  const size_t cross = make.text.find('x');
+  if (make.text.starts_with("hashing:") && cross != std::string::npos) {
+    const auto dim = positive_int(std::string_view(make.text).substr(8, cross - 8));
+    const auto rows = positive_int(std::string_view(make.text).substr(cross + 1));
+    if (dim && *dim != c.model.text_dim) {
+      fail_rule("model.text_dim",
+                c.model.text_dim,
+                ", but ",
+                section,
+                ".text ",
+                make.text,
+                " gives ",
+                *dim);
+    }
+    if (rows && *rows > c.model.text_len) {
+      fail_rule("model.text_len",
+                c.model.text_len,
+                " rows, but ",
+                section,
+                ".text ",
+                make.text,
+                " gives up to ",
+                *rows);
+    }
+  }
+}
+
+void validate_data(const TrainConfig& c) {
+  if (c.data.path.empty()) {
+    fail_rule("data.path",
+              "is missing; name the HDF5 file or folder of clips (vmla data encode writes one)");
+  }
+  require_range("data.caption_dropout", c.data.caption_dropout, 0, 1, false);
+  require_at_least("data.loader_threads", c.data.loader_threads, 1);
+  require_at_least("data.prefetch_batches", c.data.prefetch_batches, 1);
+  validate_make(c.data.make, "data.make", c);
+  validate_make(c.data.make_validation, "data.make_validation", c);
+  if (is_made(c.data.make_validation) && c.data.validation_path.empty()) {
+    fail_rule("data.validation_path", "is empty, but data.make_validation makes it; name the file");
+  }
+}
+
+void validate_objective(const TrainConfig& c) {
+  const auto& flow = c.objective.flow_matching;
+  const auto& teacher = c.objective.teacher_forcing;
+  if (c.objective.name == "flow_matching") {
+    require_positive("objective.flow_matching.timestep_shift", flow.timestep_shift);
+  } else if (c.objective.name == "teacher_forcing") {
+    require_positive("objective.teacher_forcing.timestep_shift", teacher.timestep_shift);
+    const std::string key = "objective.teacher_forcing.noise_augmentation_max_timestep";
+    if (teacher.noise_augmentation_max_timestep < 0 ||
+        teacher.noise_augmentation_max_timestep >= 1000) {
+      fail_rule(
+          key, teacher.noise_augmentation_max_timestep, " is out of range; use 0 (off) to 999");
+    }
+  } else {
+    require_one_of("objective.name", c.objective.name, {"flow_matching", "teacher_forcing"});
+  }
+  if (c.model.in_dim != c.model.out_dim) {
+    fail_rule("model.out_dim",
+              c.model.out_dim,
+              " differs from model.in_dim (",
+              c.model.in_dim,
+              "); a flow has the latents' channels");
+  }
+  if (is_bidirectional(c.objective)) {
+    const std::string why =
+        " limits what a frame attends to, but objective flow_matching is bidirectional; ";
+    if (c.model.local_attn_size != -1) {
+      fail_rule("model.local_attn_size", c.model.local_attn_size, why, "use -1");
+    }
+    if (c.model.sink_size != 0) fail_rule("model.sink_size", c.model.sink_size, why, "use 0");
+    if (c.model.independent_first_frame) {
+      fail_rule("model.independent_first_frame", "true", why, "use false");
+    }
+  } else if (const int64_t frames = known_latent_frames(c); frames > 0) {
+    model::chunk_sizes(c.model, frames);
+  }
+}
+
+void validate_init(const TrainConfig& c, Purpose purpose) {
+  const auto roles = trainable_roles(c.objective);
+  for (const auto& [role, source] : c.init_from) {
+    const std::string key = "init_from." + role;
+    if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
+      fail_rule(
+          key, "objective ", c.objective.name, " has no role '", role, "'; valid: ", join(roles));
+    }
+    if (source.path.empty() && source.stage.empty()) {
+      fail_rule(key, "says no place; give a path, or {stage: NAME} in a pipeline");
+    }
+    if (source.path.empty() && purpose != Purpose::kPipelineStage) {
+      fail_rule(key + ".stage",
+                "'",
+                source.stage,
+                "' is known to `vmla pipeline` only; give a path here");
+    }
+  }
+  const std::string& method = c.init.method;
+  if (method.empty()) return;
+  require_one_of("init.method", method, {"random", "svd_weight"});
+  if (!c.model.is_mla()) {
+    fail_rule("init.method",
+              method,
+              " converts to latent attention, but model.attention is dense; remove it or use mla");
+  }
+  if (method == "svd_weight" && !c.init_from.contains("generator")) {
+    fail_rule(
+        "init.method", method, " starts from dense weights; name them in init_from.generator");
+  }
+  // `o` is taken over from the dense model, and svd_weight keeps every dense query/key channel,
+  // rotated or not.
+  if (!c.init_from.contains("generator")) return;
+  if (c.model.v_head_dim != c.model.head_dim()) {
+    fail_rule("model.v_head_dim",
+              c.model.v_head_dim,
+              " differs from the dense head (",
+              c.model.head_dim(),
+              "), whose values and output projection init.method ",
+              method,
+              " keeps");
+  }
+  const int64_t kept = c.model.qk_nope_head_dim + c.model.qk_rope_head_dim;
+  if (method == "svd_weight" && kept != c.model.head_dim()) {
+    fail_rule("model.qk_nope_head_dim",
+              c.model.qk_nope_head_dim,
+              " + qk_rope_head_dim (",
+              c.model.qk_rope_head_dim,
+              ") is ",
+              kept,
+              ", but svd_weight keeps the dense head of ",
+              c.model.head_dim(),
+              " channels; use ",
+              c.model.head_dim() - c.model.qk_rope_head_dim);
+  }
+}
+
+void validate_optimizer(const TrainConfig& c) {
+  const auto& o = c.optimizer;
+  require_positive("optimizer.lr", o.lr);
+  for (const double beta : o.betas) require_range("optimizer.betas", beta, 0, 1, true);
+  require_positive("optimizer.eps", o.eps);
+  if (o.weight_decay < 0)
+    fail_rule("optimizer.weight_decay", shortest(o.weight_decay), " is negative; use 0 or more");
+  if (o.max_grad_norm < 0)
+    fail_rule("optimizer.max_grad_norm",
+              shortest(o.max_grad_norm),
+              " is negative; use 0 for no clipping");
+  require_one_of("optimizer.lr_schedule", o.lr_schedule, {"constant", "linear", "cosine"});
+  require_at_least("optimizer.warmup_steps", o.warmup_steps, 0);
+  if (o.warmup_steps > c.train.steps) {
+    fail_rule("optimizer.warmup_steps",
+              o.warmup_steps,
+              " is longer than the stage (train.steps is ",
+              c.train.steps,
+              ")");
+  }
+  require_range("optimizer.min_lr_ratio", o.min_lr_ratio, 0, 1, false);
+}
+
+void validate_train(const TrainConfig& c) {
+  const auto& t = c.train;
+  require_at_least("train.steps", t.steps, 1);
+  require_at_least("train.batch_size", t.batch_size, 1);
+  require_at_least("train.micro_batch_size", t.micro_batch_size, 0);
+  // batch = micro batch x data ranks x accumulation; there is one data rank.
+  if (t.micro_batch_size > 0 && t.batch_size % t.micro_batch_size != 0) {
+    fail_rule("train.micro_batch_size",
+              t.micro_batch_size,
+              " does not divide train.batch_size (",
+              t.batch_size,
+              "); the batch is a whole number of micro batches");
+  }
+  require_one_of("train.precision", t.precision, {"fp32", "bf16"});
+  require_one_of("train.recompute", t.recompute, {"none", "block"});
+  require_one_of("train.device", t.device, {"cpu", "cuda"});
+  require_at_least("train.threads", t.threads, 0);
+  require_at_least("train.log_every", t.log_every, 1);
+}
+
+void validate_observers(const TrainConfig& c) {
+  require_range("ema.decay", c.ema.decay, 0, 1, true);
+  require_at_least("ema.start_step", c.ema.start_step, 0);
+  if (c.ema.decay > 0 && c.ema.start_step >= c.train.steps) {
+    fail_rule("ema.start_step",
+              c.ema.start_step,
+              " is not before train.steps (",
+              c.train.steps,
+              "): the average would never start; use ema.decay: 0 to have none");
+  }
+  require_at_least("validation.every", c.validation.every, 0);
+  require_at_least("validation.clips", c.validation.clips, 1);
+  require_at_least("validation.time_bins", c.validation.time_bins, 1);
+  if (c.validation.every > 0 && c.data.validation_path.empty()) {
+    fail_rule("validation.every",
+              c.validation.every,
+              " needs held-out clips; name them in data.validation_path, or use 0");
+  }
+  require_at_least("checkpoint.every", c.checkpoint.every, 0);
+  require_at_least("checkpoint.keep_last", c.checkpoint.keep_last, 1);
+  require_at_least("checkpoint.keep_every", c.checkpoint.keep_every, 0);
+  require_at_least("rank.every", c.rank.every, 0);
+}
+
+void validate_sample(const TrainConfig& c) {
+  const auto& s = c.sample;
+  require_at_least("sample.every", s.every, 0);
+  if (s.every > 0 && s.prompts.empty()) {
+    fail_rule("sample.every", s.every, " needs prompts; list them in sample.prompts, or use 0");
+  }
+  require_at_least("sample.frames", s.frames, 1);
+  require_one_of("sample.sampler", s.sampler, {"unipc", "euler", "few_step"});
+  if (s.sampler == "few_step") {
+    fail_rule("sample.sampler",
+              "few_step needs a distilled model, objective ",
+              c.objective.name,
+              " trains none; use unipc or euler");
+  }
+  require_at_least("sample.steps", s.steps, 1);
+  if (s.guidance_scale < 0)
+    fail_rule(
+        "sample.guidance_scale", shortest(s.guidance_scale), " is negative; 1 means no guidance");
+}
+
+// A stage's name is a folder's name in a pipeline's run folder.
+void validate_stage_name(const std::string& name) {
+  const bool good = !name.empty() && name[0] != '.' &&
+                    std::all_of(name.begin(), name.end(), [](unsigned char ch) {
+                      return std::isalnum(ch) || ch == '_' || ch == '-' || ch == '.';
+                    });
+  if (!good)
+    fail_rule("stage", "'", name, "' is no folder name; use letters, digits, '_', '-' and '.'");
+}
+
+}  // namespace
+
+std::vector<std::string> trainable_roles(const ObjectiveConfig&) {
+  return {"generator"};
+}
+
+int64_t known_latent_frames(const TrainConfig& c) {
+  // The built-in codec keeps every frame.
+  return is_made(c.data.make) && codec_geometry(c.data.make.codec) ? c.data.make.frames : 0;
+}
+
+void validate_config(const TrainConfig& c, Purpose purpose) {
+  validate_stage_name(c.stage);
+  model::validate_model(c.model, "model");
+  validate_objective(c);
+  validate_init(c, purpose);
+  if (purpose != Purpose::kStep) validate_data(c);
+  validate_train(c);
+  validate_optimizer(c);
+  validate_observers(c);
+  validate_sample(c);
+}
+
+}  // namespace vmla::trainer
