@@ -1,0 +1,91 @@
+#include "analysis/rank_tracker.h"
+
+#include "kernels/counter_rng/counter_rng.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::analysis {
+namespace {
+
+void check_shapes(const LatentProjections& layer) {
+  TORCH_CHECK(layer.kv_b.dim() == 2 && layer.kv_a.dim() == 2 && layer.kv_gain.dim() == 1,
+              "the composed map needs matrices kv_b, kv_a and a vector gain, got ",
+              layer.kv_b.sizes(),
+              ", ",
+              layer.kv_a.sizes(),
+              ", ",
+              layer.kv_gain.sizes());
+  const int64_t rank = layer.kv_b.size(1);
+  TORCH_CHECK(rank > 0 && layer.kv_gain.size(0) == rank && layer.kv_a.size(0) >= rank,
+              "kv_b has ",
+              rank,
+              " columns: the gain must have as many entries (has ",
+              layer.kv_gain.size(0),
+              ") and kv_a at least as many rows (has ",
+              layer.kv_a.size(0),
+              ")");
+}
+
+// diag(gain)·kv_a[latent rows], [R, D], fp64.
+at::Tensor gained_down_projection(const LatentProjections& layer) {
+  const int64_t rank = layer.kv_b.size(1);
+  return layer.kv_a.detach().narrow(0, 0, rank).to(at::kDouble) *
+         layer.kv_gain.detach().to(at::kDouble).unsqueeze(1);
+}
+
+// Any L with L·Lᵀ = gram. Cholesky is ten times cheaper; it fails when rounding makes a zero
+// eigenvalue negative.
+at::Tensor square_root(const at::Tensor& gram_RR) {
+  auto [factor, info] = at::linalg_cholesky_ex(gram_RR);
+  if (info.item<int>() == 0) return factor;
+  auto [eigenvalues, vectors] = at::linalg_eigh(gram_RR);
+  return vectors * eigenvalues.clamp_min(0).sqrt();
+}
+
+}  // namespace
+
+LayerRank composed_rank(const LatentProjections& layer) {
+  check_shapes(layer);
+  const at::Tensor up = layer.kv_b.detach().to(at::kDouble);
+  const at::Tensor down = gained_down_projection(layer);
+  const at::Tensor up_gram_RR = up.t().mm(up).cpu();
+  const at::Tensor root_RR = square_root(down.mm(down.t()).cpu());
+  LayerRank result;
+  result.rank = layer.kv_b.size(1);
+  result.spectrum = spectrum_of_gram(root_RR.t().mm(up_gram_RR).mm(root_RR));
+  result.effective = effective_rank(result.spectrum);
+  return result;
+}
+
+Spectrum composed_spectrum_reference(const LatentProjections& layer) {
+  check_shapes(layer);
+  const at::Tensor map = layer.kv_b.detach().to(at::kDouble).mm(gained_down_projection(layer));
+  const at::Tensor values = at::linalg_svdvals(map).cpu();
+  Spectrum spectrum(values.const_data_ptr<double>(),
+                    values.const_data_ptr<double>() + values.numel());
+  spectrum.resize(static_cast<size_t>(layer.kv_b.size(1)), 0.0);  // A·B has rank at most R
+  return spectrum;
+}
+
+std::vector<LayerRank> RankTracker::measure(const std::vector<LatentProjections>& layers) const {
+  std::vector<LayerRank> ranks;
+  ranks.reserve(layers.size());
+  for (const LatentProjections& layer : layers) ranks.push_back(composed_rank(layer));
+  return ranks;
+}
+
+const LayerRank& RankTracker::null_baseline(const LatentProjections& layer) {
+  check_shapes(layer);
+  const int64_t rows = layer.kv_b.size(0), rank = layer.kv_b.size(1), width = layer.kv_a.size(1);
+  const auto [place, is_new] = nulls_.try_emplace({rows, rank, width});
+  if (is_new) {
+    const kernels::DrawKey up{null_seed_, 0, kernels::Purpose::kNull, 0, 0};
+    const kernels::DrawKey down{null_seed_, 0, kernels::Purpose::kNull, 0, 1};
+    place->second = composed_rank({kernels::normal(up, {rows, rank}),
+                                   at::ones({rank}),
+                                   kernels::normal(down, {rank, width})});
+  }
+  return place->second;
+}
+
+}  // namespace vmla::analysis
