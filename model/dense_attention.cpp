@@ -1,0 +1,78 @@
+#include "kernels/rms_norm/rms_norm.h"
+#include "model/projection.h"
+#include "model/self_attention.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::model {
+namespace {
+
+at::Tensor split_heads(const at::Tensor& x_BLD, int64_t num_heads) {
+  return x_BLD.unflatten(-1, {num_heads, -1});
+}
+
+}  // namespace
+
+SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
+                                 const at::Tensor& x_BLD,
+                                 const SelfAttentionArgs& args) {
+  const int64_t heads = args.dims.num_heads;
+  const at::Tensor key_BLD =
+      kernels::rms_norm(project(x_BLD, w.k_weight, w.k_bias), w.norm_k_weight, args.eps);
+  const at::Tensor value_BLD = project(x_BLD, w.v_weight, w.v_bias);
+  SelfAttentionOut result{.out_BLD = {}, .kv = {value_BLD, key_BLD}};
+
+  if (args.kv_only) return result;
+  const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
+  const int64_t count = x_BLD.size(1) - begin;
+  const auto& tables = args.plan.layer_tables(args.layer);
+  const at::Tensor x_queries = x_BLD.narrow(1, begin, count);
+  at::Tensor query_BLNK = split_heads(
+      kernels::rms_norm(project(x_queries, w.q_weight, w.q_bias), w.norm_q_weight, args.eps),
+      heads);
+  query_BLNK = kernels::apply_rope(
+      query_BLNK,
+      {tables.query.cos.narrow(0, begin, count), tables.query.sin.narrow(0, begin, count)});
+
+  at::Tensor key_BMD = key_BLD, value_BMD = value_BLD;
+  if (args.window.key.defined()) {
+    key_BMD = at::cat({args.window.key, key_BLD}, 1);
+    value_BMD = at::cat({args.window.content, value_BLD}, 1);
+  }
+  const at::Tensor key_BMNK =
+      kernels::apply_rope(split_heads(append_key_copies(args.plan, key_BMD), heads), tables.key);
+  const double scale = 1.0 / std::sqrt(static_cast<double>(args.dims.head_dim));
+  const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
+  const at::Tensor out_BLNV =
+      kernels::segmented_attention(
+          query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale)
+          .out_BLNV;
+  result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);
+  return result;
+}
+
+CrossKv cross_attention_kv(const DenseAttentionWeights& w,
+                           const at::Tensor& context_BTD,
+                           int64_t num_heads,
+                           double eps) {
+  const at::Tensor key =
+      kernels::rms_norm(project(context_BTD, w.k_weight, w.k_bias), w.norm_k_weight, eps);
+  return {split_heads(key, num_heads),
+          split_heads(project(context_BTD, w.v_weight, w.v_bias), num_heads)};
+}
+
+at::Tensor cross_attention(const DenseAttentionWeights& w,
+                           const at::Tensor& x_BLD,
+                           const CrossKv& kv,
+                           int64_t num_heads,
+                           double eps) {
+  const at::Tensor query_BLNK = split_heads(
+      kernels::rms_norm(project(x_BLD, w.q_weight, w.q_bias), w.norm_q_weight, eps), num_heads);
+  const kernels::AttentionSegment everything{0, x_BLD.size(1), 0, 0, kv.k.size(1)};
+  const double scale = 1.0 / std::sqrt(static_cast<double>(query_BLNK.size(3)));
+  const at::Tensor out =
+      kernels::segmented_attention(query_BLNK, kv.k, kv.v, {everything}, scale).out_BLNV;
+  return project(out.flatten(2), w.o_weight, w.o_bias);
+}
+
+}  // namespace vmla::model

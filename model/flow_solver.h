@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace vmla::model {
+
+/// How a chunk (or a whole clip) is sampled.
+enum class SamplerKind {
+  kFewStep,  // predict x0, re-noise with fresh noise to the next listed step (algorithms 9.1)
+  kUnipc,    // UniPC, order 2, bh2, predicting x0 (algorithms 9.2)
+  kEuler,
+};
+SamplerKind parse_sampler(const std::string& name);
+
+struct SamplerSettings {
+  SamplerKind kind = SamplerKind::kUnipc;
+  int64_t steps = 50;  // of the many-step samplers
+  double guidance_scale =
+      3.0;  // v_neg + w (v_pos − v_neg); 1: one pass without the negative prompt
+  double timestep_shift = 5.0;
+  std::vector<double> denoising_step_list = {
+      1000, 750, 500, 250};  // of the few-step sampler, before the shift
+};
+
+/// The flow v at (x, t): t in 0..1000, the same for all of x.
+using VelocityField = std::function<at::Tensor(const at::Tensor& x, double timestep)>;
+/// Fresh Gaussian noise for the k-th re-noising, of x's shape.
+using FreshNoise = std::function<at::Tensor(int64_t k)>;
+
+/// Carries noise x (sigma = 1) to a clean sample.
+at::Tensor solve_flow(const SamplerSettings& settings,
+                      const at::Tensor& noise,
+                      const VelocityField& velocity,
+                      const FreshNoise& fresh_noise);
+
+}  // namespace vmla::model

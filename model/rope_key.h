@@ -1,0 +1,24 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace vmla::model {
+
+/// One rope key for all heads, and what each head's query must be turned by for it.
+struct SharedRopeKey {
+  at::Tensor weight;  // [P, D] fp64: real and imaginary rows of each pair, interleaved
+  at::Tensor bias;    // [P]
+  at::Tensor heads;   // [pairs, N] complex: u, unit norm, its largest component real and positive
+  double energy_lost = 0;  // 1 − sum of top eigenvalues / sum of traces
+};
+
+/// Top eigenvector of the N x N Hermitian second moment of each pair's complex key rows (bias as
+/// one more input column): s = uᴴ k (ecosystem F.5.4). rows: [N P, D] per head, pairs interleaved;
+/// bias: [N P]. fp64.
+SharedRopeKey shared_rope_key(const at::Tensor& rows, const at::Tensor& bias, int64_t num_heads);
+
+/// conj(u_h) applied to head h's rope rows of the query: [N P, ...] → the same shape. Commutes with
+/// RoPE.
+at::Tensor turn_query_rows(const at::Tensor& rows, const SharedRopeKey& key, int64_t num_heads);
+
+}  // namespace vmla::model

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace vmla::model {
+
+/// Where a network's weights live: in this process, or in shards that are gathered for the time of
+/// a call. The only seam through which parallelism enters below the trainer.
+class WeightSource {
+ public:
+  virtual ~WeightSource() = default;
+  /// The unit's tensors in visitor order (matrices in the compute dtype, the rest in fp32), without
+  /// gradient state. Valid until release(); calls may nest.
+  virtual std::vector<at::Tensor> acquire(int64_t unit) = 0;
+  virtual void release(int64_t unit) = 0;
+  /// Adds to the unit's local fp32 gradient buffer; undefined tensors count as zero. Visitor order.
+  virtual void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) = 0;
+};
+
+/// What a call shall be differentiable in: nothing, its inputs, or its inputs and the weights.
+enum class GradMode { kNone, kInput, kFull };
+
+}  // namespace vmla::model
