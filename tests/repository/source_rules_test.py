@@ -57,7 +57,14 @@ class Planted(unittest.TestCase):
         self.finds(source_rules.torch_free, {
             "model/io/log.cpp": '#include "model/io/level.h"\n',
             "model/io/level.h": "#pragma once\n\n#include <c10/util/Exception.h>\n",
-        }, "model/io/level.h:3: vmla_model_io is NO_TORCH")
+        }, "model/io/level.h:3: vmla_model_io is free of LibTorch")
+
+    def test_program_is_free_of_libtorch_by_what_it_links(self):
+        program = "add_executable(front main.cpp)\ntarget_link_libraries(front PRIVATE {})\ntarget_sources(front PRIVATE more.cpp)\n"
+        files = {"launch/main.cpp": "", "launch/more.cpp": "#include <ATen/ATen.h>\n"}
+        self.finds(source_rules.torch_free, {**files, "launch/CMakeLists.txt": program.format("vmla_model_io")},
+                   "launch/more.cpp:1: front is free of LibTorch")
+        self.finds(source_rules.torch_free, {**files, "launch/CMakeLists.txt": program.format("vmla_model")})
 
     def test_spdlog_where_libtorch_is_seen(self):
         self.finds(source_rules.torch_free, {"model/block.cpp": "#include <spdlog/spdlog.h>\n"}, "model/block.cpp:1")
@@ -87,7 +94,10 @@ class Planted(unittest.TestCase):
         self.finds(source_rules.cmake_form, {
             "cmake/find.cmake": "# file(GLOB x) in a comment is no violation\nfile(GLOB x *.cpp)\nfind_package(Torch)\n",
             "model/forgotten.cpp": "",
-        }, "cmake/find.cmake:2", "cmake/find.cmake:3", "model/forgotten.cpp:1")
+            "launch/CMakeLists.txt": "add_executable(front main.cpp)\n",
+            "launch/main.cpp": '#include "launch/own.h"\n#include "model/forgotten.h"\n',
+            "launch/own.h": "", "model/forgotten.h": "",
+        }, "model/forgotten.h:1", "cmake/find.cmake:2", "cmake/find.cmake:3", "model/forgotten.cpp:1")
 
     def test_empty_name(self):
         self.finds(source_rules.names, {"model/utils.h": "#pragma once\n", "model/common/x.txt": ""},

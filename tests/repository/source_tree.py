@@ -10,8 +10,9 @@ HEADER_SUFFIXES = {".h", ".cuh"}
 # Folders that hold what was generated or downloaded, never sources.
 SKIPPED = re.compile(r"^(build.*|runs|__pycache__|\..+)$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
-# vmla_library(name ...), vmla_test(name ...), add_executable(name ...), up to the closing bracket.
-TARGET = re.compile(r"^\s*(vmla_library|vmla_test|add_executable|add_library)\s*\(([^)]*)\)", re.M)
+# vmla_library(name ...), vmla_test(name ...), add_executable(name ...) and what adds to them, up to the closing bracket.
+CALL = re.compile(r"^\s*(vmla_library|vmla_test|add_executable|add_library|target_sources|target_link_libraries)"
+                  r"\s*\(([^)]*)\)", re.M)
 # Words that end a list of files inside such a call.
 KEYWORDS = {"SOURCES", "HEADERS", "PUBLIC", "PRIVATE", "LINK", "NO_TORCH", "STATIC", "SHARED", "MODULE",
             "OBJECT", "INTERFACE", "IMPORTED", "EXCLUDE_FROM_ALL"}
@@ -27,9 +28,11 @@ class Include:
 @dataclass
 class Target:
     name: str
-    cmake_file: str
-    torch_free: bool
+    kind: str  # the call that declares it
+    promised_torch_free: bool
     files: list = field(default_factory=list)
+    links: set = field(default_factory=set)
+    torch_free: bool = False
 
 
 class SourceTree:
@@ -77,20 +80,30 @@ class SourceTree:
         return chains
 
     def targets(self):
-        """The targets that the CMake files declare, with their files as far as they are named literally."""
-        found = []
+        """The targets that the CMake files declare, with their files and links as far as they are named literally."""
+        found = {}
         for cmake_file in self.cmake_files():
             folder = Path(cmake_file).parent
             text = re.sub(r"#[^\n]*", "", self.text(cmake_file))
-            for match in TARGET.finditer(text):
-                words = match[2].split()
+            for match in CALL.finditer(text):
+                call, words = match[1], match[2].split()
                 if not words or "$" in words[0]:
                     continue  # a function's own body in cmake/
-                target = Target(words[0], cmake_file, "NO_TORCH" in words)
+                target = found.setdefault(words[0], Target(words[0], call, False))
+                if not call.startswith("target_"):
+                    target.kind, target.promised_torch_free = call, "NO_TORCH" in words
                 for word in words[1:]:
-                    if word in KEYWORDS or Path(word).suffix not in CODE_SUFFIXES:
+                    if Path(word).suffix not in CODE_SUFFIXES:
+                        if word not in KEYWORDS:
+                            target.links.add(word)
                         continue
                     word = word.replace("${PROJECT_SOURCE_DIR}/", "/").replace("${CMAKE_CURRENT_SOURCE_DIR}/", "")
                     target.files.append(word[1:] if word.startswith("/") else (folder / word).as_posix())
-                found.append(target)
-        return found
+        for target in found.values():
+            # An executable makes no promise: it is free of LibTorch when nothing that it links brings it.
+            target.torch_free = target.promised_torch_free or (
+                target.kind == "add_executable" and not any(
+                    link.startswith("libtorch::") or (
+                        link in found and found[link].kind == "vmla_library" and not found[link].promised_torch_free)
+                    for link in target.links))
+        return list(found.values())
