@@ -1,0 +1,93 @@
+#include "kernels/adamw/adamw.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/kernels/draws.h"
+#include "tests/support/tensor_match.h"
+
+namespace vmla::kernels {
+namespace {
+
+using tests::draw;
+using tests::near_max;
+
+AdamwParams params_of(int64_t step, double beta1) {
+  return {.lr = 1e-2,
+          .beta1 = beta1,
+          .beta2 = 0.95,
+          .eps = 1e-8,
+          .weight_decay = 0.1,
+          .step = step,
+          .grad_scale = 0.7};
+}
+
+TEST(Adamw, FollowsTheReferenceInFp64OverTwentySteps) {
+  for (const int64_t n : {1, 7, 33, 1000}) {
+    for (const double beta1 : {0.0, 0.9}) {
+      const at::Tensor start = draw(1, {n});
+      at::Tensor p64 = start.clone();
+      at::Tensor v64 = at::zeros_like(p64);
+      at::Tensor m64 = beta1 == 0 ? at::Tensor() : at::zeros_like(p64);
+      at::Tensor p32 = start.to(at::kFloat);
+      at::Tensor v32 = at::zeros_like(p32);
+      at::Tensor m32 = beta1 == 0 ? at::Tensor() : at::zeros_like(p32);
+      for (int64_t step = 1; step <= 20; ++step) {
+        const at::Tensor g32 = draw(100 + static_cast<uint64_t>(step), {n}, at::kFloat);
+        adamw_step_reference_(p64, g32.to(at::kDouble), m64, v64, params_of(step, beta1));
+        adamw_step_(p32, g32, m32, v32, params_of(step, beta1));
+      }
+      // 20 updates of at most lr * 4, each rounded a few times at 2^-24 of |p| <= 4.
+      EXPECT_TRUE(near_max(p32, p64, 40 * 0x1p-24)) << n << " " << beta1;
+      EXPECT_TRUE(near_max(v32, v64, 40 * 0x1p-24)) << n << " " << beta1;
+      if (beta1 != 0) {
+        EXPECT_TRUE(near_max(m32, m64, 40 * 0x1p-24)) << n;
+      }
+    }
+  }
+}
+
+TEST(Adamw, TakesTheFirstStepOfTheFormula) {
+  // m / (1 - b1) = g and v / (1 - b2) = g^2, so the first update is -lr * sign(g) after the decay.
+  at::Tensor p = at::tensor({1.0f, -2.0f});
+  at::Tensor m = at::zeros(2);
+  at::Tensor v = at::zeros(2);
+  adamw_step_(p, at::tensor({3.0f, -0.5f}), m, v, params_of(1, 0.9));
+  EXPECT_TRUE(near_max(p, at::tensor({1 * 0.999 - 0.01, -2 * 0.999 + 0.01}), 4 * 0x1p-24));
+}
+
+TEST(Adamw, WithoutFirstMomentEqualsAZeroBeta) {
+  at::Tensor p = draw(2, {33}, at::kFloat);
+  at::Tensor q = p.to(at::kDouble);
+  at::Tensor none, v = at::zeros(33), w = at::zeros(33, at::kDouble),
+                   m = at::zeros(33, at::kDouble);
+  for (int64_t step = 1; step <= 3; ++step) {
+    const at::Tensor g = draw(200 + static_cast<uint64_t>(step), {33}, at::kFloat);
+    adamw_step_(p, g, none, v, params_of(step, 0.0));
+    adamw_step_reference_(q, g.to(at::kDouble), m, w, params_of(step, 0.0));
+  }
+  EXPECT_TRUE(near_max(p, q, 12 * 0x1p-24));
+}
+
+TEST(Adamw, UpdatesAViewInsideAFlatBuffer) {
+  at::Tensor flat = draw(3, {40}, at::kFloat);
+  at::Tensor before = flat.clone();
+  at::Tensor p = flat.narrow(0, 5, 33);
+  at::Tensor none, v = at::zeros(33);
+  adamw_step_(p, draw(4, {33}, at::kFloat), none, v, params_of(1, 0.0));
+  EXPECT_TRUE(tests::same_bits(flat.narrow(0, 0, 5), before.narrow(0, 0, 5)));
+  EXPECT_TRUE(tests::same_bits(flat.narrow(0, 38, 2), before.narrow(0, 38, 2)));
+  EXPECT_FALSE(at::equal(p, before.narrow(0, 5, 33)));
+}
+
+TEST(Adamw, RefusesWhatItCannotUpdate) {
+  at::Tensor p = at::zeros({4}), v = at::zeros({4}), m = at::zeros({4}), none;
+  at::Tensor strided = at::zeros({4, 2}).select(1, 0);
+  EXPECT_THROW(adamw_step_(strided, p, m, v, params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, at::zeros({3}), m, v, params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, none, v, params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, m, v, params_of(1, 0.0)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, m, v, params_of(0, 0.9)), c10::Error);
+}
+
+}  // namespace
+}  // namespace vmla::kernels
