@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,12 +41,22 @@ class SourceTree:
 
     def __init__(self, root):
         self.root = Path(root)
-        self.files = []
-        for folder, subfolders, names in os.walk(self.root):
-            subfolders[:] = sorted(d for d in subfolders if not SKIPPED.match(d))
-            relative = Path(folder).relative_to(self.root)
-            self.files += [(relative / name).as_posix() for name in sorted(names)]
+        self.files = self._known_to_git() if (self.root / ".git").exists() else self._walked()
         self._includes = {}
+
+    def _known_to_git(self):
+        """What is tracked, or new and not ignored."""
+        listing = subprocess.run(["git", "-C", self.root, "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+                                 stdout=subprocess.PIPE, check=True).stdout.decode()
+        return sorted({f for f in listing.split("\0") if f and (self.root / f).is_file()})
+
+    def _walked(self):
+        """The same for a tree without git, such as an unpacked archive."""
+        files = []
+        for folder, subfolders, names in os.walk(self.root):
+            subfolders[:] = [d for d in subfolders if not SKIPPED.match(d)]
+            files += [(Path(folder).relative_to(self.root) / name).as_posix() for name in names]
+        return sorted(files)
 
     def text(self, path):
         return (self.root / path).read_text(encoding="utf-8", errors="replace")
