@@ -1,12 +1,7 @@
 #include "model/safetensors.h"
 
 #include <ATen/ATen.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <set>
@@ -14,7 +9,9 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
+#include "model/io/mapped_file.h"
 #include "model/io/safetensors_header.h"
+#include "model/stored_types.h"
 
 namespace vmla::model {
 namespace fs = std::filesystem;
@@ -24,74 +21,10 @@ using io::quoted_name;
 using io::StoredTensor;
 using io::StoredType;
 
-constexpr std::pair<StoredType, at::ScalarType> kTypes[] = {
-    {StoredType::f64, at::kDouble},
-    {StoredType::f32, at::kFloat},
-    {StoredType::f16, at::kHalf},
-    {StoredType::bf16, at::kBFloat16},
-    {StoredType::i64, at::kLong},
-    {StoredType::i32, at::kInt},
-    {StoredType::i16, at::kShort},
-    {StoredType::i8, at::kChar},
-    {StoredType::u8, at::kByte},
-    {StoredType::boolean, at::kBool},
-};
-
-at::ScalarType scalar_type(StoredType type) {
-  for (const auto& [stored, scalar] : kTypes) {
-    if (stored == type) return scalar;
-  }
-  TORCH_INTERNAL_ASSERT(false, "a stored type without a scalar type");
-}
-
-StoredType stored_type(const std::string& name, at::ScalarType type) {
-  for (const auto& [stored, scalar] : kTypes) {
-    if (scalar == type) return stored;
-  }
-  TORCH_CHECK(false, "safetensors has no type for ", type, " of tensor ", name);
-}
-
-/// A file mapped read-only for as long as a tensor shares it.
-class Mapping {
- public:
-  explicit Mapping(const fs::path& path) {
-    const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0) fail_user("cannot read ", path.string(), ": ", std::strerror(errno));
-    struct stat info = {};
-    const bool known = fstat(fd, &info) == 0;
-    if (!known || !S_ISREG(info.st_mode)) {
-      close(fd);
-      fail_user("cannot read ",
-                path.string(),
-                ": a safetensors file is needed, this is ",
-                S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
-    }
-    bytes_ = static_cast<size_t>(info.st_size);
-    if (bytes_ > 0) start_ = mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, fd, 0);
-    const int problem = errno;
-    close(fd);
-    if (start_ == MAP_FAILED) {
-      fail_run("cannot map ", path.string(), ": ", std::strerror(problem));
-    }
-  }
-  ~Mapping() {
-    if (bytes_ > 0 && start_ != MAP_FAILED) munmap(start_, bytes_);
-  }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
-
-  char* data() const { return static_cast<char*>(start_); }
-  std::string_view view() const { return {data(), bytes_}; }
-
- private:
-  void* start_ = nullptr;
-  size_t bytes_ = 0;
-};
-
-at::Tensor tensor_at(const std::shared_ptr<Mapping>& file,
+at::Tensor tensor_at(const std::shared_ptr<io::MappedFile>& file,
                      uint64_t data_start,
                      const StoredTensor& stored) {
-  const auto options = at::TensorOptions(scalar_type(stored.type));
+  const auto options = at::TensorOptions(scalar_type_of(stored.type));
   if (stored.begin == stored.end) return at::empty(stored.shape, options);
   char* const data = file->data() + data_start + stored.begin;
   if (stored.type == StoredType::boolean) {
@@ -168,7 +101,7 @@ SafetensorsFile read_shards(const fs::path& index) {
 }  // namespace
 
 SafetensorsFile read_safetensors(const fs::path& path) {
-  const auto file = std::make_shared<Mapping>(path);
+  const auto file = std::make_shared<io::MappedFile>(path);
   io::SafetensorsHeader header = io::parse_safetensors_header(file->view(), path.string());
   SafetensorsFile out;
   out.metadata = std::move(header.metadata);
@@ -193,7 +126,8 @@ WrittenFile write_safetensors_unflushed(const fs::path& path,
                 "only dense tensors can be stored: ",
                 name);
     TORCH_CHECK(name != "__metadata__", "a tensor cannot have the reserved name ", name);
-    layout.push_back({name, stored_type(name, tensor.scalar_type()), tensor.sizes().vec(), 0, 0});
+    layout.push_back(
+        {name, stored_type_of(name, tensor.scalar_type()), tensor.sizes().vec(), 0, 0});
   }
   const std::string head = io::lay_out_safetensors(layout, metadata);
 

@@ -223,6 +223,14 @@ void publish_folder(const fs::path& requested, const std::function<void(const fs
   flush_to_disk(folder_of(folder), folder_of(folder));
 }
 
+void remove_folder(const fs::path& requested) {
+  const fs::path folder = without_trailing_slash(requested);
+  const fs::path temporary = temporary_path(folder);
+  const TemporaryGuard guard(temporary);
+  if (const int fault = injected_fault("rename", folder)) fail_io("remove", folder, fault);
+  if (std::rename(folder.c_str(), temporary.c_str()) != 0) fail_io("remove", folder, errno);
+}
+
 void publish_symlink(const fs::path& link, const std::string& target) {
   create_parent(link);
   const fs::path temporary = temporary_path(link);

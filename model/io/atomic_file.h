@@ -23,6 +23,10 @@ void publish_file(const std::filesystem::path& path,
 void publish_folder(const std::filesystem::path& folder,
                     const std::function<void(const std::filesystem::path&)>& fill);
 
+/// Removes `folder` with everything in it; it disappears by one rename, so nobody ever sees half of
+/// it.
+void remove_folder(const std::filesystem::path& folder);
+
 /// Points the symlink `link` at `target` (a name in the same folder) by one rename.
 void publish_symlink(const std::filesystem::path& link, const std::string& target);
 

@@ -1,0 +1,276 @@
+#include "model/io/checkpoint_manifest.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/sha256.h"
+
+namespace vmla::io {
+namespace fs = std::filesystem;
+namespace {
+
+using Json = nlohmann::ordered_json;  // written in the order of the code
+using Document = nlohmann::json;      // read: members found by name in logarithmic time
+
+constexpr std::string_view kFormat = "vmla checkpoint";
+constexpr std::string_view kHashKey = "\"manifest_sha256\": \"";
+constexpr size_t kHashDigits = 64;
+
+StoredType type_named(const std::string& name, const std::string& where) {
+  for (const StoredType type : {StoredType::f64,
+                                StoredType::f32,
+                                StoredType::f16,
+                                StoredType::bf16,
+                                StoredType::i64,
+                                StoredType::i32,
+                                StoredType::i16,
+                                StoredType::i8,
+                                StoredType::u8,
+                                StoredType::boolean}) {
+    if (stored_type_name(type) == name) return type;
+  }
+  fail_user(where, " has the unknown dtype ", quoted_name(name));
+}
+
+/// The hash of `text` with the digits of its own hash field as zeros; empty if it has no such
+/// field.
+std::string self_hash(std::string text) {
+  const size_t key = text.find(kHashKey);
+  if (key == std::string::npos || key + kHashKey.size() + kHashDigits > text.size()) return {};
+  text.replace(key + kHashKey.size(), kHashDigits, kHashDigits, '0');
+  return sha256_hex(text.data(), text.size());
+}
+
+Json tensor_json(const ManifestTensor& tensor) {
+  Json pieces = Json::array();
+  for (const ManifestPiece& piece : tensor.pieces) {
+    pieces.push_back({{"file", piece.file},
+                      {"offset", piece.offset},
+                      {"first", piece.first},
+                      {"count", piece.count}});
+  }
+  return {{"dtype", stored_type_name(tensor.type)}, {"shape", tensor.shape}, {"pieces", pieces}};
+}
+
+/// A name that stays inside its folder.
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
+}
+
+/// Every element exactly once, every piece inside its file.
+void check_pieces(const ManifestTensor& tensor,
+                  const std::map<std::string, ManifestFile>& files,
+                  const std::string& where) {
+  uint64_t elements = 1;
+  for (const int64_t size : tensor.shape) {
+    if (size < 0 || __builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements)) {
+      fail_user(where, " has an impossible shape");
+    }
+  }
+  uint64_t next = 0;
+  for (const ManifestPiece& piece : tensor.pieces) {
+    if (piece.first != next) {
+      fail_user(where,
+                piece.first > next ? " lacks elements " : " has twice the elements ",
+                std::min(next, piece.first),
+                " to ",
+                std::max(next, piece.first) - 1);
+    }
+    const auto file = files.find(piece.file);
+    if (file == files.end())
+      fail_user(where, " is in ", quoted_name(piece.file), ", which is not listed");
+    uint64_t bytes = 0, end = 0;
+    if (__builtin_mul_overflow(piece.count, stored_type_bytes(tensor.type), &bytes) ||
+        __builtin_add_overflow(piece.offset, bytes, &end) || end > file->second.bytes ||
+        __builtin_add_overflow(next, piece.count, &next)) {
+      fail_user(where, " reaches beyond the end of ", piece.file);
+    }
+  }
+  if (next != elements) fail_user(where, " holds ", next, " of its ", elements, " elements");
+}
+
+ManifestTensor tensor_of(const Document& json,
+                         const std::map<std::string, ManifestFile>& files,
+                         const std::string& where) {
+  ManifestTensor tensor;
+  tensor.type = type_named(json.at("dtype").get<std::string>(), where);
+  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  for (const Document& piece : json.at("pieces")) {
+    tensor.pieces.push_back({piece.at("file").get<std::string>(),
+                             piece.at("offset").get<uint64_t>(),
+                             piece.at("first").get<uint64_t>(),
+                             piece.at("count").get<uint64_t>()});
+  }
+  std::ranges::sort(tensor.pieces, {}, &ManifestPiece::first);
+  check_pieces(tensor, files, where);
+  return tensor;
+}
+
+CheckpointManifest manifest_of(const Document& json, const std::string& file_name) {
+  CheckpointManifest manifest;
+  manifest.format_version = json.at("format_version").get<int64_t>();
+  manifest.step = json.at("step").get<int64_t>();
+  manifest.stage = json.at("stage").get<std::string>();
+  manifest.counters = json.at("counters").get<std::map<std::string, int64_t>>();
+  for (const auto& [key, value] : json.at("data_position").items()) {
+    if (value.is_string()) {
+      manifest.data_position[key] = value.get<std::string>();
+    } else {
+      manifest.data_position[key] = value.get<int64_t>();
+    }
+  }
+  manifest.config_yaml = json.at("config").get<std::string>();
+  if (json.contains("model")) manifest.model_json = json.at("model").dump();
+  if (json.at("hash_algorithm") != "sha256") {
+    fail_user(
+        file_name, ": hash_algorithm ", json.at("hash_algorithm").dump(), "; sha256 is needed");
+  }
+  for (const auto& [name, file] : json.at("files").items()) {
+    if (!is_plain_file_name(name))
+      fail_user(file_name, ": a file outside the folder: ", quoted_name(name));
+    manifest.files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
+  }
+  for (const auto& [role_name, role_json] : json.at("roles").items()) {
+    ManifestRole& role = manifest.roles[role_name];
+    if (role_json.contains("model")) role.model_json = role_json.at("model").dump();
+    for (const auto& [name, tensor] : role_json.at("tensors").items()) {
+      const std::string where =
+          cat(file_name, ": tensor ", quoted_name(name), " of ", quoted_name(role_name));
+      role.tensors[name] = tensor_of(tensor, manifest.files, where);
+    }
+  }
+  return manifest;
+}
+
+/// N of "step_N", or -1.
+int64_t step_of(const std::string& name) {
+  constexpr std::string_view kPrefix = "step_";
+  if (!name.starts_with(kPrefix)) return -1;
+  int64_t step = -1;
+  const char* const last = name.data() + name.size();
+  const auto [end, problem] = std::from_chars(name.data() + kPrefix.size(), last, step);
+  return problem == std::errc() && end == last && step >= 0 ? step : -1;
+}
+
+}  // namespace
+
+std::string manifest_text(const CheckpointManifest& manifest) {
+  Json json;
+  json["format"] = kFormat;
+  json["format_version"] = manifest.format_version;
+  json["manifest_sha256"] =
+      std::string(kHashDigits, '0');  // first of its kind in the text: see self_hash
+  json["hash_algorithm"] = "sha256";
+  json["step"] = manifest.step;
+  json["stage"] = manifest.stage;
+  json["counters"] = manifest.counters;
+  json["data_position"] = Json::object();
+  for (const auto& [key, value] : manifest.data_position) {
+    std::visit([&, &name = key](const auto& v) { json["data_position"][name] = v; }, value);
+  }
+  if (!manifest.model_json.empty()) json["model"] = Json::parse(manifest.model_json);
+  json["config"] = manifest.config_yaml;
+  json["files"] = Json::object();
+  for (const auto& [name, file] : manifest.files) {
+    json["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
+  }
+  json["roles"] = Json::object();
+  for (const auto& [role_name, role] : manifest.roles) {
+    Json& role_json = json["roles"][role_name];
+    if (!role.model_json.empty()) role_json["model"] = Json::parse(role.model_json);
+    std::map<std::string, Json> tensors;  // a map: the ordered object would search linearly
+    for (const auto& [name, tensor] : role.tensors) tensors[name] = tensor_json(tensor);
+    role_json["tensors"] = tensors;
+  }
+  std::string text = json.dump(1) + "\n";
+  text.replace(text.find(kHashKey) + kHashKey.size(), kHashDigits, self_hash(text));
+  return text;
+}
+
+CheckpointManifest parse_manifest(std::string_view text, const std::string& file_name) {
+  const Document json =
+      Document::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || json.value("format", Document()) != kFormat) {
+    fail_user(file_name, ": not the manifest of a checkpoint, or incomplete");
+  }
+  // The version comes first: a later one may hash itself differently.
+  const Document version = json.value("format_version", Document());
+  if (!version.is_number_integer() || version.get<int64_t>() != kCheckpointFormatVersion) {
+    fail_user(file_name,
+              ": format_version ",
+              version.dump(),
+              "; this program reads version ",
+              kCheckpointFormatVersion);
+  }
+  const Document stated = json.value("manifest_sha256", Document());
+  if (!stated.is_string() || stated.get<std::string>() != self_hash(std::string(text))) {
+    fail_user(file_name, ": altered since it was written (its manifest_sha256 does not match)");
+  }
+  try {
+    return manifest_of(json, file_name);
+  } catch (const nlohmann::json::exception& problem) {
+    fail_user(file_name, ": ", problem.what());
+  }
+}
+
+CheckpointManifest read_manifest(const fs::path& folder) {
+  const fs::path path = folder / kManifestName;
+  CheckpointManifest manifest = parse_manifest(read_text_file(path), path.string());
+  for (const auto& [name, file] : manifest.files) {
+    std::error_code problem;
+    const uint64_t bytes = fs::file_size(folder / name, problem);
+    if (problem)
+      fail_user((folder / name).string(), ": ", problem.message(), "; the manifest lists it");
+    if (bytes != file.bytes) {
+      fail_user(
+          (folder / name).string(), ": has ", bytes, " bytes, the manifest says ", file.bytes);
+    }
+  }
+  return manifest;
+}
+
+std::vector<fs::path> step_folders(const fs::path& checkpoints_folder) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(checkpoints_folder, ignored)) {
+    const int64_t step = step_of(entry.path().filename().string());
+    if (step >= 0 && entry.is_directory(ignored)) found.emplace_back(step, entry.path());
+  }
+  std::ranges::sort(found);
+  std::vector<fs::path> folders;
+  for (auto& [step, path] : found) folders.push_back(std::move(path));
+  return folders;
+}
+
+fs::path find_checkpoint(const fs::path& path) {
+  std::error_code ignored;
+  // The canonical path, because `latest` may move on while the checkpoint is in use.
+  if (fs::exists(path / kManifestName, ignored)) return fs::canonical(path);
+  for (const fs::path& folder : {path, path / "checkpoints"}) {
+    const fs::path latest = folder / "latest";
+    if (fs::exists(latest / kManifestName, ignored)) return fs::canonical(latest);
+    // Killed between the first checkpoint's rename and its link: the folder itself is whole.
+    const auto steps = step_folders(folder);
+    if (!steps.empty() && fs::exists(steps.back() / kManifestName, ignored)) {
+      return fs::canonical(steps.back());
+    }
+    if (fs::is_symlink(latest, ignored)) {
+      fail_user(latest.string(),
+                ": points to ",
+                fs::read_symlink(latest, ignored).string(),
+                ", which holds no checkpoint");
+    }
+  }
+  if (fs::is_symlink(path, ignored) && !fs::exists(path, ignored)) {
+    fail_user(path.string(),
+              ": points to ",
+              fs::read_symlink(path, ignored).string(),
+              ", which does not exist");
+  }
+  return {};
+}
+
+}  // namespace vmla::io

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "model/io/safetensors_header.h"
+
+/// manifest.json of a checkpoint folder, read and written without LibTorch.
+namespace vmla::io {
+
+constexpr int64_t kCheckpointFormatVersion = 1;
+constexpr std::string_view kManifestName = "manifest.json";
+
+/// A run of a tensor's elements, in row-major order, as it lies in a file.
+struct ManifestPiece {
+  std::string file;     // in the checkpoint's folder
+  uint64_t offset = 0;  // bytes from the start of the file
+  uint64_t first = 0;   // first element of the whole tensor that the piece holds
+  uint64_t count = 0;   // elements
+};
+
+struct ManifestTensor {
+  StoredType type = StoredType::f32;
+  std::vector<int64_t> shape;         // of the whole tensor
+  std::vector<ManifestPiece> pieces;  // ascending in `first`, covering every element once
+};
+
+struct ManifestFile {
+  uint64_t bytes = 0;
+  std::string sha256;
+};
+
+struct ManifestRole {
+  std::string model_json;  // the role's network (model/config_json.h); empty: the checkpoint's
+  std::map<std::string, ManifestTensor> tensors;
+};
+
+using ManifestValue = std::variant<int64_t, std::string>;
+
+struct CheckpointManifest {
+  int64_t format_version = kCheckpointFormatVersion;
+  int64_t step = 0;
+  std::string stage;
+  std::map<std::string, int64_t> counters;
+  std::map<std::string, ManifestValue> data_position;
+  std::string config_yaml;
+  std::string model_json;
+  std::map<std::string, ManifestFile> files;
+  std::map<std::string, ManifestRole> roles;
+};
+
+/// The text of manifest.json. Its field `manifest_sha256` is the hash of the text itself with that
+/// field's 64 digits written as zeros.
+std::string manifest_text(const CheckpointManifest& manifest);
+
+/// Reads a manifest. UserError names `file_name` and says what is wrong: not a manifest, altered, a
+/// newer format version, pieces that leave elements out, overlap, or lie outside their file.
+CheckpointManifest parse_manifest(std::string_view text, const std::string& file_name);
+
+/// Reads FOLDER/manifest.json and checks that every file it lists is there with the right size.
+CheckpointManifest read_manifest(const std::filesystem::path& folder);
+
+/// The step folder that `path` means: itself, what `latest` points to, or the latest one of a run
+/// folder or its checkpoints folder. Empty if `path` is none of these; UserError if it is one
+/// without a usable checkpoint.
+std::filesystem::path find_checkpoint(const std::filesystem::path& path);
+
+/// `step_N` folders of a checkpoints folder, ascending in N.
+std::vector<std::filesystem::path> step_folders(const std::filesystem::path& checkpoints_folder);
+
+}  // namespace vmla::io

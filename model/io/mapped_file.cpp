@@ -1,0 +1,44 @@
+#include "model/io/mapped_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "model/io/error.h"
+
+namespace vmla::io {
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail_user("cannot read ", path.string(), ": ", std::strerror(errno));
+  struct stat info = {};
+  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
+    const bool folder = S_ISDIR(info.st_mode);
+    close(fd);
+    fail_user("cannot read ",
+              path.string(),
+              ": a file is needed, this is ",
+              folder ? "a folder" : "no regular file");
+  }
+  const auto size = static_cast<size_t>(info.st_size);
+  void* start = nullptr;
+  int problem = 0;
+  if (size > 0) {
+    start = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    problem = errno;
+  }
+  close(fd);
+  if (start == MAP_FAILED) fail_run("cannot map ", path.string(), ": ", std::strerror(problem));
+  start_ = start;
+  size_ = size;
+}
+
+MappedFile::~MappedFile() {
+  if (size_ > 0) munmap(start_, size_);
+}
+
+}  // namespace vmla::io

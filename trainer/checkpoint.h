@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/io/checkpoint_manifest.h"
+#include "model/model_config.h"
+#include "model/safetensors.h"
+
+/// Checkpoints: `step_N/` with manifest.json and one safetensors file a role. A folder appears
+/// whole, after everything in it is on disk; the symlink `latest` moves last. docs/formats.md
+/// describes the files.
+namespace vmla::trainer {
+
+/// Everything a run needs to go on. `roles` holds weights ("generator", "generator_ema") under
+/// their Wan names, and optimizer state as a role of its own ("generator.optimizer":
+/// "exp_avg_sq/<weight's name>").
+struct CheckpointData {
+  int64_t step = 0;
+  std::string stage;
+  std::map<std::string, int64_t> counters;
+  std::map<std::string, io::ManifestValue> data_position;  // whole numbers and texts
+  std::string config_yaml;                                 // the resolved configuration
+  model::ModelConfig model;  // of every role that is not in role_models
+  std::map<std::string, model::ModelConfig> role_models;
+  std::map<std::string, model::TensorMap> roles;
+};
+
+/// Writes CHECKPOINTS_FOLDER/step_N and moves `latest` to it. On any failure (RunError) the
+/// checkpoints that were there, and `latest`, are as before.
+std::filesystem::path save_checkpoint(const std::filesystem::path& checkpoints_folder,
+                                      const CheckpointData& data);
+
+/// Reads a checkpoint: a step folder, `latest`, a run folder or its checkpoints folder. However
+/// many ranks wrote it, tensors come back whole. They are mapped read-only: clone before writing.
+/// UserError names the file and what is wrong if anything is incomplete or altered.
+CheckpointData load_checkpoint(const std::filesystem::path& path);
+
+/// The tensors of one role; only the files that hold it are read and compared with their hashes.
+model::TensorMap load_checkpoint_role(const std::filesystem::path& path, const std::string& role);
+
+/// The complete-looking step folders of a checkpoints folder, oldest first.
+std::vector<std::filesystem::path> list_checkpoints(
+    const std::filesystem::path& checkpoints_folder);
+
+/// Removes old checkpoints; the newest `keep_last` (at least one), multiples of `keep_every` (0:
+/// none) and the one `latest` points to stay. Returns what was removed.
+std::vector<std::filesystem::path> prune_checkpoints(
+    const std::filesystem::path& checkpoints_folder, int64_t keep_last, int64_t keep_every);
+
+/// For automatic resume: the newest checkpoint whose every file has the right hash; nothing if
+/// there is none. `complaints` gets one line for each newer one that was passed over.
+std::optional<std::filesystem::path> newest_intact_checkpoint(
+    const std::filesystem::path& checkpoints_folder, std::vector<std::string>* complaints);
+
+}  // namespace vmla::trainer
