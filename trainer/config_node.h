@@ -42,8 +42,10 @@ ConfigNode scalar_node(std::string text, bool quoted);
 ConfigNode parse_yaml(const std::string& text, const std::string& name);
 ConfigNode parse_yaml_file(const std::filesystem::path& path);
 
-/// Applies one `a.b=c` (c in yaml syntax); everything it sets has the origin `--set a.b=c`.
-void apply_override(ConfigNode& root, const std::string& assignment);
+/// Applies one `a.b=c` (c in yaml syntax); everything it sets has the origin `--set a.b=c`. The key
+/// starts at `key_begin`: what stands before it (the stage, in a pipeline) belongs to the origin
+/// only.
+void apply_override(ConfigNode& root, const std::string& assignment, size_t key_begin = 0);
 
 /// Sets the dotted `key` to `value`; a mapping is merged into a mapping, anything else replaces.
 void assign(ConfigNode& root, const std::string& key, const ConfigNode& value);

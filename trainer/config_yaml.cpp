@@ -154,10 +154,10 @@ void assign(ConfigNode& root, const std::string& key, const ConfigNode& value) {
   merge(*node, value);
 }
 
-void apply_override(ConfigNode& root, const std::string& assignment) {
+void apply_override(ConfigNode& root, const std::string& assignment, size_t key_begin) {
   const std::string origin = "--set " + assignment;
   const size_t equals = assignment.find('=');
-  if (equals == std::string::npos || equals == 0) {
+  if (equals == std::string::npos || equals <= key_begin) {
     fail_user(origin, ": is no assignment; write --set section.key=value");
   }
   ConfigNode value;
@@ -167,7 +167,7 @@ void apply_override(ConfigNode& root, const std::string& assignment) {
     fail_user(origin, ": the value is not valid yaml: ", error.msg);
   }
   set_origin(value, origin);
-  assign(root, assignment.substr(0, equals), value);
+  assign(root, assignment.substr(key_begin, equals - key_begin), value);
 }
 
 TrainConfig load_config(const ConfigNode& root, Purpose purpose) {
@@ -197,6 +197,12 @@ TrainConfig read_config(const std::filesystem::path& path,
     model::validate_model(config.model, "model");
   });
   return config;
+}
+
+void check_config_syntax(const std::filesystem::path& path,
+                         const std::vector<std::string>& overrides) {
+  const ConfigNode root = load_tree(path, overrides);
+  with_origins(root, [&] { read_tree(root, {}); });
 }
 
 std::string resolved_yaml(const TrainConfig& config) {

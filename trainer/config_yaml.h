@@ -24,10 +24,15 @@ TrainConfig load_config(const ConfigNode& root, Purpose purpose);
 
 /// Reads `path` (empty: no file, overrides only) over `base` without the rules across sections: for
 /// `forward` and `init`, which need the sections `model` and `init` of a file that may hold nothing
-/// else. The model itself is validated.
+/// else. `base` has the sizes that the weights say. The model that results is validated.
 TrainConfig read_config(const std::filesystem::path& path,
                         const std::vector<std::string>& overrides,
                         const TrainConfig& base = {});
+
+/// Checks keys and types as read_config does, but no rule: what can be said before the weights are
+/// opened.
+void check_config_syntax(const std::filesystem::path& path,
+                         const std::vector<std::string>& overrides);
 
 /// The complete configuration as yaml; load_config of it gives an equal struct.
 std::string resolved_yaml(const TrainConfig& config);

@@ -1,0 +1,423 @@
+#include "launch/command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <functional>
+#include <limits>
+#include <memory>
+
+#include "launch/command_help.h"
+#include "model/io/error.h"
+#include "trainer/config_node.h"
+
+namespace vmla::launch {
+namespace {
+
+const CLI::Range kCount(int64_t{1}, std::numeric_limits<int64_t>::max(), "a positive number");
+const CLI::Range kFromZero(int64_t{0}, std::numeric_limits<int64_t>::max(), "a number from 0");
+const CLI::Range kPositive(1e-9, 1e9, "a positive number");
+
+// One value an occurrence, so that a positional argument behind it is not swallowed.
+void add_set(CLI::App& app, std::vector<std::string>& set, const std::string& help) {
+  app.add_option("--set", set, help)
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+CLI::Option* add_text(CLI::App& app,
+                      const std::string& flag,
+                      std::string& value,
+                      const std::string& type,
+                      const std::string& help) {
+  return app.add_option(flag, value, help)->type_name(type);
+}
+
+CLI::Option* add_choice(CLI::App& app,
+                        const std::string& flag,
+                        std::string& value,
+                        const std::vector<std::string>& valid,
+                        const std::string& help) {
+  return app.add_option(flag, value, help)->check(CLI::IsMember(valid))->capture_default_str();
+}
+
+const char kSetHelp[] = "override a key of the configuration (yaml value); may be repeated";
+const char kWeightsHelp[] =
+    "a checkpoint or run folder, a Wan or diffusers folder, a .pt/.pth, a videomla export";
+
+void define(CLI::App& app, TrainArgs& args) {
+  add_text(app, "--config", args.config, "FILE", "the stage's yaml file");
+  add_set(app, args.set, kSetHelp);
+  add_text(app, "--run-dir", args.run_dir, "DIR", "where the run is written (default: runs/STAGE)");
+  add_text(app,
+           "--resume",
+           args.resume,
+           "auto|never|PATH",
+           "auto: go on from the run folder's last checkpoint; never: refuse to; or from PATH")
+      ->capture_default_str();
+  app.add_flag(
+      "--dry-run",
+      args.dry_run,
+      "check everything, print the plan (parameters, FLOPs, memory, checkpoint size), stop");
+  app.add_option("--profile",
+                 args.profile,
+                 "trace this many steps: RUN_DIR/profile.json (Chrome trace) and phase times")
+      ->type_name("STEPS")
+      ->check(kCount);
+  app.add_flag("--list-keys",
+               args.list_keys,
+               "print every configuration key with its default and meaning, stop");
+}
+
+void define(CLI::App& app, PipelineArgs& args) {
+  add_text(app, "--config", args.config, "FILE", "the pipeline's yaml file")->required();
+  add_set(app, args.set, "override a key of one stage: STAGE.key=value; may be repeated");
+  add_text(
+      app, "--run-dir", args.run_dir, "DIR", "where the runs are written (default: runs/NAME)");
+  app.add_option(
+         "--jobs", args.jobs, "stages that may run side by side (default: the file's `jobs`)")
+      ->type_name("N")
+      ->check(kCount);
+  app.add_flag("--dry-run", args.dry_run, "check every stage, print what would run, stop");
+}
+
+void define(CLI::App& app, StepArgs& args) {
+  add_text(app,
+           "--config",
+           args.config,
+           "FILE",
+           "the stage's yaml file; weights come from its init_from")
+      ->required();
+  add_set(app, args.set, kSetHelp);
+  add_text(
+      app, "--inputs", args.inputs, "FILE", "safetensors with every random draw (docs/formats.md)")
+      ->required();
+  add_text(app,
+           "--output",
+           args.output,
+           "FILE",
+           "safetensors to write: loss, intermediates, gradient norms")
+      ->required();
+  add_choice(app, "--player", args.player, {"generator", "fake_score"}, "whose loss");
+}
+
+void define(CLI::App& app, SampleArgs& args) {
+  add_text(
+      app, "--checkpoint", args.checkpoint, "PATH", "a step's folder, `latest`, or a run folder")
+      ->required();
+  app.add_option("--prompt", args.prompt, "one prompt (may be empty)")->type_name("TEXT");
+  add_text(app, "--prompts", args.prompts, "FILE", "a text file, one prompt a line");
+  app.add_option("--frames", args.frames, "video frames; whole chunks are computed and trimmed")
+      ->type_name("N")
+      ->check(kCount)
+      ->required();
+  add_text(app, "--out", args.out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go")
+      ->required();
+  app.add_option("--seed", args.seed, "of the noise")->type_name("S")->capture_default_str();
+  add_choice(app,
+             "--weights",
+             args.weights,
+             {"ema", "raw"},
+             "the averaged weights if there are any, or the trained ones");
+  app.add_option("--sampler", args.sampler, "default: what the checkpoint was trained for")
+      ->check(CLI::IsMember({"few_step", "unipc", "euler"}));
+  app.add_option("--steps", args.steps, "sampler steps a chunk")->type_name("K")->check(kCount);
+  app.add_option("--guidance", args.guidance, "w in v_neg + w (v_pos - v_neg); 1: none")
+      ->type_name("G");
+  app.add_option("--negative-prompt", args.negative_prompt, "the prompt guidance steers away from")
+      ->type_name("TEXT");
+  add_text(app,
+           "--noise",
+           args.noise,
+           "FILE",
+           "safetensors with `noise` [B, F, C, H, W] instead of the seed's");
+  app.add_flag("--save-latents", args.save_latents, "also write NNN.safetensors");
+}
+
+void define(CLI::App& app, ForwardArgs& args) {
+  add_text(app, "--weights", args.weights, "PATH", kWeightsHelp)->required();
+  add_text(app,
+           "--config",
+           args.config,
+           "FILE",
+           "its section `model` overrides what the weights' config.json says");
+  add_set(app, args.set, kSetHelp);
+  add_text(
+      app, "--inputs", args.inputs, "FILE", "safetensors: latents, timesteps, text, clean_latents")
+      ->required();
+  add_text(app, "--output", args.output, "FILE", "safetensors to write: flow [B, F, C, H, W]")
+      ->required();
+  app.add_option("--mode", args.mode, "how frames attend to each other")
+      ->check(CLI::IsMember({"bidirectional", "chunk_causal", "teacher_forcing", "cached"}))
+      ->required();
+  add_choice(app,
+             "--weights-role",
+             args.weights_role,
+             {"ema", "raw"},
+             "raw prefers `generator` over its average");
+}
+
+void define(CLI::App& app, InitArgs& args) {
+  add_text(app, "--weights", args.weights, "PATH", "dense weights: " + std::string(kWeightsHelp))
+      ->required();
+  add_text(
+      app, "--config", args.config, "FILE", "sections `model` (attention: mla) and `init` (method)")
+      ->required();
+  add_set(app, args.set, kSetHelp);
+  add_text(app,
+           "--data",
+           args.data,
+           "FILE",
+           "latent dataset, for methods that calibrate on activations");
+  add_text(app,
+           "--out",
+           args.out,
+           "DIR",
+           "videomla export to write, with a report of what each layer lost")
+      ->required();
+  add_choice(app,
+             "--weights-role",
+             args.weights_role,
+             {"ema", "raw"},
+             "raw prefers `generator` over its average");
+}
+
+void define(CLI::App& app, ExportArgs& args) {
+  add_text(
+      app, "--checkpoint", args.checkpoint, "PATH", "a step's folder, `latest`, or a run folder")
+      ->required();
+  app.add_option("--format", args.format, "layout; MLA models: videomla or pt, dense models: all")
+      ->check(CLI::IsMember({"pt", "wan", "diffusers", "videomla"}))
+      ->required();
+  add_text(app, "--out", args.out, "DIR", "folder to write")->required();
+  add_choice(app,
+             "--weights",
+             args.weights,
+             {"ema", "raw"},
+             "the averaged weights if there are any, or the trained ones");
+  add_choice(app, "--dtype", args.dtype, {"bf16", "fp32"}, "of the tensors");
+}
+
+void define(CLI::App& app, ConvertArgs& args) {
+  add_text(app,
+           "--in",
+           args.in,
+           "PATH",
+           "dense weights: .safetensors, a Wan folder or a diffusers folder")
+      ->required();
+  add_text(app, "--out", args.out, "PATH", "a .safetensors file, or a folder in the other layout")
+      ->required();
+  add_choice(app,
+             "--weights-role",
+             args.weights_role,
+             {"ema", "raw"},
+             "raw prefers `generator` over its average");
+}
+
+void define(CLI::App& app, AnalyzeSpectrumArgs& args) {
+  add_text(app,
+           "--weights",
+           args.weights,
+           "PATH",
+           "dense weights: a checkpoint, a folder or a safetensors file")
+      ->required();
+  add_text(
+      app, "--map", args.map, "FILE", "yaml from our tensor names to the file's, when they differ");
+  add_text(app, "--out", args.out, "DIR", "folder for CSV, HDF5, SVG and HTML")->required();
+}
+
+void define(CLI::App& app, AnalyzeRankArgs& args) {
+  app.add_option("--checkpoint",
+                 args.checkpoints,
+                 "checkpoints, run folders or exports; several make a curve")
+      ->type_name("PATH...")
+      ->required();
+  add_text(app, "--out", args.out, "DIR", "folder for rank.h5, CSV, SVG and HTML")->required();
+}
+
+void define(CLI::App& app, DataSynthArgs& args) {
+  add_text(app, "--out", args.out, "DIR", "folder for the videos and captions file")->required();
+  app.add_option("--count", args.count, "clips")->type_name("N")->check(kCount)->required();
+  app.add_option("--seed", args.seed, "of size, speed, start and texture")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_flag("--held-out",
+               args.held_out,
+               "the 12 caption combinations kept out of training, instead of the other 60");
+  app.add_option("--frames", args.frames, "frames a clip")->check(kCount)->capture_default_str();
+  app.add_option("--size", args.size, "pixels a side; below 128 H.264 ruins the shapes")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--fps", args.fps, "frames a second")->check(kPositive)->capture_default_str();
+}
+
+void define(CLI::App& app, DataEncodeArgs& args) {
+  add_text(app,
+           "--videos",
+           args.videos,
+           "DIR",
+           "folder of .mp4, .avi, .webm, .mkv files, with their captions file")
+      ->required();
+  add_text(app,
+           "--out",
+           args.out,
+           "FILE.h5",
+           "dataset to write; an interrupted job goes on where it stopped")
+      ->required();
+  app.add_option("--codec", args.codec, "video codec")->capture_default_str();
+  app.add_option("--text", args.text, "text encoder")->capture_default_str();
+  app.add_option("--frames", args.frames, "pixel frames of a clip")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--height", args.height, "pixel rows after resize and crop")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--width", args.width, "pixel columns after resize and crop")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--fps", args.fps, "frames a second after resampling in time")
+      ->check(kPositive)
+      ->capture_default_str();
+  app.add_option("--timeout", args.timeout_seconds, "seconds a video may take to decode")
+      ->check(kPositive)
+      ->capture_default_str();
+}
+
+void define(CLI::App& app, DataInspectArgs& args) {
+  app.add_option("file", args.file, "dataset: an HDF5 file or a folder of them")
+      ->type_name("FILE.h5")
+      ->required();
+  add_text(app,
+           "--sheet",
+           args.sheet,
+           "FILE.png",
+           "contact sheet to write (default: beside the dataset)");
+}
+
+// What CLI11 cannot express.
+void check(const TrainArgs& args) {
+  if (args.config.empty() && !args.list_keys)
+    fail_user("vmla train: --config is required; see vmla train --help");
+  if (args.resume.empty())
+    fail_user("vmla train: --resume is empty; use auto, never or a checkpoint's path");
+}
+void check(const SampleArgs& args) {
+  if (args.prompt.has_value() == !args.prompts.empty()) {
+    fail_user("vmla sample: give either --prompt TEXT or --prompts FILE",
+              args.prompt ? ", not both" : "");
+  }
+}
+template <class T>
+void check(const T&) {}
+
+/// Which command owns which arguments; the words are the command line's. Help texts are in
+/// command_help.
+struct Builder {
+  CLI::App& root;
+  std::vector<std::function<std::optional<Args>()>> parsed;
+
+  template <class T>
+  void add(const std::string& group, const std::string& name) {
+    CLI::App* parent = &root;
+    if (!group.empty()) {
+      const auto found = root.get_subcommands([&](const CLI::App* app) { return app->get_name() == group; });
+      if (!found.empty()) {
+        parent = found.front();
+      } else {
+        parent = root.add_subcommand(group, command_help(group).summary);
+        parent->require_subcommand(1);
+      }
+    }
+    const CommandHelp& help = command_help(group.empty() ? name : group + " " + name);
+    CLI::App* app = parent->add_subcommand(name, help.summary);
+    app->footer(help.text);
+    auto args = std::make_shared<T>();
+    define(*app, *args);
+    parsed.push_back([app, args]() -> std::optional<Args> {
+      if (!app->parsed()) return std::nullopt;
+      check(*args);
+      return Args(*args);
+    });
+  }
+};
+
+std::vector<std::string> names_of(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* sub : app.get_subcommands(nullptr)) names.push_back(sub->get_name());
+  return names;
+}
+
+// CLI11 reports a wrong command as an unexpected argument; say what there is instead.
+void check_command(
+    const CLI::App& app, const std::string& said, int argc, const char* const* argv, int at) {
+  const std::vector<std::string> names = names_of(app);
+  if (names.empty()) return;
+  if (at >= argc)
+    fail_user(said, ": no command given; valid: ", trainer::join(names), "; see ", said, " --help");
+  const std::string word = argv[at];
+  if (word.starts_with("-")) return;
+  if (std::find(names.begin(), names.end(), word) == names.end()) {
+    const std::string near = trainer::nearest(word, names);
+    fail_user(said,
+              ": unknown command '",
+              word,
+              "'",
+              near.empty() ? "" : "; did you mean " + near + "?",
+              near.empty() ? "; valid: " : " valid: ",
+              trainer::join(names));
+  }
+  check_command(*app.get_subcommand(word), said + " " + word, argc, argv, at + 1);
+}
+
+std::string one_line(std::string text) {
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
+}  // namespace
+
+CommandLine parse_command_line(int argc, const char* const* argv) {
+  CLI::App root(command_help("").summary, "vmla");
+  root.footer(command_help("").text);
+  root.set_version_flag("--version", std::string("vmla ") + VMLA_VERSION);
+  root.require_subcommand(1);
+  Builder builder{root, {}};
+  builder.add<TrainArgs>("", "train");
+  builder.add<PipelineArgs>("", "pipeline");
+  builder.add<SampleArgs>("", "sample");
+  builder.add<InitArgs>("", "init");
+  builder.add<StepArgs>("", "step");
+  builder.add<ForwardArgs>("", "forward");
+  builder.add<ConvertArgs>("", "convert");
+  builder.add<ExportArgs>("", "export");
+  builder.add<AnalyzeSpectrumArgs>("analyze", "spectrum");
+  builder.add<AnalyzeRankArgs>("analyze", "rank");
+  builder.add<DataSynthArgs>("data", "synth");
+  builder.add<DataEncodeArgs>("data", "encode");
+  builder.add<DataInspectArgs>("data", "inspect");
+
+  check_command(root, "vmla", argc, argv, 1);
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    return {root.help(), {}};
+  } catch (const CLI::CallForAllHelp&) {
+    return {root.help("", CLI::AppFormatMode::All), {}};
+  } catch (const CLI::CallForVersion& version) {
+    return {std::string(version.what()) + "\n", {}};
+  } catch (const CLI::ParseError& error) {
+    std::string said = "vmla";
+    const CLI::App* app = &root;
+    while (!app->get_subcommands().empty()) {
+      app = app->get_subcommands().back();
+      said += " " + app->get_name();
+    }
+    fail_user(said, ": ", one_line(error.what()), "; see ", said, " --help");
+  }
+  for (const auto& parsed : builder.parsed) {
+    if (auto args = parsed()) return {std::nullopt, std::move(*args)};
+  }
+  fail_user("vmla: no command given; see vmla --help");
+}
+
+}  // namespace vmla::launch

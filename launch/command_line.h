@@ -1,0 +1,146 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// The command line: one struct of arguments a command, parsed once by CLI11. The front program and
+/// the core use the same parser, so that a mistake ends with status 2 before LibTorch is loaded.
+namespace vmla::launch {
+
+struct TrainArgs {
+  std::string config;
+  std::vector<std::string> set;
+  std::string run_dir;  // empty: runs/STAGE
+  std::string resume = "auto";
+  bool dry_run = false;
+  int64_t profile = 0;
+  bool list_keys = false;
+};
+
+struct PipelineArgs {
+  std::string config;
+  std::vector<std::string> set;
+  std::string run_dir;  // empty: runs/NAME
+  int64_t jobs = 0;     // 0: what the file says
+  bool dry_run = false;
+};
+
+struct StepArgs {
+  std::string config;
+  std::vector<std::string> set;
+  std::string inputs, output;
+  std::string player = "generator";
+};
+
+struct SampleArgs {
+  std::string checkpoint;
+  std::optional<std::string> prompt;  // an empty prompt is a prompt
+  std::string prompts;
+  int64_t frames = 0;
+  std::string out;
+  int64_t seed = 0;
+  std::string weights = "ema";
+  std::string sampler;  // empty: what the checkpoint was trained for
+  std::optional<int64_t> steps;
+  std::optional<double> guidance;
+  std::optional<std::string> negative_prompt;
+  std::string noise;
+  bool save_latents = false;
+};
+
+struct ForwardArgs {
+  std::string weights;
+  std::string config;
+  std::vector<std::string> set;
+  std::string inputs, output;
+  std::string mode;
+  std::string weights_role = "ema";
+};
+
+struct InitArgs {
+  std::string weights;
+  std::string config;
+  std::vector<std::string> set;
+  std::string data;
+  std::string out;
+  std::string weights_role = "ema";
+};
+
+struct ExportArgs {
+  std::string checkpoint;
+  std::string format;
+  std::string out;
+  std::string weights = "ema";
+  std::string dtype = "bf16";
+};
+
+struct ConvertArgs {
+  std::string in, out;
+  std::string weights_role = "ema";
+};
+
+struct AnalyzeSpectrumArgs {
+  std::string weights;
+  std::string map;
+  std::string out;
+};
+
+struct AnalyzeRankArgs {
+  std::vector<std::string> checkpoints;
+  std::string out;
+};
+
+struct DataSynthArgs {
+  std::string out;
+  int64_t count = 0;
+  int64_t seed = 0;
+  bool held_out = false;
+  int64_t frames = 9;
+  int64_t size = 128;
+  double fps = 8.0;
+};
+
+struct DataEncodeArgs {
+  std::string videos;
+  std::string out;
+  std::string codec = "space_to_depth:2";
+  std::string text = "hashing:32x8";
+  int64_t frames = 9;
+  int64_t height = 16;
+  int64_t width = 16;
+  double fps = 8.0;
+  double timeout_seconds = 60.0;
+};
+
+struct DataInspectArgs {
+  std::string file;
+  std::string sheet;  // empty: beside the file
+};
+
+using Args = std::variant<TrainArgs,
+                          PipelineArgs,
+                          StepArgs,
+                          SampleArgs,
+                          ForwardArgs,
+                          InitArgs,
+                          ExportArgs,
+                          ConvertArgs,
+                          AnalyzeSpectrumArgs,
+                          AnalyzeRankArgs,
+                          DataSynthArgs,
+                          DataEncodeArgs,
+                          DataInspectArgs>;
+
+/// What a command line asks for: a text to print (help, version), or a command to run.
+struct CommandLine {
+  std::optional<std::string> text;
+  Args args;
+};
+
+/// Parses argv. UserError: one line that names the flag and says what is valid.
+CommandLine parse_command_line(int argc, const char* const* argv);
+
+}  // namespace vmla::launch

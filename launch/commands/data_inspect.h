@@ -1,0 +1,11 @@
+#pragma once
+
+#include "launch/command_line.h"
+
+namespace vmla::launch {
+
+/// Prints and checks a latent dataset (vmla data inspect --help).
+/// Returns the exit status; throws what guarded.h turns into one.
+int cmd_data_inspect(const DataInspectArgs& args);
+
+}  // namespace vmla::launch

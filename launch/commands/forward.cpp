@@ -1,0 +1,146 @@
+#include "launch/commands/commands.h"
+
+#include "launch/model_override.h"
+#include "model/attention_plan.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/kv_cache.h"
+#include "model/load_weights.h"
+#include "model/local_weights.h"
+#include "model/safetensors.h"
+#include "model/wan_dit.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+namespace vmla::launch {
+namespace {
+
+struct ForwardInputs {
+  model::DitInputs noisy;
+  at::Tensor clean_latents;  // undefined in modes that do not need it
+};
+
+at::Tensor required(const model::SafetensorsFile& file,
+                    const std::string& path,
+                    const char* name,
+                    int64_t dims) {
+  const auto found = file.tensors.find(name);
+  if (found == file.tensors.end()) fail_user(path, ": tensor '", name, "' is missing");
+  if (found->second.scalar_type() != at::kFloat || found->second.dim() != dims) {
+    fail_user(path,
+              ": tensor '",
+              name,
+              "' must be F32 with ",
+              dims,
+              " dimensions, found ",
+              at::toString(found->second.scalar_type()),
+              " with ",
+              found->second.dim());
+  }
+  return found->second;
+}
+
+void expect_sizes(const std::string& path,
+                  const char* name,
+                  const at::Tensor& tensor,
+                  at::IntArrayRef sizes) {
+  if (tensor.sizes() != sizes)
+    fail_user(path, ": tensor '", name, "' is ", tensor.sizes(), ", the latents want ", sizes);
+}
+
+ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
+  const model::SafetensorsFile file = model::read_safetensors(path);
+  ForwardInputs in;
+  in.noisy.latents_BFCHW = required(file, path, "latents", 5);
+  const auto& latents = in.noisy.latents_BFCHW;
+  in.noisy.timesteps_BF = required(file, path, "timesteps", 2);
+  expect_sizes(path, "timesteps", in.noisy.timesteps_BF, {latents.size(0), latents.size(1)});
+  in.noisy.text_BTE = required(file, path, "text", 3);
+  if (in.noisy.text_BTE.size(0) != latents.size(0)) {
+    fail_user(path,
+              ": tensor 'text' has ",
+              in.noisy.text_BTE.size(0),
+              " samples, latents have ",
+              latents.size(0));
+  }
+  if (needs_clean) {
+    in.clean_latents = required(file, path, "clean_latents", 5);
+    expect_sizes(path, "clean_latents", in.clean_latents, latents.sizes());
+  }
+  for (const auto* tensor : {&latents, &in.noisy.timesteps_BF, &in.noisy.text_BTE}) {
+    if (!tensor->isfinite().all().item<bool>()) fail_user(path, ": a tensor holds NaN or infinity");
+  }
+  return in;
+}
+
+/// Chunk by chunk, each against a cache filled by the clean chunks before it at t = 0.
+at::Tensor cached_forward(const model::Network& network, const ForwardInputs& in) {
+  const auto& config = network.config;
+  const auto& latents = in.noisy.latents_BFCHW;
+  const auto grid = model::token_grid(config, latents.size(3), latents.size(4));
+  model::KvCache cache(
+      config, model::CacheKind::kStreaming, grid.rows * grid.cols, latents.size(1));
+  std::vector<at::Tensor> flows;
+  int64_t first = 0;
+  for (int64_t count : model::chunk_sizes(config, latents.size(1))) {
+    const model::KvWindow window = cache.window(first, count);
+    const auto plan = model::prepare_plan(config,
+                                          model::cached_plan(window.frames, first, count),
+                                          grid.rows,
+                                          grid.cols,
+                                          latents.options());
+    const auto part = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
+    const auto run = [&](const at::Tensor& x,
+                         const at::Tensor& t,
+                         const model::ForwardOptions& options) {
+      return model::dit_forward(network, {x, t, in.noisy.text_BTE}, plan, window.layers, options);
+    };
+    flows.push_back(run(part(latents), part(in.noisy.timesteps_BF), {}).flow_BFCHW);
+    const at::Tensor zero = at::zeros({latents.size(0), count}, in.noisy.timesteps_BF.options());
+    cache.append(
+        run(part(in.clean_latents), zero, {.keep_kv = true, .need_flow = false}).kv, first, count);
+    first += count;
+  }
+  return at::cat(flows, 1);
+}
+
+at::Tensor run_mode(const std::string& mode,
+                    const model::Network& network,
+                    const ForwardInputs& in) {
+  const auto& config = network.config;
+  const auto& latents = in.noisy.latents_BFCHW;
+  const int64_t frames = latents.size(1);
+  if (mode == "cached") return cached_forward(network, in);
+  const auto grid = model::token_grid(config, latents.size(3), latents.size(4));
+  const auto prepared = [&](model::AttentionPlan plan) {
+    return model::prepare_plan(config, std::move(plan), grid.rows, grid.cols, latents.options());
+  };
+  if (mode == "teacher_forcing") {
+    return model::teacher_forcing_forward(network,
+                                          in.clean_latents,
+                                          in.noisy,
+                                          prepared(model::teacher_forcing_plan(config, frames)),
+                                          {});
+  }
+  const auto plan = mode == "bidirectional" ? model::bidirectional_plan(frames)
+                                            : model::chunk_causal_plan(config, frames);
+  return model::dit_forward(network, in.noisy, prepared(plan), {}, {}).flow_BFCHW;
+}
+
+}  // namespace
+
+int cmd_forward(const ForwardArgs& args) {
+  const at::NoGradGuard no_grad;
+  const model::LoadedWeights weights = model::load_weights(args.weights, args.weights_role);
+  const model::ModelConfig config = overridden_model(weights, args.config, args.set);
+  const bool needs_clean = args.mode == "teacher_forcing" || args.mode == "cached";
+  const ForwardInputs inputs = read_inputs(args.inputs, needs_clean);
+  model::FrozenWeights source(config, weights.tensors, weights.source);
+  const at::Tensor flow = run_mode(args.mode, {config, source}, inputs);
+  model::write_safetensors(args.output, {{"flow", flow.to(at::kFloat)}});
+  log::info(cat("wrote ", args.output, ": flow ", flow.sizes()));
+  return 0;
+}
+
+}  // namespace vmla::launch

@@ -1,0 +1,11 @@
+#pragma once
+
+#include "launch/command_line.h"
+
+namespace vmla::launch {
+
+/// Evaluates the objective once on given tensors (vmla step --help).
+/// Returns the exit status; throws what guarded.h turns into one.
+int cmd_step(const StepArgs& args);
+
+}  // namespace vmla::launch

@@ -1,0 +1,48 @@
+// vmla-core: every command, with LibTorch. Started by vmla, which has checked the command line and
+// set the environment; it can also be started by itself.
+
+#include <c10/util/Exception.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "launch/command_line.h"
+#include "launch/commands/pipeline.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+
+namespace vmla::launch {
+namespace {
+
+/// The command table: which arguments belong to which command.
+struct Commands {
+  int operator()(const PipelineArgs& args) const { return cmd_pipeline(args); }
+  template <class T>
+  int operator()(const T&) const {
+    fail_run("this command is not part of this build");
+  }
+};
+
+int run(int argc, char** argv) {
+  const CommandLine command = parse_command_line(argc, argv);
+  if (command.text) {
+    std::fputs(command.text->c_str(), stdout);
+    return kDone;
+  }
+  return std::visit(Commands{}, command.args);
+}
+
+}  // namespace
+}  // namespace vmla::launch
+
+int main(int argc, char** argv) {
+  try {
+    return vmla::launch::run(argc, argv);
+  } catch (const c10::Error& error) {
+    // A contract of ours or of LibTorch's was broken; the stack is for a debugger, not for the
+    // user's line.
+    return vmla::launch::report_fault(error.what_without_backtrace());
+  } catch (...) {
+    return vmla::launch::status_of_exception();
+  }
+}

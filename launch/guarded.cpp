@@ -1,0 +1,41 @@
+#include "launch/guarded.h"
+
+#include <exception>
+#include <new>
+
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::launch {
+namespace {
+
+std::string first_line(const std::string& text) {
+  return text.substr(0, text.find('\n'));
+}
+
+}  // namespace
+
+int report_fault(const std::string& message) {
+  log::error("vmla: error: " + first_line(message));
+  return kFault;
+}
+
+int status_of_exception() {
+  try {
+    throw;
+  } catch (const UserError& error) {
+    log::error("vmla: error: " + first_line(error.what()));
+    return kWrongInput;
+  } catch (const StopRequested& stop) {
+    log::warn("vmla: stopped: " + first_line(stop.what()));
+    return kStopped;
+  } catch (const std::bad_alloc&) {
+    return report_fault("out of memory");
+  } catch (const std::exception& error) {
+    return report_fault(error.what());
+  } catch (...) {
+    return report_fault("an exception of an unknown type");
+  }
+}
+
+}  // namespace vmla::launch

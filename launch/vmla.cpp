@@ -1,0 +1,112 @@
+// The front program, without LibTorch: parses the command line, answers --help, checks the
+// configuration, sets what must be set before LibTorch loads, and becomes vmla-core. It starts in
+// milliseconds, so a mistake is answered at once.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "launch/command_line.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "trainer/config_yaml.h"
+#include "trainer/cpu_threads.h"
+#include "trainer/pipeline_config.h"
+
+namespace vmla::launch {
+namespace {
+
+int64_t cores() {
+  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+}
+
+/// How many CPU threads a command gets: what the configuration asks for wins over the environment,
+/// a default does not.
+struct Threads {
+  int64_t count;
+  bool asked_for;
+};
+
+Threads usual_threads() {
+  return {std::min<int64_t>(cores(), 8), false};
+}
+
+/// Checks what can be checked without tensors.
+struct FrontCheck {
+  Threads operator()(const TrainArgs& args) const {
+    return threads_of(trainer::load_config(args.config, args.set));
+  }
+  Threads operator()(const StepArgs& args) const {
+    return threads_of(trainer::load_config(args.config, args.set, trainer::Purpose::kStep));
+  }
+  Threads operator()(const PipelineArgs& args) const {
+    trainer::load_pipeline(args.config, args.set, args.run_dir);
+    return usual_threads();  // for the report; every stage is a process of its own
+  }
+  Threads operator()(const ForwardArgs& args) const {
+    trainer::check_config_syntax(args.config, args.set);
+    return usual_threads();
+  }
+  Threads operator()(const InitArgs& args) const {
+    trainer::check_config_syntax(args.config, args.set);
+    return usual_threads();
+  }
+  template <class T>
+  Threads operator()(const T&) const {
+    return usual_threads();
+  }
+
+ private:
+  static Threads threads_of(const trainer::TrainConfig& config) {
+    return {trainer::cpu_threads(config, cores()), config.train.threads > 0};
+  }
+};
+
+[[noreturn]] void become_core(char** argv) {
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
+  const std::string core = self.parent_path() / "vmla-core";
+  execv(core.c_str(), argv);  // the pid stays, and with it signals and job control
+  fail_run("cannot start ",
+           core,
+           ": ",
+           std::strerror(errno),
+           "; it is built together with this program");
+}
+
+int run(int argc, char** argv) {
+  const CommandLine command = parse_command_line(argc, argv);
+  if (command.text) {
+    std::fputs(command.text->c_str(), stdout);
+    return kDone;
+  }
+  if (const auto* train = std::get_if<TrainArgs>(&command.args);
+      train != nullptr && train->list_keys) {
+    std::fputs(trainer::config_reference().c_str(), stdout);
+    return kDone;
+  }
+  const Threads threads = std::visit(FrontCheck{}, command.args);
+  // libgomp reads these when it is loaded; its spinning threads would steal the cores of other
+  // processes.
+  setenv("OMP_WAIT_POLICY", "PASSIVE", 0);
+  setenv("OMP_NUM_THREADS", std::to_string(threads.count).c_str(), threads.asked_for ? 1 : 0);
+  become_core(argv);
+}
+
+}  // namespace
+}  // namespace vmla::launch
+
+int main(int argc, char** argv) {
+  try {
+    return vmla::launch::run(argc, argv);
+  } catch (...) {
+    return vmla::launch::status_of_exception();
+  }
+}

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "trainer/train_config.h"
+
+namespace vmla::trainer {
+
+/// CPU threads for a stage on `cores` cores: train.threads if given; one for a narrow model, whose
+/// matrices are too small for a second thread to gain anything; else up to eight. Never more than
+/// `cores` by default.
+int64_t cpu_threads(const TrainConfig& config, int64_t cores);
+
+}  // namespace vmla::trainer

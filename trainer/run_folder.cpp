@@ -1,0 +1,149 @@
+#include "trainer/run_folder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "trainer/config_difference.h"
+#include "trainer/config_yaml.h"
+
+namespace vmla::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kLockName[] = "run.lock";
+constexpr char kStageMark[] = "config.yaml";
+constexpr char kPipelineMark[] = "pipeline.yaml";
+
+int open_lock(const fs::path& file) {
+  // Close-on-exec: a stage's process must not hold its pipeline's lock.
+  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0)
+    fail_user(file.string(),
+              ": cannot open the lock file: ",
+              std::strerror(errno),
+              "; choose a folder you may write to");
+  return fd;
+}
+
+bool try_lock(int fd, int mode) {
+  while (flock(fd, mode) != 0) {
+    if (errno == EWOULDBLOCK) return false;
+    if (errno != EINTR) fail_run("cannot lock a run folder: ", std::strerror(errno));
+  }
+  return true;
+}
+
+// "process 123 on host", for the one who finds the lock taken.
+void write_owner(int fd) {
+  std::array<char, 256> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::string owner = cat("process ", getpid(), " on ", host.data(), "\n");
+  // The text is a courtesy: the lock holds without it, on a full disk too.
+  if (ftruncate(fd, 0) != 0 || pwrite(fd, owner.data(), owner.size(), 0) < 0) return;
+}
+
+std::string read_owner(int fd) {
+  std::array<char, 256> text{};
+  const ssize_t count = pread(fd, text.data(), text.size() - 1, 0);
+  const std::string owner(text.data(), count > 0 ? static_cast<size_t>(count) : 0);
+  const std::string line = owner.substr(0, owner.find('\n'));
+  return line.empty() ? "another process" : line;
+}
+
+// Creates the folder; refuses one that holds something else. Before the lock file is made in it.
+fs::path checked(fs::path folder, RunFolder::Kind kind) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
+    fail_user(folder.string(), ": is a file; --run-dir must be a folder");
+  }
+  fs::create_directories(folder, error);
+  if (error) fail_user(folder.string(), ": cannot create the run folder: ", error.message());
+  const bool stage = fs::exists(folder / kStageMark), pipeline = fs::exists(folder / kPipelineMark);
+  if (kind == RunFolder::Kind::kStage && pipeline) {
+    fail_user(folder.string(),
+              ": is the run folder of a pipeline; give one of its stages' folders, or a new one");
+  }
+  if (kind == RunFolder::Kind::kPipeline && stage) {
+    fail_user(folder.string(),
+              ": is the run folder of a single stage; give a new --run-dir to the pipeline");
+  }
+  if (stage || pipeline || fs::exists(folder / kLockName)) return folder;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    fail_user(folder.string(),
+              ": holds ",
+              entry.path().filename().string(),
+              " and is no run folder; choose an empty or new --run-dir");
+  }
+  return folder;
+}
+
+bool changes_result(const std::string& key) {
+  static const std::vector<std::string> kHarmless = {"train.threads",
+                                                     "train.log_every",
+                                                     "data.loader_threads",
+                                                     "data.prefetch_batches",
+                                                     "model.preset"};
+  return std::find(kHarmless.begin(), kHarmless.end(), key) == kHarmless.end();
+}
+
+}  // namespace
+
+FileLock::FileLock(const fs::path& file, const std::string& what) : fd_(open_lock(file)) {
+  if (!try_lock(fd_, LOCK_EX | LOCK_NB)) {
+    const std::string owner = read_owner(fd_);
+    close(fd_);
+    fail_user(what, ": in use by ", owner, "; wait for it, stop it, or choose another folder");
+  }
+  write_owner(fd_);
+}
+
+FileLock FileLock::wait_for(const fs::path& file) {
+  const int fd = open_lock(file);
+  try_lock(fd, LOCK_EX);
+  write_owner(fd);
+  return FileLock(fd);
+}
+
+FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+
+FileLock::~FileLock() {
+  if (fd_ >= 0) close(fd_);
+}
+
+RunFolder::RunFolder(fs::path folder, Kind kind)
+    : path_(checked(std::move(folder), kind)), lock_(path_ / kLockName, path_.string()) {}
+
+std::optional<TrainConfig> RunFolder::saved_config() const {
+  const fs::path file = path_ / kStageMark;
+  if (!fs::exists(file)) return std::nullopt;
+  return parse_resolved(io::read_text_file(file), file.string());
+}
+
+void RunFolder::begin(const TrainConfig& config) {
+  io::write_file_atomically(path_ / kStageMark, resolved_yaml(config));
+  std::error_code error;
+  fs::remove(path_ / "summary.json", error);
+  if (error) fail_run((path_ / "summary.json").string(), ": cannot remove: ", error.message());
+}
+
+bool is_finished(const fs::path& folder, const TrainConfig& config) {
+  if (!fs::exists(folder / "summary.json") || !fs::exists(folder / kStageMark)) return false;
+  const TrainConfig saved =
+      parse_resolved(io::read_text_file(folder / kStageMark), (folder / kStageMark).string());
+  const auto differences = config_difference(saved, config);
+  return std::none_of(
+      differences.begin(), differences.end(), [](const auto& d) { return changes_result(d.key); });
+}
+
+}  // namespace vmla::trainer

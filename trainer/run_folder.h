@@ -1,0 +1,62 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "trainer/train_config.h"
+
+namespace vmla::trainer {
+
+/// Holds an advisory lock on a file for as long as it lives; the kernel releases it however the
+/// process ends.
+class FileLock {
+ public:
+  /// Takes the lock or throws UserError: `what` is in use by process N on HOST. Creates the file;
+  /// the folder must exist.
+  FileLock(const std::filesystem::path& file, const std::string& what);
+  /// Waits for the lock instead.
+  static FileLock wait_for(const std::filesystem::path& file);
+  ~FileLock();
+  FileLock(FileLock&& other) noexcept;
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+  FileLock& operator=(FileLock&&) = delete;
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_ = -1;
+};
+
+/// A run folder, created or opened, and locked: one stage's, or a pipeline's that holds one such
+/// folder a stage.
+class RunFolder {
+ public:
+  enum class Kind { kStage, kPipeline };
+
+  /// UserError when the folder is in use (names process and host), holds something that is no run,
+  /// or is a run of the other kind. Nothing in it is changed.
+  RunFolder(std::filesystem::path folder, Kind kind);
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path samples() const { return path_ / "samples"; }
+
+  /// The configuration that an earlier start wrote.
+  std::optional<TrainConfig> saved_config() const;
+
+  /// Writes config.yaml and removes the summary.json of an earlier, shorter run: from now on the
+  /// stage counts as unfinished. Call it once nothing the user gave can be wrong any more.
+  void begin(const TrainConfig& config);
+
+ private:
+  std::filesystem::path path_;
+  FileLock lock_;
+};
+
+/// True when `folder` holds the finished run of `config`: its summary.json is there, and its
+/// config.yaml differs at most in what leaves the result alone (threads, intervals of log lines,
+/// loader).
+bool is_finished(const std::filesystem::path& folder, const TrainConfig& config);
+
+}  // namespace vmla::trainer
