@@ -14,6 +14,6 @@ COPY bench bench
 COPY tests tests
 COPY configs configs
 COPY launch launch
-RUN launch/setup && rm -rf /var/lib/apt/lists/* /root/.cache
+RUN launch/setup && rm -rf /var/lib/apt/lists/* ~/.cache
 ENTRYPOINT ["/opt/vmla/build/vmla"]
 CMD ["--help"]

@@ -123,12 +123,12 @@ def cmake_form(tree):
                 yield f"{path}:{number}: file(GLOB); list the sources"
             if re.search(r"find_package\s*\(\s*Torch\b", line):
                 yield f"{path}:{number}: find_package(Torch) forces CUDA on; use find_package(LibTorch)"
-    # A library lists its headers, so that each is compiled alone; a program's own headers are seen with its sources.
-    listed = {file for target in tree.targets() for file in target.files}
+    # What others include stands in the target's list of headers, so that it is compiled alone; a header that only
+    # sources beside it include may stay out.
     for target in tree.targets():
-        if target.kind in ("add_executable", "vmla_test"):
-            listed |= {header for file in target.files if (tree.root / file).is_file() for header in tree.reached(file)
-                       if Path(header).parent == Path(file).parent}
+        for file in target.files:
+            if (tree.root / file).is_file():
+                listed |= {header for header in tree.reached(file) if Path(header).parent == Path(file).parent}
     for path in tree.code():
         if folder_of(path) and path not in listed:
             yield f"{path}:1: is in no target; list it in its folder's CMakeLists.txt or remove it"
