@@ -123,6 +123,7 @@ def cmake_form(tree):
                 yield f"{path}:{number}: file(GLOB); list the sources"
             if re.search(r"find_package\s*\(\s*Torch\b", line):
                 yield f"{path}:{number}: find_package(Torch) forces CUDA on; use find_package(LibTorch)"
+    listed = {file for target in tree.targets() for file in target.files}
     # What others include stands in the target's list of headers, so that it is compiled alone; a header that only
     # sources beside it include may stay out.
     for target in tree.targets():
