@@ -31,7 +31,7 @@ def gradients(loss_of, weights: Weights) -> tuple[float, Weights]:
     leaves = {name: tensor.detach().clone().requires_grad_() for name, tensor in weights.items()}
     loss = loss_of(leaves)
     grads = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-    return float(loss), {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(leaves.items(), grads)}
+    return float(loss.detach()), {n: torch.zeros_like(t) if g is None else g for (n, t), g in zip(leaves.items(), grads)}
 
 
 def total_norm(grads: Weights) -> float:
