@@ -6,7 +6,6 @@
 #include <string>
 
 #include "data/decoder_process.h"
-#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 
@@ -137,7 +136,10 @@ void VideoWriter::close() {
     if (!problem.empty()) fail_run("cannot write ", path_.string(), ": ", problem);
   }
   open_ = false;
-  io::publish_file(path_, [&](const fs::path& temporary) { fs::rename(unfinished_, temporary); });
+  // Whole or not at all for whoever looks; not flushed to disk, as a lost video can be made again.
+  std::error_code problem;
+  fs::rename(unfinished_, path_, problem);
+  if (problem) fail_run("cannot write ", path_.string(), ": ", problem.message());
 }
 
 void write_video(const fs::path& path, const at::Tensor& frames_F3HW, double fps) {

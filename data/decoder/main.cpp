@@ -124,9 +124,11 @@ void serve() {
 
 int main() {
   std::signal(SIGPIPE, SIG_IGN);
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory is far above any limit
   // A header that promises enormous pictures must not take the machine with it.
   const rlimit memory = {rlim_t{4} << 30, rlim_t{4} << 30};
   setrlimit(RLIMIT_AS, &memory);
+#endif
   try {
     vmla::data::serve();
   } catch (const vmla::data::Disconnected&) {

@@ -1,0 +1,349 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "data/hdf5_handle.h"
+#include "data/latent_dataset.h"
+#include "model/io/error.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+
+/// Reads the small things and the addresses of the big ones. Every complaint names the file and the
+/// dataset.
+class LatentFile::Reader {
+ public:
+  Reader(const fs::path& path, uint64_t file_bytes)
+      : path_(path),
+        file_bytes_(file_bytes),
+        file_(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose) {
+    if (!file_.valid()) fail("", "not a readable HDF5 file: " + hdf5_reason());
+  }
+
+  template <class... Parts>
+  [[noreturn]] void fail(const char* dataset, const Parts&... parts) const {
+    fail_user(path_.string(), dataset[0] == '\0' ? "" : ": ", dataset, ": ", parts...);
+  }
+
+  bool has(const char* name) const {
+    const bool nested = std::strncmp(name, "/text/", 6) == 0;
+    if (nested && H5Lexists(file_, "/text", H5P_DEFAULT) <= 0) return false;
+    return H5Lexists(file_, name, H5P_DEFAULT) > 0;
+  }
+
+  Hdf5Handle open(const char* name, std::vector<int64_t>& dims, size_t rank) const {
+    if (!has(name)) fail(name, "missing; a latent dataset has it (vmla data encode writes one)");
+    Hdf5Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
+    if (!set.valid()) fail(name, "cannot be opened: ", hdf5_reason());
+    const Hdf5Handle space(H5Dget_space(set), H5Sclose);
+    const int found = H5Sget_simple_extent_ndims(space);
+    if (found != static_cast<int>(rank)) fail(name, "has ", found, " dimensions, must have ", rank);
+    std::vector<hsize_t> sizes(rank);
+    H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
+    dims.assign(sizes.begin(), sizes.end());
+    // Before anything is allocated by these numbers: an element takes at least a byte of the file.
+    double elements = 1;
+    for (const int64_t size : dims) elements *= static_cast<double>(size);
+    if (elements > static_cast<double>(file_bytes_)) fail(name, "is larger than the whole file");
+    return set;
+  }
+
+  void read(hid_t set, hid_t type, void* into, const char* name) const {
+    if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, into) < 0)
+      fail(name, "cannot be read: ", hdf5_reason());
+  }
+
+  void expect_type(
+      hid_t set, const char* name, H5T_class_t wanted, size_t bytes, const char* words) const {
+    const Hdf5Handle type(H5Dget_type(set), H5Tclose);
+    if (H5Tget_class(type) != wanted || (bytes != 0 && H5Tget_size(type) != bytes))
+      fail(name, "must hold ", words);
+    const bool foreign = bytes > 1 && H5Tget_order(type) != H5T_ORDER_LE;
+    if (foreign) fail(name, "must be little-endian");
+  }
+
+  std::vector<std::string> strings(const char* name) const {
+    std::vector<int64_t> dims;
+    const Hdf5Handle set = open(name, dims, 1);
+    const Hdf5Handle stored(H5Dget_type(set), H5Tclose);
+    if (H5Tis_variable_str(stored) <= 0) fail(name, "must hold strings of variable length");
+    // The memory type must carry the file's character set; HDF5 does not convert ASCII to UTF-8.
+    const Hdf5Handle type = hdf5_string_type();
+    H5Tset_cset(type, H5Tget_cset(stored));
+    std::vector<char*> texts(static_cast<size_t>(dims[0]), nullptr);
+    read(set, type, texts.data(), name);
+    std::vector<std::string> out;
+    for (const char* text : texts) out.emplace_back(text == nullptr ? "" : text);
+    const Hdf5Handle space(H5Dget_space(set), H5Sclose);
+    H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts.data());
+    return out;
+  }
+
+  bool has_attribute(const char* name) const { return H5Aexists(file_, name) > 0; }
+
+  std::string text_attribute(hid_t place, const char* name) const {
+    const Hdf5Handle made = attribute(place, name);
+    const Hdf5Handle stored(H5Aget_type(made), H5Tclose);
+    if (H5Tget_class(stored) != H5T_STRING) fail(name, "attribute must be a string");
+    if (H5Tis_variable_str(stored) > 0) {
+      char* text = nullptr;
+      const Hdf5Handle type = hdf5_string_type();
+      H5Tset_cset(type, H5Tget_cset(stored));
+      if (H5Aread(made, type, &text) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
+      const std::string out = text == nullptr ? "" : text;
+      H5free_memory(text);
+      return out;
+    }
+    std::string out(H5Tget_size(stored), '\0');
+    if (H5Aread(made, stored, out.data()) < 0)
+      fail(name, "attribute cannot be read: ", hdf5_reason());
+    out.resize(std::strlen(out.c_str()));
+    return out;
+  }
+
+  double number_attribute(const char* name) const {
+    double value = 0;
+    read_numbers(name, 1, H5T_NATIVE_DOUBLE, &value);
+    return value;
+  }
+  std::vector<int64_t> integer_attributes(const char* name, size_t count) const {
+    std::vector<int64_t> values(count);
+    read_numbers(name, count, H5T_NATIVE_INT64, values.data());
+    return values;
+  }
+
+  hid_t file() const { return file_; }
+
+ private:
+  Hdf5Handle attribute(hid_t place, const char* name) const {
+    if (H5Aexists(place, name) <= 0)
+      fail(name, "this attribute is missing; is it a latent dataset?");
+    return Hdf5Handle(H5Aopen(place, name, H5P_DEFAULT), H5Aclose);
+  }
+
+  void read_numbers(const char* name, size_t count, hid_t type, void* into) const {
+    const Hdf5Handle made = attribute(file_, name);
+    const Hdf5Handle space(H5Aget_space(made), H5Sclose);
+    const Hdf5Handle stored(H5Aget_type(made), H5Tclose);
+    const bool number = H5Tget_class(stored) == H5T_INTEGER || H5Tget_class(stored) == H5T_FLOAT;
+    if (!number || H5Sget_simple_extent_npoints(space) != static_cast<hssize_t>(count)) {
+      fail(name, "attribute must hold ", count, count == 1 ? " number" : " numbers");
+    }
+    if (H5Aread(made, type, into) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
+  }
+
+  const fs::path& path_;
+  uint64_t file_bytes_;
+  Hdf5Handle file_;
+};
+
+LatentFile::LatentFile(const fs::path& path) : path_(path) {
+  struct stat status;
+  if (stat(path.c_str(), &status) != 0) fail_user(path.string(), ": ", std::strerror(errno));
+  if (status.st_size == 0) fail_user(path.string(), ": the file is empty");
+  const auto file_bytes = static_cast<uint64_t>(status.st_size);
+  const Hdf5Silence silence;
+  const Reader reader(path_, file_bytes);
+
+  const int64_t version = reader.integer_attributes("format_version", 1)[0];
+  if (version != kLatentFormatVersion) {
+    reader.fail("format_version", "is ", version, ", this program reads ", kLatentFormatVersion);
+  }
+  info_.codec = reader.text_attribute(reader.file(), "codec");
+  info_.codec_hash = reader.text_attribute(reader.file(), "codec_hash");
+  info_.text_encoder = reader.text_attribute(reader.file(), "text_encoder");
+  info_.text_encoder_hash = reader.text_attribute(reader.file(), "text_encoder_hash");
+  info_.fps = reader.number_attribute("fps");
+  const std::vector<int64_t> pixels = reader.integer_attributes("pixel_size", 2);
+  info_.pixel_height = pixels[0];
+  info_.pixel_width = pixels[1];
+  info_.pixel_frames = reader.integer_attributes("pixel_frames", 1)[0];
+  if (reader.has_attribute("job")) {
+    part_.emplace();
+    part_->job = reader.text_attribute(reader.file(), "job");
+    const std::vector<int64_t> videos = reader.integer_attributes("videos", 2);
+    part_->first_video = videos[0];
+    part_->end_video = videos[1];
+    if (reader.has("/skipped")) {
+      const std::vector<std::string> pairs = reader.strings("/skipped");
+      for (size_t i = 0; i + 1 < pairs.size(); i += 2)
+        part_->skipped.push_back({pairs[i], pairs[i + 1]});
+    }
+  }
+
+  std::vector<int64_t> dims;
+  {
+    const Hdf5Handle empty = reader.open("/text/empty", dims, 2);
+    reader.expect_type(empty, "/text/empty", H5T_FLOAT, 4, "32-bit floats");
+    if (dims[0] < 1 || dims[1] < 1) reader.fail("/text/empty", "is empty");
+    info_.text_dim = dims[1];
+    empty_text_.resize(static_cast<size_t>(dims[0] * dims[1]));
+    reader.read(empty, H5T_NATIVE_FLOAT, empty_text_.data(), "/text/empty");
+  }
+  read_clips(reader, file_bytes);
+  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd_ < 0) fail_user(path.string(), ": ", std::strerror(errno));
+}
+
+void LatentFile::read_clips(const Reader& reader, uint64_t file_bytes) {
+  if (part_ && !reader.has("/captions")) {
+    text_rows_ = {0};
+    return;  // a part whose videos were all skipped
+  }
+  const std::vector<std::string> captions = reader.strings("/captions");
+  const auto n = static_cast<int64_t>(captions.size());
+  if (n == 0) reader.fail("/captions", "holds no clip");
+
+  std::vector<int64_t> dims;
+  const Hdf5Handle offsets = reader.open("/text/offsets", dims, 1);
+  if (dims[0] != n + 1)
+    reader.fail("/text/offsets", "has ", dims[0], " entries, must have ", n + 1, " (clips + 1)");
+  text_rows_.resize(static_cast<size_t>(n + 1));
+  reader.expect_type(offsets, "/text/offsets", H5T_INTEGER, 8, "64-bit integers");
+  reader.read(offsets, H5T_NATIVE_INT64, text_rows_.data(), "/text/offsets");
+  if (text_rows_[0] != 0) reader.fail("/text/offsets", "must start with 0, found ", text_rows_[0]);
+  for (size_t i = 0; i + 1 < text_rows_.size(); ++i) {
+    if (text_rows_[i + 1] <= text_rows_[i])
+      reader.fail("/text/offsets", "must grow; entry ", i + 1, " does not");
+  }
+
+  const Hdf5Handle text = reader.open("/text/embeddings", dims, 2);
+  reader.expect_type(text, "/text/embeddings", H5T_FLOAT, 4, "32-bit floats");
+  if (dims[0] != text_rows_.back() || dims[1] != info_.text_dim) {
+    reader.fail("/text/embeddings",
+                "is [",
+                dims[0],
+                ", ",
+                dims[1],
+                "], must be [",
+                text_rows_.back(),
+                ", ",
+                info_.text_dim,
+                "] (/text/offsets, /text/empty)");
+  }
+  text_offset_ = H5Dget_offset(text);
+  if (text_offset_ == HADDR_UNDEF) {
+    // Chunked, as other writers may leave it: held in memory.
+    text_.resize(static_cast<size_t>(dims[0] * dims[1]));
+    reader.read(text, H5T_NATIVE_FLOAT, text_.data(), "/text/embeddings");
+  } else if (text_offset_ + static_cast<uint64_t>(dims[0] * dims[1]) * 4 > file_bytes) {
+    reader.fail("/text/embeddings", "reaches beyond the end of the file; it is truncated");
+  }
+
+  read_sources(reader, captions);
+  if (reader.has("/latents")) locate_latents(reader, n, file_bytes);
+}
+
+void LatentFile::read_sources(const Reader& reader, const std::vector<std::string>& captions) {
+  struct Source {
+    char* file;
+    int64_t first_frame;
+  };
+  std::vector<int64_t> dims;
+  const Hdf5Handle set = reader.open("/source", dims, 1);
+  if (dims[0] != static_cast<int64_t>(captions.size())) {
+    reader.fail("/source", "has ", dims[0], " entries, must have ", captions.size(), " (clips)");
+  }
+  reader.expect_type(set, "/source", H5T_COMPOUND, 0, "pairs (file, first_frame)");
+  const Hdf5Handle text = hdf5_string_type();
+  const Hdf5Handle type(H5Tcreate(H5T_COMPOUND, sizeof(Source)), H5Tclose);
+  H5Tinsert(type, "file", HOFFSET(Source, file), text);
+  H5Tinsert(type, "first_frame", HOFFSET(Source, first_frame), H5T_NATIVE_INT64);
+  std::vector<Source> sources(captions.size(), Source{nullptr, 0});
+  reader.read(set, type, sources.data(), "/source");
+  for (size_t i = 0; i < captions.size(); ++i) {
+    clips_.push_back({captions[i],
+                      sources[i].file == nullptr ? "" : sources[i].file,
+                      sources[i].first_frame,
+                      text_rows_[i + 1] - text_rows_[i]});
+  }
+  const Hdf5Handle space(H5Dget_space(set), H5Sclose);
+  H5Dvlen_reclaim(type, space, H5P_DEFAULT, sources.data());
+}
+
+void LatentFile::locate_latents(const Reader& reader, int64_t n, uint64_t file_bytes) {
+  std::vector<int64_t> dims;
+  const Hdf5Handle set = reader.open("/latents", dims, 5);
+  if (dims[0] != n) reader.fail("/latents", "holds ", dims[0], " clips, /captions ", n);
+  reader.expect_type(set, "/latents", H5T_INTEGER, 2, "16-bit integers (the bits of bfloat16)");
+  const std::string dtype = reader.text_attribute(set, "dtype");
+  if (dtype != "bfloat16")
+    reader.fail("/latents", "attribute dtype is \"", dtype, "\", must be \"bfloat16\"");
+  info_.clip_shape.assign(dims.begin() + 1, dims.end());
+  uint64_t clip_bytes = 2;
+  for (const int64_t size : info_.clip_shape) clip_bytes *= static_cast<uint64_t>(size);
+  if (clip_bytes == 0) reader.fail("/latents", "a dimension is 0");
+
+  const Hdf5Handle plist(H5Dget_create_plist(set), H5Pclose);
+  const H5D_layout_t layout = H5Pget_layout(plist);
+  if (H5Pget_nfilters(plist) > 0) reader.fail("/latents", "is compressed; store it uncompressed");
+  const haddr_t start = layout == H5D_CONTIGUOUS ? H5Dget_offset(set) : HADDR_UNDEF;
+  if (layout == H5D_CHUNKED) {
+    std::vector<hsize_t> chunk(5);
+    H5Pget_chunk(plist, 5, chunk.data());
+    const bool one_clip =
+        chunk[0] == 1 &&
+        std::equal(chunk.begin() + 1, chunk.end(), dims.begin() + 1, [](hsize_t a, int64_t b) {
+          return a == static_cast<hsize_t>(b);
+        });
+    if (!one_clip) reader.fail("/latents", "must be stored with one chunk a clip");
+  } else if (start == HADDR_UNDEF) {
+    reader.fail("/latents", "must be stored in chunks of one clip");
+  }
+  for (int64_t i = 0; i < n; ++i) {
+    haddr_t address = start + static_cast<uint64_t>(i) * clip_bytes;
+    if (layout == H5D_CHUNKED) {
+      const hsize_t corner[5] = {static_cast<hsize_t>(i), 0, 0, 0, 0};
+      hsize_t size = 0;
+      unsigned filters = 0;
+      if (H5Dget_chunk_info_by_coord(set, corner, &filters, &address, &size) < 0) {
+        reader.fail("/latents", "the index of its chunks is damaged: ", hdf5_reason());
+      }
+      if (address == HADDR_UNDEF) reader.fail("/latents", "clip ", i, " was never written");
+    }
+    if (address > file_bytes || file_bytes - address < clip_bytes) {
+      reader.fail("/latents", "clip ", i, " reaches beyond the end of the file; it is truncated");
+    }
+    latent_offsets_.push_back(address);
+  }
+}
+
+LatentFile::~LatentFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void LatentFile::read_latents(int64_t clip, uint16_t* values) const {
+  size_t bytes = 2;
+  for (const int64_t size : info_.clip_shape) bytes *= static_cast<size_t>(size);
+  read_at(latent_offsets_.at(static_cast<size_t>(clip)), values, bytes, "/latents");
+}
+
+void LatentFile::read_text(int64_t clip, float* rows) const {
+  const auto i = static_cast<size_t>(clip);
+  const auto first = static_cast<uint64_t>(text_rows_.at(i) * info_.text_dim);
+  const auto count = static_cast<uint64_t>((text_rows_.at(i + 1) - text_rows_[i]) * info_.text_dim);
+  if (!text_.empty()) {
+    std::memcpy(rows, text_.data() + first, count * sizeof(float));
+  } else {
+    read_at(text_offset_ + first * sizeof(float), rows, count * sizeof(float), "/text/embeddings");
+  }
+}
+
+void LatentFile::read_at(uint64_t offset, void* into, size_t count, const char* dataset) const {
+  auto* at = static_cast<char*>(into);
+  while (count > 0) {
+    const ssize_t got = pread(fd_, at, count, static_cast<off_t>(offset));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0)
+      fail_run("cannot read ", dataset, " of ", path_.string(), ": ", std::strerror(errno));
+    if (got == 0) fail_user(path_.string(), ": ", dataset, ": the file was truncated while in use");
+    at += got;
+    offset += static_cast<uint64_t>(got);
+    count -= static_cast<size_t>(got);
+  }
+}
+
+}  // namespace vmla::data

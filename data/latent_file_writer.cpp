@@ -1,0 +1,266 @@
+#include "data/latent_file_writer.h"
+
+#include <fcntl.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <numeric>
+#include <string>
+
+#include "data/hdf5_handle.h"
+#include "model/io/error.h"
+#include "model/io/fault_hook.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+
+/// Creates datasets and attributes in an open file; any failure is one RunError.
+class LatentFileWriter::Layout {
+ public:
+  Layout(const fs::path& path, hid_t file) : path_(path), file_(file) {}
+
+  void attribute(hid_t place, const char* name, const std::string& value) {
+    const Hdf5Handle type = hdf5_string_type();
+    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    const char* text = value.c_str();
+    attribute(place, name, type, space, &text);
+  }
+  void attribute(hid_t place, const char* name, double value) {
+    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    attribute(place, name, H5T_NATIVE_DOUBLE, space, &value);
+  }
+  void attribute(hid_t place, const char* name, const std::vector<int64_t>& values) {
+    const hsize_t size = values.size();
+    const Hdf5Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose);
+    attribute(place, name, H5T_NATIVE_INT64, space, values.data());
+  }
+  void attribute(hid_t place, const char* name, int64_t value) {
+    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
+    attribute(place, name, H5T_NATIVE_INT64, space, &value);
+  }
+
+  /// A dataset whose room in the file is there from the start. `one_chunk_a_row`: chunks of the
+  /// first dimension.
+  Hdf5Handle dataset(const char* name,
+                     hid_t type,
+                     const std::vector<hsize_t>& dims,
+                     bool one_chunk_a_row) {
+    const Hdf5Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
+                           H5Sclose);
+    const Hdf5Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
+    // No time stamps: equal inputs give equal files, to the byte.
+    H5Pset_obj_track_times(plist, 0);
+    H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
+    H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER);
+    if (one_chunk_a_row) {
+      std::vector<hsize_t> chunk = dims;
+      chunk[0] = 1;
+      H5Pset_chunk(plist, static_cast<int>(chunk.size()), chunk.data());
+    }
+    const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
+    H5Pset_create_intermediate_group(links, 1);
+    Hdf5Handle made(H5Dcreate2(file_, name, type, space, links, plist, H5P_DEFAULT), H5Dclose);
+    check(made.valid(), name);
+    return made;
+  }
+
+  void fill(hid_t dataset, hid_t type, const void* data, const char* name) {
+    check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, name);
+  }
+
+  void strings(const char* name, const std::vector<std::string>& values) {
+    const Hdf5Handle type = hdf5_string_type();
+    std::vector<const char*> texts;
+    for (const std::string& value : values) texts.push_back(value.c_str());
+    const Hdf5Handle set = dataset(name, type, {values.size()}, false);
+    fill(set, type, texts.data(), name);
+  }
+
+  void check(bool good, const char* name) const {
+    if (!good) fail_run("cannot write ", name, " of ", path_.string(), ": ", hdf5_reason());
+  }
+
+ private:
+  void attribute(hid_t place, const char* name, hid_t type, hid_t space, const void* value) {
+    const Hdf5Handle made(H5Acreate2(place, name, type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+    check(made.valid() && H5Awrite(made, type, value) >= 0, name);
+  }
+
+  const fs::path& path_;
+  hid_t file_;
+};
+
+namespace {
+
+using Layout = LatentFileWriter::Layout;
+
+/// /source: a compound of a file name and its first frame.
+void write_sources(Layout& layout, const std::vector<ClipRecord>& clips) {
+  struct Source {
+    const char* file;
+    int64_t first_frame;
+  };
+  const Hdf5Handle text = hdf5_string_type();
+  const Hdf5Handle type(H5Tcreate(H5T_COMPOUND, sizeof(Source)), H5Tclose);
+  H5Tinsert(type, "file", HOFFSET(Source, file), text);
+  H5Tinsert(type, "first_frame", HOFFSET(Source, first_frame), H5T_NATIVE_INT64);
+  std::vector<Source> sources;
+  for (const ClipRecord& clip : clips)
+    sources.push_back({clip.source_file.c_str(), clip.first_frame});
+  const Hdf5Handle set = layout.dataset("/source", type, {sources.size()}, false);
+  layout.fill(set, type, sources.data(), "/source");
+}
+
+void write_attributes(Layout& layout,
+                      hid_t file,
+                      const LatentInfo& info,
+                      const std::optional<PartInfo>& part) {
+  const Hdf5Handle root(H5Gopen2(file, "/", H5P_DEFAULT), H5Gclose);
+  layout.attribute(root, "format_version", kLatentFormatVersion);
+  layout.attribute(root, "codec", info.codec);
+  layout.attribute(root, "codec_hash", info.codec_hash);
+  layout.attribute(root, "text_encoder", info.text_encoder);
+  layout.attribute(root, "text_encoder_hash", info.text_encoder_hash);
+  layout.attribute(root, "fps", info.fps);
+  layout.attribute(root, "pixel_size", std::vector<int64_t>{info.pixel_height, info.pixel_width});
+  layout.attribute(root, "pixel_frames", info.pixel_frames);
+  if (part) {
+    layout.attribute(root, "job", part->job);
+    layout.attribute(root, "videos", std::vector<int64_t>{part->first_video, part->end_video});
+    std::vector<std::string> skipped;
+    for (const SkippedVideo& video : part->skipped) {
+      skipped.push_back(video.file);
+      skipped.push_back(video.reason);
+    }
+    if (!skipped.empty()) layout.strings("/skipped", skipped);
+  }
+}
+
+/// Fails before a byte is written when the file cannot fit; HDF5 copes badly with a disk that fills
+/// up.
+void check_space(const fs::path& path, uint64_t bytes) {
+  struct statvfs disk;
+  const fs::path folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
+  if (statvfs(folder.c_str(), &disk) != 0) return;
+  const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (free_bytes < bytes) {
+    fail_run("cannot write ",
+             path.string(),
+             ": it needs ",
+             bytes >> 20,
+             " MiB and the disk has ",
+             free_bytes >> 20,
+             " MiB left");
+  }
+}
+
+}  // namespace
+
+LatentFileWriter::LatentFileWriter(const fs::path& path,
+                                   const LatentInfo& info,
+                                   const std::vector<ClipRecord>& clips,
+                                   const std::vector<float>& empty_text,
+                                   const std::optional<PartInfo>& part)
+    : path_(path), text_dim_(info.text_dim), text_rows_(clips.size() + 1, 0) {
+  uint64_t text_bytes = 0;
+  for (size_t i = 0; i < clips.size(); ++i) {
+    text_rows_[i + 1] = text_rows_[i] + clips[i].text_rows;
+    text_bytes += clips[i].caption.size() + clips[i].source_file.size() + 64;
+  }
+  const auto n = static_cast<hsize_t>(clips.size());
+  if (!info.clip_shape.empty()) {
+    clip_bytes_ = 2;
+    for (const int64_t size : info.clip_shape) clip_bytes_ *= static_cast<uint64_t>(size);
+  }
+  const auto rows = static_cast<uint64_t>(text_rows_.back());
+  check_space(
+      path,
+      clip_bytes_ * n + 4 * rows * static_cast<uint64_t>(text_dim_) + 2 * text_bytes + (1u << 20));
+
+  const Hdf5Silence silence;
+  Hdf5Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
+  Layout layout(path_, file);
+  layout.check(file.valid(), "the header");
+  write_attributes(layout, file, info, part);
+  const auto text_dim = static_cast<hsize_t>(text_dim_);
+  layout.fill(layout.dataset(
+                  "/text/empty", H5T_NATIVE_FLOAT, {empty_text.size() / text_dim, text_dim}, false),
+              H5T_NATIVE_FLOAT,
+              empty_text.data(),
+              "/text/empty");
+  if (n > 0) lay_out_clips(layout, info, clips);
+  layout.check(H5Fflush(file, H5F_SCOPE_LOCAL) >= 0 && file.reset(), "the structure");
+  fd_ = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd_ < 0) io::fail_io("write", path_, errno);
+}
+
+void LatentFileWriter::lay_out_clips(Layout& layout,
+                                     const LatentInfo& info,
+                                     const std::vector<ClipRecord>& clips) {
+  const hsize_t n = clips.size(), rows = static_cast<hsize_t>(text_rows_.back());
+  const auto text_dim = static_cast<hsize_t>(text_dim_);
+  std::vector<std::string> captions;
+  for (const ClipRecord& clip : clips) captions.push_back(clip.caption);
+  layout.strings("/captions", captions);
+  write_sources(layout, clips);
+  const Hdf5Handle offsets = layout.dataset("/text/offsets", H5T_NATIVE_INT64, {n + 1}, false);
+  layout.fill(offsets, H5T_NATIVE_INT64, text_rows_.data(), "/text/offsets");
+  const Hdf5Handle text =
+      layout.dataset("/text/embeddings", H5T_NATIVE_FLOAT, {rows, text_dim}, false);
+  text_offset_ = H5Dget_offset(text);
+  layout.check(text_offset_ != HADDR_UNDEF, "/text/embeddings");
+  if (clip_bytes_ > 0) {
+    std::vector<hsize_t> dims = {n};
+    for (const int64_t size : info.clip_shape) dims.push_back(static_cast<hsize_t>(size));
+    const Hdf5Handle latents = layout.dataset("/latents", H5T_NATIVE_UINT16, dims, true);
+    layout.attribute(latents, "dtype", std::string("bfloat16"));
+    for (hsize_t i = 0; i < n; ++i) {
+      std::vector<hsize_t> corner(dims.size(), 0);
+      corner[0] = i;
+      haddr_t address = HADDR_UNDEF;
+      hsize_t size = 0;
+      unsigned filters = 0;
+      const herr_t got =
+          H5Dget_chunk_info_by_coord(latents, corner.data(), &filters, &address, &size);
+      layout.check(got >= 0 && address != HADDR_UNDEF && size == clip_bytes_, "/latents");
+      latent_offsets_.push_back(address);
+    }
+  }
+}
+
+LatentFileWriter::~LatentFileWriter() {
+  if (fd_ >= 0) ::close(fd_);
+}
+
+void LatentFileWriter::write_latents(int64_t clip, const uint16_t* values) {
+  write_at(latent_offsets_.at(static_cast<size_t>(clip)), values, clip_bytes_);
+}
+
+void LatentFileWriter::write_text(int64_t clip, const float* rows) {
+  const auto i = static_cast<size_t>(clip);
+  const auto row_bytes = static_cast<uint64_t>(text_dim_) * sizeof(float);
+  const auto count = static_cast<uint64_t>(text_rows_.at(i + 1) - text_rows_.at(i));
+  write_at(
+      text_offset_ + static_cast<uint64_t>(text_rows_[i]) * row_bytes, rows, count * row_bytes);
+}
+
+void LatentFileWriter::write_at(uint64_t offset, const void* bytes, size_t count) {
+  if (const int fault = io::injected_fault("write", path_)) io::fail_io("write", path_, fault);
+  const auto* at = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t put = pwrite(fd_, at, count, static_cast<off_t>(offset));
+    if (put < 0 && errno == EINTR) continue;
+    if (put <= 0) io::fail_io("write", path_, put < 0 ? errno : ENOSPC);
+    at += put;
+    offset += static_cast<uint64_t>(put);
+    count -= static_cast<size_t>(put);
+  }
+}
+
+void LatentFileWriter::close() {
+  if (fd_ >= 0 && ::close(std::exchange(fd_, -1)) != 0) io::fail_io("write", path_, errno);
+}
+
+}  // namespace vmla::data

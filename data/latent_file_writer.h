@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "data/latent_file_format.h"
+
+namespace vmla::data {
+
+/// Writes one latent dataset file. The constructor lays out the whole file through HDF5 (all sizes
+/// are known by then); the big data then goes straight to its place in the file, so that a full
+/// disk is an ordinary failed write. Pass a temporary path from io::publish_file. Every failure is
+/// a RunError naming the file.
+class LatentFileWriter {
+ public:
+  /// `empty_text`: the empty prompt's embedding, rows of text_dim. `part`: only for parts.
+  LatentFileWriter(const std::filesystem::path& path,
+                   const LatentInfo& info,
+                   const std::vector<ClipRecord>& clips,
+                   const std::vector<float>& empty_text,
+                   const std::optional<PartInfo>& part = std::nullopt);
+  ~LatentFileWriter();
+  LatentFileWriter(const LatentFileWriter&) = delete;
+  LatentFileWriter& operator=(const LatentFileWriter&) = delete;
+
+  /// bf16 bits, F·C·H·W of them.
+  void write_latents(int64_t clip, const uint16_t* values);
+  /// text_rows·text_dim floats.
+  void write_text(int64_t clip, const float* rows);
+  void close();
+
+  class Layout;  // the HDF5 side, inside the .cpp
+
+ private:
+  void lay_out_clips(Layout& layout, const LatentInfo& info, const std::vector<ClipRecord>& clips);
+  void write_at(uint64_t offset, const void* bytes, size_t count);
+
+  std::filesystem::path path_;
+  int fd_ = -1;
+  int64_t text_dim_;
+  uint64_t clip_bytes_ = 0;
+  std::vector<uint64_t> latent_offsets_;  // a clip's place in the file
+  uint64_t text_offset_ = 0;
+  std::vector<int64_t> text_rows_;  // n + 1 prefix sums
+};
+
+}  // namespace vmla::data

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace vmla::data {
+
+/// One `vmla data synth`.
+struct SynthOptions {
+  std::filesystem::path out;  // folder
+  int64_t count = 0;          // videos
+  int64_t frames = 9;         // a video; the shape crosses the picture in about as many
+  double fps = 8;
+  int64_t size = 128;  // pixels a side; below 128 H.264 spoils the colours
+  uint64_t seed = 0;
+  bool held_out = false;          // the 12 held-out combinations instead of the other 60
+  std::string format = "mp4";     // mp4 | avi | webm | mkv | y4m
+  std::filesystem::path decoder;  // empty: vmla-decode beside this program
+};
+
+/// Renders moving-shape clips as video files shape_NNNNN.FORMAT, and captions.csv last: a folder
+/// that has it is complete. What an interrupted run of the same options left is kept. UserError for
+/// options out of range or a folder that holds other clips; RunError when a file cannot be written.
+void synth_videos(const SynthOptions& options);
+
+}  // namespace vmla::data
