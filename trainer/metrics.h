@@ -13,8 +13,8 @@ namespace vmla::trainer {
 /// Named figures of one step, in the order in which they are written.
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
-/// The run folder's `metrics.jsonl` (one JSON object a step) and its TensorBoard scalars, folder
-/// `tensorboard/`. Every line reaches the operating system before append() returns.
+/// The run folder's `metrics.jsonl` (one JSON object a step) and its TensorBoard scalars,
+/// `events.out.tfevents.*`. Every line reaches the operating system before append() returns.
 class MetricsLog {
  public:
   /// Opens the log of `run_dir` and keeps what an earlier process wrote up to `last_step` (-1:
