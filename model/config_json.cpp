@@ -171,6 +171,7 @@ PartialConfig parse_model_json(std::string_view text, const std::string& file_na
   ModelConfig::fields(out.config, [&](const std::string& key, auto& field, const auto&) {
     if (in.read(key, field)) out.given.insert(key);
   });
+  in.read("init_method", out.init_method);
   if (diffusers) read_diffusers_sizes(in, out);
   if (in.read("num_frames_per_block", out.config.num_frame_per_block)) {
     out.given.insert("num_frame_per_block");
@@ -235,11 +236,12 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes) {
   if (!partial.given.contains("bias")) c.bias = shapes.contains(attention + "q_b_proj.bias");
 }
 
-std::string model_json(const ModelConfig& config) {
+std::string model_json(const ModelConfig& config, const std::string& init_method) {
   Json json = Json::object();
   ModelConfig::fields(config, [&](const std::string& key, const auto& field, const auto&) {
     if (key != "preset") json[key] = layer_values(field);  // its sizes are all here already
   });
+  if (!init_method.empty()) json["init_method"] = init_method;
   return json.dump();
 }
 
@@ -310,7 +312,7 @@ std::string videomla_config_json(const ModelConfig& c, const std::string& init_m
       ++counts[pair < axis_pairs[0] ? 0 : pair < axis_pairs[0] + axis_pairs[1] ? 1 : 2];
     }
     json["rope_pairs"] = counts;
-    json["init_method"] = init_method;
+    if (!init_method.empty()) json["init_method"] = init_method;
   }
   return json.dump(2) + "\n";
 }

@@ -16,6 +16,7 @@ namespace vmla::model {
 struct PartialConfig {
   ModelConfig config;
   std::set<std::string> given;  // names of ModelConfig's fields that the file decided
+  std::string init_method;      // how an MLA model came from dense weights; empty: not said
 };
 
 /// Reads a config.json: Wan's or a videomla export's field names, or diffusers' (recognised by
@@ -31,7 +32,7 @@ using TensorShapes = std::map<std::string, std::vector<int64_t>>;
 void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes);
 
 /// Every field of `config`, under our names: what a checkpoint's manifest holds. One line.
-std::string model_json(const ModelConfig& config);
+std::string model_json(const ModelConfig& config, const std::string& init_method = {});
 
 /// config.json of the layouts of ecosystem.md E: Wan's folder, a diffusers transformer, a videomla
 /// export.

@@ -21,28 +21,31 @@ TensorShapes shapes_of(const TensorMap& tensors) {
   return shapes;
 }
 
-/// Wrapper prefixes off, diffusers' names to Wan's.
-TensorMap wan_named(const TensorMap& tensors, const std::string& source) {
-  const bool diffusers = std::ranges::any_of(tensors, [](const auto& entry) {
-    return is_diffusers_name(without_wrapper_prefix(entry.first));
-  });
+/// Wrapper prefixes off.
+TensorMap without_prefixes(const TensorMap& tensors, const std::string& source) {
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
-    std::string wan(without_wrapper_prefix(name));
-    if (diffusers) {
-      const auto translated = diffusers_to_wan(wan);
-      if (!translated) {
-        fail_user(source,
-                  ": tensor ",
-                  io::quoted_name(name),
-                  " is not one of diffusers' WanTransformer3DModel (text to video)");
-      }
-      wan = *translated;
+    if (!renamed.emplace(without_wrapper_prefix(name), tensor).second) {
+      fail_user(source,
+                ": two tensors are called ",
+                io::quoted_name(without_wrapper_prefix(name)),
+                " without their prefixes");
     }
-    if (!renamed.emplace(wan, tensor).second) {
-      fail_user(
-          source, ": two tensors are called ", io::quoted_name(wan), " without their prefixes");
+  }
+  return renamed;
+}
+
+TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
+  TensorMap renamed;
+  for (const auto& [name, tensor] : tensors) {
+    const auto wan = diffusers_to_wan(name);
+    if (!wan) {
+      fail_user(source,
+                ": tensor ",
+                io::quoted_name(name),
+                " is not one of diffusers' WanTransformer3DModel (text to video)");
     }
+    renamed.emplace(*wan, tensor);
   }
   return renamed;
 }
@@ -62,7 +65,7 @@ LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source
 /// The first of the usual roles that the checkpoint has.
 std::string choose_role(const CheckpointFolder& checkpoint, const std::string& wanted) {
   if (wanted == "raw") return "generator";
-  if (!wanted.empty()) return wanted;
+  if (!wanted.empty() && wanted != "ema") return wanted;
   for (const char* const role : {"generator_ema", "target_ema", "generator"}) {
     if (checkpoint.manifest.roles.contains(role)) return role;
   }
@@ -78,9 +81,12 @@ LoadedWeights from_checkpoint(const fs::path& path, const std::string& wanted) {
   if (!json.empty()) {
     stated = parse_model_json(json, (checkpoint.path / io::kManifestName).string() + " (model)");
   }
-  log::info(cat("weights: ", role, " of ", checkpoint.path.string()));
-  return finish(
-      std::move(tensors), std::move(stated), cat(checkpoint.path.string(), " (", role, ")"));
+  LoadedWeights out =
+      finish(std::move(tensors), std::move(stated), cat(checkpoint.path.string(), " (", role, ")"));
+  out.step = checkpoint.manifest.step;
+  out.stage = checkpoint.manifest.stage;
+  out.role = role;
+  return out;
 }
 
 /// A pipeline's root holds the network in `transformer`.
@@ -105,7 +111,7 @@ bool has_model_file(const fs::path& folder) {
 
 }  // namespace
 
-LoadedWeights load_weights(const fs::path& path, const std::string& role) {
+LoadedWeights read_weights(const fs::path& path, const std::string& role) {
   if (!fs::exists(fs::symlink_status(path))) fail_user(path.string(), ": no such file or folder");
   const std::string extension = path.extension().string();
   if (extension == ".pt" || extension == ".pth") {
@@ -132,10 +138,24 @@ LoadedWeights load_weights(const fs::path& path, const std::string& role) {
   }
   PartialConfig stated = config_beside(folder);
   TensorMap tensors =
-      wan_named(read_safetensors_sharded(is_folder ? folder : path).tensors, path.string());
-  log::info(
-      cat("weights: ", path.string(), stated.given.empty() ? " (no config.json beside them)" : ""));
-  return finish(std::move(tensors), std::move(stated), path.string());
+      without_prefixes(read_safetensors_sharded(is_folder ? folder : path).tensors, path.string());
+  const bool diffusers = std::ranges::any_of(
+      tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
+  if (diffusers) tensors = from_diffusers(tensors, path.string());
+  LoadedWeights out = finish(std::move(tensors), std::move(stated), path.string());
+  out.diffusers_names = diffusers;
+  return out;
+}
+
+LoadedWeights load_weights(const fs::path& path, const std::string& role) {
+  LoadedWeights out = read_weights(path, role);
+  log::info(cat("weights: ",
+                out.source,
+                ", ",
+                out.tensors.size(),
+                " tensors",
+                out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : ""));
+  return out;
 }
 
 ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden) {

@@ -16,15 +16,21 @@ struct LoadedWeights {
   bool config_is_complete = false;  // false: num_heads or text_len had to be guessed
   TensorMap tensors;                // mapped read-only: clone before writing
   std::string source;               // for messages: the path, and the role of a checkpoint
+  bool diffusers_names = false;     // the names in the source were diffusers'
+  int64_t step = -1;                // of a checkpoint; -1: from elsewhere
+  std::string stage, role;
 };
 
 /// Reads a checkpoint (step folder, `latest`, run folder), a Wan folder (config.json and
 /// safetensors, sharded or not), a diffusers folder (the transformer or the pipeline's root), a
 /// videomla export, or a bare .safetensors file (with the config.json beside it, if there is one).
 ///
-/// `role` chooses among a checkpoint's: empty takes generator_ema, target_ema, generator, whichever
-/// is there first; "raw" takes generator; any other name is taken as it is. UserError if `path` is
-/// none of these, or a name in it is unknown.
+/// `role` chooses among a checkpoint's: empty or "ema" takes generator_ema, target_ema, generator,
+/// whichever is there first; "raw" takes generator; any other name is taken as it is. UserError if
+/// `path` is none of these, or a name in it is unknown.
+LoadedWeights read_weights(const std::filesystem::path& path, const std::string& role = {});
+
+/// The same, and a line in the log that says what was taken.
 LoadedWeights load_weights(const std::filesystem::path& path, const std::string& role = {});
 
 /// The configuration of `weights` when some keys are `overridden` by the user: sizes that neither

@@ -44,7 +44,7 @@ io::CheckpointManifest manifest_of(const CheckpointData& data) {
   manifest.counters = data.counters;
   manifest.data_position = data.data_position;
   manifest.config_yaml = data.config_yaml;
-  manifest.model_json = model::model_json(data.model);
+  manifest.model_json = model::model_json(data.model, data.init_method);
   for (const auto& [role, config] : data.role_models) {
     manifest.roles[role].model_json = model::model_json(config);
   }
@@ -83,7 +83,9 @@ CheckpointData load_checkpoint(const fs::path& path) {
   data.counters = manifest.counters;
   data.data_position = manifest.data_position;
   data.config_yaml = manifest.config_yaml;
-  data.model = model::parse_model_json(manifest.model_json, manifest_name).config;
+  const model::PartialConfig network = model::parse_model_json(manifest.model_json, manifest_name);
+  data.model = network.config;
+  data.init_method = network.init_method;
   for (const auto& [role, entry] : manifest.roles) {
     if (!entry.model_json.empty()) {
       data.role_models[role] = model::parse_model_json(entry.model_json, manifest_name).config;

@@ -26,6 +26,7 @@ struct CheckpointData {
   std::map<std::string, io::ManifestValue> data_position;  // whole numbers and texts
   std::string config_yaml;                                 // the resolved configuration
   model::ModelConfig model;  // of every role that is not in role_models
+  std::string init_method;   // how the generator came from dense weights; empty: it did not
   std::map<std::string, model::ModelConfig> role_models;
   std::map<std::string, model::TensorMap> roles;
 };

@@ -51,7 +51,7 @@ CheckpointData example(int64_t step) {
   data.model.kv_lora_rank = {{8, 16}};
   data.model.num_layers = 2;
   data.model.rope_pair_indices = {{{0, 1}, {2, 3}}};
-  data.model.eps = 1e-6;
+  data.init_method = "svd_weight";
   data.roles["generator"] = {
       {"blocks.0.modulation", at::full({1, 6, 4}, s)},
       {"head.head.weight", at::arange(12).reshape({3, 4}).to(at::kFloat) + s},
@@ -78,6 +78,7 @@ void expect_equal(const CheckpointData& a, const CheckpointData& b) {
   EXPECT_EQ(a.data_position, b.data_position);
   EXPECT_EQ(a.config_yaml, b.config_yaml);
   EXPECT_EQ(a.model, b.model);
+  EXPECT_EQ(a.init_method, b.init_method);
   EXPECT_EQ(a.role_models, b.role_models);
   ASSERT_EQ(a.roles.size(), b.roles.size());
   for (const auto& [role, tensors] : a.roles) {

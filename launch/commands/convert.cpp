@@ -1,0 +1,13 @@
+#include "launch/commands/convert.h"
+
+#include "launch/guarded.h"
+#include "model/export_weights.h"
+
+namespace vmla::launch {
+
+int cmd_convert(const ConvertArgs& args) {
+  model::convert_weights(args.in, args.out, args.weights_role);
+  return kDone;
+}
+
+}  // namespace vmla::launch

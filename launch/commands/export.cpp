@@ -1,0 +1,13 @@
+#include "launch/commands/export.h"
+
+#include "launch/guarded.h"
+#include "model/export_weights.h"
+
+namespace vmla::launch {
+
+int cmd_export(const ExportArgs& args) {
+  model::export_checkpoint(args.checkpoint, args.format, args.weights, args.dtype, args.out);
+  return kDone;
+}
+
+}  // namespace vmla::launch
