@@ -7,8 +7,9 @@
 
 namespace vmla::kernels {
 
-/// One rectangle of the attention matrix: every query row in it sees every key in it. Rows, not frames.
-/// Keys and values are addressed apart, so that a rectangle may read rotated copies of keys that share values.
+/// One rectangle of the attention matrix: every query row in it sees every key in it. Rows, not
+/// frames. Keys and values are addressed apart, so that a rectangle may read rotated copies of keys
+/// that share values.
 struct AttentionSegment {
   int64_t query_begin, query_count;
   int64_t key_begin;
@@ -23,14 +24,15 @@ struct AttentionOutput {
   at::Tensor lse_BNL;   // [B, N, L], natural log, fp32 (fp64 for fp64). Not differentiable.
 };
 
-/// Softmax attention over the union of `segments` (disjoint in (query, key)), each a plain SDPA, merged by
-/// log-sum-exp; one autograd Function whose backward runs each segment's backward with the merged output and LSE,
-/// which is exact (libtorch.md 5). No mask is ever built.
+/// Softmax attention over the union of `segments` (disjoint in (query, key)), each a plain SDPA,
+/// merged by log-sum-exp; one autograd Function whose backward runs each segment's backward with
+/// the merged output and LSE, which is exact (libtorch.md 5). No mask is ever built.
 ///
-/// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V] with dense last dims, any other strides. V may differ from K
-/// (padded inside where the backend wants equal sizes). Segments with query_count or key_count 0 are skipped; a
-/// query row that no segment covers gets zeros and an LSE of -inf. Differentiable in q, k, v.
-/// With `saved`, forward does not run attention but takes output and LSE from it (selective recompute).
+/// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V] with dense last dims, any other strides. V
+/// may differ from K (padded inside where the backend wants equal sizes). Segments with query_count
+/// or key_count 0 are skipped; a query row that no segment covers gets zeros and an LSE of -inf.
+/// Differentiable in q, k, v. With `saved`, forward does not run attention but takes output and LSE
+/// from it (selective recompute).
 AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
                                     const at::Tensor& k_BMNK,
                                     const at::Tensor& v_BMNV,

@@ -3,6 +3,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/modulate/modulate.h"
+#include "kernels/modulate/modulate_cpu.h"
 
 namespace vmla::kernels {
 namespace {
@@ -18,6 +19,35 @@ at::Tensor forward_aten(const at::Tensor& x_BFSD,
       .to(x_BFSD.scalar_type());
 }
 
+template <class T>
+at::Tensor forward_cpu(const at::Tensor& x_BFSD,
+                       const at::Tensor& y_BFSD,
+                       const at::Tensor& gate_BFD) {
+  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
+  const at::Tensor y = dense_channels(y_BFSD.flatten(0, 1));
+  const at::Tensor gate = dense_rows(gate_BFD);
+  at::Tensor out = at::empty(x_BFSD.sizes(), x_BFSD.options());
+  gated_residual_cpu(GatedResidualForward<T>{.x = x.const_data_ptr<T>(),
+                                             .x_frame_stride = x.stride(0),
+                                             .x_token_stride = x.stride(1),
+                                             .y = y.const_data_ptr<T>(),
+                                             .y_frame_stride = y.stride(0),
+                                             .y_token_stride = y.stride(1),
+                                             .gate = gate.const_data_ptr<T>(),
+                                             .gate_stride = gate.stride(0),
+                                             .out = out.mutable_data_ptr<T>(),
+                                             .frames = x.size(0),
+                                             .S = x.size(1),
+                                             .D = x.size(2)});
+  return out;
+}
+
+at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  if (!takes_cpu_loops(x, y, gate)) return forward_aten(x, y, gate);
+  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, y, gate)
+                                       : forward_cpu<double>(x, y, gate);
+}
+
 // The gradient of x is the incoming one. dy = gate * g; dgate = sum over a frame's tokens of g * y.
 std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad,
                                                 const at::Tensor& y_BFSD,
@@ -29,17 +59,50 @@ std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad,
   return {dy.to(y_BFSD.scalar_type()), dgate.to(gate_BFD.scalar_type())};
 }
 
+template <class T>
+std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_BFSD,
+                                               const at::Tensor& y_BFSD,
+                                               const at::Tensor& gate_BFD) {
+  const at::Tensor grad = dense_channels(grad_BFSD.flatten(0, 1));
+  const at::Tensor y = dense_channels(y_BFSD.flatten(0, 1));
+  const at::Tensor gate = dense_rows(gate_BFD);
+  at::Tensor dy = at::empty(y_BFSD.sizes(), y_BFSD.options());
+  at::Tensor dgate = at::empty(gate_BFD.sizes(), gate_BFD.options());
+  gated_residual_backward_cpu(GatedResidualBackward<T>{.grad = grad.const_data_ptr<T>(),
+                                                       .grad_frame_stride = grad.stride(0),
+                                                       .grad_token_stride = grad.stride(1),
+                                                       .y = y.const_data_ptr<T>(),
+                                                       .y_frame_stride = y.stride(0),
+                                                       .y_token_stride = y.stride(1),
+                                                       .gate = gate.const_data_ptr<T>(),
+                                                       .gate_stride = gate.stride(0),
+                                                       .grad_y = dy.mutable_data_ptr<T>(),
+                                                       .grad_gate = dgate.mutable_data_ptr<T>(),
+                                                       .frames = y.size(0),
+                                                       .S = y.size(1),
+                                                       .D = y.size(2)});
+  return {dy, dgate};
+}
+
+std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
+                                               const at::Tensor& y,
+                                               const at::Tensor& gate) {
+  if (!takes_cpu_loops(grad, y, gate)) return backward_aten(grad, y, gate);
+  return y.scalar_type() == at::kFloat ? backward_cpu<float>(grad, y, gate)
+                                       : backward_cpu<double>(grad, y, gate);
+}
+
 struct GatedResidual : torch::autograd::Function<GatedResidual> {
   static at::Tensor forward(AutogradContext* ctx,
                             const at::Tensor& x,
                             const at::Tensor& y,
                             const at::Tensor& gate) {
     ctx->save_for_backward({y, gate});
-    return forward_aten(x, y, gate);
+    return forward_any(x, y, gate);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    auto [dy, dgate] = backward_aten(grads[0], saved[0], saved[1]);
+    auto [dy, dgate] = backward_any(grads[0], saved[0], saved[1]);
     return {grads[0], dy, dgate};
   }
 };
@@ -63,7 +126,7 @@ at::Tensor gated_residual(const at::Tensor& x_BFSD,
   if (wants_gradient(x_BFSD, y_BFSD, gate_BFD)) {
     return GatedResidual::apply(x_BFSD, y_BFSD, gate_BFD);
   }
-  return forward_aten(x_BFSD, y_BFSD, gate_BFD);
+  return forward_any(x_BFSD, y_BFSD, gate_BFD);
 }
 
 }  // namespace vmla::kernels

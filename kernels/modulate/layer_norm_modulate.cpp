@@ -3,6 +3,7 @@
 
 #include "kernels/dispatch.h"
 #include "kernels/modulate/modulate.h"
+#include "kernels/modulate/modulate_cpu.h"
 
 namespace vmla::kernels {
 namespace {
@@ -28,6 +29,44 @@ Modulated forward_aten(const at::Tensor& x_BFSD,
   return {y.to(x_BFSD.scalar_type()), mean, rstd};
 }
 
+template <class T>
+Modulated forward_cpu(const at::Tensor& x_BFSD,
+                      const at::Tensor& shift_BFD,
+                      const at::Tensor& scale_BFD,
+                      double eps) {
+  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
+  const at::Tensor shift = dense_rows(shift_BFD);
+  const at::Tensor scale = dense_rows(scale_BFD);
+  const std::array<int64_t, 4> sizes{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(2), 1};
+  Modulated out{at::empty(x_BFSD.sizes(), x_BFSD.options()),
+                at::empty(sizes, x_BFSD.options()),
+                at::empty(sizes, x_BFSD.options())};
+  layer_norm_modulate_cpu(LayerNormModulateForward<T>{.x = x.const_data_ptr<T>(),
+                                                      .x_frame_stride = x.stride(0),
+                                                      .x_token_stride = x.stride(1),
+                                                      .shift = shift.const_data_ptr<T>(),
+                                                      .shift_stride = shift.stride(0),
+                                                      .scale = scale.const_data_ptr<T>(),
+                                                      .scale_stride = scale.stride(0),
+                                                      .y = out.y.mutable_data_ptr<T>(),
+                                                      .mean = out.mean.mutable_data_ptr<T>(),
+                                                      .rstd = out.rstd.mutable_data_ptr<T>(),
+                                                      .frames = x.size(0),
+                                                      .S = x.size(1),
+                                                      .D = x.size(2),
+                                                      .eps = eps});
+  return out;
+}
+
+Modulated forward_any(const at::Tensor& x,
+                      const at::Tensor& shift,
+                      const at::Tensor& scale,
+                      double eps) {
+  if (!takes_cpu_loops(x, shift, scale)) return forward_aten(x, shift, scale, eps);
+  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, shift, scale, eps)
+                                       : forward_cpu<double>(x, shift, scale, eps);
+}
+
 struct ModulatedGrads {
   at::Tensor x, shift, scale;
 };
@@ -51,19 +90,64 @@ ModulatedGrads backward_aten(const at::Tensor& grad_y,
           (dy * h).sum(2).to(scale_BFD.scalar_type())};
 }
 
+template <class T>
+ModulatedGrads backward_cpu(const at::Tensor& grad_y,
+                            const at::Tensor& x_BFSD,
+                            const at::Tensor& scale_BFD,
+                            const at::Tensor& mean,
+                            const at::Tensor& rstd) {
+  const at::Tensor grad = dense_channels(grad_y.flatten(0, 1));
+  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
+  const at::Tensor scale = dense_rows(scale_BFD);
+  ModulatedGrads out{at::empty(x_BFSD.sizes(), x_BFSD.options()),
+                     at::empty(scale_BFD.sizes(), x_BFSD.options()),
+                     at::empty(scale_BFD.sizes(), x_BFSD.options())};
+  layer_norm_modulate_backward_cpu(
+      LayerNormModulateBackward<T>{.grad_y = grad.const_data_ptr<T>(),
+                                   .grad_y_frame_stride = grad.stride(0),
+                                   .grad_y_token_stride = grad.stride(1),
+                                   .x = x.const_data_ptr<T>(),
+                                   .x_frame_stride = x.stride(0),
+                                   .x_token_stride = x.stride(1),
+                                   .scale = scale.const_data_ptr<T>(),
+                                   .scale_stride = scale.stride(0),
+                                   .mean = mean.const_data_ptr<T>(),
+                                   .rstd = rstd.const_data_ptr<T>(),
+                                   .grad_x = out.x.mutable_data_ptr<T>(),
+                                   .grad_shift = out.shift.mutable_data_ptr<T>(),
+                                   .grad_scale = out.scale.mutable_data_ptr<T>(),
+                                   .frames = x.size(0),
+                                   .S = x.size(1),
+                                   .D = x.size(2)});
+  return out;
+}
+
+ModulatedGrads backward_any(const at::Tensor& grad_y,
+                            const at::Tensor& x,
+                            const at::Tensor& shift,
+                            const at::Tensor& scale,
+                            const at::Tensor& mean,
+                            const at::Tensor& rstd) {
+  if (!takes_cpu_loops(x, shift, scale, grad_y)) {
+    return backward_aten(grad_y, x, shift, scale, mean, rstd);
+  }
+  return x.scalar_type() == at::kFloat ? backward_cpu<float>(grad_y, x, scale, mean, rstd)
+                                       : backward_cpu<double>(grad_y, x, scale, mean, rstd);
+}
+
 struct LayerNormModulate : torch::autograd::Function<LayerNormModulate> {
   static at::Tensor forward(AutogradContext* ctx,
                             const at::Tensor& x,
                             const at::Tensor& shift,
                             const at::Tensor& scale,
                             double eps) {
-    Modulated out = forward_aten(x, shift, scale, eps);
+    Modulated out = forward_any(x, shift, scale, eps);
     ctx->save_for_backward({x, shift, scale, out.mean, out.rstd});
     return out.y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list s = ctx->get_saved_variables();
-    ModulatedGrads d = backward_aten(grads[0], s[0], s[1], s[2], s[3], s[4]);
+    ModulatedGrads d = backward_any(grads[0], s[0], s[1], s[2], s[3], s[4]);
     return {d.x, d.shift, d.scale, at::Tensor()};
   }
 };
@@ -87,7 +171,7 @@ at::Tensor layer_norm_modulate(const at::Tensor& x_BFSD,
   if (wants_gradient(x_BFSD, shift_BFD, scale_BFD)) {
     return LayerNormModulate::apply(x_BFSD, shift_BFD, scale_BFD, eps);
   }
-  return forward_aten(x_BFSD, shift_BFD, scale_BFD, eps).y;
+  return forward_any(x_BFSD, shift_BFD, scale_BFD, eps).y;
 }
 
 }  // namespace vmla::kernels

@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
+#include "kernels/rms_norm/rms_norm_cpu.h"
 
 namespace vmla::kernels {
 namespace {
@@ -22,6 +23,29 @@ Normed forward_aten(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return {x_acc.mul(rstd).mul_(weight).to(x.scalar_type()), rstd};
 }
 
+template <class T>
+Normed forward_cpu(const at::Tensor& x_any, const at::Tensor& weight_any, double eps) {
+  const at::Tensor x = dense_rows(x_any);
+  const at::Tensor weight = weight_any.contiguous();
+  Normed out{at::empty(x_any.sizes(), x_any.options()), at::empty({x.size(0)}, x.options())};
+  rms_norm_cpu(RmsNormForward<T>{.x = x.const_data_ptr<T>(),
+                                 .x_stride = x.stride(0),
+                                 .weight = weight.const_data_ptr<T>(),
+                                 .y = out.y.mutable_data_ptr<T>(),
+                                 .rstd = out.rstd.mutable_data_ptr<T>(),
+                                 .rows = x.size(0),
+                                 .D = x.size(1),
+                                 .eps = eps});
+  out.rstd = out.rstd.view(x_any.sizes().slice(0, x_any.dim() - 1)).unsqueeze(-1);
+  return out;
+}
+
+Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (!takes_cpu_loops(x, weight)) return forward_aten(x, weight, eps);
+  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, weight, eps)
+                                       : forward_cpu<double>(x, weight, eps);
+}
+
 // With h = x * rstd and g = dy * w: dx = rstd * (g - h * mean(g * h)), dw = sum over rows of dy *
 // h.
 std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad_y,
@@ -38,18 +62,52 @@ std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad_y,
   return {dx.to(x.scalar_type()), dw.to(weight.scalar_type())};
 }
 
+template <class T>
+std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_any,
+                                               const at::Tensor& x_any,
+                                               const at::Tensor& weight_any,
+                                               const at::Tensor& rstd) {
+  const at::Tensor grad = dense_rows(grad_any);
+  const at::Tensor x = dense_rows(x_any);
+  const at::Tensor weight = weight_any.contiguous();
+  const at::Tensor dx = at::empty(x_any.sizes(), x_any.options());
+  const at::Tensor dw = at::empty(weight.sizes(), weight.options());
+  const at::Tensor sums = at::empty({rms_norm_blocks(x.size(0)), x.size(1)}, weight.options());
+  rms_norm_backward_cpu(RmsNormBackward<T>{.grad_y = grad.const_data_ptr<T>(),
+                                           .grad_y_stride = grad.stride(0),
+                                           .x = x.const_data_ptr<T>(),
+                                           .x_stride = x.stride(0),
+                                           .weight = weight.const_data_ptr<T>(),
+                                           .rstd = rstd.const_data_ptr<T>(),
+                                           .grad_x = dx.mutable_data_ptr<T>(),
+                                           .grad_weight = dw.mutable_data_ptr<T>(),
+                                           .block_sums = sums.mutable_data_ptr<T>(),
+                                           .rows = x.size(0),
+                                           .D = x.size(1)});
+  return {dx, dw};
+}
+
+std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
+                                               const at::Tensor& x,
+                                               const at::Tensor& weight,
+                                               const at::Tensor& rstd) {
+  if (!takes_cpu_loops(x, weight, grad_y)) return backward_aten(grad_y, x, weight, rstd);
+  return x.scalar_type() == at::kFloat ? backward_cpu<float>(grad_y, x, weight, rstd)
+                                       : backward_cpu<double>(grad_y, x, weight, rstd);
+}
+
 struct RmsNorm : torch::autograd::Function<RmsNorm> {
   static at::Tensor forward(AutogradContext* ctx,
                             const at::Tensor& x,
                             const at::Tensor& weight,
                             double eps) {
-    Normed normed = forward_aten(x, weight, eps);
+    Normed normed = forward_any(x, weight, eps);
     ctx->save_for_backward({x, weight, normed.rstd});
     return normed.y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    auto [dx, dw] = backward_aten(grads[0], saved[0], saved[1], saved[2]);
+    auto [dx, dw] = backward_any(grads[0], saved[0], saved[1], saved[2]);
     return {dx, dw, at::Tensor()};
   }
 };
@@ -63,7 +121,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
               " and ",
               weight.sizes());
   if (wants_gradient(x, weight)) return RmsNorm::apply(x, weight, eps);
-  return forward_aten(x, weight, eps).y;
+  return forward_any(x, weight, eps).y;
 }
 
 }  // namespace vmla::kernels

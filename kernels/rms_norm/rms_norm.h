@@ -4,8 +4,9 @@
 
 namespace vmla::kernels {
 
-/// y = weight * x / sqrt(mean(x^2 over the last dim) + eps). Statistics in fp32 (fp64 for fp64 input), result in
-/// x's dtype. x: [..., D], any strides with a dense last dim; weight: [D]. Differentiable in both.
+/// y = weight * x / sqrt(mean(x^2 over the last dim) + eps). Statistics in fp32 (fp64 for fp64
+/// input), result in x's dtype. x: [..., D], any strides with a dense last dim; weight: [D].
+/// Differentiable in both.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 /// The definition, in plain ATen operations.

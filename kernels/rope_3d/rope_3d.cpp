@@ -4,12 +4,40 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
+#include "kernels/rope_3d/rope_3d_cpu.h"
 
 namespace vmla::kernels {
 namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
+
+template <class T>
+at::Tensor rotate_cpu(const at::Tensor& x_BLNK,
+                      const at::Tensor& cos_any,
+                      const at::Tensor& sin_any,
+                      int64_t first_channel,
+                      bool inverse) {
+  const at::Tensor x = dense_channels(x_BLNK);
+  const at::Tensor cos = cos_any.contiguous();
+  const at::Tensor sin = sin_any.contiguous();
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  rope_cpu(RopeArgs<T>{.x = x.const_data_ptr<T>(),
+                       .x_batch_stride = x.stride(0),
+                       .x_token_stride = x.stride(1),
+                       .x_head_stride = x.stride(2),
+                       .cos = cos.const_data_ptr<T>(),
+                       .sin = sin.const_data_ptr<T>(),
+                       .y = y.mutable_data_ptr<T>(),
+                       .B = x.size(0),
+                       .L = x.size(1),
+                       .N = x.size(2),
+                       .K = x.size(3),
+                       .num_pairs = cos.size(1),
+                       .first_channel = first_channel,
+                       .inverse = inverse});
+  return y;
+}
 
 // Rotates by the table's angle, or back by it: the transpose of a rotation is the rotation by
 // -angle.
@@ -18,7 +46,12 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   const at::Tensor& sin,
                   int64_t first_channel,
                   bool inverse) {
-  return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
+  if (!takes_cpu_loops(x_BLNK, cos, sin)) {
+    return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
+  }
+  return x_BLNK.scalar_type() == at::kFloat
+             ? rotate_cpu<float>(x_BLNK, cos, sin, first_channel, inverse)
+             : rotate_cpu<double>(x_BLNK, cos, sin, first_channel, inverse);
 }
 
 struct Rope : torch::autograd::Function<Rope> {
