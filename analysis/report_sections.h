@@ -1,0 +1,38 @@
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "analysis/run_reading.h"
+
+/// The sections of one stage's report, each a piece of HTML; shared by the run's and the pipeline's
+/// page.
+namespace vmla::analysis {
+
+/// Label and value of the run's main figures; those that are not known are left out.
+std::vector<std::pair<std::string, std::string>> key_figures(const RunContents& run);
+
+std::string loss_section(const RunContents& run);
+std::string sample_section(const RunContents& run);
+std::string measure_section(const RunContents& run);
+std::string rank_section(const RunContents& run);
+std::string speed_section(const RunContents& run);
+std::string config_section(const RunContents& run);
+std::string problem_section(const RunContents& run);
+
+/// One sentence: what was trained, how, and for how long.
+std::string run_subtitle(const RunContents& run);
+
+/// Plots of one quantity of the composed map: final spectra (s_i / s_1) of all layers beside the
+/// null.
+std::string spectrum_plot(const RankLog& ranks, const std::string& title);
+
+/// Mean over the layers of r_0.99 / budget at measurement `index`, and of the null (0 without one).
+double mean_rank_share(const RankLog& ranks, size_t index);
+double null_rank_share(const RankLog& ranks);
+
+/// "87.5 %"; "–" when unknown.
+std::string percent(std::optional<double> share);
+
+}  // namespace vmla::analysis

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/rank_log.h"
+
+/// What a run folder holds, read for its report. Every part may be missing or damaged: it is then
+/// empty, and `problems` says so in one line each.
+namespace vmla::analysis {
+
+/// One figure over the steps.
+struct MetricSeries {
+  std::vector<double> steps, values;
+};
+
+/// One sampled video.
+struct SampleClip {
+  std::filesystem::path file;
+  std::string prompt;
+  int64_t frames = 0;
+  double fps = 0;
+};
+
+struct RunContents {
+  std::filesystem::path folder;
+  std::string name;  // of the stage, or of the folder
+  std::map<std::string, MetricSeries> metrics;
+  std::map<std::string, double> summary;      // numbers of summary.json, keys joined by dots
+  std::map<std::string, std::string> config;  // scalars of config.yaml, keys joined by dots
+  std::string config_text;
+  std::optional<RankLog> ranks;
+  int64_t sample_step = -1;
+  std::vector<SampleClip> samples;  // of the newest step
+  std::vector<std::string> problems;
+
+  const MetricSeries* metric(const std::string& key) const;
+  std::optional<double> figure(const std::string& key) const;  // of the summary
+  std::string setting(const std::string& key) const;           // of the config; "" if absent
+};
+
+RunContents read_run(const std::filesystem::path& run_dir);
+
+/// The stages of a pipeline's run folder, in the order of its summary.json, then any other
+/// subfolder with a metrics.jsonl by name.
+std::vector<std::string> stage_names(const std::filesystem::path& run_dir);
+
+}  // namespace vmla::analysis
