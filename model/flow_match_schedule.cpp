@@ -58,19 +58,23 @@ std::vector<double> timestep_grid(int64_t steps, double shift) {
 }
 
 std::vector<double> warped_step_list(const std::vector<double>& list, double shift) {
+  std::vector<double> steps = list;
+  if (steps.size() > 1 && steps.back() == 0.0) steps.pop_back();
+  if (steps.empty()) {
+    fail_user("denoising_step_list is empty: at least one step is needed, e.g. [1000]");
+  }
   std::vector<double> warped;
-  double last = kTrainTimesteps + 1.0;
-  for (double step : list) {
-    if (step == 0.0 && !warped.empty()) continue;
-    if (step <= 0.0 || step > kTrainTimesteps || step >= last) {
-      fail_user(
-          "denoising_step_list must decrease within (0, 1000], found ", step, " after ", last);
+  for (size_t k = 0; k < steps.size(); ++k) {
+    const double step = steps[k];
+    if (!(step > 0.0 && step <= kTrainTimesteps)) {
+      fail_user("denoising_step_list: found ", step, ": steps must lie in (0, 1000]");
     }
-    last = step;
+    if (k > 0 && step >= steps[k - 1]) {
+      fail_user(
+          "denoising_step_list: found ", step, " after ", steps[k - 1], ": steps must decrease");
+    }
     warped.push_back(kTrainTimesteps * shifted_sigma(step / kTrainTimesteps, shift));
   }
-  if (warped.empty())
-    fail_user("denoising_step_list is empty: at least one step is needed, e.g. [1000]");
   return warped;
 }
 
