@@ -7,7 +7,12 @@
 #include <filesystem>
 
 #include "launch/command_line.h"
+#include "launch/commands/forward.h"
+#include "launch/commands/init.h"
 #include "launch/commands/pipeline.h"
+#include "launch/commands/sample.h"
+#include "launch/commands/step.h"
+#include "launch/commands/train.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
 
@@ -16,7 +21,12 @@ namespace {
 
 /// The command table: which arguments belong to which command.
 struct Commands {
+  int operator()(const ForwardArgs& args) const { return cmd_forward(args); }
+  int operator()(const InitArgs& args) const { return cmd_init(args); }
   int operator()(const PipelineArgs& args) const { return cmd_pipeline(args); }
+  int operator()(const SampleArgs& args) const { return cmd_sample(args); }
+  int operator()(const StepArgs& args) const { return cmd_step(args); }
+  int operator()(const TrainArgs& args) const { return cmd_train(args); }
   template <class T>
   int operator()(const T&) const {
     fail_run("this command is not part of this build");

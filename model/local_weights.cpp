@@ -50,7 +50,8 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
                                const std::string& source,
                                at::Device device,
                                at::ScalarType compute_dtype,
-                               at::ScalarType master_dtype)
+                               at::ScalarType master_dtype,
+                               bool with_gradients)
     : config_(config), compute_dtype_(compute_dtype), units_(all_units(config)) {
   check_weights(config, tensors, source);
   const auto options = at::TensorOptions().dtype(master_dtype).device(device);
@@ -59,7 +60,7 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
     unit.layout = unit_layout(config, index);
     const int64_t count = unit.layout.back().offset + unit.layout.back().numel;
     unit.master = at::empty({count}, options);
-    unit.gradient = at::zeros({count}, options);
+    if (with_gradients) unit.gradient = at::zeros({count}, options);
     for (const auto& spec : unit.layout) {
       unit.master.narrow(0, spec.offset, spec.numel).copy_(tensors.at(spec.name).reshape({-1}));
       unit.gradient_views.push_back(
@@ -93,7 +94,9 @@ void TrainedWeights::add_gradients(int64_t index, const std::vector<at::Tensor>&
 }
 
 void TrainedWeights::zero_gradients() {
-  for (auto& [index, unit] : storage_) unit.gradient.zero_();
+  for (auto& [index, unit] : storage_) {
+    if (unit.gradient.defined()) unit.gradient.zero_();
+  }
 }
 
 void TrainedWeights::masters_changed() {

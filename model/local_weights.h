@@ -38,7 +38,8 @@ class TrainedWeights : public WeightSource {
                  const std::string& source,
                  at::Device device = at::kCPU,
                  at::ScalarType compute_dtype = at::kFloat,
-                 at::ScalarType master_dtype = at::kFloat);
+                 at::ScalarType master_dtype = at::kFloat,
+                 bool with_gradients = true);
 
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t) override {}

@@ -115,10 +115,11 @@ void sample_causal(const Network& network,
   }
 }
 
-at::Tensor sample_bidirectional(const Network& network,
-                                const RolloutRequest& request,
-                                const SamplerSettings& sampler) {
+RolloutChunk sample_bidirectional(const Network& network,
+                                  const RolloutRequest& request,
+                                  const SamplerSettings& sampler) {
   const at::NoGradGuard no_grad;
+  const auto start = std::chrono::steady_clock::now();
   const ModelConfig& config = network.config;
   const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
   const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
@@ -134,7 +135,8 @@ at::Tensor sample_bidirectional(const Network& network,
     return stack_frames(
         0, request.num_frames, [&](int64_t frame) { return request.frame_renoise(frame, k); });
   };
-  return solve_flow(sampler, noise, velocity, fresh_noise);
+  const at::Tensor latents = solve_flow(sampler, noise, velocity, fresh_noise);
+  return {.first_frame = 0, .latents_BFCHW = latents, .seconds = seconds_since(start), .cache_bytes = 0};
 }
 
 }  // namespace vmla::model

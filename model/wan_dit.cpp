@@ -198,14 +198,16 @@ at::Tensor teacher_forcing_forward(const Network& network,
                                    const at::Tensor& clean_BFCHW,
                                    const DitInputs& noisy,
                                    const PreparedPlan& plan,
-                                   const ForwardOptions& options) {
+                                   const ForwardOptions& options,
+                                   const at::Tensor& clean_timesteps_BF) {
   const int64_t clean_frames = plan.plan.output_begin;
   DitInputs both = noisy;
   const at::Tensor clean = clean_BFCHW.narrow(1, 0, clean_frames);
   both.latents_BFCHW = at::cat({clean, noisy.latents_BFCHW}, 1);
-  both.timesteps_BF = at::cat(
-      {at::zeros({clean.size(0), clean_frames}, noisy.timesteps_BF.options()), noisy.timesteps_BF},
-      1);
+  const at::Tensor context_timesteps =
+      clean_timesteps_BF.defined() ? clean_timesteps_BF.narrow(1, 0, clean_frames)
+                                   : at::zeros({clean.size(0), clean_frames}, noisy.timesteps_BF.options());
+  both.timesteps_BF = at::cat({context_timesteps, noisy.timesteps_BF}, 1);
   return dit_forward(network, both, plan, {}, options).flow_BFCHW;
 }
 

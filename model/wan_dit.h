@@ -56,13 +56,15 @@ DitOutputs dit_forward(const Network& network,
                        const std::vector<LayerKv>& window,
                        const ForwardOptions& options);
 
-/// [clean; noisy] through the teacher-forcing plan: the clean frames it keeps at t = 0, the noisy
-/// ones at `noisy.timesteps_BF`. Returns the flow of the noisy frames.
+/// [clean; noisy] through the teacher-forcing plan: the clean frames it keeps at t = 0 (or at
+/// `clean_timesteps`, [B, F], for an augmented context), the noisy ones at `noisy.timesteps_BF`.
+/// Returns the flow of the noisy frames.
 at::Tensor teacher_forcing_forward(const Network& network,
                                    const at::Tensor& clean_BFCHW,
                                    const DitInputs& noisy,
                                    const PreparedPlan& plan,
-                                   const ForwardOptions& options);
+                                   const ForwardOptions& options,
+                                   const at::Tensor& clean_timesteps_BF = {});
 
 /// Tokens a latent frame of the grid makes. UserError on an odd height or width.
 struct TokenGrid {

@@ -244,7 +244,7 @@ std::string nearest(std::string_view word, const std::vector<std::string>& candi
   if (word.size() <= 3) limit = 1;
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
-    if (distance > limit) continue;
+    if (distance > limit || distance >= word.size()) continue;
     if (distance == limit && !best.empty()) continue;
     best = candidate;
     limit = distance;

@@ -30,9 +30,7 @@ std::string cut_back_metrics(const std::string& text, int64_t last_step, int64_t
 }
 
 MetricsLog::MetricsLog(const std::filesystem::path& run_dir, std::string stage, int64_t last_step)
-    : path_(run_dir / "metrics.jsonl"),
-      stage_(std::move(stage)),
-      tensorboard_(run_dir) {
+    : path_(run_dir / "metrics.jsonl"), stage_(std::move(stage)), tensorboard_(run_dir) {
   if (std::filesystem::exists(path_)) {
     int64_t dropped = 0;
     io::write_file_atomically(path_,

@@ -220,6 +220,7 @@ struct SampleConfig {
   double guidance_scale = 3.0;
   std::string negative_prompt;
   int64_t seed = 0;
+  int64_t measure_clips = 0;
 
   bool operator==(const SampleConfig&) const = default;
   template <class Self, class V>
@@ -232,6 +233,9 @@ struct SampleConfig {
     v("guidance_scale", c.guidance_scale, "w in v_neg + w (v_pos - v_neg); 1: no guidance");
     v("negative_prompt", c.negative_prompt, "the prompt guidance steers away from");
     v("seed", c.seed, "of the sampling noise");
+    v("measure_clips",
+      c.measure_clips,
+      "videos sampled at the end on the held-out captions and measured; 0: none");
   }
 };
 

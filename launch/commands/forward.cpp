@@ -1,4 +1,4 @@
-#include "launch/commands/commands.h"
+#include "launch/commands/forward.h"
 
 #include "launch/model_override.h"
 #include "model/attention_plan.h"
@@ -68,8 +68,10 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
     in.clean_latents = required(file, path, "clean_latents", 5);
     expect_sizes(path, "clean_latents", in.clean_latents, latents.sizes());
   }
-  for (const auto* tensor : {&latents, &in.noisy.timesteps_BF, &in.noisy.text_BTE}) {
-    if (!tensor->isfinite().all().item<bool>()) fail_user(path, ": a tensor holds NaN or infinity");
+  for (const auto& [name, tensor] : file.tensors) {
+    if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>()) {
+      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
+    }
   }
   return in;
 }

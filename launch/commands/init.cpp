@@ -1,0 +1,62 @@
+#include "launch/commands/init.h"
+
+#include "launch/guarded.h"
+#include "model/export_weights.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/load_weights.h"
+#include "model/mla_from_dense.h"
+#include "trainer/config_yaml.h"
+#include "trainer/run_summary.h"
+
+namespace vmla::launch {
+
+int cmd_init(const InitArgs& args) {
+  const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
+  // The sizes outside self-attention are the dense model's; the file's section `model` says the
+  // latent ones.
+  trainer::TrainConfig base;
+  base.model = dense.config;
+  base.model.attention = "mla";
+  base.model.preset.clear();
+  const trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
+  if (!config.model.is_mla())
+    fail_user(args.config,
+              ": model.attention is dense: init writes a latent-attention model (mla)");
+  const std::string method = config.init.method.empty() ? "svd_weight" : config.init.method;
+  model::MlaInit init = model::init_mla_from_dense(
+      config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));
+  model::LoadedWeights result;
+  result.config = config.model;
+  result.config_is_complete = true;
+  result.tensors = std::move(init.tensors);
+  result.source = cat(dense.source, ", converted by ", method);
+  model::export_weights(
+      result,
+      {.layout = model::WeightLayout::kVideomla,
+       .dtype = std::nullopt,
+       .extra_files = {{"init_report.json", trainer::init_report_json(method, init.layers)}}},
+      args.out);
+  for (const auto& l : init.layers) {
+    log::info(cat("layer ",
+                  l.layer,
+                  ": K/V error ",
+                  l.kv_error,
+                  " (optimal ",
+                  l.kv_optimal_error,
+                  "), energy kept ",
+                  l.kv_energy_kept,
+                  " at rank ",
+                  l.kv_rank,
+                  "; queries ",
+                  l.q_energy_kept,
+                  " at rank ",
+                  l.q_rank,
+                  "; rope energy lost ",
+                  l.rope_energy_lost));
+  }
+  log::info(cat("wrote ", args.out, " (", method, ")"));
+  return kDone;
+}
+
+}  // namespace vmla::launch

@@ -1,0 +1,35 @@
+#include "launch/commands/train.h"
+
+#include "analysis/report.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/config_yaml.h"
+#include "trainer/cpu_threads.h"
+#include "trainer/run_stage.h"
+
+#include <ATen/Parallel.h>
+
+#include <thread>
+
+namespace vmla::launch {
+
+int cmd_train(const TrainArgs& args) {
+  const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
+  at::set_num_threads(
+      static_cast<int>(trainer::cpu_threads(config, std::thread::hardware_concurrency())));
+  const std::filesystem::path run_dir =
+      args.run_dir.empty() ? "runs/" + config.stage : args.run_dir;
+  const trainer::StageResult result = trainer::run_stage({.config = config,
+                                                          .run_dir = run_dir,
+                                                          .resume = args.resume,
+                                                          .dry_run = args.dry_run,
+                                                          .profile_steps = args.profile});
+  if (args.dry_run) return kDone;
+  analysis::write_run_report(run_dir);
+  log::info(cat(result.already_done ? "was already done: " : "done: ",
+                (run_dir / "report.html").string()));
+  return kDone;
+}
+
+}  // namespace vmla::launch

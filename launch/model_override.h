@@ -1,0 +1,17 @@
+#pragma once
+
+#include "model/load_weights.h"
+#include "model/model_config.h"
+
+#include <string>
+#include <vector>
+
+namespace vmla::launch {
+
+/// The model's configuration: what the weights say, overridden by the section `model` of
+/// `config_path` (may be empty) and by `--set model.key=value`.
+model::ModelConfig overridden_model(const model::LoadedWeights& weights,
+                                    const std::string& config_path,
+                                    const std::vector<std::string>& overrides);
+
+}  // namespace vmla::launch

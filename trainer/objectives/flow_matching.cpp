@@ -1,0 +1,63 @@
+#include "trainer/objectives/flow_matching.h"
+
+#include "model/attention_plan.h"
+#include "trainer/objectives/noising.h"
+#include "trainer/objectives/plan_cache.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+namespace {
+
+class FlowMatching : public Objective {
+ public:
+  explicit FlowMatching(const FlowMatchingConfig& config)
+      : noising_(config.timestep_shift, config.quantized_sigma) {}
+
+  std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
+
+  model::TensorMap draws(const std::string& player,
+                         const ClipShape& clip,
+                         const DrawContext& context) const override {
+    return {{"noise", draw_noise(player, clip, context)},
+            {"timesteps", draw_timesteps(player, {clip.frames}, noising_, context)}};
+  }
+
+  void evaluate(const std::string& player,
+                const model::TensorMap& inputs,
+                const NetworkTable& networks,
+                model::GradMode grad,
+                const EmitLoss& emit) override {
+    const RoleNetwork& role = networks.at(player);
+    const at::Tensor& clean = input_tensor(inputs, "clean_latents");
+    at::Tensor timesteps = input_tensor(inputs, "timesteps");
+    if (timesteps.dim() == 1) timesteps = timesteps.unsqueeze(1).expand({-1, clean.size(1)});
+    const NoisyLatents x = noising_(clean, input_tensor(inputs, "noise"), timesteps);
+    const auto& plan = plans_.get(role.network.config, clean, model::bidirectional_plan);
+    const at::Tensor flow =
+        model::dit_forward(role.network,
+                           {x.noisy_BFCHW, timesteps, input_tensor(inputs, "text")},
+                           plan,
+                           {},
+                           {.grad = grad, .recompute = role.recompute})
+            .flow_BFCHW;
+    const at::Tensor frame_loss = (flow - x.target_BFCHW).square().mean({2, 3, 4});
+    emit({.total = frame_loss.mean(),
+          .metrics = {},
+          .details = {{"frame_loss", frame_loss.detach()}, {"timesteps", timesteps}}},
+         true);
+  }
+
+ private:
+  Noising noising_;
+  PlanCache plans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_flow_matching(const FlowMatchingConfig& config,
+                                              const model::ModelConfig&) {
+  return std::make_unique<FlowMatching>(config);
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "model/model_config.h"
+#include "trainer/objectives/objective.h"
+#include "trainer/train_config.h"
+
+#include <memory>
+
+namespace vmla::trainer {
+
+/// Stage 0: bidirectional flow matching, one timestep a clip, plain mean squared error of the
+/// velocity. Inputs of evaluate(): clean_latents, noise, timesteps [B, F] (or [B]), text.
+std::unique_ptr<Objective> make_flow_matching(const FlowMatchingConfig& config,
+                                              const model::ModelConfig& model);
+
+}  // namespace vmla::trainer

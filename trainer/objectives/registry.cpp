@@ -1,0 +1,47 @@
+#include "trainer/objectives/registry.h"
+
+#include "model/io/error.h"
+#include "trainer/objectives/flow_matching.h"
+#include "trainer/objectives/teacher_forcing.h"
+
+namespace vmla::trainer {
+namespace {
+
+struct Entry {
+  const char* name;
+  std::unique_ptr<Objective> (*make)(const ObjectiveConfig&, const model::ModelConfig&);
+};
+
+// A new training method is one line here.
+constexpr Entry kObjectives[] = {
+    {"flow_matching",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) {
+       return make_flow_matching(c.flow_matching, m);
+     }},
+    {"teacher_forcing",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) {
+       return make_teacher_forcing(c.teacher_forcing, m);
+     }},
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
+                                          const model::ModelConfig& model) {
+  std::string known;
+  for (const Entry& entry : kObjectives) {
+    if (config.name == entry.name) return entry.make(config, model);
+    known += (known.empty() ? "" : ", ") + std::string(entry.name);
+  }
+  fail_user("objective.name '", config.name, "' is unknown: known are ", known);
+}
+
+const at::Tensor& input_tensor(const model::TensorMap& inputs, const std::string& name) {
+  const auto found = inputs.find(name);
+  if (found != inputs.end()) return found->second;
+  std::string given;
+  for (const auto& [other, tensor] : inputs) given += (given.empty() ? "" : ", ") + other;
+  fail_user("the objective needs the tensor '", name, "', given: ", given);
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,111 @@
+#include "trainer/objectives/teacher_forcing.h"
+
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/attention_plan.h"
+#include "trainer/objectives/noising.h"
+#include "trainer/objectives/plan_cache.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+namespace {
+
+class TeacherForcing : public Objective {
+ public:
+  TeacherForcing(const TeacherForcingConfig& config, const model::ModelConfig& model)
+      : config_(config),
+        model_(model),
+        noising_(config.timestep_shift, config.quantized_sigma),
+        weight_(config.timestep_shift) {}
+
+  std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
+
+  model::TensorMap draws(const std::string& player,
+                         const ClipShape& clip,
+                         const DrawContext& context) const override {
+    const std::vector<int64_t> chunks = model::chunk_sizes(model_, clip.frames);
+    model::TensorMap draws = {{"noise", draw_noise(player, clip, context)},
+                              {"timesteps", draw_timesteps(player, chunks, noising_, context)}};
+    if (config_.noise_augmentation_max_timestep > 0) {
+      draws["context_timesteps"] = draw_context_timesteps(player, chunks, context);
+    }
+    return draws;
+  }
+
+  void evaluate(const std::string& player,
+                const model::TensorMap& inputs,
+                const NetworkTable& networks,
+                model::GradMode grad,
+                const EmitLoss& emit) override {
+    const RoleNetwork& role = networks.at(player);
+    const at::Tensor& clean = input_tensor(inputs, "clean_latents");
+    const at::Tensor& timesteps = input_tensor(inputs, "timesteps");
+    const at::Tensor& noise = input_tensor(inputs, "noise");
+    const NoisyLatents x = noising_(clean, noise, timesteps);
+    const auto& plan = plans_.get(role.network.config, clean, [&](int64_t frames) {
+      return model::teacher_forcing_plan(role.network.config, frames);
+    });
+    at::Tensor context = clean, context_timesteps;
+    if (inputs.count("context_timesteps")) {
+      context_timesteps = inputs.at("context_timesteps");
+      context = noising_(clean, noise, context_timesteps).noisy_BFCHW;
+    }
+    const at::Tensor flow =
+        model::teacher_forcing_forward(role.network,
+                                       context,
+                                       {x.noisy_BFCHW, timesteps, input_tensor(inputs, "text")},
+                                       plan,
+                                       {.grad = grad, .recompute = role.recompute},
+                                       context_timesteps);
+    const at::Tensor frame_loss = (flow - x.target_BFCHW).square().mean({2, 3, 4});
+    emit({.total = (frame_loss * weights(timesteps, frame_loss.options())).mean(),
+          .metrics = {},
+          .details = {{"frame_loss", frame_loss.detach()}, {"timesteps", timesteps}}},
+         true);
+  }
+
+ private:
+  at::Tensor weights(const at::Tensor& timesteps_BF, const at::TensorOptions& options) const {
+    at::Tensor weights = timesteps_BF.to(at::kCPU, at::kDouble).clone();
+    double* values = weights.data_ptr<double>();
+    for (int64_t i = 0; i < weights.numel(); ++i) values[i] = weight_(values[i]);
+    return weights.to(options);
+  }
+
+  /// Uniform in [0, noise_augmentation_max_timestep], one per chunk: the low-noise end, as
+  /// Causal-Forcing does it.
+  at::Tensor draw_context_timesteps(const std::string& player,
+                                    const std::vector<int64_t>& chunks,
+                                    const DrawContext& context) const {
+    kernels::DrawKey key{.seed = context.seed,
+                         .step = context.validation ? 0 : static_cast<uint64_t>(context.step),
+                         .purpose = context.validation ? kernels::Purpose::kValidationTimestep
+                                                       : kernels::Purpose::kTimestep,
+                         .role = kernels::hash_role(player + ".context"),
+                         .sample = static_cast<uint64_t>(context.first_sample)};
+    std::vector<double> timesteps;
+    for (int64_t b = 0; b < context.batch; ++b, ++key.sample) {
+      for (size_t chunk = 0; chunk < chunks.size(); ++chunk) {
+        const double t = kernels::uniform_at(key, chunk) *
+                         static_cast<double>(config_.noise_augmentation_max_timestep);
+        timesteps.insert(timesteps.end(), static_cast<size_t>(chunks[chunk]), t);
+      }
+    }
+    return at::tensor(timesteps, at::kDouble).view({context.batch, -1});
+  }
+
+  TeacherForcingConfig config_;
+  model::ModelConfig model_;
+  Noising noising_;
+  model::LossWeight weight_;
+  PlanCache plans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_teacher_forcing(const TeacherForcingConfig& config,
+                                                const model::ModelConfig& model) {
+  return std::make_unique<TeacherForcing>(config, model);
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,105 @@
+#include "trainer/optimizer.h"
+
+#include "kernels/adamw/adamw.h"
+#include "model/io/error.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <numbers>
+
+namespace vmla::trainer {
+
+double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
+  if (step < config.warmup_steps) {
+    return config.lr * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
+  }
+  if (config.lr_schedule == "constant" || total_steps <= config.warmup_steps) return config.lr;
+  const double progress = static_cast<double>(step - config.warmup_steps) /
+                          static_cast<double>(total_steps - config.warmup_steps);
+  const double left = config.lr_schedule == "linear"
+                          ? 1.0 - progress
+                          : 0.5 * (1.0 + std::cos(std::numbers::pi * progress));
+  return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left);
+}
+
+double gradient_norm(model::TrainedWeights& weights) {
+  double sum = 0.0;
+  for (int64_t unit : weights.units()) {
+    const double norm = weights.gradient(unit).norm().item<double>();
+    sum += norm * norm;
+  }
+  return std::sqrt(sum);
+}
+
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0.0 && norm > max_norm ? max_norm / norm : 1.0;
+}
+
+AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights) : config_(config) {
+  for (int64_t unit : weights.units()) {
+    Moments& moments = moments_[unit];
+    moments.exp_avg_sq = at::zeros_like(weights.master(unit));
+    if (config.betas[0] != 0.0) moments.exp_avg = at::zeros_like(weights.master(unit));
+  }
+}
+
+void AdamW::step(model::TrainedWeights& weights, double lr, double grad_scale) {
+  ++updates_;
+  const kernels::AdamwParams params{.lr = lr,
+                                    .beta1 = config_.betas[0],
+                                    .beta2 = config_.betas[1],
+                                    .eps = config_.eps,
+                                    .weight_decay = config_.weight_decay,
+                                    .step = updates_,
+                                    .grad_scale = grad_scale};
+  for (auto& [unit, moments] : moments_) {
+    kernels::adamw_step_(
+        weights.master(unit), weights.gradient(unit), moments.exp_avg, moments.exp_avg_sq, params);
+  }
+  weights.masters_changed();
+}
+
+model::TensorMap AdamW::state(const model::TrainedWeights& weights) const {
+  model::TensorMap named;
+  for (const auto& [unit, moments] : moments_) {
+    for (const auto& spec : weights.layout(unit)) {
+      const auto view = [&](const at::Tensor& flat) {
+        return flat.narrow(0, spec.offset, spec.numel).view(spec.shape);
+      };
+      named["exp_avg_sq/" + spec.name] = view(moments.exp_avg_sq);
+      if (moments.exp_avg.defined()) named["exp_avg/" + spec.name] = view(moments.exp_avg);
+    }
+  }
+  return named;
+}
+
+void AdamW::load(const model::TrainedWeights& weights,
+                 const model::TensorMap& saved,
+                 int64_t updates) {
+  const at::NoGradGuard no_grad;
+  for (auto& [name, view] : state(weights)) {
+    const auto found = saved.find(name);
+    if (found == saved.end()) fail_run("optimizer state of the checkpoint lacks ", name);
+    view.copy_(found->second);
+  }
+  updates_ = updates;
+}
+
+int64_t AdamW::state_bytes() const {
+  int64_t bytes = 0;
+  for (const auto& [unit, moments] : moments_) {
+    bytes += static_cast<int64_t>(moments.exp_avg_sq.nbytes());
+    if (moments.exp_avg.defined()) bytes += static_cast<int64_t>(moments.exp_avg.nbytes());
+  }
+  return bytes;
+}
+
+void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay) {
+  for (int64_t unit : weights.units())
+    average.master(unit).lerp_(weights.master(unit), 1.0 - decay);
+  average.masters_changed();
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,51 @@
+#pragma once
+
+#include "model/local_weights.h"
+#include "model/safetensors.h"
+#include "trainer/train_config.h"
+
+#include <cstdint>
+#include <map>
+
+namespace vmla::trainer {
+
+/// Learning rate of the update after `step` earlier ones: linear warm-up, then constant, linear or
+/// cosine decay to min_lr_ratio at `total_steps`.
+double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
+
+/// Global L2 norm over all gradient buffers, summed in fp64.
+double gradient_norm(model::TrainedWeights& weights);
+
+/// Factor that brings a gradient of norm `norm` to at most `max_norm`; 1 when max_norm is 0.
+double clip_factor(double norm, double max_norm);
+
+/// AdamW over the flat buffers of a role. With beta1 = 0 no first moment is kept (performance.md,
+/// finding 10).
+class AdamW {
+ public:
+  AdamW(const OptimizerConfig& config, model::TrainedWeights& weights);
+
+  /// One update with learning rate `lr`, gradients multiplied by `grad_scale`.
+  void step(model::TrainedWeights& weights, double lr, double grad_scale);
+
+  /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: views, for a checkpoint.
+  model::TensorMap state(const model::TrainedWeights& weights) const;
+  /// Takes such a map back; RunError names what is missing.
+  void load(const model::TrainedWeights& weights, const model::TensorMap& state, int64_t updates);
+
+  int64_t updates() const { return updates_; }
+  int64_t state_bytes() const;
+
+ private:
+  struct Moments {
+    at::Tensor exp_avg, exp_avg_sq;  // [n], the first undefined when beta1 = 0
+  };
+  OptimizerConfig config_;
+  int64_t updates_ = 0;
+  std::map<int64_t, Moments> moments_;  // by unit
+};
+
+/// average <- decay * average + (1 - decay) * weights, over the flat buffers.
+void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "model/local_weights.h"
+#include "model/mla_from_dense.h"
+#include "trainer/objectives/objective.h"
+#include "trainer/optimizer.h"
+#include "trainer/train_config.h"
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace vmla::trainer {
+
+/// One role of a run: its network's sizes, its weights in this process, and what trains them.
+struct RoleState {
+  Role role;
+  model::ModelConfig config;
+  std::unique_ptr<model::TrainedWeights> weights;  // trained, or a moving average
+  std::unique_ptr<model::FrozenWeights> frozen;
+  std::unique_ptr<AdamW> optimizer;  // of a trained role
+
+  model::WeightSource& source() const;
+};
+
+/// The weights a stage starts from, under their Wan names, and how they came about.
+struct InitialWeights {
+  model::TensorMap tensors;
+  std::string origin;       // for the log
+  std::string init_method;  // "" when weights were taken as they are or drawn from scratch
+  std::vector<model::InitLayerReport> conversion;  // of svd_weight
+};
+
+/// Weights for `role`: from init_from (a dense model for an MLA generator goes through
+/// init.method), or fresh from the seed. UserError when the source does not fit, naming the keys.
+InitialWeights initial_weights(const TrainConfig& config, const std::string& role);
+
+/// Builds the states of all roles an objective declares, and of generator_ema when ema.decay is
+/// set. With `saved`, a checkpoint's roles, weights are taken from there instead of init_from.
+struct RoleSet {
+  std::vector<RoleState> states;
+  InitialWeights generator_origin;  // empty on resume
+
+  RoleState& at(const std::string& name);
+  bool has(const std::string& name) const;
+  NetworkTable networks(bool recompute) const;
+};
+RoleSet build_roles(const TrainConfig& config,
+                    const std::vector<Role>& roles,
+                    const std::map<std::string, model::TensorMap>* saved);
+
+}  // namespace vmla::trainer

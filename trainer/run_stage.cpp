@@ -1,0 +1,139 @@
+#include "trainer/run_stage.h"
+
+#include "model/attention_plan.h"
+#include "model/flops.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/config_difference.h"
+#include "trainer/config_yaml.h"
+#include "trainer/objectives/registry.h"
+#include "trainer/run_folder.h"
+#include "trainer/run_summary.h"
+#include "trainer/self_check.h"
+
+#include <ATen/core/grad_mode.h>
+
+namespace vmla::trainer {
+namespace {
+
+std::vector<Role> all_roles(const TrainConfig& config, const Objective& objective) {
+  std::vector<Role> roles = objective.roles();
+  if (config.ema.decay > 0) {
+    roles.push_back({.name = "generator_ema", .training = Training::kEmaOf, .ema_of = "generator"});
+  }
+  return roles;
+}
+
+/// What --dry-run prints: parameters, FLOPs a step, memory, checkpoint size.
+void print_plan(const TrainConfig& config, const std::vector<Role>& roles, const ClipShape& clip) {
+  const double parameters = static_cast<double>(model::parameter_count(config.model));
+  const auto grid = model::token_grid(config.model, clip.height, clip.width);
+  const auto plan = config.objective.name == "flow_matching"
+                        ? model::bidirectional_plan(clip.frames)
+                        : model::teacher_forcing_plan(config.model, clip.frames);
+  const auto flops = model::forward_flops(config.model, plan, grid.rows * grid.cols);
+  const bool keeps_first_moment = config.optimizer.betas[0] != 0.0;
+  const double bytes = 4 * parameters;
+  double state = 0, checkpoint = 0;
+  for (const Role& role : roles) {
+    state += role.training == Training::kTrained ? bytes * (keeps_first_moment ? 4 : 3) : bytes;
+    if (role.training != Training::kFrozen)
+      checkpoint +=
+          role.training == Training::kTrained ? bytes * (keeps_first_moment ? 3 : 2) : bytes;
+  }
+  log::info(cat("plan of stage ", config.stage, ":"));
+  log::info(cat("  parameters          ", static_cast<int64_t>(parameters)));
+  log::info(cat("  GFLOP a clip        ",
+                flops.total() * 1e-9,
+                " forward (linear ",
+                flops.linear * 1e-9,
+                ", attention ",
+                flops.attention * 1e-9,
+                ", cross-attention ",
+                flops.cross * 1e-9,
+                ")"));
+  log::info(cat("  GFLOP a step        ",
+                3e-9 * flops.total() * static_cast<double>(config.train.batch_size),
+                " (batch ",
+                config.train.batch_size,
+                ", forward and backward)"));
+  log::info(cat("  weights, gradients and optimizer  ", state * 1e-6, " MB"));
+  log::info(cat("  checkpoint          ", checkpoint * 1e-6, " MB"));
+}
+
+void log_differences(const std::vector<ConfigDifference>& differences) {
+  for (const auto& d : differences)
+    log::info(cat("  changed since the checkpoint: ", d.key, " from ", d.saved, " to ", d.now));
+}
+
+}  // namespace
+
+StageResult run_stage(const StageRequest& request) {
+  const TrainConfig& config = request.config;
+  const auto objective = make_objective(config.objective, config.model);
+  const std::vector<Role> roles = all_roles(config, *objective);
+  if (request.dry_run) {
+    print_plan(config, roles, StageData(config).clip_shape());
+    return {};
+  }
+
+  RunFolder folder(request.run_dir, RunFolder::Kind::kStage);
+  const auto checkpoint = find_resume(folder.checkpoints(), request.resume);
+  std::vector<ConfigDifference> differences;
+  if (checkpoint) {
+    differences = check_resume(parse_resolved(checkpoint->config_yaml, "the checkpoint's config"),
+                               config,
+                               request.run_dir.string());
+  }
+  StageData data(config);
+  RoleSet set = build_roles(config, roles, checkpoint ? &checkpoint->roles : nullptr);
+  const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
+  // Nothing the user gave can be wrong any more: from here on the run folder is written.
+  folder.begin(config);
+  log::set_file(folder.path() / "log.txt");
+  log::info(cat("stage ",
+                config.stage,
+                ": ",
+                config.objective.name,
+                ", ",
+                config.model.attention,
+                ", ",
+                model::parameter_count(config.model),
+                " parameters, ",
+                data.clips().size(),
+                " clips"));
+  if (checkpoint) {
+    log::info(cat("resuming at step ", state.step, " of ", config.train.steps));
+    log_differences(differences);
+  } else {
+    log::info(cat("generator: ", set.generator_origin.origin));
+    write_init_report(folder.path(), set.generator_origin);
+  }
+
+  RoleState& generator = set.at("generator");
+  if (config.objective.name == "teacher_forcing") {
+    const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
+    const double found = check_mask_equals_cache(
+        {generator.config, generator.source()}, data.clip_shape(), tolerance);
+    log::info(cat("self-check: masked forward = cached forward, max difference / rms ", found));
+  }
+
+  Trainer trainer(config, folder.path(), *objective, set, data, state);
+  const StopSignal stop;
+  Profiler profiler(request.profile_steps, folder.path() / "trace.json");
+  trainer.run(stop, profiler);
+
+  const RoleState& best = trainer.best();
+  std::optional<StageMeasures> measures;
+  if (config.sample.measure_clips > 0 && data.held_out()) {
+    const VideoSampler sampler(data.media(), config.objective.name == "flow_matching");
+    measures = measure_stage(config, sampler, {best.config, best.source()}, *data.held_out());
+  }
+  write_summary(folder.path(), config, trainer, measures);
+  return {.steps = trainer.state().step,
+          .loss = trainer.last().loss,
+          .seconds = trainer.seconds_trained(),
+          .already_done = state.step >= config.train.steps};
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,112 @@
+#include "trainer/run_summary.h"
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/process_memory.h"
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+
+namespace vmla::trainer {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// JSON has no NaN: a figure that does not exist is null.
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json measures_json(const analysis::ClipMeasures& measures) {
+  Json json = Json::object();
+  for (const auto& [section, figures] : analysis::figures_of(measures)) {
+    for (const auto& [name, value] : figures) json[section][name] = number(value);
+  }
+  return json;
+}
+
+Json ranks_json(const analysis::RankLog& log) {
+  Json json;
+  const auto put = [&](const std::string& prefix, const std::vector<analysis::LayerRank>& layers) {
+    for (const auto& layer : layers) {
+      json[prefix + "r99"].push_back(layer.effective.r99);
+      json[prefix + "r99_fractional"].push_back(layer.effective.r99_fractional);
+      json[prefix + "stable_rank"].push_back(layer.effective.stable_rank);
+      json[prefix + "entropy_rank"].push_back(layer.effective.entropy_rank);
+    }
+  };
+  put("", log.measurements().back());
+  put("null_", log.null());
+  for (const auto& layer : log.measurements().back()) json["kv_lora_rank"].push_back(layer.rank);
+  return json;
+}
+
+}  // namespace
+
+void write_summary(const std::filesystem::path& run_dir,
+                   const TrainConfig& config,
+                   const Trainer& trainer,
+                   const std::optional<StageMeasures>& measures) {
+  Json json;
+  json["stage"] = config.stage;
+  json["step"] = trainer.state().step;
+  json["samples_seen"] = trainer.state().samples_seen;
+  json["parameters"] = model::parameter_count(config.model);
+  json["losses"]["loss"] = number(trainer.last().loss);
+  if (config.validation.every > 0)
+    json["losses"]["validation_loss"] = number(trainer.last().validation_loss);
+  if (measures) {
+    json.update(measures_json(measures->sampled));
+    if (measures->without_cache) json["without_cache"] = measures_json(*measures->without_cache);
+  }
+  if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
+  json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());
+  json["speed"]["seconds_trained"] = number(trainer.seconds_trained());
+  json["memory"]["peak_bytes"] = peak_memory_bytes();
+  io::write_file_atomically(run_dir / "summary.json", json.dump(2) + "\n");
+}
+
+std::string init_report_json(const std::string& method,
+                             const std::vector<model::InitLayerReport>& layers) {
+  Json json;
+  json["method"] = method;
+  json["layers"] = Json::array();
+  for (const auto& l : layers) {
+    json["layers"].push_back({{"layer", l.layer},
+                              {"kv_lora_rank", l.kv_rank},
+                              {"q_lora_rank", l.q_rank},
+                              {"kv_energy_kept", l.kv_energy_kept},
+                              {"kv_error", l.kv_error},
+                              {"kv_optimal_error", l.kv_optimal_error},
+                              {"q_energy_kept", l.q_energy_kept},
+                              {"rope_energy_lost", l.rope_energy_lost},
+                              {"key_scale", l.key_scale},
+                              {"value_scale", l.value_scale},
+                              {"query_scale", l.query_scale}});
+  }
+  return json.dump(2) + "\n";
+}
+
+void write_init_report(const std::filesystem::path& run_dir, const InitialWeights& origin) {
+  if (origin.init_method.empty()) return;
+  io::write_file_atomically(run_dir / "init_report.json",
+                            init_report_json(origin.init_method, origin.conversion));
+  for (const auto& l : origin.conversion) {
+    log::info(cat("  layer ",
+                  l.layer,
+                  ": K/V energy kept at rank ",
+                  l.kv_rank,
+                  ": ",
+                  l.kv_energy_kept,
+                  ", queries at rank ",
+                  l.q_rank,
+                  ": ",
+                  l.q_energy_kept,
+                  ", rope energy lost by sharing the key: ",
+                  l.rope_energy_lost));
+  }
+}
+
+}  // namespace vmla::trainer

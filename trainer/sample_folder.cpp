@@ -1,0 +1,88 @@
+#include "data/video_writer.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/safetensors.h"
+#include "trainer/video_sampler.h"
+
+#include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdio>
+
+namespace vmla::trainer {
+namespace {
+
+std::string numbered(size_t index, const char* extension) {
+  char name[32];
+  std::snprintf(name, sizeof(name), "%03zu%s", index, extension);
+  return name;
+}
+
+#ifdef VMLA_HAVE_OPENCV
+constexpr const char* kVideoExtension = ".mp4";
+#else
+constexpr const char* kVideoExtension = ".y4m";
+#endif
+
+void write_records(const std::vector<SampleRecord>& records, const std::filesystem::path& folder) {
+  nlohmann::ordered_json list = nlohmann::json::array();
+  for (const SampleRecord& r : records) {
+    list.push_back({{"file", r.file},
+                    {"prompt", r.prompt},
+                    {"seed", r.seed},
+                    {"frames", r.frames},
+                    {"fps", r.fps},
+                    {"seconds_per_chunk", r.chunk_seconds},
+                    {"time_to_first_chunk", r.first_chunk_seconds},
+                    {"cache_bytes", r.cache_bytes}});
+  }
+  io::write_file_atomically(folder / "samples.json", list.dump(2) + "\n");
+}
+
+}  // namespace
+
+std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
+                                           const model::Network& network,
+                                           const VideoSampler::Request& request,
+                                           int64_t pixel_frames,
+                                           const std::filesystem::path& folder,
+                                           bool save_latents) {
+  std::filesystem::create_directories(folder);
+  // One child can serve videos that are written one after another; a batch writes several at a
+  // time.
+  const auto process = request.batch == 1 ? data::start_video_process() : nullptr;
+  std::vector<SampleRecord> records(request.prompts.size());
+  std::vector<std::unique_ptr<data::VideoWriter>> writers(request.prompts.size());
+  std::vector<std::vector<at::Tensor>> latents(request.prompts.size());
+  const auto finish = [&](size_t i) {
+    writers[i]->close();
+    writers[i].reset();
+    if (save_latents)
+      model::write_safetensors(folder / numbered(i, ".safetensors"),
+                               {{"latents", at::cat(latents[i], 0)}});
+    latents[i].clear();
+  };
+  sampler.sample(network, request, [&](const SampledChunk& chunk) {
+    const size_t i = chunk.prompt;
+    SampleRecord& record = records[i];
+    if (!writers[i]) {
+      record.file = numbered(i, kVideoExtension);
+      record.prompt = request.prompts[i].text;
+      record.seed = request.prompts[i].seed;
+      record.fps = sampler.media().fps;
+      record.first_chunk_seconds = chunk.seconds;
+      writers[i] = std::make_unique<data::VideoWriter>(folder / record.file, record.fps, process);
+    }
+    const int64_t kept = std::min(chunk.pixels_F3HW.size(0), pixel_frames - record.frames);
+    if (kept > 0) writers[i]->append(chunk.pixels_F3HW.narrow(0, 0, kept));
+    record.frames += std::max<int64_t>(kept, 0);
+    record.chunk_seconds.push_back(chunk.seconds);
+    record.cache_bytes = chunk.cache_bytes;
+    if (save_latents) latents[i].push_back(chunk.latents_FCHW);
+    if (chunk.first_frame + chunk.latents_FCHW.size(0) == request.latent_frames) finish(i);
+  });
+  write_records(records, folder);
+  return records;
+}
+
+}  // namespace vmla::trainer

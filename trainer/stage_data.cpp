@@ -1,0 +1,120 @@
+#include "trainer/stage_data.h"
+
+#include "data/make_dataset.h"
+#include "data/prefetch_loader.h"
+#include "data/shard_sampler.h"
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/attention_plan.h"
+#include "model/io/error.h"
+
+namespace vmla::trainer {
+namespace {
+
+std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
+                                                        const data::MakeConfig& make,
+                                                        const char* key) {
+  if (!std::filesystem::exists(path)) {
+    if (make.synth_count == 0 && make.videos.empty()) {
+      fail_user(
+          key,
+          ": ",
+          path,
+          " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
+    }
+    data::make_dataset(make, path);
+  }
+  auto dataset = std::make_unique<const data::LatentDataset>(path);
+  if (!dataset->has_latents()) fail_user(key, ": ", path, " is a prompt set, it holds no /latents");
+  return dataset;
+}
+
+/// Sizes that would fail deep inside the network, said with the key that is wrong.
+void check_fit(const TrainConfig& config,
+               const data::LatentDataset& dataset,
+               const std::string& path) {
+  const auto& shape = dataset.info().clip_shape;
+  const model::ModelConfig& m = config.model;
+  if (shape[1] != m.in_dim) {
+    fail_user(path, ": clips have ", shape[1], " latent channels, model.in_dim is ", m.in_dim);
+  }
+  if (dataset.info().text_dim != m.text_dim) {
+    fail_user(path,
+              ": text embeddings are ",
+              dataset.info().text_dim,
+              " wide, model.text_dim is ",
+              m.text_dim);
+  }
+  if (dataset.max_text_rows() > m.text_len) {
+    fail_user(path,
+              ": the longest text has ",
+              dataset.max_text_rows(),
+              " rows, model.text_len is ",
+              m.text_len);
+  }
+  if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
+    fail_user(path,
+              ": latents of ",
+              shape[2],
+              "x",
+              shape[3],
+              " do not divide into model.patch_size ",
+              m.patch_size[1],
+              "x",
+              m.patch_size[2]);
+  }
+  if (config.objective.name != "flow_matching") model::chunk_sizes(m, shape[0]);
+}
+
+}  // namespace
+
+StageData::StageData(const TrainConfig& config) : config_(config) {
+  const data::DataConfig& d = config.data;
+  train_ = open_dataset(d.path, d.make, "data.path");
+  check_fit(config, *train_, d.path);
+  if (!d.validation_path.empty()) {
+    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
+    check_fit(config, *held_out_, d.validation_path);
+    if (held_out_->info().clip_shape != train_->info().clip_shape) {
+      fail_user("data.validation_path: ",
+                d.validation_path,
+                " has clips of another shape than data.path ",
+                d.path);
+    }
+  }
+  order_ = std::make_unique<data::ShardSampler>(static_cast<uint64_t>(config.seed), train_->size());
+}
+
+StageData::~StageData() = default;
+
+void StageData::start_at(int64_t samples_seen) {
+  loader_ = std::make_unique<data::PrefetchLoader>(
+      *train_,
+      *order_,
+      data::LoaderOptions{.global_batch = config_.train.batch_size,
+                          .micro_batch = config_.train.micro_batch_size,
+                          .threads = config_.data.loader_threads,
+                          .prefetch_batches = config_.data.prefetch_batches,
+                          .position = samples_seen});
+}
+
+model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_sample) {
+  data::Batch batch = loader_->next();
+  TORCH_CHECK(static_cast<int64_t>(batch.indices.size()) == count,
+              "micro-batch of another size: ",
+              batch.indices.size());
+  if (config_.data.caption_dropout > 0) {
+    const at::Tensor empty = train_->empty_text();
+    for (int64_t row = 0; row < count; ++row) {
+      const kernels::DrawKey key{.seed = static_cast<uint64_t>(config_.seed),
+                                 .step = static_cast<uint64_t>(step),
+                                 .purpose = kernels::Purpose::kCaptionDropout,
+                                 .role = 0,
+                                 .sample = static_cast<uint64_t>(first_sample + row)};
+      if (kernels::uniform_at(key, 0) < config_.data.caption_dropout)
+        data::drop_caption(batch, row, empty);
+    }
+  }
+  return {{"clean_latents", batch.latents}, {"text", batch.text}};
+}
+
+}  // namespace vmla::trainer

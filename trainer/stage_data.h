@@ -1,0 +1,46 @@
+#pragma once
+
+#include "data/latent_dataset.h"
+#include "model/safetensors.h"
+#include "trainer/media_info.h"
+#include "trainer/train_config.h"
+
+#include <memory>
+#include <vector>
+
+namespace vmla::data {
+class PrefetchLoader;
+class ShardSampler;
+}  // namespace vmla::data
+
+namespace vmla::trainer {
+
+/// The training and held-out clips of a stage: made when the configuration says how and they are
+/// missing, read ahead by the loader, in an order that is a function of (seed, position) alone.
+class StageData {
+ public:
+  /// UserError when a dataset is missing and cannot be made, or does not fit the model.
+  explicit StageData(const TrainConfig& config);
+  ~StageData();
+
+  /// Starts reading at a position in the data order: samples seen so far.
+  void start_at(int64_t samples_seen);
+
+  /// The next `count` samples as `clean_latents` [B, F, C, H, W] and `text` [B, T, E]; captions are
+  /// dropped by draw (Purpose::kCaptionDropout at `step`, `first_sample` + b).
+  model::TensorMap next(int64_t count, int64_t step, int64_t first_sample);
+
+  const data::LatentDataset& clips() const { return *train_; }
+  const data::LatentDataset* held_out() const { return held_out_.get(); }
+  MediaInfo media() const { return media_info(train_->info()); }
+  ClipShape clip_shape() const { return media().clip; }
+
+ private:
+  const TrainConfig& config_;
+  std::unique_ptr<const data::LatentDataset> train_;
+  std::unique_ptr<const data::LatentDataset> held_out_;
+  std::unique_ptr<data::ShardSampler> order_;
+  std::unique_ptr<data::PrefetchLoader> loader_;  // reads what is above: destroyed first
+};
+
+}  // namespace vmla::trainer

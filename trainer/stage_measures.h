@@ -1,0 +1,34 @@
+#pragma once
+
+#include "analysis/clip_measures.h"
+#include "data/latent_dataset.h"
+#include "trainer/train_config.h"
+#include "trainer/video_sampler.h"
+
+#include <optional>
+
+namespace vmla::trainer {
+
+/// What a stage's final samples on held-out captions show.
+struct StageMeasures {
+  analysis::ClipMeasures sampled;
+  std::optional<analysis::ClipMeasures>
+      without_cache;  // causal models: every chunk sampled against a zeroed cache
+};
+
+/// Samples `sample.measure_clips` videos over the captions of `held_out` (each equally often, seeds
+/// of their own) and reads colour, direction, retention and motion back from the pixels. Nothing
+/// when the captions are not those of moving shapes, or no clips are asked for.
+std::optional<StageMeasures> measure_stage(const TrainConfig& config,
+                                           const VideoSampler& sampler,
+                                           const model::Network& network,
+                                           const data::LatentDataset& held_out);
+
+/// The prompts of `sample.prompts`: the list, or the lines of the file (an empty line is the empty
+/// prompt).
+std::vector<std::string> sample_prompts(const SampleConfig& config);
+
+/// The sampler a stage's settings describe.
+model::SamplerSettings sampler_settings(const TrainConfig& config);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,52 @@
+#include "trainer/stop_signal.h"
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdlib>
+
+namespace vmla::trainer {
+namespace {
+
+struct Watched {
+  int number;
+  const char* name;
+};
+constexpr std::array<Watched, 4> kSignals = {
+    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}, {SIGUSR1, "SIGUSR1"}}};
+
+// A handler can reach nothing but globals; lock-free atomics are what it may touch.
+std::atomic<int> received_number{0};
+std::array<struct sigaction, kSignals.size()> previous_actions;
+
+void note(int number) {
+  if (number == SIGINT && received_number.load() == SIGINT) std::_Exit(128 + SIGINT);
+  received_number.store(number);
+}
+
+}  // namespace
+
+StopSignal::StopSignal() {
+  received_number.store(0);
+  struct sigaction action{};
+  action.sa_handler = note;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  for (size_t i = 0; i < kSignals.size(); ++i)
+    sigaction(kSignals[i].number, &action, &previous_actions[i]);
+}
+
+StopSignal::~StopSignal() {
+  for (size_t i = 0; i < kSignals.size(); ++i)
+    sigaction(kSignals[i].number, &previous_actions[i], nullptr);
+}
+
+const char* StopSignal::received() const {
+  const int number = received_number.load();
+  for (const Watched& watched : kSignals) {
+    if (watched.number == number) return watched.name;
+  }
+  return nullptr;
+}
+
+}  // namespace vmla::trainer

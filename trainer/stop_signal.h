@@ -1,0 +1,19 @@
+#pragma once
+
+namespace vmla::trainer {
+
+/// While it lives, SIGINT, SIGTERM, SIGHUP and SIGUSR1 only set a flag that the loop looks at
+/// between steps, so that a run saves its state and ends with status 75. A second SIGINT ends the
+/// process at once.
+class StopSignal {
+ public:
+  StopSignal();
+  ~StopSignal();
+  StopSignal(const StopSignal&) = delete;
+  StopSignal& operator=(const StopSignal&) = delete;
+
+  /// The signal's name ("SIGTERM"), or null while none has come.
+  const char* received() const;
+};
+
+}  // namespace vmla::trainer

@@ -1,0 +1,292 @@
+#include "trainer/trainer.h"
+
+#include "model/flops.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/gemm_rate.h"
+#include "trainer/process_memory.h"
+#include "trainer/stage_measures.h"
+#include "trainer/validation.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <cstdio>
+
+namespace vmla::trainer {
+namespace {
+
+/// True at multiples of `every` and at the last step; never when `every` is 0.
+bool due(int64_t every, int64_t step, int64_t last_step) {
+  return every > 0 && (step % every == 0 || step == last_step);
+}
+
+std::string short_number(double value) {
+  char text[32];
+  std::snprintf(text, sizeof(text), "%.4g", value);
+  return text;
+}
+
+/// "generator" logs as "loss", any other player as "loss_fake_score".
+std::string metric_name(const char* what, const std::string& player) {
+  return player == "generator" ? what : std::string(what) + "_" + player;
+}
+
+}  // namespace
+
+Trainer::Trainer(const TrainConfig& config,
+                 const std::filesystem::path& run_dir,
+                 Objective& objective,
+                 RoleSet& roles,
+                 StageData& data,
+                 TrainState state)
+    : config_(config),
+      run_dir_(run_dir),
+      objective_(objective),
+      roles_(roles),
+      data_(data),
+      state_(state),
+      metrics_(run_dir, config.stage, state.step > 0 ? state.step : -1),
+      ranks_(config.init.method),
+      last_saved_(state.step > 0 ? state.step : -1) {
+  const auto rank_file = run_dir_ / "rank.h5";
+  if (state.step > 0 && std::filesystem::exists(rank_file)) {
+    ranks_ = analysis::RankLog::read(rank_file);
+    ranks_.cut_back(state.step);
+  }
+}
+
+void Trainer::run(const StopSignal& stop, Profiler& profiler) {
+  data_.start_at(state_.samples_seen);
+  log::ProgressBar progress(config_.stage, config_.train.steps);
+  if (state_.step == 0) measure_ranks();
+  while (state_.step < config_.train.steps) {
+    profiler.step_begins();
+    timer_.start();
+    for (RoleState& state : roles_.states) {
+      const bool trained = state.role.training == Training::kTrained;
+      if (trained && state_.step % state.role.update_every == 0) train_player(state);
+    }
+    ++state_.step;
+    last_.seconds = timer_.stop();
+    profiler.step_ended();
+    seconds_trained_ += last_.seconds;
+    step_seconds_.push_back(last_.seconds);
+    observe();
+    progress.update(state_.step, cat("loss ", short_number(last_.loss)));
+    if (const char* signal = stop.received(); signal && state_.step < config_.train.steps) {
+      save();
+      throw StopRequested(cat(signal,
+                              ": saved step ",
+                              state_.step,
+                              " of ",
+                              config_.train.steps,
+                              " in ",
+                              run_dir_.string(),
+                              "; run the same command again to go on"));
+    }
+  }
+}
+
+/// One optimizer step of one role.
+void Trainer::train_player(RoleState& player) {
+  player.weights->zero_gradients();
+  accumulate_losses(player);
+  timer_.begin("optimizer");
+  last_.grad_norm = gradient_norm(*player.weights);
+  if (!std::isfinite(last_.loss) || !std::isfinite(last_.grad_norm)) {
+    fail_run("step ",
+             state_.step + 1,
+             ": ",
+             player.role.name,
+             " has loss ",
+             last_.loss,
+             " and gradient norm ",
+             last_.grad_norm,
+             "; no weight was changed, the last checkpoint in ",
+             run_dir_.string(),
+             " is intact. Lower optimizer.lr or look at the data");
+  }
+  last_.lr = learning_rate(config_.optimizer, state_.step, config_.train.steps);
+  player.optimizer->step(
+      *player.weights, last_.lr, clip_factor(last_.grad_norm, config_.optimizer.max_grad_norm));
+  const std::string ema = player.role.name + "_ema";
+  if (roles_.has(ema)) {
+    const double decay = state_.step < config_.ema.start_step ? 0.0 : config_.ema.decay;
+    update_ema(*roles_.at(ema).weights, *player.weights, decay);
+  }
+}
+
+/// Forward and backward of every micro-batch; gradients add up to those of the batch's mean loss.
+void Trainer::accumulate_losses(RoleState& player) {
+  const NetworkTable networks = roles_.networks(config_.train.recompute == "block");
+  const double share = static_cast<double>(config_.train.micro_batch_size) /
+                       static_cast<double>(config_.train.batch_size);
+  double loss = 0;
+  for (int64_t first = 0; first < config_.train.batch_size;
+       first += config_.train.micro_batch_size) {
+    timer_.begin("data");
+    model::TensorMap inputs = data_.next(config_.train.micro_batch_size, state_.step, first);
+    inputs.merge(objective_.draws(player.role.name,
+                                  data_.clip_shape(),
+                                  {.seed = static_cast<uint64_t>(config_.seed),
+                                   .step = state_.step,
+                                   .first_sample = first,
+                                   .batch = config_.train.micro_batch_size,
+                                   .validation = false}));
+    for (auto& [name, tensor] : inputs) tensor = tensor.to(at::Device(config_.train.device));
+    state_.samples_seen += config_.train.micro_batch_size;
+    timer_.begin("forward");
+    objective_.evaluate(player.role.name,
+                        inputs,
+                        networks,
+                        model::GradMode::kFull,
+                        [&](const LossTerms& terms, bool last) {
+                          loss += terms.total.item<double>() * share;
+                          timer_.begin("backward");
+                          (terms.total * share).backward();
+                          if (!last) timer_.begin("forward");
+                        });
+  }
+  last_.loss = loss;
+}
+
+/// Everything that looks on and leaves the weights as they are.
+void Trainer::observe() {
+  const int64_t step = state_.step, steps = config_.train.steps;
+  MetricValues values = {{metric_name("loss", "generator"), last_.loss},
+                         {metric_name("grad_norm", "generator"), last_.grad_norm},
+                         {"lr", last_.lr},
+                         {"time_step", last_.seconds}};
+  for (const auto& [phase, seconds] : timer_.phases())
+    values.emplace_back("time_" + phase, seconds);
+  if (due(config_.validation.every, step, steps) && data_.held_out()) {
+    run_validation();
+    values.emplace_back("validation_loss", last_.validation_loss);
+    for (size_t i = 0; i < last_.validation_by_time.size(); ++i) {
+      values.emplace_back(cat("validation_loss_t", i), last_.validation_by_time[i]);
+    }
+  }
+  log_step(std::move(values));
+  if (due(config_.rank.every, step, steps)) measure_ranks();
+  if (due(config_.sample.every, step, steps) && !config_.sample.prompts.empty()) write_samples();
+  if (due(config_.checkpoint.every, step, steps) || step == steps) save();
+}
+
+void Trainer::log_step(MetricValues values) {
+  const ClipShape clip = data_.clip_shape();
+  const model::ModelConfig& model = config_.model;
+  const auto grid = model::token_grid(model, clip.height, clip.width);
+  const double clips = static_cast<double>(config_.train.batch_size);
+  const double tokens = static_cast<double>(clip.frames * grid.rows * grid.cols) * clips;
+  const auto plan = config_.objective.name == "flow_matching"
+                        ? model::bidirectional_plan(clip.frames)
+                        : model::teacher_forcing_plan(model, clip.frames);
+  // Model FLOPs: forward and backward are three forwards, recomputation does not count
+  // (performance.md 1.4).
+  const double flops = 3 * clips * model::forward_flops(model, plan, grid.rows * grid.cols).total();
+  const double tflops = flops / last_.seconds * 1e-12;
+  values.emplace_back("tokens_per_second", tokens / last_.seconds);
+  values.emplace_back("tflops", tflops);
+  values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
+  values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
+  metrics_.append(state_.step, values);
+  if (due(config_.train.log_every, state_.step, config_.train.steps)) {
+    const std::string validation =
+        values.size() > 0 && due(config_.validation.every, state_.step, config_.train.steps) &&
+                data_.held_out()
+            ? cat("  validation ", short_number(last_.validation_loss))
+            : "";
+    log::info(cat(config_.stage,
+                  " step ",
+                  state_.step,
+                  "/",
+                  config_.train.steps,
+                  "  loss ",
+                  short_number(last_.loss),
+                  validation,
+                  "  grad ",
+                  short_number(last_.grad_norm),
+                  "  lr ",
+                  short_number(last_.lr),
+                  "  ",
+                  short_number(last_.seconds * 1e3),
+                  " ms"));
+  }
+}
+
+void Trainer::measure_ranks() {
+  if (config_.rank.every <= 0) return;
+  const auto layers = latent_projections(config_.model, roles_.at("generator").weights->tensors());
+  if (layers.empty()) return;
+  const at::NoGradGuard no_grad;
+  if (!ranks_.steps().empty() && ranks_.steps().back() >= state_.step) return;
+  if (ranks_.null().empty()) {
+    std::vector<analysis::LayerRank> null;
+    for (const auto& layer : layers) null.push_back(tracker_.null_baseline(layer));
+    ranks_.set_null(std::move(null));
+  }
+  ranks_.append(state_.step, tracker_.measure(layers));
+}
+
+void Trainer::run_validation() {
+  const NetworkTable networks = roles_.networks(false);
+  const ValidationResult result =
+      validate(config_, objective_, networks, best().role.name, *data_.held_out());
+  last_.validation_loss = result.loss;
+  last_.validation_by_time = result.loss_by_time;
+}
+
+void Trainer::write_samples() {
+  const at::NoGradGuard no_grad;
+  const RoleState& role = best();
+  const VideoSampler sampler(data_.media(), config_.objective.name == "flow_matching");
+  VideoSampler::Request request{
+      .prompts = {},
+      .latent_frames = sampler.latent_frames_for(config_.model, config_.sample.frames),
+      .sampler = sampler_settings(config_),
+      .negative_prompt = config_.sample.negative_prompt,
+      .batch = 1,
+      .erase_cache = false,
+      .noise_PFCHW = {}};
+  for (const std::string& prompt : sample_prompts(config_.sample)) {
+    request.prompts.push_back({prompt, static_cast<uint64_t>(config_.sample.seed)});
+  }
+  sample_to_folder(sampler,
+                   {role.config, role.source()},
+                   request,
+                   config_.sample.frames,
+                   run_dir_ / "samples" / cat("step_", state_.step),
+                   false);
+}
+
+void Trainer::save() {
+  if (last_saved_ == state_.step) return;
+  if (!ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
+  save_training(config_, run_dir_ / "checkpoints", roles_, state_, data_.media());
+  last_saved_ = state_.step;
+}
+
+double Trainer::median_step_seconds() const {
+  if (step_seconds_.empty()) return 0;
+  std::vector<double> sorted = step_seconds_;
+  const auto middle = sorted.begin() + static_cast<long>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  return *middle;
+}
+
+std::vector<analysis::LatentProjections> latent_projections(
+    const model::ModelConfig& config, const std::map<std::string, at::Tensor>& tensors) {
+  std::vector<analysis::LatentProjections> layers;
+  if (!config.is_mla()) return layers;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const std::string prefix = cat("blocks.", layer, ".self_attn.");
+    layers.push_back({.kv_b = tensors.at(prefix + "kv_b_proj.weight"),
+                      .kv_gain = tensors.at(prefix + "kv_a_layernorm.weight"),
+                      .kv_a = tensors.at(prefix + "kv_a_proj_with_mqa.weight")});
+  }
+  return layers;
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,83 @@
+#pragma once
+
+#include "analysis/rank_log.h"
+#include "trainer/metrics.h"
+#include "trainer/objectives/objective.h"
+#include "trainer/profiler.h"
+#include "trainer/role_state.h"
+#include "trainer/stage_data.h"
+#include "trainer/step_timer.h"
+#include "trainer/stop_signal.h"
+#include "trainer/train_checkpoint.h"
+#include "trainer/train_config.h"
+#include "trainer/video_sampler.h"
+
+#include <filesystem>
+#include <memory>
+
+namespace vmla::trainer {
+
+/// The last step's figures, for the log and the summary.
+struct StepFigures {
+  double loss = 0, grad_norm = 0, lr = 0, seconds = 0;
+  double validation_loss = 0;
+  std::vector<double> validation_by_time;
+};
+
+/// The one training loop, the same for all objectives: each due player, each micro-batch, loss →
+/// backward; then finite check, clip, optimizer step, EMA; then what only looks on: metrics, ranks,
+/// validation, samples, checkpoints.
+class Trainer {
+ public:
+  Trainer(const TrainConfig& config,
+          const std::filesystem::path& run_dir,
+          Objective& objective,
+          RoleSet& roles,
+          StageData& data,
+          TrainState state);
+
+  /// Trains to train.steps. StopRequested when a signal came (saved before); RunError on a
+  /// non-finite loss, before any optimizer has written.
+  void run(const StopSignal& stop, Profiler& profiler);
+
+  const TrainState& state() const { return state_; }
+  const StepFigures& last() const { return last_; }
+  const analysis::RankLog& ranks() const { return ranks_; }
+  double seconds_trained() const { return seconds_trained_; }
+  double median_step_seconds() const;
+  /// The role whose weights stand for the stage: generator_ema when there is one.
+  const RoleState& best() {
+    return roles_.at(roles_.has("generator_ema") ? "generator_ema" : "generator");
+  }
+
+ private:
+  void train_player(RoleState& player);
+  void accumulate_losses(RoleState& player);
+  void observe();
+  void measure_ranks();
+  void run_validation();
+  void write_samples();
+  void save();
+  void log_step(MetricValues values);
+
+  const TrainConfig& config_;
+  std::filesystem::path run_dir_;
+  Objective& objective_;
+  RoleSet& roles_;
+  StageData& data_;
+  TrainState state_;
+  StepFigures last_;
+  StepTimer timer_;
+  MetricsLog metrics_;
+  analysis::RankTracker tracker_;
+  analysis::RankLog ranks_;
+  int64_t last_saved_ = -1;
+  double seconds_trained_ = 0;
+  std::vector<double> step_seconds_;
+};
+
+/// The latent projections of an MLA network's layers, for the rank tracker; empty for a dense one.
+std::vector<analysis::LatentProjections> latent_projections(
+    const model::ModelConfig& config, const std::map<std::string, at::Tensor>& tensors);
+
+}  // namespace vmla::trainer
