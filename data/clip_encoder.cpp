@@ -191,7 +191,11 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   info.pixel_frames = options.frames;
   info.text_dim = text->text_dim();
   ClipEncoder encoder(options, *codec, *text);
-  EncodeParts parts(options.out, info, encoder.text_rows(""), job_hash(options, info, videos));
+  EncodeParts parts(options.out,
+                    info,
+                    encoder.text_rows(""),
+                    job_hash(options, info, videos),
+                    options.part_seconds);
 
   EncodeReport done;
   done.videos = static_cast<int64_t>(videos.size());

@@ -21,6 +21,7 @@ struct EncodeOptions {
   int64_t max_clips = 0;  // a video; 0: as many as fit
   double time_limit_seconds = 120;  // of decoding, a video
   int64_t threads = 0;              // decoders at once; 0: one a core
+  double part_seconds = 15;         // what a kill may cost; finished parts are kept
   bool overwrite = false;           // replace an existing `out`
   std::filesystem::path decoder;    // empty: vmla-decode beside this program
 };

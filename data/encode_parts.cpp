@@ -13,22 +13,23 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
-/// A part is committed after this many clips, bytes or seconds: what a kill may cost.
+/// A part is committed after this many clips or bytes at the latest: what a kill may cost.
 constexpr size_t kPartClips = 256;
 constexpr size_t kPartBytes = size_t{256} << 20;
-constexpr std::chrono::seconds kPartSeconds{15};
 
 }  // namespace
 
 EncodeParts::EncodeParts(fs::path out,
                          LatentInfo info,
                          std::vector<float> empty_text,
-                         std::string job)
+                         std::string job,
+                         double part_seconds)
     : out_(std::move(out)),
       folder_(out_.string() + ".parts"),
       info_(std::move(info)),
       empty_text_(std::move(empty_text)),
-      job_(std::move(job)) {
+      job_(std::move(job)),
+      part_seconds_(part_seconds) {
   take_up();
 }
 
@@ -63,7 +64,8 @@ void EncodeParts::add(EncodedClip clip) {
 void EncodeParts::end_of_video(std::optional<SkippedVideo> problem) {
   ++end_video_;
   if (problem) skipped_.push_back(std::move(*problem));
-  const bool due = std::chrono::steady_clock::now() - last_commit_ > kPartSeconds;
+  const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - last_commit_;
+  const bool due = waited.count() >= part_seconds_;
   if (pending_.size() >= kPartClips || pending_bytes_ >= kPartBytes || due) commit();
 }
 

@@ -28,7 +28,8 @@ class EncodeParts {
   EncodeParts(std::filesystem::path out,
               LatentInfo info,
               std::vector<float> empty_text,
-              std::string job);
+              std::string job,
+              double part_seconds);
 
   /// Videos finished so far: the index of the next one.
   int64_t end_video() const { return end_video_; }
@@ -50,6 +51,7 @@ class EncodeParts {
   LatentInfo info_;
   std::vector<float> empty_text_;
   std::string job_;
+  double part_seconds_;
   std::vector<std::filesystem::path> parts_;
   std::vector<SkippedVideo> skipped_;
   size_t committed_skipped_ = 0;

@@ -53,7 +53,10 @@ class LatentFileWriter::Layout {
     // No time stamps: equal inputs give equal files, to the byte.
     H5Pset_obj_track_times(plist, 0);
     H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
-    H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER);
+    // Every element is written below; texts of variable length must have a fill value all the same.
+    if (H5Tdetect_class(type, H5T_VLEN) <= 0 && !H5Tis_variable_str(type)) {
+      H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER);
+    }
     if (one_chunk_a_row) {
       std::vector<hsize_t> chunk = dims;
       chunk[0] = 1;

@@ -24,6 +24,14 @@ std::string fps_ratio(double fps) {
 
 }  // namespace
 
+const char* default_video_extension() {
+#ifdef VMLA_HAVE_OPENCV
+  return ".mp4";
+#else
+  return ".y4m";
+#endif
+}
+
 std::shared_ptr<ChildProcess> start_video_process() {
   return std::make_shared<ChildProcess>(find_decoder_program());
 }

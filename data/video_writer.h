@@ -13,6 +13,9 @@ namespace vmla::data {
 
 class ChildProcess;
 
+/// ".mp4", or ".y4m" in a build without OpenCV.
+const char* default_video_extension();
+
 /// Starts a process that writes videos; several VideoWriters may use it one after another.
 std::shared_ptr<ChildProcess> start_video_process();
 

@@ -67,7 +67,7 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
     const std::string damage = source.damage();
     fail_user("no frame can be decoded", damage.empty() ? "" : " (" + damage + ")");
   }
-  while (!done() && due() < previous.seconds + interval / 2) emit(previous);
+  while (!done() && due() < previous.seconds + 0.8 * interval) emit(previous);
   reply(ReplyKind::kEnd, source.damage());
 }
 

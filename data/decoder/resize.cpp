@@ -22,7 +22,9 @@ std::vector<CoverResize::Taps> CoverResize::taps(int source,
             static_cast<float>(std::min<double>(high, s + 1) - std::max<double>(low, s)));
       }
     } else {
-      const double centre = std::clamp(begin + (i + 0.5) * step - 0.5, 0.0, source - 1.0);
+      // Never beyond the part that is kept.
+      const double centre =
+          std::clamp(begin + (i + 0.5) * step - 0.5, begin, begin + std::max(length - 1, 0.0));
       out.first = std::min(static_cast<int>(centre), std::max(source - 2, 0));
       const auto fraction = static_cast<float>(centre - out.first);
       out.weights = {1 - fraction};

@@ -1,0 +1,35 @@
+#include "launch/commands/data_encode.h"
+
+#include "data/clip_encoder.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::launch {
+
+int cmd_data_encode(const DataEncodeArgs& args) {
+  data::EncodeOptions options;
+  options.videos = args.videos;
+  options.out = args.out;
+  options.codec = args.codec;
+  options.text = args.text;
+  options.frames = args.frames;
+  options.height = args.height;
+  options.width = args.width;
+  options.fps = args.fps;
+  options.time_limit_seconds = args.timeout_seconds;
+  const data::EncodeReport report = data::encode_videos(options);
+  log::info(cat(args.out,
+                ": ",
+                report.clips,
+                " clips of ",
+                report.videos,
+                " videos, ",
+                report.skipped.size(),
+                " skipped or cut short, in ",
+                report.seconds,
+                " s"));
+  return kDone;
+}
+
+}  // namespace vmla::launch

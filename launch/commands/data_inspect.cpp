@@ -1,0 +1,33 @@
+#include "launch/commands/data_inspect.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "data/inspect_dataset.h"
+#include "data/latent_dataset.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::launch {
+
+int cmd_data_inspect(const DataInspectArgs& args) {
+  const data::DatasetInspection found = data::inspect_dataset(args.file);
+  std::fputs(found.text.c_str(), stdout);
+  if (data::LatentDataset(args.file).has_latents()) {
+    const std::filesystem::path sheet =
+        args.sheet.empty() ? std::filesystem::path(args.file).replace_extension(".png")
+                           : std::filesystem::path(args.sheet);
+    data::write_contact_sheet(args.file, sheet);
+    log::info(cat("first frames: ", sheet.string()));
+  }
+  if (!found.problems.empty()) {
+    fail_user(args.file,
+              ": ",
+              found.problems.size(),
+              " clips hold NaN or infinite numbers; encode them again");
+  }
+  return kDone;
+}
+
+}  // namespace vmla::launch

@@ -1,0 +1,25 @@
+#include "launch/commands/data_synth.h"
+
+#include "data/synth_videos.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::launch {
+
+int cmd_data_synth(const DataSynthArgs& args) {
+  data::SynthOptions options;
+  options.out = args.out;
+  options.count = args.count;
+  options.frames = args.frames;
+  options.fps = args.fps;
+  options.size = args.size;
+  options.seed = static_cast<uint64_t>(args.seed);
+  options.held_out = args.held_out;
+  data::synth_videos(options);
+  log::info(
+      cat(args.count, " clips of moving shapes in ", args.out, ", their captions in captions.csv"));
+  return kDone;
+}
+
+}  // namespace vmla::launch

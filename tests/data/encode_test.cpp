@@ -1,0 +1,287 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <thread>
+
+#include "data/clip_encoder.h"
+#include "data/csv.h"
+#include "data/inspect_dataset.h"
+#include "data/latent_dataset.h"
+#include "data/make_dataset.h"
+#include "data/moving_shapes.h"
+#include "data/synth_videos.h"
+#include "data/video_folder.h"
+#include "data/video_writer.h"
+#include "model/io/error.h"
+#include "model/video_codec.h"
+#include "tests/data/temporary_folder.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+namespace {
+
+SynthOptions synth_options(const fs::path& out, int64_t count) {
+  SynthOptions options;
+  options.out = out;
+  options.count = count;
+  return options;
+}
+
+EncodeOptions encode_options(const fs::path& videos, const fs::path& out) {
+  EncodeOptions options;
+  options.videos = videos;
+  options.out = out;
+  return options;
+}
+
+TEST(Encode, ShapesComeThroughVideoFilesAsTheyWereDrawn) {
+  const TemporaryFolder folder;
+  synth_videos(synth_options(folder / "v", 6));
+  const EncodeReport report = encode_videos(encode_options(folder / "v", folder / "a.h5"));
+  EXPECT_EQ(report.clips, 6);
+  EXPECT_TRUE(report.skipped.empty());
+  const LatentDataset dataset(folder / "a.h5");
+  ASSERT_EQ(dataset.info().clip_shape, (std::vector<int64_t>{9, 12, 8, 8}));
+  const auto codec = model::make_video_codec(dataset.info().codec);
+  for (int64_t i = 0; i < 6; ++i) {
+    const ClipSpec spec = draw_clip(0, static_cast<uint64_t>(i), false, 9);
+    EXPECT_EQ(dataset.caption(i), caption_of(spec.what));
+    const at::Tensor pixels = codec->decode(dataset.latents(i));
+    // What H.264 at 128 pixels and bf16 leave after averaging 8x8 blocks: a few levels of 255 on
+    // average.
+    EXPECT_LT((pixels - render_clips({spec}, 9, 16)[0]).abs().mean().item<double>() * 127.5, 5.0);
+  }
+  EXPECT_FALSE(fs::exists(folder / "a.h5.parts"));
+  EXPECT_FALSE(fs::exists(folder / "a.h5.lock"));
+  EXPECT_FALSE(fs::exists(folder / "a.skipped.csv"));
+  EXPECT_THROW(encode_videos(encode_options(folder / "v", folder / "a.h5")), UserError);  // exists
+  write_contact_sheet(folder / "a.h5", folder / "a.png");
+  EXPECT_EQ(file_bytes(folder / "a.png").substr(1, 3), "PNG");
+  EXPECT_NE(inspect_dataset(folder / "a.h5").text.find("6 clips"), std::string::npos);
+}
+
+TEST(Encode, WhatCannotBeReadIsListedAndTheRestEncoded) {
+  const TemporaryFolder folder;
+  synth_videos(synth_options(folder / "v", 3));
+  const std::string good = file_bytes(folder / "v/shape_00000.mp4");
+  write_bytes(folder / "v/empty.mp4", "");
+  write_bytes(folder / "v/truncated.mp4", good.substr(0, good.size() / 2));
+  write_bytes(folder / "v/noise.webm", std::string(5000, 'x'));
+  write_video(folder / "v/short.mp4", render_clips({draw_clip(0, 0, false, 4)}, 4, 128)[0], 8);
+  std::string captions = file_bytes(folder / "v/captions.csv");
+  captions += "missing.mp4,gone\nempty.mp4,x\ntruncated.mp4,x\nnoise.webm,\"a, quoted caption\"\n";
+  write_bytes(folder / "v/captions.csv", captions);
+
+  const EncodeReport report = encode_videos(encode_options(folder / "v", folder / "a.h5"));
+  EXPECT_EQ(report.clips, 3);
+  EXPECT_EQ(report.videos, 8);
+  std::map<std::string, std::string> reasons;
+  for (const SkippedVideo& video : report.skipped) reasons[video.file] = video.reason;
+  ASSERT_EQ(reasons.size(), 5u);
+  EXPECT_EQ(reasons["missing.mp4"], "no such file");
+  EXPECT_EQ(reasons["empty.mp4"], "the file is empty");
+  EXPECT_NE(reasons["truncated.mp4"], "");
+  EXPECT_NE(reasons["noise.webm"], "");
+  EXPECT_EQ(reasons["short.mp4"], "shorter than the clip: 4 of 9 frames");
+  EXPECT_EQ(report.no_caption, std::vector<std::string>{"short.mp4"});
+  const auto rows = parse_csv(file_bytes(folder / "a.skipped.csv"), "list");
+  EXPECT_EQ(rows.size(), 7u);  // header, five skipped, one without a caption
+  EXPECT_EQ(LatentDataset(folder / "a.h5").size(), 3);
+}
+
+TEST(Encode, NothingToEncodeIsTheUsersError) {
+  const TemporaryFolder folder;
+  EXPECT_THROW(encode_videos(encode_options(folder / "none", folder / "a.h5")), UserError);
+  fs::create_directory(folder / "v");
+  EXPECT_THROW(encode_videos(encode_options(folder / "v", folder / "a.h5")), UserError);
+  write_bytes(folder / "v/empty.mp4", "");
+  const std::string text =
+      error_of<UserError>([&] { encode_videos(encode_options(folder / "v", folder / "a.h5")); });
+  EXPECT_NE(text.find("empty.mp4: the file is empty"), std::string::npos) << text;
+  EXPECT_FALSE(fs::exists(folder / "a.h5"));
+  EXPECT_FALSE(fs::exists(folder / "a.h5.parts"));
+  EncodeOptions odd = encode_options(folder / "v", folder / "a.h5");
+  odd.height = 15;
+  EXPECT_NE(error_of<UserError>([&] { encode_videos(odd); }).find("multiple of 2"),
+            std::string::npos);
+}
+
+TEST(Encode, LongVideosGiveSeveralClips) {
+  const TemporaryFolder folder;
+  SynthOptions synth = synth_options(folder / "v", 1);
+  synth.frames = 30;
+  synth_videos(synth);
+  EncodeOptions options = encode_options(folder / "v", folder / "a.h5");
+  EXPECT_EQ(encode_videos(options).clips, 3);  // 0, 9, 18
+  options.out = folder / "b.h5";
+  options.stride = 5;
+  EXPECT_EQ(encode_videos(options).clips, 5);  // 0, 5, 10, 15, 20
+  const LatentDataset overlapping(folder / "b.h5");
+  // Frame 5 of the first clip is frame 0 of the second.
+  EXPECT_TRUE(at::equal(overlapping.latents(0)[5], overlapping.latents(1)[0]));
+  EXPECT_EQ(overlapping.record(4).first_frame, 20);
+  options.out = folder / "c.h5";
+  options.stride = 12;
+  options.max_clips = 2;
+  EXPECT_EQ(encode_videos(options).clips, 2);
+  EXPECT_TRUE(at::equal(LatentDataset(folder / "c.h5").latents(1),
+                        LatentDataset(folder / "b.h5").latents(2)) == false);
+}
+
+TEST(Encode, KilledAndResumedIsUninterruptedByteForByte) {
+  const TemporaryFolder folder;
+  synth_videos(synth_options(folder / "v", 40));
+  write_bytes(folder / "v/shape_00003.mp4", "broken");
+  EncodeOptions options = encode_options(folder / "v", folder / "whole.h5");
+  encode_videos(options);
+  options.out = folder / "killed.h5";
+  options.part_seconds = 0;  // a part a video
+  const fs::path parts = folder / "killed.h5.parts";
+  const pid_t child = fork();
+  if (child == 0) {
+    encode_videos(options);
+    _exit(0);
+  }
+  const auto part_count = [&] {
+    return fs::exists(parts)
+               ? std::distance(fs::directory_iterator(parts), fs::directory_iterator())
+               : 0;
+  };
+  while (part_count() < 6 && waitpid(child, nullptr, WNOHANG) == 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  kill(child, SIGKILL);
+  waitpid(child, nullptr, 0);
+  ASSERT_FALSE(fs::exists(folder / "killed.h5"));
+  ASSERT_TRUE(fs::exists(parts));
+  {
+    EncodeOptions other = options;
+    other.frames = 5;
+    const std::string text = error_of<UserError>([&] { encode_videos(other); });
+    EXPECT_NE(text.find("other videos, captions or settings"), std::string::npos) << text;
+  }
+  const EncodeReport report = encode_videos(options);
+  EXPECT_GE(report.resumed_videos, 5);
+  EXPECT_LT(report.resumed_videos, 40);
+  ASSERT_EQ(report.skipped.size(), 1u);
+  EXPECT_EQ(report.skipped[0].file, "shape_00003.mp4");
+  EXPECT_TRUE(file_bytes(folder / "killed.h5") == file_bytes(folder / "whole.h5"));
+  EXPECT_TRUE(file_bytes(folder / "killed.skipped.csv") ==
+              file_bytes(folder / "whole.skipped.csv"));
+  EXPECT_FALSE(fs::exists(parts));
+}
+
+TEST(Encode, ThreadsDoNotChangeTheResult) {
+  const TemporaryFolder folder;
+  synth_videos(synth_options(folder / "v", 7));
+  for (const int64_t threads : {1, 2, 5}) {
+    EncodeOptions options = encode_options(folder / "v", folder / cat(threads, ".h5"));
+    options.threads = threads;
+    encode_videos(options);
+  }
+  EXPECT_TRUE(file_bytes(folder / "1.h5") == file_bytes(folder / "2.h5"));
+  EXPECT_TRUE(file_bytes(folder / "1.h5") == file_bytes(folder / "5.h5"));
+}
+
+TEST(Synth, AnInterruptedRunGoesOnAndOtherClipsAreRefused) {
+  const TemporaryFolder folder;
+  synth_videos(synth_options(folder / "a", 3));
+  synth_videos(synth_options(folder / "b", 3));
+  const std::string captions = file_bytes(folder / "b/captions.csv");
+  fs::remove(folder / "b/captions.csv");
+  fs::remove(folder / "b/shape_00001.mp4");
+  synth_videos(synth_options(folder / "b", 3));
+  EXPECT_EQ(file_bytes(folder / "b/captions.csv"), captions);
+  EXPECT_TRUE(file_bytes(folder / "a/shape_00001.mp4") == file_bytes(folder / "b/shape_00001.mp4"));
+  SynthOptions other = synth_options(folder / "b", 3);
+  other.seed = 1;
+  EXPECT_THROW(synth_videos(other), UserError);
+  fs::create_directory(folder / "c");
+  write_bytes(folder / "c/holiday.mp4", "mine");
+  EXPECT_THROW(synth_videos(synth_options(folder / "c", 3)), UserError);
+  other = synth_options(folder / "d", 0);
+  EXPECT_THROW(synth_videos(other), UserError);
+}
+
+TEST(MakeDataset, IsMadeOnceEvenByTwoProcesses) {
+  const TemporaryFolder folder;
+  MakeConfig config;
+  config.synth_count = 12;
+  config.held_out = true;
+  const fs::path path = folder / "cache/held_out.h5";
+  const pid_t child = fork();
+  if (child == 0) {
+    make_dataset(config, path);
+    _exit(0);
+  }
+  make_dataset(config, path);
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  const LatentDataset dataset(path);
+  EXPECT_EQ(dataset.size(), 12);
+  for (int64_t i = 0; i < 12; ++i) EXPECT_TRUE(is_held_out(*parse_caption(dataset.caption(i))));
+  const auto time = fs::last_write_time(path);
+  make_dataset(config, path);
+  EXPECT_EQ(fs::last_write_time(path), time);
+  config.frames = 5;
+  EXPECT_NE(error_of<UserError>([&] { make_dataset(config, path); }).find("make.frames"),
+            std::string::npos);
+  EXPECT_THROW(make_dataset(MakeConfig(), folder / "nothing.h5"), UserError);
+}
+
+TEST(VideoFolder, CaptionsComeFromThreeKindsOfFiles) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.mp4", "b.MP4", "c.webm"}) write_bytes(folder / name, "x");
+  write_bytes(folder / "notes.md", "no video");
+  write_bytes(folder / "c.txt", "from a sidecar\n");
+  const auto captions = [&] {
+    std::map<std::string, std::string> all;
+    for (const VideoEntry& video : list_videos(folder.path()))
+      all[video.file] = video.caption.value_or("-");
+    return all;
+  };
+  using Map = std::map<std::string, std::string>;
+  EXPECT_EQ(captions(), (Map{{"a.mp4", "-"}, {"b.MP4", "-"}, {"c.webm", "from a sidecar"}}));
+  write_bytes(folder / "captions.jsonl", "{\"file\": \"a.mp4\", \"caption\": \"eins\"}\n\n");
+  EXPECT_EQ(captions(), (Map{{"a.mp4", "eins"}, {"b.MP4", "-"}, {"c.webm", "from a sidecar"}}));
+  write_bytes(folder / "captions.csv",
+              "\xEF\xBB\xBF"
+              "caption,file\r\n\"one, \"\"two\"\"\nlines\",b.MP4\r\nlisted,./c.webm\r\n");
+  EXPECT_EQ(captions(),
+            (Map{{"a.mp4", "-"}, {"b.MP4", "one, \"two\"\nlines"}, {"c.webm", "listed"}}));
+}
+
+TEST(VideoFolder, BadCaptionFilesAreNamedWithTheLine) {
+  const TemporaryFolder folder;
+  write_bytes(folder / "a.mp4", "x");
+  const auto complaint = [&](const char* name, const char* text) {
+    write_bytes(folder / name, text);
+    const std::string out = error_of<UserError>([&] { list_videos(folder.path()); });
+    fs::remove(folder / name);
+    EXPECT_NE(out.find(name), std::string::npos) << out;
+    return out;
+  };
+  EXPECT_NE(complaint("captions.csv", "video,text\n").find("no column \"file\""),
+            std::string::npos);
+  EXPECT_NE(complaint("captions.csv", "file,caption\na.mp4,x,y\n").find("row 2"),
+            std::string::npos);
+  EXPECT_NE(complaint("captions.csv", "file,caption\n\"a.mp4,x\n").find("line 2"),
+            std::string::npos);
+  EXPECT_NE(complaint("captions.csv", "file,caption\na.mp4,x\na.mp4,y\n").find("already"),
+            std::string::npos);
+  EXPECT_NE(complaint("captions.jsonl", "{\"file\": \"a.mp4\"}\n").find("line 1"),
+            std::string::npos);
+}
+
+TEST(Csv, RowsAreReadBack) {
+  const std::vector<std::string> row = {"a", "b,c", "d \"e\"", "f\ng", ""};
+  EXPECT_EQ(parse_csv(csv_row(row), "x"), (std::vector<std::vector<std::string>>{row}));
+}
+
+}  // namespace
+}  // namespace vmla::data
