@@ -3,7 +3,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <memory>
 
 #include "launch/command_help.h"
@@ -13,9 +12,25 @@
 namespace vmla::launch {
 namespace {
 
-const CLI::Range kCount(int64_t{1}, std::numeric_limits<int64_t>::max(), "a positive number");
-const CLI::Range kFromZero(int64_t{0}, std::numeric_limits<int64_t>::max(), "a number from 0");
-const CLI::Range kPositive(1e-9, 1e9, "a positive number");
+// A number of at least `least`; CLI11's own Range names the largest integer as the other end.
+CLI::Validator at_least(int64_t least) {
+  return CLI::Validator(
+      [least](const std::string& text) {
+        int64_t value = 0;
+        const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
+        return good ? std::string() : cat(text, " is not an integer of at least ", least);
+      },
+      "");
+}
+const CLI::Validator kCount = at_least(1);
+const CLI::Validator kFromZero = at_least(0);
+const CLI::Validator kPositive(
+    [](const std::string& text) {
+      double value = 0;
+      const bool good = CLI::detail::lexical_cast(text, value) && value > 0 && value < 1e12;
+      return good ? std::string() : text + " is not a positive number";
+    },
+    "");
 
 // One value an occurrence, so that a positional argument behind it is not swallowed.
 void add_set(CLI::App& app, std::vector<std::string>& set, const std::string& help) {
@@ -297,13 +312,13 @@ void define(CLI::App& app, DataInspectArgs& args) {
 // What CLI11 cannot express.
 void check(const TrainArgs& args) {
   if (args.config.empty() && !args.list_keys)
-    fail_user("vmla train: --config is required; see vmla train --help");
+    fail_user("train: --config is required; see vmla train --help");
   if (args.resume.empty())
-    fail_user("vmla train: --resume is empty; use auto, never or a checkpoint's path");
+    fail_user("train: --resume is empty; use auto, never or a checkpoint's path");
 }
 void check(const SampleArgs& args) {
   if (args.prompt.has_value() == !args.prompts.empty()) {
-    fail_user("vmla sample: give either --prompt TEXT or --prompts FILE",
+    fail_user("sample: give either --prompt TEXT or --prompts FILE",
               args.prompt ? ", not both" : "");
   }
 }
@@ -320,7 +335,8 @@ struct Builder {
   void add(const std::string& group, const std::string& name) {
     CLI::App* parent = &root;
     if (!group.empty()) {
-      const auto found = root.get_subcommands([&](const CLI::App* app) { return app->get_name() == group; });
+      const auto found =
+          root.get_subcommands([&](const CLI::App* app) { return app->get_name() == group; });
       if (!found.empty()) {
         parent = found.front();
       } else {
@@ -347,26 +363,42 @@ std::vector<std::string> names_of(const CLI::App& app) {
   return names;
 }
 
-// CLI11 reports a wrong command as an unexpected argument; say what there is instead.
+// CLI11 reports a wrong command as an unexpected argument; say what there is instead. `group` is
+// what stands before the word at `at`: nothing, or "data ".
 void check_command(
-    const CLI::App& app, const std::string& said, int argc, const char* const* argv, int at) {
+    const CLI::App& app, const std::string& group, int argc, const char* const* argv, int at) {
   const std::vector<std::string> names = names_of(app);
   if (names.empty()) return;
-  if (at >= argc)
-    fail_user(said, ": no command given; valid: ", trainer::join(names), "; see ", said, " --help");
+  const std::string valid = cat("valid: ", trainer::join(names), "; see vmla ", group, "--help");
+  if (at >= argc) fail_user("no ", group, "command given; ", valid);
   const std::string word = argv[at];
   if (word.starts_with("-")) return;
   if (std::find(names.begin(), names.end(), word) == names.end()) {
     const std::string near = trainer::nearest(word, names);
-    fail_user(said,
-              ": unknown command '",
+    fail_user("unknown command '",
+              group,
               word,
-              "'",
-              near.empty() ? "" : "; did you mean " + near + "?",
-              near.empty() ? "; valid: " : " valid: ",
-              trainer::join(names));
+              "'; ",
+              near.empty() ? "" : "did you mean " + near + "? ",
+              valid);
   }
-  check_command(*app.get_subcommand(word), said + " " + word, argc, argv, at + 1);
+  check_command(*app.get_subcommand(word), group + word + " ", argc, argv, at + 1);
+}
+
+// CLI11 says that an argument was not expected; say which flag was meant.
+std::string nearest_flag(const CLI::App& app, int argc, const char* const* argv) {
+  std::vector<std::string> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    if (!option->get_lnames().empty()) flags.push_back("--" + option->get_lnames().front());
+  }
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
+    if (!word.starts_with("--") || std::find(flags.begin(), flags.end(), word) != flags.end())
+      continue;
+    const std::string near = trainer::nearest(word, flags);
+    return cat("unknown flag ", word, near.empty() ? "" : "; did you mean " + near + "?");
+  }
+  return "";
 }
 
 std::string one_line(std::string text) {
@@ -396,7 +428,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   builder.add<DataEncodeArgs>("data", "encode");
   builder.add<DataInspectArgs>("data", "inspect");
 
-  check_command(root, "vmla", argc, argv, 1);
+  check_command(root, "", argc, argv, 1);
   try {
     root.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -406,18 +438,23 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     return {std::string(version.what()) + "\n", {}};
   } catch (const CLI::ParseError& error) {
-    std::string said = "vmla";
+    std::string said;
     const CLI::App* app = &root;
     while (!app->get_subcommands().empty()) {
       app = app->get_subcommands().back();
-      said += " " + app->get_name();
+      said += app->get_name() + " ";
     }
-    fail_user(said, ": ", one_line(error.what()), "; see ", said, " --help");
+    const std::string flag = nearest_flag(*app, argc, argv);
+    fail_user(said.empty() ? "" : said.substr(0, said.size() - 1) + ": ",
+              flag.empty() ? one_line(error.what()) : flag,
+              "; see vmla ",
+              said,
+              "--help");
   }
   for (const auto& parsed : builder.parsed) {
     if (auto args = parsed()) return {std::nullopt, std::move(*args)};
   }
-  fail_user("vmla: no command given; see vmla --help");
+  fail_user("no command given; see vmla --help");
 }
 
 }  // namespace vmla::launch
