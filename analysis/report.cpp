@@ -133,7 +133,7 @@ std::string rank_comparison(const std::vector<RunContents>& stages) {
                       false,
                       false});
   PlotOptions options;
-  options.title = "r₀.₉₉ as a share of the rank budget, mean of the layers";
+  options.title = "99 %-energy rank as a share of the budget, mean of the layers";
   options.x_label = "step";
   options.y_label = "%";
   options.height = 270;

@@ -266,7 +266,7 @@ std::string run_subtitle(const RunContents& run) {
 std::vector<std::pair<std::string, std::string>> key_figures(const RunContents& run) {
   std::vector<std::pair<std::string, std::string>> figures;
   if (const MetricSeries* loss = run.metric("loss")) {
-    figures.push_back({"training loss (mean of the last tenth)", short_number(settled(*loss))});
+    figures.push_back({"training loss, last tenth", short_number(settled(*loss))});
   }
   if (const MetricSeries* validation = run.metric("validation_loss")) {
     figures.push_back({"validation loss", short_number(last_of(*validation))});
@@ -281,16 +281,16 @@ std::vector<std::pair<std::string, std::string>> key_figures(const RunContents& 
     figures.push_back({"retention (chance 50 %)", percent(value)});
   }
   if (run.ranks && !run.ranks->steps().empty()) {
-    figures.push_back({"r₀.₉₉ of the rank budget, mean of layers",
+    figures.push_back({"99 %-energy rank / budget",
                        percent(mean_rank_share(*run.ranks, run.ranks->steps().size() - 1))});
   }
   if (const MetricSeries* speed = run.metric("tokens_per_second")) {
-    figures.push_back({"tokens a second, median", short_number(median(speed->values))});
+    figures.push_back({"tokens a second", short_number(median(speed->values))});
   }
   if (const MetricSeries* time = run.metric("time_step")) {
     double total = 0;
     for (const double seconds : time->values) total += seconds;
-    figures.push_back({"time in training steps", seconds_text(total)});
+    figures.push_back({"spent in training steps", seconds_text(total)});
   }
   if (const MetricSeries* memory = run.metric("memory_peak_bytes")) {
     figures.push_back({"peak memory", bytes_text(last_of(*memory))});
@@ -454,7 +454,7 @@ std::string rank_section(const RunContents& run) {
   const auto entropy = [](const LayerRank& layer) { return layer.effective.entropy_rank; };
   return section("Effective rank",
                  meaning,
-                 plot_grid({layer_plot(ranks, "99 %-energy rank", "r₀.₉₉", r99),
+                 plot_grid({layer_plot(ranks, "99 %-energy rank", "rank", r99),
                             spectrum_plot(ranks, "Spectra at the last step"),
                             layer_plot(ranks, "Stable rank", "Σs²/s₁²", stable),
                             layer_plot(ranks, "Entropy rank", "exp H", entropy)}) +

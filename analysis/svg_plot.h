@@ -20,9 +20,9 @@ struct Series {
 };
 
 struct PlotOptions {
-  std::string title, x_label, y_label;
+  std::string title = {}, x_label = {}, y_label = {};
   bool log_y = false;
-  std::optional<double> y_min, y_max;  // default: what the data needs
+  std::optional<double> y_min = {}, y_max = {};  // default: what the data needs
   int width = 540, height = 300;
 };
 

@@ -1,0 +1,140 @@
+#include "analysis/report.h"
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "analysis/rank_log.h"
+#include "analysis/run_reading.h"
+#include "data/moving_shapes.h"
+#include "data/video_writer.h"
+#include "model/io/atomic_file.h"
+
+namespace vmla::analysis {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+class ReportTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  void write(const std::filesystem::path& file, const std::string& text) const {
+    std::filesystem::create_directories((folder_ / file).parent_path());
+    std::ofstream(folder_ / file) << text;
+  }
+  std::string page(const std::string& run = "") const {
+    return io::read_text_file(folder_ / run / "report.html");
+  }
+
+  // A stage that has ended: everything is there.
+  void write_stage(const std::string& name) const {
+    write(std::filesystem::path(name) / "config.yaml",
+          "stage: tf\nmodel: {attention: mla, kv_lora_rank: 4}\nobjective: {name: "
+          "teacher_forcing}\ntrain: {steps: 2}\n");
+    write(std::filesystem::path(name) / "metrics.jsonl",
+          "{\"step\":1,\"loss\":1.5,\"grad_norm\":2,\"lr\":0.1,\"time_step\":0.2,\"time_forward\":"
+          "0.1,"
+          "\"validation_loss\":1.25,\"tokens_per_second\":100}\n"
+          "{\"step\":2,\"loss\":0.5,\"grad_norm\":1,\"lr\":0.1,\"time_step\":0.2,\"time_forward\":"
+          "0.1,"
+          "\"validation_loss\":0.75,\"tokens_per_second\":100}\n");
+    write(std::filesystem::path(name) / "summary.json",
+          "{\"adherence\":{\"clips\":12,\"colour\":0.917,\"shape\":0.5,\"direction\":0.833},"
+          "\"retention\":{\"clips\":12,\"identification\":0.8},"
+          "\"without_cache\":{\"retention\":{\"clips\":12,\"identification\":0.5}}}");
+    RankLog ranks("svd_weight");
+    LayerRank layer{4, {4, 2, 1, 0.5}, {}};
+    layer.effective = effective_rank(layer.spectrum);
+    ranks.set_null({layer});
+    ranks.append(0, {layer});
+    ranks.append(2, {layer});
+    ranks.write(folder_ / name / "rank.h5");
+
+    const data::ClipSpec clip = data::draw_clip(3, 0, false, 9);
+    const std::string right = data::caption_of(clip.what);
+    const std::filesystem::path samples = folder_ / name / "samples";
+    std::filesystem::create_directories(samples / "step_2");
+    std::filesystem::create_directories(samples / "step_1");  // older: must not be shown
+    data::write_video(samples / "step_2/000.mp4", data::render_clips({clip}, 9, 16)[0], 8);
+    data::write_video(samples / "step_2/001.mp4", data::render_clips({clip}, 9, 16)[0], 8);
+    write(std::filesystem::path(name) / "samples/step_2/samples.json",
+          "[{\"file\":\"000.mp4\",\"prompt\":\"" + right +
+              "\",\"frames\":9,\"fps\":8},{\"file\":\"001.mp4\",\"prompt\":\"<b>bold</"
+              "b>\",\"frames\":9,\"fps\":8},"
+              "{\"file\":\"../../config.yaml\",\"prompt\":\"outside\"}]");
+  }
+  std::filesystem::path folder_;
+};
+
+TEST_F(ReportTest, ShowsEverythingAndLoadsNothing) {
+  write_stage("");
+  write_run_report(folder_);
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr("data:video/mp4;base64,"));
+  EXPECT_THAT(html, HasSubstr("autoplay loop muted playsinline"));
+  EXPECT_THAT(html, HasSubstr("91.7 %"));
+  EXPECT_THAT(html, HasSubstr("cache zeroed"));
+  EXPECT_THAT(html, HasSubstr("fell from 1.25 to 0.75"));
+  EXPECT_THAT(html, HasSubstr("random product"));
+  EXPECT_THAT(html, HasSubstr("✓ "));
+  EXPECT_THAT(html, Not(HasSubstr("✗ ")));
+  EXPECT_THAT(html, HasSubstr("&lt;b&gt;bold"));
+  EXPECT_THAT(html, Not(HasSubstr("<b>bold")));
+  EXPECT_THAT(html, Not(HasSubstr("outside")));
+  EXPECT_THAT(html, Not(HasSubstr("What is missing")));
+  // Nothing is fetched: the only address is the SVG namespace.
+  std::string rest = html;
+  const std::string space = "http://www.w3.org/2000/svg";
+  for (size_t at = rest.find(space); at != std::string::npos; at = rest.find(space))
+    rest.erase(at, space.size());
+  EXPECT_THAT(rest, Not(HasSubstr("http:")));
+  EXPECT_THAT(rest, Not(HasSubstr("https:")));
+  EXPECT_THAT(rest, Not(HasSubstr("<script")));
+}
+
+TEST_F(ReportTest, NamesWhatIsMissing) {
+  write_run_report(folder_);  // an empty folder
+  EXPECT_THAT(page(), HasSubstr("metrics.jsonl is missing"));
+  EXPECT_THAT(page(), HasSubstr("No clip was sampled"));
+  write("metrics.jsonl", "{\"step\":1,\"loss\":1.0}\n{\"step\":2,\"lo");
+  write("rank.h5", "damaged");
+  write("summary.json", "{");
+  write("config.yaml", "a: [");
+  write_run_report(folder_);
+  EXPECT_THAT(page(), HasSubstr("1 damaged lines"));
+  EXPECT_THAT(page(), HasSubstr("rank.h5: not a readable HDF5 file"));
+  EXPECT_THAT(page(), HasSubstr("summary.json is damaged"));
+  EXPECT_THAT(page(), HasSubstr("config.yaml cannot be read"));
+  EXPECT_THAT(page(), HasSubstr("There was no validation"));
+}
+
+TEST_F(ReportTest, ComparesTheStagesOfAPipeline) {
+  write_stage("svd");
+  write_stage("random");
+  write("summary.json", "{\"stages\":{\"svd\":{},\"random\":{}}}");
+  EXPECT_THAT(stage_names(folder_), ElementsAre("svd", "random"));
+  write_pipeline_report(folder_);
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr("href=\"svd/report.html\""));
+  EXPECT_THAT(html, HasSubstr("Training loss · teacher forcing"));
+  EXPECT_THAT(html, HasSubstr("Spectra at the last step · random"));
+}
+
+TEST_F(ReportTest, APipelineThatHasNotStartedHasAPageToo) {
+  write_pipeline_report(folder_);
+  EXPECT_THAT(page(), HasSubstr("No stage has started yet"));
+}
+
+}  // namespace
+}  // namespace vmla::analysis
