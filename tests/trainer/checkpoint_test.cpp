@@ -345,5 +345,29 @@ TEST_F(CheckpointTest, AutomaticResumePassesOverDamage) {
   EXPECT_THAT(complaints[1], HasSubstr("step_2/manifest.json"));
 }
 
+// Written once, by the program that introduced the format, and kept as it is: whatever comes later
+// must read it.
+TEST(CheckpointFixture, FormatVersionOneStaysReadable) {
+  const CheckpointData data = load_checkpoint(VMLA_CHECKPOINT_V1);
+  EXPECT_EQ(data.step, 3);
+  EXPECT_EQ(data.stage, "teacher_forcing");
+  EXPECT_EQ(data.counters.at("samples_seen"), 48);
+  EXPECT_EQ(data.data_position.at("epoch"), io::ManifestValue(int64_t{1}));
+  EXPECT_EQ(data.data_position.at("order"), io::ManifestValue("7f3a"));
+  EXPECT_EQ(data.config_yaml, "stage: teacher_forcing\n");
+  EXPECT_EQ(data.init_method, "svd_weight");
+  EXPECT_EQ(data.model.kv_lora_rank, (model::PerLayer{{8, 12}}));
+  ASSERT_EQ(data.roles.size(), 3u);
+  const at::Tensor ramp = at::arange(8, at::kFloat).reshape({1, 2, 4});
+  EXPECT_TRUE(at::equal(data.roles.at("generator").at("head.modulation"), ramp / 8));
+  EXPECT_TRUE(bit_equal(data.roles.at("generator").at("head.head.bias"),
+                        at::tensor({-1.f, 0.f, 1.f}).to(at::kBFloat16)));
+  // Two ranks' pieces, of 5 and 3 elements.
+  EXPECT_TRUE(at::equal(data.roles.at("generator_ema").at("head.modulation"), ramp / 16));
+  const auto& optimizer = data.roles.at("generator.optimizer");
+  EXPECT_TRUE(at::equal(optimizer.at("exp_avg_sq/head.modulation"), at::full({1, 2, 4}, 0.25)));
+  EXPECT_EQ(optimizer.at("steps").item<int64_t>(), 3);
+}
+
 }  // namespace
 }  // namespace vmla::trainer
