@@ -7,6 +7,11 @@
 #include <filesystem>
 
 #include "launch/command_line.h"
+#include "launch/commands/convert.h"
+#include "launch/commands/data_encode.h"
+#include "launch/commands/data_inspect.h"
+#include "launch/commands/data_synth.h"
+#include "launch/commands/export.h"
 #include "launch/commands/forward.h"
 #include "launch/commands/init.h"
 #include "launch/commands/pipeline.h"
@@ -21,6 +26,11 @@ namespace {
 
 /// The command table: which arguments belong to which command.
 struct Commands {
+  int operator()(const ConvertArgs& args) const { return cmd_convert(args); }
+  int operator()(const DataEncodeArgs& args) const { return cmd_data_encode(args); }
+  int operator()(const DataInspectArgs& args) const { return cmd_data_inspect(args); }
+  int operator()(const DataSynthArgs& args) const { return cmd_data_synth(args); }
+  int operator()(const ExportArgs& args) const { return cmd_export(args); }
   int operator()(const ForwardArgs& args) const { return cmd_forward(args); }
   int operator()(const InitArgs& args) const { return cmd_init(args); }
   int operator()(const PipelineArgs& args) const { return cmd_pipeline(args); }

@@ -195,18 +195,19 @@ class Runner {
       done_.insert(stage.name);
       return;
     }
-    const bool saved = how.status == kStopped;
-    if (how.killed) {
+    // Stopped on our signal before it had installed its own handler: there was nothing to save yet.
+    const bool stopped = how.status == kStopped || (how.killed && stopping_);
+    if (how.killed && !stopped) {
       log::error(cat("vmla: error: stage ",
                      stage.name,
                      " was killed by signal ",
                      how.status - 128,
                      "; run the same command again to go on from its last checkpoint"));
     } else {
-      log::info(cat("stage ", stage.name, saved ? ": stopped, saved" : ": failed"));
+      log::info(cat("stage ", stage.name, stopped ? ": stopped" : ": failed"));
     }
     // The others save; what is done stays done.
-    stop(SIGTERM, saved ? kStopped : how.status == 2 ? 2 : 1);
+    if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
   }
 
   const PipelineConfig& pipeline_;

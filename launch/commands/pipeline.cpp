@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "analysis/report.h"
 #include "launch/guarded.h"
 #include "model/io/log.h"
 #include "trainer/pipeline.h"
@@ -17,7 +18,13 @@ int cmd_pipeline(const PipelineArgs& args) {
       .dry_run = args.dry_run};
   const int status = trainer::run_pipeline(pipeline, options);
   if (status != kDone || args.dry_run) return status;
-  log::info("done: " + (pipeline.run_dir / "summary.json").string());
+  for (const auto& stage : pipeline.stages) {
+    // A stage killed between its last step and its page is finished all the same.
+    if (!std::filesystem::exists(stage.run_dir / "report.html"))
+      analysis::write_run_report(stage.run_dir);
+  }
+  analysis::write_pipeline_report(pipeline.run_dir);
+  log::info("done: " + (pipeline.run_dir / "report.html").string());
   return kDone;
 }
 
