@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "data/file_seal.h"
 #include "data/hdf5_handle.h"
 #include "data/latent_dataset.h"
 #include "model/io/error.h"
@@ -82,6 +83,19 @@ class LatentFile::Reader {
     return out;
   }
 
+  /// A file that HDF5 closed ends where its data ends; more is a seal that lost its own end.
+  void expect_end(uint64_t file_bytes) const {
+    haddr_t data_end = 0;
+    if (H5Fget_eoa(file_, &data_end) >= 0 && file_bytes > data_end) {
+      fail("",
+           "its end is damaged or cut off (",
+           file_bytes,
+           " bytes, its data ends at ",
+           data_end,
+           ")");
+    }
+  }
+
   bool has_attribute(const char* name) const { return H5Aexists(file_, name) > 0; }
 
   std::string text_attribute(hid_t place, const char* name) const {
@@ -145,9 +159,15 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   if (stat(path.c_str(), &status) != 0) fail_user(path.string(), ": ", std::strerror(errno));
   if (status.st_size == 0) fail_user(path.string(), ": the file is empty");
   const auto file_bytes = static_cast<uint64_t>(status.st_size);
+  const Seal seal = check_seal(path);
+  if (seal == Seal::kBroken) {
+    fail_user(path.string(),
+              ": damaged: its structure is not what was written; encode the videos again");
+  }
   const Hdf5Silence silence;
   const Reader reader(path_, file_bytes);
 
+  if (seal == Seal::kNone) reader.expect_end(file_bytes);
   const int64_t version = reader.integer_attributes("format_version", 1)[0];
   if (version != kLatentFormatVersion) {
     reader.fail("format_version", "is ", version, ", this program reads ", kLatentFormatVersion);

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <string>
 
+#include "data/file_seal.h"
 #include "data/hdf5_handle.h"
 #include "model/io/error.h"
 #include "model/io/fault_hook.h"
@@ -263,7 +264,12 @@ void LatentFileWriter::write_at(uint64_t offset, const void* bytes, size_t count
 }
 
 void LatentFileWriter::close() {
-  if (fd_ >= 0 && ::close(std::exchange(fd_, -1)) != 0) io::fail_io("write", path_, errno);
+  const uint64_t text_bytes = static_cast<uint64_t>(text_rows_.back() * text_dim_) * sizeof(float);
+  std::vector<ByteRange> data = {{text_offset_, text_offset_ + text_bytes}};
+  for (const uint64_t offset : latent_offsets_) data.emplace_back(offset, offset + clip_bytes_);
+  const std::string seal = make_seal(path_, std::move(data));
+  write_at(fs::file_size(path_), seal.data(), seal.size());
+  if (::close(std::exchange(fd_, -1)) != 0) io::fail_io("write", path_, errno);
 }
 
 }  // namespace vmla::data

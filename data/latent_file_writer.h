@@ -29,6 +29,7 @@ class LatentFileWriter {
   void write_latents(int64_t clip, const uint16_t* values);
   /// text_rows·text_dim floats.
   void write_text(int64_t clip, const float* rows);
+  /// Seals the file (data/file_seal.h) and closes it.
   void close();
 
   class Layout;  // the HDF5 side, inside the .cpp
