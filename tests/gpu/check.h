@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+/// Checks that take the device as an argument and need LibTorch alone, not even GoogleTest: they
+/// are built and run on a machine with a GPU and without our other libraries.
+namespace vmla::tests::gpu {
+
+struct Check {
+  std::string name;
+  std::function<void(at::Device)> run;  // throws where something is wrong
+};
+
+/// Every operation against its reference, forward and backward.
+std::vector<Check> kernel_checks();
+/// The whole network against itself on the CPU in fp64, and masked against cached.
+std::vector<Check> network_checks();
+
+/// Throws unless max |actual - expected| <= tolerance * max |expected|, both read as fp64, and
+/// shapes agree; the message names the worst element. NaN is never right.
+void require_near(const std::string& what,
+                  const at::Tensor& actual,
+                  const at::Tensor& expected,
+                  double tolerance);
+
+/// Loads CUDA's kernels into this process, which links libtorch_cpu alone. Throws if there is no
+/// libtorch_cuda beside it, or no GPU that it can use.
+void load_cuda();
+
+}  // namespace vmla::tests::gpu

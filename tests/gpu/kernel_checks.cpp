@@ -1,0 +1,193 @@
+#include <ATen/ATen.h>
+
+#include "kernels/adamw/adamw.h"
+#include "kernels/attention/attention.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/modulate/modulate.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope_3d/rope_3d.h"
+#include "tests/gpu/check.h"
+#include "tests/kernels/attention_plans.h"
+#include "tests/kernels/draws.h"
+
+namespace vmla::tests::gpu {
+namespace {
+
+using kernels::AttentionOutput;
+using kernels::RopeTable;
+
+constexpr double kEps = 1e-6;
+// fp32: some ten roundings of 2^-24 in a forward pass; gradients of gains and shifts are sums over
+// a thousand rows in another order.
+constexpr double kTolerance32 = 2e-6;
+constexpr double kGradient32 = 1e-5;
+// bf16: the result is rounded to 2^-9 of itself; what is summed from rounded parts twice that.
+constexpr double kTolerance16 = 0x1p-8;
+constexpr double kGradient16 = 0x1p-6;
+
+using Operation = std::function<at::Tensor(const std::vector<at::Tensor>&)>;
+
+/// Output, then the gradients of all inputs for a fixed cotangent.
+std::vector<at::Tensor> evaluate(const Operation& f, const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> leaves;
+  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
+  const at::Tensor out = f(leaves);
+  out.backward(draw(90, out.sizes()).to(out.options()));
+  std::vector<at::Tensor> results{out};
+  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
+  return results;
+}
+
+/// The operation on the device in fp32 and bf16 against its reference on the CPU in fp64, which is
+/// given the same rounded inputs.
+void compare(const std::string& name,
+             at::Device device,
+             const Operation& f,
+             const Operation& reference,
+             const std::vector<at::Tensor>& inputs) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    std::vector<at::Tensor> rounded, exact;
+    for (const at::Tensor& input : inputs) {
+      rounded.push_back(input.to(device, dtype));
+      exact.push_back(input.to(dtype).to(at::kDouble));
+    }
+    const std::vector<at::Tensor> actual = evaluate(f, rounded);
+    const std::vector<at::Tensor> expected = evaluate(reference, exact);
+    const bool fp32 = dtype == at::kFloat;
+    for (size_t i = 0; i < actual.size(); ++i) {
+      const std::string what =
+          name + " in " + c10::toString(dtype) + (i == 0 ? "" : ", gradient " + std::to_string(i));
+      require_near(
+          what,
+          actual[i],
+          expected[i],
+          i == 0 ? (fp32 ? kTolerance32 : kTolerance16) : (fp32 ? kGradient32 : kGradient16));
+    }
+  }
+}
+
+void check_rms_norm(at::Device device) {
+  for (const int64_t D : {1, 7, 64, 257}) {
+    compare(
+        "rms_norm",
+        device,
+        [](const auto& in) { return kernels::rms_norm(in[0], in[1], kEps); },
+        [](const auto& in) { return kernels::rms_norm_reference(in[0], in[1], kEps); },
+        {draw(1, {3, 40, D}), draw(2, {D})});
+  }
+}
+
+void check_modulation(at::Device device) {
+  const std::vector<at::Tensor> norm{
+      draw(3, {2, 3, 35, 65}), draw(4, {2, 3, 65}), draw(5, {2, 3, 65})};
+  compare(
+      "layer_norm_modulate",
+      device,
+      [](const auto& in) { return kernels::layer_norm_modulate(in[0], in[1], in[2], kEps); },
+      [](const auto& in) {
+        return kernels::layer_norm_modulate_reference(in[0], in[1], in[2], kEps);
+      },
+      norm);
+  compare(
+      "gated_residual",
+      device,
+      [](const auto& in) { return kernels::gated_residual(in[0], in[1], in[2]); },
+      [](const auto& in) { return kernels::gated_residual_reference(in[0], in[1], in[2]); },
+      {norm[0], draw(6, {2, 3, 35, 65}), norm[1]});
+}
+
+void check_gelu(at::Device device) {
+  compare(
+      "gelu_tanh",
+      device,
+      [](const auto& in) { return kernels::gelu_tanh(in[0]); },
+      [](const auto& in) { return kernels::gelu_tanh_reference(in[0]); },
+      {2.0 * draw(7, {5, 333})});
+}
+
+void check_rope(at::Device device) {
+  const kernels::RopePairSet pairs{{0, 5, 9, 13}, {6, 5, 5}};
+  const auto table = [&](at::Device on, at::ScalarType dtype) {
+    return kernels::rope_table({0, 1, 5}, 2, 3, pairs, at::TensorOptions().device(on).dtype(dtype));
+  };
+  const RopeTable exact = table(at::kCPU, at::kDouble);
+  const RopeTable given = table(device, at::kFloat);
+  compare(
+      "apply_rope",
+      device,
+      [&](const auto& in) { return kernels::apply_rope(in[0], given, 3); },
+      [&](const auto& in) { return kernels::apply_rope_reference(in[0], exact, 3); },
+      {draw(8, {2, 18, 3, 12})});
+}
+
+/// Every plan, with value heads as wide as the key heads and not, odd widths included.
+void check_attention(at::Device device) {
+  for (const TestPlan& plan : attention_plans(20)) {
+    for (const auto& [K, V] : {std::pair<int64_t, int64_t>{32, 32}, {24, 16}, {33, 20}}) {
+      const double scale = 1 / std::sqrt(static_cast<double>(K));
+      const std::vector<at::Tensor> inputs{draw(9, {2, plan.queries, 3, K}),
+                                           draw(10, {2, plan.keys, 3, K}),
+                                           draw(11, {2, plan.values, 3, V})};
+      for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+        std::vector<at::Tensor> rounded, exact;
+        for (const at::Tensor& input : inputs) {
+          rounded.push_back(input.to(device, dtype).requires_grad_());
+          exact.push_back(input.to(dtype).to(at::kDouble).requires_grad_());
+        }
+        const AttentionOutput actual =
+            kernels::segmented_attention(rounded[0], rounded[1], rounded[2], plan.segments, scale);
+        const AttentionOutput expected = kernels::segmented_attention_reference(
+            exact[0], exact[1], exact[2], plan.segments, scale);
+        const std::string what = plan.name + ", K " + std::to_string(K) + ", V " +
+                                 std::to_string(V) + ", " + c10::toString(dtype);
+        // Scores of a few units are sums of K products; bf16 probabilities and parts are rounded.
+        const double tolerance = dtype == at::kFloat ? 1e-5 : 3e-2;
+        require_near(what + ": output", actual.out_BLNV, expected.out_BLNV, tolerance);
+        require_near(what + ": lse", actual.lse_BNL, expected.lse_BNL, tolerance);
+        // The reference divides by the weight of a row that sees no key; it has no gradient there.
+        if (at::isneginf(expected.lse_BNL).any().item<bool>()) continue;
+        const at::Tensor cotangent = draw(12, expected.out_BLNV.sizes());
+        actual.out_BLNV.backward(cotangent.to(actual.out_BLNV.options()));
+        expected.out_BLNV.backward(cotangent.to(dtype).to(at::kDouble));
+        for (size_t i = 0; i < 3; ++i) {
+          require_near(what + ": gradient " + std::to_string(i),
+                       rounded[i].grad(),
+                       exact[i].grad(),
+                       2 * tolerance);
+        }
+      }
+    }
+  }
+}
+
+void check_adamw(at::Device device) {
+  for (const double beta1 : {0.0, 0.9}) {
+    const auto run = [&](at::Device on, at::ScalarType dtype, auto&& step) {
+      at::Tensor param = draw(13, {1001}).to(on, dtype);
+      at::Tensor first = beta1 == 0 ? at::Tensor() : at::zeros_like(param);
+      at::Tensor second = at::zeros_like(param);
+      for (int64_t t = 1; t <= 3; ++t) {
+        const at::Tensor grad = draw(static_cast<uint64_t>(13 + t), {1001}).to(on, dtype);
+        step(param, grad, first, second, {1e-2, beta1, 0.99, 1e-8, 0.1, t, 0.5});
+      }
+      return param;
+    };
+    require_near("adamw, beta1 " + std::to_string(beta1),
+                 run(device, at::kFloat, kernels::adamw_step_),
+                 run(at::kCPU, at::kDouble, kernels::adamw_step_reference_),
+                 kTolerance32);
+  }
+}
+
+}  // namespace
+
+std::vector<Check> kernel_checks() {
+  return {{"rms_norm", check_rms_norm},
+          {"modulation", check_modulation},
+          {"gelu", check_gelu},
+          {"rope", check_rope},
+          {"attention", check_attention},
+          {"adamw", check_adamw}};
+}
+
+}  // namespace vmla::tests::gpu

@@ -1,0 +1,45 @@
+#include <ATen/ATen.h>
+
+#include <cstdio>
+#include <exception>
+#include <string>
+
+#include "tests/gpu/check.h"
+
+using namespace vmla::tests::gpu;
+
+namespace {
+
+/// Runs a check and says how it went.
+bool passes(const Check& check, at::Device device) {
+  try {
+    check.run(device);
+  } catch (const std::exception& error) {
+    std::printf("FAILED %s: %s\n", check.name.c_str(), error.what());
+    return false;
+  }
+  std::printf("ok     %s\n", check.name.c_str());
+  return true;
+}
+
+}  // namespace
+
+// gpu_tests [cpu]: on a GPU, or, to check the checks, on the CPU.
+int main(int argc, char** argv) {
+  const bool on_cpu = argc > 1 && std::string(argv[1]) == "cpu";
+  if (!on_cpu) {
+    try {
+      load_cuda();
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "gpu_tests: %s\n", error.what());
+      return 1;
+    }
+  }
+  const at::Device device(on_cpu ? at::kCPU : at::kCUDA);
+  std::vector<Check> checks = kernel_checks();
+  for (const Check& check : network_checks()) checks.push_back(check);
+  int failed = 0;
+  for (const Check& check : checks) failed += passes(check, device) ? 0 : 1;
+  std::printf("%d passed, %d failed\n", static_cast<int>(checks.size()) - failed, failed);
+  return failed == 0 ? 0 : 1;
+}
