@@ -2,6 +2,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pty.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -71,6 +74,40 @@ TEST_F(LogTest, NoBarWithoutATerminal) {
     for (long i = 0; i <= 10; ++i) bar.update(i);
   }
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+// On a real (pseudo-)terminal, 80 columns wide.
+TEST_F(LogTest, TheBarShowsRateTimeLeftAndNoteAndYieldsToLines) {
+  winsize size = {};
+  size.ws_col = 80;
+  int terminal = -1;
+  const pid_t child = forkpty(&terminal, nullptr, nullptr, &size);
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    {
+      log::ProgressBar bar("encode", 4);
+      bar.update(1);  // done before this run: not part of the rate
+      usleep(150'000);
+      bar.update(2, "video_a.mp4");
+      log::info("a line");
+      bar.update(4, std::string(200, 'x'));
+    }
+    _exit(0);
+  }
+  std::string screen;
+  char buffer[512];
+  for (ssize_t n = 0; (n = read(terminal, buffer, sizeof buffer)) > 0;) {
+    screen.append(buffer, static_cast<size_t>(n));
+  }
+  close(terminal);
+  waitpid(child, nullptr, 0);
+  EXPECT_THAT(screen, HasSubstr("\rencode [######..................] 1/4\033[K"));
+  EXPECT_THAT(screen, HasSubstr("\rencode [############............] 2/4  "));
+  EXPECT_THAT(screen, testing::ContainsRegex("/s  0:[0-9][0-9] left  video_a.mp4"));
+  EXPECT_THAT(screen, HasSubstr("video_a.mp4\033[K\r\033[Ka line\r\n"));
+  EXPECT_THAT(screen, HasSubstr("] 4/4"));
+  EXPECT_THAT(screen, testing::EndsWith("\r\033[K"));               // nothing of it stays
+  EXPECT_EQ(screen.find(std::string(40, 'x')), std::string::npos);  // cut to one line
 }
 
 }  // namespace
