@@ -93,7 +93,7 @@ void read_config(RunContents& run) {
   }
   run.config_text = *text;
   try {
-    flatten(YAML::Load(*text), "", run.config);
+    run.config = flat_yaml(*text);
   } catch (const YAML::Exception& error) {
     run.problems.push_back(cat("config.yaml cannot be read: ", error.what()));
   }
@@ -173,6 +173,12 @@ std::optional<double> RunContents::figure(const std::string& key) const {
 std::string RunContents::setting(const std::string& key) const {
   const auto found = config.find(key);
   return found == config.end() ? "" : found->second;
+}
+
+std::map<std::string, std::string> flat_yaml(const std::string& text) {
+  std::map<std::string, std::string> scalars;
+  flatten(YAML::Load(text), "", scalars);
+  return scalars;
 }
 
 RunContents read_run(const std::filesystem::path& run_dir) {

@@ -43,6 +43,9 @@ struct RunContents {
   std::string setting(const std::string& key) const;           // of the config; "" if absent
 };
 
+/// The scalars of a yaml text, keys joined by dots. Throws what yaml-cpp throws.
+std::map<std::string, std::string> flat_yaml(const std::string& text);
+
 RunContents read_run(const std::filesystem::path& run_dir);
 
 /// The stages of a pipeline's run folder, in the order of its summary.json, then any other

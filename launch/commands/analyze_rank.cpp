@@ -1,0 +1,74 @@
+#include "launch/commands/analyze_rank.h"
+
+#include "analysis/rank_study.h"
+#include "analysis/run_reading.h"
+#include "launch/guarded.h"
+#include "model/io/checkpoint_manifest.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/load_weights.h"
+
+#include <filesystem>
+
+namespace vmla::launch {
+namespace {
+
+namespace fs = std::filesystem;
+
+// RUN/checkpoints/step_N belongs to RUN; anything else stands for itself.
+std::string series_of(const fs::path& path, const fs::path& checkpoint) {
+  const fs::path own = fs::weakly_canonical(checkpoint.empty() ? path : checkpoint);
+  if (own.parent_path().filename() == "checkpoints")
+    return own.parent_path().parent_path().filename();
+  return own.filename();
+}
+
+analysis::RankPoint measure(const std::string& path, analysis::RankTracker& tracker) {
+  // What was trained, not its average: the same weights as the run's own rank.h5.
+  const model::LoadedWeights weights = model::load_weights(path, "raw");
+  analysis::RankPoint point;
+  const fs::path checkpoint = weights.step >= 0 ? io::find_checkpoint(path) : fs::path();
+  point.series = series_of(path, checkpoint);
+  if (!checkpoint.empty()) {
+    point.step = weights.step;
+    point.init = analysis::flat_yaml(io::read_manifest(checkpoint).config_yaml)["init.method"];
+  }
+  const auto layers = analysis::latent_layers(weights.tensors, weights.source);
+  point.layers = tracker.measure(layers);
+  for (const auto& layer : layers) point.null.push_back(tracker.null_baseline(layer));
+  return point;
+}
+
+}  // namespace
+
+int cmd_analyze_rank(const AnalyzeRankArgs& args) {
+  analysis::RankTracker tracker;
+  std::vector<analysis::RankPoint> points;
+  for (const std::string& path : args.checkpoints) {
+    points.push_back(measure(path, tracker));
+    const analysis::RankPoint& point = points.back();
+    for (size_t i = 0; i < point.layers.size(); ++i) {
+      const auto& rank = point.layers[i].effective;
+      log::info(cat(point.series,
+                    " step ",
+                    point.step,
+                    " layer ",
+                    i,
+                    ": r_0.99 ",
+                    rank.r99_fractional,
+                    " of ",
+                    point.layers[i].rank,
+                    " (random product ",
+                    point.null[i].effective.r99_fractional,
+                    "), stable ",
+                    rank.stable_rank,
+                    ", entropy ",
+                    rank.entropy_rank));
+    }
+  }
+  analysis::write_rank_study(std::move(points), args.out);
+  log::info(cat("wrote ", args.out, "/rank.h5, .csv, .svg, .html"));
+  return kDone;
+}
+
+}  // namespace vmla::launch

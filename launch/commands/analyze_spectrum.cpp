@@ -1,0 +1,52 @@
+#include "launch/commands/analyze_spectrum.h"
+
+#include "analysis/weight_spectra.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/load_weights.h"
+#include "model/safetensors.h"
+
+#include <filesystem>
+
+namespace vmla::launch {
+namespace {
+
+// With a map the file is taken as it is: another project's names would not be understood.
+model::TensorMap read_foreign(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) return model::read_safetensors_sharded(path).tensors;
+  return model::read_safetensors(path).tensors;
+}
+
+}  // namespace
+
+int cmd_analyze_spectrum(const AnalyzeSpectrumArgs& args) {
+  std::vector<analysis::LayerSpectra> layers;
+  std::string source = args.weights;
+  if (args.map.empty()) {
+    const model::LoadedWeights weights = model::load_weights(args.weights);
+    source = weights.source;
+    layers = analysis::weight_spectra(weights.tensors, {}, source);
+  } else {
+    const analysis::KvNames names = analysis::read_kv_names(args.map);
+    layers = analysis::weight_spectra(read_foreign(args.weights), names, source);
+  }
+  analysis::write_weight_spectra(layers, source, args.out);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const auto rank = [](const analysis::Spectrum& s) { return analysis::effective_rank(s).r99; };
+    log::info(cat("layer ",
+                  i,
+                  ": r_0.99 of W_K ",
+                  rank(layers[i].k),
+                  ", W_V ",
+                  rank(layers[i].v),
+                  ", joint ",
+                  rank(layers[i].kv),
+                  " of ",
+                  layers[i].kv.size()));
+  }
+  log::info(cat("wrote ", args.out, "/spectrum.h5, .csv, .html and plots"));
+  return kDone;
+}
+
+}  // namespace vmla::launch
