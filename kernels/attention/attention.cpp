@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/attention/head_attention.h"
 #include "kernels/attention/segment_merge.h"
 #include "kernels/dispatch.h"
 
@@ -41,6 +42,7 @@ AttentionOutput forward_any(const at::Tensor& q,
                             const AttentionOutput* saved) {
   // Detached, because autograd writes the history of an output into the tensor it is given.
   if (saved != nullptr) return {saved->out_BLNV.detach(), saved->lse_BNL.detach()};
+  if (fits_head_attention(q, k, v, segments)) return head_attention(q, k, v, segments, scale);
   return merge_segments(q, k, v, segments, scale);
 }
 
@@ -61,13 +63,11 @@ struct SegmentedAttention : torch::autograd::Function<SegmentedAttention> {
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list s = ctx->get_saved_variables();
-    AttentionGrads d = merge_segments_backward(grads[0],
-                                               s[0],
-                                               s[1],
-                                               s[2],
-                                               {s[3], s[4]},
-                                               from_list(ctx->saved_data["segments"].toIntVector()),
-                                               ctx->saved_data["scale"].toDouble());
+    const auto segments = from_list(ctx->saved_data["segments"].toIntVector());
+    const auto run = fits_head_attention(s[0], s[1], s[2], segments) ? head_attention_backward
+                                                                     : merge_segments_backward;
+    AttentionGrads d = run(
+        grads[0], s[0], s[1], s[2], {s[3], s[4]}, segments, ctx->saved_data["scale"].toDouble());
     return {d.q_BLNK, d.k_BMNK, d.v_BMNV, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };

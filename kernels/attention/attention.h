@@ -5,18 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace vmla::kernels {
+#include "kernels/attention/attention_segment.h"
 
-/// One rectangle of the attention matrix: every query row in it sees every key in it. Rows, not
-/// frames. Keys and values are addressed apart, so that a rectangle may read rotated copies of keys
-/// that share values.
-struct AttentionSegment {
-  int64_t query_begin, query_count;
-  int64_t key_begin;
-  int64_t value_begin;
-  int64_t key_count;
-  bool operator==(const AttentionSegment&) const = default;
-};
+namespace vmla::kernels {
 
 /// What a later recompute or a cached backward may be handed: merged output and log-sum-exp.
 struct AttentionOutput {

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "kernels/attention/head_attention.h"
+#include "kernels/attention/head_attention_cpu.h"
+#include "kernels/attention/segment_merge.h"
 #include "tests/kernels/attention_plans.h"
 #include "tests/kernels/draws.h"
 #include "tests/support/gradient_check.h"
@@ -204,6 +207,83 @@ TEST(SegmentedAttention, DoesNotDependOnThePlaceInTheBatch) {
       EXPECT_TRUE(near_max(one, all.narrow(0, b, 1), kTolerance32)) << plan.name << " " << b;
     }
   }
+}
+
+TEST(SegmentedAttention, TakesTheHeadLoopsWhereAHeadFitsTheCache) {
+  const at::Tensor small = at::zeros({1, 144, 4, 16});
+  const at::Tensor large = at::zeros({1, 9000, 1, 64});
+  EXPECT_TRUE(fits_head_attention(small, small, small, {{0, 144, 0, 0, 144}}));
+  EXPECT_FALSE(fits_head_attention(large, large, large, {{0, 9000, 0, 0, 9000}}));
+  EXPECT_FALSE(
+      fits_head_attention(small.to(at::kDouble), small.to(at::kDouble), small.to(at::kDouble), {}));
+}
+
+// The two fp32 paths of the CPU against fp64, forward and backward, whichever of them a call would
+// take.
+TEST(SegmentedAttention, HasTwoCpuPathsThatAgree) {
+  for (const int64_t c : {1, 5, 16, 48}) {
+    for (const TestPlan& plan : attention_plans(c)) {
+      for (const Heads& h : kHeads) {
+        std::vector<AttentionSegment> segments;
+        for (const AttentionSegment& s : plan.segments) {
+          if (s.query_count > 0 && s.key_count > 0) segments.push_back(s);
+        }
+        const Inputs in = inputs_of(plan, h);
+        const at::Tensor g = draw(9, {h.B, plan.queries, h.N, h.V});
+        const double scale = scale_of(h);
+        const auto f32 = [](const at::Tensor& t) { return t.to(at::kFloat); };
+        const AttentionOutput exact = merge_segments(in.q, in.k, in.v, segments, scale);
+        const AttentionGrads exact_grads =
+            merge_segments_backward(g, in.q, in.k, in.v, exact, segments, scale);
+        SCOPED_TRACE(plan.name + " c=" + std::to_string(c) + " K=" + std::to_string(h.K));
+        for (const bool loops : {false, true}) {
+          SCOPED_TRACE(loops ? "head loops" : "merged library calls");
+          const auto forward = loops ? head_attention : merge_segments;
+          const auto backward = loops ? head_attention_backward : merge_segments_backward;
+          const AttentionOutput got = forward(f32(in.q), f32(in.k), f32(in.v), segments, scale);
+          EXPECT_TRUE(near_max(got.out_BLNV, exact.out_BLNV, kTolerance32));
+          EXPECT_TRUE(near_max(got.lse_BNL, exact.lse_BNL, kTolerance32));
+          const AttentionGrads grads =
+              backward(f32(g), f32(in.q), f32(in.k), f32(in.v), got, segments, scale);
+          EXPECT_TRUE(near_max(grads.v_BMNV, exact_grads.v_BMNV, 4 * kTolerance32));
+          if (h.V == 1) continue;  // see GradientInFp32AndBf16FollowsFp64
+          EXPECT_TRUE(near_max(grads.q_BLNK, exact_grads.q_BLNK, 4 * kTolerance32));
+          EXPECT_TRUE(near_max(grads.k_BMNK, exact_grads.k_BMNK, 4 * kTolerance32));
+        }
+      }
+    }
+  }
+}
+
+TEST(SegmentedAttention, KeepsLargeScoresAndNaNs) {
+  // Scores of +-500: the weights of all but one key vanish, and nothing overflows.
+  const at::Tensor q = draw(10, {1, 5, 2, 16}, at::kFloat) * 30;
+  const at::Tensor v = draw(11, {1, 5, 2, 16}, at::kFloat);
+  const AttentionOutput got = segmented_attention(q, q, v, {{0, 5, 0, 0, 5}}, 1.0);
+  const AttentionOutput exact = segmented_attention_reference(
+      q.to(at::kDouble), q.to(at::kDouble), v.to(at::kDouble), {{0, 5, 0, 0, 5}}, 1.0);
+  EXPECT_TRUE(near_max(got.out_BLNV, exact.out_BLNV, 1e-4));
+  EXPECT_TRUE(near_max(got.lse_BNL, exact.lse_BNL, 1e-6));
+  at::Tensor broken = q.clone();
+  broken[0][2][1][3] = NAN;
+  const at::Tensor out = segmented_attention(broken, q, v, {{0, 5, 0, 0, 5}}, 1.0).out_BLNV;
+  EXPECT_TRUE(at::isnan(out[0][2][1]).all().item<bool>());
+  EXPECT_FALSE(at::isnan(out[0][1][1]).any().item<bool>());
+  const at::Tensor seen = segmented_attention(q, broken, v, {{0, 5, 0, 0, 5}}, 1.0).out_BLNV;
+  EXPECT_TRUE(at::isnan(seen.select(2, 1)).all().item<bool>());
+}
+
+TEST(QueryIntervals, CutWhereTheSetOfSegmentsChanges) {
+  const HeadAttentionPlan plan =
+      plan_query_intervals({{2, 6, 0, 0, 3}, {4, 2, 3, 3, 2}, {4, 2, 9, 9, 1}}, 10);
+  ASSERT_EQ(plan.intervals.size(),
+            5u);  // [0,2) nothing, [2,4), [4,6) with more keys, [6,8), [8,10) nothing
+  EXPECT_EQ(plan.intervals[0].range_count, 0);
+  EXPECT_EQ(plan.intervals[1].range_count, 1);
+  EXPECT_EQ(plan.intervals[2].range_count, 2);  // keys 0..3 and 3..5 are one range
+  EXPECT_EQ(plan.ranges[static_cast<size_t>(plan.intervals[2].first_range)].count, 5);
+  EXPECT_EQ(plan.intervals[4].query_begin, 8);
+  EXPECT_EQ(plan.intervals[4].range_count, 0);
 }
 
 TEST(SegmentedAttention, RefusesSegmentsOutsideTheTensors) {

@@ -1,0 +1,143 @@
+#include "kernels/attention/head_attention_cpu.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/cpu_clones.h"
+
+namespace vmla::kernels {
+namespace {
+
+constexpr int64_t kTileRows = 8;  // queries taken together
+constexpr int64_t kPad = 16;      // every width is a multiple of the widest register
+constexpr double kLog2E = 1.4426950408889634074;
+constexpr double kLn2 = 0.69314718055994530942;
+
+constexpr int64_t padded_width(int64_t count) {
+  return (count + kPad - 1) / kPad * kPad;
+}
+
+// Scratch of one head, laid out in one block of memory.
+struct HeadScratch {
+  int64_t K_padded, V_padded;
+  int64_t key_stride,
+      value_stride;  // columns of K^T and V^T; the last tile may read past the last key
+  int64_t score_stride;
+  float* key_columns;    // [K, key_stride]
+  float* key_rows;       // [keys, K_padded]
+  float* key_sums;       // [keys, K_padded]
+  float* value_columns;  // [V, value_stride]
+  float* value_rows;     // [values, V_padded]
+  float* value_sums;     // [values, V_padded]
+  float* q_tile;         // [kTileRows, K_padded]
+  float* grad_tile;      // [kTileRows, V_padded]
+  float* out_tile;       // [kTileRows, max(K_padded, V_padded)]
+  float* weights;        // [kTileRows, score_stride]
+  float* score_grads;    // [kTileRows, score_stride]
+  int64_t elements;
+};
+
+HeadScratch lay_out_scratch(const HeadAttentionSizes& z,
+                            const HeadAttentionPlan& plan,
+                            float* memory) {
+  HeadScratch s{};
+  s.K_padded = padded_width(z.K);
+  s.V_padded = padded_width(z.V);
+  s.key_stride = padded_width(z.keys) + kPad;
+  s.value_stride = padded_width(z.values) + kPad;
+  for (const QueryInterval& interval : plan.intervals) {
+    int64_t width = 0;
+    for (int64_t r = 0; r < interval.range_count; ++r) {
+      width += padded_width(plan.ranges[static_cast<size_t>(interval.first_range + r)].count);
+    }
+    s.score_stride = std::max(s.score_stride, width);
+  }
+  const auto take = [&](int64_t count) {
+    float* at = memory == nullptr ? nullptr : memory + s.elements;
+    s.elements += count;
+    return at;
+  };
+  s.key_columns = take(z.K * s.key_stride);
+  s.key_rows = take(z.keys * s.K_padded);
+  s.key_sums = take(z.keys * s.K_padded);
+  s.value_columns = take(z.V * s.value_stride);
+  s.value_rows = take(z.values * s.V_padded);
+  s.value_sums = take(z.values * s.V_padded);
+  s.q_tile = take(kTileRows * s.K_padded);
+  s.grad_tile = take(kTileRows * s.V_padded);
+  s.out_tile = take(kTileRows * std::max(s.K_padded, s.V_padded));
+  s.weights = take(kTileRows * s.score_stride);
+  s.score_grads = take(kTileRows * s.score_stride);
+  return s;
+}
+
+#if defined(__x86_64__) && !defined(__clang__)
+
+namespace level4 {
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#define VMLA_LANES 16
+#define VMLA_COLUMNS 2
+#include "kernels/attention/head_attention_body.h"
+#undef VMLA_LANES
+#undef VMLA_COLUMNS
+#pragma GCC pop_options
+}  // namespace level4
+
+namespace level3 {
+#pragma GCC push_options
+#pragma GCC target("arch=x86-64-v3")
+#define VMLA_LANES 8
+#define VMLA_COLUMNS 1
+#include "kernels/attention/head_attention_body.h"
+#undef VMLA_LANES
+#undef VMLA_COLUMNS
+#pragma GCC pop_options
+}  // namespace level3
+
+#endif
+
+namespace baseline {
+#define VMLA_LANES 4
+#define VMLA_COLUMNS 1
+#include "kernels/attention/head_attention_body.h"
+#undef VMLA_LANES
+#undef VMLA_COLUMNS
+}  // namespace baseline
+
+struct Level {
+  void (*forward)(const HeadAttentionForward&, const HeadAttentionPlan&, int64_t, int64_t);
+  void (*backward)(const HeadAttentionBackward&, const HeadAttentionPlan&, int64_t, int64_t);
+};
+
+Level level_of_this_cpu() {
+#if defined(__x86_64__) && !defined(__clang__)
+  if (__builtin_cpu_supports("x86-64-v4")) return {level4::forward_head, level4::backward_head};
+  if (__builtin_cpu_supports("x86-64-v3")) return {level3::forward_head, level3::backward_head};
+#endif
+  return {baseline::forward_head, baseline::backward_head};
+}
+
+}  // namespace
+
+int64_t head_attention_workspace(const HeadAttentionSizes& sizes, const HeadAttentionPlan& plan) {
+  return lay_out_scratch(sizes, plan, nullptr).elements;
+}
+
+void head_attention_cpu(const HeadAttentionForward& args, const HeadAttentionPlan& plan) {
+  const Level level = level_of_this_cpu();
+  for (int64_t b = 0; b < args.sizes.B; ++b) {
+    for (int64_t n = 0; n < args.sizes.N; ++n) level.forward(args, plan, b, n);
+  }
+}
+
+void head_attention_backward_cpu(const HeadAttentionBackward& args, const HeadAttentionPlan& plan) {
+  const Level level = level_of_this_cpu();
+  for (int64_t b = 0; b < args.sizes.B; ++b) {
+    for (int64_t n = 0; n < args.sizes.N; ++n) level.backward(args, plan, b, n);
+  }
+}
+
+}  // namespace vmla::kernels
