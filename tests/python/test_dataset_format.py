@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from foreign_dataset import write_dataset
 from program import run, vmla
-from tiny_stage import make_dataset
+from tiny_stage import make_dataset, metrics, train
 
 COLOURS = ["red", "green", "blue", "yellow", "magenta", "white"]
 SHAPES = ["circle", "square", "triangle"]
@@ -160,3 +161,10 @@ def test_inspect_refuses_a_cut_file(dataset, tmp_path):
     cut.write_bytes(dataset.read_bytes()[: dataset.stat().st_size // 2])
     done = run("data", "inspect", cut)
     assert done.returncode == 2 and str(cut) in done.stderr and len(done.stderr.strip().splitlines()) == 1
+
+
+def test_training_on_a_dataset_written_by_h5py(tmp_path):
+    """The layout is a contract in both directions: a file that the program never touched trains."""
+    file = write_dataset(tmp_path / "foreign.h5")
+    lines = metrics(train("pretrain", tmp_path / "run", file))
+    assert [m["step"] for m in lines] == list(range(1, 7)) and all(np.isfinite(m["loss"]) for m in lines)

@@ -107,7 +107,7 @@ def test_changed_seed_is_refused(uninterrupted, dataset):
 
 OBSERVERS = {
     "other intervals": {"validation__every": 2, "sample__every": 4, "train__log_every": 4, "checkpoint__every": 4},
-    "recompute": {"train__recompute": True},
+    "recompute": {"train__recompute": "block"},
     "loader threads": {"data__loader_threads": 2, "data__prefetch_batches": 5},
     "a checkpoint a step": {"checkpoint__every": 1},
 }

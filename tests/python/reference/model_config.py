@@ -130,7 +130,7 @@ def config_from_json(fields: dict) -> ModelConfig:
     values = {k: v for k, v in fields.items() if k in known}
     if "num_frames_per_block" in fields and "num_frame_per_block" not in fields:
         values["num_frame_per_block"] = fields["num_frames_per_block"]
-    values["attention"] = "mla" if fields.get("kv_lora_rank") else "dense"
+    values["attention"] = fields.get("attention", "mla" if fields.get("kv_lora_rank") else "dense")
     if "rope_pair_indices" in values:
         values["rope_pair_indices"] = tuple(values["rope_pair_indices"])
     return ModelConfig(**values)

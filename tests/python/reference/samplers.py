@@ -24,8 +24,11 @@ def unipc_sigmas(steps: int, shift: float) -> list[float]:
     return [*shifted(u, shift).tolist(), 0.0]
 
 
-def unipc(velocity: Velocity, x: torch.Tensor, steps: int, shift: float) -> torch.Tensor:
-    """Predictor-corrector of order 2 ("bh2") that predicts x0; the network sees trunc(1000 sigma)."""
+def unipc(velocity: Velocity, x: torch.Tensor, steps: int, shift: float, integer_times=False) -> torch.Tensor:
+    """Predictor-corrector of order 2 ("bh2") that predicts x0.
+
+    The network sees 1000 sigma exactly, as everywhere; `integer_times` cuts off the fraction like the public code.
+    """
     sigmas = unipc_sigmas(steps, shift)
 
     def log_snr(i: int) -> float:
@@ -35,7 +38,8 @@ def unipc(velocity: Velocity, x: torch.Tensor, steps: int, shift: float) -> torc
     before = x  # the sample before the last predictor step
     for i in range(steps):
         sigma = sigmas[i]
-        outputs.append(x - sigma * velocity(x, float(math.trunc(1000 * sigma))))
+        time = math.trunc(1000 * sigma) if integer_times else 1000 * sigma
+        outputs.append(x - sigma * velocity(x, float(time)))
         new = outputs[-1]
         if i > 0:
             h = log_snr(i) - log_snr(i - 1)
