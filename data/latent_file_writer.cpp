@@ -83,7 +83,7 @@ class LatentFileWriter::Layout {
   }
 
   void check(bool good, const char* name) const {
-    if (!good) fail_run("cannot write ", name, " of ", path_.string(), ": ", hdf5_reason());
+    if (!good) io::fail_io(cat("write ", name, " (", hdf5_reason(), ") of"), path_, EIO);
   }
 
  private:
@@ -149,15 +149,9 @@ void check_space(const fs::path& path, uint64_t bytes) {
   const fs::path folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
   if (statvfs(folder.c_str(), &disk) != 0) return;
   const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
-  if (free_bytes < bytes) {
-    fail_run("cannot write ",
-             path.string(),
-             ": it needs ",
-             bytes >> 20,
-             " MiB and the disk has ",
-             free_bytes >> 20,
-             " MiB left");
-  }
+  // fail_io knows the name the file is going to have.
+  if (free_bytes < bytes)
+    io::fail_io(cat("write the ", (bytes >> 20) + 1, " MiB of"), path, ENOSPC);
 }
 
 }  // namespace

@@ -124,7 +124,7 @@ ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_fr
   spec.speed = between(1, kMinTravel, kMaxTravel) / static_cast<double>(clip_frames - 1);
   // Near the edge it comes from along the way, anywhere in the middle part across it.
   const double along = between(2, 0.12, 0.24);
-  const double across = between(3, 0.3, 0.7);
+  const double across = between(3, kMinAcross, kMaxAcross);
   const auto& step = kDirectionStep[static_cast<size_t>(spec.what.direction)];
   spec.start_x = step[0] == 0 ? across : (step[0] > 0 ? along : 1.0 - along);
   spec.start_y = step[1] == 0 ? across : (step[1] > 0 ? along : 1.0 - along);

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <opencv2/core.hpp>
 #include <opencv2/videoio.hpp>
+#include <utility>
 
 #include "data/decoder/complaints.h"
 #include "data/decoder/frame_source.h"
@@ -15,8 +16,16 @@ Complaints& complaints() {
   return caught;
 }
 
-/// mp4, avi, webm, mkv and whatever else OpenCV's FFmpeg reads. Rotation flags are applied by
-/// OpenCV.
+/// Degrees that a picture has to be turned clockwise to be upright: 0, 90, 180 or 270. OpenCV 4.6
+/// has the sign wrong (opencv issue 22088), in what it reports and in what it does by itself, so
+/// turning is done here.
+int clockwise_turn(const cv::VideoCapture& capture) {
+  const int reported = static_cast<int>(std::lround(capture.get(cv::CAP_PROP_ORIENTATION_META)));
+  const bool wrong_sign = cv::getVersionMajor() == 4 && cv::getVersionMinor() == 6;
+  return ((wrong_sign ? -reported : reported) % 360 + 360) % 360;
+}
+
+/// mp4, avi, webm, mkv and whatever else OpenCV's FFmpeg reads, turned upright as the file says.
 class OpenCvSource final : public FrameSource {
  public:
   explicit OpenCvSource(const std::string& path) {
@@ -26,7 +35,8 @@ class OpenCvSource final : public FrameSource {
       const std::string reason = complaints().first();
       fail_user("not a video that can be read", reason.empty() ? "" : " (" + reason + ")");
     }
-    capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 1);
+    capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
+    turn_ = clockwise_turn(capture_);
     info_.width = static_cast<uint32_t>(std::max(0.0, capture_.get(cv::CAP_PROP_FRAME_WIDTH)));
     info_.height = static_cast<uint32_t>(std::max(0.0, capture_.get(cv::CAP_PROP_FRAME_HEIGHT)));
     info_.fps = capture_.get(cv::CAP_PROP_FPS);
@@ -35,8 +45,9 @@ class OpenCvSource final : public FrameSource {
     const double numerator = capture_.get(cv::CAP_PROP_SAR_NUM);
     const double denominator = capture_.get(cv::CAP_PROP_SAR_DEN);
     if (numerator > 0 && denominator > 0) pixel_aspect_ = numerator / denominator;
-    if (std::fmod(std::abs(capture_.get(cv::CAP_PROP_ORIENTATION_META)), 180.0) == 90.0) {
+    if (turn_ % 180 == 90) {
       pixel_aspect_ = 1 / pixel_aspect_;
+      std::swap(info_.width, info_.height);
     }
     if (info_.fps > 0 && info_.fps <= 1000) interval_ = 1 / info_.fps;
   }
@@ -64,6 +75,9 @@ class OpenCvSource final : public FrameSource {
       damage_ = "pictures are not 8-bit colour";
       return false;
     }
+    if (turn_ == 90) cv::rotate(picture, picture, cv::ROTATE_90_CLOCKWISE);
+    if (turn_ == 180) cv::rotate(picture, picture, cv::ROTATE_180);
+    if (turn_ == 270) cv::rotate(picture, picture, cv::ROTATE_90_COUNTERCLOCKWISE);
     frame = {picture.data,
              static_cast<int64_t>(picture.step[0]),
              picture.rows,
@@ -109,6 +123,7 @@ class OpenCvSource final : public FrameSource {
   cv::VideoCapture capture_;
   VideoInfo info_{};
   double pixel_aspect_ = 1;
+  int turn_ = 0;
   std::array<cv::Mat, 2> buffers_;
   uint64_t frames_ = 0;
   double first_ = 0, last_ = 0, interval_ = 0.04;
