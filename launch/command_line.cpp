@@ -2,7 +2,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "launch/command_help.h"
@@ -12,25 +15,42 @@
 namespace vmla::launch {
 namespace {
 
-// A number of at least `least`; CLI11's own Range names the largest integer as the other end.
-CLI::Validator at_least(int64_t least) {
+// CLI11's own checks clamp integers that do not fit, and name the largest integer as the end of a
+// range.
+CLI::Validator integer_from(int64_t least) {
   return CLI::Validator(
       [least](const std::string& text) {
         int64_t value = 0;
-        const bool good = CLI::detail::lexical_cast(text, value) && value >= least;
-        return good ? std::string() : cat(text, " is not an integer of at least ", least);
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error == std::errc{} && end == text.data() + text.size() && value >= least) {
+          return std::string();
+        }
+        const bool any = least == std::numeric_limits<int64_t>::min();
+        return cat(text,
+                   " is not an integer",
+                   any ? std::string(" of 64 bits") : cat(" of at least ", least));
       },
       "");
 }
-const CLI::Validator kCount = at_least(1);
-const CLI::Validator kFromZero = at_least(0);
-const CLI::Validator kPositive(
-    [](const std::string& text) {
-      double value = 0;
-      const bool good = CLI::detail::lexical_cast(text, value) && value > 0 && value < 1e12;
-      return good ? std::string() : text + " is not a positive number";
-    },
-    "");
+const CLI::Validator kCount = integer_from(1);
+const CLI::Validator kFromZero = integer_from(0);
+const CLI::Validator kInteger = integer_from(std::numeric_limits<int64_t>::min());
+// A finite number above 0, or from 0.
+CLI::Validator number(bool zero) {
+  return CLI::Validator(
+      [zero](const std::string& text) {
+        double value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        const bool whole = error == std::errc{} && end == text.data() + text.size();
+        if (whole && std::isfinite(value) && (value > 0 || (zero && value == 0))) {
+          return std::string();
+        }
+        return cat(text, " is not a number ", zero ? "from" : "above", " 0");
+      },
+      "");
+}
+const CLI::Validator kPositive = number(false);
+const CLI::Validator kNotNegative = number(true);
 
 // One value an occurrence, so that a positional argument behind it is not swallowed.
 void add_set(CLI::App& app, std::vector<std::string>& set, const std::string& help) {
@@ -128,7 +148,10 @@ void define(CLI::App& app, SampleArgs& args) {
       ->required();
   add_text(app, "--out", args.out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go")
       ->required();
-  app.add_option("--seed", args.seed, "of the noise")->type_name("S")->capture_default_str();
+  app.add_option("--seed", args.seed, "of the noise")
+      ->type_name("S")
+      ->check(kInteger)
+      ->capture_default_str();
   add_choice(app,
              "--weights",
              args.weights,
@@ -138,6 +161,7 @@ void define(CLI::App& app, SampleArgs& args) {
       ->check(CLI::IsMember({"few_step", "unipc", "euler"}));
   app.add_option("--steps", args.steps, "sampler steps a chunk")->type_name("K")->check(kCount);
   app.add_option("--guidance", args.guidance, "w in v_neg + w (v_pos - v_neg); 1: none")
+      ->check(kNotNegative)
       ->type_name("G");
   app.add_option("--negative-prompt", args.negative_prompt, "the prompt guidance steers away from")
       ->type_name("TEXT");

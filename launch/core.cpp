@@ -4,9 +4,11 @@
 #include <c10/util/Exception.h>
 
 #include <cstdio>
-#include <filesystem>
+#include <variant>
 
 #include "launch/command_line.h"
+#include "launch/commands/analyze_rank.h"
+#include "launch/commands/analyze_spectrum.h"
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
 #include "launch/commands/data_inspect.h"
@@ -19,13 +21,14 @@
 #include "launch/commands/step.h"
 #include "launch/commands/train.h"
 #include "launch/guarded.h"
-#include "model/io/error.h"
 
 namespace vmla::launch {
 namespace {
 
 /// The command table: which arguments belong to which command.
 struct Commands {
+  int operator()(const AnalyzeRankArgs& args) const { return cmd_analyze_rank(args); }
+  int operator()(const AnalyzeSpectrumArgs& args) const { return cmd_analyze_spectrum(args); }
   int operator()(const ConvertArgs& args) const { return cmd_convert(args); }
   int operator()(const DataEncodeArgs& args) const { return cmd_data_encode(args); }
   int operator()(const DataInspectArgs& args) const { return cmd_data_inspect(args); }
@@ -37,10 +40,6 @@ struct Commands {
   int operator()(const SampleArgs& args) const { return cmd_sample(args); }
   int operator()(const StepArgs& args) const { return cmd_step(args); }
   int operator()(const TrainArgs& args) const { return cmd_train(args); }
-  template <class T>
-  int operator()(const T&) const {
-    fail_run("this command is not part of this build");
-  }
 };
 
 int run(int argc, char** argv) {

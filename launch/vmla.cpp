@@ -11,7 +11,6 @@
 #include <cstring>
 #include <filesystem>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "launch/command_line.h"
@@ -24,10 +23,6 @@
 namespace vmla::launch {
 namespace {
 
-int64_t cores() {
-  return std::max<int64_t>(1, std::thread::hardware_concurrency());
-}
-
 /// How many CPU threads a command gets: what the configuration asks for wins over the environment,
 /// a default does not.
 struct Threads {
@@ -36,7 +31,7 @@ struct Threads {
 };
 
 Threads usual_threads() {
-  return {std::min<int64_t>(cores(), 8), false};
+  return {std::min<int64_t>(trainer::available_cores(), 8), false};
 }
 
 /// Checks what can be checked without tensors.
@@ -49,7 +44,7 @@ struct FrontCheck {
   }
   Threads operator()(const PipelineArgs& args) const {
     trainer::load_pipeline(args.config, args.set, args.run_dir);
-    return usual_threads();  // for the report; every stage is a process of its own
+    return {trainer::available_cores(), false};  // for the stages to share
   }
   Threads operator()(const ForwardArgs& args) const {
     trainer::check_config_syntax(args.config, args.set);
@@ -66,7 +61,7 @@ struct FrontCheck {
 
  private:
   static Threads threads_of(const trainer::TrainConfig& config) {
-    return {trainer::cpu_threads(config, cores()), config.train.threads > 0};
+    return {trainer::cpu_threads(config, trainer::available_cores()), config.train.threads > 0};
   }
 };
 

@@ -9,4 +9,8 @@ namespace vmla::trainer {
 /// `cores` by default.
 int64_t cpu_threads(const TrainConfig& config, int64_t cores);
 
+/// Cores this process may count on: OMP_NUM_THREADS when a parent has set it (a pipeline shares the
+/// machine among its stages), else all that it may run on.
+int64_t available_cores();
+
 }  // namespace vmla::trainer

@@ -9,7 +9,6 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -146,7 +145,7 @@ class Runner {
     std::erase(waiting_, &stage);
     const fs::path config = config_dir_ / (stage.name + ".yaml");
     io::write_file_atomically(config, resolved_yaml(stage.config));
-    const int64_t cores = std::max<int64_t>(1, std::thread::hardware_concurrency());
+    const int64_t cores = available_cores();
     const int64_t share = beside_others ? std::max<int64_t>(1, cores / jobs_) : cores;
     const std::map<std::string, std::string> environment = {
         {"OMP_WAIT_POLICY", "PASSIVE"},

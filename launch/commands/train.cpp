@@ -10,14 +10,11 @@
 
 #include <ATen/Parallel.h>
 
-#include <thread>
-
 namespace vmla::launch {
 
 int cmd_train(const TrainArgs& args) {
   const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
-  at::set_num_threads(
-      static_cast<int>(trainer::cpu_threads(config, std::thread::hardware_concurrency())));
+  at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, trainer::available_cores())));
   const std::filesystem::path run_dir =
       args.run_dir.empty() ? "runs/" + config.stage : args.run_dir;
   const trainer::StageResult result = trainer::run_stage({.config = config,

@@ -236,7 +236,7 @@ INSTANTIATE_TEST_SUITE_P(
                  "a",
                  "--guidance",
                  "much"},
-                "--guidance"},
+                "sample: --guidance: much is not a number from 0"},
         Mistake{{"export", "--checkpoint", "c", "--out", "o", "--format", "gguf"},
                 "export: --format: gguf not in"},
         Mistake{{"data", "synth", "--out", "d", "--count", "-3"},

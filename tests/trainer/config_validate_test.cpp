@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -109,8 +110,9 @@ INSTANTIATE_TEST_SUITE_P(
                    "8",
                    "8 differs from the dense head (16), whose values and output projection "
                    "init.method svd_weight keeps"},
-        BrokenRule{
-            "model.in_dim", "16", "16 channels, but data.make.codec space_to_depth:2 gives 12"},
+        BrokenRule{"model.out_dim",
+                   "16",
+                   "16 differs from model.in_dim (12); a flow has the latents' channels"},
         BrokenRule{"model.text_dim", "16", "16, but data.make.text hashing:32x8 gives 32"},
         BrokenRule{
             "model.text_len", "4", "4 rows, but data.make.text hashing:32x8 gives up to 8"}));
@@ -266,6 +268,16 @@ TEST(ConfigThreads, FollowTheFileThenTheWidth) {
   EXPECT_EQ(cpu_threads(config, 64), 8);
   config.train.threads = 12;
   EXPECT_EQ(cpu_threads(config, 2), 12);
+}
+
+TEST(ConfigThreads, AParentSharesTheMachineByTheEnvironment) {
+  ASSERT_EQ(setenv("OMP_NUM_THREADS", "3", 1), 0);
+  EXPECT_EQ(available_cores(), 3);
+  ASSERT_EQ(setenv("OMP_NUM_THREADS", "4,2", 1), 0);  // nested levels: not a plain number
+  const int64_t all = available_cores();
+  ASSERT_EQ(unsetenv("OMP_NUM_THREADS"), 0);
+  EXPECT_EQ(available_cores(), all);
+  EXPECT_GE(all, 1);
 }
 
 // Every yaml file that is shipped loads; pipelines with all their stages.
