@@ -20,6 +20,9 @@ std::vector<Check> kernel_checks();
 /// The whole network against itself on the CPU in fp64, and masked against cached.
 std::vector<Check> network_checks();
 
+/// The library's attention kernels of this device one by one: what segmented attention relies on.
+std::vector<Check> backend_checks(at::Device device);
+
 /// Throws unless max |actual - expected| <= tolerance * max |expected|, both read as fp64, and
 /// shapes agree; the message names the worst element. NaN is never right.
 void require_near(const std::string& what,

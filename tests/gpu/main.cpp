@@ -37,6 +37,7 @@ int main(int argc, char** argv) {
   }
   const at::Device device(on_cpu ? at::kCPU : at::kCUDA);
   std::vector<Check> checks = kernel_checks();
+  for (const Check& check : backend_checks(device)) checks.push_back(check);
   for (const Check& check : network_checks()) checks.push_back(check);
   int failed = 0;
   for (const Check& check : checks) failed += passes(check, device) ? 0 : 1;

@@ -97,6 +97,16 @@ TEST(SegmentedAttention, HasTheGradientOfCentralDifferences) {
   }
 }
 
+TEST(SegmentedAttention, ReferenceHasTheGradientOfCentralDifferencesToo) {
+  for (const TestPlan& plan : attention_plans(2)) {
+    const Inputs in = inputs_of(plan, {1, 2, 3, 2});
+    const auto f = [&](const std::vector<at::Tensor>& x) {
+      return segmented_attention_reference(x[0], x[1], x[2], plan.segments, 0.5).out_BLNV;
+    };
+    EXPECT_TRUE(tests::gradients_match(f, {in.q, in.k, in.v})) << plan.name;
+  }
+}
+
 TEST(SegmentedAttention, GivesZeroGradientsWithoutSegments) {
   const at::Tensor q = draw(5, {1, 3, 2, 8}, at::kFloat).requires_grad_();
   segmented_attention(q, q.detach(), q.detach(), {}, 1.0).out_BLNV.sum().backward();
