@@ -185,7 +185,10 @@ void export_weights(const LoadedWeights& weights,
                     const ExportOptions& options,
                     const fs::path& out) {
   if (options.layout != WeightLayout::kVideomla) refuse_mla(weights, layout_name(options.layout));
-  check_weights(weights.config, weights.tensors, weights.source);
+  // A configuration goes into the folder: what was guessed must be guessable.
+  const ModelConfig config =
+      weights.config_is_complete ? weights.config : model_config_with(weights, {});
+  check_weights(config, weights.tensors, weights.source);
   ExportManifest manifest;
   manifest.layout = layout_name(options.layout);
   manifest.source = weights.source;

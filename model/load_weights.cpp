@@ -50,6 +50,18 @@ TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
   return renamed;
 }
 
+/// Heads that nobody stated are dim / 128, as in Wan; where that is no whole number, nothing is
+/// guessed.
+void require_heads(const PartialConfig& stated,
+                   const ModelConfig& config,
+                   const std::string& source) {
+  if (stated.given.contains("num_heads") || config.dim % 128 == 0) return;
+  fail_user(source,
+            ": no config.json says num_heads, and dim ",
+            config.dim,
+            " is not a multiple of 128; give --set model.num_heads=N");
+}
+
 /// Everything that follows once tensors and what the source says are known.
 LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source) {
   LoadedWeights out;
@@ -59,6 +71,13 @@ LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source
   out.stated = stated;
   infer_model_sizes(stated, shapes_of(out.tensors));
   out.config = stated.config;
+  if (out.config_is_complete) {
+    try {
+      validate_model(out.config, "");
+    } catch (const UserError& problem) {
+      fail_user(out.source, ": ", problem.what());
+    }
+  }
   return out;
 }
 
@@ -171,6 +190,8 @@ ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig&
     merged.given.insert(key);
   });
   infer_model_sizes(merged, shapes_of(weights.tensors));
+  require_heads(merged, merged.config, weights.source);
+  validate_model(merged.config, "model");
   return merged.config;
 }
 

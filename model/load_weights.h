@@ -33,8 +33,9 @@ LoadedWeights read_weights(const std::filesystem::path& path, const std::string&
 /// The same, and a line in the log that says what was taken.
 LoadedWeights load_weights(const std::filesystem::path& path, const std::string& role = {});
 
-/// The configuration of `weights` when some keys are `overridden` by the user: sizes that neither
-/// says are inferred once more (MLA's head sizes depend on num_heads).
+/// The configuration of `weights` when some keys are `overridden` by the user (none: `{}`): sizes
+/// that neither says are inferred once more (MLA's head sizes depend on num_heads). UserError if it
+/// breaks a rule, or if num_heads is not said and cannot be dim / 128.
 ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden);
 
 }  // namespace vmla::model

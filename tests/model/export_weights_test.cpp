@@ -162,6 +162,7 @@ TEST_F(ExportWeightsTest, LargeModelsAreSplit) {
   const ModelConfig config = tiny(false);
   LoadedWeights weights;
   weights.config = config;
+  weights.config_is_complete = true;
   weights.tensors = random_tensors(config);
   weights.source = "test";
   export_weights(weights,
@@ -246,6 +247,23 @@ TEST_F(ExportWeightsTest, OverriddenHeadsChangeWhatIsInferred) {
   const ModelConfig config = model_config_with(loaded, overridden);
   EXPECT_EQ(config, tiny(true));
   check_weights(config, loaded.tensors, "w");
+  // Without a word about heads nothing is guessed for a width of 48.
+  EXPECT_THAT(user_error([&] { model_config_with(loaded, {}); }), HasSubstr("model.num_heads=N"));
+  EXPECT_THAT(user_error([&] { export_weights(loaded, {}, folder_ / "out"); }),
+              HasSubstr("dim 48"));
+}
+
+TEST_F(ExportWeightsTest, AnImpossibleConfigIsNamed) {
+  const ModelConfig config = tiny(true);
+  const fs::path folder = folder_ / "export";
+  fs::create_directories(folder);
+  write_safetensors(folder / "m.safetensors", random_tensors(config));
+  ModelConfig broken = config;
+  broken.sink_size = 9;
+  broken.local_attn_size = 6;
+  io::write_file_atomically(folder / "config.json", videomla_config_json(broken, ""));
+  EXPECT_THAT(user_error([&] { load_weights(folder); }),
+              testing::AllOf(HasSubstr("export: "), HasSubstr("sink_size")));
 }
 
 TEST_F(ExportWeightsTest, SaysWhatItCannotRead) {
