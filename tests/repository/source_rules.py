@@ -101,10 +101,15 @@ def heavy_includes(tree):
 
 
 def include_form(tree):
-    """Our headers are included by full path in quotes, and begin with #pragma once."""
+    """Our headers are included by full path in quotes, and once: save those that one source includes several times."""
     ours = set(tree.code())
+    repeated = set()
     for path in tree.code():
-        if Path(path).suffix in HEADER_SUFFIXES and "#pragma once" not in tree.text(path):
+        included = [include.path for include in tree.includes(path)]
+        repeated |= {header for header in included if included.count(header) > 1}
+    for path in tree.code():
+        once = "#pragma once" in tree.text(path)
+        if Path(path).suffix in HEADER_SUFFIXES and not once and path not in repeated:
             yield f"{path}:1: has no #pragma once"
         for include in tree.includes(path):
             where = f"{path}:{include.line}"

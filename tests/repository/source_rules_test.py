@@ -90,6 +90,11 @@ class Planted(unittest.TestCase):
             "model/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
         }, "model/block.h:1: has no #pragma once", 'model/block.h:1: "io/log.h"', "model/block.h:2: <kernels/norm/norm.h>")
 
+    def test_body_that_is_included_once_a_variant(self):
+        body = {"model/block_body.h": "", "model/block.cpp": '#include "model/block_body.h"\n'}
+        self.finds(source_rules.include_form, body, "model/block_body.h:1: has no #pragma once")
+        self.finds(source_rules.include_form, {**body, "model/block.cpp": 2 * body["model/block.cpp"]})
+
     def test_glob_and_unlisted_source(self):
         self.finds(source_rules.cmake_form, {
             "cmake/find.cmake": "# file(GLOB x) in a comment is no violation\nfile(GLOB x *.cpp)\nfind_package(Torch)\n",
