@@ -33,6 +33,7 @@ void save_training(const TrainConfig& config,
   data.stage = config.stage;
   data.config_yaml = resolved_yaml(config);
   data.model = config.model;
+  data.init_method = config.init.method;
   data.counters["samples_seen"] = state.samples_seen;
   data.data_position["samples_seen"] = state.samples_seen;
   data.data_position["seed"] = config.seed;

@@ -29,6 +29,7 @@ int cmd_init(const InitArgs& args) {
   model::LoadedWeights result;
   result.config = config.model;
   result.config_is_complete = true;
+  result.stated.init_method = method;
   result.tensors = std::move(init.tensors);
   result.source = cat(dense.source, ", converted by ", method);
   model::export_weights(
