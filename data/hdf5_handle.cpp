@@ -1,5 +1,8 @@
 #include "data/hdf5_handle.h"
 
+#include <algorithm>
+#include <string_view>
+
 namespace vmla::data {
 
 std::string hdf5_reason() {
@@ -11,6 +14,14 @@ std::string hdf5_reason() {
     return 0;
   };
   H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_first, &reason);
+  // A failed system call comes with a time stamp and several lines; what the system said is enough.
+  constexpr std::string_view kSystem = "error message = '";
+  const size_t system = reason.find(kSystem);
+  if (system != std::string::npos) {
+    const size_t begin = system + kSystem.size();
+    reason = reason.substr(begin, reason.find('\'', begin) - begin);
+  }
+  std::replace(reason.begin(), reason.end(), '\n', ' ');
   return reason.empty() ? "unknown reason" : reason;
 }
 

@@ -142,16 +142,32 @@ void write_attributes(Layout& layout,
   }
 }
 
-/// Fails before a byte is written when the file cannot fit; HDF5 copes badly with a disk that fills
-/// up.
-void check_space(const fs::path& path, uint64_t bytes) {
+/// Makes the file system set the file's bytes aside, or fails before HDF5 writes one: HDF5 neither
+/// reports a full disk in one line nor survives it (it crashes at the program's end). File systems
+/// that cannot do it are asked for their free space instead.
+void reserve(const fs::path& path, uint64_t bytes) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0) io::fail_io("write", path, errno);
+  int problem = fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
   struct statvfs disk;
-  const fs::path folder = path.parent_path().empty() ? fs::path(".") : path.parent_path();
-  if (statvfs(folder.c_str(), &disk) != 0) return;
-  const uint64_t free_bytes = uint64_t{disk.f_bavail} * disk.f_frsize;
+  if (problem == EOPNOTSUPP) {
+    const bool known = fstatvfs(fd, &disk) == 0;
+    problem = known && uint64_t{disk.f_bavail} * disk.f_frsize < bytes ? ENOSPC : 0;
+  }
+  close(fd);
   // fail_io knows the name the file is going to have.
-  if (free_bytes < bytes)
-    io::fail_io(cat("write the ", (bytes >> 20) + 1, " MiB of"), path, ENOSPC);
+  if (problem != 0) io::fail_io(cat("write the ", (bytes >> 20) + 1, " MiB of"), path, problem);
+}
+
+/// Once more for the empty file that HDF5 has just made in its place, so that nobody else takes the
+/// room meanwhile.
+void keep_reserved(const fs::path& path, uint64_t bytes) {
+  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) io::fail_io("write", path, errno);
+  const int problem =
+      fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+  close(fd);
+  if (problem != 0 && problem != EOPNOTSUPP) io::fail_io("write", path, problem);
 }
 
 }  // namespace
@@ -165,7 +181,7 @@ LatentFileWriter::LatentFileWriter(const fs::path& path,
   uint64_t text_bytes = 0;
   for (size_t i = 0; i < clips.size(); ++i) {
     text_rows_[i + 1] = text_rows_[i] + clips[i].text_rows;
-    text_bytes += clips[i].caption.size() + clips[i].source_file.size() + 64;
+    text_bytes += clips[i].caption.size() + clips[i].source_file.size();
   }
   const auto n = static_cast<hsize_t>(clips.size());
   if (!info.clip_shape.empty()) {
@@ -173,14 +189,19 @@ LatentFileWriter::LatentFileWriter(const fs::path& path,
     for (const int64_t size : info.clip_shape) clip_bytes_ *= static_cast<uint64_t>(size);
   }
   const auto rows = static_cast<uint64_t>(text_rows_.back());
-  check_space(
-      path,
-      clip_bytes_ * n + 4 * rows * static_cast<uint64_t>(text_dim_) + 2 * text_bytes + (1u << 20));
+  // Structure: at most some 300 bytes a clip (chunk index, string references), 64 KiB otherwise.
+  const uint64_t bytes = clip_bytes_ * n + 4 * rows * static_cast<uint64_t>(text_dim_) +
+                         2 * text_bytes + 512 * n + (1u << 16);
+  reserve(path, bytes);
 
   const Hdf5Silence silence;
+  // Should a write fail all the same: the clean-up at the program's end crashes then, and every
+  // handle here is closed by its owner anyway.
+  H5dont_atexit();
   Hdf5Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
   Layout layout(path_, file);
   layout.check(file.valid(), "the header");
+  keep_reserved(path, bytes);
   write_attributes(layout, file, info, part);
   const auto text_dim = static_cast<hsize_t>(text_dim_);
   layout.fill(layout.dataset(
