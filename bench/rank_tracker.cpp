@@ -2,6 +2,7 @@
 // map. bench/rank_tracker.py does the same with torch from Python.
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <chrono>
 #include <cstdio>
