@@ -90,7 +90,7 @@ at::Tensor solve_unipc(const SamplerSettings& settings,
     const double h = half_log_snr(next) - half_log_snr(sigma);
     const double p = std::expm1(-h), alpha = 1.0 - next;
     x = (next / sigma) * x - alpha * p * m_now;
-    if (i > 0 && i + 2 < sigmas.size()) {
+    if (i > 0) {
       const double r = (half_log_snr(sigmas[i - 1]) - half_log_snr(sigma)) / h;
       x = x - alpha * p * 0.5 * (m_previous - m_now) / r;
     }

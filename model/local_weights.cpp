@@ -63,6 +63,7 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
     if (with_gradients) unit.gradient = at::zeros({count}, options);
     for (const auto& spec : unit.layout) {
       unit.master.narrow(0, spec.offset, spec.numel).copy_(tensors.at(spec.name).reshape({-1}));
+      if (!with_gradients) continue;
       unit.gradient_views.push_back(
           unit.gradient.narrow(0, spec.offset, spec.numel).view(spec.shape));
     }
@@ -118,8 +119,9 @@ std::map<std::string, at::Tensor> TrainedWeights::tensors() const {
 std::map<std::string, at::Tensor> TrainedWeights::gradients() const {
   std::map<std::string, at::Tensor> named;
   for (const auto& [index, unit] : storage_) {
-    for (size_t i = 0; i < unit.layout.size(); ++i)
+    for (size_t i = 0; i < unit.gradient_views.size(); ++i) {
       named[unit.layout[i].name] = unit.gradient_views[i];
+    }
   }
   return named;
 }

@@ -136,7 +136,10 @@ RolloutChunk sample_bidirectional(const Network& network,
         0, request.num_frames, [&](int64_t frame) { return request.frame_renoise(frame, k); });
   };
   const at::Tensor latents = solve_flow(sampler, noise, velocity, fresh_noise);
-  return {.first_frame = 0, .latents_BFCHW = latents, .seconds = seconds_since(start), .cache_bytes = 0};
+  return {.first_frame = 0,
+          .latents_BFCHW = latents,
+          .seconds = seconds_since(start),
+          .cache_bytes = 0};
 }
 
 }  // namespace vmla::model

@@ -40,7 +40,8 @@ void sample_causal(const Network& network,
                    const SamplerSettings& sampler,
                    const std::function<void(const RolloutChunk&)>& emit);
 
-/// Samples all frames at once with full attention, as the dense bidirectional model was trained: one chunk.
+/// Samples all frames at once with full attention, as the dense bidirectional model was trained:
+/// one chunk.
 RolloutChunk sample_bidirectional(const Network& network,
                                   const RolloutRequest& request,
                                   const SamplerSettings& sampler);

@@ -61,13 +61,14 @@ std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
   return leaves;
 }
 
-std::shared_ptr<InnerGraph> build_graph(const UnitState& state) {
+/// Runs the body on leaves of its own. With `record`, what came out can be differentiated.
+std::shared_ptr<InnerGraph> run_body(const UnitState& state, bool record) {
   auto graph = std::make_shared<InnerGraph>();
   const AcquiredWeights acquired(state.call.source, state.call.unit);
   graph->weights =
       as_leaves(acquired.tensors, [&](size_t) { return state.call.grad == GradMode::kFull; });
   graph->inputs = as_leaves(state.inputs, [&](size_t i) { return state.input_requires_grad[i]; });
-  const at::AutoGradMode with_grad(true);
+  const at::AutoGradMode grad_mode(record);
   graph->outputs = state.body(graph->weights, graph->inputs);
   return graph;
 }
@@ -81,7 +82,9 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
                                const c10::intrusive_ptr<UnitState>& state) {
     (void)tensors;
     context->saved_data["state"] = at::IValue::make_capsule(state);
-    auto graph = build_graph(*state);
+    // What will be recomputed need not be recorded now: the block's activations are freed as it
+    // runs.
+    auto graph = run_body(*state, /*record=*/!state->call.recompute);
     variable_list outputs;
     for (const auto& output : graph->outputs) {
       outputs.push_back(output.defined() ? output.detach() : at::Tensor());
@@ -93,7 +96,7 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto capsule = context->saved_data["state"].toCapsule();
     UnitState& state = static_cast<UnitState&>(*capsule);
-    auto graph = state.graph ? std::move(state.graph) : build_graph(state);
+    auto graph = state.graph ? std::move(state.graph) : run_body(state, /*record=*/true);
     state.graph.reset();
 
     variable_list outputs, gradients, leaves;

@@ -112,6 +112,8 @@ DitOutputs dit_forward(const Network& network,
   TORCH_CHECK(!has_window || static_cast<int64_t>(window.size()) == config.num_layers,
               "the plan has a window, layers of keys and values given: ",
               window.size());
+  TORCH_CHECK(!options.cross_cache || options.grad == GradMode::kNone,
+              "kept text keys and values carry no gradient: leave cross_cache out of training");
   const TokenGrid grid =
       token_grid(config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4));
 
@@ -205,8 +207,9 @@ at::Tensor teacher_forcing_forward(const Network& network,
   const at::Tensor clean = clean_BFCHW.narrow(1, 0, clean_frames);
   both.latents_BFCHW = at::cat({clean, noisy.latents_BFCHW}, 1);
   const at::Tensor context_timesteps =
-      clean_timesteps_BF.defined() ? clean_timesteps_BF.narrow(1, 0, clean_frames)
-                                   : at::zeros({clean.size(0), clean_frames}, noisy.timesteps_BF.options());
+      clean_timesteps_BF.defined()
+          ? clean_timesteps_BF.narrow(1, 0, clean_frames)
+          : at::zeros({clean.size(0), clean_frames}, noisy.timesteps_BF.options());
   both.timesteps_BF = at::cat({context_timesteps, noisy.timesteps_BF}, 1);
   return dit_forward(network, both, plan, {}, options).flow_BFCHW;
 }
