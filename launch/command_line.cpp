@@ -96,7 +96,7 @@ void define(CLI::App& app, TrainArgs& args) {
       "check everything, print the plan (parameters, FLOPs, memory, checkpoint size), stop");
   app.add_option("--profile",
                  args.profile,
-                 "trace this many steps: RUN_DIR/profile.json (Chrome trace) and phase times")
+                 "trace this many steps: RUN_DIR/trace.json (Chrome trace) and phase times")
       ->type_name("STEPS")
       ->check(kCount);
   app.add_flag("--list-keys",

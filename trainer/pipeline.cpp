@@ -77,8 +77,7 @@ class Runner {
  public:
   /// The stages' complete configurations are written into `config_dir`, which exists.
   Runner(const PipelineConfig& pipeline, const PipelineOptions& options, fs::path config_dir)
-      : pipeline_(pipeline),
-        options_(options),
+      : options_(options),
         config_dir_(std::move(config_dir)),
         jobs_(options.dry_run    ? 1
               : options.jobs > 0 ? options.jobs
@@ -209,7 +208,6 @@ class Runner {
     if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
   }
 
-  const PipelineConfig& pipeline_;
   const PipelineOptions& options_;
   fs::path config_dir_;
   int64_t jobs_;
