@@ -12,7 +12,8 @@ enum class Pass { kBidirectional, kTeacherForcing, kCached };
 /// One training-like pass: loss = sum(flow * fixed weights), and for the cached one also of the new
 /// keys and values, which later chunks read.
 struct TrainingPass {
-  TrainingPass(const std::string& attention, Pass p) : pass(p), config(tiny_causal(attention, 2, 4, 1)) {
+  TrainingPass(const std::string& attention, Pass p)
+      : pass(p), config(tiny_causal(attention, 2, 4, 1)) {
     switch (pass) {
       case Pass::kBidirectional:
         plan = prepared(config, bidirectional_plan(3));
@@ -36,6 +37,14 @@ struct TrainingPass {
         }
         break;
     }
+  }
+
+  /// The same pass on fp32 tensors.
+  void to_single() {
+    inputs = to_float(inputs);
+    plan = prepared(config, plan.plan, at::kFloat);
+    if (clean.defined()) clean = clean.to(at::kFloat);
+    for (LayerKv& kv : window) kv = {kv.content.to(at::kFloat), kv.key.to(at::kFloat)};
   }
 
   at::Tensor loss(WeightSource& weights, GradMode grad, bool recompute) const {
@@ -100,6 +109,8 @@ struct GradientCase {
   Pass pass;
 };
 
+using NewWeights = std::function<TrainedWeights()>;
+
 class DitGradient : public testing::TestWithParam<GradientCase> {};
 
 TEST_P(DitGradient, WeightsAgreeWithDifferences) {
@@ -138,15 +149,14 @@ TEST_P(DitGradient, InputsAgreeWithDifferences) {
   }
 }
 
-TEST_P(DitGradient, RecomputeChangesNoBit) {
-  TrainingPass pass(GetParam().attention, GetParam().pass);
+void expect_recompute_changes_no_bit(TrainingPass& pass, const NewWeights& new_weights) {
   pass.inputs.latents_BFCHW.requires_grad_();
   struct Result {
     at::Tensor loss, latents;
     std::map<std::string, at::Tensor> weights;
   };
   const auto run = [&](bool recompute) {
-    TrainedWeights weights = trained_weights(pass.config);
+    TrainedWeights weights = new_weights();
     pass.inputs.latents_BFCHW.mutable_grad() = at::Tensor();
     const at::Tensor loss = pass.loss(weights, GradMode::kFull, recompute);
     loss.backward();
@@ -159,8 +169,32 @@ TEST_P(DitGradient, RecomputeChangesNoBit) {
     EXPECT_TRUE(bit_equal(gradient, recomputed.weights.at(name))) << name;
   }
   // Nor does recording for a gradient change the result.
-  TrainedWeights weights = trained_weights(pass.config);
+  TrainedWeights weights = new_weights();
   EXPECT_TRUE(bit_equal(pass.loss(weights, GradMode::kNone, false), kept.loss.detach()));
+}
+
+TEST_P(DitGradient, RecomputeChangesNoBit) {
+  TrainingPass pass(GetParam().attention, GetParam().pass);
+  expect_recompute_changes_no_bit(pass, [&] { return trained_weights(pass.config); });
+  TrainingPass single(GetParam().attention, GetParam().pass);
+  single.to_single();
+  for (const auto compute : {at::kFloat, at::kBFloat16}) {
+    single.inputs.latents_BFCHW = single.inputs.latents_BFCHW.detach();
+    for (LayerKv& kv : single.window) kv = {kv.content.to(compute), kv.key.to(compute)};
+    expect_recompute_changes_no_bit(single, [&] {
+      return TrainedWeights(
+          single.config, drawn_weights(single.config), "drawn", at::kCPU, compute);
+    });
+  }
+}
+
+TEST_P(DitGradient, KeptTextIsNotForTraining) {
+  TrainingPass pass(GetParam().attention, GetParam().pass);
+  TrainedWeights weights = trained_weights(pass.config);
+  CrossCache text;
+  const ForwardOptions options{.grad = GradMode::kFull, .cross_cache = &text};
+  EXPECT_THROW(dit_forward({pass.config, weights}, pass.inputs, pass.plan, pass.window, options),
+               c10::Error);
 }
 
 TEST_P(DitGradient, InputModeLeavesTheWeightsAlone) {

@@ -66,6 +66,18 @@ TEST(TrainedWeights, AreViewsOfFlatMasters) {
   EXPECT_TRUE(at::equal(weights.acquire(1)[0], given.at("blocks.1.modulation")));
 }
 
+TEST(TrainedWeights, NeedNoGradientBuffers) {
+  const ModelConfig config = tiny_dense();
+  const auto given = drawn_weights(config);
+  TrainedWeights average(config, given, "drawn", at::kCPU, at::kDouble, at::kDouble, false);
+  EXPECT_TRUE(at::equal(average.acquire(1)[0], given.at("blocks.1.modulation")));
+  EXPECT_FALSE(average.gradient(1).defined());
+  EXPECT_TRUE(average.gradients().empty());
+  average.zero_gradients();
+  EXPECT_THROW(average.add_gradients(1, std::vector<at::Tensor>(average.layout(1).size())),
+               c10::Error);
+}
+
 TEST(TrainedWeights, Bf16CopiesAreMadeAnewAfterAnUpdate) {
   const ModelConfig config = tiny_dense();
   TrainedWeights weights(config, drawn_weights(config), "drawn", at::kCPU, at::kBFloat16);

@@ -96,6 +96,23 @@ TEST(UnitFunction, ModesDecideWhatIsRecorded) {
   EXPECT_EQ(source.gradient.abs().max().item<double>(), 0.0);
 }
 
+TEST(UnitFunction, RecordsOnlyWhatItKeeps) {
+  for (const bool recompute : {false, true}) {
+    CountingSource source;
+    std::vector<bool> recorded;
+    const auto watched = [&](const std::vector<at::Tensor>& w, const std::vector<at::Tensor>& in) {
+      const auto out = body(w, in);
+      recorded.push_back(out[0].requires_grad());
+      return out;
+    };
+    const auto out =
+        run_unit(call(source, GradMode::kFull, recompute), watched, {draw("x", {3}), {}});
+    EXPECT_TRUE(out[0].requires_grad());
+    out[0].sum().backward();
+    EXPECT_EQ(recorded, recompute ? std::vector<bool>({false, true}) : std::vector<bool>({true}));
+  }
+}
+
 TEST(UnitFunction, UnusedOutputsAreNoTrouble) {
   CountingSource source;
   const at::Tensor x = draw("x", {3});
