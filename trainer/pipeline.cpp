@@ -41,7 +41,12 @@ class SignalScope {
     stop_signal = 0;
     struct sigaction action{};
     action.sa_handler = note_signal;
-    for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &action, &before_[i]);
+    for (size_t i = 0; i < kSignals.size(); ++i) {
+      sigaction(kSignals[i], &action, &before_[i]);
+      // Under nohup the hang-up is ignored, and stays so.
+      const bool ignored = before_[i].sa_handler == SIG_IGN;
+      if (kSignals[i] == SIGHUP && ignored) sigaction(SIGHUP, &before_[i], nullptr);
+    }
   }
   ~SignalScope() {
     for (size_t i = 0; i < kSignals.size(); ++i) sigaction(kSignals[i], &before_[i], nullptr);

@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -221,6 +222,41 @@ TEST_F(Pipeline, PassesSignalsOnAndReportsTheStop) {
   waitpid(child, &state, 0);
   ASSERT_TRUE(WIFEXITED(state));
   EXPECT_EQ(WEXITSTATUS(state), 75);
+}
+
+TEST_F(Pipeline, SideBySideLinesCarryTheStagesName) {
+  ::testing::internal::CaptureStdout();
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(run("echo first; printf 'no end'; echo wrong >&2; finish"), 0);
+  const std::string out = ::testing::internal::GetCapturedStdout();
+  const std::string err = ::testing::internal::GetCapturedStderr();
+  // `zero` runs alone and writes by itself; the other two pass through the pipeline, whole lines
+  // only.
+  for (const char* line :
+       {"\nfirst\n", "[a] first\n", "[b] first\n", "[a] no end\n", "[b] no end\n"}) {
+    EXPECT_THAT(out, HasSubstr(line));
+  }
+  for (const char* line : {"[a] wrong\n", "[b] wrong\n"}) EXPECT_THAT(err, HasSubstr(line));
+}
+
+TEST_F(Pipeline, GivesEveryStageItsShareOfTheCores) {
+  ASSERT_EQ(setenv("OMP_NUM_THREADS", "6", 1), 0);
+  const std::string body =
+      "echo $OMP_NUM_THREADS $OMP_WAIT_POLICY > \"$(dirname \"$RUN\")/$NAME.threads\"; finish";
+  EXPECT_EQ(run(body,
+                {"zero.model.dim=512",
+                 "a.model.dim=512",
+                 "b.train.threads=5",
+                 "a.init.method=random",
+                 "a.model.num_heads=32",
+                 "zero.model.num_heads=32",
+                 "b.model.dim=512",
+                 "b.model.num_heads=32"}),
+            0);
+  ASSERT_EQ(unsetenv("OMP_NUM_THREADS"), 0);
+  EXPECT_EQ(text_of(folder_.path() / "run/zero.threads"), "6 PASSIVE\n");  // alone
+  EXPECT_EQ(text_of(folder_.path() / "run/a.threads"), "3 PASSIVE\n");     // one of two
+  EXPECT_EQ(text_of(folder_.path() / "run/b.threads"), "5 PASSIVE\n");     // what its file says
 }
 
 TEST(RunFolder, IsCreatedLockedAndReleased) {
