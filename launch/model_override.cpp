@@ -25,7 +25,7 @@ std::set<std::string> changed_fields(const model::ModelConfig& before,
 model::ModelConfig overridden_model(const model::LoadedWeights& weights,
                                     const std::string& config_path,
                                     const std::vector<std::string>& overrides) {
-  if (config_path.empty() && overrides.empty()) return weights.config;
+  if (config_path.empty() && overrides.empty()) return model::model_config_with(weights, {});
   trainer::TrainConfig base;
   base.model = weights.config;
   const model::ModelConfig wanted = trainer::read_config(config_path, overrides, base).model;
