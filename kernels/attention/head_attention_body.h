@@ -132,6 +132,13 @@ float softmax_row(float* scores, int64_t width, float* largest) {
   return total;
 }
 
+// to[c] = from[c] * factor, by registers and then one by one.
+VMLA_INLINE void scale_row(const float* from, int64_t count, float factor, float* to) {
+  int64_t c = 0;
+  for (; c + kLanes <= count; c += kLanes) store(to + c, load(from + c) * factor);
+  for (; c < count; ++c) to[c] = from[c] * factor;
+}
+
 // Copies up to kTileRows rows into a tile [kTileRows][width], scaled, with zeros behind and below.
 void load_tile(const float* from,
                int64_t stride,
@@ -141,8 +148,9 @@ void load_tile(const float* from,
                int64_t width,
                float* tile) {
   for (int64_t i = 0; i < kTileRows; ++i) {
-    for (int64_t c = 0; c < width; ++c)
-      tile[i * width + c] = i < rows && c < count ? from[i * stride + c] * factor : 0;
+    const int64_t filled = i < rows ? count : 0;
+    scale_row(from + i * stride, filled, factor, tile + i * width);
+    for (int64_t c = filled; c < width; ++c) tile[i * width + c] = 0;
   }
 }
 
@@ -150,7 +158,7 @@ void load_tile(const float* from,
 void pack_rows(
     const float* from, int64_t stride, int64_t M, int64_t count, int64_t width, float* to) {
   for (int64_t j = 0; j < M; ++j) {
-    for (int64_t c = 0; c < count; ++c) to[j * width + c] = from[j * stride + c];
+    scale_row(from + j * stride, count, 1.0f, to + j * width);
     for (int64_t c = count; c < width; ++c) to[j * width + c] = 0;
   }
 }
@@ -274,8 +282,7 @@ void forward_head(const HeadAttentionForward& a,
         offset += padded_width(ranges[r].count);
       }
       for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t c = 0; c < z.V; ++c)
-          out[i * z.N * z.V + c] = w.out_tile[i * w.V_padded + c] * inverse[i];
+        scale_row(w.out_tile + i * w.V_padded, z.V, inverse[i], out + i * z.N * z.V);
       }
     }
   }
@@ -404,8 +411,7 @@ void backward_head(const HeadAttentionBackward& a,
       }
       const float scale = static_cast<float>(z.scale);
       for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t c = 0; c < z.K; ++c)
-          grad_q[i * z.N * z.K + c] = w.out_tile[i * w.K_padded + c] * scale;
+        scale_row(w.out_tile + i * w.K_padded, z.K, scale, grad_q + i * z.N * z.K);
       }
     }
   }
@@ -413,10 +419,10 @@ void backward_head(const HeadAttentionBackward& a,
   const float ln2 = static_cast<float>(kLn2);
   for (int64_t j = 0; j < z.keys; ++j) {
     float* grad_k = a.grad_k_BMNK + ((b * z.keys + j) * z.N + n) * z.K;
-    for (int64_t c = 0; c < z.K; ++c) grad_k[c] = w.key_sums[j * w.K_padded + c] * ln2;
+    scale_row(w.key_sums + j * w.K_padded, z.K, ln2, grad_k);
   }
   for (int64_t j = 0; j < z.values; ++j) {
     float* grad_v = a.grad_v_BMNV + ((b * z.values + j) * z.N + n) * z.V;
-    for (int64_t c = 0; c < z.V; ++c) grad_v[c] = w.value_sums[j * w.V_padded + c];
+    scale_row(w.value_sums + j * w.V_padded, z.V, 1.0f, grad_v);
   }
 }
