@@ -52,7 +52,8 @@ LatentDataset::LatentDataset(const fs::path& path) {
     for (const ClipRecord& clip : opened.clips())
       max_text_rows_ = std::max(max_text_rows_, clip.text_rows);
   }
-  max_text_rows_ = std::max(max_text_rows_, empty_text().size(0));
+  const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
+  max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);
 }
 
 LatentDataset::Place LatentDataset::place(int64_t index) const {
@@ -81,6 +82,10 @@ at::Tensor LatentDataset::text(int64_t index) const {
 
 at::Tensor LatentDataset::empty_text() const {
   const std::vector<float>& rows = files_.front()->empty_text();
+  if (rows.empty()) {
+    fail_user(files_.front()->path().string(),
+              ": /text/empty: missing; caption dropout needs the empty prompt's embedding there");
+  }
   at::Tensor out =
       at::empty({static_cast<int64_t>(rows.size()) / info().text_dim, info().text_dim}, at::kFloat);
   std::copy(rows.begin(), rows.end(), out.data_ptr<float>());

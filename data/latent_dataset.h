@@ -12,6 +12,8 @@
 
 namespace vmla::data {
 
+class Hdf5Reader;  // HDF5's header stays out of ours
+
 /// One latent dataset file, opened and checked. Afterwards HDF5 is closed: clips are read straight
 /// from their places in the file, by any number of threads at once.
 class LatentFile {
@@ -35,10 +37,9 @@ class LatentFile {
   void read_text(int64_t clip, float* rows) const;
 
  private:
-  class Reader;  // the HDF5 side, inside the .cpp
-  void read_clips(const Reader& reader, uint64_t file_bytes);
-  void read_sources(const Reader& reader, const std::vector<std::string>& captions);
-  void locate_latents(const Reader& reader, int64_t n, uint64_t file_bytes);
+  void read_clips(const Hdf5Reader& reader);
+  void read_sources(const Hdf5Reader& reader, const std::vector<std::string>& captions);
+  void locate_latents(const Hdf5Reader& reader, int64_t n);
   void read_at(uint64_t offset, void* into, size_t count, const char* dataset) const;
 
   std::filesystem::path path_;

@@ -6,168 +6,25 @@
 #include <cstring>
 
 #include "data/file_seal.h"
-#include "data/hdf5_handle.h"
+#include "data/hdf5_reader.h"
 #include "data/latent_dataset.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
 
-/// Reads the small things and the addresses of the big ones. Every complaint names the file and the
-/// dataset.
-class LatentFile::Reader {
- public:
-  Reader(const fs::path& path, uint64_t file_bytes)
-      : path_(path),
-        file_bytes_(file_bytes),
-        file_(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose) {
-    if (!file_.valid()) fail("", "not a readable HDF5 file: " + hdf5_reason());
-  }
-
-  template <class... Parts>
-  [[noreturn]] void fail(const char* dataset, const Parts&... parts) const {
-    fail_user(path_.string(), dataset[0] == '\0' ? "" : ": ", dataset, ": ", parts...);
-  }
-
-  bool has(const char* name) const {
-    const bool nested = std::strncmp(name, "/text/", 6) == 0;
-    if (nested && H5Lexists(file_, "/text", H5P_DEFAULT) <= 0) return false;
-    return H5Lexists(file_, name, H5P_DEFAULT) > 0;
-  }
-
-  Hdf5Handle open(const char* name, std::vector<int64_t>& dims, size_t rank) const {
-    if (!has(name)) fail(name, "missing; a latent dataset has it (vmla data encode writes one)");
-    Hdf5Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
-    if (!set.valid()) fail(name, "cannot be opened: ", hdf5_reason());
-    const Hdf5Handle space(H5Dget_space(set), H5Sclose);
-    const int found = H5Sget_simple_extent_ndims(space);
-    if (found != static_cast<int>(rank)) fail(name, "has ", found, " dimensions, must have ", rank);
-    std::vector<hsize_t> sizes(rank);
-    H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
-    dims.assign(sizes.begin(), sizes.end());
-    // Before anything is allocated by these numbers: an element takes at least a byte of the file.
-    double elements = 1;
-    for (const int64_t size : dims) elements *= static_cast<double>(size);
-    if (elements > static_cast<double>(file_bytes_)) fail(name, "is larger than the whole file");
-    return set;
-  }
-
-  void read(hid_t set, hid_t type, void* into, const char* name) const {
-    if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, into) < 0)
-      fail(name, "cannot be read: ", hdf5_reason());
-  }
-
-  void expect_type(
-      hid_t set, const char* name, H5T_class_t wanted, size_t bytes, const char* words) const {
-    const Hdf5Handle type(H5Dget_type(set), H5Tclose);
-    if (H5Tget_class(type) != wanted || (bytes != 0 && H5Tget_size(type) != bytes))
-      fail(name, "must hold ", words);
-    const bool foreign = bytes > 1 && H5Tget_order(type) != H5T_ORDER_LE;
-    if (foreign) fail(name, "must be little-endian");
-  }
-
-  std::vector<std::string> strings(const char* name) const {
-    std::vector<int64_t> dims;
-    const Hdf5Handle set = open(name, dims, 1);
-    const Hdf5Handle stored(H5Dget_type(set), H5Tclose);
-    if (H5Tis_variable_str(stored) <= 0) fail(name, "must hold strings of variable length");
-    // The memory type must carry the file's character set; HDF5 does not convert ASCII to UTF-8.
-    const Hdf5Handle type = hdf5_string_type();
-    H5Tset_cset(type, H5Tget_cset(stored));
-    std::vector<char*> texts(static_cast<size_t>(dims[0]), nullptr);
-    read(set, type, texts.data(), name);
-    std::vector<std::string> out;
-    for (const char* text : texts) out.emplace_back(text == nullptr ? "" : text);
-    const Hdf5Handle space(H5Dget_space(set), H5Sclose);
-    H5Dvlen_reclaim(type, space, H5P_DEFAULT, texts.data());
-    return out;
-  }
-
-  /// A file that HDF5 closed ends where its data ends; more is a seal that lost its own end.
-  void expect_end(uint64_t file_bytes) const {
-    haddr_t data_end = 0;
-    if (H5Fget_eoa(file_, &data_end) >= 0 && file_bytes > data_end) {
-      fail("",
-           "its end is damaged or cut off (",
-           file_bytes,
-           " bytes, its data ends at ",
-           data_end,
-           ")");
-    }
-  }
-
-  bool has_attribute(const char* name) const { return H5Aexists(file_, name) > 0; }
-
-  std::string text_attribute(hid_t place, const char* name) const {
-    const Hdf5Handle made = attribute(place, name);
-    const Hdf5Handle stored(H5Aget_type(made), H5Tclose);
-    if (H5Tget_class(stored) != H5T_STRING) fail(name, "attribute must be a string");
-    if (H5Tis_variable_str(stored) > 0) {
-      char* text = nullptr;
-      const Hdf5Handle type = hdf5_string_type();
-      H5Tset_cset(type, H5Tget_cset(stored));
-      if (H5Aread(made, type, &text) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
-      const std::string out = text == nullptr ? "" : text;
-      H5free_memory(text);
-      return out;
-    }
-    std::string out(H5Tget_size(stored), '\0');
-    if (H5Aread(made, stored, out.data()) < 0)
-      fail(name, "attribute cannot be read: ", hdf5_reason());
-    out.resize(std::strlen(out.c_str()));
-    return out;
-  }
-
-  double number_attribute(const char* name) const {
-    double value = 0;
-    read_numbers(name, 1, H5T_NATIVE_DOUBLE, &value);
-    return value;
-  }
-  std::vector<int64_t> integer_attributes(const char* name, size_t count) const {
-    std::vector<int64_t> values(count);
-    read_numbers(name, count, H5T_NATIVE_INT64, values.data());
-    return values;
-  }
-
-  hid_t file() const { return file_; }
-
- private:
-  Hdf5Handle attribute(hid_t place, const char* name) const {
-    if (H5Aexists(place, name) <= 0)
-      fail(name, "this attribute is missing; is it a latent dataset?");
-    return Hdf5Handle(H5Aopen(place, name, H5P_DEFAULT), H5Aclose);
-  }
-
-  void read_numbers(const char* name, size_t count, hid_t type, void* into) const {
-    const Hdf5Handle made = attribute(file_, name);
-    const Hdf5Handle space(H5Aget_space(made), H5Sclose);
-    const Hdf5Handle stored(H5Aget_type(made), H5Tclose);
-    const bool number = H5Tget_class(stored) == H5T_INTEGER || H5Tget_class(stored) == H5T_FLOAT;
-    if (!number || H5Sget_simple_extent_npoints(space) != static_cast<hssize_t>(count)) {
-      fail(name, "attribute must hold ", count, count == 1 ? " number" : " numbers");
-    }
-    if (H5Aread(made, type, into) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
-  }
-
-  const fs::path& path_;
-  uint64_t file_bytes_;
-  Hdf5Handle file_;
-};
-
 LatentFile::LatentFile(const fs::path& path) : path_(path) {
   struct stat status;
   if (stat(path.c_str(), &status) != 0) fail_user(path.string(), ": ", std::strerror(errno));
   if (status.st_size == 0) fail_user(path.string(), ": the file is empty");
-  const auto file_bytes = static_cast<uint64_t>(status.st_size);
   const Seal seal = check_seal(path);
   if (seal == Seal::kBroken) {
     fail_user(path.string(),
               ": damaged: its structure is not what was written; encode the videos again");
   }
   const Hdf5Silence silence;
-  const Reader reader(path_, file_bytes);
-
-  if (seal == Seal::kNone) reader.expect_end(file_bytes);
+  const Hdf5Reader reader(path_);
+  if (seal == Seal::kNone) reader.expect_end();
   const int64_t version = reader.integer_attributes("format_version", 1)[0];
   if (version != kLatentFormatVersion) {
     reader.fail("format_version", "is ", version, ", this program reads ", kLatentFormatVersion);
@@ -180,7 +37,9 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   const std::vector<int64_t> pixels = reader.integer_attributes("pixel_size", 2);
   info_.pixel_height = pixels[0];
   info_.pixel_width = pixels[1];
-  info_.pixel_frames = reader.integer_attributes("pixel_frames", 1)[0];
+  if (reader.has_attribute("pixel_frames")) {
+    info_.pixel_frames = reader.integer_attributes("pixel_frames", 1)[0];
+  }
   if (reader.has_attribute("job")) {
     part_.emplace();
     part_->job = reader.text_attribute(reader.file(), "job");
@@ -194,8 +53,8 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
     }
   }
 
-  std::vector<int64_t> dims;
-  {
+  if (reader.has("/text/empty")) {
+    std::vector<int64_t> dims;
     const Hdf5Handle empty = reader.open("/text/empty", dims, 2);
     reader.expect_type(empty, "/text/empty", H5T_FLOAT, 4, "32-bit floats");
     if (dims[0] < 1 || dims[1] < 1) reader.fail("/text/empty", "is empty");
@@ -203,12 +62,12 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
     empty_text_.resize(static_cast<size_t>(dims[0] * dims[1]));
     reader.read(empty, H5T_NATIVE_FLOAT, empty_text_.data(), "/text/empty");
   }
-  read_clips(reader, file_bytes);
+  read_clips(reader);
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail_user(path.string(), ": ", std::strerror(errno));
 }
 
-void LatentFile::read_clips(const Reader& reader, uint64_t file_bytes) {
+void LatentFile::read_clips(const Hdf5Reader& reader) {
   if (part_ && !reader.has("/captions")) {
     text_rows_ = {0};
     return;  // a part whose videos were all skipped
@@ -232,6 +91,7 @@ void LatentFile::read_clips(const Reader& reader, uint64_t file_bytes) {
 
   const Hdf5Handle text = reader.open("/text/embeddings", dims, 2);
   reader.expect_type(text, "/text/embeddings", H5T_FLOAT, 4, "32-bit floats");
+  if (info_.text_dim == 0) info_.text_dim = dims[1];
   if (dims[0] != text_rows_.back() || dims[1] != info_.text_dim) {
     reader.fail("/text/embeddings",
                 "is [",
@@ -249,15 +109,15 @@ void LatentFile::read_clips(const Reader& reader, uint64_t file_bytes) {
     // Chunked, as other writers may leave it: held in memory.
     text_.resize(static_cast<size_t>(dims[0] * dims[1]));
     reader.read(text, H5T_NATIVE_FLOAT, text_.data(), "/text/embeddings");
-  } else if (text_offset_ + static_cast<uint64_t>(dims[0] * dims[1]) * 4 > file_bytes) {
+  } else if (text_offset_ + static_cast<uint64_t>(dims[0] * dims[1]) * 4 > reader.file_bytes()) {
     reader.fail("/text/embeddings", "reaches beyond the end of the file; it is truncated");
   }
 
   read_sources(reader, captions);
-  if (reader.has("/latents")) locate_latents(reader, n, file_bytes);
+  if (reader.has("/latents")) locate_latents(reader, n);
 }
 
-void LatentFile::read_sources(const Reader& reader, const std::vector<std::string>& captions) {
+void LatentFile::read_sources(const Hdf5Reader& reader, const std::vector<std::string>& captions) {
   struct Source {
     char* file;
     int64_t first_frame;
@@ -284,7 +144,7 @@ void LatentFile::read_sources(const Reader& reader, const std::vector<std::strin
   H5Dvlen_reclaim(type, space, H5P_DEFAULT, sources.data());
 }
 
-void LatentFile::locate_latents(const Reader& reader, int64_t n, uint64_t file_bytes) {
+void LatentFile::locate_latents(const Hdf5Reader& reader, int64_t n) {
   std::vector<int64_t> dims;
   const Hdf5Handle set = reader.open("/latents", dims, 5);
   if (dims[0] != n) reader.fail("/latents", "holds ", dims[0], " clips, /captions ", n);
@@ -324,7 +184,7 @@ void LatentFile::locate_latents(const Reader& reader, int64_t n, uint64_t file_b
       }
       if (address == HADDR_UNDEF) reader.fail("/latents", "clip ", i, " was never written");
     }
-    if (address > file_bytes || file_bytes - address < clip_bytes) {
+    if (address > reader.file_bytes() || reader.file_bytes() - address < clip_bytes) {
       reader.fail("/latents", "clip ", i, " reaches beyond the end of the file; it is truncated");
     }
     latent_offsets_.push_back(address);

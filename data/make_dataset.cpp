@@ -7,6 +7,7 @@
 #include "data/video_writer.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "model/video_codec.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
@@ -31,6 +32,12 @@ void check_made(const MakeConfig& config, const fs::path& path) {
               "; remove the file or change the key");
   };
   same("codec", config.codec, info.codec);
+  if (info.codec_hash != model::make_video_codec(config.codec)->hash()) {
+    fail_user(path.string(),
+              ": was encoded by another version of codec ",
+              info.codec,
+              "; remove it to have it made again");
+  }
   same("text", config.text, info.text_encoder);
   same("frames", config.frames, info.pixel_frames);
   same("size_height", config.size_height, info.pixel_height);

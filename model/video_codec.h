@@ -7,17 +7,20 @@
 
 namespace vmla::model {
 
-/// Pixels to latents and back. Pixels: [F_pixels, 3, H, W], fp32 in [-1, 1]; latents: [F, C, h, w], fp32.
+/// Pixels to latents and back. Pixels: [F_pixels, 3, H, W], fp32 in [-1, 1]; latents: [F, C, h, w],
+/// fp32.
 class VideoCodec {
  public:
   virtual ~VideoCodec() = default;
   /// Name and parameters, e.g. "space_to_depth:2"; stored in datasets and checkpoints.
   virtual std::string name() const = 0;
-  /// SHA-256 (hex) of whatever decides the mapping: weights, or the parameters of a weight-free codec.
+  /// SHA-256 (hex) of whatever decides the mapping: weights, or the parameters of a weight-free
+  /// codec.
   virtual std::string hash() const = 0;
   virtual int64_t latent_channels() const = 0;
   virtual int64_t spatial_factor() const = 0;  // H / h
-  /// Pixel frames that `latent_frames` decode to, and the inverse for whole clips (Wan VAE: 1 + 4 (F - 1)).
+  /// Pixel frames that `latent_frames` decode to, and the inverse for whole clips (Wan VAE: 1 + 4
+  /// (F - 1)).
   virtual int64_t pixel_frames(int64_t latent_frames) const = 0;
   virtual at::Tensor encode(const at::Tensor& pixels_F3HW) const = 0;
   /// Decodes frames [first_frame, first_frame + F) of a stream; consecutive calls continue it.

@@ -173,8 +173,7 @@ TEST(LatentFile, WrongStructureIsNamed) {
     EXPECT_NE(text.find(dataset), std::string::npos) << text;
     EXPECT_NE(text.find(what), std::string::npos) << text;
   };
-  for (const char* name :
-       {"/captions", "/source", "/text/offsets", "/text/embeddings", "/text/empty"}) {
+  for (const char* name : {"/captions", "/source", "/text/offsets", "/text/embeddings"}) {
     expect(name, "missing", [&](hid_t file) { H5Ldelete(file, name, H5P_DEFAULT); });
   }
   for (const char* name :
@@ -196,6 +195,31 @@ TEST(LatentFile, WrongStructureIsNamed) {
   expect("/text/offsets", "must grow", [](hid_t file) {
     replace_dataset(file, "/text/offsets", H5T_NATIVE_INT64, {5}, {});  // zeros
   });
+}
+
+TEST(LatentFile, WhatTheContractLeavesOpenMayBeMissing) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 4);
+  const hid_t file = H5Fopen((folder / "a.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "/text/empty", H5P_DEFAULT);
+  H5Adelete(file, "pixel_frames");
+  // Captions of fixed length, as numpy's byte strings are stored.
+  H5Ldelete(file, "/captions", H5P_DEFAULT);
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, 8);
+  const hsize_t count = 4;
+  const hid_t space = H5Screate_simple(1, &count, nullptr);
+  const hid_t set =
+      H5Dcreate2(file, "/captions", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const char texts[4][8] = {"one", "two", "three", "seven77"};
+  H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts);
+  H5Dclose(set), H5Sclose(space), H5Tclose(type), H5Fclose(file);
+  const LatentDataset dataset(folder / "a.h5");
+  EXPECT_EQ(dataset.info().text_dim, 4);
+  EXPECT_EQ(dataset.caption(2), "three");
+  EXPECT_TRUE(at::equal(dataset.text(3), text_values(3)));
+  EXPECT_NE(error_of<UserError>([&] { dataset.empty_text(); }).find("/text/empty"),
+            std::string::npos);
 }
 
 TEST(LatentFile, AFailedWriteLeavesTheFileThatWasThere) {

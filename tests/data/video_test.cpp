@@ -176,6 +176,18 @@ TEST(Video, UnreadableFilesAreNamedWithAReason) {
   EXPECT_EQ(problem("good.mp4"), "");  // the same process goes on
 }
 
+TEST(Video, ACutOffFileIsNoticedInEveryFormat) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.mp4", "a.mkv", "a.avi", "a.webm"}) {
+    write_video(folder / name, shape_clip(60, 128), 8);
+    const std::string whole = file_bytes(folder / name);
+    write_bytes(folder / name, whole.substr(0, whole.size() / 2));
+    const Decoded cut = decode(folder / name, {16, 16, 8.0});
+    EXPECT_NE(cut.outcome.problem, "") << name;
+    EXPECT_LT(cut.outcome.frames, 60) << name;
+  }
+}
+
 /// A program that stands in for the decoder: `first` on its first start, the real decoder
 /// afterwards.
 fs::path faulty_decoder(const TemporaryFolder& folder, const std::string& first) {
