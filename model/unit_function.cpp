@@ -16,17 +16,16 @@ using torch::autograd::variable_list;
 class AcquiredWeights {
  public:
   AcquiredWeights(WeightSource& source, int64_t unit)
-      : source_(source), unit_(unit), tensors(source.acquire(unit)) {}
+      : source_(source), unit_(unit), tensors_(source.acquire(unit)) {}
   ~AcquiredWeights() { source_.release(unit_); }
   AcquiredWeights(const AcquiredWeights&) = delete;
   AcquiredWeights& operator=(const AcquiredWeights&) = delete;
+  const std::vector<at::Tensor>& tensors() const { return tensors_; }
 
  private:
   WeightSource& source_;
   int64_t unit_;
-
- public:
-  std::vector<at::Tensor> tensors;
+  std::vector<at::Tensor> tensors_;
 };
 
 /// The body's own graph: leaves cut off from the graph outside, and what the body made of them.
@@ -66,7 +65,7 @@ std::shared_ptr<InnerGraph> run_body(const UnitState& state, bool record) {
   auto graph = std::make_shared<InnerGraph>();
   const AcquiredWeights acquired(state.call.source, state.call.unit);
   graph->weights =
-      as_leaves(acquired.tensors, [&](size_t) { return state.call.grad == GradMode::kFull; });
+      as_leaves(acquired.tensors(), [&](size_t) { return state.call.grad == GradMode::kFull; });
   graph->inputs = as_leaves(state.inputs, [&](size_t i) { return state.input_requires_grad[i]; });
   const at::AutoGradMode grad_mode(record);
   graph->outputs = state.body(graph->weights, graph->inputs);
@@ -78,9 +77,8 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
   /// do, so that autograd builds a node even if no input needs one (it would silently not, and
   /// training would stop).
   static variable_list forward(AutogradContext* context,
-                               at::TensorList tensors,
+                               at::TensorList /*tensors*/,
                                const c10::intrusive_ptr<UnitState>& state) {
-    (void)tensors;
     context->saved_data["state"] = at::IValue::make_capsule(state);
     // What will be recomputed need not be recorded now: the block's activations are freed as it
     // runs.
@@ -147,7 +145,7 @@ std::vector<at::Tensor> run_unit(const UnitCall& call,
   if (call.grad == GradMode::kNone) {
     const at::NoGradGuard no_grad;
     const AcquiredWeights acquired(call.source, call.unit);
-    return body(acquired.tensors, inputs);
+    return body(acquired.tensors(), inputs);
   }
   auto state = c10::make_intrusive<UnitState>(call, body);
   variable_list arguments = {at::empty({0}).requires_grad_(call.grad == GradMode::kFull)};

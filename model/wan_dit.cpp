@@ -79,11 +79,11 @@ void check_inputs(const ModelConfig& config, const DitInputs& in, const Prepared
 TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width) {
   const int64_t p = config.patch_size[1], q = config.patch_size[2];
   if (latent_height % p != 0 || latent_width % q != 0) {
-    fail_user("latent grid ",
+    fail_user("latents of ",
               latent_height,
               "x",
               latent_width,
-              " does not divide into patches of ",
+              " do not divide into patches of ",
               p,
               "x",
               q,

@@ -25,11 +25,6 @@ void visit_unit_shapes(const ModelConfig& config, int64_t unit, Visit visit) {
   DitBlockWeights::fields(block, layer_dims(config, unit), visit);
 }
 
-bool ends_with(const std::string& text, const std::string& tail) {
-  return text.size() >= tail.size() &&
-         text.compare(text.size() - tail.size(), tail.size(), tail) == 0;
-}
-
 bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
@@ -100,13 +95,12 @@ at::Tensor random_tensor(const ModelConfig& config, const TensorSpec& spec, uint
                              .purpose = kernels::Purpose::kInit,
                              .role = kernels::hash_role(spec.name),
                              .sample = 0};
-  const bool is_norm_gain = contains(spec.name, "norm") && ends_with(spec.name, ".weight");
+  const bool is_norm_gain = contains(spec.name, "norm") && spec.name.ends_with(".weight");
   if (is_norm_gain) return at::ones(spec.shape);
-  if (ends_with(spec.name, "modulation")) {
+  if (spec.name.ends_with("modulation")) {
     return kernels::normal(key, spec.shape) / std::sqrt(static_cast<double>(config.dim));
   }
-  if (ends_with(spec.name, ".bias") || spec.name == "head.head.weight")
-    return at::zeros(spec.shape);
+  if (spec.name.ends_with(".bias") || spec.name == "head.head.weight") return at::zeros(spec.shape);
   if (contains(spec.name, "text_embedding.") || contains(spec.name, "time_embedding.")) {
     return kernels::normal(key, spec.shape) * 0.02;
   }

@@ -68,11 +68,13 @@ InitialWeights initial_weights(const TrainConfig& config, const std::string& rol
               " is dense and model.attention is mla: init.method must say how to convert it "
               "(svd_weight or random)");
   }
-  model::MlaInit init = model::init_mla_from_dense(config.model,
-                                                   loaded.config,
-                                                   loaded.tensors,
-                                                   config.init.method,
-                                                   static_cast<uint64_t>(config.seed));
+  model::ModelConfig dense = loaded.config;
+  if (!loaded.config_is_complete) {  // shapes alone do not tell these two: the stage's model does
+    dense.num_heads = config.model.num_heads;
+    dense.text_len = config.model.text_len;
+  }
+  model::MlaInit init = model::init_mla_from_dense(
+      config.model, dense, loaded.tensors, config.init.method, static_cast<uint64_t>(config.seed));
   return {.tensors = std::move(init.tensors),
           .origin = cat(loaded.source, ", converted by ", config.init.method),
           .init_method = config.init.method,

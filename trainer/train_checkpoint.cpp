@@ -64,7 +64,16 @@ std::optional<CheckpointData> find_resume(const std::filesystem::path& checkpoin
   std::vector<std::string> complaints;
   const auto newest = newest_intact_checkpoint(checkpoints, &complaints);
   for (const std::string& complaint : complaints) log::warn(complaint);
-  if (!newest) return std::nullopt;
+  if (!newest) {
+    // Starting over would bury what is left of the run.
+    if (!complaints.empty()) {
+      fail_user(checkpoints.string(),
+                ": no checkpoint is intact (",
+                complaints.front(),
+                "): repair one, or give another --run-dir");
+    }
+    return std::nullopt;
+  }
   return load_checkpoint(*newest);
 }
 

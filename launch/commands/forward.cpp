@@ -73,6 +73,14 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
       fail_user(path, ": tensor '", name, "' holds NaN or infinity");
     }
   }
+  const auto& times = in.noisy.timesteps_BF;
+  if (times.min().item<double>() < 0 || times.max().item<double>() > 1000) {
+    fail_user(path,
+              ": tensor 'timesteps' must lie in 0..1000, found ",
+              times.min().item<double>(),
+              " to ",
+              times.max().item<double>());
+  }
   return in;
 }
 

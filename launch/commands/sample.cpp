@@ -44,6 +44,8 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args, const trainer::Tra
   model::SamplerSettings settings = trainer::sampler_settings(config);
   if (!args.sampler.empty()) settings.kind = model::parse_sampler(args.sampler);
   if (args.steps) settings.steps = *args.steps;
+  // A few-step student has its guidance distilled into it (algorithms 9.1).
+  if (settings.kind == model::SamplerKind::kFewStep) settings.guidance_scale = 1.0;
   if (args.guidance) settings.guidance_scale = *args.guidance;
   if (settings.steps < 1) fail_user("--steps ", settings.steps, ": at least 1 is needed");
   return settings;
