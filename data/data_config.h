@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace vmla::data {
 
@@ -44,7 +45,9 @@ struct MakeConfig {
 struct DataConfig {
   std::string path;             // HDF5 file, or a folder of them
   std::string validation_path;  // held-out clips
-  MakeConfig make;              // how to make `path` when it is missing (empty: it must exist)
+  std::vector<int64_t>
+      clip_shape;   // [F, C, H, W] of a clip's latents; empty: what the dataset says
+  MakeConfig make;  // how to make `path` when it is missing (empty: it must exist)
   MakeConfig make_validation;
   double caption_dropout = 0.0;  // probability of the empty prompt
   int64_t loader_threads = 1;
@@ -55,6 +58,9 @@ struct DataConfig {
   static void fields(Self& c, V&& v) {
     v("path", c.path, "latent dataset: an HDF5 file or a folder of them");
     v("validation_path", c.validation_path, "held-out latent dataset");
+    v("clip_shape",
+      c.clip_shape,
+      "latents of a clip, [F, C, H, W]: checked against the dataset, and enough for --dry-run");
     v("make", c.make, "how to make `path` when it is missing");
     v("make_validation", c.make_validation, "how to make `validation_path` when it is missing");
     v("caption_dropout",

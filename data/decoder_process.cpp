@@ -89,6 +89,7 @@ bool ChildProcess::write(const void* bytes, size_t count) {
 ChildProcess::Read ChildProcess::read(void* into, size_t count, double& seconds_left) {
   using Clock = std::chrono::steady_clock;
   auto* at = static_cast<char*>(into);
+  if (from_child_ < 0) return Read::kClosed;
   while (count > 0) {
     const auto begin = Clock::now();
     pollfd ready = {from_child_, POLLIN, 0};
@@ -110,6 +111,7 @@ ChildProcess::Read ChildProcess::read(void* into, size_t count, double& seconds_
 std::string ChildProcess::kill_and_describe() {
   if (pid_ < 0) return "has ended";
   close(to_child_), close(from_child_);
+  to_child_ = from_child_ = -1;  // the numbers may soon mean other files
   // One that ended by itself is a zombie until now and keeps its own status.
   kill(pid_, SIGKILL);
   int status = 0;

@@ -4,7 +4,6 @@
 #include "data/file_lock.h"
 #include "data/latent_dataset.h"
 #include "data/synth_videos.h"
-#include "data/video_writer.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/video_codec.h"
@@ -75,7 +74,6 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
     synth.fps = config.fps;
     synth.seed = static_cast<uint64_t>(config.seed);
     synth.held_out = config.held_out;
-    synth.format = default_video_extension() + 1;  // without the dot
     log::info(cat("rendering ", synth.count, " clips into ", synth.out.string()));
     synth_videos(synth);
   }

@@ -34,6 +34,10 @@ void check_options(const SynthOptions& options) {
   if (!formats.contains(options.format)) {
     fail_user("data synth: format is \"", options.format, "\", must be mp4, avi, webm, mkv or y4m");
   }
+  if (options.format != "y4m" && default_video_extension() == std::string(".y4m")) {
+    fail_user(
+        "data synth: format ", options.format, " needs a build with OpenCV; this one writes y4m");
+  }
 }
 
 /// What the folder holds, so that a second run can tell an interrupted one of its own from other
@@ -78,7 +82,9 @@ void render_video(const SynthOptions& options,
 
 }  // namespace
 
-void synth_videos(const SynthOptions& options) {
+void synth_videos(const SynthOptions& given) {
+  SynthOptions options = given;
+  if (options.format.empty()) options.format = default_video_extension() + 1;  // without the dot
   check_options(options);
   const fs::path settings = options.out / "moving_shapes.json";
   if (fs::exists(settings)) {

@@ -14,8 +14,8 @@ struct SynthOptions {
   double fps = 8;
   int64_t size = 128;  // pixels a side; below 128 H.264 spoils the colours
   uint64_t seed = 0;
-  bool held_out = false;          // the 12 held-out combinations instead of the other 60
-  std::string format = "mp4";     // mp4 | avi | webm | mkv | y4m
+  bool held_out = false;  // the 12 held-out combinations instead of the other 60
+  std::string format;     // mp4 | avi | webm | mkv | y4m; empty: what this build writes best
   std::filesystem::path decoder;  // empty: vmla-decode beside this program
 };
 

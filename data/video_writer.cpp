@@ -51,8 +51,8 @@ VideoWriter::~VideoWriter() {
   if (!open_) return;
   y4m_.reset();
   std::error_code ignored;
-  // The process waits for more frames of this video: nobody else can use it.
-  process_.reset();
+  // The process waits for more frames of this video: nobody else could use it.
+  if (process_) process_->kill_and_describe();
   fs::remove(unfinished_, ignored);
 }
 
