@@ -73,7 +73,7 @@ StageResult run_stage(const StageRequest& request) {
   const auto objective = make_objective(config.objective, config.model);
   const std::vector<Role> roles = all_roles(config, *objective);
   if (request.dry_run) {
-    print_plan(config, roles, StageData(config).clip_shape());
+    print_plan(config, roles, planned_clip_shape(config));
     return {};
   }
 

@@ -19,9 +19,11 @@ Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
-Json measures_json(const analysis::ClipMeasures& measures) {
+Json measures_json(const analysis::ClipMeasures& measures, bool chunked) {
   Json json = Json::object();
   for (const auto& [section, figures] : analysis::figures_of(measures)) {
+    // A model that makes all frames at once has no chunks to remember things over.
+    if (section == "retention" && !chunked) continue;
     for (const auto& [name, value] : figures) json[section][name] = number(value);
   }
   return json;
@@ -58,8 +60,9 @@ void write_summary(const std::filesystem::path& run_dir,
   if (config.validation.every > 0)
     json["losses"]["validation_loss"] = number(trainer.last().validation_loss);
   if (measures) {
-    json.update(measures_json(measures->sampled));
-    if (measures->without_cache) json["without_cache"] = measures_json(*measures->without_cache);
+    json.update(measures_json(measures->sampled, measures->without_cache.has_value()));
+    if (measures->without_cache)
+      json["without_cache"] = measures_json(*measures->without_cache, true);
   }
   if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());

@@ -6,6 +6,8 @@
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/attention_plan.h"
 #include "model/io/error.h"
+#include "model/video_codec.h"
+#include "trainer/validate_config.h"
 
 namespace vmla::trainer {
 namespace {
@@ -62,6 +64,13 @@ void check_fit(const TrainConfig& config,
               "x",
               m.patch_size[2]);
   }
+  if (!config.data.clip_shape.empty() && config.data.clip_shape != shape) {
+    fail_user(path,
+              ": clips are ",
+              at::IntArrayRef(shape),
+              ", data.clip_shape is ",
+              at::IntArrayRef(config.data.clip_shape));
+  }
   if (config.objective.name != "flow_matching") model::chunk_sizes(m, shape[0]);
 }
 
@@ -95,6 +104,24 @@ void StageData::start_at(int64_t samples_seen) {
                           .threads = config_.data.loader_threads,
                           .prefetch_batches = config_.data.prefetch_batches,
                           .position = samples_seen});
+}
+
+ClipShape planned_clip_shape(const TrainConfig& config) {
+  const data::DataConfig& d = config.data;
+  if (d.clip_shape.size() == 4) {
+    return {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
+  }
+  if (std::filesystem::exists(d.path)) return media_info(data::LatentDataset(d.path).info()).clip;
+  const int64_t frames = known_latent_frames(config);
+  if (frames == 0) {
+    fail_user(
+        "data.path: ", d.path, " is missing: give data.clip_shape [F, C, H, W] to plan without it");
+  }
+  const auto codec = model::make_video_codec(d.make.codec);
+  return {frames,
+          codec->latent_channels(),
+          d.make.size_height / codec->spatial_factor(),
+          d.make.size_width / codec->spatial_factor()};
 }
 
 model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_sample) {

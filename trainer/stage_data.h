@@ -43,4 +43,9 @@ class StageData {
   std::unique_ptr<data::PrefetchLoader> loader_;  // reads what is above: destroyed first
 };
 
+/// The latent shape of a stage's clips without making or reading the whole dataset:
+/// data.clip_shape, else what data.make leads to, else what the dataset says. UserError when none
+/// of them is there.
+ClipShape planned_clip_shape(const TrainConfig& config);
+
 }  // namespace vmla::trainer

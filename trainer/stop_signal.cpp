@@ -32,8 +32,12 @@ StopSignal::StopSignal() {
   action.sa_handler = note;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  for (size_t i = 0; i < kSignals.size(); ++i)
+  for (size_t i = 0; i < kSignals.size(); ++i) {
     sigaction(kSignals[i].number, &action, &previous_actions[i]);
+    // nohup: who ignored a signal for us meant it.
+    if (previous_actions[i].sa_handler == SIG_IGN)
+      sigaction(kSignals[i].number, &previous_actions[i], nullptr);
+  }
 }
 
 StopSignal::~StopSignal() {

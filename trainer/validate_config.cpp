@@ -144,6 +144,10 @@ void validate_data(const TrainConfig& c) {
     fail_rule("data.path",
               "is missing; name the HDF5 file or folder of clips (vmla data encode writes one)");
   }
+  if (!c.data.clip_shape.empty() && c.data.clip_shape.size() != 4) {
+    fail_rule(
+        "data.clip_shape", "has ", c.data.clip_shape.size(), " entries; give four: [F, C, H, W]");
+  }
   require_range("data.caption_dropout", c.data.caption_dropout, 0, 1, false);
   require_at_least("data.loader_threads", c.data.loader_threads, 1);
   require_at_least("data.prefetch_batches", c.data.prefetch_batches, 1);
