@@ -44,13 +44,13 @@ inline constexpr std::array<int, 4> kBorderColour = {0, 1, 2, 3};
 
 /// Ranges of what the caption does not say. Size is the square root of the area, so that it tells
 /// nothing about the form; travel is the way in one clip.
-inline constexpr double kMinSize = 0.28, kMaxSize = 0.44;
+inline constexpr double kMinSize = 0.24, kMaxSize = 0.5;
 inline constexpr double kMinTravel = 0.55, kMaxTravel = 0.95;
 /// Where the shape's centre lies across its way: near the middle. Spread over the whole side, a
 /// small model spends its training on where the shape is instead of on where it goes.
 inline constexpr double kMinAcross = 0.45, kMaxAcross = 0.55;
 /// Intensity of the shape's surface: kTextureBase ± kTextureAmplitude.
-inline constexpr double kTextureBase = 0.82, kTextureAmplitude = 0.18;
+inline constexpr double kTextureBase = 0.75, kTextureAmplitude = 0.25;
 
 /// What a caption says: indices into the name lists above.
 struct Combination {

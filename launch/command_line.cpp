@@ -288,6 +288,8 @@ void define(CLI::App& app, DataSynthArgs& args) {
       ->check(kCount)
       ->capture_default_str();
   app.add_option("--fps", args.fps, "frames a second")->check(kPositive)->capture_default_str();
+  app.add_option("--format", args.format, "of the video files (default: mp4)")
+      ->check(CLI::IsMember({"mp4", "avi", "webm", "mkv", "y4m"}));
 }
 
 void define(CLI::App& app, DataEncodeArgs& args) {
@@ -317,6 +319,16 @@ void define(CLI::App& app, DataEncodeArgs& args) {
   app.add_option("--fps", args.fps, "frames a second after resampling in time")
       ->check(kPositive)
       ->capture_default_str();
+  app.add_option("--stride", args.stride, "frames between the starts of two clips; 0: --frames")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_option("--max-clips", args.max_clips, "clips a video gives at most; 0: all that fit")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_option("--threads", args.threads, "decoders at once; 0: one a core")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_flag("--overwrite", args.overwrite, "replace an existing dataset");
   app.add_option("--timeout", args.timeout_seconds, "seconds a video may take to decode")
       ->check(kPositive)
       ->capture_default_str();

@@ -101,6 +101,7 @@ struct DataSynthArgs {
   int64_t frames = 9;
   int64_t size = 128;
   double fps = 8.0;
+  std::string format;  // empty: mp4, or y4m in a build without OpenCV
 };
 
 struct DataEncodeArgs {
@@ -112,7 +113,11 @@ struct DataEncodeArgs {
   int64_t height = 16;
   int64_t width = 16;
   double fps = 8.0;
+  int64_t stride = 0;     // 0: frames
+  int64_t max_clips = 0;  // a video; 0: as many as fit
+  int64_t threads = 0;    // 0: one decoder a core
   double timeout_seconds = 60.0;
+  bool overwrite = false;
 };
 
 struct DataInspectArgs {

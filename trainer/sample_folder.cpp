@@ -18,12 +18,6 @@ std::string numbered(size_t index, const char* extension) {
   return name;
 }
 
-#ifdef VMLA_HAVE_OPENCV
-constexpr const char* kVideoExtension = ".mp4";
-#else
-constexpr const char* kVideoExtension = ".y4m";
-#endif
-
 void write_records(const std::vector<SampleRecord>& records, const std::filesystem::path& folder) {
   nlohmann::ordered_json list = nlohmann::json::array();
   for (const SampleRecord& r : records) {
@@ -66,7 +60,7 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
     const size_t i = chunk.prompt;
     SampleRecord& record = records[i];
     if (!writers[i]) {
-      record.file = numbered(i, kVideoExtension);
+      record.file = numbered(i, data::default_video_extension());
       record.prompt = request.prompts[i].text;
       record.seed = request.prompts[i].seed;
       record.fps = sampler.media().fps;

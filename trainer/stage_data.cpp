@@ -15,16 +15,16 @@ namespace {
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
                                                         const char* key) {
-  if (!std::filesystem::exists(path)) {
-    if (make.synth_count == 0 && make.videos.empty()) {
-      fail_user(
-          key,
-          ": ",
-          path,
-          " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
-    }
-    data::make_dataset(make, path);
+  const bool made = make.synth_count > 0 || !make.videos.empty();
+  if (!made && !std::filesystem::exists(path)) {
+    fail_user(
+        key,
+        ": ",
+        path,
+        " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
   }
+  // Also where it is there: an encoding by another codec is then refused instead of trained on.
+  if (made) data::make_dataset(make, path);
   auto dataset = std::make_unique<const data::LatentDataset>(path);
   if (!dataset->has_latents()) fail_user(key, ": ", path, " is a prompt set, it holds no /latents");
   return dataset;

@@ -17,7 +17,11 @@ int cmd_data_encode(const DataEncodeArgs& args) {
   options.height = args.height;
   options.width = args.width;
   options.fps = args.fps;
+  options.stride = args.stride;
+  options.max_clips = args.max_clips;
+  options.threads = args.threads;
   options.time_limit_seconds = args.timeout_seconds;
+  options.overwrite = args.overwrite;
   const data::EncodeReport report = data::encode_videos(options);
   log::info(cat(args.out,
                 ": ",

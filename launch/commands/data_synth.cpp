@@ -16,6 +16,7 @@ int cmd_data_synth(const DataSynthArgs& args) {
   options.size = args.size;
   options.seed = static_cast<uint64_t>(args.seed);
   options.held_out = args.held_out;
+  if (!args.format.empty()) options.format = args.format;
   data::synth_videos(options);
   log::info(
       cat(args.count, " clips of moving shapes in ", args.out, ", their captions in captions.csv"));
