@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -27,6 +28,19 @@ std::string cut_back_metrics(const std::string& text, int64_t last_step, int64_t
     if (sound && object["step"].get<int64_t>() <= last_step) kept += line + '\n';
   }
   return kept;
+}
+
+std::map<std::string, double> newest_metrics(const std::filesystem::path& run_dir) {
+  std::map<std::string, double> newest;
+  std::ifstream lines(run_dir / "metrics.jsonl");
+  for (std::string line; std::getline(lines, line);) {
+    const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (!object.is_object()) continue;
+    for (const auto& [name, value] : object.items()) {
+      if (value.is_number()) newest[name] = value.get<double>();
+    }
+  }
+  return newest;
 }
 
 MetricsLog::MetricsLog(const std::filesystem::path& run_dir, std::string stage, int64_t last_step)

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,6 +36,9 @@ class MetricsLog {
   int fd_ = -1;
   TensorboardWriter tensorboard_;
 };
+
+/// The newest value of every figure in a run's metrics.jsonl; empty when there is none.
+std::map<std::string, double> newest_metrics(const std::filesystem::path& run_dir);
 
 /// The lines of `text` (a metrics.jsonl) whose step is at most `last_step`, each with its newline.
 /// A line that is no object with a whole `step` is dropped and counted in `dropped`.

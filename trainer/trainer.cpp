@@ -50,6 +50,15 @@ Trainer::Trainer(const TrainConfig& config,
       metrics_(run_dir, config.stage, state.step > 0 ? state.step : -1),
       ranks_(config.init.method),
       last_saved_(state.step > 0 ? state.step : -1) {
+  if (state.step > 0) {  // a run that has nothing left to train still has figures to sum up
+    const auto figures = newest_metrics(run_dir_);
+    const auto figure = [&](const char* name) {
+      const auto found = figures.find(name);
+      return found == figures.end() ? 0.0 : found->second;
+    };
+    last_.loss = figure("loss");
+    last_.validation_loss = figure("validation_loss");
+  }
   const auto rank_file = run_dir_ / "rank.h5";
   if (state.step > 0 && std::filesystem::exists(rank_file)) {
     ranks_ = analysis::RankLog::read(rank_file);

@@ -57,6 +57,17 @@ TEST_F(MetricsLogTest, IsCutBackToTheCheckpointsStep) {
   EXPECT_EQ(losses, (std::vector<double>{1, 1, 1, 2}));
 }
 
+TEST_F(MetricsLogTest, NewestFiguresComeFromTheLastLineThatHasThem) {
+  EXPECT_TRUE(newest_metrics(folder_).empty());
+  MetricsLog log(folder_, "pretrain", -1);
+  log.append(1, {{"loss", 3.0}, {"validation_loss", 2.5}});
+  log.append(2, {{"loss", 1.5}, {"grad_norm", std::numeric_limits<double>::infinity()}});
+  const auto figures = newest_metrics(folder_);
+  EXPECT_EQ(figures.at("loss"), 1.5);
+  EXPECT_EQ(figures.at("validation_loss"), 2.5);
+  EXPECT_EQ(figures.count("grad_norm"), 0u);
+}
+
 TEST_F(MetricsLogTest, AFreshRunStartsEmpty) {
   {
     MetricsLog(folder_, "pretrain", -1).append(1, {{"loss", 1.0}});
