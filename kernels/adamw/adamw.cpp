@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/adamw/adamw_cpu.h"
+#include "kernels/cuda_dispatch.h"
 
 namespace vmla::kernels {
 
@@ -28,27 +29,32 @@ void adamw_step_(at::Tensor& param,
               params.beta1);
   TORCH_CHECK(params.step >= 1, "adamw_step_: steps count from 1, got ", params.step);
   c10::NoGradGuard no_grad;
-  if (!param.is_cpu() || param.scalar_type() != at::kFloat) {
+  const bool on_cuda = param.scalar_type() == at::kFloat &&
+                       takes_cuda_kernels(param, grad, exp_avg_sq) &&
+                       (!exp_avg.defined() || exp_avg.device() == param.device());
+  if (!on_cuda && (!param.is_cpu() || param.scalar_type() != at::kFloat)) {
     adamw_step_reference_(param, grad, exp_avg, exp_avg_sq, params);
     return;
   }
   const double correction1 = 1 - std::pow(params.beta1, params.step);
   const double correction2 = 1 - std::pow(params.beta2, params.step);
   const auto f32 = [](double value) { return static_cast<float>(value); };
-  adamw_cpu({.param = param.mutable_data_ptr<float>(),
-             .grad = grad.const_data_ptr<float>(),
-             .exp_avg = exp_avg.defined() ? exp_avg.mutable_data_ptr<float>() : nullptr,
-             .exp_avg_sq = exp_avg_sq.mutable_data_ptr<float>(),
-             .count = param.numel(),
-             .grad_scale = f32(params.grad_scale),
-             .decay = f32(1 - params.lr * params.weight_decay),
-             .beta1 = f32(params.beta1),
-             .beta2 = f32(params.beta2),
-             .one_minus_beta1 = f32(1 - params.beta1),
-             .one_minus_beta2 = f32(1 - params.beta2),
-             .step_size = f32(params.lr / correction1),
-             .root_correction = f32(1 / std::sqrt(correction2)),
-             .eps = f32(params.eps)});
+  const AdamwLoop loop{.param = param.mutable_data_ptr<float>(),
+                       .grad = grad.const_data_ptr<float>(),
+                       .exp_avg = exp_avg.defined() ? exp_avg.mutable_data_ptr<float>() : nullptr,
+                       .exp_avg_sq = exp_avg_sq.mutable_data_ptr<float>(),
+                       .count = param.numel(),
+                       .grad_scale = f32(params.grad_scale),
+                       .decay = f32(1 - params.lr * params.weight_decay),
+                       .beta1 = f32(params.beta1),
+                       .beta2 = f32(params.beta2),
+                       .one_minus_beta1 = f32(1 - params.beta1),
+                       .one_minus_beta2 = f32(1 - params.beta2),
+                       .step_size = f32(params.lr / correction1),
+                       .root_correction = f32(1 / std::sqrt(correction2)),
+                       .eps = f32(params.eps)};
+  if (on_cuda) return cuda_kernels()->adamw(loop, param.get_device());
+  adamw_cpu(loop);
 }
 
 }  // namespace vmla::kernels

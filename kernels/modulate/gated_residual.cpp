@@ -1,6 +1,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
@@ -44,7 +45,7 @@ at::Tensor forward_cpu(const at::Tensor& x_BFSD,
 }
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
-  if (takes_cuda_kernels(x, y) && modulate_takes_cuda(x, gate)) return gated_residual_cuda(x, y, gate);
+  if (takes_cuda_kernels(x, y) && fits_beside(x, gate)) return gated_residual_cuda(x, y, gate);
   if (!takes_cpu_loops(x, y, gate)) return forward_aten(x, y, gate);
   return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, y, gate)
                                        : forward_cpu<double>(x, y, gate);
@@ -89,7 +90,7 @@ std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_BFSD,
 std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
                                                const at::Tensor& y,
                                                const at::Tensor& gate) {
-  if (takes_cuda_kernels(grad, y) && modulate_takes_cuda(y, gate)) {
+  if (takes_cuda_kernels(y, grad) && fits_beside(y, gate)) {
     return gated_residual_backward_cuda(grad, y, gate);
   }
   if (!takes_cpu_loops(grad, y, gate)) return backward_aten(grad, y, gate);

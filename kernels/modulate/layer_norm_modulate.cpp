@@ -1,9 +1,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
+#include "kernels/modulate/modulate_cuda.h"
 
 namespace vmla::kernels {
 namespace {
@@ -62,6 +64,10 @@ Modulated forward_any(const at::Tensor& x,
                       const at::Tensor& shift,
                       const at::Tensor& scale,
                       double eps) {
+  if (takes_cuda_kernels(x) && fits_beside(x, shift, scale)) {
+    auto [y, mean, rstd] = layer_norm_modulate_cuda(x, shift, scale, eps);
+    return {y, mean, rstd};
+  }
   if (!takes_cpu_loops(x, shift, scale)) return forward_aten(x, shift, scale, eps);
   return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, shift, scale, eps)
                                        : forward_cpu<double>(x, shift, scale, eps);
@@ -128,6 +134,10 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& scale,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
+  if (takes_cuda_kernels(x, grad_y) && fits_beside(x, shift, scale)) {
+    auto [dx, dshift, dscale] = layer_norm_modulate_backward_cuda(grad_y, x, scale, mean, rstd);
+    return {dx, dshift, dscale};
+  }
   if (!takes_cpu_loops(x, shift, scale, grad_y)) {
     return backward_aten(grad_y, x, shift, scale, mean, rstd);
   }

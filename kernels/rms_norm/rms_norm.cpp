@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
 #include "kernels/rms_norm/rms_norm_cpu.h"
 #include "kernels/rms_norm/rms_norm_cuda.h"
@@ -42,7 +43,7 @@ Normed forward_cpu(const at::Tensor& x_any, const at::Tensor& weight_any, double
 }
 
 Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (rms_norm_takes_cuda(x, weight)) {
+  if (takes_cuda_kernels(x) && fits_beside(x, weight)) {
     auto [y, rstd] = rms_norm_cuda(x, weight, eps);
     return {y, rstd};
   }
@@ -96,7 +97,9 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
                                                const at::Tensor& x,
                                                const at::Tensor& weight,
                                                const at::Tensor& rstd) {
-  if (rms_norm_takes_cuda(x, weight)) return rms_norm_backward_cuda(grad_y, x, weight, rstd);
+  if (takes_cuda_kernels(x, grad_y) && fits_beside(x, weight)) {
+    return rms_norm_backward_cuda(grad_y, x, weight, rstd);
+  }
   if (!takes_cpu_loops(x, weight, grad_y)) return backward_aten(grad_y, x, weight, rstd);
   return x.scalar_type() == at::kFloat ? backward_cpu<float>(grad_y, x, weight, rstd)
                                        : backward_cpu<double>(grad_y, x, weight, rstd);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
 #include "kernels/rope_3d/rope_3d_cpu.h"
 
@@ -39,6 +40,34 @@ at::Tensor rotate_cpu(const at::Tensor& x_BLNK,
   return y;
 }
 
+at::Tensor rotate_cuda(const at::Tensor& x_BLNK,
+                       const at::Tensor& cos_any,
+                       const at::Tensor& sin_any,
+                       int64_t first_channel,
+                       bool inverse) {
+  const at::Tensor x = dense_channels(x_BLNK);
+  const at::Tensor cos = cos_any.contiguous();
+  const at::Tensor sin = sin_any.contiguous();
+  at::Tensor y = at::empty(x.sizes(), x.options());
+  cuda_kernels()->rope({.element = cuda_element(x),
+                        .x = x.const_data_ptr(),
+                        .x_batch_stride = x.stride(0),
+                        .x_token_stride = x.stride(1),
+                        .x_head_stride = x.stride(2),
+                        .cos = cos.const_data_ptr<float>(),
+                        .sin = sin.const_data_ptr<float>(),
+                        .y = y.mutable_data_ptr(),
+                        .B = x.size(0),
+                        .L = x.size(1),
+                        .N = x.size(2),
+                        .K = x.size(3),
+                        .num_pairs = cos.size(1),
+                        .first_channel = first_channel,
+                        .inverse = inverse},
+                       x.get_device());
+  return y;
+}
+
 // Rotates by the table's angle, or back by it: the transpose of a rotation is the rotation by
 // -angle.
 at::Tensor rotate(const at::Tensor& x_BLNK,
@@ -46,6 +75,10 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   const at::Tensor& sin,
                   int64_t first_channel,
                   bool inverse) {
+  if (takes_cuda_kernels(x_BLNK) && takes_cuda_kernels(cos, sin) &&
+      cos.scalar_type() == at::kFloat && cos.device() == x_BLNK.device()) {
+    return rotate_cuda(x_BLNK, cos, sin, first_channel, inverse);
+  }
   if (!takes_cpu_loops(x_BLNK, cos, sin)) {
     return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
   }

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <stdexcept>
 
+#include "kernels/cuda_module.h"
+
 namespace vmla::tests::gpu {
 namespace {
 
@@ -52,7 +54,14 @@ void require_near(const std::string& what,
           size);
 }
 
-void load_cuda() {
+bool load_cuda() {
+  const auto module =
+      std::filesystem::read_symlink("/proc/self/exe").parent_path() / "libvmla_cuda.so";
+  if (std::filesystem::exists(module)) {
+    const std::string reason = kernels::load_cuda_module();
+    require(reason.empty(), reason);
+    return true;
+  }
   // The wheel keeps libtorch_cuda beside libtorch_cpu, which holds this function.
   Dl_info here{};
   const bool found =
@@ -62,6 +71,7 @@ void load_cuda() {
   // Before the first question about CUDA: LibTorch remembers its answer.
   require(dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) != nullptr, dlerror());
   require(at::globalContext().hasCUDA(), "LibTorch sees no GPU");
+  return false;
 }
 
 }  // namespace vmla::tests::gpu

@@ -15,7 +15,7 @@ struct Check {
   std::function<void(at::Device)> run;  // throws where something is wrong
 };
 
-/// Every operation against its reference, forward and backward.
+/// Every operation against its reference, forward and backward, and draws against the CPU's.
 std::vector<Check> kernel_checks();
 /// The whole network against itself on the CPU in fp64, and masked against cached.
 std::vector<Check> network_checks();
@@ -30,8 +30,9 @@ void require_near(const std::string& what,
                   const at::Tensor& expected,
                   double tolerance);
 
-/// Loads CUDA's kernels into this process, which links libtorch_cpu alone. Throws if there is no
-/// libtorch_cuda beside it, or no GPU that it can use.
-void load_cuda();
+/// Loads CUDA's kernels into this process, which links libtorch_cpu alone: our module where it lies
+/// beside the program, else libtorch_cuda. Throws if neither can be loaded, or there is no GPU that
+/// they can use. Says whether our kernels are used.
+bool load_cuda();
 
 }  // namespace vmla::tests::gpu

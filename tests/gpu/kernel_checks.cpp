@@ -2,6 +2,7 @@
 
 #include "kernels/adamw/adamw.h"
 #include "kernels/attention/attention.h"
+#include "kernels/counter_rng/draw_on.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -179,6 +180,63 @@ void check_adamw(at::Device device) {
   }
 }
 
+/// x in bf16 beside weights and modulation in fp32, rows that are no multiple of a warp or a chunk,
+/// and inputs whose rows are apart: what training in bf16 gives the operations.
+void check_mixed(at::Device device) {
+  const auto half = [&](const at::Tensor& t) { return t.to(device, at::kBFloat16); };
+  const at::Tensor wide = draw(40, {2, 3, 130, 70});
+  const at::Tensor x = half(wide.narrow(-1, 2, 65)).requires_grad_();
+  const at::Tensor y = half(draw(41, {2, 3, 130, 65})).requires_grad_();
+  const at::Tensor rows = draw(42, {2, 3, 2, 65}, at::kFloat).to(device).requires_grad_();
+  const at::Tensor weight = draw(43, {65}, at::kFloat).to(device).requires_grad_();
+  const at::Tensor cotangent = half(draw(44, {2, 3, 130, 65}));
+  const std::vector<at::Tensor> inputs{x, y, rows, weight};
+  const auto exact_of = [](const at::Tensor& t) {
+    return t.detach().to(at::kCPU, at::kDouble).requires_grad_();
+  };
+  const std::vector<at::Tensor> exact{exact_of(x), exact_of(y), exact_of(rows), exact_of(weight)};
+  const at::Tensor out = kernels::gated_residual(
+      kernels::layer_norm_modulate(x, rows.select(2, 0), rows.select(2, 1), kEps),
+      kernels::rms_norm(y, weight, kEps),
+      rows.select(2, 1));
+  const at::Tensor expected = kernels::gated_residual_reference(
+      kernels::layer_norm_modulate_reference(
+          exact[0], exact[2].select(2, 0), exact[2].select(2, 1), kEps),
+      kernels::rms_norm_reference(exact[1], exact[3], kEps),
+      exact[2].select(2, 1));
+  require_near("mixed output", out, expected, 2 * kTolerance16);
+  out.backward(cotangent);
+  expected.backward(exact_of(cotangent).detach());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    require_near(
+        "mixed, gradient " + std::to_string(i), inputs[i].grad(), exact[i].grad(), kGradient16);
+  }
+}
+
+/// Uniforms are the words' upper bits, so equal bits are equal words. Normals as positions on the
+/// line of fp32 numbers, whose distance is a difference of units in the last place.
+void check_draws(at::Device device) {
+  const auto positions = [](const at::Tensor& t) {
+    const at::Tensor bits = t.cpu().view(at::kInt).to(at::kLong);
+    return at::where(bits < 0, -(bits & 0x7FFFFFFF), bits);
+  };
+  for (const int64_t count : {1, 3, 4097, 1 << 20}) {
+    for (const uint64_t sample : {uint64_t{0}, uint64_t{7} << 33 | 5}) {
+      const kernels::DrawKey key{
+          .seed = 3, .step = 9, .purpose = kernels::Purpose::kSynthetic, .sample = sample};
+      require_near("uniforms",
+                   kernels::uniform_on(device, key, {count}),
+                   kernels::uniform(key, {count}),
+                   0.0);
+      const at::Tensor apart = (positions(kernels::normal_on(device, key, {count})) -
+                                positions(kernels::normal(key, {count})))
+                                   .abs()
+                                   .clamp_min(2);
+      require_near("normals, units in the last place", apart, at::full_like(apart, 2), 0.0);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Check> kernel_checks() {
@@ -187,7 +245,9 @@ std::vector<Check> kernel_checks() {
           {"gelu", check_gelu},
           {"rope", check_rope},
           {"attention", check_attention},
-          {"adamw", check_adamw}};
+          {"adamw", check_adamw},
+          {"bf16 beside fp32", check_mixed},
+          {"draws", check_draws}};
 }
 
 }  // namespace vmla::tests::gpu

@@ -24,23 +24,25 @@ bool passes(const Check& check, at::Device device) {
 
 }  // namespace
 
-// gpu_tests [cpu]: on a GPU, or, to check the checks, on the CPU.
+// gpu_tests [cpu]: on a GPU, or, to check the checks, on the CPU. Without a GPU all is skipped.
 int main(int argc, char** argv) {
   const bool on_cpu = argc > 1 && std::string(argv[1]) == "cpu";
-  if (!on_cpu) {
-    try {
-      load_cuda();
-    } catch (const std::exception& error) {
-      std::fprintf(stderr, "gpu_tests: %s\n", error.what());
-      return 1;
-    }
-  }
   const at::Device device(on_cpu ? at::kCPU : at::kCUDA);
   std::vector<Check> checks = kernel_checks();
   for (const Check& check : backend_checks(device)) checks.push_back(check);
   for (const Check& check : network_checks()) checks.push_back(check);
+  if (!on_cpu) {
+    try {
+      std::printf(load_cuda() ? "with the module's kernels\n" : "with LibTorch's kernels alone\n");
+    } catch (const std::exception& error) {
+      std::printf("skipped: no GPU to check on: %s\n", error.what());
+      std::printf("0 passed, 0 failed, %zu skipped\n", checks.size());
+      return 0;
+    }
+  }
   int failed = 0;
   for (const Check& check : checks) failed += passes(check, device) ? 0 : 1;
-  std::printf("%d passed, %d failed\n", static_cast<int>(checks.size()) - failed, failed);
+  std::printf(
+      "%d passed, %d failed, 0 skipped\n", static_cast<int>(checks.size()) - failed, failed);
   return failed == 0 ? 0 : 1;
 }

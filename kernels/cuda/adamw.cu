@@ -1,0 +1,30 @@
+// Decoupled AdamW (adamw.h), one pass over flat fp32 buffers: each element is read and written
+// once.
+#include "kernels/cuda/rows.cuh"
+
+namespace vmla::kernels::cuda {
+namespace {
+
+__global__ void __launch_bounds__(kThreads) update_items(AdamwLoop a) {
+  for (int64_t i = first_item(); i < a.count; i += item_step()) {
+    const float g = a.grad[i] * a.grad_scale;
+    float moment = g;
+    if (a.exp_avg != nullptr) {
+      moment = a.exp_avg[i] * a.beta1 + g * a.one_minus_beta1;
+      a.exp_avg[i] = moment;
+    }
+    const float square = a.exp_avg_sq[i] * a.beta2 + g * g * a.one_minus_beta2;
+    a.exp_avg_sq[i] = square;
+    const float denominator = sqrtf(square) * a.root_correction + a.eps;
+    a.param[i] = a.param[i] * a.decay - a.step_size * (moment / denominator);
+  }
+}
+
+}  // namespace
+
+Status launch_adamw(const AdamwLoop& a, Stream stream) {
+  update_items<<<blocks_for(a.count, kThreads), kThreads, 0, stream>>>(a);
+  return cudaGetLastError();
+}
+
+}  // namespace vmla::kernels::cuda

@@ -1,0 +1,37 @@
+#pragma once
+
+#include "kernels/adamw/adamw_cpu.h"
+#include "kernels/cuda/draw_params.h"
+#include "kernels/cuda/gelu_params.h"
+#include "kernels/cuda/modulate_params.h"
+#include "kernels/cuda/rms_norm_params.h"
+#include "kernels/cuda/rope_params.h"
+
+struct CUstream_st;
+
+namespace vmla::kernels::cuda {
+
+/// CUDA's cudaStream_t and cudaError_t, for those who see no header of CUDA.
+using Stream = CUstream_st*;
+using Status = int;
+
+/// Each puts an operation's kernels into the stream of the current device and returns at once: 0,
+/// or the cudaError_t of the launch. Pointers are to that device's memory; offsets are 64-bit.
+Status launch_rms_norm(const RmsNormParams& params, Stream stream);
+Status launch_rms_norm_backward(const RmsNormBackwardParams& params, Stream stream);
+Status launch_layer_norm_modulate(const LayerNormModulateParams& params, Stream stream);
+Status launch_layer_norm_modulate_backward(const LayerNormModulateBackwardParams& params,
+                                           Stream stream);
+Status launch_gated_residual(const GatedResidualParams& params, Stream stream);
+Status launch_gated_residual_backward(const GatedResidualBackwardParams& params, Stream stream);
+Status launch_gelu_tanh(const GeluParams& params, Stream stream);
+Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream);
+Status launch_rope(const RopeParams& params, Stream stream);
+Status launch_adamw(const AdamwLoop& params, Stream stream);
+Status launch_normals(const DrawParams& params, Stream stream);
+Status launch_uniforms(const DrawParams& params, Stream stream);
+
+/// Whether the current device finds a kernel of this module that it can run: 0, or CUDA's error.
+Status find_kernel_image();
+
+}  // namespace vmla::kernels::cuda

@@ -1,0 +1,69 @@
+// What the program finds in libvmla_cuda.so: its table, and the device and stream that LibTorch
+// works on.
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include "kernels/cuda/kernel_table.h"
+#include "kernels/cuda/launch.h"
+
+namespace vmla::kernels::cuda {
+namespace {
+
+/// `launch` on LibTorch's current stream of the device, which is made the current one meanwhile.
+template <class Params, Status (*launch)(const Params&, Stream)>
+void run(const Params& params, int device) {
+  const auto index = static_cast<c10::DeviceIndex>(device);
+  const c10::cuda::CUDAGuard guard(index);
+  C10_CUDA_CHECK(
+      static_cast<cudaError_t>(launch(params, c10::cuda::getCurrentCUDAStream(index).stream())));
+}
+
+std::string why_unusable() {
+  int count = 0;
+  const cudaError_t counted = cudaGetDeviceCount(&count);
+  if (counted == cudaErrorInsufficientDriver) {
+    return "the NVIDIA driver is older than this CUDA needs";
+  }
+  if (counted == cudaErrorNoDevice || (counted == cudaSuccess && count == 0)) {
+    return "no GPU is visible";
+  }
+  if (counted != cudaSuccess) return cudaGetErrorString(counted);
+  int device = 0;
+  cudaDeviceProp properties{};
+  cudaError_t asked = cudaGetDevice(&device);
+  if (asked == cudaSuccess) asked = cudaGetDeviceProperties(&properties, device);
+  if (asked != cudaSuccess) return cudaGetErrorString(asked);
+  const auto found = static_cast<cudaError_t>(find_kernel_image());
+  if (found == cudaSuccess) return {};
+  cudaGetLastError();  // the next call of CUDA must not report it again
+  return std::string(properties.name) + " has compute capability " +
+         std::to_string(properties.major) + "." + std::to_string(properties.minor) +
+         ", for which this build has no kernel (" + cudaGetErrorString(found) + ")";
+}
+
+constexpr KernelTable kTable{
+    .layout = kTableLayout,
+    .why_unusable = why_unusable,
+    .rms_norm = run<RmsNormParams, launch_rms_norm>,
+    .rms_norm_backward = run<RmsNormBackwardParams, launch_rms_norm_backward>,
+    .layer_norm_modulate = run<LayerNormModulateParams, launch_layer_norm_modulate>,
+    .layer_norm_modulate_backward =
+        run<LayerNormModulateBackwardParams, launch_layer_norm_modulate_backward>,
+    .gated_residual = run<GatedResidualParams, launch_gated_residual>,
+    .gated_residual_backward = run<GatedResidualBackwardParams, launch_gated_residual_backward>,
+    .gelu_tanh = run<GeluParams, launch_gelu_tanh>,
+    .gelu_tanh_backward = run<GeluBackwardParams, launch_gelu_tanh_backward>,
+    .rope = run<RopeParams, launch_rope>,
+    .adamw = run<AdamwLoop, launch_adamw>,
+    .normals = run<DrawParams, launch_normals>,
+    .uniforms = run<DrawParams, launch_uniforms>,
+};
+
+}  // namespace
+}  // namespace vmla::kernels::cuda
+
+extern "C" __attribute__((visibility("default"))) const vmla::kernels::cuda::KernelTable*
+vmla_cuda_kernels() {
+  return &vmla::kernels::cuda::kTable;
+}

@@ -1,0 +1,85 @@
+// y = w * x * rstd, rstd = 1 / sqrt(mean(x^2) + eps). Saved: x, w and rstd in fp32.
+// With h = x * rstd and g = dy * w: dx = rstd * (g - h * mean(g * h)), dw = sum over rows of dy *
+// h. Sums in fp32: over a row by a warp, over rows as token_sums.cuh has it.
+#include "kernels/cuda/token_sums.cuh"
+
+namespace vmla::kernels::cuda {
+namespace {
+
+template <class T, class W>
+__global__ void __launch_bounds__(kThreads) forward_rows(RmsNormParams p) {
+  const W* weight = static_cast<const W*>(p.weight);
+  for (int64_t row = first_row(); row < p.rows; row += row_step()) {
+    const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
+    T* y = static_cast<T*>(p.y) + row * p.D;
+    float squares = 0;
+    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) squares += read(x, d) * read(x, d);
+    const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + p.eps);
+    if (lane_index() == 0) p.rstd[row] = rstd;
+    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
+      write(y, d, read(x, d) * rstd * read(weight, d));
+    }
+  }
+}
+
+template <class T, class W>
+__global__ void __launch_bounds__(kThreads) backward_rows(RmsNormBackwardParams p) {
+  const W* weight = static_cast<const W*>(p.weight);
+  for (int64_t row = first_row(); row < p.rows; row += row_step()) {
+    const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
+    const T* dy = static_cast<const T*>(p.grad_y) + row * p.grad_y_stride;
+    T* dx = static_cast<T*>(p.grad_x) + row * p.D;
+    const float rstd = p.rstd[row];
+    float product = 0;
+    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
+      product += read(dy, d) * read(weight, d) * (read(x, d) * rstd);
+    }
+    const float mean_gh = warp_sum(product) / static_cast<float>(p.D);
+    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
+      const float h = read(x, d) * rstd;
+      write(dx, d, rstd * (read(dy, d) * read(weight, d) - h * mean_gh));
+    }
+  }
+}
+
+/// dy * h: rows are the tokens of a single frame.
+template <class T>
+struct WeightTerms {
+  static constexpr int kSums = 1;
+  RmsNormBackwardParams p;
+  __device__ void add(int64_t, int64_t row, int64_t d, float (&sums)[1]) const {
+    const float x = read(static_cast<const T*>(p.x), row * p.x_stride + d);
+    const float dy = read(static_cast<const T*>(p.grad_y), row * p.grad_y_stride + d);
+    sums[0] += dy * (x * p.rstd[row]);
+  }
+};
+
+}  // namespace
+
+Status launch_rms_norm(const RmsNormParams& p, Stream stream) {
+  return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
+    using T = typename decltype(element)::type;
+    using W = typename decltype(other)::type;
+    forward_rows<T, W><<<row_blocks(p.rows), kThreads, 0, stream>>>(p);
+    return cudaGetLastError();
+  });
+}
+
+Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
+  return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
+    using T = typename decltype(element)::type;
+    using W = typename decltype(other)::type;
+    backward_rows<T, W><<<row_blocks(p.rows), kThreads, 0, stream>>>(p);
+    const Status status = cudaGetLastError();
+    if (status != cudaSuccess) return status;
+    return launch_token_sums<W>(
+        WeightTerms<T>{p}, 1, p.rows, p.D, p.partial_sums, {p.grad_weight}, stream);
+  });
+}
+
+Status find_kernel_image() {
+  cudaFuncAttributes attributes;
+  return cudaFuncGetAttributes(&attributes, forward_rows<float, float>);
+}
+
+}  // namespace vmla::kernels::cuda

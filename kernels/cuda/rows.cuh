@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "kernels/cuda/element.h"
+#include "kernels/cuda/launch.h"
+
+// A warp works on a row of channels, a block on several rows, and the grid strides over all of
+// them: no size is too large for a grid.
+namespace vmla::kernels::cuda {
+
+constexpr int kWarpSize = 32;
+constexpr int kRowsPerBlock = 8;
+constexpr int kThreads = kWarpSize * kRowsPerBlock;
+
+/// Blocks for `items` of which a block takes `per_block`: enough for every device, at least one.
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  constexpr int64_t kMostBlocks = 65536;
+  const int64_t blocks = (items + per_block - 1) / per_block;
+  return static_cast<unsigned>(blocks < 1 ? 1 : blocks > kMostBlocks ? kMostBlocks : blocks);
+}
+inline unsigned row_blocks(int64_t rows) {
+  return blocks_for(rows, kRowsPerBlock);
+}
+
+__device__ inline int lane_index() {
+  return static_cast<int>(threadIdx.x) % kWarpSize;
+}
+__device__ inline int64_t first_row() {
+  return static_cast<int64_t>(blockIdx.x) * kRowsPerBlock + threadIdx.x / kWarpSize;
+}
+__device__ inline int64_t row_step() {
+  return static_cast<int64_t>(gridDim.x) * kRowsPerBlock;
+}
+
+/// The same for single elements: a thread's first one, and the step to its next.
+__device__ inline int64_t first_item() {
+  return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+}
+__device__ inline int64_t item_step() {
+  return static_cast<int64_t>(gridDim.x) * kThreads;
+}
+
+__device__ inline float read(const float* from, int64_t i) {
+  return from[i];
+}
+__device__ inline float read(const __nv_bfloat16* from, int64_t i) {
+  return __bfloat162float(from[i]);
+}
+__device__ inline void write(float* to, int64_t i, float value) {
+  to[i] = value;
+}
+__device__ inline void write(__nv_bfloat16* to, int64_t i, float value) {
+  to[i] = __float2bfloat16_rn(value);
+}
+
+/// The sum over the 32 lanes of a warp, in each of them; all lanes take part.
+__device__ inline float warp_sum(float value) {
+  for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
+    value += __shfl_xor_sync(0xFFFFFFFFu, value, distance);
+  }
+  return value;
+}
+
+template <class T>
+struct TypeOf {
+  using type = T;
+};
+
+/// Calls launch(TypeOf<T>) with the type of the buffers; its result, or CUDA's "invalid value".
+template <class Launch>
+Status with_element(Element element, Launch launch) {
+  switch (element) {
+    case Element::kFloat:
+      return launch(TypeOf<float>{});
+    case Element::kBFloat16:
+      return launch(TypeOf<__nv_bfloat16>{});
+  }
+  return cudaErrorInvalidValue;
+}
+
+/// Calls launch(TypeOf<T>, TypeOf<W>): W is what weights and modulation hold, fp32 or as T.
+template <class Launch>
+Status with_elements(Element element, Element other, Launch launch) {
+  return with_element(element, [&](auto type) -> Status {
+    if (other == Element::kFloat) return launch(type, TypeOf<float>{});
+    if (other == element) return launch(type, type);
+    return cudaErrorInvalidValue;
+  });
+}
+
+}  // namespace vmla::kernels::cuda

@@ -1,0 +1,82 @@
+#pragma once
+
+#include "kernels/cuda/rows.cuh"
+#include "kernels/cuda/token_chunks.h"
+
+// Sums over the tokens of each frame, for gradients that all tokens share. Two steps in an order
+// that depends on the shape alone: chunks of tokens, then the chunks. No atomics: the same bits in
+// every run.
+namespace vmla::kernels::cuda {
+
+constexpr int kSumRows = 8;  // tokens that a block adds side by side
+
+/// terms.add(frame, token, channel, sums) adds the terms of one element to Terms::kSums sums.
+/// Block (x, y, z): 32 channels, a chunk, frames z, z + gridDim.z, ... partial: [kSums, frames,
+/// chunks, D].
+template <class Terms>
+__global__ void __launch_bounds__(kWarpSize* kSumRows)
+    sum_chunks(Terms terms, int64_t frames, int64_t tokens, int64_t D, float* partial) {
+  constexpr int kSums = Terms::kSums;
+  __shared__ float part[kSums][kSumRows][kWarpSize];
+  const int column = static_cast<int>(threadIdx.x);
+  const int row = static_cast<int>(threadIdx.y);
+  const int64_t d = static_cast<int64_t>(blockIdx.x) * kWarpSize + column;
+  const int64_t chunk = blockIdx.y;
+  const int64_t chunks = gridDim.y;
+  const int64_t begin = tokens * chunk / chunks;
+  const int64_t end = tokens * (chunk + 1) / chunks;
+  for (int64_t f = blockIdx.z; f < frames; f += gridDim.z) {
+    float sums[kSums] = {};
+    if (d < D) {
+      for (int64_t s = begin + row; s < end; s += kSumRows) terms.add(f, s, d, sums);
+    }
+    for (int k = 0; k < kSums; ++k) part[k][row][column] = sums[k];
+    __syncthreads();
+    if (row == 0 && d < D) {
+      for (int k = 0; k < kSums; ++k) {
+        float total = 0;
+        for (int r = 0; r < kSumRows; ++r) total += part[k][r][column];
+        partial[((k * frames + f) * chunks + chunk) * D + d] = total;
+      }
+    }
+    __syncthreads();  // before the next frame overwrites what row 0 reads
+  }
+}
+
+/// out[f, d] = sum over the chunks of partial[f, chunk, d].
+template <class W>
+__global__ void __launch_bounds__(kThreads)
+    add_chunks(const float* partial, int64_t frames, int64_t chunks, int64_t D, W* out) {
+  for (int64_t i = first_item(); i < frames * D; i += item_step()) {
+    const float* terms = partial + (i / D) * chunks * D + i % D;
+    float total = 0;
+    for (int64_t c = 0; c < chunks; ++c) total += terms[c * D];
+    write(out, i, total);
+  }
+}
+
+/// Both steps: outs[k] [frames, D] for the k-th sum. partial: Terms::kSums * frames *
+/// token_chunks(tokens) * D floats of scratch.
+template <class W, class Terms>
+Status launch_token_sums(const Terms& terms,
+                         int64_t frames,
+                         int64_t tokens,
+                         int64_t D,
+                         float* partial,
+                         void* const (&outs)[Terms::kSums],
+                         Stream stream) {
+  if (frames == 0 || D == 0) return cudaSuccess;
+  constexpr int64_t kMostFrames = 65535;  // of a grid's third dimension
+  const int64_t chunks = token_chunks(tokens);
+  const dim3 grid(static_cast<unsigned>((D + kWarpSize - 1) / kWarpSize),
+                  static_cast<unsigned>(chunks),
+                  static_cast<unsigned>(frames < kMostFrames ? frames : kMostFrames));
+  sum_chunks<<<grid, dim3(kWarpSize, kSumRows), 0, stream>>>(terms, frames, tokens, D, partial);
+  for (int k = 0; k < Terms::kSums; ++k) {
+    add_chunks<<<blocks_for(frames * D, kThreads), kThreads, 0, stream>>>(
+        partial + k * frames * chunks * D, frames, chunks, D, static_cast<W*>(outs[k]));
+  }
+  return cudaGetLastError();
+}
+
+}  // namespace vmla::kernels::cuda
