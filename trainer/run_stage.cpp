@@ -4,6 +4,7 @@
 #include "model/flops.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
 #include "trainer/objectives/registry.h"
@@ -77,6 +78,7 @@ StageResult run_stage(const StageRequest& request) {
     return {};
   }
 
+  prepare_device(config.train.device);
   RunFolder folder(request.run_dir, RunFolder::Kind::kStage);
   const auto checkpoint = find_resume(folder.checkpoints(), request.resume);
   std::vector<ConfigDifference> differences;

@@ -4,6 +4,7 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/safetensors.h"
+#include "trainer/compute_device.h"
 #include "trainer/config_yaml.h"
 #include "trainer/objectives/registry.h"
 #include "trainer/optimizer.h"
@@ -16,6 +17,7 @@ namespace vmla::launch {
 int cmd_step(const StepArgs& args) {
   const trainer::TrainConfig config =
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
+  trainer::prepare_device(config.train.device);
   const auto objective = trainer::make_objective(config.objective, config.model);
   trainer::RoleSet roles = trainer::build_roles(config, objective->roles(), nullptr);
   if (!roles.has(args.player))
