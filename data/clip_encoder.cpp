@@ -44,6 +44,14 @@ void check_options(const EncodeOptions& options, const model::VideoCodec& codec)
   if (options.stride < 0 || options.max_clips < 0 || options.threads < 0) {
     fail_user("data encode: stride, max-clips and threads must not be negative");
   }
+  if (options.hold_out_every < 0 || options.hold_out_every == 1) {
+    fail_user("data encode: hold-out-every is ",
+              options.hold_out_every,
+              ", must be 0 (hold out nothing) or at least 2");
+  }
+  if (options.held_out && options.hold_out_every == 0) {
+    fail_user("data encode: held-out clips are asked for, and hold-out-every does not say which");
+  }
   if (!(options.time_limit_seconds > 0))
     fail_user("data encode: time-limit must be above 0 seconds");
   const int64_t factor = codec.spatial_factor();
@@ -68,7 +76,8 @@ std::string job_hash(const EncodeOptions& options,
   text << std::setprecision(17) << info.codec_hash << '\n'
        << info.text_encoder_hash << '\n'
        << options.frames << ' ' << options.height << ' ' << options.width << ' ' << options.fps
-       << ' ' << options.stride << ' ' << options.max_clips << '\n';
+       << ' ' << options.stride << ' ' << options.max_clips << ' ' << options.hold_out_every << ' '
+       << options.held_out << '\n';
   for (const VideoEntry& video : videos) {
     std::error_code missing;
     const auto bytes = fs::file_size(options.videos / video.file, missing);
@@ -223,8 +232,11 @@ EncodeReport encode_videos(const EncodeOptions& given) {
     for (DecodedClip clip; pool.next(clip);) {
       const VideoEntry& video = videos[first + clip.video];
       if (!clip.is_end()) {
-        parts.add(encoder.encode(clip, video));
         ++clips_of_video;
+        const bool is_held_out = options.hold_out_every > 0 &&
+                                 clip.first_frame / options.stride % options.hold_out_every ==
+                                     options.hold_out_every - 1;
+        if (is_held_out == options.held_out) parts.add(encoder.encode(clip, video));
         continue;
       }
       const std::string loss = loss_in_words(clip.outcome, clips_of_video, options.frames);

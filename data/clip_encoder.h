@@ -17,8 +17,10 @@ struct EncodeOptions {
   int64_t frames = 9;  // pixel frames of a clip
   int64_t height = 16, width = 16;
   double fps = 8;
-  int64_t stride = 0;     // frames between the starts of two clips of a video; 0: `frames`
-  int64_t max_clips = 0;  // a video; 0: as many as fit
+  int64_t stride = 0;          // frames between the starts of two clips of a video; 0: `frames`
+  int64_t max_clips = 0;       // a video; 0: as many as fit
+  int64_t hold_out_every = 0;  // K: every K-th clip of a video is held out; 0: none is
+  bool held_out = false;       // take the held-out clips instead of the others
   double time_limit_seconds = 120;  // of decoding, a video
   int64_t threads = 0;              // decoders at once; 0: one a core
   double part_seconds = 15;         // what a kill may cost; finished parts are kept

@@ -9,9 +9,10 @@ namespace vmla::data {
 /// How the data of a stage is made when it is missing: synthesise (or take) videos, then encode
 /// them.
 struct MakeConfig {
-  int64_t synth_count = 0;  // clips of moving shapes to render; 0: `videos` must exist
-  bool held_out = false;    // render the 12 held-out combinations instead of the other 60
-  std::string videos;       // folder of videos (rendered into, when synth_count > 0)
+  int64_t synth_count = 0;     // clips of moving shapes to render; 0: `videos` must exist
+  bool held_out = false;       // the held-out combinations, or clips, instead of the others
+  int64_t hold_out_every = 0;  // of existing videos: every K-th clip is held out; 0: none
+  std::string videos;          // folder of videos (rendered into, when synth_count > 0)
   std::string codec = "space_to_depth:2";
   std::string text = "hashing:32x8";
   int64_t frames = 9;        // pixel frames of a clip
@@ -28,7 +29,10 @@ struct MakeConfig {
       "clips of moving shapes to render; 0: the folder `videos` must exist");
     v("held_out",
       c.held_out,
-      "render the 12 held-out caption combinations instead of the other 60");
+      "take the 12 held-out caption combinations, or the held-out clips, instead of the others");
+    v("hold_out_every",
+      c.hold_out_every,
+      "of existing videos: every K-th clip is held out, taken where held_out is true; 0: none");
     v("videos",
       c.videos,
       "folder of videos with their captions file; rendered into when synth_count > 0");

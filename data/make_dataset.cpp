@@ -84,6 +84,10 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
   encode.height = config.size_height;
   encode.width = config.size_width;
   encode.fps = config.fps;
+  if (config.synth_count == 0) {  // synthetic clips are held out by what they show
+    encode.hold_out_every = config.hold_out_every;
+    encode.held_out = config.held_out;
+  }
   log::info(cat("encoding ", encode.videos.string(), " into ", path.string()));
   const EncodeReport report = encode_videos(encode);
   log::info(cat(path.string(), ": ", report.clips, " clips"));

@@ -325,6 +325,12 @@ void define(CLI::App& app, DataEncodeArgs& args) {
   app.add_option("--max-clips", args.max_clips, "clips a video gives at most; 0: all that fit")
       ->check(kFromZero)
       ->capture_default_str();
+  app.add_option("--hold-out-every",
+                 args.hold_out_every,
+                 "hold out every K-th clip of a video, for validation; 0: none")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_flag("--held-out", args.held_out, "encode the held-out clips instead of the others");
   app.add_option("--threads", args.threads, "decoders at once; 0: one a core")
       ->check(kFromZero)
       ->capture_default_str();

@@ -115,7 +115,9 @@ struct DataEncodeArgs {
   double fps = 8.0;
   int64_t stride = 0;     // 0: frames
   int64_t max_clips = 0;  // a video; 0: as many as fit
-  int64_t threads = 0;    // 0: one decoder a core
+  int64_t hold_out_every = 0;
+  bool held_out = false;
+  int64_t threads = 0;  // 0: one decoder a core
   double timeout_seconds = 60.0;
   bool overwrite = false;
 };

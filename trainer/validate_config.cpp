@@ -75,6 +75,17 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
               section,
               ".synth_count renders videos; name their folder");
   }
+  if (make.hold_out_every < 0 || make.hold_out_every == 1) {
+    fail_rule(section + ".hold_out_every",
+              make.hold_out_every,
+              ": must be 0 (hold out nothing) or at least 2");
+  }
+  if (make.synth_count == 0 && make.held_out && make.hold_out_every == 0) {
+    fail_rule(section + ".held_out",
+              "true, but ",
+              section,
+              ".hold_out_every does not say which clips of the videos are held out");
+  }
   require_at_least(section + ".frames", make.frames, 1);
   require_at_least(section + ".size_height", make.size_height, 1);
   require_at_least(section + ".size_width", make.size_width, 1);

@@ -19,6 +19,8 @@ int cmd_data_encode(const DataEncodeArgs& args) {
   options.fps = args.fps;
   options.stride = args.stride;
   options.max_clips = args.max_clips;
+  options.hold_out_every = args.hold_out_every;
+  options.held_out = args.held_out;
   options.threads = args.threads;
   options.time_limit_seconds = args.timeout_seconds;
   options.overwrite = args.overwrite;
