@@ -17,7 +17,7 @@ std::string load() {
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   const auto path = program.parent_path() / "libvmla_cuda.so";
   if (error || !std::filesystem::exists(path, error)) {
-    return "this build has no CUDA module (libvmla_cuda.so beside the program)";
+    return "this build has no CUDA module (libvmla_cuda.so beside the program; target vmla_cuda)";
   }
   // CUDA's runtime looks for the driver by this name too. Asked first, it saves half a second and
   // gives the plainer answer.
