@@ -31,7 +31,7 @@ std::string load() {
   if (table == nullptr || table->layout != cuda::kTableLayout) {
     return "the CUDA module " + path.string() + " belongs to another build";
   }
-  const std::string reason = table->why_unusable();
+  std::string reason = table->why_unusable();
   if (!reason.empty()) return reason;
   if (!at::globalContext().hasCUDA()) return "LibTorch sees no GPU";
   loaded_kernels = table;

@@ -41,7 +41,8 @@ VMLA_HOST_DEVICE VMLA_INLINE float minus_two_log(float u) {
 // most pi/4, where Taylor series to x^9 and x^10 are exact to fp32.
 VMLA_HOST_DEVICE VMLA_INLINE void cos_sin_turns(float u, float& cosine, float& sine) {
   const float quarters = u * 4.0f;
-  const int32_t n = static_cast<int32_t>(quarters + 0.5f);
+  const float next = quarters + 0.5f;  // positive, so that truncation rounds to the nearest
+  const int32_t n = static_cast<int32_t>(next);
   const float x = (quarters - static_cast<float>(n)) * 1.57079633f;
   const float z = x * x;
   const float s =

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <string>
 
 #include "tests/gpu/check.h"
@@ -24,7 +25,7 @@ bool passes(const Check& check, at::Device device) {
 
 }  // namespace
 
-// gpu_tests [cpu]: on a GPU, or, to check the checks, on the CPU. Without a GPU all is skipped.
+// gpu_tests [cpu]: on a GPU, or, to check the checks, on the CPU. A machine without one skips all.
 int main(int argc, char** argv) {
   const bool on_cpu = argc > 1 && std::string(argv[1]) == "cpu";
   const at::Device device(on_cpu ? at::kCPU : at::kCUDA);
@@ -35,6 +36,11 @@ int main(int argc, char** argv) {
     try {
       std::printf(load_cuda() ? "with the module's kernels\n" : "with LibTorch's kernels alone\n");
     } catch (const std::exception& error) {
+      // Where the driver has made its device file, there is a GPU, and not to use it is a failure.
+      if (std::filesystem::exists("/dev/nvidiactl")) {
+        std::printf("FAILED to use this machine's GPU: %s\n", error.what());
+        return 1;
+      }
       std::printf("skipped: no GPU to check on: %s\n", error.what());
       std::printf("0 passed, 0 failed, %zu skipped\n", checks.size());
       return 0;
