@@ -142,9 +142,9 @@ std::string loss_in_words(const ReadOutcome& outcome, int64_t clips, int64_t fra
 
 void report(const EncodeOptions& options, const EncodeReport& report) {
   const auto warn_some = [](const auto& items, const auto& line) {
-    for (size_t i = 0; i < std::min(items.size(), kListedAtMost); ++i) log::warn(line(items[i]));
+    for (size_t i = 0; i < std::min(items.size(), kListedAtMost); ++i) log::info(line(items[i]));
     if (items.size() > kListedAtMost)
-      log::warn(cat("... and ", items.size() - kListedAtMost, " more"));
+      log::info(cat("... and ", items.size() - kListedAtMost, " more"));
   };
   warn_some(report.skipped,
             [](const SkippedVideo& v) { return cat("skipped ", v.file, ": ", v.reason); });
@@ -160,7 +160,7 @@ void report(const EncodeOptions& options, const EncodeReport& report) {
   for (const std::string& file : report.no_caption)
     rows += csv_row({file, "no caption: encoded with the empty prompt"});
   io::write_file_atomically(list, rows);
-  log::warn(cat(report.skipped.size(),
+  log::info(cat(report.skipped.size(),
                 " of ",
                 report.videos,
                 " videos skipped or cut short, ",

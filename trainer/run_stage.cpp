@@ -1,7 +1,5 @@
 #include "trainer/run_stage.h"
 
-#include "model/attention_plan.h"
-#include "model/flops.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
@@ -26,13 +24,12 @@ std::vector<Role> all_roles(const TrainConfig& config, const Objective& objectiv
 }
 
 /// What --dry-run prints: parameters, FLOPs a step, memory, checkpoint size.
-void print_plan(const TrainConfig& config, const std::vector<Role>& roles, const ClipShape& clip) {
+void print_plan(const TrainConfig& config,
+                const Objective& objective,
+                const std::vector<Role>& roles,
+                const ClipShape& clip) {
   const double parameters = static_cast<double>(model::parameter_count(config.model));
-  const auto grid = model::token_grid(config.model, clip.height, clip.width);
-  const auto plan = config.objective.name == "flow_matching"
-                        ? model::bidirectional_plan(clip.frames)
-                        : model::teacher_forcing_plan(config.model, clip.frames);
-  const auto flops = model::forward_flops(config.model, plan, grid.rows * grid.cols);
+  const double clip_flops = objective.training_flops(clip);
   const bool keeps_first_moment = config.optimizer.betas[0] != 0.0;
   const double bytes = 4 * parameters;
   double state = 0, checkpoint = 0;
@@ -44,20 +41,12 @@ void print_plan(const TrainConfig& config, const std::vector<Role>& roles, const
   }
   log::info(cat("plan of stage ", config.stage, ":"));
   log::info(cat("  parameters          ", static_cast<int64_t>(parameters)));
-  log::info(cat("  GFLOP a clip        ",
-                flops.total() * 1e-9,
-                " forward (linear ",
-                flops.linear * 1e-9,
-                ", attention ",
-                flops.attention * 1e-9,
-                ", cross-attention ",
-                flops.cross * 1e-9,
-                ")"));
+  log::info(cat("  GFLOP a clip        ", clip_flops * 1e-9, " (forward and backward)"));
   log::info(cat("  GFLOP a step        ",
-                3e-9 * flops.total() * static_cast<double>(config.train.batch_size),
+                clip_flops * static_cast<double>(config.train.batch_size) * 1e-9,
                 " (batch ",
                 config.train.batch_size,
-                ", forward and backward)"));
+                ")"));
   log::info(cat("  weights, gradients and optimizer  ", state * 1e-6, " MB"));
   log::info(cat("  checkpoint          ", checkpoint * 1e-6, " MB"));
 }
@@ -74,7 +63,7 @@ StageResult run_stage(const StageRequest& request) {
   const auto objective = make_objective(config.objective, config.model);
   const std::vector<Role> roles = all_roles(config, *objective);
   if (request.dry_run) {
-    print_plan(config, roles, planned_clip_shape(config));
+    print_plan(config, *objective, roles, planned_clip_shape(config));
     return {};
   }
 
@@ -88,6 +77,7 @@ StageResult run_stage(const StageRequest& request) {
                                request.run_dir.string());
   }
   StageData data(config);
+  if (objective->causal()) model::chunk_sizes(config.model, data.clip_shape().frames);
   RoleSet set = build_roles(config, roles, checkpoint ? &checkpoint->roles : nullptr);
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
@@ -113,10 +103,12 @@ StageResult run_stage(const StageRequest& request) {
   }
 
   RoleState& generator = set.at("generator");
-  if (config.objective.name == "teacher_forcing") {
+  if (objective->causal()) {
     const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
-    const double found = check_mask_equals_cache(
-        {generator.config, generator.source()}, data.clip_shape(), tolerance);
+    const double found = check_mask_equals_cache({generator.config, generator.source()},
+                                                 data.clip_shape(),
+                                                 at::Device(config.train.device),
+                                                 tolerance);
     log::info(cat("self-check: masked forward = cached forward, max difference / rms ", found));
   }
 
@@ -128,8 +120,9 @@ StageResult run_stage(const StageRequest& request) {
   const RoleState& best = trainer.best();
   std::optional<StageMeasures> measures;
   if (config.sample.measure_clips > 0 && data.held_out()) {
-    const VideoSampler sampler(data.media(), config.objective.name == "flow_matching");
-    measures = measure_stage(config, sampler, {best.config, best.source()}, *data.held_out());
+    const VideoSampler sampler(data.media(), !objective->causal());
+    measures =
+        measure_stage(config, *objective, sampler, {best.config, best.source()}, *data.held_out());
   }
   write_summary(folder.path(), config, trainer, measures);
   return {.steps = trainer.state().step,

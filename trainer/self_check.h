@@ -10,6 +10,7 @@ namespace vmla::trainer {
 /// RunError when it is beyond `tolerance`.
 double check_mask_equals_cache(const model::Network& network,
                                const ClipShape& clip,
+                               at::Device device,
                                double tolerance);
 
 }  // namespace vmla::trainer

@@ -4,7 +4,6 @@
 #include "data/prefetch_loader.h"
 #include "data/shard_sampler.h"
 #include "kernels/counter_rng/counter_rng.h"
-#include "model/attention_plan.h"
 #include "model/io/error.h"
 #include "model/video_codec.h"
 #include "trainer/validate_config.h"
@@ -15,16 +14,16 @@ namespace {
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
                                                         const char* key) {
-  const bool made = make.synth_count > 0 || !make.videos.empty();
-  if (!made && !std::filesystem::exists(path)) {
-    fail_user(
-        key,
-        ": ",
-        path,
-        " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
+  if (!std::filesystem::exists(path)) {
+    if (make.synth_count == 0 && make.videos.empty()) {
+      fail_user(
+          key,
+          ": ",
+          path,
+          " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
+    }
+    data::make_dataset(make, path);
   }
-  // Also where it is there: an encoding by another codec is then refused instead of trained on.
-  if (made) data::make_dataset(make, path);
   auto dataset = std::make_unique<const data::LatentDataset>(path);
   if (!dataset->has_latents()) fail_user(key, ": ", path, " is a prompt set, it holds no /latents");
   return dataset;
@@ -71,7 +70,6 @@ void check_fit(const TrainConfig& config,
               ", data.clip_shape is ",
               at::IntArrayRef(config.data.clip_shape));
   }
-  if (config.objective.name != "flow_matching") model::chunk_sizes(m, shape[0]);
 }
 
 }  // namespace

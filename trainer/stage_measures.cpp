@@ -52,19 +52,17 @@ std::vector<std::string> sample_prompts(const SampleConfig& config) {
   return prompts;
 }
 
-model::SamplerSettings sampler_settings(const TrainConfig& config) {
-  const auto& objective = config.objective;
+model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective) {
   model::SamplerSettings settings;
-  settings.kind = model::parse_sampler(config.sample.sampler);
-  settings.steps = config.sample.steps;
-  settings.guidance_scale = config.sample.guidance_scale;
-  settings.timestep_shift = objective.name == "flow_matching"
-                                ? objective.flow_matching.timestep_shift
-                                : objective.teacher_forcing.timestep_shift;
+  settings.kind = model::parse_sampler(config.sampler);
+  settings.steps = config.steps;
+  settings.guidance_scale = config.guidance_scale;
+  settings.timestep_shift = objective.timestep_shift();
   return settings;
 }
 
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
+                                           const Objective& objective,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out) {
@@ -73,10 +71,11 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   VideoSampler::Request request{
       .prompts = prompts,
       .latent_frames = sampler.latent_frames_for(network.config, config.sample.frames),
-      .sampler = sampler_settings(config),
+      .sampler = sampler_settings(config.sample, objective),
       .negative_prompt = config.sample.negative_prompt,
       .batch = config.train.micro_batch_size,
       .erase_cache = false,
+      .device = at::Device(config.train.device),
       .noise_PFCHW = {}};
   const std::vector<int64_t> chunks =
       chunk_pixel_frames(network.config, sampler.codec(), request.latent_frames);
@@ -87,7 +86,7 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
     return analysis::measure_clips(clips, chunks);
   };
   StageMeasures measures{measure(), std::nullopt};
-  if (config.objective.name != "flow_matching") {
+  if (objective.causal()) {
     request.erase_cache = true;
     measures.without_cache = measure();
   }

@@ -20,6 +20,7 @@ struct StageMeasures {
 /// of their own) and reads colour, direction, retention and motion back from the pixels. Nothing
 /// when the captions are not those of moving shapes, or no clips are asked for.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
+                                           const Objective& objective,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out);
@@ -28,7 +29,7 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
 /// prompt).
 std::vector<std::string> sample_prompts(const SampleConfig& config);
 
-/// The sampler a stage's settings describe.
-model::SamplerSettings sampler_settings(const TrainConfig& config);
+/// The sampler that a stage's settings describe, on its objective's schedule.
+model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective);
 
 }  // namespace vmla::trainer

@@ -1,6 +1,5 @@
 #include "trainer/trainer.h"
 
-#include "model/flops.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/gemm_rate.h"
@@ -185,28 +184,20 @@ void Trainer::observe() {
 
 void Trainer::log_step(MetricValues values) {
   const ClipShape clip = data_.clip_shape();
-  const model::ModelConfig& model = config_.model;
-  const auto grid = model::token_grid(model, clip.height, clip.width);
+  const auto grid = model::token_grid(config_.model, clip.height, clip.width);
   const double clips = static_cast<double>(config_.train.batch_size);
   const double tokens = static_cast<double>(clip.frames * grid.rows * grid.cols) * clips;
-  const auto plan = config_.objective.name == "flow_matching"
-                        ? model::bidirectional_plan(clip.frames)
-                        : model::teacher_forcing_plan(model, clip.frames);
-  // Model FLOPs: forward and backward are three forwards, recomputation does not count
-  // (performance.md 1.4).
-  const double flops = 3 * clips * model::forward_flops(model, plan, grid.rows * grid.cols).total();
-  const double tflops = flops / last_.seconds * 1e-12;
+  const double tflops = clips * objective_.training_flops(clip) / last_.seconds * 1e-12;
   values.emplace_back("tokens_per_second", tokens / last_.seconds);
   values.emplace_back("tflops", tflops);
   values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
   metrics_.append(state_.step, values);
   if (due(config_.train.log_every, state_.step, config_.train.steps)) {
+    const bool validated =
+        data_.held_out() && due(config_.validation.every, state_.step, config_.train.steps);
     const std::string validation =
-        values.size() > 0 && due(config_.validation.every, state_.step, config_.train.steps) &&
-                data_.held_out()
-            ? cat("  validation ", short_number(last_.validation_loss))
-            : "";
+        validated ? cat("  validation ", short_number(last_.validation_loss)) : "";
     log::info(cat(config_.stage,
                   " step ",
                   state_.step,
@@ -250,14 +241,15 @@ void Trainer::run_validation() {
 void Trainer::write_samples() {
   const at::NoGradGuard no_grad;
   const RoleState& role = best();
-  const VideoSampler sampler(data_.media(), config_.objective.name == "flow_matching");
+  const VideoSampler sampler(data_.media(), !objective_.causal());
   VideoSampler::Request request{
       .prompts = {},
       .latent_frames = sampler.latent_frames_for(config_.model, config_.sample.frames),
-      .sampler = sampler_settings(config_),
+      .sampler = sampler_settings(config_.sample, objective_),
       .negative_prompt = config_.sample.negative_prompt,
       .batch = 1,
       .erase_cache = false,
+      .device = at::Device(config_.train.device),
       .noise_PFCHW = {}};
   for (const std::string& prompt : sample_prompts(config_.sample)) {
     request.prompts.push_back({prompt, static_cast<uint64_t>(config_.sample.seed)});

@@ -67,11 +67,13 @@ void VideoSampler::sample(const model::Network& network,
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
     const size_t end = std::min(begin + batch, request.prompts.size());
     const auto draw = [&](kernels::Purpose purpose, int64_t frame, int64_t index) {
-      return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip);
+      return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
+          .to(request.device);
     };
+    const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
     const model::RolloutRequest rollout{
-        .text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end),
-        .negative_text_1TE = text_encoder_->encode(request.negative_prompt).unsqueeze(0),
+        .text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(request.device),
+        .negative_text_1TE = negative.to(request.device),
         .num_frames = request.latent_frames,
         .latent_height = media_.clip.height,
         .latent_width = media_.clip.width,
@@ -81,7 +83,8 @@ void VideoSampler::sample(const model::Network& network,
                 return draw(kernels::Purpose::kSampleNoise, frame, 0);
               return request.noise_PFCHW
                   .narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
-                  .select(1, frame);
+                  .select(1, frame)
+                  .to(request.device);
             },
         .frame_renoise =
             [&](int64_t frame, int64_t k) {
@@ -90,7 +93,8 @@ void VideoSampler::sample(const model::Network& network,
         .erase_cache = request.erase_cache};
     const auto hand_out = [&](const model::RolloutChunk& chunk) {
       for (size_t i = begin; i < end; ++i) {
-        const at::Tensor latents = chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin));
+        const at::Tensor latents =
+            chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
         emit({.prompt = i,
               .first_frame = chunk.first_frame,
               .latents_FCHW = latents,

@@ -43,7 +43,8 @@ class VideoSampler {
     std::string negative_prompt;
     int64_t batch = 1;         // prompts at once; 1 makes each independent of the others to the bit
     bool erase_cache = false;  // measures what the cache is worth
-    at::Tensor noise_PFCHW;    // given instead of drawn, one per prompt; may be undefined
+    at::Device device = at::kCPU;  // the network's
+    at::Tensor noise_PFCHW;        // given instead of drawn, one per prompt; may be undefined
   };
   void sample(const model::Network& network,
               const Request& request,

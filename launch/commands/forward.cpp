@@ -2,9 +2,9 @@
 
 #include "launch/model_override.h"
 #include "model/attention_plan.h"
+#include "model/cached_forward.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/kv_cache.h"
 #include "model/load_weights.h"
 #include "model/local_weights.h"
 #include "model/safetensors.h"
@@ -84,44 +84,13 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   return in;
 }
 
-/// Chunk by chunk, each against a cache filled by the clean chunks before it at t = 0.
-at::Tensor cached_forward(const model::Network& network, const ForwardInputs& in) {
-  const auto& config = network.config;
-  const auto& latents = in.noisy.latents_BFCHW;
-  const auto grid = model::token_grid(config, latents.size(3), latents.size(4));
-  model::KvCache cache(
-      config, model::CacheKind::kStreaming, grid.rows * grid.cols, latents.size(1));
-  std::vector<at::Tensor> flows;
-  int64_t first = 0;
-  for (int64_t count : model::chunk_sizes(config, latents.size(1))) {
-    const model::KvWindow window = cache.window(first, count);
-    const auto plan = model::prepare_plan(config,
-                                          model::cached_plan(window.frames, first, count),
-                                          grid.rows,
-                                          grid.cols,
-                                          latents.options());
-    const auto part = [&](const at::Tensor& x) { return x.narrow(1, first, count); };
-    const auto run = [&](const at::Tensor& x,
-                         const at::Tensor& t,
-                         const model::ForwardOptions& options) {
-      return model::dit_forward(network, {x, t, in.noisy.text_BTE}, plan, window.layers, options);
-    };
-    flows.push_back(run(part(latents), part(in.noisy.timesteps_BF), {}).flow_BFCHW);
-    const at::Tensor zero = at::zeros({latents.size(0), count}, in.noisy.timesteps_BF.options());
-    cache.append(
-        run(part(in.clean_latents), zero, {.keep_kv = true, .need_flow = false}).kv, first, count);
-    first += count;
-  }
-  return at::cat(flows, 1);
-}
-
 at::Tensor run_mode(const std::string& mode,
                     const model::Network& network,
                     const ForwardInputs& in) {
   const auto& config = network.config;
   const auto& latents = in.noisy.latents_BFCHW;
   const int64_t frames = latents.size(1);
-  if (mode == "cached") return cached_forward(network, in);
+  if (mode == "cached") return model::cached_forward(network, in.clean_latents, in.noisy);
   const auto grid = model::token_grid(config, latents.size(3), latents.size(4));
   const auto prepared = [&](model::AttentionPlan plan) {
     return model::prepare_plan(config, std::move(plan), grid.rows, grid.cols, latents.options());

@@ -9,6 +9,7 @@
 #include "trainer/checkpoint.h"
 #include "trainer/config_yaml.h"
 #include "trainer/media_info.h"
+#include "trainer/objectives/registry.h"
 #include "trainer/stage_measures.h"
 #include "trainer/video_sampler.h"
 
@@ -40,8 +41,10 @@ std::string pick_role(const trainer::CheckpointData& checkpoint, const std::stri
 }
 
 /// The checkpoint's own sampler, overridden by the command line.
-model::SamplerSettings chosen_sampler(const SampleArgs& args, const trainer::TrainConfig& config) {
-  model::SamplerSettings settings = trainer::sampler_settings(config);
+model::SamplerSettings chosen_sampler(const SampleArgs& args,
+                                      const trainer::TrainConfig& config,
+                                      const trainer::Objective& objective) {
+  model::SamplerSettings settings = trainer::sampler_settings(config.sample, objective);
   if (!args.sampler.empty()) settings.kind = model::parse_sampler(args.sampler);
   if (args.steps) settings.steps = *args.steps;
   // A few-step student has its guidance distilled into it (algorithms 9.1).
@@ -81,14 +84,16 @@ int cmd_sample(const SampleArgs& args) {
   const std::string role = pick_role(checkpoint, args.weights);
   model::FrozenWeights weights(checkpoint.model, checkpoint.roles.at(role), args.checkpoint);
 
-  const trainer::VideoSampler sampler(media, config.objective.name == "flow_matching");
+  const auto objective = trainer::make_objective(config.objective, checkpoint.model);
+  const trainer::VideoSampler sampler(media, !objective->causal());
   trainer::VideoSampler::Request request{
       .prompts = {},
       .latent_frames = sampler.latent_frames_for(checkpoint.model, args.frames),
-      .sampler = chosen_sampler(args, config),
+      .sampler = chosen_sampler(args, config, *objective),
       .negative_prompt = args.negative_prompt.value_or(config.sample.negative_prompt),
       .batch = 1,
       .erase_cache = false,
+      .device = at::kCPU,
       .noise_PFCHW = {}};
   for (const std::string& prompt : prompts)
     request.prompts.push_back({prompt, static_cast<uint64_t>(args.seed)});

@@ -135,6 +135,26 @@ TEST(Encode, LongVideosGiveSeveralClips) {
                         LatentDataset(folder / "b.h5").latents(2)) == false);
 }
 
+TEST(Encode, HeldOutClipsAndTheOthersTogetherAreAll) {
+  const TemporaryFolder folder;
+  SynthOptions synth = synth_options(folder / "v", 2);
+  synth.frames = 45;  // five clips a video
+  synth_videos(synth);
+  EncodeOptions options = encode_options(folder / "v", folder / "train.h5");
+  options.hold_out_every = 2;
+  EXPECT_EQ(encode_videos(options).clips, 6);  // 0, 18, 36 of each
+  options.out = folder / "held_out.h5";
+  options.held_out = true;
+  EXPECT_EQ(encode_videos(options).clips, 4);  // 9, 27 of each
+  const LatentDataset train(folder / "train.h5"), held_out(folder / "held_out.h5");
+  EXPECT_EQ(train.record(1).first_frame, 18);
+  EXPECT_EQ(held_out.record(1).first_frame, 27);
+  options.hold_out_every = 0;
+  options.out = folder / "none.h5";
+  EXPECT_NE(error_of<UserError>([&] { encode_videos(options); }).find("hold-out-every"),
+            std::string::npos);
+}
+
 TEST(Encode, KilledAndResumedIsUninterruptedByteForByte) {
   const TemporaryFolder folder;
   synth_videos(synth_options(folder / "v", 40));

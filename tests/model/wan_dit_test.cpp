@@ -190,7 +190,7 @@ TEST(WanDit, MisfitsAreExplained) {
   EXPECT_THAT(message(bad), HasSubstr("8 wide, the model takes text_dim 7"));
   bad = good;
   bad.latents_BFCHW = at::zeros({2, 2, 3, 5, 6}, at::kDouble);
-  EXPECT_THAT(message(bad), HasSubstr("latent grid 5x6"));
+  EXPECT_THAT(message(bad), HasSubstr("latents of 5x6"));
   bad = good;
   bad.timesteps_BF = at::zeros({2, 1}, at::kDouble);
   EXPECT_THROW(flow_of(net, bad, bidirectional_plan(2)), c10::Error);

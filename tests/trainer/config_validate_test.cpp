@@ -72,20 +72,21 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{
             "model.qk_rope_head_dim", "5", "5 is odd; rotation works on pairs: use an even number"},
         BrokenRule{"model.qk_rope_head_dim",
-                   "18",
-                   "18 is above the dense head of 16 channels (model.dim / num_heads), whose pairs "
+                   "34",
+                   "34 is above the dense head of 32 channels (model.dim / num_heads), whose pairs "
                    "it chooses from"},
         BrokenRule{"model.rope_pair_indices",
-                   "[0, 4, 8]",
-                   "pair 8 is out of range; a head of 16 channels has pairs 0 to 7"},
+                   "[0, 4, 8, 12, 14, 16]",
+                   "pair 16 is out of range; a head of 32 channels has pairs 0 to 15"},
         BrokenRule{"model.rope_pair_indices",
-                   "[0, 4, -1]",
-                   "pair -1 is out of range; a head of 16 channels has pairs 0 to 7"},
+                   "[0, 4, 8, 12, 14, -1]",
+                   "pair -1 is out of range; a head of 32 channels has pairs 0 to 15"},
         BrokenRule{"model.rope_pair_indices",
-                   "[0, 4, 4]",
+                   "[0, 4, 4, 8, 12, 14]",
                    "pair 4 appears twice; every pair at most once"},
-        BrokenRule{
-            "model.rope_pair_indices", "[0, 4]", "2 pairs, but model.qk_rope_head_dim (6) holds 3"},
+        BrokenRule{"model.rope_pair_indices",
+                   "[0, 4]",
+                   "2 pairs, but model.qk_rope_head_dim (12) holds 6"},
         BrokenRule{"model.rope_pair_indices",
                    "[[0, 4, 6], [0, 4, 6]]",
                    "2 lists for 3 layers; give one list, or one per layer"},
@@ -104,11 +105,11 @@ INSTANTIATE_TEST_SUITE_P(
                    "2 does not divide a clip of 9 latent frames; use a multiple of 2 frames"},
         BrokenRule{"model.qk_nope_head_dim",
                    "8",
-                   "8 + qk_rope_head_dim (6) is 14, but svd_weight keeps the dense head of 16 "
-                   "channels; use 10"},
+                   "8 + qk_rope_head_dim (12) is 20, but svd_weight keeps the dense head of 32 "
+                   "channels; use 20"},
         BrokenRule{"model.v_head_dim",
                    "8",
-                   "8 differs from the dense head (16), whose values and output projection "
+                   "8 differs from the dense head (32), whose values and output projection "
                    "init.method svd_weight keeps"},
         BrokenRule{"model.out_dim",
                    "16",
@@ -163,7 +164,7 @@ INSTANTIATE_TEST_SUITE_P(
             "optimizer.lr_schedule", "step", "'step' is unknown; valid: constant, linear, cosine"},
         BrokenRule{"optimizer.warmup_steps",
                    "100000",
-                   "100000 is longer than the stage (train.steps is 600)"},
+                   "100000 is longer than the stage (train.steps is 4500)"},
         BrokenRule{"optimizer.min_lr_ratio",
                    "2",
                    "2 is out of range; use 0 <= optimizer.min_lr_ratio <= 1"},
@@ -171,7 +172,7 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"train.batch_size", "0", "0 is too small; use at least 1"},
         BrokenRule{"train.micro_batch_size",
                    "5",
-                   "5 does not divide train.batch_size (16); the batch is a whole number of micro "
+                   "5 does not divide train.batch_size (4); the batch is a whole number of micro "
                    "batches"},
         BrokenRule{"train.precision", "fp16", "'fp16' is unknown; valid: fp32, bf16"},
         BrokenRule{"train.recompute", "all", "'all' is unknown; valid: none, block"},

@@ -11,8 +11,16 @@ namespace {
 
 class FlowMatching : public Objective {
  public:
-  explicit FlowMatching(const FlowMatchingConfig& config)
-      : noising_(config.timestep_shift, config.quantized_sigma) {}
+  FlowMatching(const FlowMatchingConfig& config, const model::ModelConfig& model)
+      : model_(model),
+        timestep_shift_(config.timestep_shift),
+        noising_(config.timestep_shift, config.quantized_sigma) {}
+
+  bool causal() const override { return false; }
+  double timestep_shift() const override { return timestep_shift_; }
+  double training_flops(const ClipShape& clip) const override {
+    return plan_training_flops(model_, model::bidirectional_plan(clip.frames), clip);
+  }
 
   std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
 
@@ -49,6 +57,8 @@ class FlowMatching : public Objective {
   }
 
  private:
+  model::ModelConfig model_;
+  double timestep_shift_;
   Noising noising_;
   PlanCache plans_;
 };
@@ -56,8 +66,8 @@ class FlowMatching : public Objective {
 }  // namespace
 
 std::unique_ptr<Objective> make_flow_matching(const FlowMatchingConfig& config,
-                                              const model::ModelConfig&) {
-  return std::make_unique<FlowMatching>(config);
+                                              const model::ModelConfig& model) {
+  return std::make_unique<FlowMatching>(config, model);
 }
 
 }  // namespace vmla::trainer

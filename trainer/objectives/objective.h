@@ -63,6 +63,13 @@ class Objective {
  public:
   virtual ~Objective() = default;
   virtual std::vector<Role> roles() const = 0;
+  /// Whether the generator is trained, and hence sampled, chunk by chunk.
+  virtual bool causal() const = 0;
+  /// Shift of the noise schedule, which samplers use too.
+  virtual double timestep_shift() const = 0;
+  /// Model FLOPs of one clip's share of a step: forward and backward count as three forwards,
+  /// recomputation does not count (performance.md 1.4).
+  virtual double training_flops(const ClipShape& clip) const = 0;
   virtual model::TensorMap draws(const std::string& player,
                                  const ClipShape& clip,
                                  const DrawContext& context) const = 0;

@@ -1,11 +1,21 @@
 #pragma once
 
+#include "model/flops.h"
 #include "model/prepared_plan.h"
 #include "model/wan_dit.h"
+#include "trainer/objectives/objective.h"
 
 #include <optional>
 
 namespace vmla::trainer {
+
+/// Model FLOPs of one clip's training step under a plan: three forwards.
+inline double plan_training_flops(const model::ModelConfig& config,
+                                  const model::AttentionPlan& plan,
+                                  const ClipShape& clip) {
+  const auto grid = model::token_grid(config, clip.height, clip.width);
+  return 3 * model::forward_flops(config, plan, grid.rows * grid.cols).total();
+}
 
 /// Keeps the one prepared plan that an objective's clips need; made anew when shape, dtype or
 /// device change.

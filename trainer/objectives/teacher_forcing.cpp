@@ -18,6 +18,12 @@ class TeacherForcing : public Objective {
         noising_(config.timestep_shift, config.quantized_sigma),
         weight_(config.timestep_shift) {}
 
+  bool causal() const override { return true; }
+  double timestep_shift() const override { return config_.timestep_shift; }
+  double training_flops(const ClipShape& clip) const override {
+    return plan_training_flops(model_, model::teacher_forcing_plan(model_, clip.frames), clip);
+  }
+
   std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
 
   model::TensorMap draws(const std::string& player,
