@@ -8,7 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <utility>
 #include <vector>
 
 #include "model/io/atomic_file.h"
@@ -107,15 +106,6 @@ FileLock::FileLock(const fs::path& file, const std::string& what) : fd_(open_loc
   }
   write_owner(fd_);
 }
-
-FileLock FileLock::wait_for(const fs::path& file) {
-  const int fd = open_lock(file);
-  try_lock(fd, LOCK_EX);
-  write_owner(fd);
-  return FileLock(fd);
-}
-
-FileLock::FileLock(FileLock&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
 
 FileLock::~FileLock() {
   if (fd_ >= 0) close(fd_);

@@ -15,16 +15,11 @@ class FileLock {
   /// Takes the lock or throws UserError: `what` is in use by process N on HOST. Creates the file;
   /// the folder must exist.
   FileLock(const std::filesystem::path& file, const std::string& what);
-  /// Waits for the lock instead.
-  static FileLock wait_for(const std::filesystem::path& file);
   ~FileLock();
-  FileLock(FileLock&& other) noexcept;
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
-  FileLock& operator=(FileLock&&) = delete;
 
  private:
-  explicit FileLock(int fd) : fd_(fd) {}
   int fd_ = -1;
 };
 

@@ -24,6 +24,8 @@ int cmd_init(const InitArgs& args) {
     fail_user(args.config,
               ": model.attention is dense: init writes a latent-attention model (mla)");
   const std::string method = config.init.method.empty() ? "svd_weight" : config.init.method;
+  if (!args.data.empty())
+    log::warn(cat(method, " works on weights alone: ", args.data, " is not read"));
   model::MlaInit init = model::init_mla_from_dense(
       config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));
   model::LoadedWeights result;
