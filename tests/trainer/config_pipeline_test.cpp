@@ -197,10 +197,12 @@ TEST_F(Pipeline, AFailingStageEndsItWithItsStatusAndLaterStagesDoNotStart) {
 }
 
 TEST_F(Pipeline, StagesSideBySideAreStoppedTogether) {
-  // `a` fails at once; `b` would take a minute, but saves when asked to.
+  // `a` fails at once; `b` would take a minute, but saves when asked to. Its sleep must end with
+  // it: whoever reads this test's output (ctest does) waits for every process that holds it.
   const std::string body =
       "case $NAME in zero) finish;; a) sleep 0.3; exit 2;; "
-      "b) trap 'touch \"$(dirname \"$RUN\")/b-saved\"; exit 75' TERM; sleep 60 & wait;; esac";
+      "b) trap 'touch \"$(dirname \"$RUN\")/b-saved\"; kill $!; exit 75' TERM; sleep 60 & wait;; "
+      "esac";
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_EQ(run(body), 2);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
@@ -209,8 +211,8 @@ TEST_F(Pipeline, StagesSideBySideAreStoppedTogether) {
 
 TEST_F(Pipeline, PassesSignalsOnAndReportsTheStop) {
   const PipelineConfig pipeline = load();
-  const fs::path core = program("trap 'exit 75' INT; touch " + (folder_.path() / "up").string() +
-                                "; sleep 60 & wait");
+  const fs::path core = program("trap 'kill $!; exit 75' INT; touch " +
+                                (folder_.path() / "up").string() + "; sleep 60 & wait");
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) _exit(run_pipeline(pipeline, {.program = core, .jobs = 0, .dry_run = false}));
