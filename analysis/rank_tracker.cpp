@@ -3,6 +3,7 @@
 #include "kernels/counter_rng/counter_rng.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 namespace vmla::analysis {
 namespace {
@@ -25,6 +26,20 @@ void check_shapes(const LatentProjections& layer) {
               layer.kv_a.size(0),
               ")");
 }
+
+// One thread for as long as it lives. LAPACK's reductions of an R x R matrix are hundreds of short
+// products with a barrier after each: at R = 192 a second thread makes them up to three times
+// slower, while one core waits for the other.
+class SingleThread {
+ public:
+  SingleThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
+  ~SingleThread() { at::set_num_threads(before_); }
+  SingleThread(const SingleThread&) = delete;
+  SingleThread& operator=(const SingleThread&) = delete;
+
+ private:
+  int before_;
+};
 
 // The fp64 copies that a layer needs, kept from layer to layer: fresh pages for each would cost a
 // third of the time.
@@ -76,7 +91,9 @@ LayerRank measure_layer(const LatentProjections& layer, Workspace& workspace) {
   const at::Tensor& up = copy_in_fp64(layer.kv_b, workspace.up);
   const at::Tensor down = gained_down_projection(layer, workspace.down);
   const at::Tensor up_gram_RR = gram_of_rows(up.t()).cpu();
-  const at::Tensor root_RR = square_root(gram_of_rows(down).cpu());
+  const at::Tensor down_gram_RR = gram_of_rows(down).cpu();
+  const SingleThread small_work;
+  const at::Tensor root_RR = square_root(down_gram_RR);
   LayerRank result;
   result.rank = layer.kv_b.size(1);
   result.spectrum = spectrum_of_gram(root_RR.t().mm(up_gram_RR).mm(root_RR));
