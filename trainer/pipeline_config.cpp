@@ -7,6 +7,8 @@
 #include "trainer/config_node.h"
 #include "trainer/config_visit.h"
 #include "trainer/config_yaml.h"
+#include "trainer/stage_start.h"
+#include "trainer/validate_objective.h"
 
 namespace vmla::trainer {
 namespace {
@@ -109,61 +111,6 @@ const PipelineStage* find(const std::vector<PipelineStage>& stages, const std::s
   return nullptr;
 }
 
-std::vector<std::string> saved_roles(const PipelineStage& stage) {
-  std::vector<std::string> roles;
-  if (stage.config.ema.decay > 0) roles.push_back("generator_ema");
-  roles.push_back("generator");
-  return roles;
-}
-
-// The sizes that a dense model and the model converted from it share.
-void check_same_sizes(const model::ModelConfig& now, const PipelineStage& from) {
-  const model::ModelConfig& then = from.config.model;
-  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
-      {"dim", now.dim, then.dim},
-      {"ffn_dim", now.ffn_dim, then.ffn_dim},
-      {"num_heads", now.num_heads, then.num_heads},
-      {"num_layers", now.num_layers, then.num_layers},
-      {"in_dim", now.in_dim, then.in_dim},
-      {"out_dim", now.out_dim, then.out_dim},
-      {"freq_dim", now.freq_dim, then.freq_dim},
-      {"text_dim", now.text_dim, then.text_dim},
-      {"text_len", now.text_len, then.text_len}};
-  for (const auto& [key, value, expected] : sizes) {
-    if (value == expected) continue;
-    fail_rule(cat("model.", key),
-              value,
-              ", but stage ",
-              from.name,
-              ", whose weights it starts from, has ",
-              expected);
-  }
-}
-
-void check_conversion(const TrainConfig& config, const PipelineStage& from) {
-  const bool mla_now = config.model.is_mla(), mla_then = from.config.model.is_mla();
-  if (mla_then && !mla_now) {
-    fail_rule("model.attention",
-              "dense cannot start from stage ",
-              from.name,
-              ", whose attention is mla; no exact dense form exists");
-  }
-  if (mla_now && !mla_then && config.init.method.empty()) {
-    fail_rule("init.method",
-              "is missing: stage ",
-              from.name,
-              " is dense and this model is mla; use svd_weight or random");
-  }
-  if (mla_now && mla_then && !config.init.method.empty()) {
-    fail_rule("init.method",
-              config.init.method,
-              " converts dense weights, but stage ",
-              from.name,
-              " is mla already; remove it");
-  }
-  check_same_sizes(config.model, from);
-}
-
 void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& earlier) {
   for (auto& [role, source] : stage.config.init_from) {
     if (source.stage.empty()) continue;
@@ -180,7 +127,7 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
                 "; valid: ",
                 names.empty() ? "none, it is the first" : join(names));
     }
-    const std::vector<std::string> roles = saved_roles(*from);
+    const std::vector<std::string> roles = saved_roles(from->config);
     const bool chosen = source.role.empty();
     if (chosen) source.role = roles.front();
     if (std::find(roles.begin(), roles.end(), source.role) == roles.end()) {
@@ -192,7 +139,7 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
                 "'; valid: ",
                 join(roles));
     }
-    check_conversion(stage.config, *from);
+    check_start(stage.config, role, from->config, cat("stage ", from->name));
     source.path = from->run_dir.string();
     stage.after.push_back(from->name);
     stage.notes.push_back(cat(stage.name,

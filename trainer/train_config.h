@@ -8,6 +8,8 @@
 
 #include "data/data_config.h"
 #include "model/model_config.h"
+#include "trainer/objective_config.h"
+#include "trainer/optimizer_config.h"
 
 /// One stage's configuration: plain structs, defaults beside the members, one visitor each.
 /// Defaults are the recommended values of algorithms 1.7, 5 and 8. No LibTorch here: the front
@@ -19,7 +21,8 @@ struct InitSource {
   std::string path;  // run folder, checkpoint folder, weights file or folder
   std::string
       stage;  // in a pipeline: the stage whose checkpoint it is (the pipeline fills in `path`)
-  std::string role;  // empty: generator_ema, then target_ema, then generator
+  std::string role;    // empty: generator_ema, then target_ema, then generator
+  std::string preset;  // sizes of the weights, where their files do not say
 
   bool operator==(const InitSource&) const = default;
   template <class Self, class V>
@@ -27,101 +30,22 @@ struct InitSource {
     v("path", c.path, "run folder, checkpoint or weights");
     v("stage", c.stage, "in a pipeline: the stage to start from");
     v("role", c.role, "whose weights; default: generator_ema, then target_ema, then generator");
+    v("preset", c.preset, "sizes of weights that come without a config.json: wan1.3b or wan14b");
   }
 };
 
 struct InitConfig {
   std::string
       method;  // empty: weights are taken as they are; else how dense weights become MLA weights
+  bool allow_other_window = false;
 
   bool operator==(const InitConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("method", c.method, "how dense weights become latent attention: svd_weight or random");
-  }
-};
-
-struct FlowMatchingConfig {
-  double timestep_shift = 5.0;
-  bool quantized_sigma = false;
-
-  bool operator==(const FlowMatchingConfig&) const = default;
-  template <class Self, class V>
-  static void fields(Self& c, V&& v) {
-    v("timestep_shift",
-      c.timestep_shift,
-      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
-    v("quantized_sigma",
-      c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do");
-  }
-};
-
-struct TeacherForcingConfig {
-  double timestep_shift = 5.0;
-  bool quantized_sigma = false;
-  int64_t noise_augmentation_max_timestep = 0;
-
-  bool operator==(const TeacherForcingConfig&) const = default;
-  template <class Self, class V>
-  static void fields(Self& c, V&& v) {
-    v("timestep_shift",
-      c.timestep_shift,
-      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
-    v("quantized_sigma",
-      c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do");
-    v("noise_augmentation_max_timestep",
-      c.noise_augmentation_max_timestep,
-      "the clean context gets noise of a timestep below this; 0: none");
-  }
-};
-
-/// The name chooses the objective; of the sections below only the one of that name may appear in a
-/// file. A new objective is one struct, one member and one line here.
-struct ObjectiveConfig {
-  std::string name = "teacher_forcing";
-  FlowMatchingConfig flow_matching;
-  TeacherForcingConfig teacher_forcing;
-
-  bool operator==(const ObjectiveConfig&) const = default;
-  /// Whether the field `key` takes part: read, written and compared.
-  static bool active(const ObjectiveConfig& c, std::string_view key) {
-    return key == "name" || key == c.name;
-  }
-  template <class Self, class V>
-  static void fields(Self& c, V&& v) {
-    v("name", c.name, "what is trained");
-    v("flow_matching", c.flow_matching, "bidirectional flow matching");
-    v("teacher_forcing", c.teacher_forcing, "chunk-causal flow matching, clean chunks as context");
-  }
-};
-
-struct OptimizerConfig {
-  double lr = 5e-6;
-  std::array<double, 2> betas = {0.0, 0.999};
-  double eps = 1e-8;
-  double weight_decay = 0.01;
-  double max_grad_norm = 10.0;
-  std::string lr_schedule = "constant";
-  int64_t warmup_steps = 0;
-  double min_lr_ratio = 0.0;
-
-  bool operator==(const OptimizerConfig&) const = default;
-  template <class Self, class V>
-  static void fields(Self& c, V&& v) {
-    v("lr", c.lr, "learning rate of AdamW");
-    v("betas",
-      c.betas,
-      "decay of the first and second moment; a first entry of 0 keeps no first moment");
-    v("eps", c.eps, "added to the root of the second moment");
-    v("weight_decay", c.weight_decay, "decoupled weight decay");
-    v("max_grad_norm",
-      c.max_grad_norm,
-      "the global gradient norm is clipped to this; 0: not clipped");
-    v("lr_schedule", c.lr_schedule, "constant, linear or cosine decay after the warm-up");
-    v("warmup_steps", c.warmup_steps, "steps of linear warm-up from 0");
-    v("min_lr_ratio", c.min_lr_ratio, "the decay ends at this fraction of lr");
+    v("allow_other_window",
+      c.allow_other_window,
+      "start from a checkpoint that was trained with another chunk, window or sink");
   }
 };
 
@@ -141,7 +65,9 @@ struct TrainSection {
     v("steps", c.steps, "optimizer steps of the whole stage");
     v("batch_size", c.batch_size, "clips a step, over all devices");
     v("micro_batch_size", c.micro_batch_size, "clips a forward pass; 0: the whole batch");
-    v("precision", c.precision, "of matrix products and attention: fp32 or bf16");
+    v("precision",
+      c.precision,
+      "of matrix products and attention: fp32 or bf16; fp64: everything, for parity checks");
     v("recompute", c.recompute, "none, or block: recompute each block's activations in backward");
     v("device", c.device, "cpu or cuda");
     v("threads", c.threads, "CPU threads; 0: chosen from the number of cores");
@@ -221,6 +147,9 @@ struct SampleConfig {
   std::string negative_prompt;
   int64_t seed = 0;
   int64_t measure_clips = 0;
+  std::vector<double> also_few_step;
+  int64_t long_frames = 0;
+  int64_t long_clips = 12;
 
   bool operator==(const SampleConfig&) const = default;
   template <class Self, class V>
@@ -236,6 +165,14 @@ struct SampleConfig {
     v("measure_clips",
       c.measure_clips,
       "videos sampled at the end on the held-out captions and measured; 0: none");
+    v("also_few_step",
+      c.also_few_step,
+      "measured once more with the few-step sampler and these steps, before the shift: what a "
+      "many-step model is without distillation; empty: no");
+    v("long_frames",
+      c.long_frames,
+      "video frames of long rollouts that are measured for drift at the end; 0: none");
+    v("long_clips", c.long_clips, "how many of them");
   }
 };
 

@@ -6,41 +6,11 @@
 
 #include "model/config_rule.h"
 #include "trainer/config_node.h"
+#include "trainer/config_rules.h"
+#include "trainer/validate_objective.h"
 
 namespace vmla::trainer {
 namespace {
-
-void require_one_of(const std::string& key,
-                    const std::string& value,
-                    const std::vector<std::string>& valid) {
-  if (std::find(valid.begin(), valid.end(), value) != valid.end()) return;
-  fail_rule(key, "'", value, "' is unknown; valid: ", join(valid));
-}
-
-void require_at_least(const std::string& key, int64_t value, int64_t least) {
-  if (value < least) fail_rule(key, value, " is too small; use at least ", least);
-}
-
-void require_positive(const std::string& key, double value) {
-  if (!(value > 0)) fail_rule(key, shortest(value), " must be above 0");
-}
-
-// [low, high): open_end, else [low, high].
-void require_range(const std::string& key, double value, double low, double high, bool open_end) {
-  if (value >= low && (open_end ? value < high : value <= high)) return;
-  fail_rule(key,
-            shortest(value),
-            " is out of range; use ",
-            shortest(low),
-            " <= ",
-            key,
-            open_end ? " < " : " <= ",
-            shortest(high));
-}
-
-bool is_bidirectional(const ObjectiveConfig& objective) {
-  return objective.name == "flow_matching";
-}
 
 // What a codec's name says of its latents, for the built-in weight-free codec.
 struct CodecGeometry {
@@ -169,46 +139,8 @@ void validate_data(const TrainConfig& c) {
   }
 }
 
-void validate_objective(const TrainConfig& c) {
-  const auto& flow = c.objective.flow_matching;
-  const auto& teacher = c.objective.teacher_forcing;
-  if (c.objective.name == "flow_matching") {
-    require_positive("objective.flow_matching.timestep_shift", flow.timestep_shift);
-  } else if (c.objective.name == "teacher_forcing") {
-    require_positive("objective.teacher_forcing.timestep_shift", teacher.timestep_shift);
-    const std::string key = "objective.teacher_forcing.noise_augmentation_max_timestep";
-    if (teacher.noise_augmentation_max_timestep < 0 ||
-        teacher.noise_augmentation_max_timestep >= 1000) {
-      fail_rule(
-          key, teacher.noise_augmentation_max_timestep, " is out of range; use 0 (off) to 999");
-    }
-  } else {
-    require_one_of("objective.name", c.objective.name, {"flow_matching", "teacher_forcing"});
-  }
-  if (c.model.in_dim != c.model.out_dim) {
-    fail_rule("model.out_dim",
-              c.model.out_dim,
-              " differs from model.in_dim (",
-              c.model.in_dim,
-              "); a flow has the latents' channels");
-  }
-  if (is_bidirectional(c.objective)) {
-    const std::string why =
-        " limits what a frame attends to, but objective flow_matching is bidirectional; ";
-    if (c.model.local_attn_size != -1) {
-      fail_rule("model.local_attn_size", c.model.local_attn_size, why, "use -1");
-    }
-    if (c.model.sink_size != 0) fail_rule("model.sink_size", c.model.sink_size, why, "use 0");
-    if (c.model.independent_first_frame) {
-      fail_rule("model.independent_first_frame", "true", why, "use false");
-    }
-  } else if (const int64_t frames = known_latent_frames(c); frames > 0) {
-    model::chunk_sizes(c.model, frames);
-  }
-}
-
 void validate_init(const TrainConfig& c, Purpose purpose) {
-  const auto roles = trainable_roles(c.objective);
+  const auto roles = named_roles(c.objective);
   for (const auto& [role, source] : c.init_from) {
     const std::string key = "init_from." + role;
     if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
@@ -224,6 +156,15 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
                 source.stage,
                 "' is known to `vmla pipeline` only; give a path here");
     }
+  }
+  if (c.objective.name == "dmd" && !c.init_from.contains("real_score")) {
+    fail_rule("init_from.real_score",
+              "is missing: dmd needs the weights of a dense bidirectional model");
+  }
+  if (c.objective.name == "consistency_distillation" && !c.init_from.contains("generator")) {
+    fail_rule("init_from.generator",
+              "is missing: consistency_distillation starts from a model trained with "
+              "teacher_forcing or diffusion_forcing");
   }
   const std::string& method = c.init.method;
   if (method.empty()) return;
@@ -264,29 +205,6 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
   }
 }
 
-void validate_optimizer(const TrainConfig& c) {
-  const auto& o = c.optimizer;
-  require_positive("optimizer.lr", o.lr);
-  for (const double beta : o.betas) require_range("optimizer.betas", beta, 0, 1, true);
-  require_positive("optimizer.eps", o.eps);
-  if (o.weight_decay < 0)
-    fail_rule("optimizer.weight_decay", shortest(o.weight_decay), " is negative; use 0 or more");
-  if (o.max_grad_norm < 0)
-    fail_rule("optimizer.max_grad_norm",
-              shortest(o.max_grad_norm),
-              " is negative; use 0 for no clipping");
-  require_one_of("optimizer.lr_schedule", o.lr_schedule, {"constant", "linear", "cosine"});
-  require_at_least("optimizer.warmup_steps", o.warmup_steps, 0);
-  if (o.warmup_steps > c.train.steps) {
-    fail_rule("optimizer.warmup_steps",
-              o.warmup_steps,
-              " is longer than the stage (train.steps is ",
-              c.train.steps,
-              ")");
-  }
-  require_range("optimizer.min_lr_ratio", o.min_lr_ratio, 0, 1, false);
-}
-
 void validate_train(const TrainConfig& c) {
   const auto& t = c.train;
   require_at_least("train.steps", t.steps, 1);
@@ -300,7 +218,7 @@ void validate_train(const TrainConfig& c) {
               t.batch_size,
               "); the batch is a whole number of micro batches");
   }
-  require_one_of("train.precision", t.precision, {"fp32", "bf16"});
+  require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
   require_one_of("train.recompute", t.recompute, {"none", "block"});
   require_one_of("train.device", t.device, {"cpu", "cuda"});
   require_at_least("train.threads", t.threads, 0);
@@ -339,13 +257,16 @@ void validate_sample(const TrainConfig& c) {
   }
   require_at_least("sample.frames", s.frames, 1);
   require_one_of("sample.sampler", s.sampler, {"unipc", "euler", "few_step"});
-  if (s.sampler == "few_step") {
+  if (s.sampler == "few_step" && !trains_few_step(c.objective)) {
     fail_rule("sample.sampler",
               "few_step needs a distilled model, objective ",
               c.objective.name,
               " trains none; use unipc or euler");
   }
   require_at_least("sample.steps", s.steps, 1);
+  if (!s.also_few_step.empty()) validate_steps("sample.also_few_step", s.also_few_step);
+  require_at_least("sample.long_frames", s.long_frames, 0);
+  require_at_least("sample.long_clips", s.long_clips, 1);
   if (s.guidance_scale < 0)
     fail_rule(
         "sample.guidance_scale", shortest(s.guidance_scale), " is negative; 1 means no guidance");
@@ -363,10 +284,6 @@ void validate_stage_name(const std::string& name) {
 
 }  // namespace
 
-std::vector<std::string> trainable_roles(const ObjectiveConfig&) {
-  return {"generator"};
-}
-
 int64_t known_latent_frames(const TrainConfig& c) {
   // The built-in codec keeps every frame.
   return is_made(c.data.make) && codec_geometry(c.data.make.codec) ? c.data.make.frames : 0;
@@ -379,7 +296,7 @@ void validate_config(const TrainConfig& c, Purpose purpose) {
   validate_init(c, purpose);
   if (purpose != Purpose::kStep) validate_data(c);
   validate_train(c);
-  validate_optimizer(c);
+  validate_optimizer(c.optimizer, "optimizer", c.train.steps);
   validate_observers(c);
   validate_sample(c);
 }

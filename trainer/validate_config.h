@@ -15,9 +15,6 @@ enum class Purpose { kTrain, kPipelineStage, kStep };
 /// Every rule across keys. ConfigRuleError names the full key, its value and the remedy.
 void validate_config(const TrainConfig& config, Purpose purpose = Purpose::kTrain);
 
-/// Roles of the objective that may start from given weights, as keys of init_from.
-std::vector<std::string> trainable_roles(const ObjectiveConfig& objective);
-
 /// Latent frames of a clip, when `data.make` says how clips are encoded and the codec is a built-in
 /// one; else 0.
 int64_t known_latent_frames(const TrainConfig& config);

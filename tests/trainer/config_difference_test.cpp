@@ -17,7 +17,7 @@ using testing::message_of;
 
 TrainConfig saved_config() {
   TrainConfig config;
-  config.init_from["generator"] = {"runs/tiny/pretrain", "pretrain", "generator"};
+  config.init_from["generator"] = {"runs/tiny/pretrain", "pretrain", "generator", ""};
   config.data.path = "a.h5";
   config.ema.decay = 0.99;
   return config;

@@ -103,7 +103,7 @@ TEST_F(Pipeline, ResolvesStagesRolesAndSettings) {
   EXPECT_EQ(a.config.stage, "a");
   EXPECT_EQ(a.run_dir, folder_.path() / "run/a");
   EXPECT_EQ(a.config.init_from.at("generator"),
-            (InitSource{(folder_.path() / "run/zero").string(), "zero", "generator_ema"}));
+            (InitSource{(folder_.path() / "run/zero").string(), "zero", "generator_ema", ""}));
   EXPECT_THAT(a.after, ElementsAre("zero"));
   EXPECT_THAT(a.notes,
               ElementsAre("a: generator starts from generator_ema of stage zero (by default)"));

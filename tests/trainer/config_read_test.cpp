@@ -176,10 +176,10 @@ TEST(ConfigRead, OverridesThatAreNoAssignment) {
 
 TEST(ConfigRead, WeightsAreAPathOrASource) {
   EXPECT_EQ(load(kMinimal, {"init_from.generator=runs/a"}).init_from.at("generator"),
-            (InitSource{"runs/a", "", ""}));
+            (InitSource{"runs/a", "", "", ""}));
   EXPECT_EQ(load(kMinimal, {"init_from.generator={path: runs/a, role: generator}"})
                 .init_from.at("generator"),
-            (InitSource{"runs/a", "", "generator"}));
+            (InitSource{"runs/a", "", "generator", ""}));
 }
 
 TEST(ConfigRead, PromptsAreAListOrAFile) {
@@ -203,8 +203,9 @@ TEST(ConfigRead, OnlyTheNamedObjectivesSectionMayAppear) {
       "x.yaml:3: objective.flow_matching: this section does not belong here, objective.name is "
       "teacher_forcing; "
       "remove it or choose the other name");
-  EXPECT_EQ(error_of("objective: {name: dmd}\n"),
-            "x.yaml:1: objective.name: 'dmd' is unknown; valid: flow_matching, teacher_forcing");
+  EXPECT_EQ(error_of("objective: {name: gan}\n"),
+            "x.yaml:1: objective.name: 'gan' is unknown; valid: flow_matching, diffusion_forcing, "
+            "teacher_forcing, ode_regression, consistency_distillation, dmd");
 }
 
 TEST(ConfigRead, EmptySectionsAreDefaults) {
@@ -216,7 +217,7 @@ TrainConfig unusual() {
   TrainConfig c;
   c.stage = "s-1";
   c.seed = -7;
-  c.init_from["generator"] = {"runs/a b", "first", "generator_ema"};
+  c.init_from["generator"] = {"runs/a b", "first", "generator_ema", ""};
   c.model = model::model_preset("tiny");
   c.model.attention = "mla";
   c.model.kv_lora_rank = {{8, 16, 24}};

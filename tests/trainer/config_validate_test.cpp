@@ -174,7 +174,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "5",
                    "5 does not divide train.batch_size (4); the batch is a whole number of micro "
                    "batches"},
-        BrokenRule{"train.precision", "fp16", "'fp16' is unknown; valid: fp32, bf16"},
+        BrokenRule{"train.precision", "fp16", "'fp16' is unknown; valid: fp32, bf16, fp64"},
         BrokenRule{"train.recompute", "all", "'all' is unknown; valid: none, block"},
         BrokenRule{"train.device", "gpu", "'gpu' is unknown; valid: cpu, cuda"},
         BrokenRule{"train.log_every", "0", "0 is too small; use at least 1"},

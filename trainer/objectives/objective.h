@@ -2,11 +2,13 @@
 
 #include "model/safetensors.h"
 #include "model/wan_dit.h"
+#include "trainer/optimizer_config.h"
 
 #include <ATen/core/Tensor.h>
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,10 +19,20 @@ enum class Training { kTrained, kFrozen, kEmaOf };
 /// A network an objective needs. The trainer builds it, and what a checkpoint holds follows from
 /// the list.
 struct Role {
-  std::string name;  // generator, generator_ema, teacher, ...
+  std::string name;  // generator, teacher, fake_score, ...
   Training training = Training::kTrained;
-  std::string ema_of;        // the role a kEmaOf follows
+  /// Of a kEmaOf: the role it follows, which it starts as a copy of, and how.
+  std::string ema_of = {};
+  double ema_decay = 0;
+  int64_t ema_start_step = 0;
   int64_t update_every = 1;  // of a trained role
+  /// Of a trained role; nothing: the stage's section `optimizer`.
+  std::optional<OptimizerConfig> optimizer = {};
+  /// The role whose weights it takes when init_from does not name it; empty: it must be named
+  /// (a generator alone may be drawn at random).
+  std::string same_weights_as = {};
+  /// A dense bidirectional network of its own sizes: those of its weights, not the section `model`.
+  bool is_score = false;
 };
 
 /// Which samples of which step a set of draws is for. Draws depend on nothing else.
@@ -42,6 +54,13 @@ struct LossTerms {
   at::Tensor total;  // [], fp32 (fp64 in fp64 runs)
   std::map<std::string, double> metrics;
   model::TensorMap details;  // e.g. frame_loss and timesteps [B, F]
+};
+
+/// The steps of a student that needs few of them, before the shift (algorithms 4.3). The first
+/// chunk may have steps of its own.
+struct FewStepSchedule {
+  std::vector<double> denoising_step_list;
+  std::vector<double> first_chunk_denoising_step_list;  // empty: the same
 };
 
 /// Takes a loss and, before it returns, has back-propagated it (when training). More losses follow
@@ -67,6 +86,12 @@ class Objective {
   virtual bool causal() const = 0;
   /// Shift of the noise schedule, which samplers use too.
   virtual double timestep_shift() const = 0;
+  /// Whether it learns from clips; else prompts are enough.
+  virtual bool needs_clips() const { return true; }
+  /// The prompt whose embedding evaluate() gets as `negative_text` [1, T, E]; nothing: none.
+  virtual std::optional<std::string> negative_prompt() const { return std::nullopt; }
+  /// What a few-step student is sampled with; nothing: it takes many steps.
+  virtual std::optional<FewStepSchedule> few_step() const { return std::nullopt; }
   /// Model FLOPs of one clip's share of a step: forward and backward count as three forwards,
   /// recomputation does not count (performance.md 1.4).
   virtual double training_flops(const ClipShape& clip) const = 0;

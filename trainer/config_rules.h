@@ -1,0 +1,18 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// Rules that many keys share. Each throws ConfigRuleError with the key, the value and the remedy.
+namespace vmla::trainer {
+
+void require_one_of(const std::string& key,
+                    const std::string& value,
+                    const std::vector<std::string>& valid);
+void require_at_least(const std::string& key, int64_t value, int64_t least);
+void require_positive(const std::string& key, double value);
+/// [low, high): open_end, else [low, high].
+void require_range(const std::string& key, double value, double low, double high, bool open_end);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+
+#include "trainer/train_config.h"
+
+namespace vmla::trainer {
+
+/// Whether `role` of a stage can start from the weights of another stage: its kind, its sizes, its
+/// window. ConfigRuleError names the key of `config` that does not fit. `source` names the other
+/// stage in messages ("stage pretrain", a checkpoint's path).
+void check_start(const TrainConfig& config,
+                 const std::string& role,
+                 const TrainConfig& from,
+                 const std::string& source);
+
+}  // namespace vmla::trainer
