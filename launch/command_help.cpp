@@ -68,7 +68,8 @@ Examples:
       {"init",
        {"converts dense weights to latent attention",
         R"(Applies init.method of the configuration to a dense model and writes the converted model as a videomla export
-(config.json and safetensors), with a report of what each layer lost.
+(config.json and safetensors), with a report of what each layer lost: init_report.json. With model.bias: false the
+query biases and rotary key biases of the dense model have no place to go, and one line says how much they were.
 
 Example:
   vmla init --weights runs/tiny/pretrain --config configs/tiny/teacher_forcing.yaml --out converted)"}},

@@ -96,6 +96,12 @@ double latent_rms(const at::Tensor& down) {
   return rms > 0 ? rms : 1.0;
 }
 
+/// The share of the bias in the energy of W x + b, for x as in typical_rms.
+double bias_share(const at::Tensor& weight, const at::Tensor& bias) {
+  const double lost = bias.square().sum().item<double>();
+  return lost > 0 ? lost / (lost + weight.square().sum().item<double>()) : 0.0;
+}
+
 /// One layer by svd_weight. Returns its self_attn tensors without prefix.
 Tensors convert_layer(const ModelConfig& mla,
                       const Tensors& dense,
@@ -131,6 +137,8 @@ Tensors convert_layer(const ModelConfig& mla,
             .kv_optimal_error = kv.optimal_error,
             .q_energy_kept = q.energy_kept,
             .rope_energy_lost = rope.energy_lost,
+            .query_bias_lost = d.bias ? 0.0 : bias_share(query, query_bias),
+            .rope_key_bias_lost = d.bias ? 0.0 : bias_share(rope.weight, rope.bias),
             .key_scale = latent_rms(kv.down) / key_rms,
             .value_scale = latent_rms(kv.down),
             .query_scale = latent_rms(q.down) / query_rms};
@@ -182,6 +190,23 @@ Tensors draw_layer(const ModelConfig& mla, const Tensors& dense, int64_t layer, 
 }
 
 }  // namespace
+
+std::string dropped_bias_note(const std::vector<InitLayerReport>& layers) {
+  double query = 0, key = 0;
+  for (const InitLayerReport& layer : layers) {
+    query = std::max(query, layer.query_bias_lost);
+    key = std::max(key, layer.rope_key_bias_lost);
+  }
+  if (query == 0 && key == 0) return "";
+  const auto percent = [](double share) { return cat(std::round(share * 1000) / 10, " %"); };
+  return cat(
+      "model.bias is false: the dense query biases and rotary key biases are dropped, in the layer "
+      "that loses most ",
+      percent(query),
+      " of the queries' energy and ",
+      percent(key),
+      " of the rotary key's; model.bias: true keeps them");
+}
 
 LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
   const at::Tensor a = matrix.to(at::kDouble);

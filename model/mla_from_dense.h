@@ -19,6 +19,10 @@ struct InitLayerReport {
   double kv_optimal_error = 0;  // Eckart–Young: root of the squared singular values beyond the rank
   double q_energy_kept = 0;
   double rope_energy_lost = 0;  // share of the rope rows' energy that one shared key cannot carry
+  // With `bias: false`: the dropped bias' share of the typical energy (rows for isotropic inputs of
+  // unit variance, plus bias) of the queries, and of the shared rope key. 0 when nothing was
+  // dropped.
+  double query_bias_lost = 0, rope_key_bias_lost = 0;
   double key_scale = 1, value_scale = 1,
          query_scale = 1;  // constants put into kv_b (K, V rows) and q_b
 };
@@ -49,6 +53,10 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const std::map<std::string, at::Tensor>& dense_tensors,
                             const std::string& method,
                             uint64_t seed);
+
+/// One line on the biases that a model with `bias: false` could not take over; empty when it lost
+/// none.
+std::string dropped_bias_note(const std::vector<InitLayerReport>& layers);
 
 /// A = up · down with the best rank-r approximation error: down [r, n] = S^½ Vᵀ, up [m, r] = U S^½,
 /// fp64, by the Gram matrix of the smaller side. Ranks beyond the matrix' own are padded with

@@ -75,6 +75,8 @@ std::string init_report_json(const std::string& method,
                              const std::vector<model::InitLayerReport>& layers) {
   Json json;
   json["method"] = method;
+  const std::string note = model::dropped_bias_note(layers);
+  if (!note.empty()) json["note"] = note;
   json["layers"] = Json::array();
   for (const auto& l : layers) {
     json["layers"].push_back({{"layer", l.layer},
@@ -85,6 +87,8 @@ std::string init_report_json(const std::string& method,
                               {"kv_optimal_error", l.kv_optimal_error},
                               {"q_energy_kept", l.q_energy_kept},
                               {"rope_energy_lost", l.rope_energy_lost},
+                              {"query_bias_lost", l.query_bias_lost},
+                              {"rope_key_bias_lost", l.rope_key_bias_lost},
                               {"key_scale", l.key_scale},
                               {"value_scale", l.value_scale},
                               {"query_scale", l.query_scale}});
@@ -96,6 +100,8 @@ void write_init_report(const std::filesystem::path& run_dir, const InitialWeight
   if (origin.init_method.empty()) return;
   io::write_file_atomically(run_dir / "init_report.json",
                             init_report_json(origin.init_method, origin.conversion));
+  const std::string note = model::dropped_bias_note(origin.conversion);
+  if (!note.empty()) log::warn(note);
   for (const auto& l : origin.conversion) {
     log::info(cat("  layer ",
                   l.layer,

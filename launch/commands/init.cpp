@@ -58,6 +58,8 @@ int cmd_init(const InitArgs& args) {
                   "; rope energy lost ",
                   l.rope_energy_lost));
   }
+  const std::string note = model::dropped_bias_note(init.layers);
+  if (!note.empty()) log::warn(note);
   log::info(cat("wrote ", args.out, " (", method, ")"));
   return kDone;
 }

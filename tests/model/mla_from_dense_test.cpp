@@ -272,9 +272,35 @@ TEST(MlaFromDense, RandomKeepsEverythingElse) {
 TEST(MlaFromDense, WithoutBiasRopeAndQueryBiasesAreDropped) {
   const ModelConfig dense = tiny_dense();
   ModelConfig mla = full_rank_mla();
+  Tensors given = drawn_weights(dense);
+  const MlaInit whole = init_mla_from_dense(mla, dense, given, "svd_weight", 0);
+  EXPECT_EQ(dropped_bias_note(whole.layers), "");
   mla.bias = false;
-  const MlaInit init = init_mla_from_dense(mla, dense, drawn_weights(dense), "svd_weight", 0);
+  const MlaInit init = init_mla_from_dense(mla, dense, given, "svd_weight", 0);
   EXPECT_EQ(init.tensors.count("blocks.0.self_attn.q_b_proj.bias"), 0u);
+  // What is lost: the share of the biases in what the conversion with biases carries.
+  const auto share = [](const at::Tensor& weight, const at::Tensor& bias) {
+    const double lost = bias.square().sum().item<double>();
+    return lost / (weight.square().sum().item<double>() + lost);
+  };
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const Tensors from = attention_of(given, layer), kept = attention_of(whole.tensors, layer);
+    const at::Tensor gain = from.at("norm_q.weight");
+    EXPECT_NEAR(init.layers[static_cast<size_t>(layer)].query_bias_lost,
+                share(gain.unsqueeze(1) * from.at("q.weight"), gain * from.at("q.bias")),
+                1e-12);
+    EXPECT_NEAR(init.layers[static_cast<size_t>(layer)].rope_key_bias_lost,
+                share(kept.at("kv_a_proj_with_mqa.weight").narrow(0, 24, 4),
+                      kept.at("kv_a_proj_with_mqa.bias").narrow(0, 24, 4)),
+                kSingle);
+    EXPECT_EQ(whole.layers[static_cast<size_t>(layer)].query_bias_lost, 0.0);
+  }
+  EXPECT_THAT(dropped_bias_note(init.layers), HasSubstr("query biases and rotary key biases"));
+  // A model without such biases loses none.
+  for (auto& [name, tensor] : given) {
+    if (name.ends_with(".q.bias") || name.ends_with(".k.bias")) tensor.zero_();
+  }
+  EXPECT_EQ(dropped_bias_note(init_mla_from_dense(mla, dense, given, "svd_weight", 0).layers), "");
 }
 
 TEST(MlaFromDense, BadRequestsAreExplained) {

@@ -181,6 +181,22 @@ def test_values_have_the_dense_scale(tmp_path):
         assert 0.6 <= ratio <= 1.7
 
 
+def test_dropped_biases_are_said(tmp_path):
+    """`bias: false` has no place for the query's and the rotary key's biases: one line, and figures in the report."""
+    dense, latent = LATENTS["heads of 16"]
+    source = write_wan_folder(tmp_path / "wan", dense, random_weights(dense, seed=73))
+    file = write_yaml(tmp_path / "init.yaml", {"model": model_section(latent), "init": {"method": "svd_weight"}})
+    for bias in (True, False):
+        out = tmp_path / f"bias_{bias}"
+        done = vmla("init", "--weights", source, "--config", file, "--set", f"model.bias={bias}".lower(), "--out", out)
+        said = [line for line in (done.stdout + done.stderr).splitlines() if "biases are dropped" in line]
+        report = json.loads((out / "init_report.json").read_text())
+        assert len(said) == (0 if bias else 1)
+        assert ("note" in report) == (not bias)
+        for layer in report["layers"]:
+            assert (layer["query_bias_lost"] > 0) == (layer["rope_key_bias_lost"] > 0) == (not bias)
+
+
 @pytest.mark.parametrize("mode", ["bidirectional", "teacher_forcing", "cached"])
 def test_forward_of_the_export(mode, tmp_path):
     dense = DENSE
