@@ -65,13 +65,17 @@ class Keys:
     plain: Tensor  # channels without position
     rotary: Tensor
     value: Tensor
+    content: Tensor  # what plain and value are made of: the latent after its norm [B, G, S, R]; dense: value itself
 
     def slots(self, index: list[int]) -> "Keys":
-        return Keys(self.plain[:, index], self.rotary[:, index], self.value[:, index])
+        return Keys(self.plain[:, index], self.rotary[:, index], self.value[:, index], self.content[:, index])
 
     @staticmethod
     def join(parts: list["Keys"]) -> "Keys":
-        return Keys(*(torch.cat([getattr(p, n) for p in parts], dim=1) for n in ("plain", "rotary", "value")))
+        return Keys(*(torch.cat([getattr(p, n) for p in parts], dim=1) for n in KEY_PARTS))
+
+
+KEY_PARTS = ("plain", "rotary", "value", "content")
 
 
 @dataclass
@@ -96,7 +100,7 @@ def project(w: Weights, config: ModelConfig, name: str, x_BGSD: Tensor) -> tuple
         q = split(rms_norm(linear(w, f"{name}.q", x_BGSD), w[f"{name}.norm_q.weight"], config.eps))
         k = split(rms_norm(linear(w, f"{name}.k", x_BGSD), w[f"{name}.norm_k.weight"], config.eps))
         v = split(linear(w, f"{name}.v", x_BGSD))
-        return Queries(q[..., :0], q), Keys(k[..., :0], k, v)
+        return Queries(q[..., :0], q), keys_of(w, config, name, v, k)
 
     nope, rope, eps = config.qk_nope_head_dim, config.qk_rope_head_dim, config.latent_norm_eps
     c_q = rms_norm(linear(w, f"{name}.q_a_proj", x_BGSD), w[f"{name}.q_a_layernorm.weight"], eps)
@@ -104,8 +108,16 @@ def project(w: Weights, config: ModelConfig, name: str, x_BGSD: Tensor) -> tuple
     down = linear(w, f"{name}.kv_a_proj_with_mqa", x_BGSD)
     c_kv = rms_norm(down[..., : config.kv_lora_rank], w[f"{name}.kv_a_layernorm.weight"], eps)
     shared = down[..., config.kv_lora_rank :].unsqueeze(3).expand(batch, slots, tokens, heads, rope)
-    kv = split(linear(w, f"{name}.kv_b_proj", c_kv))
-    return Queries(q[..., :nope], q[..., nope:]), Keys(kv[..., :nope], shared, kv[..., nope:])
+    return Queries(q[..., :nope], q[..., nope:]), keys_of(w, config, name, c_kv, shared)
+
+
+def keys_of(w: Weights, config: ModelConfig, name: str, content: Tensor, rotary_BGSNP: Tensor) -> Keys:
+    """Keys and values of what a cache keeps: the latent is expanded by the weights of now."""
+    if config.attention == "dense":
+        return Keys(rotary_BGSNP[..., :0], rotary_BGSNP, content, content)
+    kv = linear(w, f"{name}.kv_b_proj", content).unflatten(-1, (config.num_heads, -1))
+    nope = config.qk_nope_head_dim
+    return Keys(kv[..., :nope], rotary_BGSNP, kv[..., nope:], content)
 
 
 def attend(config: ModelConfig, grid, q: Queries, query_positions, k: Keys, key_positions) -> Tensor:
@@ -248,7 +260,7 @@ class Cache:
         """Zeroes what is stored, as when a model must do without its past."""
         for stored in self.layers:
             for frame, keys in stored.items():
-                stored[frame] = Keys(*(torch.zeros_like(t) for t in (keys.plain, keys.rotary, keys.value)))
+                stored[frame] = Keys(*(torch.zeros_like(getattr(keys, n)) for n in KEY_PARTS))
 
 
 def run_chunk(w, config, cache: Cache, chunk: list[int], latents, timesteps, text, *, store: bool) -> Tensor:

@@ -17,6 +17,15 @@ def teacher_forcing_loss(w: Weights, config: ModelConfig, inputs: dict[str, torc
     return (schedule.loss_weight(t, shift).to(error_BF.dtype) * error_BF).mean()
 
 
+def diffusion_forcing_loss(w: Weights, config: ModelConfig, inputs: dict[str, torch.Tensor], shift, quantized=False):
+    """The same weighted error where a chunk sees the earlier chunks as noisy as they are."""
+    x0, eps, t = inputs["clean_latents"], inputs["noise"], inputs["timesteps"]
+    table = schedule.sigma_table(shift) if quantized else None
+    flow = network.chunk_causal(w, config, schedule.add_noise(x0, eps, t, table), t, inputs["text"])
+    error_BF = (flow - (eps - x0)).square().mean(dim=(2, 3, 4))
+    return (schedule.loss_weight(t, shift).to(error_BF.dtype) * error_BF).mean()
+
+
 def flow_matching_loss(w: Weights, config: ModelConfig, inputs: dict[str, torch.Tensor]):
     """mean (v − (eps − x0))² of the bidirectional network, one time a sample ([B], or equal columns of [B, F])."""
     x0, eps, t = inputs["clean_latents"], inputs["noise"], inputs["timesteps"]

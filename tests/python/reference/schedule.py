@@ -22,15 +22,31 @@ def warped_steps(linear_steps: list[int], shift: float) -> torch.Tensor:
     return table[[TABLE_SIZE - s for s in linear_steps]]
 
 
-def per_frame(t: torch.Tensor) -> torch.Tensor:
+def time_grid(points: int, shift: float) -> torch.Tensor:
+    """The grid of consistency distillation and of ODE data with its end: t_0 = 1000, ..., t_points = 0."""
+    return torch.cat([1000 * sigma_table(shift, points), torch.zeros(1, dtype=torch.float64)])
+
+
+def sigma_at(t: torch.Tensor, table: torch.Tensor | None = None) -> torch.Tensor:
+    """sigma of any times: t / 1000, or the nearest entry of a table as the published code has it."""
+    if table is None:
+        return t / 1000
+    return table[(1000 * table - t.double().unsqueeze(-1)).abs().argmin(-1)].to(t.dtype)
+
+
+def per_frame(t: torch.Tensor, table: torch.Tensor | None = None) -> torch.Tensor:
     """sigma of [B] or [B, F] times, ready to multiply [B, F, C, H, W]."""
-    sigma = t / 1000
+    sigma = sigma_at(t, table)
     return sigma.reshape(*sigma.shape, *([1] * (5 - sigma.dim())))
 
 
-def add_noise(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    sigma = per_frame(t)
+def add_noise(x0: torch.Tensor, eps: torch.Tensor, t: torch.Tensor, table: torch.Tensor | None = None) -> torch.Tensor:
+    sigma = per_frame(t, table)
     return (1 - sigma) * x0 + sigma * eps
+
+
+def clean_from_flow(xt: torch.Tensor, flow: torch.Tensor, t: torch.Tensor, table: torch.Tensor | None = None):
+    return xt - per_frame(t, table) * flow
 
 
 def loss_weight(t: torch.Tensor, shift: float) -> torch.Tensor:
