@@ -181,6 +181,23 @@ std::map<std::string, std::string> flat_yaml(const std::string& text) {
   return scalars;
 }
 
+std::vector<HealthAlarm> replay_health(const std::map<std::string, MetricSeries>& metrics,
+                                       HealthMonitor& monitor) {
+  std::map<double, NamedValues> by_step;
+  for (const auto& [name, series] : metrics) {
+    for (size_t i = 0; i < series.steps.size(); ++i) {
+      by_step[series.steps[i]].emplace_back(name, series.values[i]);
+    }
+  }
+  std::vector<HealthAlarm> alarms;
+  for (const auto& [step, values] : by_step) {
+    for (HealthAlarm& alarm : monitor.observe(static_cast<int64_t>(step), values)) {
+      alarms.push_back(std::move(alarm));
+    }
+  }
+  return alarms;
+}
+
 RunContents read_run(const std::filesystem::path& run_dir) {
   RunContents run;
   run.folder = run_dir;

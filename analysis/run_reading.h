@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/health.h"
 #include "analysis/rank_log.h"
 
 /// What a run folder holds, read for its report. Every part may be missing or damaged: it is then
@@ -45,6 +46,11 @@ struct RunContents {
 
 /// The scalars of a yaml text, keys joined by dots. Throws what yaml-cpp throws.
 std::map<std::string, std::string> flat_yaml(const std::string& text);
+
+/// Feeds a run's logged figures to `monitor`, step by step as the run did, and returns the alarms:
+/// what a report shows, and how a resumed run's monitor learns its past.
+std::vector<HealthAlarm> replay_health(const std::map<std::string, MetricSeries>& metrics,
+                                       HealthMonitor& monitor);
 
 RunContents read_run(const std::filesystem::path& run_dir);
 
