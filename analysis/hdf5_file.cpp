@@ -1,8 +1,7 @@
 #include "analysis/hdf5_file.h"
 
+#include "data/hdf5_handle.h"
 #include "model/io/error.h"
-
-#include <hdf5.h>
 
 #include <functional>
 #include <numeric>
@@ -10,22 +9,7 @@
 namespace vmla::analysis {
 namespace {
 
-// An HDF5 identifier that closes itself.
-class Handle {
- public:
-  Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
-  ~Handle() {
-    if (id_ >= 0) close_(id_);
-  }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-  hid_t get() const { return id_; }
-  bool ok() const { return id_ >= 0; }
-
- private:
-  hid_t id_;
-  herr_t (*close_)(hid_t);
-};
+using Handle = data::Hdf5Handle;
 
 // HDF5 prints a stack of its own on every error; we say it in one line instead.
 void silence_hdf5() {
@@ -58,13 +42,11 @@ void Hdf5Writer::write_raw(const std::string& name,
                      : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
       &H5Sclose);
   const Handle links(H5Pcreate(H5P_LINK_CREATE), &H5Pclose);
-  H5Pset_create_intermediate_group(links.get(), 1);
+  H5Pset_create_intermediate_group(links, 1);
   const Handle dataset(
-      H5Dcreate2(file_, name.c_str(), type, space.get(), links.get(), H5P_DEFAULT, H5P_DEFAULT),
-      &H5Dclose);
-  if (!dataset.ok()) fail_run(path_.string(), ": cannot create the dataset /", name);
-  if (count_of(sizes) > 0 &&
-      H5Dwrite(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
+      H5Dcreate2(file_, name.c_str(), type, space, links, H5P_DEFAULT, H5P_DEFAULT), &H5Dclose);
+  if (!dataset.valid()) fail_run(path_.string(), ": cannot create the dataset /", name);
+  if (count_of(sizes) > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
     fail_run(path_.string(), ": cannot write the dataset /", name, " (is the disk full?)");
   }
 }
@@ -80,23 +62,22 @@ void Hdf5Writer::write(const std::string& name, const Array<int64_t>& array) {
 void Hdf5Writer::attribute(const std::string& name, int64_t value) {
   const Handle space(H5Screate(H5S_SCALAR), &H5Sclose);
   const Handle attribute(
-      H5Acreate2(file_, name.c_str(), H5T_NATIVE_INT64, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+      H5Acreate2(file_, name.c_str(), H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT),
       &H5Aclose);
-  if (!attribute.ok() || H5Awrite(attribute.get(), H5T_NATIVE_INT64, &value) < 0) {
+  if (!attribute.valid() || H5Awrite(attribute, H5T_NATIVE_INT64, &value) < 0) {
     fail_run(path_.string(), ": cannot write the attribute ", name);
   }
 }
 
 void Hdf5Writer::attribute(const std::string& name, const std::string& value) {
   const Handle type(H5Tcopy(H5T_C_S1), &H5Tclose);
-  H5Tset_size(type.get(),
+  H5Tset_size(type,
               value.size() + 1);  // a fixed length with its final zero; HDF5 refuses length 0
-  H5Tset_cset(type.get(), H5T_CSET_UTF8);
+  H5Tset_cset(type, H5T_CSET_UTF8);
   const Handle space(H5Screate(H5S_SCALAR), &H5Sclose);
-  const Handle attribute(
-      H5Acreate2(file_, name.c_str(), type.get(), space.get(), H5P_DEFAULT, H5P_DEFAULT),
-      &H5Aclose);
-  if (!attribute.ok() || H5Awrite(attribute.get(), type.get(), value.c_str()) < 0) {
+  const Handle attribute(H5Acreate2(file_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
+                         &H5Aclose);
+  if (!attribute.valid() || H5Awrite(attribute, type, value.c_str()) < 0) {
     fail_run(path_.string(), ": cannot write the attribute ", name);
   }
 }
@@ -127,11 +108,10 @@ bool Hdf5Reader::has(const std::string& name) const {
 template <class T>
 Array<T> Hdf5Reader::read_array(const std::string& name, int64_t type) const {
   const Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), &H5Dclose);
-  if (!dataset.ok()) fail_user(path_.string(), ": the dataset /", name, " is missing");
-  const Handle space(H5Dget_space(dataset.get()), &H5Sclose);
-  std::vector<hsize_t> extent(
-      static_cast<size_t>(std::max(0, H5Sget_simple_extent_ndims(space.get()))));
-  H5Sget_simple_extent_dims(space.get(), extent.data(), nullptr);
+  if (!dataset.valid()) fail_user(path_.string(), ": the dataset /", name, " is missing");
+  const Handle space(H5Dget_space(dataset), &H5Sclose);
+  std::vector<hsize_t> extent(static_cast<size_t>(std::max(0, H5Sget_simple_extent_ndims(space))));
+  H5Sget_simple_extent_dims(space, extent.data(), nullptr);
   Array<T> array;
   array.sizes.assign(extent.begin(), extent.end());
   // Never allocate what a damaged header asks for: the data must fit into the file (nothing here is
@@ -143,7 +123,7 @@ Array<T> Hdf5Reader::read_array(const std::string& name, int64_t type) const {
   }
   array.values.resize(static_cast<size_t>(count_of(array.sizes)));
   if (!array.values.empty() &&
-      H5Dread(dataset.get(), type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()) < 0) {
+      H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()) < 0) {
     fail_user(path_.string(), ": the dataset /", name, " cannot be read (damaged, or not numbers)");
   }
   return array;
@@ -160,7 +140,7 @@ Array<int64_t> Hdf5Reader::read_integers(const std::string& name) const {
 int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), &H5Aclose);
   int64_t value = 0;
-  if (!attribute.ok() || H5Aread(attribute.get(), H5T_NATIVE_INT64, &value) < 0) {
+  if (!attribute.valid() || H5Aread(attribute, H5T_NATIVE_INT64, &value) < 0) {
     fail_user(path_.string(), ": the attribute ", name, " is missing or not an integer");
   }
   return value;
@@ -168,13 +148,13 @@ int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
 
 std::string Hdf5Reader::string_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), &H5Aclose);
-  if (!attribute.ok()) fail_user(path_.string(), ": the attribute ", name, " is missing");
-  const Handle type(H5Aget_type(attribute.get()), &H5Tclose);
-  if (H5Tget_class(type.get()) != H5T_STRING || H5Tis_variable_str(type.get()) != 0) {
+  if (!attribute.valid()) fail_user(path_.string(), ": the attribute ", name, " is missing");
+  const Handle type(H5Aget_type(attribute), &H5Tclose);
+  if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) {
     fail_user(path_.string(), ": the attribute ", name, " is not a fixed-length string");
   }
-  std::string value(H5Tget_size(type.get()), '\0');
-  if (H5Aread(attribute.get(), type.get(), value.data()) < 0) {
+  std::string value(H5Tget_size(type), '\0');
+  if (H5Aread(attribute, type, value.data()) < 0) {
     fail_user(path_.string(), ": the attribute ", name, " cannot be read");
   }
   value.resize(value.find('\0') == std::string::npos ? value.size() : value.find('\0'));

@@ -11,10 +11,10 @@
 #include "data/csv.h"
 #include "data/decode_pool.h"
 #include "data/encode_parts.h"
-#include "data/file_lock.h"
 #include "data/video_folder.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/file_lock.h"
 #include "model/io/log.h"
 #include "model/io/sha256.h"
 #include "model/text_encoder.h"
@@ -181,10 +181,14 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
   if (options.decoder.empty()) options.decoder = find_decoder_program();
   const std::vector<VideoEntry> videos = list_videos(options.videos);
-  const auto lock = FileLock::try_now(options.out.string() + ".lock");
-  if (!lock)
+  const fs::path lock_file = options.out.string() + ".lock";
+  const auto lock = io::FileLock::try_now(lock_file);
+  if (!lock) {
     fail_user(options.out.string(),
-              ": another process is encoding into it; wait for it or stop it");
+              ": ",
+              io::FileLock::holder(lock_file),
+              " is encoding into it; wait for it or stop it");
+  }
   if (fs::exists(options.out) && !options.overwrite) {
     fail_user(options.out.string(), ": exists; remove it or pass --overwrite");
   }

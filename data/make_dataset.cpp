@@ -1,10 +1,10 @@
 #include "data/make_dataset.h"
 
 #include "data/clip_encoder.h"
-#include "data/file_lock.h"
 #include "data/latent_dataset.h"
 #include "data/synth_videos.h"
 #include "model/io/error.h"
+#include "model/io/file_lock.h"
 #include "model/io/log.h"
 #include "model/video_codec.h"
 
@@ -58,7 +58,7 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
         path.string(),
         ": no such dataset, and data.make says neither synth_count nor videos to make it from");
   }
-  const auto lock = FileLock::wait(path.string() + ".making");
+  const auto lock = io::FileLock::wait(path.string() + ".making");
   if (fs::exists(path)) {
     check_made(config, path);
     return;

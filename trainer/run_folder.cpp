@@ -1,13 +1,6 @@
 #include "trainer/run_folder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstring>
 #include <vector>
 
 #include "model/io/atomic_file.h"
@@ -23,42 +16,6 @@ namespace fs = std::filesystem;
 constexpr char kLockName[] = "run.lock";
 constexpr char kStageMark[] = "config.yaml";
 constexpr char kPipelineMark[] = "pipeline.yaml";
-
-int open_lock(const fs::path& file) {
-  // Close-on-exec: a stage's process must not hold its pipeline's lock.
-  const int fd = open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (fd < 0)
-    fail_user(file.string(),
-              ": cannot open the lock file: ",
-              std::strerror(errno),
-              "; choose a folder you may write to");
-  return fd;
-}
-
-bool try_lock(int fd, int mode) {
-  while (flock(fd, mode) != 0) {
-    if (errno == EWOULDBLOCK) return false;
-    if (errno != EINTR) fail_run("cannot lock a run folder: ", std::strerror(errno));
-  }
-  return true;
-}
-
-// "process 123 on host", for the one who finds the lock taken.
-void write_owner(int fd) {
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  const std::string owner = cat("process ", getpid(), " on ", host.data(), "\n");
-  // The text is a courtesy: the lock holds without it, on a full disk too.
-  if (ftruncate(fd, 0) != 0 || pwrite(fd, owner.data(), owner.size(), 0) < 0) return;
-}
-
-std::string read_owner(int fd) {
-  std::array<char, 256> text{};
-  const ssize_t count = pread(fd, text.data(), text.size() - 1, 0);
-  const std::string owner(text.data(), count > 0 ? static_cast<size_t>(count) : 0);
-  const std::string line = owner.substr(0, owner.find('\n'));
-  return line.empty() ? "another process" : line;
-}
 
 // Creates the folder; refuses one that holds something else. Before the lock file is made in it.
 fs::path checked(fs::path folder, RunFolder::Kind kind) {
@@ -98,21 +55,15 @@ bool changes_result(const std::string& key) {
 
 }  // namespace
 
-FileLock::FileLock(const fs::path& file, const std::string& what) : fd_(open_lock(file)) {
-  if (!try_lock(fd_, LOCK_EX | LOCK_NB)) {
-    const std::string owner = read_owner(fd_);
-    close(fd_);
-    fail_user(what, ": in use by ", owner, "; wait for it, stop it, or choose another folder");
-  }
-  write_owner(fd_);
-}
-
-FileLock::~FileLock() {
-  if (fd_ >= 0) close(fd_);
-}
-
 RunFolder::RunFolder(fs::path folder, Kind kind)
-    : path_(checked(std::move(folder), kind)), lock_(path_ / kLockName, path_.string()) {}
+    : path_(checked(std::move(folder), kind)), lock_(io::FileLock::try_now(path_ / kLockName)) {
+  if (!lock_) {
+    fail_user(path_.string(),
+              ": in use by ",
+              io::FileLock::holder(path_ / kLockName),
+              "; wait for it, stop it, or choose another folder");
+  }
+}
 
 std::optional<TrainConfig> RunFolder::saved_config() const {
   const fs::path file = path_ / kStageMark;

@@ -1,27 +1,14 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
+#include "model/io/file_lock.h"
 #include "trainer/train_config.h"
 
 namespace vmla::trainer {
-
-/// Holds an advisory lock on a file for as long as it lives; the kernel releases it however the
-/// process ends.
-class FileLock {
- public:
-  /// Takes the lock or throws UserError: `what` is in use by process N on HOST. Creates the file;
-  /// the folder must exist.
-  FileLock(const std::filesystem::path& file, const std::string& what);
-  ~FileLock();
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-
- private:
-  int fd_ = -1;
-};
 
 /// A run folder, created or opened, and locked: one stage's, or a pipeline's that holds one such
 /// folder a stage.
@@ -46,7 +33,7 @@ class RunFolder {
 
  private:
   std::filesystem::path path_;
-  FileLock lock_;
+  std::unique_ptr<io::FileLock> lock_;
 };
 
 /// True when `folder` holds the finished run of `config`: its summary.json is there, and its

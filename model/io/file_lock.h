@@ -2,17 +2,21 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 
-namespace vmla::data {
+namespace vmla::io {
 
 /// Holds `path`, a small file, locked as long as it lives, against other processes of this machine;
-/// the lock ends with the process, however it ends, and the file is removed.
+/// the lock ends with the process, however it ends. The destructor removes the file.
 class FileLock {
  public:
-  /// Waits until nobody else holds it. RunError if the file cannot be made.
+  /// Waits until nobody else holds it; folders on the way are made. UserError if the file cannot
+  /// be.
   static std::unique_ptr<FileLock> wait(const std::filesystem::path& path);
   /// Nothing if somebody else holds it.
   static std::unique_ptr<FileLock> try_now(const std::filesystem::path& path);
+  /// Who holds it, as far as the file tells: "process 123 on HOST", else "another process".
+  static std::string holder(const std::filesystem::path& path);
   ~FileLock();
   FileLock(const FileLock&) = delete;
   FileLock& operator=(const FileLock&) = delete;
@@ -25,4 +29,4 @@ class FileLock {
   int fd_;
 };
 
-}  // namespace vmla::data
+}  // namespace vmla::io
