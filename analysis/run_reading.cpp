@@ -151,7 +151,8 @@ void read_samples(RunContents& run) {
   run.problems.push_back(
       "samples.json is missing or damaged: the videos are shown without their prompts.");
   for (const auto& entry : fs::directory_iterator(newest, error)) {
-    if (entry.path().extension() == ".mp4") run.samples.push_back({entry.path(), "", 0, 0});
+    const fs::path extension = entry.path().extension();
+    if (extension == ".mp4" || extension == ".y4m") run.samples.push_back({entry.path(), "", 0, 0});
   }
   std::sort(run.samples.begin(), run.samples.end(), [](const auto& a, const auto& b) {
     return a.file < b.file;

@@ -110,10 +110,11 @@ std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_by
   }
   out += "</div>";
   if (left_out > 0) {
-    out += absence(cat(left_out,
-                       " more in ",
-                       clips.front().file.parent_path().string(),
-                       " are not shown here (too large for one page, or not mp4)."));
+    out += absence(
+        cat(left_out,
+            " more in ",
+            clips.front().file.parent_path().string(),
+            " are not shown here (too large for one page, or not mp4, which browsers play)."));
   }
   return out;
 }

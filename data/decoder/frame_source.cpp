@@ -17,7 +17,7 @@ std::unique_ptr<FrameSource> open_frame_source(const std::string& path) {
 #ifdef VMLA_HAVE_OPENCV
   return open_opencv_source(path);
 #else
-  fail_user("built without OpenCV, which reads only .y4m");
+  fail_user("this build has no OpenCV and reads videos as .y4m only");
 #endif
 }
 

@@ -35,7 +35,8 @@ RealClips make_clips(bool held_out, int64_t count) {
   const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) /
                                        (held_out ? "vmla_held_out_clips" : "vmla_training_clips");
   std::filesystem::create_directories(folder);
-  const std::filesystem::path video = folder / "clip.mp4";
+  const std::filesystem::path video =
+      folder / (std::string("clip") + data::default_video_extension());
   const auto writer_process = data::start_video_process();
   data::DecoderProcess decoder(data::find_decoder_program());
   RealClips clips;

@@ -27,6 +27,11 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
+/// The name of the i-th rendered video in this build's format.
+std::string shape_name(int64_t i) {
+  return cat("shape_0000", i, default_video_extension());
+}
+
 SynthOptions synth_options(const fs::path& out, int64_t count) {
   SynthOptions options;
   options.out = out;
@@ -69,14 +74,22 @@ TEST(Encode, ShapesComeThroughVideoFilesAsTheyWereDrawn) {
 
 TEST(Encode, WhatCannotBeReadIsListedAndTheRestEncoded) {
   const TemporaryFolder folder;
+  const std::string extension = default_video_extension();
   synth_videos(synth_options(folder / "v", 3));
-  const std::string good = file_bytes(folder / "v/shape_00000.mp4");
-  write_bytes(folder / "v/empty.mp4", "");
-  write_bytes(folder / "v/truncated.mp4", good.substr(0, good.size() / 2));
+  const std::string good = file_bytes(folder / "v" / shape_name(0));
+  write_bytes(folder / ("v/empty" + extension), "");
+  write_bytes(folder / ("v/truncated" + extension), good.substr(0, good.size() / 2));
   write_bytes(folder / "v/noise.webm", std::string(5000, 'x'));
-  write_video(folder / "v/short.mp4", render_clips({draw_clip(0, 0, false, 4)}, 4, 128)[0], 8);
+  write_video(
+      folder / ("v/short" + extension), render_clips({draw_clip(0, 0, false, 4)}, 4, 128)[0], 8);
   std::string captions = file_bytes(folder / "v/captions.csv");
-  captions += "missing.mp4,gone\nempty.mp4,x\ntruncated.mp4,x\nnoise.webm,\"a, quoted caption\"\n";
+  captions += cat("missing",
+                  extension,
+                  ",gone\nempty",
+                  extension,
+                  ",x\ntruncated",
+                  extension,
+                  ",x\nnoise.webm,\"a, quoted caption\"\n");
   write_bytes(folder / "v/captions.csv", captions);
 
   const EncodeReport report = encode_videos(encode_options(folder / "v", folder / "a.h5"));
@@ -85,12 +98,12 @@ TEST(Encode, WhatCannotBeReadIsListedAndTheRestEncoded) {
   std::map<std::string, std::string> reasons;
   for (const SkippedVideo& video : report.skipped) reasons[video.file] = video.reason;
   ASSERT_EQ(reasons.size(), 5u);
-  EXPECT_EQ(reasons["missing.mp4"], "no such file");
-  EXPECT_EQ(reasons["empty.mp4"], "the file is empty");
-  EXPECT_NE(reasons["truncated.mp4"], "");
+  EXPECT_EQ(reasons["missing" + extension], "no such file");
+  EXPECT_EQ(reasons["empty" + extension], "the file is empty");
+  EXPECT_NE(reasons["truncated" + extension], "");
   EXPECT_NE(reasons["noise.webm"], "");
-  EXPECT_EQ(reasons["short.mp4"], "shorter than the clip: 4 of 9 frames");
-  EXPECT_EQ(report.no_caption, std::vector<std::string>{"short.mp4"});
+  EXPECT_EQ(reasons["short" + extension], "shorter than the clip: 4 of 9 frames");
+  EXPECT_EQ(report.no_caption, std::vector<std::string>{"short" + extension});
   const auto rows = parse_csv(file_bytes(folder / "a.skipped.csv"), "list");
   EXPECT_EQ(rows.size(), 7u);  // header, five skipped, one without a caption
   EXPECT_EQ(LatentDataset(folder / "a.h5").size(), 3);
@@ -158,7 +171,7 @@ TEST(Encode, HeldOutClipsAndTheOthersTogetherAreAll) {
 TEST(Encode, KilledAndResumedIsUninterruptedByteForByte) {
   const TemporaryFolder folder;
   synth_videos(synth_options(folder / "v", 40));
-  write_bytes(folder / "v/shape_00003.mp4", "broken");
+  write_bytes(folder / "v" / shape_name(3), "broken");
   EncodeOptions options = encode_options(folder / "v", folder / "whole.h5");
   encode_videos(options);
   options.out = folder / "killed.h5";
@@ -191,7 +204,7 @@ TEST(Encode, KilledAndResumedIsUninterruptedByteForByte) {
   EXPECT_GE(report.resumed_videos, 5);
   EXPECT_LT(report.resumed_videos, 40);
   ASSERT_EQ(report.skipped.size(), 1u);
-  EXPECT_EQ(report.skipped[0].file, "shape_00003.mp4");
+  EXPECT_EQ(report.skipped[0].file, shape_name(3));
   EXPECT_TRUE(file_bytes(folder / "killed.h5") == file_bytes(folder / "whole.h5"));
   EXPECT_TRUE(file_bytes(folder / "killed.skipped.csv") ==
               file_bytes(folder / "whole.skipped.csv"));
@@ -254,10 +267,10 @@ TEST(Synth, AnInterruptedRunGoesOnAndOtherClipsAreRefused) {
   synth_videos(synth_options(folder / "b", 3));
   const std::string captions = file_bytes(folder / "b/captions.csv");
   fs::remove(folder / "b/captions.csv");
-  fs::remove(folder / "b/shape_00001.mp4");
+  fs::remove(folder / "b" / shape_name(1));
   synth_videos(synth_options(folder / "b", 3));
   EXPECT_EQ(file_bytes(folder / "b/captions.csv"), captions);
-  EXPECT_TRUE(file_bytes(folder / "a/shape_00001.mp4") == file_bytes(folder / "b/shape_00001.mp4"));
+  EXPECT_TRUE(file_bytes(folder / "a" / shape_name(1)) == file_bytes(folder / "b" / shape_name(1)));
   SynthOptions other = synth_options(folder / "b", 3);
   other.seed = 1;
   EXPECT_THROW(synth_videos(other), UserError);
