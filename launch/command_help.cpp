@@ -60,11 +60,21 @@ Examples:
        {"generates videos from a checkpoint, chunk by chunk",
         R"(Streams each video in constant memory: the attention cache holds the sink and the last frames only. Writes
 000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
-time to the first chunk, cache bytes). A prompt's video does not depend on the other prompts.
+time to the first chunk, frames per second, cache bytes). A prompt's video does not depend on the other prompts.
+
+The sampler is the one the checkpoint was trained for: few_step, at its own list, for a distilled student, else what
+its configuration says under `sample`. Either can be forced on any checkpoint. few_step predicts the clean chunk at
+each listed step and adds fresh noise for the next; it uses no guidance unless --guidance asks for it, so a step is
+one pass. unipc and euler take --steps passes a chunk. A window other than the one trained with is only used when
+--local-attn-size or --sink-size asks for it. Without a window, a video can have 1024 latent frames.
 
 Examples:
   vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos
-  vmla sample --checkpoint runs/tiny/tf_svd --prompts prompts.txt --frames 9 --out videos --sampler euler --steps 16)"}},
+  vmla sample --checkpoint runs/tiny/tf_svd --prompts prompts.txt --frames 9 --out videos --sampler euler --steps 16
+  vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos \
+    --sampler few_step --denoising-steps 1000,750,500,250
+  vmla sample --checkpoint runs/tiny/tf_svd --out videos --prompt-switch recache \
+    --prompts-over-time "a red circle moves left[5s] | a blue square moves up[5s]")"}},
       {"init",
        {"converts dense weights to latent attention",
         R"(Applies init.method of the configuration to a dense model and writes the converted model as a videomla export

@@ -9,6 +9,8 @@
 #include <memory>
 
 #include "launch/command_help.h"
+#include "launch/prompts_over_time.h"
+#include "model/flow_match_schedule.h"
 #include "model/io/error.h"
 #include "trainer/config_node.h"
 
@@ -74,6 +76,18 @@ CLI::Option* add_choice(CLI::App& app,
                         const std::vector<std::string>& valid,
                         const std::string& help) {
   return app.add_option(flag, value, help)->check(CLI::IsMember(valid))->capture_default_str();
+}
+
+// Numbers separated by commas, in one argument.
+void add_list(CLI::App& app,
+              const std::string& flag,
+              std::vector<double>& values,
+              const std::string& help) {
+  app.add_option(flag, values, help)
+      ->type_name("T,T,...")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(kNotNegative);
 }
 
 const char kSetHelp[] = "override a key of the configuration (yaml value); may be repeated";
@@ -142,10 +156,24 @@ void define(CLI::App& app, SampleArgs& args) {
       ->required();
   app.add_option("--prompt", args.prompt, "one prompt (may be empty)")->type_name("TEXT");
   add_text(app, "--prompts", args.prompts, "FILE", "a text file, one prompt a line");
-  app.add_option("--frames", args.frames, "video frames; whole chunks are computed and trimmed")
+  add_text(app,
+           "--prompts-over-time",
+           args.prompts_over_time,
+           "TEXT",
+           "one video whose prompt changes: \"text[10s] | other text[5s]\"; a prompt begins with "
+           "the first chunk at or after its time");
+  app.add_option("--prompt-switch",
+                 args.prompt_switch,
+                 "what the cache keeps when the prompt changes: flush, the sink and the last two "
+                 "frames; recache, all, computed again under the new prompt; keep, all as it is "
+                 "(default: flush)")
+      ->check(CLI::IsMember({"flush", "recache", "keep"}));
+  app.add_option("--frames",
+                 args.frames,
+                 "video frames; whole chunks are computed and trimmed (default with "
+                 "--prompts-over-time: as long as the prompts last)")
       ->type_name("N")
-      ->check(kCount)
-      ->required();
+      ->check(kCount);
   add_text(app, "--out", args.out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go")
       ->required();
   app.add_option("--seed", args.seed, "of the noise")
@@ -159,7 +187,28 @@ void define(CLI::App& app, SampleArgs& args) {
              "the averaged weights if there are any, or the trained ones");
   app.add_option("--sampler", args.sampler, "default: what the checkpoint was trained for")
       ->check(CLI::IsMember({"few_step", "unipc", "euler"}));
-  app.add_option("--steps", args.steps, "sampler steps a chunk")->type_name("K")->check(kCount);
+  app.add_option("--steps", args.steps, "sampler steps a chunk; of few_step: evenly spaced")
+      ->type_name("K")
+      ->check(kCount);
+  add_list(app,
+           "--denoising-steps",
+           args.denoising_steps,
+           "steps of few_step before the timestep shift, falling: 1000,750,500,250");
+  add_list(app,
+           "--first-chunk-denoising-steps",
+           args.first_chunk_denoising_steps,
+           "those of the first chunk, where they differ");
+  app.add_option("--local-attn-size",
+                 args.local_attn_size,
+                 "attended latent frames, sink and own chunk included, instead of the "
+                 "checkpoint's; -1: all")
+      ->type_name("N")
+      ->check(kInteger);
+  app.add_option("--sink-size",
+                 args.sink_size,
+                 "first latent frames that are never evicted, instead of the checkpoint's")
+      ->type_name("N")
+      ->check(kFromZero);
   app.add_option("--guidance", args.guidance, "w in v_neg + w (v_pos - v_neg); 1: none")
       ->check(kNotNegative)
       ->type_name("G");
@@ -358,11 +407,35 @@ void check(const TrainArgs& args) {
   if (args.resume.empty())
     fail_user("train: --resume is empty; use auto, never or a checkpoint's path");
 }
-void check(const SampleArgs& args) {
-  if (args.prompt.has_value() == !args.prompts.empty()) {
-    fail_user("sample: give either --prompt TEXT or --prompts FILE",
-              args.prompt ? ", not both" : "");
+// A list of few-step timesteps and what it may not be combined with.
+void check(const std::vector<double>& list, const std::string& flag, const SampleArgs& args) {
+  if (list.empty()) return;
+  model::warped_step_list(list, /*shift=*/1.0, "sample: " + flag);
+  if (!args.sampler.empty() && args.sampler != "few_step") {
+    fail_user("sample: ", flag, " is for --sampler few_step; ", args.sampler, " takes --steps");
   }
+  if (args.steps) fail_user("sample: give either --steps or ", flag, ", not both");
+}
+void check(const SampleArgs& args) {
+  const int given = (args.prompt ? 1 : 0) + (args.prompts.empty() ? 0 : 1) +
+                    (args.prompts_over_time.empty() ? 0 : 1);
+  if (given != 1) {
+    fail_user("sample: give either --prompt TEXT or --prompts FILE",
+              given > 1 ? ", not both" : "",
+              "; or --prompts-over-time TEXT alone");
+  }
+  if (args.prompts_over_time.empty()) {
+    if (args.frames == 0) fail_user("sample: --frames is required; see vmla sample --help");
+    if (!args.prompt_switch.empty()) {
+      fail_user("sample: --prompt-switch ", args.prompt_switch, " needs --prompts-over-time");
+    }
+  } else if (!parse_prompts_over_time(args.prompts_over_time).back().seconds && args.frames == 0) {
+    fail_user(
+        "sample: --prompts-over-time does not say how long the last prompt lasts; give it seconds, "
+        "or --frames");
+  }
+  check(args.denoising_steps, "--denoising-steps", args);
+  check(args.first_chunk_denoising_steps, "--first-chunk-denoising-steps", args);
 }
 template <class T>
 void check(const T&) {}

@@ -39,12 +39,16 @@ struct SampleArgs {
   std::string checkpoint;
   std::optional<std::string> prompt;  // an empty prompt is a prompt
   std::string prompts;
-  int64_t frames = 0;
+  std::string prompts_over_time;
+  std::string prompt_switch;  // empty: flush
+  int64_t frames = 0;         // 0: as long as the prompts over time last
   std::string out;
   int64_t seed = 0;
   std::string weights = "ema";
   std::string sampler;  // empty: what the checkpoint was trained for
   std::optional<int64_t> steps;
+  std::vector<double> denoising_steps, first_chunk_denoising_steps;  // empty: the checkpoint's
+  std::optional<int64_t> local_attn_size, sink_size;                 // none: the checkpoint's
   std::optional<double> guidance;
   std::optional<std::string> negative_prompt;
   std::string noise;

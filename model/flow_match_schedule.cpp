@@ -57,25 +57,34 @@ std::vector<double> timestep_grid(int64_t steps, double shift) {
   return timesteps;
 }
 
-std::vector<double> warped_step_list(const std::vector<double>& list, double shift) {
+std::vector<double> warped_step_list(const std::vector<double>& list,
+                                     double shift,
+                                     const std::string& name) {
   std::vector<double> steps = list;
   if (steps.size() > 1 && steps.back() == 0.0) steps.pop_back();
   if (steps.empty()) {
-    fail_user("denoising_step_list is empty: at least one step is needed, e.g. [1000]");
+    fail_user(name, " is empty: at least one step is needed, e.g. [1000]");
   }
   std::vector<double> warped;
   for (size_t k = 0; k < steps.size(); ++k) {
     const double step = steps[k];
     if (!(step > 0.0 && step <= kTrainTimesteps)) {
-      fail_user("denoising_step_list: found ", step, ": steps must lie in (0, 1000]");
+      fail_user(name, ": found ", step, ": steps must lie in (0, 1000]");
     }
     if (k > 0 && step >= steps[k - 1]) {
-      fail_user(
-          "denoising_step_list: found ", step, " after ", steps[k - 1], ": steps must decrease");
+      fail_user(name, ": found ", step, " after ", steps[k - 1], ": steps must decrease");
     }
     warped.push_back(kTrainTimesteps * shifted_sigma(step / kTrainTimesteps, shift));
   }
   return warped;
+}
+
+std::vector<double> even_step_list(int64_t steps) {
+  std::vector<double> list;
+  for (int64_t k = 0; k < steps; ++k) {
+    list.push_back(kTrainTimesteps * static_cast<double>(steps - k) / static_cast<double>(steps));
+  }
+  return list;
 }
 
 }  // namespace vmla::model

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 /// The rectified-flow schedule (algorithms 4), exact: sigma = t / 1000 everywhere, no table. x_t =
@@ -37,7 +38,13 @@ class LossWeight {
 std::vector<double> timestep_grid(int64_t steps, double shift);
 
 /// A denoising_step_list in linear units ([1000, 750, 500, 250]) after the shift: [1000, 937.5,
-/// 833.33, 625]. A trailing 0 is dropped. UserError if it does not decrease or leaves (0, 1000].
-std::vector<double> warped_step_list(const std::vector<double>& list, double shift);
+/// 833.33, 625]. A trailing 0 is dropped. UserError, which calls the list `name`, if it does not
+/// decrease or leaves (0, 1000].
+std::vector<double> warped_step_list(const std::vector<double>& list,
+                                     double shift,
+                                     const std::string& name = "denoising_step_list");
+
+/// `steps` evenly spaced linear steps: 4 are [1000, 750, 500, 250], the published list.
+std::vector<double> even_step_list(int64_t steps);
 
 }  // namespace vmla::model

@@ -109,6 +109,14 @@ SamplerKind parse_sampler(const std::string& name) {
   fail_user("unknown sampler '", name, "': known are few_step, unipc, euler");
 }
 
+SamplerSettings first_chunk_settings(const SamplerSettings& settings) {
+  SamplerSettings first = settings;
+  if (!settings.first_chunk_denoising_step_list.empty()) {
+    first.denoising_step_list = settings.first_chunk_denoising_step_list;
+  }
+  return first;
+}
+
 at::Tensor solve_flow(const SamplerSettings& settings,
                       const at::Tensor& noise,
                       const VelocityField& velocity,

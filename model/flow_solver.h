@@ -23,8 +23,13 @@ struct SamplerSettings {
       3.0;  // v_neg + w (v_pos − v_neg); 1: one pass without the negative prompt
   double timestep_shift = 5.0;
   std::vector<double> denoising_step_list = {
-      1000, 750, 500, 250};  // of the few-step sampler, before the shift
+      1000, 750, 500, 250};                             // of the few-step sampler, before the shift
+  std::vector<double> first_chunk_denoising_step_list;  // of a video's first chunk; empty: the same
+  double context_noise = 0.0;  // timestep, 0 to 1000, at which a finished chunk fills the cache
 };
+
+/// The settings of a video's first chunk: a student of one or two steps may take more for it.
+SamplerSettings first_chunk_settings(const SamplerSettings& settings);
 
 /// The flow v at (x, t): t in 0..1000, the same for all of x.
 using VelocityField = std::function<at::Tensor(const at::Tensor& x, double timestep)>;

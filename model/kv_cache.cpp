@@ -63,6 +63,7 @@ KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
               frames_seen_);
   std::vector<int64_t> slots;
   for (int64_t frame : attended_context(config_, first_frame, count)) {
+    if (frame >= config_.sink_size && frame < flushed_until_) continue;
     const int64_t slot = slot_of(frame);
     TORCH_CHECK(slot >= 0 && slot_frame_[static_cast<size_t>(slot)] == frame,
                 "frame is no longer cached: ",
@@ -109,6 +110,11 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
     slot_frame_[static_cast<size_t>(slot)] = first_frame + i;
   }
   frames_seen_ = std::max(frames_seen_, first_frame + count);
+}
+
+void KvCache::flush(int64_t recent) {
+  TORCH_CHECK(kind_ == CacheKind::kStreaming, "only a streaming cache can be flushed");
+  flushed_until_ = std::max(flushed_until_, frames_seen_ - recent);
 }
 
 void KvCache::erase() {

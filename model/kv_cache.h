@@ -34,6 +34,10 @@ class KvCache {
   /// Stores the chunk's keys and values (one per layer, [B, count * tokens, ...]), in place.
   void append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count);
 
+  /// Forgets all frames but the sink and the `recent` last ones (a streaming cache only): chunks to
+  /// come attend to what is left, at positions that close the gap (algorithms 9.3, KV flush).
+  void flush(int64_t recent);
+
   /// Sets everything stored to zero: what the network would do without its memory.
   void erase();
 
@@ -48,6 +52,7 @@ class KvCache {
   int64_t tokens_per_frame_;
   int64_t capacity_;  // slots, in frames
   int64_t frames_seen_ = 0;
+  int64_t flushed_until_ = 0;        // frames from the sink's end up to here are forgotten
   std::vector<LayerKv> storage_;     // [B, capacity * tokens, ...], allocated by the first append
   std::vector<int64_t> slot_frame_;  // absolute frame in each slot, -1: empty
 };

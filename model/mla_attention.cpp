@@ -114,7 +114,10 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
   }
   rope_key_BMP = rotated_rope_key(args, rope_key_BMP);
   const double scale = 1.0 / std::sqrt(static_cast<double>(d.nope + d.rope));
-  const auto attend = args.form == LatentForm::kExpanded ? attend_expanded : attend_absorbed;
+  const LatentForm form = args.form == LatentForm::kCheaper
+                              ? cheaper_form(d, args.plan.query_tokens(), args.plan.key_tokens())
+                              : args.form;
+  const auto attend = form == LatentForm::kExpanded ? attend_expanded : attend_absorbed;
   const at::Tensor out_BLNV = attend(w, query_BLNK, latent_BMR, rope_key_BMP, args, scale);
   result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);
   return result;

@@ -1,7 +1,9 @@
 #include "model/rollout.h"
 
 #include "model/attention_plan.h"
+#include "model/io/error.h"
 #include "model/kv_cache.h"
+#include "model/recent_plans.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -19,30 +21,38 @@ at::Tensor stack_frames(int64_t first,
   return at::stack(frames, 1);
 }
 
-/// Positive prompts, and behind them the negative one for each when guidance asks for it.
-at::Tensor guided_text(const RolloutRequest& request, double guidance, int64_t text_len) {
-  const auto padded = [&](const at::Tensor& text) {
-    return at::constant_pad_nd(text, {0, 0, 0, text_len - text.size(1)});
-  };
-  if (guidance == 1.0) return request.text_BTE;
-  TORCH_CHECK(
-      request.negative_text_1TE.defined(), "guidance needs a negative prompt, scale: ", guidance);
-  const at::Tensor negative =
-      padded(request.negative_text_1TE).expand({request.text_BTE.size(0), -1, -1});
-  return at::cat({padded(request.text_BTE), negative}, 0);
-}
+/// Classifier-free guidance: the positive batch and, behind it, the negative one. With a scale of 1
+/// there is no negative half.
+class Guidance {
+ public:
+  Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len)
+      : scale_(scale), negative_(negative_text_1TE), text_len_(text_len) {
+    TORCH_CHECK(
+        scale == 1.0 || negative_.defined(), "guidance needs a negative prompt, scale: ", scale);
+  }
 
-at::Tensor guide(const at::Tensor& flow, double guidance) {
-  if (guidance == 1.0) return flow;
-  const auto halves = flow.chunk(2, 0);
-  return halves[1] + guidance * (halves[0] - halves[1]);
-}
+  at::Tensor text(const at::Tensor& positive_BTE) const {
+    if (scale_ == 1.0) return positive_BTE;
+    const auto padded = [&](const at::Tensor& text) {
+      return at::constant_pad_nd(text, {0, 0, 0, text_len_ - text.size(1)});
+    };
+    return at::cat({padded(positive_BTE), padded(negative_).expand({positive_BTE.size(0), -1, -1})},
+                   0);
+  }
+  at::Tensor repeat(const at::Tensor& x) const { return scale_ == 1.0 ? x : at::cat({x, x}, 0); }
+  at::Tensor combine(const at::Tensor& flow) const {
+    if (scale_ == 1.0) return flow;
+    const auto halves = flow.chunk(2, 0);
+    return halves[1] + scale_ * (halves[0] - halves[1]);
+  }
 
-at::Tensor for_guidance(const at::Tensor& x, double guidance) {
-  return guidance == 1.0 ? x : at::cat({x, x}, 0);
-}
+ private:
+  double scale_;
+  at::Tensor negative_;
+  int64_t text_len_;
+};
 
-/// One network pass over `count` frames at one timestep.
+/// One network pass over all of x at one timestep.
 at::Tensor flow_at(const Network& network,
                    const at::Tensor& x,
                    double timestep,
@@ -50,95 +60,189 @@ at::Tensor flow_at(const Network& network,
                    const PreparedPlan& plan,
                    const std::vector<LayerKv>& window,
                    CrossCache& cross,
-                   LatentForm form,
-                   double guidance) {
-  const at::Tensor latents = for_guidance(x, guidance);
+                   const Guidance& guidance) {
+  const at::Tensor latents = guidance.repeat(x);
   const at::Tensor timesteps =
       at::full({latents.size(0), latents.size(1)}, timestep, x.options().dtype(at::kDouble));
-  const ForwardOptions options{.cross_cache = &cross, .form = form};
-  return guide(dit_forward(network, {latents, timesteps, text}, plan, window, options).flow_BFCHW,
-               guidance);
+  const ForwardOptions options{.cross_cache = &cross, .form = LatentForm::kCheaper};
+  return guidance.combine(
+      dit_forward(network, {latents, timesteps, text}, plan, window, options).flow_BFCHW);
 }
 
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+class Stopwatch {
+ public:
+  /// Seconds since the last call, or since construction.
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    start_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// One video (batch) in the making.
+class CausalRollout {
+ public:
+  CausalRollout(const Network& network,
+                const RolloutRequest& request,
+                const SamplerSettings& sampler)
+      : network_(network),
+        request_(request),
+        sampler_(sampler),
+        first_sampler_(first_chunk_settings(sampler)),
+        guidance_(sampler.guidance_scale, request.negative_text_1TE, network.config.text_len),
+        grid_(token_grid(network.config, request.latent_height, request.latent_width)),
+        cache_(network.config, CacheKind::kStreaming, grid_.rows * grid_.cols, request.num_frames),
+        plans_(network.config, grid_, request.text_BTE.options()),
+        latents_(network.config),
+        text_(guidance_.text(request.text_BTE)) {}
+
+  void run(const std::function<void(const RolloutChunk&)>& emit) {
+    int64_t first = 0;
+    for (int64_t count : chunk_sizes(network_.config, request_.num_frames)) {
+      switch_prompt(first);
+      if (request_.erase_cache) cache_.erase();
+      const KvWindow window = cache_.window(first, count);
+      const PreparedPlan& plan = plans_.get(cached_plan(window.frames, first, count));
+      const double cache_seconds = watch_.lap();
+      const at::Tensor latents = denoise(first, count, plan, window);
+      const double seconds = watch_.lap();
+      emit({first, latents, seconds, cache_seconds, cache_.bytes()});
+      watch_.lap();
+      // Nothing will read the last chunk's keys and values.
+      if (first + count < request_.num_frames) fill(first, latents, plan, window);
+      first += count;
+    }
+  }
+
+ private:
+  at::Tensor denoise(int64_t first,
+                     int64_t count,
+                     const PreparedPlan& plan,
+                     const KvWindow& window) {
+    const auto velocity = [&](const at::Tensor& x, double timestep) {
+      return flow_at(network_, x, timestep, text_, plan, window.layers, cross_, guidance_);
+    };
+    const auto fresh_noise = [&](int64_t k) {
+      return stack_frames(
+          first, count, [&](int64_t frame) { return request_.frame_renoise(frame, k); });
+    };
+    return solve_flow(first == 0 ? first_sampler_ : sampler_,
+                      stack_frames(first, count, request_.frame_noise),
+                      velocity,
+                      fresh_noise);
+  }
+
+  void fill(int64_t first,
+            const at::Tensor& latents,
+            const PreparedPlan& plan,
+            const KvWindow& window) {
+    const at::Tensor clean = guidance_.repeat(latents);
+    const at::Tensor timesteps = at::full(
+        {clean.size(0), clean.size(1)}, sampler_.context_noise, clean.options().dtype(at::kDouble));
+    const ForwardOptions options{
+        .keep_kv = true, .need_flow = false, .cross_cache = &cross_, .form = LatentForm::kCheaper};
+    cache_.append(dit_forward(network_, {clean, timesteps, text_}, plan, window.layers, options).kv,
+                  first,
+                  latents.size(1));
+    if (request_.prompt_switch == PromptSwitch::kRecache &&
+        next_change_ < request_.prompt_changes.size()) {
+      latents_.add(first, latents);
+    }
+  }
+
+  void switch_prompt(int64_t first) {
+    if (next_change_ == request_.prompt_changes.size()) return;
+    const PromptChange& change = request_.prompt_changes[next_change_];
+    TORCH_CHECK(change.first_frame >= first,
+                "a prompt must change where a chunk begins, given frame: ",
+                change.first_frame);
+    if (change.first_frame > first) return;
+    ++next_change_;
+    text_ = guidance_.text(change.text_BTE);
+    cross_.clear();
+    if (request_.prompt_switch == PromptSwitch::kFlush) cache_.flush(kFlushKeepsFrames);
+    if (request_.prompt_switch == PromptSwitch::kRecache) {
+      latents_.recompute(
+          network_,
+          text_,
+          cross_,
+          sampler_.context_noise,
+          [&](const at::Tensor& x) { return guidance_.repeat(x); },
+          cache_);
+    }
+  }
+
+  const Network& network_;
+  const RolloutRequest& request_;
+  const SamplerSettings sampler_, first_sampler_;
+  const Guidance guidance_;
+  const TokenGrid grid_;
+  KvCache cache_;
+  RecentPlans plans_;
+  AttendedLatents latents_;
+  CrossCache cross_;
+  at::Tensor text_;
+  size_t next_change_ = 0;
+  Stopwatch watch_;
+};
 
 }  // namespace
+
+void check_rollout_length(const ModelConfig& config, int64_t num_frames) {
+  const int64_t window = config.local_attn_size;
+  const int64_t positions = window < 0 ? num_frames : std::min(num_frames, window);
+  if (positions <= kMaxPositions) return;
+  fail_user(num_frames,
+            " latent frames with ",
+            window < 0 ? cat("an unlimited window (local_attn_size ", window, ")")
+                       : cat("a window of ", window, " frames"),
+            " need ",
+            positions,
+            " positions, and there are ",
+            kMaxPositions,
+            ": give a window with --local-attn-size, or fewer frames");
+}
 
 void sample_causal(const Network& network,
                    const RolloutRequest& request,
                    const SamplerSettings& sampler,
                    const std::function<void(const RolloutChunk&)>& emit) {
   const at::NoGradGuard no_grad;
-  const ModelConfig& config = network.config;
-  const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
-  const int64_t tokens = grid.rows * grid.cols;
-  const double guidance = sampler.guidance_scale;
-  const at::Tensor text = guided_text(request, guidance, config.text_len);
-
-  KvCache cache(config, CacheKind::kStreaming, tokens, request.num_frames);
-  CrossCache cross;
-  int64_t first = 0;
-  for (int64_t count : chunk_sizes(config, request.num_frames)) {
-    const auto start = std::chrono::steady_clock::now();
-    if (request.erase_cache) cache.erase();
-    const KvWindow window = cache.window(first, count);
-    const at::Tensor noise = stack_frames(first, count, request.frame_noise);
-    const PreparedPlan plan = prepare_plan(
-        config, cached_plan(window.frames, first, count), grid.rows, grid.cols, noise.options());
-    const LatentForm form =
-        config.is_mla()
-            ? cheaper_form(layer_dims(config, 0), plan.query_tokens(), plan.key_tokens())
-            : LatentForm::kExpanded;
-    const auto velocity = [&](const at::Tensor& x, double timestep) {
-      return flow_at(network, x, timestep, text, plan, window.layers, cross, form, guidance);
-    };
-    const auto fresh_noise = [&](int64_t k) {
-      return stack_frames(
-          first, count, [&](int64_t frame) { return request.frame_renoise(frame, k); });
-    };
-    RolloutChunk chunk{first, solve_flow(sampler, noise, velocity, fresh_noise), 0.0, 0};
-    chunk.seconds = seconds_since(start);
-    first += count;
-    if (first < request.num_frames) {  // nothing will read the last chunk's keys and values
-      const at::Tensor clean = for_guidance(chunk.latents_BFCHW, guidance);
-      const at::Tensor zero = at::zeros({clean.size(0), count}, clean.options().dtype(at::kDouble));
-      const ForwardOptions fill{
-          .keep_kv = true, .need_flow = false, .cross_cache = &cross, .form = form};
-      cache.append(dit_forward(network, {clean, zero, text}, plan, window.layers, fill).kv,
-                   chunk.first_frame,
-                   count);
-    }
-    chunk.cache_bytes = cache.bytes();
-    emit(chunk);
-  }
+  check_rollout_length(network.config, request.num_frames);
+  CausalRollout(network, request, sampler).run(emit);
 }
 
 RolloutChunk sample_bidirectional(const Network& network,
                                   const RolloutRequest& request,
                                   const SamplerSettings& sampler) {
   const at::NoGradGuard no_grad;
-  const auto start = std::chrono::steady_clock::now();
+  TORCH_CHECK(request.prompt_changes.empty(), "a clip sampled at once has one prompt");
   const ModelConfig& config = network.config;
   const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
+  Stopwatch watch;
   const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
   const PreparedPlan plan = prepare_plan(
       config, bidirectional_plan(request.num_frames), grid.rows, grid.cols, noise.options());
-  const at::Tensor text = guided_text(request, sampler.guidance_scale, config.text_len);
+  const Guidance guidance(sampler.guidance_scale, request.negative_text_1TE, config.text_len);
+  const at::Tensor text = guidance.text(request.text_BTE);
   CrossCache cross;
   const auto velocity = [&](const at::Tensor& x, double timestep) {
-    return flow_at(
-        network, x, timestep, text, plan, {}, cross, LatentForm::kExpanded, sampler.guidance_scale);
+    return flow_at(network, x, timestep, text, plan, {}, cross, guidance);
   };
   const auto fresh_noise = [&](int64_t k) {
     return stack_frames(
         0, request.num_frames, [&](int64_t frame) { return request.frame_renoise(frame, k); });
   };
-  const at::Tensor latents = solve_flow(sampler, noise, velocity, fresh_noise);
+  const at::Tensor latents =
+      solve_flow(first_chunk_settings(sampler), noise, velocity, fresh_noise);
   return {.first_frame = 0,
           .latents_BFCHW = latents,
-          .seconds = seconds_since(start),
+          .seconds = watch.lap(),
+          .cache_seconds = 0.0,
           .cache_bytes = 0};
 }
 

@@ -1,13 +1,29 @@
 #pragma once
 
 #include "model/flow_solver.h"
+#include "model/prompt_switch.h"
 #include "model/wan_dit.h"
 
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <vector>
 
 namespace vmla::model {
+
+/// Latent frames that RoPE positions reach (Wan2.1's table, algorithms 2.4).
+constexpr int64_t kMaxPositions = 1024;
+
+/// UserError if a video of `num_frames` latent frames needs more positions than there are: one that
+/// is longer than 1024 frames and sees all of them. With a window positions are ranks in it, and
+/// the video may be of any length.
+void check_rollout_length(const ModelConfig& config, int64_t num_frames);
+
+/// From this latent frame on, which begins a chunk, the video follows another prompt.
+struct PromptChange {
+  int64_t first_frame;
+  at::Tensor text_BTE;
+};
 
 /// What is sampled. Prompts of one batch share the frame count; B = 1 makes a prompt's video
 /// independent of others to the bit.
@@ -23,18 +39,22 @@ struct RolloutRequest {
   std::function<at::Tensor(int64_t frame, int64_t k)> frame_renoise;
   bool erase_cache = false;  // zero the cache before every chunk: what is left is what the model
                              // knows without memory
+  std::vector<PromptChange> prompt_changes;  // ascending; of chunk-wise sampling only
+  PromptSwitch prompt_switch = PromptSwitch::kFlush;
 };
 
 struct RolloutChunk {
   int64_t first_frame;
   at::Tensor latents_BFCHW;
-  double seconds;       // denoising passes of this chunk, its cache fill not included
-  int64_t cache_bytes;  // after this chunk
+  double seconds;        // denoising passes of this chunk
+  double cache_seconds;  // before them, since the last chunk: its cache fill, a prompt's switch
+  int64_t cache_bytes;   // of the cache this chunk was denoised against
 };
 
 /// Samples chunk by chunk (algorithms 9.1, 9.2): each chunk is denoised against the cache, handed
-/// to `emit`, then run once more at t = 0 to fill the cache. Memory does not grow with the video
-/// when the model has a window. Positive and negative prompt run as one batch of 2B.
+/// to `emit`, then run once more (at t = context_noise) to fill the cache; the last one is not.
+/// Memory does not grow with the video when the model has a window. With guidance, the positive and
+/// the negative prompt run as one batch of 2B; without, a step is one pass of B.
 void sample_causal(const Network& network,
                    const RolloutRequest& request,
                    const SamplerSettings& sampler,

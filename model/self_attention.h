@@ -17,7 +17,8 @@ struct LayerKv {
 
 /// Latent attention has two exact forms: rebuild per-head keys and values from the latent, or fold
 /// the up-projections into query and output and attend to the latent itself (algorithms 1.6).
-enum class LatentForm { kExpanded, kAbsorbed };
+/// kCheaper picks per layer, by cheaper_form().
+enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 
 /// The form with fewer multiply-adds for that many query and key tokens (performance.md 0.2, 1.5).
 LatentForm cheaper_form(const LayerDims& dims, int64_t query_tokens, int64_t key_tokens);

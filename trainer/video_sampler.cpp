@@ -6,6 +6,8 @@
 
 #include <ATen/ATen.h>
 
+#include <chrono>
+
 namespace vmla::trainer {
 namespace {
 
@@ -65,7 +67,14 @@ void VideoSampler::sample(const model::Network& network,
                           const std::function<void(const SampledChunk&)>& emit) const {
   const size_t batch = static_cast<size_t>(request.batch);
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
+    const auto start = std::chrono::steady_clock::now();
     const size_t end = std::min(begin + batch, request.prompts.size());
+    std::vector<model::PromptChange> changes;
+    for (const LaterPrompt& later : request.prompts[begin].later) {
+      TORCH_CHECK(batch == 1, "prompts over time are sampled one video at a time");
+      changes.push_back(
+          {later.first_frame, text_encoder_->encode(later.text).unsqueeze(0).to(request.device)});
+    }
     const auto draw = [&](kernels::Purpose purpose, int64_t frame, int64_t index) {
       return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
           .to(request.device);
@@ -90,16 +99,21 @@ void VideoSampler::sample(const model::Network& network,
             [&](int64_t frame, int64_t k) {
               return draw(kernels::Purpose::kSampleRenoise, frame, k);
             },
-        .erase_cache = request.erase_cache};
+        .erase_cache = request.erase_cache,
+        .prompt_changes = std::move(changes),
+        .prompt_switch = request.prompt_switch};
     const auto hand_out = [&](const model::RolloutChunk& chunk) {
       for (size_t i = begin; i < end; ++i) {
         const at::Tensor latents =
             chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
+        const at::Tensor pixels = codec_->decode(latents);
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
         emit({.prompt = i,
               .first_frame = chunk.first_frame,
               .latents_FCHW = latents,
-              .pixels_F3HW = codec_->decode(latents),
+              .pixels_F3HW = pixels,
               .seconds = chunk.seconds,
+              .since_start = elapsed.count(),
               .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
       }
     };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/flow_solver.h"
+#include "model/prompt_switch.h"
 #include "model/text_encoder.h"
 #include "model/video_codec.h"
 #include "model/wan_dit.h"
@@ -14,9 +15,16 @@
 
 namespace vmla::trainer {
 
+/// What a video follows from a latent frame on; that frame begins a chunk.
+struct LaterPrompt {
+  int64_t first_frame;
+  std::string text;
+};
+
 struct VideoPrompt {
   std::string text;
-  uint64_t seed = 0;  // of its noise, together with the frame: nothing else
+  uint64_t seed = 0;                    // of its noise, together with the frame: nothing else
+  std::vector<LaterPrompt> later = {};  // ascending; only where one video is sampled at a time
 };
 
 /// One prompt's share of a sampled chunk.
@@ -25,8 +33,9 @@ struct SampledChunk {
   int64_t first_frame;  // latent frame
   at::Tensor latents_FCHW;
   at::Tensor pixels_F3HW;  // fp32, about [-1, 1]
-  double seconds;          // of the whole batch's denoising
-  int64_t cache_bytes;     // a prompt's share
+  double seconds;          // of the whole batch's denoising passes
+  double since_start;      // wall clock from the batch's prompts to these pixels
+  int64_t cache_bytes;     // a prompt's share of the cache this chunk was denoised against
 };
 
 /// Samples videos from a network: text in, pixels out, chunk by chunk (a bidirectional model: the
@@ -45,6 +54,7 @@ class VideoSampler {
     bool erase_cache = false;  // measures what the cache is worth
     at::Device device = at::kCPU;  // the network's
     at::Tensor noise_PFCHW;        // given instead of drawn, one per prompt; may be undefined
+    model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
   };
   void sample(const model::Network& network,
               const Request& request,
@@ -72,14 +82,21 @@ struct SampleRecord {
   uint64_t seed = 0;
   int64_t frames = 0;
   double fps = 0;
-  std::vector<double> chunk_seconds;
-  double first_chunk_seconds = 0;
-  int64_t cache_bytes = 0;
+  std::vector<double> chunk_seconds;  // denoising passes of each chunk
+  double first_chunk_seconds = 0;     // from the prompt to the first chunk's pixels
+  double seconds = 0;                 // from the prompt to the last chunk's pixels
+  int64_t cache_bytes = 0;            // the most that was held
+  struct Part {
+    std::string prompt;
+    int64_t first_frame;  // of the video
+  };
+  std::vector<Part> later_prompts;
 };
 
 /// Samples into `folder`: 000.mp4, 001.mp4, ... in prompt order, trimmed to `pixel_frames`,
 /// streamed to the file as chunks come (.y4m without OpenCV), and samples.json; with `save_latents`
-/// also NNN.safetensors (`latents` [F, C, H, W]).
+/// also NNN.safetensors (`latents` [F, C, H, W], streamed likewise). Nothing but a number a chunk,
+/// for samples.json, is kept of what has been written.
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
                                            const VideoSampler::Request& request,

@@ -1,10 +1,14 @@
 #include "launch/commands/sample.h"
 
 #include "launch/guarded.h"
+#include "launch/prompts_over_time.h"
+#include "model/config_rule.h"
+#include "model/flow_match_schedule.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/local_weights.h"
+#include "model/rollout.h"
 #include "model/safetensors.h"
 #include "trainer/checkpoint.h"
 #include "trainer/config_yaml.h"
@@ -15,6 +19,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <sstream>
 
 namespace vmla::launch {
@@ -46,12 +51,56 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
                                       const trainer::Objective& objective) {
   model::SamplerSettings settings = trainer::sampler_settings(config.sample, objective);
   if (!args.sampler.empty()) settings.kind = model::parse_sampler(args.sampler);
-  if (args.steps) settings.steps = *args.steps;
+  if (args.steps) {
+    settings.steps = *args.steps;
+    settings.denoising_step_list = model::even_step_list(*args.steps);
+    settings.first_chunk_denoising_step_list.clear();
+  }
+  if (!args.denoising_steps.empty()) {
+    settings.denoising_step_list = args.denoising_steps;
+    settings.first_chunk_denoising_step_list.clear();
+  }
+  if (!args.first_chunk_denoising_steps.empty()) {
+    settings.first_chunk_denoising_step_list = args.first_chunk_denoising_steps;
+  }
+  const bool few_step = settings.kind == model::SamplerKind::kFewStep;
+  if (!few_step && !(args.denoising_steps.empty() && args.first_chunk_denoising_steps.empty())) {
+    fail_user(args.checkpoint,
+              " was trained for a many-step sampler: denoising steps need --sampler few_step");
+  }
   // A few-step student has its guidance distilled into it (algorithms 9.1).
-  if (settings.kind == model::SamplerKind::kFewStep) settings.guidance_scale = 1.0;
+  if (few_step) settings.guidance_scale = 1.0;
   if (args.guidance) settings.guidance_scale = *args.guidance;
-  if (settings.steps < 1) fail_user("--steps ", settings.steps, ": at least 1 is needed");
   return settings;
+}
+
+/// The checkpoint's model, with the window of the command line. Another window than the one trained
+/// with changes context and positions, so it is only taken when asked for, and said.
+model::ModelConfig windowed_model(const SampleArgs& args,
+                                  const model::ModelConfig& trained,
+                                  bool causal) {
+  model::ModelConfig config = trained;
+  config.local_attn_size = args.local_attn_size.value_or(trained.local_attn_size);
+  config.sink_size = args.sink_size.value_or(trained.sink_size);
+  if (config == trained) return config;
+  const std::string asked =
+      cat("local_attn_size ", config.local_attn_size, ", sink_size ", config.sink_size);
+  if (!causal)
+    fail_user(asked, ": ", args.checkpoint, " sees all frames at once, without a window");
+  try {
+    model::validate_model(config, "");
+  } catch (const ConfigRuleError& error) {
+    fail_user("sample: ", error.what(), " (--local-attn-size, --sink-size)");
+  }
+  log::warn(cat("sampling with ",
+                asked,
+                ", which is not what ",
+                args.checkpoint,
+                " was trained with: local_attn_size ",
+                trained.local_attn_size,
+                ", sink_size ",
+                trained.sink_size));
+  return config;
 }
 
 /// `noise` of a --noise file: [prompts, F, C, H, W], or [F, C, H, W] for all prompts.
@@ -72,46 +121,58 @@ at::Tensor read_noise(const std::string& path,
   return noise;
 }
 
-}  // namespace
+/// Frames that prompts over time last for; the last one may be open.
+int64_t frames_of(const std::vector<TimedPrompt>& prompts, double fps) {
+  double seconds = 0;
+  for (const TimedPrompt& prompt : prompts) seconds += prompt.seconds.value_or(0);
+  return std::max<int64_t>(1, std::llround(seconds * fps));
+}
 
-int cmd_sample(const SampleArgs& args) {
-  const std::vector<std::string> prompts = read_prompts(args);
-  const trainer::CheckpointData checkpoint = trainer::load_checkpoint(args.checkpoint);
-  const trainer::TrainConfig config =
-      trainer::parse_resolved(checkpoint.config_yaml, args.checkpoint + ": config");
-  const trainer::MediaInfo media =
-      trainer::read_media_info(checkpoint.data_position, args.checkpoint);
-  const std::string role = pick_role(checkpoint, args.weights);
-  model::FrozenWeights weights(checkpoint.model, checkpoint.roles.at(role), args.checkpoint);
+/// Puts each prompt's start on the first chunk at or after its time.
+trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
+                               const model::ModelConfig& config,
+                               const trainer::VideoSampler& sampler,
+                               int64_t latent_frames) {
+  trainer::VideoPrompt video{.text = prompts.front().text};
+  const std::vector<int64_t> chunks = model::chunk_sizes(config, latent_frames);
+  size_t chunk = 0;
+  int64_t first = 0;  // latent frame of that chunk
+  double seconds = 0;
+  for (size_t i = 1; i < prompts.size(); ++i) {
+    seconds += *prompts[i - 1].seconds;
+    const int64_t wanted = std::llround(seconds * sampler.media().fps);
+    const int64_t before = first;
+    while (chunk < chunks.size() && (first == 0 || sampler.codec().pixel_frames(first) < wanted)) {
+      first += chunks[chunk++];
+    }
+    if (chunk == chunks.size()) {
+      fail_user("--prompts-over-time: prompt ",
+                i + 1,
+                " would begin after ",
+                seconds,
+                " s, and the video has no chunk behind that; give a larger --frames");
+    }
+    if (first == before) {
+      fail_user("--prompts-over-time: prompt ",
+                i,
+                " is shorter than a chunk and would never be seen; give it more than ",
+                *prompts[i - 1].seconds,
+                " s");
+    }
+    video.later.push_back({first, prompts[i].text});
+  }
+  return video;
+}
 
-  const auto objective = trainer::make_objective(config.objective, checkpoint.model);
-  const trainer::VideoSampler sampler(media, !objective->causal());
-  trainer::VideoSampler::Request request{
-      .prompts = {},
-      .latent_frames = sampler.latent_frames_for(checkpoint.model, args.frames),
-      .sampler = chosen_sampler(args, config, *objective),
-      .negative_prompt = args.negative_prompt.value_or(config.sample.negative_prompt),
-      .batch = 1,
-      .erase_cache = false,
-      .device = at::kCPU,
-      .noise_PFCHW = {}};
-  for (const std::string& prompt : prompts)
-    request.prompts.push_back({prompt, static_cast<uint64_t>(args.seed)});
-  request.noise_PFCHW = read_noise(
-      args.noise, static_cast<int64_t>(prompts.size()), request.latent_frames, media.clip);
-
-  const auto records = trainer::sample_to_folder(
-      sampler, {checkpoint.model, weights}, request, args.frames, args.out, args.save_latents);
+void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
-    double seconds = 0;
-    for (double chunk : record.chunk_seconds) seconds += chunk;
-    log::info(cat(args.out,
+    log::info(cat(out,
                   "/",
                   record.file,
                   ": ",
                   record.frames,
                   " frames, ",
-                  static_cast<double>(record.frames) / seconds,
+                  static_cast<double>(record.frames) / record.seconds,
                   " frames/s, first chunk after ",
                   record.first_chunk_seconds,
                   " s, cache ",
@@ -120,6 +181,59 @@ int cmd_sample(const SampleArgs& args) {
                   record.prompt,
                   "\""));
   }
+}
+
+}  // namespace
+
+int cmd_sample(const SampleArgs& args) {
+  const bool over_time = !args.prompts_over_time.empty();
+  std::vector<TimedPrompt> timed;
+  if (over_time) timed = parse_prompts_over_time(args.prompts_over_time);
+  const std::vector<std::string> prompts =
+      over_time ? std::vector<std::string>{timed.front().text} : read_prompts(args);
+  const trainer::CheckpointData checkpoint = trainer::load_checkpoint(args.checkpoint);
+  const trainer::TrainConfig config =
+      trainer::parse_resolved(checkpoint.config_yaml, args.checkpoint + ": config");
+  const trainer::MediaInfo media =
+      trainer::read_media_info(checkpoint.data_position, args.checkpoint);
+  const auto objective = trainer::make_objective(config.objective, checkpoint.model);
+  const model::ModelConfig model = windowed_model(args, checkpoint.model, objective->causal());
+  const trainer::VideoSampler sampler(media, !objective->causal());
+  const int64_t frames = args.frames > 0 ? args.frames : frames_of(timed, media.fps);
+  trainer::VideoSampler::Request request{
+      .prompts = {},
+      .latent_frames = sampler.latent_frames_for(model, frames),
+      .sampler = chosen_sampler(args, config, *objective),
+      .negative_prompt = args.negative_prompt.value_or(config.sample.negative_prompt),
+      .batch = 1,
+      .erase_cache = false,
+      .device = at::kCPU,
+      .noise_PFCHW = {}};
+  if (objective->causal()) model::check_rollout_length(model, request.latent_frames);
+  for (const std::string& prompt : prompts) request.prompts.push_back({.text = prompt});
+  if (over_time) {
+    if (!objective->causal()) {
+      fail_user("--prompts-over-time: ",
+                args.checkpoint,
+                " samples all frames at once; only a model trained chunk by chunk can change its "
+                "prompt");
+    }
+    request.prompts = {scheduled(timed, model, sampler, request.latent_frames)};
+    if (!args.prompt_switch.empty()) {
+      request.prompt_switch = model::parse_prompt_switch(args.prompt_switch);
+    }
+  }
+  for (trainer::VideoPrompt& prompt : request.prompts) {
+    prompt.seed = static_cast<uint64_t>(args.seed);
+  }
+  request.noise_PFCHW = read_noise(
+      args.noise, static_cast<int64_t>(request.prompts.size()), request.latent_frames, media.clip);
+
+  const std::string role = pick_role(checkpoint, args.weights);
+  model::FrozenWeights weights(model, checkpoint.roles.at(role), args.checkpoint);
+  const auto records = trainer::sample_to_folder(
+      sampler, {model, weights}, request, frames, args.out, args.save_latents);
+  report(records, args.out);
   return kDone;
 }
 

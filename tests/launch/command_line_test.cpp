@@ -113,6 +113,59 @@ TEST(CommandLine, Sample) {
   EXPECT_EQ(plain.weights, "ema");
 }
 
+TEST(CommandLine, SampleStepsWindowAndPromptsOverTime) {
+  const auto args = parsed<SampleArgs>({"sample",
+                                        "--checkpoint",
+                                        "c",
+                                        "--out",
+                                        "o",
+                                        "--prompts-over-time",
+                                        "a[2s] | b[3s]",
+                                        "--prompt-switch",
+                                        "recache",
+                                        "--denoising-steps",
+                                        "1000,500",
+                                        "--first-chunk-denoising-steps",
+                                        "1000,750,500,250",
+                                        "--local-attn-size",
+                                        "-1",
+                                        "--sink-size",
+                                        "0"});
+  EXPECT_EQ(args.frames, 0);  // as long as the prompts last
+  EXPECT_EQ(args.prompts_over_time, "a[2s] | b[3s]");
+  EXPECT_EQ(args.prompt_switch, "recache");
+  EXPECT_THAT(args.denoising_steps, ElementsAre(1000, 500));
+  EXPECT_THAT(args.first_chunk_denoising_steps, ElementsAre(1000, 750, 500, 250));
+  EXPECT_EQ(args.local_attn_size, -1);
+  EXPECT_EQ(args.sink_size, 0);
+}
+
+TEST(CommandLine, SampleRefusesWhatDoesNotFit) {
+  const auto error = [](std::vector<std::string> words) {
+    std::vector<std::string> all = {"sample", "--checkpoint", "c", "--out", "o"};
+    all.insert(all.end(), words.begin(), words.end());
+    return error_of(all);
+  };
+  const std::vector<std::string> one = {"--prompt", "a", "--frames", "9"};
+  const auto with = [&](std::vector<std::string> words) {
+    words.insert(words.begin(), one.begin(), one.end());
+    return error(words);
+  };
+  EXPECT_THAT(error({"--prompt", "a"}), HasSubstr("--frames is required"));
+  EXPECT_THAT(error({"--prompts-over-time", "a[1s] | b"}), HasSubstr("--frames"));
+  EXPECT_THAT(error({"--prompts-over-time", "a[1s]", "--prompt", "b"}), HasSubstr("not both"));
+  EXPECT_THAT(with({"--prompt-switch", "keep"}), HasSubstr("needs --prompts-over-time"));
+  EXPECT_THAT(with({"--denoising-steps", "500,1000"}),
+              HasSubstr("--denoising-steps: found 1000 after 500: steps must decrease"));
+  EXPECT_THAT(with({"--denoising-steps", "1000,500,500"}), HasSubstr("must decrease"));
+  EXPECT_THAT(with({"--denoising-steps", "1001"}), HasSubstr("must lie in (0, 1000]"));
+  EXPECT_THAT(with({"--first-chunk-denoising-steps", "1000,x"}), HasSubstr("x is not a number"));
+  EXPECT_THAT(with({"--denoising-steps", "1000", "--sampler", "unipc"}),
+              HasSubstr("is for --sampler few_step"));
+  EXPECT_THAT(with({"--denoising-steps", "1000", "--steps", "1"}), HasSubstr("not both"));
+  EXPECT_THAT(with({"--sink-size", "-1"}), HasSubstr("-1 is not an integer of at least 0"));
+}
+
 TEST(CommandLine, StepForwardInit) {
   EXPECT_EQ(parsed<StepArgs>({"step", "--config", "f", "--inputs", "i", "--output", "o"}).player,
             "generator");

@@ -115,5 +115,21 @@ TEST(FlowMatchSchedule, GridsContainTheStudentsSteps) {
       fifty.begin(), fifty.end(), [](double t) { return std::abs(t - 937.5) < 0.01; }));
 }
 
+TEST(FlowMatchSchedule, EvenStepsAreThePublishedLists) {
+  EXPECT_EQ(even_step_list(1), (std::vector<double>{1000}));
+  EXPECT_EQ(even_step_list(2), (std::vector<double>{1000, 500}));
+  EXPECT_EQ(even_step_list(4), (std::vector<double>{1000, 750, 500, 250}));
+}
+
+TEST(FlowMatchSchedule, AStepListIsCalledByItsName) {
+  try {
+    warped_step_list({1000, 1000}, 5.0, "--denoising-steps");
+    FAIL() << "a list that does not decrease was accepted";
+  } catch (const UserError& error) {
+    EXPECT_EQ(std::string(error.what()),
+              "--denoising-steps: found 1000 after 1000: steps must decrease");
+  }
+}
+
 }  // namespace
 }  // namespace vmla::model

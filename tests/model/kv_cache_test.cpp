@@ -117,6 +117,41 @@ TEST(KvCache, RunningAChunkAgainOverwritesItsSlots) {
   EXPECT_EQ(cache.frames_seen(), 8);
 }
 
+TEST(KvCache, AFlushLeavesTheSinkAndTheLastFrames) {
+  KvCache cache(causal(3, 12, 3), CacheKind::kStreaming, kTokens, 1000);
+  for (int64_t first = 0; first < 15; first += 3) cache.append(marked(first, 3), first, 3);
+  EXPECT_THAT(cache.window(15, 3).frames, UnorderedElementsAre(0, 1, 2, 9, 10, 11, 12, 13, 14));
+  cache.flush(2);
+  const auto next = [&](int64_t first) {
+    const KvWindow window = cache.window(first, 3);
+    expect_marks(window);
+    cache.append(marked(first, 3), first, 3);
+    return window.frames;
+  };
+  EXPECT_THAT(next(15), UnorderedElementsAre(0, 1, 2, 13, 14));
+  EXPECT_THAT(next(18), UnorderedElementsAre(0, 1, 2, 13, 14, 15, 16, 17));
+  // The window is full again and goes on as ever.
+  EXPECT_THAT(next(21), UnorderedElementsAre(0, 1, 2, 15, 16, 17, 18, 19, 20));
+  EXPECT_THAT(next(24), UnorderedElementsAre(0, 1, 2, 18, 19, 20, 21, 22, 23));
+
+  // Nothing to forget: fewer frames than are kept, or a window that holds no more.
+  KvCache young(causal(1, 6, 1), CacheKind::kStreaming, kTokens, 1000);
+  young.append(marked(0, 1), 0, 1);
+  young.flush(2);
+  EXPECT_THAT(young.window(1, 1).frames, UnorderedElementsAre(0));
+  KvCache tight(causal(2, 4, 1), CacheKind::kStreaming, kTokens, 1000);
+  for (int64_t first = 0; first < 8; first += 2) tight.append(marked(first, 2), first, 2);
+  tight.flush(2);
+  EXPECT_THAT(tight.window(8, 2).frames, UnorderedElementsAre(0, 7));
+  KvCache unlimited(causal(2, -1, 1), CacheKind::kStreaming, kTokens, 20);
+  for (int64_t first = 0; first < 8; first += 2) unlimited.append(marked(first, 2), first, 2);
+  unlimited.flush(2);
+  EXPECT_THAT(unlimited.window(8, 2).frames, UnorderedElementsAre(0, 6, 7));
+
+  KvCache replayed(causal(2, 4, 1), CacheKind::kAppendOnly, kTokens, 4);
+  EXPECT_THROW(replayed.flush(2), c10::Error);  // any chunk's window may be asked for again
+}
+
 TEST(KvCache, RefusesWhatItCannotKnow) {
   KvCache cache(causal(2, 6, 1), CacheKind::kStreaming, kTokens, 100);
   EXPECT_THROW(cache.window(2, 2), c10::Error);
