@@ -105,6 +105,7 @@ LoadedWeights from_checkpoint(const fs::path& path, const std::string& wanted) {
   out.step = checkpoint.manifest.step;
   out.stage = checkpoint.manifest.stage;
   out.role = role;
+  out.stage_config = checkpoint.manifest.config_yaml;
   return out;
 }
 

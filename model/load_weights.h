@@ -19,6 +19,7 @@ struct LoadedWeights {
   bool diffusers_names = false;     // the names in the source were diffusers'
   int64_t step = -1;                // of a checkpoint; -1: from elsewhere
   std::string stage, role;
+  std::string stage_config;  // of a checkpoint: the resolved configuration of its stage
 };
 
 /// Reads a checkpoint (step folder, `latest`, run folder), a Wan folder (config.json and

@@ -1,5 +1,6 @@
 #include "trainer/media_info.h"
 
+#include "model/checkpoint_reader.h"
 #include "model/io/error.h"
 
 #include <charconv>
@@ -61,6 +62,11 @@ MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values
   const std::string fps = text("fps");
   std::from_chars(fps.data(), fps.data() + fps.size(), media.fps);
   return media;
+}
+
+std::optional<MediaInfo> checkpoint_media(const std::string& path) {
+  if (!std::filesystem::exists(path) || io::find_checkpoint(path).empty()) return std::nullopt;
+  return read_media_info(model::open_checkpoint(path).manifest.data_position, path);
 }
 
 }  // namespace vmla::trainer

@@ -5,6 +5,7 @@
 #include "trainer/objectives/objective.h"
 
 #include <map>
+#include <optional>
 #include <string>
 
 namespace vmla::trainer {
@@ -23,5 +24,8 @@ void write_media_info(const MediaInfo& media, std::map<std::string, io::Manifest
 /// UserError, with `source` in front, when a key is missing.
 MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values,
                           const std::string& source);
+
+/// What the checkpoint at `path` says; nothing when `path` is no checkpoint of a training run.
+std::optional<MediaInfo> checkpoint_media(const std::string& path);
 
 }  // namespace vmla::trainer

@@ -2,13 +2,21 @@
 
 #include "model/io/error.h"
 #include "model/load_weights.h"
+#include "trainer/config_yaml.h"
+#include "trainer/stage_start.h"
+#include "trainer/validate_objective.h"
 
 #include <ATen/ATen.h>
+
+#include <algorithm>
+#include <tuple>
+#include <utility>
 
 namespace vmla::trainer {
 namespace {
 
 at::ScalarType compute_dtype(const TrainConfig& config) {
+  if (config.train.precision == "fp64") return at::kDouble;
   return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
@@ -30,6 +38,68 @@ void expect_same_sizes(const model::ModelConfig& wanted, const model::LoadedWeig
   }
 }
 
+/// What the source's own stage says of it: a student does not start from a model of the wrong kind,
+/// nor one that was trained with another window.
+void expect_fitting_stage(const TrainConfig& config,
+                          const std::string& role,
+                          const model::LoadedWeights& loaded) {
+  if (loaded.stage_config.empty()) return;
+  check_start(
+      config, role, parse_resolved(loaded.stage_config, loaded.source + ": config"), loaded.source);
+}
+
+/// A score's own sizes: what its files say, else the preset that init_from names.
+model::ModelConfig score_config(const InitSource& source, const model::LoadedWeights& loaded) {
+  if (loaded.config_is_complete) return loaded.config;
+  model::PartialConfig stated;
+  if (!source.preset.empty()) {
+    const model::ModelConfig preset = model::model_preset(source.preset);
+    stated.config.num_heads = preset.num_heads;
+    stated.config.text_len = preset.text_len;
+    stated.given = {"num_heads", "text_len"};
+  }
+  return model::model_config_with(loaded, stated);
+}
+
+void expect_score_fits(const TrainConfig& config,
+                       const std::string& role,
+                       const model::ModelConfig& score,
+                       const std::string& source) {
+  if (score.is_mla()) {
+    fail_user("init_from.", role, ": ", source, " is latent attention; a score is dense");
+  }
+  const model::ModelConfig& m = config.model;
+  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
+      {"in_dim", m.in_dim, score.in_dim},
+      {"out_dim", m.out_dim, score.out_dim},
+      {"patch_size[1]", m.patch_size[1], score.patch_size[1]},
+      {"patch_size[2]", m.patch_size[2], score.patch_size[2]},
+      {"text_dim", m.text_dim, score.text_dim},
+      {"text_len", m.text_len, score.text_len}};
+  for (const auto& [key, wanted, found] : sizes) {
+    if (wanted == found) continue;
+    fail_user("init_from.",
+              role,
+              ": ",
+              source,
+              " has ",
+              key,
+              " ",
+              found,
+              ", the student's model.",
+              key,
+              " is ",
+              wanted,
+              "; a score must see the student's latents and texts");
+  }
+}
+
+/// The init_from entry a role reads: its own, else that of the role it shares weights with.
+std::string source_role(const TrainConfig& config, const Role& role) {
+  if (config.init_from.contains(role.name) || role.same_weights_as.empty()) return role.name;
+  return role.same_weights_as;
+}
+
 }  // namespace
 
 model::WeightSource& RoleState::source() const {
@@ -37,32 +107,49 @@ model::WeightSource& RoleState::source() const {
   return *frozen;
 }
 
-InitialWeights initial_weights(const TrainConfig& config, const std::string& role) {
-  const auto source = config.init_from.find(role);
+InitialWeights initial_weights(const TrainConfig& config,
+                               const std::string& role,
+                               const std::string& source_name) {
+  const auto source = config.init_from.find(source_name);
   if (source == config.init_from.end()) {
     return {.tensors = model::random_weights(config.model, static_cast<uint64_t>(config.seed)),
             .origin = cat("drawn at random, seed ", config.seed),
+            .config = config.model,
             .init_method = {},
             .conversion = {}};
   }
   const model::LoadedWeights loaded = model::load_weights(source->second.path, source->second.role);
+  expect_fitting_stage(config, role, loaded);
+  if (is_score(role)) {
+    const model::ModelConfig score = score_config(source->second, loaded);
+    expect_score_fits(config, role, score, loaded.source);
+    model::check_weights(score, loaded.tensors, loaded.source);
+    return {.tensors = loaded.tensors,
+            .origin = loaded.source,
+            .config = score,
+            .init_method = {},
+            .conversion = {}};
+  }
   const bool converts = config.model.is_mla() && !loaded.config.is_mla();
   if (!converts) {
     if (config.model.is_mla() != loaded.config.is_mla()) {
       fail_user("init_from.",
-                role,
+                source_name,
                 ": ",
                 loaded.source,
                 " is latent attention, model.attention is dense: there is no way back");
     }
     expect_same_sizes(config.model, loaded);
     model::check_weights(config.model, loaded.tensors, loaded.source);
-    return {
-        .tensors = loaded.tensors, .origin = loaded.source, .init_method = {}, .conversion = {}};
+    return {.tensors = loaded.tensors,
+            .origin = loaded.source,
+            .config = config.model,
+            .init_method = {},
+            .conversion = {}};
   }
   if (config.init.method.empty()) {
     fail_user("init_from.",
-              role,
+              source_name,
               ": ",
               loaded.source,
               " is dense and model.attention is mla: init.method must say how to convert it "
@@ -77,22 +164,25 @@ InitialWeights initial_weights(const TrainConfig& config, const std::string& rol
       config.model, dense, loaded.tensors, config.init.method, static_cast<uint64_t>(config.seed));
   return {.tensors = std::move(init.tensors),
           .origin = cat(loaded.source, ", converted by ", config.init.method),
+          .config = config.model,
           .init_method = config.init.method,
           .conversion = std::move(init.layers)};
 }
 
-RoleState& RoleSet::at(const std::string& name) {
-  for (RoleState& state : states) {
+const RoleState& RoleSet::at(const std::string& name) const {
+  for (const RoleState& state : states) {
     if (state.role.name == name) return state;
   }
   TORCH_CHECK(false, "no role of this name: ", name);
 }
 
+RoleState& RoleSet::at(const std::string& name) {
+  return const_cast<RoleState&>(std::as_const(*this).at(name));
+}
+
 bool RoleSet::has(const std::string& name) const {
-  for (const RoleState& state : states) {
-    if (state.role.name == name) return true;
-  }
-  return false;
+  return std::ranges::any_of(states,
+                             [&](const RoleState& state) { return state.role.name == name; });
 }
 
 NetworkTable RoleSet::networks(bool recompute) const {
@@ -103,44 +193,66 @@ NetworkTable RoleSet::networks(bool recompute) const {
   return table;
 }
 
+namespace {
+
+/// What the checkpoint holds of a role; frozen roles are read again from where they came.
+InitialWeights saved_weights(const CheckpointData& saved, const Role& role) {
+  const auto found = saved.roles.find(role.name);
+  if (found == saved.roles.end()) fail_run("the checkpoint has no role ", role.name);
+  const auto own = saved.role_models.find(role.name);
+  return {.tensors = found->second,
+          .origin = cat("checkpoint of step ", saved.step),
+          .config = own == saved.role_models.end() ? saved.model : own->second,
+          .init_method = {},
+          .conversion = {}};
+}
+
+}  // namespace
+
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const std::map<std::string, model::TensorMap>* saved) {
+                    const CheckpointData* saved) {
   RoleSet set;
   const at::Device device(config.train.device);
   const auto compute = compute_dtype(config);
-  const auto weights_of = [&](const std::string& role) -> model::TensorMap {
-    if (!saved) {
-      InitialWeights initial = initial_weights(config, role);
-      model::TensorMap tensors = initial.tensors;
-      if (role == "generator") set.generator_origin = std::move(initial);
-      return tensors;
+  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
+  std::map<std::string, InitialWeights> read;  // one source may serve several roles
+  const auto initial = [&](const Role& role) -> const InitialWeights& {
+    if (saved && role.training != Training::kFrozen) {
+      return read[role.name] = saved_weights(*saved, role);
     }
-    const auto found = saved->find(role);
-    if (found == saved->end()) fail_run("the checkpoint has no role ", role);
-    return found->second;
+    const bool copies = role.training == Training::kEmaOf && !config.init_from.contains(role.name);
+    if (copies) return read.at(role.ema_of);
+    const std::string source = source_role(config, role);
+    if (source != role.name && read.contains(source) && !saved) {
+      return read[role.name] = read.at(source);
+    }
+    return read[role.name] = initial_weights(config, role.name, source);
   };
   for (const Role& role : roles) {
+    const InitialWeights& weights = initial(role);
     RoleState state{.role = role,
-                    .config = config.model,
+                    .config = weights.config,
                     .weights = nullptr,
                     .frozen = nullptr,
                     .optimizer = nullptr};
-    const model::TensorMap tensors = weights_of(role.name);
     if (role.training == Training::kFrozen) {
-      state.frozen =
-          std::make_unique<model::FrozenWeights>(state.config, tensors, role.name, device, compute);
+      state.frozen = std::make_unique<model::FrozenWeights>(
+          state.config, weights.tensors, role.name, device, compute);
     } else {
       state.weights = std::make_unique<model::TrainedWeights>(state.config,
-                                                              tensors,
+                                                              weights.tensors,
                                                               role.name,
                                                               device,
                                                               compute,
-                                                              at::kFloat,
+                                                              master,
                                                               role.training == Training::kTrained);
     }
-    if (role.training == Training::kTrained)
-      state.optimizer = std::make_unique<AdamW>(config.optimizer, *state.weights);
+    if (role.training == Training::kTrained) {
+      state.optimizer =
+          std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
+    }
+    if (role.name == "generator" && !saved) set.generator_origin = weights;
     set.states.push_back(std::move(state));
   }
   return set;

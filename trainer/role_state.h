@@ -2,6 +2,7 @@
 
 #include "model/local_weights.h"
 #include "model/mla_from_dense.h"
+#include "trainer/checkpoint.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/optimizer.h"
 #include "trainer/train_config.h"
@@ -26,27 +27,32 @@ struct RoleState {
 /// The weights a stage starts from, under their Wan names, and how they came about.
 struct InitialWeights {
   model::TensorMap tensors;
-  std::string origin;       // for the log
-  std::string init_method;  // "" when weights were taken as they are or drawn from scratch
+  std::string origin;         // for the log
+  model::ModelConfig config;  // of these weights
+  std::string init_method;    // "" when weights were taken as they are or drawn from scratch
   std::vector<model::InitLayerReport> conversion;  // of svd_weight
 };
 
-/// Weights for `role`: from init_from (a dense model for an MLA generator goes through
-/// init.method), or fresh from the seed. UserError when the source does not fit, naming the keys.
-InitialWeights initial_weights(const TrainConfig& config, const std::string& role);
+/// Weights for `role`, from init_from.SOURCE (a dense model for an MLA role goes through
+/// init.method), or fresh from the seed when SOURCE is not named there. UserError when the source
+/// does not fit, naming the keys.
+InitialWeights initial_weights(const TrainConfig& config,
+                               const std::string& role,
+                               const std::string& source);
 
-/// Builds the states of all roles an objective declares, and of generator_ema when ema.decay is
-/// set. With `saved`, a checkpoint's roles, weights are taken from there instead of init_from.
+/// The states of all roles of a stage. With `saved`, a checkpoint of the stage, the weights it
+/// holds are taken from there instead of init_from.
 struct RoleSet {
   std::vector<RoleState> states;
   InitialWeights generator_origin;  // empty on resume
 
   RoleState& at(const std::string& name);
+  const RoleState& at(const std::string& name) const;
   bool has(const std::string& name) const;
   NetworkTable networks(bool recompute) const;
 };
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const std::map<std::string, model::TensorMap>* saved);
+                    const CheckpointData* saved);
 
 }  // namespace vmla::trainer

@@ -18,7 +18,11 @@ namespace {
 std::vector<Role> all_roles(const TrainConfig& config, const Objective& objective) {
   std::vector<Role> roles = objective.roles();
   if (config.ema.decay > 0) {
-    roles.push_back({.name = "generator_ema", .training = Training::kEmaOf, .ema_of = "generator"});
+    roles.push_back({.name = "generator_ema",
+                     .training = Training::kEmaOf,
+                     .ema_of = "generator",
+                     .ema_decay = config.ema.decay,
+                     .ema_start_step = config.ema.start_step});
   }
   return roles;
 }
@@ -51,6 +55,14 @@ void print_plan(const TrainConfig& config,
   log::info(cat("  checkpoint          ", checkpoint * 1e-6, " MB"));
 }
 
+/// How a prompt set's stage makes pixels: as its checkpoint says, or the one it starts from.
+std::optional<MediaInfo> known_media(const TrainConfig& config,
+                                     const std::optional<CheckpointData>& checkpoint) {
+  if (checkpoint) return read_media_info(checkpoint->data_position, "the checkpoint");
+  const auto source = config.init_from.find("generator");
+  return source == config.init_from.end() ? std::nullopt : checkpoint_media(source->second.path);
+}
+
 void log_differences(const std::vector<ConfigDifference>& differences) {
   for (const auto& d : differences)
     log::info(cat("  changed since the checkpoint: ", d.key, " from ", d.saved, " to ", d.now));
@@ -76,9 +88,10 @@ StageResult run_stage(const StageRequest& request) {
                                config,
                                request.run_dir.string());
   }
-  StageData data(config);
+  StageData data(config, *objective, known_media(config, checkpoint));
+  objective->use_codec(model::make_video_codec(data.media().codec));
   if (objective->causal()) model::chunk_sizes(config.model, data.clip_shape().frames);
-  RoleSet set = build_roles(config, roles, checkpoint ? &checkpoint->roles : nullptr);
+  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr);
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
   folder.begin(config);
@@ -126,7 +139,7 @@ StageResult run_stage(const StageRequest& request) {
   }
   write_summary(folder.path(), config, trainer, measures);
   return {.steps = trainer.state().step,
-          .loss = trainer.last().loss,
+          .loss = trainer.last().loss(),
           .seconds = trainer.seconds_trained(),
           .already_done = state.step >= config.train.steps};
 }

@@ -56,7 +56,10 @@ void write_summary(const std::filesystem::path& run_dir,
   json["step"] = trainer.state().step;
   json["samples_seen"] = trainer.state().samples_seen;
   json["parameters"] = model::parameter_count(config.model);
-  json["losses"]["loss"] = number(trainer.last().loss);
+  json["losses"]["loss"] = number(trainer.last().loss());
+  for (const auto& [player, figures] : trainer.last().players) {
+    if (player != "generator") json["losses"]["loss_" + player] = number(figures.loss);
+  }
   if (config.validation.every > 0)
     json["losses"]["validation_loss"] = number(trainer.last().validation_loss);
   if (measures) {

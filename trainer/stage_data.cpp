@@ -5,6 +5,7 @@
 #include "data/shard_sampler.h"
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/error.h"
+#include "model/text_encoder.h"
 #include "model/video_codec.h"
 #include "trainer/validate_config.h"
 
@@ -24,20 +25,14 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
     }
     data::make_dataset(make, path);
   }
-  auto dataset = std::make_unique<const data::LatentDataset>(path);
-  if (!dataset->has_latents()) fail_user(key, ": ", path, " is a prompt set, it holds no /latents");
-  return dataset;
+  return std::make_unique<const data::LatentDataset>(path);
 }
 
 /// Sizes that would fail deep inside the network, said with the key that is wrong.
-void check_fit(const TrainConfig& config,
-               const data::LatentDataset& dataset,
-               const std::string& path) {
-  const auto& shape = dataset.info().clip_shape;
+void check_texts(const TrainConfig& config,
+                 const data::LatentDataset& dataset,
+                 const std::string& path) {
   const model::ModelConfig& m = config.model;
-  if (shape[1] != m.in_dim) {
-    fail_user(path, ": clips have ", shape[1], " latent channels, model.in_dim is ", m.in_dim);
-  }
   if (dataset.info().text_dim != m.text_dim) {
     fail_user(path,
               ": text embeddings are ",
@@ -51,6 +46,16 @@ void check_fit(const TrainConfig& config,
               dataset.max_text_rows(),
               " rows, model.text_len is ",
               m.text_len);
+  }
+}
+
+void check_clips(const TrainConfig& config,
+                 const data::LatentDataset& dataset,
+                 const std::string& path) {
+  const auto& shape = dataset.info().clip_shape;
+  const model::ModelConfig& m = config.model;
+  if (shape[1] != m.in_dim) {
+    fail_user(path, ": clips have ", shape[1], " latent channels, model.in_dim is ", m.in_dim);
   }
   if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
     fail_user(path,
@@ -72,21 +77,75 @@ void check_fit(const TrainConfig& config,
   }
 }
 
+/// A prompt set has no clips: their shape and codec are those of the weights the stage starts from,
+/// unless data.clip_shape and data.make say them.
+MediaInfo prompt_media(const TrainConfig& config,
+                       const data::LatentDataset& prompts,
+                       const std::optional<MediaInfo>& source) {
+  const data::DataConfig& d = config.data;
+  const std::string& encoder = prompts.info().text_encoder;
+  if (source && source->text_encoder != encoder) {
+    fail_user("data.path: ",
+              d.path,
+              " was embedded by ",
+              encoder,
+              ", init_from.generator was trained with ",
+              source->text_encoder);
+  }
+  MediaInfo media = source ? *source
+                           : MediaInfo{.codec = d.make.codec,
+                                       .text_encoder = encoder,
+                                       .fps = d.make.fps,
+                                       .pixel_height = d.make.size_height,
+                                       .pixel_width = d.make.size_width,
+                                       .clip = {}};
+  if (d.clip_shape.size() == 4) {
+    media.clip = {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
+  } else if (!source) {
+    fail_user("data.clip_shape: is missing: ",
+              d.path,
+              " is a prompt set and init_from.generator no checkpoint that says the clips' shape; "
+              "give [F, C, H, W]");
+  }
+  return media;
+}
+
 }  // namespace
 
-StageData::StageData(const TrainConfig& config) : config_(config) {
+StageData::StageData(const TrainConfig& config,
+                     const Objective& objective,
+                     const std::optional<MediaInfo>& source)
+    : config_(config) {
   const data::DataConfig& d = config.data;
   train_ = open_dataset(d.path, d.make, "data.path");
-  check_fit(config, *train_, d.path);
+  check_texts(config, *train_, d.path);
+  if (train_->has_latents()) {
+    check_clips(config, *train_, d.path);
+  } else if (objective.needs_clips()) {
+    fail_user("data.path: ",
+              d.path,
+              " is a prompt set, it holds no /latents; objective ",
+              config.objective.name,
+              " learns from clips");
+  }
+  media_ =
+      train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
   if (!d.validation_path.empty()) {
     held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
-    check_fit(config, *held_out_, d.validation_path);
-    if (held_out_->info().clip_shape != train_->info().clip_shape) {
+    check_texts(config, *held_out_, d.validation_path);
+    check_clips(config, *held_out_, d.validation_path);
+    if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
       fail_user("data.validation_path: ",
                 d.validation_path,
                 " has clips of another shape than data.path ",
                 d.path);
     }
+  }
+  if (const auto prompt = objective.negative_prompt()) {
+    const at::Tensor text = prompt->empty()
+                                ? train_->empty_text()
+                                : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
+    negative_text_1TE_ = text.unsqueeze(0);
   }
   order_ = std::make_unique<data::ShardSampler>(static_cast<uint64_t>(config.seed), train_->size());
 }
@@ -139,7 +198,15 @@ model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_samp
         data::drop_caption(batch, row, empty);
     }
   }
-  return {{"clean_latents", batch.latents}, {"text", batch.text}};
+  model::TensorMap inputs = shared_inputs();
+  inputs["text"] = batch.text;
+  if (batch.latents.defined()) inputs["clean_latents"] = batch.latents;
+  return inputs;
+}
+
+model::TensorMap StageData::shared_inputs() const {
+  if (!negative_text_1TE_.defined()) return {};
+  return {{"negative_text", negative_text_1TE_}};
 }
 
 }  // namespace vmla::trainer

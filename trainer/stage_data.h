@@ -6,6 +6,7 @@
 #include "trainer/train_config.h"
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace vmla::data {
@@ -19,24 +20,34 @@ namespace vmla::trainer {
 /// missing, read ahead by the loader, in an order that is a function of (seed, position) alone.
 class StageData {
  public:
-  /// UserError when a dataset is missing and cannot be made, or does not fit the model.
-  explicit StageData(const TrainConfig& config);
+  /// UserError when a dataset is missing and cannot be made, or does not fit the model or what the
+  /// objective learns from.
+  /// `source`: how the weights the stage starts from make pixels and texts, for a prompt set.
+  StageData(const TrainConfig& config,
+            const Objective& objective,
+            const std::optional<MediaInfo>& source);
   ~StageData();
 
   /// Starts reading at a position in the data order: samples seen so far.
   void start_at(int64_t samples_seen);
 
-  /// The next `count` samples as `clean_latents` [B, F, C, H, W] and `text` [B, T, E]; captions are
-  /// dropped by draw (Purpose::kCaptionDropout at `step`, `first_sample` + b).
+  /// The next `count` samples as `clean_latents` [B, F, C, H, W] (none from a prompt set) and
+  /// `text` [B, T, E], and the objective's `negative_text` [1, T, E]; captions are dropped by draw
+  /// (Purpose::kCaptionDropout at `step`, `first_sample` + b).
   model::TensorMap next(int64_t count, int64_t step, int64_t first_sample);
+
+  /// What every evaluation gets besides the samples: `negative_text`, when the objective has one.
+  model::TensorMap shared_inputs() const;
 
   const data::LatentDataset& clips() const { return *train_; }
   const data::LatentDataset* held_out() const { return held_out_.get(); }
-  MediaInfo media() const { return media_info(train_->info()); }
-  ClipShape clip_shape() const { return media().clip; }
+  const MediaInfo& media() const { return media_; }
+  ClipShape clip_shape() const { return media_.clip; }
 
  private:
   const TrainConfig& config_;
+  MediaInfo media_;
+  at::Tensor negative_text_1TE_;  // undefined when the objective wants none
   std::unique_ptr<const data::LatentDataset> train_;
   std::unique_ptr<const data::LatentDataset> held_out_;
   std::unique_ptr<data::ShardSampler> order_;

@@ -58,6 +58,8 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
   settings.steps = config.steps;
   settings.guidance_scale = config.guidance_scale;
   settings.timestep_shift = objective.timestep_shift();
+  if (const auto few_step = objective.few_step())
+    settings.denoising_step_list = few_step->denoising_step_list;
   return settings;
 }
 

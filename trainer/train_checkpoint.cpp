@@ -42,6 +42,7 @@ void save_training(const TrainConfig& config,
   for (const RoleState& role : roles.states) {
     if (!role.weights) continue;  // frozen roles are read again from where they came
     data.roles[role.role.name] = role.weights->tensors();
+    if (role.role.is_score) data.role_models[role.role.name] = role.config;
     if (!role.optimizer) continue;
     data.roles[optimizer_role(role.role.name)] = role.optimizer->state(*role.weights);
     data.counters[updates_counter(role.role.name)] = role.optimizer->updates();

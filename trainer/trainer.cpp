@@ -55,7 +55,7 @@ Trainer::Trainer(const TrainConfig& config,
       const auto found = figures.find(name);
       return found == figures.end() ? 0.0 : found->second;
     };
-    last_.loss = figure("loss");
+    last_.players["generator"].loss = figure("loss");
     last_.validation_loss = figure("validation_loss");
   }
   const auto rank_file = run_dir_ / "rank.h5";
@@ -72,6 +72,7 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
   while (state_.step < config_.train.steps) {
     profiler.step_begins();
     timer_.start();
+    for (auto& [name, figures] : last_.players) figures.updated = false;
     for (RoleState& state : roles_.states) {
       const bool trained = state.role.training == Training::kTrained;
       if (trained && state_.step % state.role.update_every == 0) train_player(state);
@@ -82,7 +83,7 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
     seconds_trained_ += last_.seconds;
     step_seconds_.push_back(last_.seconds);
     observe();
-    progress.update(state_.step, cat("loss ", short_number(last_.loss)));
+    progress.update(state_.step, cat("loss ", short_number(last_.loss())));
     if (const char* signal = stop.received(); signal && state_.step < config_.train.steps) {
       save();
       throw StopRequested(cat(signal,
@@ -99,39 +100,49 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
 
 /// One optimizer step of one role.
 void Trainer::train_player(RoleState& player) {
+  const std::string& name = player.role.name;
+  const OptimizerConfig& optimizer =
+      player.role.optimizer ? *player.role.optimizer : config_.optimizer;
+  PlayerFigures& figures = last_.players[name];
   player.weights->zero_gradients();
-  accumulate_losses(player);
+  accumulate_losses(player, figures);
   timer_.begin("optimizer");
-  last_.grad_norm = gradient_norm(*player.weights);
-  if (!std::isfinite(last_.loss) || !std::isfinite(last_.grad_norm)) {
+  figures.grad_norm = gradient_norm(*player.weights);
+  if (!std::isfinite(figures.loss) || !std::isfinite(figures.grad_norm)) {
     fail_run("step ",
              state_.step + 1,
              ": ",
-             player.role.name,
+             name,
              " has loss ",
-             last_.loss,
+             figures.loss,
              " and gradient norm ",
-             last_.grad_norm,
+             figures.grad_norm,
              "; no weight was changed, the last checkpoint in ",
              run_dir_.string(),
-             " is intact. Lower optimizer.lr or look at the data");
+             " is intact. Lower ",
+             player.role.optimizer ? "its optimizer's" : "optimizer.",
+             player.role.optimizer ? " lr" : "lr",
+             " or look at the data");
   }
-  last_.lr = learning_rate(config_.optimizer, state_.step, config_.train.steps);
+  figures.lr = learning_rate(optimizer, state_.step, config_.train.steps);
+  figures.updated = true;
   player.optimizer->step(
-      *player.weights, last_.lr, clip_factor(last_.grad_norm, config_.optimizer.max_grad_norm));
-  const std::string ema = player.role.name + "_ema";
-  if (roles_.has(ema)) {
-    const double decay = state_.step < config_.ema.start_step ? 0.0 : config_.ema.decay;
-    update_ema(*roles_.at(ema).weights, *player.weights, decay);
+      *player.weights, figures.lr, clip_factor(figures.grad_norm, optimizer.max_grad_norm));
+  for (RoleState& average : roles_.states) {
+    const Role& role = average.role;
+    if (role.training != Training::kEmaOf || role.ema_of != name) continue;
+    const double decay = state_.step < role.ema_start_step ? 0.0 : role.ema_decay;
+    update_ema(*average.weights, *player.weights, decay);
   }
 }
 
 /// Forward and backward of every micro-batch; gradients add up to those of the batch's mean loss.
-void Trainer::accumulate_losses(RoleState& player) {
+void Trainer::accumulate_losses(RoleState& player, PlayerFigures& figures) {
   const NetworkTable networks = roles_.networks(config_.train.recompute == "block");
   const double share = static_cast<double>(config_.train.micro_batch_size) /
                        static_cast<double>(config_.train.batch_size);
-  double loss = 0;
+  figures.loss = 0;
+  figures.metrics.clear();
   for (int64_t first = 0; first < config_.train.batch_size;
        first += config_.train.micro_batch_size) {
     timer_.begin("data");
@@ -151,22 +162,37 @@ void Trainer::accumulate_losses(RoleState& player) {
                         networks,
                         model::GradMode::kFull,
                         [&](const LossTerms& terms, bool last) {
-                          loss += terms.total.item<double>() * share;
+                          figures.loss += terms.total.item<double>() * share;
+                          for (const auto& [name, value] : terms.metrics)
+                            figures.metrics[name] += value * share;
                           timer_.begin("backward");
                           (terms.total * share).backward();
                           if (!last) timer_.begin("forward");
                         });
   }
-  last_.loss = loss;
+}
+
+/// Figures of the players that were updated in the last step. A step without a generator update has
+/// no `loss`: a stale one would look like a new one.
+MetricValues Trainer::player_values() const {
+  MetricValues values;
+  for (const RoleState& state : roles_.states) {
+    const auto found = last_.players.find(state.role.name);
+    if (found == last_.players.end() || !found->second.updated) continue;
+    const auto& [name, figures] = *found;
+    values.emplace_back(metric_name("loss", name), figures.loss);
+    values.emplace_back(metric_name("grad_norm", name), figures.grad_norm);
+    values.emplace_back(metric_name("lr", name), figures.lr);
+    for (const auto& [metric, value] : figures.metrics) values.emplace_back(metric, value);
+  }
+  return values;
 }
 
 /// Everything that looks on and leaves the weights as they are.
 void Trainer::observe() {
   const int64_t step = state_.step, steps = config_.train.steps;
-  MetricValues values = {{metric_name("loss", "generator"), last_.loss},
-                         {metric_name("grad_norm", "generator"), last_.grad_norm},
-                         {"lr", last_.lr},
-                         {"time_step", last_.seconds}};
+  MetricValues values = player_values();
+  values.emplace_back("time_step", last_.seconds);
   for (const auto& [phase, seconds] : timer_.phases())
     values.emplace_back("time_" + phase, seconds);
   if (due(config_.validation.every, step, steps) && data_.held_out()) {
@@ -198,22 +224,37 @@ void Trainer::log_step(MetricValues values) {
         data_.held_out() && due(config_.validation.every, state_.step, config_.train.steps);
     const std::string validation =
         validated ? cat("  validation ", short_number(last_.validation_loss)) : "";
+    std::string players;
+    for (const RoleState& state : roles_.states) {
+      const auto found = last_.players.find(state.role.name);
+      if (found == last_.players.end()) continue;
+      const auto& [name, figures] = *found;
+      if (name != "generator") players += "  " + name;
+      players += cat("  loss ",
+                     short_number(figures.loss),
+                     name == "generator" ? validation : "",
+                     "  grad ",
+                     short_number(figures.grad_norm),
+                     "  lr ",
+                     short_number(figures.lr));
+    }
     log::info(cat(config_.stage,
                   " step ",
                   state_.step,
                   "/",
                   config_.train.steps,
-                  "  loss ",
-                  short_number(last_.loss),
-                  validation,
-                  "  grad ",
-                  short_number(last_.grad_norm),
-                  "  lr ",
-                  short_number(last_.lr),
+                  players,
                   "  ",
                   short_number(last_.seconds * 1e3),
                   " ms"));
   }
+}
+
+const RoleState& Trainer::best() const {
+  for (const char* role : {"generator_ema", "target_ema"}) {
+    if (roles_.has(role)) return roles_.at(role);
+  }
+  return roles_.at("generator");
 }
 
 void Trainer::measure_ranks() {
@@ -232,8 +273,8 @@ void Trainer::measure_ranks() {
 
 void Trainer::run_validation() {
   const NetworkTable networks = roles_.networks(false);
-  const ValidationResult result =
-      validate(config_, objective_, networks, best().role.name, *data_.held_out());
+  const ValidationResult result = validate(
+      config_, objective_, networks, best().role.name, *data_.held_out(), data_.shared_inputs());
   last_.validation_loss = result.loss;
   last_.validation_by_time = result.loss_by_time;
 }

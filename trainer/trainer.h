@@ -17,11 +17,23 @@
 
 namespace vmla::trainer {
 
+/// One player's last update.
+struct PlayerFigures {
+  double loss = 0, grad_norm = 0, lr = 0;
+  std::map<std::string, double> metrics;  // of the objective
+  bool updated = false;                   // in the last step
+};
+
 /// The last step's figures, for the log and the summary.
 struct StepFigures {
-  double loss = 0, grad_norm = 0, lr = 0, seconds = 0;
+  std::map<std::string, PlayerFigures> players;  // trained roles
+  double seconds = 0;
   double validation_loss = 0;
   std::vector<double> validation_by_time;
+  double loss() const {
+    const auto generator = players.find("generator");
+    return generator == players.end() ? 0 : generator->second.loss;
+  }
 };
 
 /// The one training loop, the same for all objectives: each due player, each micro-batch, loss →
@@ -45,14 +57,14 @@ class Trainer {
   const analysis::RankLog& ranks() const { return ranks_; }
   double seconds_trained() const { return seconds_trained_; }
   double median_step_seconds() const;
-  /// The role whose weights stand for the stage: generator_ema when there is one.
-  const RoleState& best() {
-    return roles_.at(roles_.has("generator_ema") ? "generator_ema" : "generator");
-  }
+  /// The role whose weights stand for the stage: a moving average of the generator where there is
+  /// one.
+  const RoleState& best() const;
 
  private:
   void train_player(RoleState& player);
-  void accumulate_losses(RoleState& player);
+  void accumulate_losses(RoleState& player, PlayerFigures& figures);
+  MetricValues player_values() const;
   void observe();
   void measure_ranks();
   void run_validation();

@@ -50,7 +50,8 @@ ValidationResult validate(const TrainConfig& config,
                           Objective& objective,
                           const NetworkTable& networks,
                           const std::string& player,
-                          const data::LatentDataset& clips) {
+                          const data::LatentDataset& clips,
+                          const model::TensorMap& shared_inputs) {
   const at::NoGradGuard no_grad;
   const int64_t total = std::min(config.validation.clips, clips.size());
   const auto& shape = clips.info().clip_shape;
@@ -72,11 +73,13 @@ ValidationResult validate(const TrainConfig& config,
     data::Batch batch = data::read_batch(clips, indices, first);
     inputs["clean_latents"] = batch.latents;
     inputs["text"] = batch.text;
+    inputs.insert(shared_inputs.begin(), shared_inputs.end());
     for (auto& [name, tensor] : inputs) tensor = tensor.to(at::Device(config.train.device));
     objective.evaluate(
         player, inputs, networks, model::GradMode::kNone, [&](const LossTerms& terms, bool) {
           loss_sum += terms.total.item<double>() * static_cast<double>(count);
-          bins.add(terms.details.at("frame_loss"), terms.details.at("timesteps"));
+          if (terms.details.contains("frame_loss"))
+            bins.add(terms.details.at("frame_loss"), terms.details.at("timesteps"));
         });
   }
   return {loss_sum / static_cast<double>(total), bins.means()};

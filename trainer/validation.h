@@ -22,6 +22,7 @@ ValidationResult validate(const TrainConfig& config,
                           Objective& objective,
                           const NetworkTable& networks,
                           const std::string& player,
-                          const data::LatentDataset& clips);
+                          const data::LatentDataset& clips,
+                          const model::TensorMap& shared_inputs);
 
 }  // namespace vmla::trainer

@@ -26,6 +26,11 @@ enum class Purpose : uint32_t {
   kSynthetic = 15,  // synthetic clips
   kTextHash = 16,   // hashing text encoder
   kNull = 17,       // null baselines of the rank analysis
+  kOdeNoise = 18,   // where the ODE of a stored pair starts
+  kOdeIndex = 19,   // which state of an ODE pair
+  kRolloutNoise = 20,
+  kRolloutLength = 21,
+  kContextNoise = 22,  // of the pass that fills the cache
 };
 
 /// The address of a draw. Equal addresses give equal numbers on every world size, thread count and

@@ -4,6 +4,7 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/safetensors.h"
+#include "model/video_codec.h"
 #include "trainer/compute_device.h"
 #include "trainer/config_yaml.h"
 #include "trainer/objectives/registry.h"
@@ -14,24 +15,44 @@
 
 namespace vmla::launch {
 
+namespace {
+
+/// Mapped files are read-only memory: the network gets tensors of its own, in the run's precision.
+model::TensorMap read_inputs(const std::string& path, at::ScalarType dtype) {
+  model::TensorMap inputs = model::read_safetensors(path).tensors;
+  for (auto& [name, tensor] : inputs) {
+    if (!tensor.is_floating_point()) {
+      tensor = tensor.clone();
+      continue;
+    }
+    // Timesteps are read in fp64 whatever the precision is.
+    const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
+    tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
+    if (!tensor.isfinite().all().item<bool>())
+      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
+  }
+  return inputs;
+}
+
+}  // namespace
+
 int cmd_step(const StepArgs& args) {
   const trainer::TrainConfig config =
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
   trainer::prepare_device(config.train.device);
   const auto objective = trainer::make_objective(config.objective, config.model);
   trainer::RoleSet roles = trainer::build_roles(config, objective->roles(), nullptr);
-  if (!roles.has(args.player))
-    fail_user("--player ", args.player, ": objective ", config.objective.name, " has no such role");
-  trainer::RoleState& player = roles.at(args.player);
-  model::TensorMap inputs = model::read_safetensors(args.inputs).tensors;
-  for (auto& [name, tensor] : inputs) {
-    // Mapped files are read-only memory; the network gets tensors of its own, and text rows in
-    // fp32.
-    tensor = tensor.clone();
-    if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>()) {
-      fail_user(args.inputs, ": tensor '", name, "' holds NaN or infinity");
-    }
+  if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
+    fail_user(
+        "--player ", args.player, ": objective ", config.objective.name, " trains no such role");
   }
+  if (!config.data.make.codec.empty())
+    objective->use_codec(model::make_video_codec(config.data.make.codec));
+  trainer::RoleState& player = roles.at(args.player);
+  const at::ScalarType dtype = config.train.precision == "fp64" ? at::kDouble : at::kFloat;
+  model::TensorMap inputs = read_inputs(args.inputs, dtype);
+  const std::string reported = objective->reported_input();
+  if (inputs.contains(reported)) inputs.at(reported).requires_grad_(true);
 
   model::TensorMap outputs;
   at::Tensor loss;
@@ -42,13 +63,14 @@ int cmd_step(const StepArgs& args) {
                       [&](const trainer::LossTerms& terms, bool) {
                         loss = loss.defined() ? loss + terms.total.detach() : terms.total.detach();
                         for (const auto& [name, tensor] : terms.details)
-                          outputs[name] = tensor.to(at::kFloat);
+                          outputs[name] = tensor.to(dtype).contiguous();
                         terms.total.backward();
                       });
+  if (inputs.contains(reported)) outputs["grad.latents"] = inputs.at(reported).grad();
   outputs["loss"] = loss;
   for (const auto& [name, gradient] : player.weights->gradients())
     outputs["grad_norm." + name] = gradient.norm();
-  outputs["grad_norm"] = at::scalar_tensor(trainer::gradient_norm(*player.weights), at::kFloat);
+  outputs["grad_norm"] = at::scalar_tensor(trainer::gradient_norm(*player.weights), dtype);
   model::write_safetensors(args.output, outputs);
   log::info(cat("wrote ",
                 args.output,

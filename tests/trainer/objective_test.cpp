@@ -72,7 +72,9 @@ TEST_P(Draws, OfValidationAreTheSameAtEveryStep) {
   for (const auto& [name, tensor] : early) EXPECT_TRUE(at::equal(tensor, late.at(name))) << name;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Draws, testing::Values("flow_matching", "teacher_forcing"));
+INSTANTIATE_TEST_SUITE_P(All,
+                         Draws,
+                         testing::Values("flow_matching", "diffusion_forcing", "teacher_forcing"));
 
 TEST(Draws, TimestepsAreOnePerClipOrOnePerChunk) {
   const DrawContext context{.seed = 1, .step = 2, .first_sample = 0, .batch = 64};
@@ -110,7 +112,7 @@ TEST(Registry, NamesTheKnownObjectives) {
     make_objective(objective_config("dmdd"), small_model("mla"));
     FAIL() << "an unknown objective was accepted";
   } catch (const std::exception& error) {
-    EXPECT_NE(std::string(error.what()).find("flow_matching, teacher_forcing"), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("flow_matching, diffusion_forcing, teacher_forcing"), std::string::npos)
         << error.what();
   }
 }

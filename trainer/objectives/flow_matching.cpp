@@ -22,7 +22,7 @@ class FlowMatching : public Objective {
     return plan_training_flops(model_, model::bidirectional_plan(clip.frames), clip);
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
+  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,

@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 
 namespace vmla::trainer {
-namespace {
 
 kernels::DrawKey draw_key(const std::string& player,
                           const DrawContext& context,
@@ -18,7 +17,29 @@ kernels::DrawKey draw_key(const std::string& player,
           .sample = static_cast<uint64_t>(context.first_sample)};
 }
 
-}  // namespace
+at::Tensor loss_weights(const model::LossWeight& weight,
+                        const at::Tensor& timesteps_BF,
+                        const at::TensorOptions& options) {
+  at::Tensor weights = timesteps_BF.to(at::kCPU, at::kDouble).clone();
+  double* values = weights.data_ptr<double>();
+  for (int64_t i = 0; i < weights.numel(); ++i) values[i] = weight(values[i]);
+  return weights.to(options);
+}
+
+at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
+                           const at::Tensor& flow_BFCHW,
+                           const at::Tensor& sigma) {
+  return noisy_BFCHW - sigma * flow_BFCHW;
+}
+
+at::Tensor with_negative(const at::Tensor& text_BTE,
+                         const at::Tensor& negative_1TE,
+                         int64_t text_len) {
+  const auto padded = [&](const at::Tensor& text) {
+    return at::constant_pad_nd(text, {0, 0, 0, text_len - text.size(1)});
+  };
+  return at::cat({padded(text_BTE), padded(negative_1TE).expand({text_BTE.size(0), -1, -1})}, 0);
+}
 
 Noising::Noising(double timestep_shift, bool quantized_sigma)
     : sigmas_(model::training_sigmas(timestep_shift)), quantized_(quantized_sigma) {}
@@ -27,19 +48,23 @@ double Noising::table_timestep(int64_t index) const {
   return model::kTrainTimesteps * sigmas_.at(static_cast<size_t>(index));
 }
 
-NoisyLatents Noising::operator()(const at::Tensor& clean_BFCHW,
-                                 const at::Tensor& noise,
-                                 const at::Tensor& timesteps_BF) const {
+at::Tensor Noising::sigma(const at::Tensor& timesteps_BF, const at::Tensor& latents) const {
   at::Tensor sigma = timesteps_BF.to(at::kDouble) / model::kTrainTimesteps;
   if (quantized_) {
-    sigma = sigma.clone();
+    sigma = sigma.to(at::kCPU).clone();
     double* values = sigma.data_ptr<double>();
     for (int64_t i = 0; i < sigma.numel(); ++i) {
       values[i] = model::quantized_sigma(values[i] * model::kTrainTimesteps, sigmas_);
     }
   }
-  sigma = sigma.to(clean_BFCHW.options()).view({sigma.size(0), sigma.size(1), 1, 1, 1});
-  return {(1.0 - sigma) * clean_BFCHW + sigma * noise, noise - clean_BFCHW};
+  return sigma.to(latents.options()).view({sigma.size(0), sigma.size(1), 1, 1, 1});
+}
+
+NoisyLatents Noising::operator()(const at::Tensor& clean_BFCHW,
+                                 const at::Tensor& noise,
+                                 const at::Tensor& timesteps_BF) const {
+  const at::Tensor s = sigma(timesteps_BF, clean_BFCHW);
+  return {(1.0 - s) * clean_BFCHW + s * noise, noise - clean_BFCHW};
 }
 
 at::Tensor draw_noise(const std::string& player,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/counter_rng/counter_rng.h"
 #include "model/flow_match_schedule.h"
 #include "trainer/objectives/objective.h"
 
@@ -23,6 +24,15 @@ class Noising {
                           const at::Tensor& noise,
                           const at::Tensor& timesteps_BF) const;
 
+  /// sigma(t) for timesteps [B, F], shaped [B, F, 1, 1, 1] in the dtype and on the device of
+  /// `latents`.
+  at::Tensor sigma(const at::Tensor& timesteps_BF, const at::Tensor& latents) const;
+
+  /// The table that quantised sigmas come from; empty when sigma is exact.
+  std::vector<double> quantized_sigmas() const {
+    return quantized_ ? sigmas_ : std::vector<double>{};
+  }
+
   /// Timestep of entry `index` of the training table.
   double table_timestep(int64_t index) const;
 
@@ -30,6 +40,28 @@ class Noising {
   std::vector<double> sigmas_;  // descending
   bool quantized_;
 };
+
+/// The address of a player's draw: `training` at the context's step, or `validation`, the same for
+/// ever.
+kernels::DrawKey draw_key(const std::string& player,
+                          const DrawContext& context,
+                          kernels::Purpose training,
+                          kernels::Purpose validation);
+
+/// The loss weight at each timestep [B, F], in the dtype and on the device of `options`.
+at::Tensor loss_weights(const model::LossWeight& weight,
+                        const at::Tensor& timesteps_BF,
+                        const at::TensorOptions& options);
+
+/// x0 from a flow at sigma [B, F, 1, 1, 1]: x_t − sigma v (algorithms 4.2).
+at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
+                           const at::Tensor& flow_BFCHW,
+                           const at::Tensor& sigma);
+
+/// Prompts, then the negative one for each: [2B, text_len, E], for one pass that guides.
+at::Tensor with_negative(const at::Tensor& text_BTE,
+                         const at::Tensor& negative_1TE,
+                         int64_t text_len);
 
 /// `noise` [B, F, C, H, W] for the context's samples.
 at::Tensor draw_noise(const std::string& player, const ClipShape& clip, const DrawContext& context);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/safetensors.h"
+#include "model/video_codec.h"
 #include "model/wan_dit.h"
 #include "trainer/optimizer_config.h"
 
@@ -8,6 +9,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -92,6 +94,10 @@ class Objective {
   virtual std::optional<std::string> negative_prompt() const { return std::nullopt; }
   /// What a few-step student is sampled with; nothing: it takes many steps.
   virtual std::optional<FewStepSchedule> few_step() const { return std::nullopt; }
+  /// Gives the codec of the latents to an objective that re-encodes frames.
+  virtual void use_codec(std::shared_ptr<const model::VideoCodec>) {}
+  /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
+  virtual std::string reported_input() const { return {}; }
   /// Model FLOPs of one clip's share of a step: forward and backward count as three forwards,
   /// recomputation does not count (performance.md 1.4).
   virtual double training_flops(const ClipShape& clip) const = 0;

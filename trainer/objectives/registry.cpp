@@ -1,7 +1,11 @@
 #include "trainer/objectives/registry.h"
 
 #include "model/io/error.h"
+#include "trainer/objectives/consistency_distillation.h"
+#include "trainer/objectives/diffusion_forcing.h"
+#include "trainer/objectives/dmd.h"
 #include "trainer/objectives/flow_matching.h"
+#include "trainer/objectives/ode_regression.h"
 #include "trainer/objectives/teacher_forcing.h"
 
 namespace vmla::trainer {
@@ -18,10 +22,24 @@ constexpr Entry kObjectives[] = {
      [](const ObjectiveConfig& c, const model::ModelConfig& m) {
        return make_flow_matching(c.flow_matching, m);
      }},
+    {"diffusion_forcing",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) {
+       return make_diffusion_forcing(c.diffusion_forcing, m);
+     }},
     {"teacher_forcing",
      [](const ObjectiveConfig& c, const model::ModelConfig& m) {
        return make_teacher_forcing(c.teacher_forcing, m);
      }},
+    {"ode_regression",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) {
+       return make_ode_regression(c.ode_regression, m);
+     }},
+    {"consistency_distillation",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) {
+       return make_consistency_distillation(c.consistency_distillation, m);
+     }},
+    {"dmd",
+     [](const ObjectiveConfig& c, const model::ModelConfig& m) { return make_dmd(c.dmd, m); }},
 };
 
 }  // namespace

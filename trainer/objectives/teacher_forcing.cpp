@@ -1,6 +1,5 @@
 #include "trainer/objectives/teacher_forcing.h"
 
-#include "kernels/counter_rng/counter_rng.h"
 #include "model/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
@@ -24,7 +23,7 @@ class TeacherForcing : public Objective {
     return plan_training_flops(model_, model::teacher_forcing_plan(model_, clip.frames), clip);
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator", .ema_of = {}}}; }
+  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
@@ -64,31 +63,22 @@ class TeacherForcing : public Objective {
                                        {.grad = grad, .recompute = role.recompute},
                                        context_timesteps);
     const at::Tensor frame_loss = (flow - x.target_BFCHW).square().mean({2, 3, 4});
-    emit({.total = (frame_loss * weights(timesteps, frame_loss.options())).mean(),
+    emit({.total = (frame_loss * loss_weights(weight_, timesteps, frame_loss.options())).mean(),
           .metrics = {},
           .details = {{"frame_loss", frame_loss.detach()}, {"timesteps", timesteps}}},
          true);
   }
 
  private:
-  at::Tensor weights(const at::Tensor& timesteps_BF, const at::TensorOptions& options) const {
-    at::Tensor weights = timesteps_BF.to(at::kCPU, at::kDouble).clone();
-    double* values = weights.data_ptr<double>();
-    for (int64_t i = 0; i < weights.numel(); ++i) values[i] = weight_(values[i]);
-    return weights.to(options);
-  }
-
   /// Uniform in [0, noise_augmentation_max_timestep], one per chunk: the low-noise end, as
   /// Causal-Forcing does it.
   at::Tensor draw_context_timesteps(const std::string& player,
                                     const std::vector<int64_t>& chunks,
                                     const DrawContext& context) const {
-    kernels::DrawKey key{.seed = context.seed,
-                         .step = context.validation ? 0 : static_cast<uint64_t>(context.step),
-                         .purpose = context.validation ? kernels::Purpose::kValidationTimestep
-                                                       : kernels::Purpose::kTimestep,
-                         .role = kernels::hash_role(player + ".context"),
-                         .sample = static_cast<uint64_t>(context.first_sample)};
+    auto key = draw_key(player + ".context",
+                        context,
+                        kernels::Purpose::kTimestep,
+                        kernels::Purpose::kValidationTimestep);
     std::vector<double> timesteps;
     for (int64_t b = 0; b < context.batch; ++b, ++key.sample) {
       for (size_t chunk = 0; chunk < chunks.size(); ++chunk) {

@@ -1,0 +1,153 @@
+#include "trainer/objectives/consistency_distillation.h"
+
+#include "model/attention_plan.h"
+#include "model/io/error.h"
+#include "trainer/objectives/noising.h"
+#include "trainer/objectives/plan_cache.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+namespace {
+
+class ConsistencyDistillation : public Objective {
+ public:
+  ConsistencyDistillation(const ConsistencyConfig& config, const model::ModelConfig& model)
+      : config_(config),
+        model_(model),
+        noising_(config.timestep_shift, false),
+        grid_(model::timestep_grid(config.discrete_cd_n, config.timestep_shift)) {
+    grid_.push_back(0.0);
+  }
+
+  bool causal() const override { return true; }
+  double timestep_shift() const override { return config_.timestep_shift; }
+  std::optional<std::string> negative_prompt() const override { return config_.negative_prompt; }
+  std::optional<FewStepSchedule> few_step() const override {
+    return FewStepSchedule{config_.denoising_step_list, {}};
+  }
+  /// Two forwards of the teacher, one of the target, forward and backward of the student.
+  double training_flops(const ClipShape& clip) const override {
+    const double student =
+        plan_training_flops(model_, model::teacher_forcing_plan(model_, clip.frames), clip);
+    return student * (guided() ? 2.0 : 5.0 / 3.0);
+  }
+
+  std::vector<Role> roles() const override {
+    return {{.name = "generator"},
+            {.name = "teacher", .training = Training::kFrozen, .same_weights_as = "generator"},
+            {.name = "target_ema",
+             .training = Training::kEmaOf,
+             .ema_of = "generator",
+             .ema_decay = config_.target_ema_decay}};
+  }
+
+  model::TensorMap draws(const std::string& player,
+                         const ClipShape& clip,
+                         const DrawContext& context) const override {
+    auto key = draw_key(player,
+                        context,
+                        kernels::Purpose::kConsistencyIndex,
+                        kernels::Purpose::kValidationTimestep);
+    const int64_t choices = config_.discrete_cd_n - (config_.include_endpoint ? 0 : 1);
+    std::vector<int64_t> indices;
+    for (int64_t b = 0; b < context.batch; ++b, ++key.sample)
+      indices.push_back(kernels::uniform_index(key, choices));
+    return {{"noise", draw_noise(player, clip, context)},
+            {"index", at::tensor(indices, at::kLong)}};
+  }
+
+  void evaluate(const std::string& player,
+                const model::TensorMap& inputs,
+                const NetworkTable& networks,
+                model::GradMode grad,
+                const EmitLoss& emit) override {
+    const RoleNetwork& student = networks.at(player);
+    const at::Tensor& clean = input_tensor(inputs, "clean_latents");
+    const at::Tensor& text = input_tensor(inputs, "text");
+    const at::Tensor& index = input_tensor(inputs, "index");
+    const auto& plan = plans_.get(student.network.config, clean, [&](int64_t frames) {
+      return model::teacher_forcing_plan(student.network.config, frames);
+    });
+    const at::Tensor t = grid_times(index, 0, clean), t_next = grid_times(index, 1, clean);
+    const at::Tensor sigma = noising_.sigma(t, clean), sigma_next = noising_.sigma(t_next, clean);
+    const at::Tensor x_t = noising_(clean, input_tensor(inputs, "noise"), t).noisy_BFCHW;
+
+    const at::Tensor velocity = teacher_flow(networks.at("teacher"), clean, x_t, t, inputs, plan);
+    const at::Tensor x_next = x_t - (sigma - sigma_next) * velocity;
+    // At t' = 0 sigma is 0 and the target is x' itself, whatever the network says.
+    const at::Tensor target = clean_from_flow(
+        x_next,
+        model::teacher_forcing_forward(
+            networks.at("target_ema").network, clean, {x_next, t_next, text}, plan, {}),
+        sigma_next);
+    const at::Tensor prediction = clean_from_flow(
+        x_t,
+        model::teacher_forcing_forward(student.network,
+                                       clean,
+                                       {x_t, t, text},
+                                       plan,
+                                       {.grad = grad, .recompute = student.recompute}),
+        sigma);
+    const at::Tensor difference = prediction - target;
+    const at::Tensor frame_loss = difference.square().mean({2, 3, 4});
+    emit({.total = frame_loss.mean(),
+          .metrics = {},
+          .details = {{"frame_loss", frame_loss.detach()},
+                      {"timesteps", t},
+                      {"x_next", x_next},
+                      {"target", target},
+                      {"prediction", prediction.detach()},
+                      {"grad.prediction",
+                       difference.detach() * (2.0 / static_cast<double>(difference.numel()))}}},
+         true);
+  }
+
+ private:
+  bool guided() const { return config_.guidance_scale != 1.0; }
+
+  /// Grid timesteps of index + offset for every frame: [B, F], fp64.
+  at::Tensor grid_times(const at::Tensor& index_B, int64_t offset, const at::Tensor& clean) const {
+    const at::Tensor table = at::tensor(grid_, clean.options().dtype(at::kDouble));
+    const at::Tensor places = index_B.to(clean.device(), at::kLong) + offset;
+    if (places.lt(0).any().item<bool>() || places.ge(table.numel()).any().item<bool>()) {
+      fail_user("tensor 'index' leaves the grid: it must lie in 0..", config_.discrete_cd_n - 1);
+    }
+    return table.index_select(0, places).unsqueeze(1).expand({-1, clean.size(1)}).contiguous();
+  }
+
+  /// v_neg + w (v_pos − v_neg), both in one pass.
+  at::Tensor teacher_flow(const RoleNetwork& teacher,
+                          const at::Tensor& clean,
+                          const at::Tensor& x_t,
+                          const at::Tensor& t,
+                          const model::TensorMap& inputs,
+                          const model::PreparedPlan& plan) const {
+    const at::Tensor& text = input_tensor(inputs, "text");
+    if (!guided()) {
+      return model::teacher_forcing_forward(teacher.network, clean, {x_t, t, text}, plan, {});
+    }
+    const at::Tensor both =
+        with_negative(text, input_tensor(inputs, "negative_text"), teacher.network.config.text_len);
+    const auto twice = [](const at::Tensor& x) { return at::cat({x, x}, 0); };
+    const auto flows = model::teacher_forcing_forward(
+                           teacher.network, twice(clean), {twice(x_t), twice(t), both}, plan, {})
+                           .chunk(2, 0);
+    return flows[1] + config_.guidance_scale * (flows[0] - flows[1]);
+  }
+
+  ConsistencyConfig config_;
+  model::ModelConfig model_;
+  Noising noising_;
+  std::vector<double> grid_;  // descending, with the endpoint 0
+  PlanCache plans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_consistency_distillation(const ConsistencyConfig& config,
+                                                         const model::ModelConfig& model) {
+  return std::make_unique<ConsistencyDistillation>(config, model);
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,78 @@
+#include "trainer/objectives/diffusion_forcing.h"
+
+#include "model/attention_plan.h"
+#include "trainer/objectives/noising.h"
+#include "trainer/objectives/plan_cache.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+namespace {
+
+class DiffusionForcing : public Objective {
+ public:
+  DiffusionForcing(const DiffusionForcingConfig& config, const model::ModelConfig& model)
+      : config_(config),
+        model_(model),
+        noising_(config.timestep_shift, config.quantized_sigma),
+        weight_(config.timestep_shift) {}
+
+  bool causal() const override { return true; }
+  double timestep_shift() const override { return config_.timestep_shift; }
+  double training_flops(const ClipShape& clip) const override {
+    return plan_training_flops(model_, model::chunk_causal_plan(model_, clip.frames), clip);
+  }
+
+  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+
+  model::TensorMap draws(const std::string& player,
+                         const ClipShape& clip,
+                         const DrawContext& context) const override {
+    const std::vector<int64_t> chunks = model::chunk_sizes(model_, clip.frames);
+    return {{"noise", draw_noise(player, clip, context)},
+            {"timesteps", draw_timesteps(player, chunks, noising_, context)}};
+  }
+
+  void evaluate(const std::string& player,
+                const model::TensorMap& inputs,
+                const NetworkTable& networks,
+                model::GradMode grad,
+                const EmitLoss& emit) override {
+    const RoleNetwork& role = networks.at(player);
+    const at::Tensor& clean = input_tensor(inputs, "clean_latents");
+    const at::Tensor& timesteps = input_tensor(inputs, "timesteps");
+    const NoisyLatents x = noising_(clean, input_tensor(inputs, "noise"), timesteps);
+    const auto& plan = plans_.get(role.network.config, clean, [&](int64_t frames) {
+      return model::chunk_causal_plan(role.network.config, frames);
+    });
+    const at::Tensor flow =
+        model::dit_forward(role.network,
+                           {x.noisy_BFCHW, timesteps, input_tensor(inputs, "text")},
+                           plan,
+                           {},
+                           {.grad = grad, .recompute = role.recompute})
+            .flow_BFCHW;
+    const at::Tensor frame_loss = (flow - x.target_BFCHW).square().mean({2, 3, 4});
+    const at::Tensor weights = loss_weights(weight_, timesteps, frame_loss.options());
+    emit({.total = (frame_loss * weights).mean(),
+          .metrics = {},
+          .details = {{"frame_loss", frame_loss.detach()}, {"timesteps", timesteps}}},
+         true);
+  }
+
+ private:
+  DiffusionForcingConfig config_;
+  model::ModelConfig model_;
+  Noising noising_;
+  model::LossWeight weight_;
+  PlanCache plans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_diffusion_forcing(const DiffusionForcingConfig& config,
+                                                  const model::ModelConfig& model) {
+  return std::make_unique<DiffusionForcing>(config, model);
+}
+
+}  // namespace vmla::trainer

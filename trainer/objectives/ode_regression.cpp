@@ -1,0 +1,133 @@
+#include "trainer/objectives/ode_regression.h"
+
+#include "model/attention_plan.h"
+#include "model/io/error.h"
+#include "trainer/objectives/noising.h"
+#include "trainer/objectives/plan_cache.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+namespace {
+
+/// What the student sees and what it shall say.
+struct OdePair {
+  at::Tensor state_BFCHW, target_BFCHW, timesteps_BF;
+};
+
+class OdeRegression : public Objective {
+ public:
+  OdeRegression(const OdeRegressionConfig& config, const model::ModelConfig& model)
+      : config_(config),
+        model_(model),
+        noising_(config.timestep_shift, false),
+        timesteps_(model::warped_step_list(config.denoising_step_list, config.timestep_shift)) {}
+
+  bool causal() const override { return true; }
+  std::string reported_input() const override { return "state"; }
+  double timestep_shift() const override { return config_.timestep_shift; }
+  std::optional<FewStepSchedule> few_step() const override {
+    return FewStepSchedule{config_.denoising_step_list, {}};
+  }
+  double training_flops(const ClipShape& clip) const override {
+    return plan_training_flops(model_, make_plan(model_, clip.frames), clip);
+  }
+
+  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+
+  model::TensorMap draws(const std::string& player,
+                         const ClipShape& clip,
+                         const DrawContext& context) const override {
+    auto key = draw_key(
+        player, context, kernels::Purpose::kOdeIndex, kernels::Purpose::kValidationTimestep);
+    const std::vector<int64_t> groups = chunk_causal() ? model::chunk_sizes(model_, clip.frames)
+                                                       : std::vector<int64_t>{clip.frames};
+    std::vector<int64_t> indices;
+    for (int64_t b = 0; b < context.batch; ++b, ++key.sample) {
+      for (size_t group = 0; group < groups.size(); ++group) {
+        const int64_t index =
+            kernels::uniform_index(key, static_cast<int64_t>(timesteps_.size()), group);
+        indices.insert(indices.end(), static_cast<size_t>(groups[group]), index);
+      }
+    }
+    return {{"ode_index", at::tensor(indices, at::kLong).view({context.batch, clip.frames})}};
+  }
+
+  void evaluate(const std::string& player,
+                const model::TensorMap& inputs,
+                const NetworkTable& networks,
+                model::GradMode grad,
+                const EmitLoss& emit) override {
+    const RoleNetwork& role = networks.at(player);
+    const OdePair pair = inputs.contains("state") ? given_pair(inputs) : stored_pair(inputs);
+    const auto& plan = plans_.get(role.network.config, pair.state_BFCHW, [&](int64_t frames) {
+      return make_plan(role.network.config, frames);
+    });
+    const model::DitInputs noisy{pair.state_BFCHW, pair.timesteps_BF, input_tensor(inputs, "text")};
+    const model::ForwardOptions options{.grad = grad, .recompute = role.recompute};
+    const at::Tensor flow =
+        chunk_causal()
+            ? model::dit_forward(role.network, noisy, plan, {}, options).flow_BFCHW
+            : model::teacher_forcing_forward(
+                  role.network, input_tensor(inputs, "clean_latents"), noisy, plan, options);
+    const at::Tensor x0 = clean_from_flow(
+        pair.state_BFCHW, flow, noising_.sigma(pair.timesteps_BF, pair.state_BFCHW));
+    const at::Tensor frame_loss = (x0 - pair.target_BFCHW).square().mean({2, 3, 4});
+    emit({.total = frame_loss.mean(),
+          .metrics = {},
+          .details = {{"frame_loss", frame_loss.detach()}, {"timesteps", pair.timesteps_BF}}},
+         true);
+  }
+
+ private:
+  bool chunk_causal() const { return config_.context == "chunk_causal"; }
+
+  model::AttentionPlan make_plan(const model::ModelConfig& model, int64_t frames) const {
+    return chunk_causal() ? model::chunk_causal_plan(model, frames)
+                          : model::teacher_forcing_plan(model, frames);
+  }
+
+  static OdePair given_pair(const model::TensorMap& inputs) {
+    const at::Tensor& state = input_tensor(inputs, "state");
+    at::Tensor timesteps = input_tensor(inputs, "timesteps");
+    if (timesteps.dim() == 1) timesteps = timesteps.unsqueeze(1).expand({-1, state.size(1)});
+    return {state, input_tensor(inputs, "ode_target"), timesteps};
+  }
+
+  /// Picks each frame's state out of the stored ones.
+  OdePair stored_pair(const model::TensorMap& inputs) const {
+    const at::Tensor& states = input_tensor(inputs, "ode_states");
+    const at::Tensor& index_BF = input_tensor(inputs, "ode_index");
+    const auto steps = static_cast<int64_t>(timesteps_.size());
+    if (states.size(1) != steps + 1) {
+      fail_user("the dataset holds ",
+                states.size(1) - 1,
+                " states before each ODE endpoint, objective.ode_regression.denoising_step_list "
+                "has ",
+                steps,
+                " steps; make them with the same list");
+    }
+    const at::Tensor index = index_BF.to(states.device()).view({states.size(0), 1, -1, 1, 1, 1});
+    const at::Tensor state =
+        states.gather(1, index.expand({-1, 1, -1, states.size(3), states.size(4), states.size(5)}))
+            .squeeze(1);
+    const at::Tensor table = at::tensor(timesteps_, states.options().dtype(at::kDouble));
+    return {
+        state, states.select(1, steps), table.index_select(0, index.flatten()).view_as(index_BF)};
+  }
+
+  OdeRegressionConfig config_;
+  model::ModelConfig model_;
+  Noising noising_;
+  std::vector<double> timesteps_;  // of the stored states, as the network sees them
+  PlanCache plans_;
+};
+
+}  // namespace
+
+std::unique_ptr<Objective> make_ode_regression(const OdeRegressionConfig& config,
+                                               const model::ModelConfig& model) {
+  return std::make_unique<OdeRegression>(config, model);
+}
+
+}  // namespace vmla::trainer
