@@ -132,7 +132,7 @@ StageResult run_stage(const StageRequest& request) {
 
   const RoleState& best = trainer.best();
   std::optional<StageMeasures> measures;
-  if (config.sample.measure_clips > 0 && data.held_out()) {
+  if ((config.sample.measure_clips > 0 || config.sample.long_frames > 0) && data.held_out()) {
     const VideoSampler sampler(data.media(), !objective->causal());
     measures =
         measure_stage(config, *objective, sampler, {best.config, best.source()}, *data.held_out());

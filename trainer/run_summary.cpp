@@ -1,5 +1,6 @@
 #include "trainer/run_summary.h"
 
+#include "analysis/drift_summary.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -66,6 +67,8 @@ void write_summary(const std::filesystem::path& run_dir,
     json.update(measures_json(measures->sampled, measures->without_cache.has_value()));
     if (measures->without_cache)
       json["without_cache"] = measures_json(*measures->without_cache, true);
+    if (measures->long_rollout)
+      json["drift"] = Json::parse(analysis::drift_json(*measures->long_rollout));
   }
   if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());

@@ -1,8 +1,11 @@
 #include "trainer/stage_measures.h"
 
+#include "analysis/drift_summary.h"
 #include "data/moving_shapes.h"
 #include "model/attention_plan.h"
 #include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
 
 #include <set>
 #include <sstream>
@@ -42,6 +45,74 @@ std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
   return frames;
 }
 
+/// Samples whole videos of held-out captions.
+class MeasuredVideos {
+ public:
+  MeasuredVideos(const TrainConfig& config,
+                 const Objective& objective,
+                 const VideoSampler& sampler,
+                 const model::Network& network)
+      : config_(config), objective_(objective), sampler_(sampler), network_(network) {}
+
+  std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
+                                              int64_t frames,
+                                              bool erase_cache) const {
+    const VideoSampler::Request request{.prompts = prompts,
+                                        .latent_frames = latent_frames(frames),
+                                        .sampler = sampler_settings(config_.sample, objective_),
+                                        .negative_prompt = config_.sample.negative_prompt,
+                                        .batch = config_.train.micro_batch_size,
+                                        .erase_cache = erase_cache,
+                                        .device = at::Device(config_.train.device),
+                                        .noise_PFCHW = {}};
+    const auto videos = sampler_.sample_pixels(network_, request);
+    std::vector<analysis::CaptionedClip> clips;
+    for (size_t i = 0; i < videos.size(); ++i) clips.push_back({videos[i], prompts[i].text});
+    return clips;
+  }
+
+  std::vector<int64_t> chunks(int64_t frames) const {
+    return chunk_pixel_frames(network_.config, sampler_.codec(), latent_frames(frames));
+  }
+
+ private:
+  int64_t latent_frames(int64_t frames) const {
+    return sampler_.latent_frames_for(network_.config, frames);
+  }
+
+  const TrainConfig& config_;
+  const Objective& objective_;
+  const VideoSampler& sampler_;
+  const model::Network& network_;
+};
+
+std::optional<analysis::DriftMeasures> measure_long_rollout(const SampleConfig& config,
+                                                            const MeasuredVideos& videos,
+                                                            const data::LatentDataset& held_out) {
+  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, config.long_clips);
+  const data::LatentInfo& info = held_out.info();
+  const analysis::DriftLayout layout{.frames = config.long_frames,
+                                     .window_frames = info.pixel_frames,
+                                     .chunk_frames = videos.chunks(config.long_frames),
+                                     .fps = info.fps};
+  if (prompts.empty()) return std::nullopt;
+  if (layout.windows() < 2) {
+    log::info(cat("drift is not measured: sample.long_frames is ",
+                  config.long_frames,
+                  ", and two windows as long as a clip take ",
+                  2 * info.pixel_frames));
+    return std::nullopt;
+  }
+  std::vector<std::string> captions;
+  for (const VideoPrompt& prompt : prompts) captions.push_back(prompt.text);
+  const auto clips = videos.sample(prompts, config.long_frames, /*erase_cache=*/false);
+  const analysis::DriftBand band =
+      analysis::real_drift_band(captions, info.pixel_width, info.pixel_frames, layout);
+  analysis::DriftMeasures measures = analysis::measure_drift(clips, layout, band);
+  log::info(analysis::drift_line(measures));
+  return measures;
+}
+
 }  // namespace
 
 std::vector<std::string> sample_prompts(const SampleConfig& config) {
@@ -68,30 +139,21 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out) {
-  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, config.sample.measure_clips);
-  if (prompts.empty()) return std::nullopt;
-  VideoSampler::Request request{
-      .prompts = prompts,
-      .latent_frames = sampler.latent_frames_for(network.config, config.sample.frames),
-      .sampler = sampler_settings(config.sample, objective),
-      .negative_prompt = config.sample.negative_prompt,
-      .batch = config.train.micro_batch_size,
-      .erase_cache = false,
-      .device = at::Device(config.train.device),
-      .noise_PFCHW = {}};
-  const std::vector<int64_t> chunks =
-      chunk_pixel_frames(network.config, sampler.codec(), request.latent_frames);
-  const auto measure = [&] {
-    std::vector<analysis::CaptionedClip> clips;
-    const auto videos = sampler.sample_pixels(network, request);
-    for (size_t i = 0; i < videos.size(); ++i) clips.push_back({videos[i], prompts[i].text});
-    return analysis::measure_clips(clips, chunks);
+  const SampleConfig& sample = config.sample;
+  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
+  const MeasuredVideos videos(config, objective, sampler, network);
+  StageMeasures measures;
+  const auto measure = [&](bool erase_cache) {
+    return analysis::measure_clips(videos.sample(prompts, sample.frames, erase_cache),
+                                   videos.chunks(sample.frames));
   };
-  StageMeasures measures{measure(), std::nullopt};
-  if (objective.causal()) {
-    request.erase_cache = true;
-    measures.without_cache = measure();
+  if (!prompts.empty()) {
+    measures.sampled = measure(false);
+    if (objective.causal()) measures.without_cache = measure(true);
   }
+  if (objective.causal() && sample.long_frames > 0)
+    measures.long_rollout = measure_long_rollout(sample, videos, held_out);
+  if (prompts.empty() && !measures.long_rollout) return std::nullopt;
   return measures;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "analysis/clip_measures.h"
+#include "analysis/drift.h"
 #include "data/latent_dataset.h"
 #include "trainer/train_config.h"
 #include "trainer/video_sampler.h"
@@ -14,11 +15,15 @@ struct StageMeasures {
   analysis::ClipMeasures sampled;
   std::optional<analysis::ClipMeasures>
       without_cache;  // causal models: every chunk sampled against a zeroed cache
+  std::optional<analysis::DriftMeasures>
+      long_rollout;  // causal models, where sample.long_frames asks for it
 };
 
 /// Samples `sample.measure_clips` videos over the captions of `held_out` (each equally often, seeds
-/// of their own) and reads colour, direction, retention and motion back from the pixels. Nothing
-/// when the captions are not those of moving shapes, or no clips are asked for.
+/// of their own) and reads colour, direction, retention and motion back from the pixels; then
+/// `sample.long_clips` videos of `sample.long_frames` frames, read for drift in windows as long as
+/// a clip of `held_out`. Nothing when the captions are not those of moving shapes, or no videos are
+/// asked for.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const Objective& objective,
                                            const VideoSampler& sampler,

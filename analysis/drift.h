@@ -1,0 +1,93 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "analysis/caption_adherence.h"
+#include "analysis/drift_window.h"
+
+/// Drift over long rollouts: does the end of a long video still look and move like its start, and
+/// both like real clips? Every figure is read in windows of equal length and judged against real
+/// moving-shape clips of the same captions and the same length.
+namespace vmla::analysis {
+
+/// How a long video is cut.
+struct DriftLayout {
+  int64_t frames = 0;         // pixel frames that are read; the last incomplete window is left out
+  int64_t window_frames = 0;  // about the length of a training clip (see read_drift_window)
+  std::vector<int64_t> chunk_frames;  // the chunks' lengths from frame 0
+  double fps = 0;                     // 0: unknown
+
+  int64_t windows() const { return window_frames > 0 ? frames / window_frames : 0; }
+};
+
+/// One video, window by window.
+struct DriftReading {
+  data::Combination asked;
+  std::vector<DriftWindow> windows;
+  double border_jump = 0;  // over the whole video, as in motion.h; 0: unknown
+};
+
+/// Reads `clip` by `layout`. c10::Error if the caption is not one of moving shapes, or the clip is
+/// shorter than layout.frames, or layout has fewer than two windows.
+DriftReading read_drift(const CaptionedClip& clip, const DriftLayout& layout);
+
+/// What real clips do. A figure's *unit* is the largest change from the first window to the last
+/// among them, and at least kLeastUnit of its mean (of full intensity, for figures of the
+/// background and hue, which are zero in rendered clips): those lack the noise of a video file.
+struct DriftBand {
+  int64_t clips = 0;
+  std::array<double, kDriftFigures> unit{};
+  std::array<double, kDriftFigures> mean{}, spread{};  // over all windows of all clips
+  std::array<double, kDriftFigures> real_score{};  // of other real clips (measure_drift's score)
+  double border_jump = 0;
+};
+inline constexpr double kLeastUnit = 0.02;
+
+/// Renders real clips of `captions` (each equally often, at least 24 in all, and as many again for
+/// `real_score`), drawn for training clips of `clip_frames` frames, at `side` pixels, and reads
+/// them. Deterministic. c10::Error as read_drift.
+DriftBand real_drift_band(const std::vector<std::string>& captions,
+                          int64_t side,
+                          int64_t clip_frames,
+                          const DriftLayout& layout);
+
+/// One figure over the windows.
+///
+/// Two questions. *Score*: does a video's end resemble its own start as closely as a real clip's
+/// does? A strict one, since a real clip changes by hardly more than the error of reading.
+/// *Level*: does the last window, over all videos, have the level of as many real clips, to within
+/// three standard errors and a unit?
+struct DriftCurve {
+  std::vector<double> mean;  // over the videos, by window
+  double score = 0;  // mean |last - first| over the videos, in the band's units: above 1 is drift
+  double low = 0, high = 0;  // of the level
+  bool inside() const { return mean.back() >= low && mean.back() <= high; }
+};
+
+struct DriftMeasures {
+  DriftLayout layout;
+  int64_t clips = 0;
+  std::array<DriftCurve, kDriftFigures> curves;
+  std::vector<double> colour, shape, direction;  // adherence by window, shares
+  double score = 0;                              // the largest of the curves'
+  DriftFigure worst = DriftFigure::kBrightness;  // whose it is
+  double border_jump = 0;                        // mean over the videos where it is known
+  std::vector<double> motion_share;              // by window: amount of motion / that of real clips
+  DriftBand band;
+
+  /// No video changes more than real ones: score <= 1.
+  bool steady() const { return score <= 1; }
+  /// Every figure's last level is that of real clips.
+  bool inside() const;
+};
+
+/// Measures videos against the band of the same layout. Videos without a moving-shape caption are
+/// left out; c10::Error if none is left.
+DriftMeasures measure_drift(const std::vector<CaptionedClip>& clips,
+                            const DriftLayout& layout,
+                            const DriftBand& band);
+
+}  // namespace vmla::analysis
