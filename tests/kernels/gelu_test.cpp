@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
+#include "kernels/fast_exp.h"
 #include "tests/kernels/draws.h"
 #include "tests/support/gradient_check.h"
 
@@ -46,6 +49,17 @@ TEST(GeluTanh, IsDefinedFarOut) {
   const at::Tensor leaf = x.detach().requires_grad_();
   gelu_tanh(leaf).sum().backward();
   EXPECT_TRUE(near_max(leaf.grad(), at::tensor({0.0, 0.0, 0.5, 1.0, 1.0}, at::kFloat), 0.0));
+}
+
+TEST(FastExp, FollowsTheLibraryAndPassesNanOn) {
+  for (double x = -87.0; x <= 88.0; x += 0.0137) {
+    const auto rounded = static_cast<float>(x);
+    const double exact = std::exp(static_cast<double>(rounded));
+    EXPECT_NEAR(fast_exp(rounded), exact, 1.2e-7 * exact) << x;
+  }
+  EXPECT_EQ(fast_exp(-1e30f), fast_exp(-87.0f));
+  EXPECT_EQ(fast_exp(INFINITY), fast_exp(88.0f));
+  EXPECT_TRUE(std::isnan(fast_exp(NAN)));
 }
 
 TEST(GeluTanh, HasTheGradientOfCentralDifferences) {
