@@ -67,6 +67,7 @@ void write_summary(const std::filesystem::path& run_dir,
     json.update(measures_json(measures->sampled, measures->without_cache.has_value()));
     if (measures->without_cache)
       json["without_cache"] = measures_json(*measures->without_cache, true);
+    if (measures->few_step) json["few_step"] = measures_json(*measures->few_step, true);
     if (measures->long_rollout)
       json["drift"] = Json::parse(analysis::drift_json(*measures->long_rollout));
   }

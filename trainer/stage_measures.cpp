@@ -54,15 +54,26 @@ class MeasuredVideos {
                  const model::Network& network)
       : config_(config), objective_(objective), sampler_(sampler), network_(network) {}
 
+  /// How a measured set of videos is made.
+  struct Way {
+    bool erase_cache = false;
+    std::vector<double> few_steps = {};  // not empty: the few-step sampler, these steps
+  };
+
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
-                                              bool erase_cache) const {
+                                              const Way& way) const {
+    model::SamplerSettings sampler = sampler_settings(config_.sample, objective_);
+    if (!way.few_steps.empty()) {
+      sampler.kind = model::SamplerKind::kFewStep;
+      sampler.denoising_step_list = way.few_steps;
+    }
     const VideoSampler::Request request{.prompts = prompts,
                                         .latent_frames = latent_frames(frames),
-                                        .sampler = sampler_settings(config_.sample, objective_),
+                                        .sampler = sampler,
                                         .negative_prompt = config_.sample.negative_prompt,
                                         .batch = config_.train.micro_batch_size,
-                                        .erase_cache = erase_cache,
+                                        .erase_cache = way.erase_cache,
                                         .device = at::Device(config_.train.device),
                                         .noise_PFCHW = {}};
     const auto videos = sampler_.sample_pixels(network_, request);
@@ -105,7 +116,7 @@ std::optional<analysis::DriftMeasures> measure_long_rollout(const SampleConfig& 
   }
   std::vector<std::string> captions;
   for (const VideoPrompt& prompt : prompts) captions.push_back(prompt.text);
-  const auto clips = videos.sample(prompts, config.long_frames, /*erase_cache=*/false);
+  const auto clips = videos.sample(prompts, config.long_frames, {});
   const analysis::DriftBand band =
       analysis::real_drift_band(captions, info.pixel_width, info.pixel_frames, layout);
   analysis::DriftMeasures measures = analysis::measure_drift(clips, layout, band);
@@ -129,8 +140,10 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
   settings.steps = config.steps;
   settings.guidance_scale = config.guidance_scale;
   settings.timestep_shift = objective.timestep_shift();
-  if (const auto few_step = objective.few_step())
+  if (const auto few_step = objective.few_step()) {
     settings.denoising_step_list = few_step->denoising_step_list;
+    settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
+  }
   return settings;
 }
 
@@ -143,13 +156,15 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
   const MeasuredVideos videos(config, objective, sampler, network);
   StageMeasures measures;
-  const auto measure = [&](bool erase_cache) {
-    return analysis::measure_clips(videos.sample(prompts, sample.frames, erase_cache),
+  const auto measure = [&](const MeasuredVideos::Way& way) {
+    return analysis::measure_clips(videos.sample(prompts, sample.frames, way),
                                    videos.chunks(sample.frames));
   };
   if (!prompts.empty()) {
-    measures.sampled = measure(false);
-    if (objective.causal()) measures.without_cache = measure(true);
+    measures.sampled = measure({});
+    if (objective.causal()) measures.without_cache = measure({.erase_cache = true});
+    if (!sample.also_few_step.empty())
+      measures.few_step = measure({.few_steps = sample.also_few_step});
   }
   if (objective.causal() && sample.long_frames > 0)
     measures.long_rollout = measure_long_rollout(sample, videos, held_out);

@@ -15,6 +15,8 @@ struct StageMeasures {
   analysis::ClipMeasures sampled;
   std::optional<analysis::ClipMeasures>
       without_cache;  // causal models: every chunk sampled against a zeroed cache
+  std::optional<analysis::ClipMeasures>
+      few_step;  // where sample.also_few_step asks for it: the same videos in those few steps
   std::optional<analysis::DriftMeasures>
       long_rollout;  // causal models, where sample.long_frames asks for it
 };
