@@ -192,6 +192,9 @@ MetricValues Trainer::player_values() const {
 void Trainer::observe() {
   const int64_t step = state_.step, steps = config_.train.steps;
   MetricValues values = player_values();
+  for (const analysis::HealthAlarm& alarm : health_.observe(step, values))
+    log::warn(cat(config_.stage, ": ", alarm.message));
+  for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", last_.seconds);
   for (const auto& [phase, seconds] : timer_.phases())
     values.emplace_back("time_" + phase, seconds);

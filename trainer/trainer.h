@@ -1,5 +1,6 @@
 #pragma once
 
+#include "analysis/health.h"
 #include "analysis/rank_log.h"
 #include "trainer/metrics.h"
 #include "trainer/objectives/objective.h"
@@ -81,6 +82,7 @@ class Trainer {
   StepFigures last_;
   StepTimer timer_;
   MetricsLog metrics_;
+  analysis::HealthMonitor health_;
   analysis::RankTracker tracker_;
   analysis::RankLog ranks_;
   int64_t last_saved_ = -1;
