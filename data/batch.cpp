@@ -18,10 +18,16 @@ Batch read_batch(const LatentDataset& dataset,
     shape.insert(shape.begin(), size);
     batch.latents = at::empty(shape, at::kFloat);
   }
+  if (dataset.has_ode()) {
+    std::vector<int64_t> shape = dataset.info().clip_shape;
+    shape.insert(shape.begin(), {size, static_cast<int64_t>(dataset.info().ode_times.size())});
+    batch.ode_states = at::empty(shape, at::kFloat);
+  }
   batch.text = at::zeros({size, dataset.max_text_rows(), dataset.info().text_dim}, at::kFloat);
   for (int64_t b = 0; b < size; ++b) {
     const int64_t clip = indices[static_cast<size_t>(b)];
     if (dataset.has_latents()) batch.latents[b].copy_(dataset.latents(clip));
+    if (dataset.has_ode()) batch.ode_states[b].copy_(dataset.ode_states(clip));
     const at::Tensor rows = dataset.text(clip);
     batch.text[b].narrow(0, 0, rows.size(0)).copy_(rows);
     batch.text_rows.push_back(rows.size(0));

@@ -11,6 +11,8 @@ namespace vmla::data {
 /// Clips with their captions, ready for a step.
 struct Batch {
   at::Tensor latents;              // [B, F, C, H, W], fp32; undefined for a prompt set
+  at::Tensor ode_states;           // [B, states, F, C, H, W], fp32, noisy to clean, at the times in
+                                   // LatentInfo::ode_times; undefined where there are none
   at::Tensor text;                 // [B, T, text_dim], fp32, zero rows behind each prompt's own
   std::vector<int64_t> text_rows;  // rows that are a prompt's own, T at most
   std::vector<std::string> captions;

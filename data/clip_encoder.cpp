@@ -14,7 +14,6 @@
 #include "data/video_folder.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
-#include "model/io/file_lock.h"
 #include "model/io/log.h"
 #include "model/io/sha256.h"
 #include "model/text_encoder.h"
@@ -108,17 +107,16 @@ class ClipEncoder {
     out.record.caption = video.caption.value_or("");
     out.record.source_file = video.file;
     out.record.first_frame = clip.first_frame;
-    out.text = text_rows(out.record.caption);
+    out.text = caption_rows(out.record.caption);
     out.record.text_rows = static_cast<int64_t>(out.text.size()) / text_.text_dim();
     return out;
   }
 
-  std::vector<float> text_rows(const std::string& prompt) {
-    if (prompt == last_prompt_ && !last_rows_.empty()) return last_rows_;  // clips of one video
-    const at::Tensor rows = text_.encode(prompt).to(at::kFloat).contiguous();
-    const float* values = rows.const_data_ptr<float>();
-    last_prompt_ = prompt;
-    last_rows_.assign(values, values + rows.numel());
+  const std::vector<float>& caption_rows(const std::string& prompt) {
+    if (prompt != last_prompt_ || last_rows_.empty()) {  // clips of one video share their caption
+      last_prompt_ = prompt;
+      last_rows_ = text_rows(text_, prompt);
+    }
     return last_rows_;
   }
 
@@ -181,17 +179,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
   if (options.decoder.empty()) options.decoder = find_decoder_program();
   const std::vector<VideoEntry> videos = list_videos(options.videos);
-  const fs::path lock_file = options.out.string() + ".lock";
-  const auto lock = io::FileLock::try_now(lock_file);
-  if (!lock) {
-    fail_user(options.out.string(),
-              ": ",
-              io::FileLock::holder(lock_file),
-              " is encoding into it; wait for it or stop it");
-  }
-  if (fs::exists(options.out) && !options.overwrite) {
-    fail_user(options.out.string(), ": exists; remove it or pass --overwrite");
-  }
+  const auto claim = claim_output(options.out, options.overwrite);
 
   LatentInfo info;
   info.codec = codec->name();
@@ -206,7 +194,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   ClipEncoder encoder(options, *codec, *text);
   EncodeParts parts(options.out,
                     info,
-                    encoder.text_rows(""),
+                    text_rows(*text, ""),
                     job_hash(options, info, videos),
                     options.part_seconds);
 

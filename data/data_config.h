@@ -7,12 +7,13 @@
 namespace vmla::data {
 
 /// How the data of a stage is made when it is missing: synthesise (or take) videos, then encode
-/// them.
+/// them; or take prompts alone.
 struct MakeConfig {
   int64_t synth_count = 0;     // clips of moving shapes to render; 0: `videos` must exist
   bool held_out = false;       // the held-out combinations, or clips, instead of the others
   int64_t hold_out_every = 0;  // of existing videos: every K-th clip is held out; 0: none
   std::string videos;          // folder of videos (rendered into, when synth_count > 0)
+  std::string prompts;         // instead of clips: a prompts file, or kMovingShapes
   std::string codec = "space_to_depth:2";
   std::string text = "hashing:32x8";
   int64_t frames = 9;        // pixel frames of a clip
@@ -20,6 +21,10 @@ struct MakeConfig {
   int64_t size_width = 16;
   double fps = 8.0;  // after resampling in time
   int64_t seed = 0;
+
+  static constexpr const char* kMovingShapes = "moving_shapes";
+  /// False: the section says nothing, the dataset must exist.
+  bool makes_something() const { return synth_count > 0 || !videos.empty() || !prompts.empty(); }
 
   bool operator==(const MakeConfig&) const = default;
   template <class Self, class V>
@@ -36,6 +41,10 @@ struct MakeConfig {
     v("videos",
       c.videos,
       "folder of videos with their captions file; rendered into when synth_count > 0");
+    v("prompts",
+      c.prompts,
+      "instead of clips, prompts alone: a text file with one a line, or moving_shapes for the "
+      "captions of the synthetic clips (60, or the 12 held-out ones)");
     v("codec", c.codec, "video codec that turns pixels into latents");
     v("text", c.text, "text encoder");
     v("frames", c.frames, "pixel frames of a clip");

@@ -1,5 +1,7 @@
 #include "data/encode_parts.h"
 
+#include <ATen/ATen.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -8,6 +10,7 @@
 #include "data/latent_file_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/text_encoder.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
@@ -18,6 +21,26 @@ constexpr size_t kPartClips = 256;
 constexpr size_t kPartBytes = size_t{256} << 20;
 
 }  // namespace
+
+std::unique_ptr<io::FileLock> claim_output(const fs::path& out, bool overwrite) {
+  const fs::path lock_file = out.string() + ".lock";
+  auto lock = io::FileLock::try_now(lock_file);
+  if (!lock) {
+    fail_user(out.string(),
+              ": ",
+              io::FileLock::holder(lock_file),
+              " is writing it; wait for it or stop it");
+  }
+  if (fs::exists(out) && !overwrite)
+    fail_user(out.string(), ": exists; remove it or pass --overwrite");
+  return lock;
+}
+
+std::vector<float> text_rows(const model::TextEncoder& encoder, const std::string& prompt) {
+  const at::Tensor rows = encoder.encode(prompt).to(at::kFloat).contiguous();
+  const float* values = rows.const_data_ptr<float>();
+  return {values, values + rows.numel()};
+}
 
 EncodeParts::EncodeParts(fs::path out,
                          LatentInfo info,
@@ -43,7 +66,7 @@ void EncodeParts::take_up() {
     const LatentFile part(path);
     if (!part.part() || part.part()->job != job_ || part.part()->first_video != end_video_) {
       fail_user(folder_.string(),
-                ": holds the parts of an unfinished job with other videos, captions or settings; ",
+                ": holds the parts of an unfinished job with other inputs or settings; ",
                 "repeat that job, or remove the folder");
     }
     end_video_ = part.part()->end_video;
@@ -56,8 +79,9 @@ void EncodeParts::take_up() {
 }
 
 void EncodeParts::add(EncodedClip clip) {
-  info_.clip_shape = clip.shape;
-  pending_bytes_ += clip.latents.size() * sizeof(uint16_t) + clip.text.size() * sizeof(float);
+  if (!clip.shape.empty()) info_.clip_shape = clip.shape;
+  pending_bytes_ +=
+      clip.latents.size() * sizeof(uint16_t) + clip.ode.size() + clip.text.size() * sizeof(float);
   pending_.push_back(std::move(clip));
 }
 
@@ -81,13 +105,14 @@ void EncodeParts::commit() {
                       skipped_.end());
   std::vector<ClipRecord> records;
   for (const EncodedClip& clip : pending_) records.push_back(clip.record);
-  LatentInfo info = info_;
-  if (pending_.empty()) info.clip_shape.clear();
   fs::create_directories(folder_);
   io::publish_file(folder_ / name, [&](const fs::path& temporary) {
-    LatentFileWriter writer(temporary, info, records, empty_text_, part);
+    LatentFileWriter writer(temporary, info_, records, empty_text_, part);
     for (size_t i = 0; i < pending_.size(); ++i) {
-      writer.write_latents(static_cast<int64_t>(i), pending_[i].latents.data());
+      if (info_.has_latents)
+        writer.write_latents(static_cast<int64_t>(i), pending_[i].latents.data());
+      if (!pending_[i].ode.empty())
+        writer.write_ode(static_cast<int64_t>(i), pending_[i].ode.data());
       writer.write_text(static_cast<int64_t>(i), pending_[i].text.data());
     }
     writer.close();
@@ -109,19 +134,26 @@ void EncodeParts::merge() {
     files.push_back(std::make_unique<LatentFile>(path));
     records.insert(records.end(), files.back()->clips().begin(), files.back()->clips().end());
   }
-  size_t values = 1;
-  for (const int64_t size : info_.clip_shape) values *= static_cast<size_t>(size);
   io::publish_file(out_, [&](const fs::path& temporary) {
     LatentFileWriter writer(temporary, info_, records, empty_text_);
-    std::vector<uint16_t> latents(values);
+    std::vector<uint16_t> latents(block_bytes(info_.clip_shape, false) / sizeof(uint16_t));
+    std::vector<std::byte> ode;
     std::vector<float> text;
     int64_t at = 0;
     for (const auto& file : files) {
       for (size_t i = 0; i < file->clips().size(); ++i, ++at) {
-        file->read_latents(static_cast<int64_t>(i), latents.data());
-        writer.write_latents(at, latents.data());
+        const auto clip = static_cast<int64_t>(i);
+        if (info_.has_latents) {
+          file->read_latents(clip, latents.data());
+          writer.write_latents(at, latents.data());
+        }
+        if (file->ode_bytes() > 0) {
+          ode.resize(file->ode_bytes());
+          file->read_ode(clip, ode.data());
+          writer.write_ode(at, ode.data());
+        }
         text.resize(static_cast<size_t>(file->clips()[i].text_rows * info_.text_dim));
-        file->read_text(static_cast<int64_t>(i), text.data());
+        file->read_text(clip, text.data());
         writer.write_text(at, text.data());
       }
     }

@@ -1,26 +1,42 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "data/latent_file_format.h"
+#include "model/io/file_lock.h"
+
+namespace vmla::model {
+class TextEncoder;
+}
 
 namespace vmla::data {
 
-/// A clip ready to be stored.
+/// A clip, or a prompt, ready to be stored.
 struct EncodedClip {
   ClipRecord record;
-  std::vector<int64_t> shape;     // [F, C, H, W]
+  std::vector<int64_t> shape;     // [F, C, H, W]; empty for a prompt
   std::vector<uint16_t> latents;  // bf16 bits
+  std::vector<std::byte> ode;     // states, in the type that the file's info says
   std::vector<float> text;        // text_rows·text_dim
 };
 
+/// Keeps other jobs from writing `out` while the result lives. UserError if one does already, or if
+/// something is there and may not be overwritten.
+std::unique_ptr<io::FileLock> claim_output(const std::filesystem::path& out, bool overwrite);
+
+/// A prompt's embedding, rows of text_dim.
+std::vector<float> text_rows(const model::TextEncoder& encoder, const std::string& prompt);
+
 /// The unfinished dataset of a job: OUT.parts/part-FIRST.h5, each a latent dataset file of some
 /// consecutive videos, committed by rename. The order of clips is that of the videos, wherever the
-/// cuts fall, so the merged file does not depend on when a job was killed.
+/// cuts fall, so the merged file does not depend on when a job was killed. In jobs that read no
+/// videos a prompt or a clip takes a video's place.
 class EncodeParts {
  public:
   /// Takes up the parts of an earlier run of the same job. UserError if those that lie there are of

@@ -50,26 +50,48 @@ void describe(std::ostringstream& out, const char* name, const Range& range) {
       << range.low << " to " << range.high << '\n';
 }
 
+/// "F, C, H, W".
+std::string sizes(const LatentInfo& info) {
+  std::string text;
+  for (const int64_t size : info.clip_shape) text += cat(text.empty() ? "" : ", ", size);
+  return text;
+}
+
 std::string page(const std::filesystem::path& path,
                  const LatentInfo& info,
                  const DatasetInspection& found,
                  const Range& latents,
+                 const Range& ode,
                  const Range& text) {
   std::ostringstream out;
   out << std::setprecision(4);
-  out << path.string() << ": " << found.clips << (info.clip_shape.empty() ? " prompts" : " clips")
-      << '\n';
-  if (!info.clip_shape.empty()) {
-    out << "latents [n, F, C, H, W]: [" << found.clips;
-    for (const int64_t size : info.clip_shape) out << ", " << size;
-    out << "], bfloat16\n";
+  out << path.string() << ": " << found.clips << (info.has_latents ? " clips" : " prompts") << '\n';
+  if (info.has_latents) {
+    out << "latents [n, F, C, H, W]: [" << found.clips << ", " << sizes(info) << "], bfloat16\n";
   }
-  out << "pixels: " << info.pixel_frames << " frames of " << info.pixel_height << "x"
-      << info.pixel_width << " at " << info.fps << " a second\n";
-  out << "codec: " << info.codec << " (" << info.codec_hash.substr(0, 12) << ")\n";
+  if (!info.ode_times.empty()) {
+    out << "ODE states [n, states, F, C, H, W]: [" << found.clips << ", " << info.ode_times.size()
+        << ", " << sizes(info) << "], " << (info.ode_fp32 ? "float32" : "bfloat16")
+        << ", at timesteps";
+    for (const double time : info.ode_times) out << ' ' << time;
+    out << '\n';
+  }
+  if (info.codec.empty()) {
+    out << "the prompts name no codec and no size of clips\n";
+  } else {
+    if (!info.has_latents) {
+      out << "for clips";
+      if (!info.clip_shape.empty()) out << " [F, C, H, W]: [" << sizes(info) << "]";
+      out << ", none of them here\n";
+    }
+    out << "pixels: " << info.pixel_frames << " frames of " << info.pixel_height << "x"
+        << info.pixel_width << " at " << info.fps << " a second\n";
+    out << "codec: " << info.codec << " (" << info.codec_hash.substr(0, 12) << ")\n";
+  }
   out << "text: " << info.text_encoder << " (" << info.text_encoder_hash.substr(0, 12) << "), "
       << info.text_dim << " wide\n";
   if (latents.count > 0) describe(out, "latents", latents);
+  if (ode.count > 0) describe(out, "ODE states", ode);
   describe(out, "text embeddings", text);
   out << "captions: " << found.captions.size() << " different\n";
   for (size_t i = 0; i < std::min(found.captions.size(), kCaptionsShown); ++i) {
@@ -92,19 +114,22 @@ DatasetInspection inspect_dataset(const std::filesystem::path& path) {
   const LatentDataset dataset(path);
   DatasetInspection found;
   found.clips = dataset.size();
-  Range latents, text;
+  Range latents, ode, text;
   std::map<std::string, int64_t> captions;
   for (int64_t i = 0; i < dataset.size(); ++i) {
     const int64_t bad_latents = dataset.has_latents() ? latents.add(dataset.latents(i)) : 0;
+    const int64_t bad_ode = dataset.has_ode() ? ode.add(dataset.ode_states(i)) : 0;
     const int64_t bad_text = text.add(dataset.text(i));
-    if (bad_latents + bad_text > 0) {
-      found.problems.push_back(cat("clip ",
-                                   i,
-                                   " (",
-                                   dataset.record(i).source_file,
-                                   "): ",
-                                   bad_latents,
-                                   " latents and ",
+    if (bad_latents + bad_ode + bad_text > 0) {
+      found.problems.push_back(cat(dataset.has_latents() ? cat("clip ",
+                                                               i,
+                                                               " (",
+                                                               dataset.record(i).source_file,
+                                                               "): ",
+                                                               bad_latents,
+                                                               " latents and ")
+                                                         : cat("prompt ", i, ": "),
+                                   dataset.has_ode() ? cat(bad_ode, " ODE values and ") : "",
                                    bad_text,
                                    " text values are NaN or infinite"));
     }
@@ -118,7 +143,7 @@ DatasetInspection inspect_dataset(const std::filesystem::path& path) {
   std::stable_sort(found.captions.begin(), found.captions.end(), [](const auto& a, const auto& b) {
     return a.second > b.second;
   });
-  found.text = page(path, dataset.info(), found, latents, text);
+  found.text = page(path, dataset.info(), found, latents, ode, text);
   return found;
 }
 
@@ -136,7 +161,7 @@ void write_contact_sheet(const std::filesystem::path& path,
               dataset.info().codec_hash.substr(0, 12),
               ", this program's is ",
               codec->hash().substr(0, 12),
-              "); encode the videos again");
+              "); make the dataset again");
   }
   const int64_t clips = std::min(most, dataset.size());
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(clips))));

@@ -12,7 +12,9 @@ namespace {
 
 /// The first thing in which two files of one dataset differ, in words; empty if none.
 std::string difference(const LatentInfo& a, const LatentInfo& b) {
+  if (a.has_latents != b.has_latents) return "prompts against clips";
   if (a.clip_shape != b.clip_shape) return "clip shape";
+  if (a.ode_times != b.ode_times || a.ode_fp32 != b.ode_fp32) return "ODE states";
   if (a.codec_hash != b.codec_hash || a.codec != b.codec)
     return cat("codec: ", b.codec, " against ", a.codec);
   if (a.text_encoder_hash != b.text_encoder_hash || a.text_dim != b.text_dim) {
@@ -43,7 +45,7 @@ LatentDataset::LatentDataset(const fs::path& path) {
     const LatentFile& opened = *files_.back();
     if (opened.part())
       fail_user(file.string(),
-                ": a part of an unfinished dataset; finish it with vmla data encode");
+                ": a part of an unfinished dataset; repeat the command that began it");
     const std::string differs = difference(info(), opened.info());
     if (!differs.empty()) {
       fail_user(file.string(), ": does not fit ", files.front().string(), " (", differs, ")");
@@ -70,6 +72,16 @@ at::Tensor LatentDataset::latents(int64_t index) const {
   at::Tensor bits = at::empty(info().clip_shape, at::kBFloat16);
   at.file->read_latents(at.clip, static_cast<uint16_t*>(bits.data_ptr()));
   return bits.to(at::kFloat);
+}
+
+at::Tensor LatentDataset::ode_states(int64_t index) const {
+  TORCH_CHECK(has_ode(), "the dataset has no ODE states");
+  const Place at = place(index);
+  std::vector<int64_t> shape = info().clip_shape;
+  shape.insert(shape.begin(), static_cast<int64_t>(info().ode_times.size()));
+  at::Tensor stored = at::empty(shape, info().ode_fp32 ? at::kFloat : at::kBFloat16);
+  at.file->read_ode(at.clip, stored.data_ptr());
+  return stored.to(at::kFloat);
 }
 
 at::Tensor LatentDataset::text(int64_t index) const {

@@ -8,11 +8,10 @@
 #include <string>
 #include <vector>
 
+#include "data/clip_array.h"
 #include "data/latent_file_format.h"
 
 namespace vmla::data {
-
-class Hdf5Reader;  // HDF5's header stays out of ours
 
 /// One latent dataset file, opened and checked. Afterwards HDF5 is closed: clips are read straight
 /// from their places in the file, by any number of threads at once.
@@ -33,13 +32,17 @@ class LatentFile {
 
   /// F·C·H·W bf16 bits of clip `clip`, into `values`.
   void read_latents(int64_t clip, uint16_t* values) const;
+  /// states·F·C·H·W numbers of /ode: bf16 bits, or floats if info().ode_fp32.
+  void read_ode(int64_t clip, void* values) const;
+  uint64_t ode_bytes() const { return ode_.bytes; }  // of a clip; 0 without /ode
   /// text_rows·text_dim floats.
   void read_text(int64_t clip, float* rows) const;
 
  private:
   void read_clips(const Hdf5Reader& reader);
   void read_sources(const Hdf5Reader& reader, const std::vector<std::string>& captions);
-  void locate_latents(const Hdf5Reader& reader, int64_t n);
+  void read_clip_attributes(const Hdf5Reader& reader);
+  void locate_blocks(const Hdf5Reader& reader, int64_t n);
   void read_at(uint64_t offset, void* into, size_t count, const char* dataset) const;
 
   std::filesystem::path path_;
@@ -48,7 +51,7 @@ class LatentFile {
   std::vector<ClipRecord> clips_;
   std::optional<PartInfo> part_;
   std::vector<float> empty_text_;
-  std::vector<uint64_t> latent_offsets_;
+  ClipArray latents_, ode_;
   std::vector<int64_t> text_rows_;  // n + 1 prefix sums
   uint64_t text_offset_ = 0;        // of /text/embeddings, when it lies in one piece
   std::vector<float> text_;         // else all of it
@@ -62,10 +65,15 @@ class LatentDataset {
 
   int64_t size() const { return first_clip_.back(); }
   const LatentInfo& info() const { return files_.front()->info(); }
-  bool has_latents() const { return !info().clip_shape.empty(); }
+  /// False for a prompt set.
+  bool has_latents() const { return info().has_latents; }
+  /// True if every clip has the states of an ODE path beside it, at info().ode_times.
+  bool has_ode() const { return !info().ode_times.empty(); }
 
   /// [F, C, H, W], fp32. `index` counts through the files.
   at::Tensor latents(int64_t index) const;
+  /// [states, F, C, H, W], fp32, noisy to clean.
+  at::Tensor ode_states(int64_t index) const;
   /// [T, text_dim], fp32, T ≥ 1.
   at::Tensor text(int64_t index) const;
   /// The empty prompt's embedding: [T, text_dim], fp32. What caption dropout puts in a caption's

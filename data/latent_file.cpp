@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -12,6 +13,15 @@
 
 namespace vmla::data {
 namespace fs = std::filesystem;
+namespace {
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::string text;
+  for (const int64_t size : shape) text += cat(text.empty() ? "[" : ", ", size);
+  return text + "]";
+}
+
+}  // namespace
 
 LatentFile::LatentFile(const fs::path& path) : path_(path) {
   struct stat status;
@@ -19,8 +29,7 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   if (status.st_size == 0) fail_user(path.string(), ": the file is empty");
   const Seal seal = check_seal(path);
   if (seal == Seal::kBroken) {
-    fail_user(path.string(),
-              ": damaged: its structure is not what was written; encode the videos again");
+    fail_user(path.string(), ": damaged: its structure is not what was written; make it again");
   }
   const Hdf5Silence silence;
   const Hdf5Reader reader(path_);
@@ -29,17 +38,10 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   if (version != kLatentFormatVersion) {
     reader.fail("format_version", "is ", version, ", this program reads ", kLatentFormatVersion);
   }
-  info_.codec = reader.text_attribute(reader.file(), "codec");
-  info_.codec_hash = reader.text_attribute(reader.file(), "codec_hash");
+  info_.has_latents = reader.has("/latents");
   info_.text_encoder = reader.text_attribute(reader.file(), "text_encoder");
   info_.text_encoder_hash = reader.text_attribute(reader.file(), "text_encoder_hash");
-  info_.fps = reader.number_attribute("fps");
-  const std::vector<int64_t> pixels = reader.integer_attributes("pixel_size", 2);
-  info_.pixel_height = pixels[0];
-  info_.pixel_width = pixels[1];
-  if (reader.has_attribute("pixel_frames")) {
-    info_.pixel_frames = reader.integer_attributes("pixel_frames", 1)[0];
-  }
+  read_clip_attributes(reader);
   if (reader.has_attribute("job")) {
     part_.emplace();
     part_->job = reader.text_attribute(reader.file(), "job");
@@ -65,6 +67,25 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   read_clips(reader);
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd_ < 0) fail_user(path.string(), ": ", std::strerror(errno));
+}
+
+void LatentFile::read_clip_attributes(const Hdf5Reader& reader) {
+  // A prompt set says all of it, or nothing.
+  if (!info_.has_latents && !reader.has_attribute("codec")) return;
+  info_.codec = reader.text_attribute(reader.file(), "codec");
+  info_.codec_hash = reader.text_attribute(reader.file(), "codec_hash");
+  info_.fps = reader.number_attribute("fps");
+  const std::vector<int64_t> pixels = reader.integer_attributes("pixel_size", 2);
+  info_.pixel_height = pixels[0];
+  info_.pixel_width = pixels[1];
+  if (reader.has_attribute("pixel_frames")) {
+    info_.pixel_frames = reader.integer_attributes("pixel_frames", 1)[0];
+  }
+  if (info_.has_latents || !reader.has_attribute("clip_shape")) return;
+  info_.clip_shape = reader.integer_attributes("clip_shape", 4);
+  for (const int64_t size : info_.clip_shape) {
+    if (size < 1) reader.fail("clip_shape", "attribute is ", shape_text(info_.clip_shape));
+  }
 }
 
 void LatentFile::read_clips(const Hdf5Reader& reader) {
@@ -114,10 +135,15 @@ void LatentFile::read_clips(const Hdf5Reader& reader) {
   }
 
   read_sources(reader, captions);
-  if (reader.has("/latents")) locate_latents(reader, n);
+  locate_blocks(reader, n);
 }
 
 void LatentFile::read_sources(const Hdf5Reader& reader, const std::vector<std::string>& captions) {
+  if (!info_.has_latents) {  // prompts come from no video
+    for (size_t i = 0; i < captions.size(); ++i)
+      clips_.push_back({captions[i], "", 0, text_rows_[i + 1] - text_rows_[i]});
+    return;
+  }
   struct Source {
     char* file;
     int64_t first_frame;
@@ -144,50 +170,42 @@ void LatentFile::read_sources(const Hdf5Reader& reader, const std::vector<std::s
   H5Dvlen_reclaim(type, space, H5P_DEFAULT, sources.data());
 }
 
-void LatentFile::locate_latents(const Hdf5Reader& reader, int64_t n) {
-  std::vector<int64_t> dims;
-  const Hdf5Handle set = reader.open("/latents", dims, 5);
-  if (dims[0] != n) reader.fail("/latents", "holds ", dims[0], " clips, /captions ", n);
-  reader.expect_type(set, "/latents", H5T_INTEGER, 2, "16-bit integers (the bits of bfloat16)");
-  const std::string dtype = reader.text_attribute(set, "dtype");
-  if (dtype != "bfloat16")
-    reader.fail("/latents", "attribute dtype is \"", dtype, "\", must be \"bfloat16\"");
-  info_.clip_shape.assign(dims.begin() + 1, dims.end());
-  uint64_t clip_bytes = 2;
-  for (const int64_t size : info_.clip_shape) clip_bytes *= static_cast<uint64_t>(size);
-  if (clip_bytes == 0) reader.fail("/latents", "a dimension is 0");
-
-  const Hdf5Handle plist(H5Dget_create_plist(set), H5Pclose);
-  const H5D_layout_t layout = H5Pget_layout(plist);
-  if (H5Pget_nfilters(plist) > 0) reader.fail("/latents", "is compressed; store it uncompressed");
-  const haddr_t start = layout == H5D_CONTIGUOUS ? H5Dget_offset(set) : HADDR_UNDEF;
-  if (layout == H5D_CHUNKED) {
-    std::vector<hsize_t> chunk(5);
-    H5Pget_chunk(plist, 5, chunk.data());
-    const bool one_clip =
-        chunk[0] == 1 &&
-        std::equal(chunk.begin() + 1, chunk.end(), dims.begin() + 1, [](hsize_t a, int64_t b) {
-          return a == static_cast<hsize_t>(b);
-        });
-    if (!one_clip) reader.fail("/latents", "must be stored with one chunk a clip");
-  } else if (start == HADDR_UNDEF) {
-    reader.fail("/latents", "must be stored in chunks of one clip");
+void LatentFile::locate_blocks(const Hdf5Reader& reader, int64_t n) {
+  if (info_.has_latents) {
+    latents_ = locate_clip_array(reader, "/latents", 4, n, false);
+    info_.clip_shape = latents_.shape;
   }
-  for (int64_t i = 0; i < n; ++i) {
-    haddr_t address = start + static_cast<uint64_t>(i) * clip_bytes;
-    if (layout == H5D_CHUNKED) {
-      const hsize_t corner[5] = {static_cast<hsize_t>(i), 0, 0, 0, 0};
-      hsize_t size = 0;
-      unsigned filters = 0;
-      if (H5Dget_chunk_info_by_coord(set, corner, &filters, &address, &size) < 0) {
-        reader.fail("/latents", "the index of its chunks is damaged: ", hdf5_reason());
-      }
-      if (address == HADDR_UNDEF) reader.fail("/latents", "clip ", i, " was never written");
+  if (!reader.has("/ode")) return;
+  if (!info_.has_latents) {
+    reader.fail("/ode", "there is no /latents; ODE pairs need the clips they belong to");
+  }
+  ode_ = locate_clip_array(reader, "/ode", 5, n, true);
+  info_.ode_fp32 = ode_.fp32;
+  if (!std::equal(ode_.shape.begin() + 1, ode_.shape.end(), info_.clip_shape.begin())) {
+    reader.fail("/ode",
+                "its states are ",
+                shape_text({ode_.shape.begin() + 1, ode_.shape.end()}),
+                ", the clips of /latents ",
+                shape_text(info_.clip_shape));
+  }
+  std::vector<int64_t> dims;
+  const Hdf5Handle times = reader.open("/ode_times", dims, 1);
+  if (dims[0] != ode_.shape[0]) {
+    reader.fail("/ode_times", "has ", dims[0], " entries, /ode has ", ode_.shape[0], " states");
+  }
+  reader.expect_type(times, "/ode_times", H5T_FLOAT, 8, "64-bit floats");
+  info_.ode_times.resize(static_cast<size_t>(dims[0]));
+  reader.read(times, H5T_NATIVE_DOUBLE, info_.ode_times.data(), "/ode_times");
+  for (size_t k = 0; k < info_.ode_times.size(); ++k) {
+    const double time = info_.ode_times[k];
+    const bool falls = k == 0 || time < info_.ode_times[k - 1];
+    if (!(time >= 0 && time <= 1000 && falls)) {
+      reader.fail(
+          "/ode_times", "entry ", k, " is ", time, "; timesteps must fall from 1000 at most to 0");
     }
-    if (address > reader.file_bytes() || reader.file_bytes() - address < clip_bytes) {
-      reader.fail("/latents", "clip ", i, " reaches beyond the end of the file; it is truncated");
-    }
-    latent_offsets_.push_back(address);
+  }
+  if (info_.ode_times.size() < 2 || info_.ode_times.back() != 0) {
+    reader.fail("/ode_times", "must have a state before the last, and end with 0, the ODE's end");
   }
 }
 
@@ -196,9 +214,11 @@ LatentFile::~LatentFile() {
 }
 
 void LatentFile::read_latents(int64_t clip, uint16_t* values) const {
-  size_t bytes = 2;
-  for (const int64_t size : info_.clip_shape) bytes *= static_cast<size_t>(size);
-  read_at(latent_offsets_.at(static_cast<size_t>(clip)), values, bytes, "/latents");
+  read_at(latents_.offsets.at(static_cast<size_t>(clip)), values, latents_.bytes, "/latents");
+}
+
+void LatentFile::read_ode(int64_t clip, void* values) const {
+  read_at(ode_.offsets.at(static_cast<size_t>(clip)), values, ode_.bytes, "/ode");
 }
 
 void LatentFile::read_text(int64_t clip, float* rows) const {

@@ -10,98 +10,17 @@
 #include <string>
 
 #include "data/file_seal.h"
-#include "data/hdf5_handle.h"
+#include "data/hdf5_layout.h"
 #include "model/io/error.h"
 #include "model/io/fault_hook.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
 
-/// Creates datasets and attributes in an open file; any failure is one RunError.
-class LatentFileWriter::Layout {
- public:
-  Layout(const fs::path& path, hid_t file) : path_(path), file_(file) {}
-
-  void attribute(hid_t place, const char* name, const std::string& value) {
-    const Hdf5Handle type = hdf5_string_type();
-    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-    const char* text = value.c_str();
-    attribute(place, name, type, space, &text);
-  }
-  void attribute(hid_t place, const char* name, double value) {
-    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-    attribute(place, name, H5T_NATIVE_DOUBLE, space, &value);
-  }
-  void attribute(hid_t place, const char* name, const std::vector<int64_t>& values) {
-    const hsize_t size = values.size();
-    const Hdf5Handle space(H5Screate_simple(1, &size, nullptr), H5Sclose);
-    attribute(place, name, H5T_NATIVE_INT64, space, values.data());
-  }
-  void attribute(hid_t place, const char* name, int64_t value) {
-    const Hdf5Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-    attribute(place, name, H5T_NATIVE_INT64, space, &value);
-  }
-
-  /// A dataset whose room in the file is there from the start. `one_chunk_a_row`: chunks of the
-  /// first dimension.
-  Hdf5Handle dataset(const char* name,
-                     hid_t type,
-                     const std::vector<hsize_t>& dims,
-                     bool one_chunk_a_row) {
-    const Hdf5Handle space(H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr),
-                           H5Sclose);
-    const Hdf5Handle plist(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    // No time stamps: equal inputs give equal files, to the byte.
-    H5Pset_obj_track_times(plist, 0);
-    H5Pset_alloc_time(plist, H5D_ALLOC_TIME_EARLY);
-    // Every element is written below; texts of variable length must have a fill value all the same.
-    if (H5Tdetect_class(type, H5T_VLEN) <= 0 && !H5Tis_variable_str(type)) {
-      H5Pset_fill_time(plist, H5D_FILL_TIME_NEVER);
-    }
-    if (one_chunk_a_row) {
-      std::vector<hsize_t> chunk = dims;
-      chunk[0] = 1;
-      H5Pset_chunk(plist, static_cast<int>(chunk.size()), chunk.data());
-    }
-    const Hdf5Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-    H5Pset_create_intermediate_group(links, 1);
-    Hdf5Handle made(H5Dcreate2(file_, name, type, space, links, plist, H5P_DEFAULT), H5Dclose);
-    check(made.valid(), name);
-    return made;
-  }
-
-  void fill(hid_t dataset, hid_t type, const void* data, const char* name) {
-    check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0, name);
-  }
-
-  void strings(const char* name, const std::vector<std::string>& values) {
-    const Hdf5Handle type = hdf5_string_type();
-    std::vector<const char*> texts;
-    for (const std::string& value : values) texts.push_back(value.c_str());
-    const Hdf5Handle set = dataset(name, type, {values.size()}, false);
-    fill(set, type, texts.data(), name);
-  }
-
-  void check(bool good, const char* name) const {
-    if (!good) io::fail_io(cat("write ", name, " (", hdf5_reason(), ") of"), path_, EIO);
-  }
-
- private:
-  void attribute(hid_t place, const char* name, hid_t type, hid_t space, const void* value) {
-    const Hdf5Handle made(H5Acreate2(place, name, type, space, H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
-    check(made.valid() && H5Awrite(made, type, value) >= 0, name);
-  }
-
-  const fs::path& path_;
-  hid_t file_;
-};
-
 namespace {
 
-using Layout = LatentFileWriter::Layout;
-
 /// /source: a compound of a file name and its first frame.
-void write_sources(Layout& layout, const std::vector<ClipRecord>& clips) {
+void write_sources(Hdf5Layout& layout, const std::vector<ClipRecord>& clips) {
   struct Source {
     const char* file;
     int64_t first_frame;
@@ -117,19 +36,23 @@ void write_sources(Layout& layout, const std::vector<ClipRecord>& clips) {
   layout.fill(set, type, sources.data(), "/source");
 }
 
-void write_attributes(Layout& layout,
+void write_attributes(Hdf5Layout& layout,
                       hid_t file,
                       const LatentInfo& info,
                       const std::optional<PartInfo>& part) {
   const Hdf5Handle root(H5Gopen2(file, "/", H5P_DEFAULT), H5Gclose);
   layout.attribute(root, "format_version", kLatentFormatVersion);
-  layout.attribute(root, "codec", info.codec);
-  layout.attribute(root, "codec_hash", info.codec_hash);
+  if (info.has_latents || !info.codec.empty()) {
+    layout.attribute(root, "codec", info.codec);
+    layout.attribute(root, "codec_hash", info.codec_hash);
+    layout.attribute(root, "fps", info.fps);
+    layout.attribute(root, "pixel_size", std::vector<int64_t>{info.pixel_height, info.pixel_width});
+    layout.attribute(root, "pixel_frames", info.pixel_frames);
+    if (!info.has_latents && !info.clip_shape.empty())
+      layout.attribute(root, "clip_shape", info.clip_shape);
+  }
   layout.attribute(root, "text_encoder", info.text_encoder);
   layout.attribute(root, "text_encoder_hash", info.text_encoder_hash);
-  layout.attribute(root, "fps", info.fps);
-  layout.attribute(root, "pixel_size", std::vector<int64_t>{info.pixel_height, info.pixel_width});
-  layout.attribute(root, "pixel_frames", info.pixel_frames);
   if (part) {
     layout.attribute(root, "job", part->job);
     layout.attribute(root, "videos", std::vector<int64_t>{part->first_video, part->end_video});
@@ -139,6 +62,25 @@ void write_attributes(Layout& layout,
       skipped.push_back(video.reason);
     }
     if (!skipped.empty()) layout.strings("/skipped", skipped);
+  }
+}
+
+/// A dataset of `n` blocks, one chunk each, and their places in the file.
+void lay_out_blocks(Hdf5Layout& layout, const char* name, hsize_t n, ClipArray& array) {
+  std::vector<hsize_t> dims = {n};
+  for (const int64_t size : array.shape) dims.push_back(static_cast<hsize_t>(size));
+  const Hdf5Handle set =
+      layout.dataset(name, array.fp32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT16, dims, true);
+  if (!array.fp32) layout.attribute(set, "dtype", std::string("bfloat16"));
+  for (hsize_t i = 0; i < n; ++i) {
+    std::vector<hsize_t> corner(dims.size(), 0);
+    corner[0] = i;
+    haddr_t address = HADDR_UNDEF;
+    hsize_t size = 0;
+    unsigned filters = 0;
+    const herr_t got = H5Dget_chunk_info_by_coord(set, corner.data(), &filters, &address, &size);
+    layout.check(got >= 0 && address != HADDR_UNDEF && size == array.bytes, name);
+    array.offsets.push_back(address);
   }
 }
 
@@ -184,14 +126,23 @@ LatentFileWriter::LatentFileWriter(const fs::path& path,
     text_bytes += clips[i].caption.size() + clips[i].source_file.size();
   }
   const auto n = static_cast<hsize_t>(clips.size());
-  if (!info.clip_shape.empty()) {
-    clip_bytes_ = 2;
-    for (const int64_t size : info.clip_shape) clip_bytes_ *= static_cast<uint64_t>(size);
+  if (info.has_latents && n > 0) {
+    latents_.shape = info.clip_shape;
+    latents_.bytes = block_bytes(latents_.shape, latents_.fp32);
+    if (!info.ode_times.empty()) {
+      ode_.shape = info.clip_shape;
+      ode_.shape.insert(ode_.shape.begin(), static_cast<int64_t>(info.ode_times.size()));
+      ode_.fp32 = info.ode_fp32;
+      ode_.bytes = block_bytes(ode_.shape, ode_.fp32);
+    }
   }
   const auto rows = static_cast<uint64_t>(text_rows_.back());
-  // Structure: at most some 300 bytes a clip (chunk index, string references), 64 KiB otherwise.
-  const uint64_t bytes = clip_bytes_ * n + 4 * rows * static_cast<uint64_t>(text_dim_) +
-                         2 * text_bytes + 512 * n + (1u << 16);
+  // Structure: at most some 300 bytes a clip (chunk index, string references) and half as much for
+  // ODE states, 64 KiB otherwise.
+  const uint64_t structure = ode_.bytes > 0 ? 768 : 512;
+  const uint64_t bytes = (latents_.bytes + ode_.bytes) * n +
+                         4 * rows * static_cast<uint64_t>(text_dim_) + 2 * text_bytes +
+                         structure * n + (1u << 16);
   reserve(path, bytes);
 
   const Hdf5Silence silence;
@@ -199,7 +150,7 @@ LatentFileWriter::LatentFileWriter(const fs::path& path,
   // handle here is closed by its owner anyway.
   H5dont_atexit();
   Hdf5Handle file(H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
-  Layout layout(path_, file);
+  Hdf5Layout layout(path_, file);
   layout.check(file.valid(), "the header");
   keep_reserved(path, bytes);
   write_attributes(layout, file, info, part);
@@ -215,7 +166,7 @@ LatentFileWriter::LatentFileWriter(const fs::path& path,
   if (fd_ < 0) io::fail_io("write", path_, errno);
 }
 
-void LatentFileWriter::lay_out_clips(Layout& layout,
+void LatentFileWriter::lay_out_clips(Hdf5Layout& layout,
                                      const LatentInfo& info,
                                      const std::vector<ClipRecord>& clips) {
   const hsize_t n = clips.size(), rows = static_cast<hsize_t>(text_rows_.back());
@@ -223,29 +174,19 @@ void LatentFileWriter::lay_out_clips(Layout& layout,
   std::vector<std::string> captions;
   for (const ClipRecord& clip : clips) captions.push_back(clip.caption);
   layout.strings("/captions", captions);
-  write_sources(layout, clips);
+  if (info.has_latents) write_sources(layout, clips);
   const Hdf5Handle offsets = layout.dataset("/text/offsets", H5T_NATIVE_INT64, {n + 1}, false);
   layout.fill(offsets, H5T_NATIVE_INT64, text_rows_.data(), "/text/offsets");
   const Hdf5Handle text =
       layout.dataset("/text/embeddings", H5T_NATIVE_FLOAT, {rows, text_dim}, false);
   text_offset_ = H5Dget_offset(text);
   layout.check(text_offset_ != HADDR_UNDEF, "/text/embeddings");
-  if (clip_bytes_ > 0) {
-    std::vector<hsize_t> dims = {n};
-    for (const int64_t size : info.clip_shape) dims.push_back(static_cast<hsize_t>(size));
-    const Hdf5Handle latents = layout.dataset("/latents", H5T_NATIVE_UINT16, dims, true);
-    layout.attribute(latents, "dtype", std::string("bfloat16"));
-    for (hsize_t i = 0; i < n; ++i) {
-      std::vector<hsize_t> corner(dims.size(), 0);
-      corner[0] = i;
-      haddr_t address = HADDR_UNDEF;
-      hsize_t size = 0;
-      unsigned filters = 0;
-      const herr_t got =
-          H5Dget_chunk_info_by_coord(latents, corner.data(), &filters, &address, &size);
-      layout.check(got >= 0 && address != HADDR_UNDEF && size == clip_bytes_, "/latents");
-      latent_offsets_.push_back(address);
-    }
+  if (latents_.bytes > 0) lay_out_blocks(layout, "/latents", clips.size(), latents_);
+  if (ode_.bytes > 0) {
+    lay_out_blocks(layout, "/ode", clips.size(), ode_);
+    const std::vector<double>& times = info.ode_times;
+    const Hdf5Handle set = layout.dataset("/ode_times", H5T_NATIVE_DOUBLE, {times.size()}, false);
+    layout.fill(set, H5T_NATIVE_DOUBLE, times.data(), "/ode_times");
   }
 }
 
@@ -254,7 +195,11 @@ LatentFileWriter::~LatentFileWriter() {
 }
 
 void LatentFileWriter::write_latents(int64_t clip, const uint16_t* values) {
-  write_at(latent_offsets_.at(static_cast<size_t>(clip)), values, clip_bytes_);
+  write_at(latents_.offsets.at(static_cast<size_t>(clip)), values, latents_.bytes);
+}
+
+void LatentFileWriter::write_ode(int64_t clip, const void* values) {
+  write_at(ode_.offsets.at(static_cast<size_t>(clip)), values, ode_.bytes);
 }
 
 void LatentFileWriter::write_text(int64_t clip, const float* rows) {
@@ -281,7 +226,9 @@ void LatentFileWriter::write_at(uint64_t offset, const void* bytes, size_t count
 void LatentFileWriter::close() {
   const uint64_t text_bytes = static_cast<uint64_t>(text_rows_.back() * text_dim_) * sizeof(float);
   std::vector<ByteRange> data = {{text_offset_, text_offset_ + text_bytes}};
-  for (const uint64_t offset : latent_offsets_) data.emplace_back(offset, offset + clip_bytes_);
+  for (const ClipArray& array : {latents_, ode_}) {
+    for (const uint64_t offset : array.offsets) data.emplace_back(offset, offset + array.bytes);
+  }
   const std::string seal = make_seal(path_, std::move(data));
   write_at(fs::file_size(path_), seal.data(), seal.size());
   if (::close(std::exchange(fd_, -1)) != 0) io::fail_io("write", path_, errno);

@@ -5,9 +5,12 @@
 #include <optional>
 #include <vector>
 
+#include "data/clip_array.h"
 #include "data/latent_file_format.h"
 
 namespace vmla::data {
+
+class Hdf5Layout;  // HDF5's header stays out of ours
 
 /// Writes one latent dataset file. The constructor lays out the whole file through HDF5 (all sizes
 /// are known by then); the big data then goes straight to its place in the file, so that a full
@@ -27,22 +30,23 @@ class LatentFileWriter {
 
   /// bf16 bits, F·C·H·W of them.
   void write_latents(int64_t clip, const uint16_t* values);
+  /// states·F·C·H·W numbers: bf16 bits, or floats if the info says ode_fp32.
+  void write_ode(int64_t clip, const void* values);
   /// text_rows·text_dim floats.
   void write_text(int64_t clip, const float* rows);
   /// Seals the file (data/file_seal.h) and closes it.
   void close();
 
-  class Layout;  // the HDF5 side, inside the .cpp
-
  private:
-  void lay_out_clips(Layout& layout, const LatentInfo& info, const std::vector<ClipRecord>& clips);
+  void lay_out_clips(Hdf5Layout& layout,
+                     const LatentInfo& info,
+                     const std::vector<ClipRecord>& clips);
   void write_at(uint64_t offset, const void* bytes, size_t count);
 
   std::filesystem::path path_;
   int fd_ = -1;
   int64_t text_dim_;
-  uint64_t clip_bytes_ = 0;
-  std::vector<uint64_t> latent_offsets_;  // a clip's place in the file
+  ClipArray latents_, ode_;
   uint64_t text_offset_ = 0;
   std::vector<int64_t> text_rows_;  // n + 1 prefix sums
 };

@@ -1,7 +1,10 @@
 #include "data/make_dataset.h"
 
 #include "data/clip_encoder.h"
+#include "data/encode_prompts.h"
 #include "data/latent_dataset.h"
+#include "data/moving_shapes.h"
+#include "data/prompt_file.h"
 #include "data/synth_videos.h"
 #include "model/io/error.h"
 #include "model/io/file_lock.h"
@@ -11,6 +14,28 @@
 namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
+
+std::vector<std::string> prompts_of(const MakeConfig& config) {
+  if (config.prompts != MakeConfig::kMovingShapes) return read_prompt_file(config.prompts);
+  std::vector<std::string> captions;
+  for (const Combination& what : combinations(config.held_out))
+    captions.push_back(caption_of(what));
+  return captions;
+}
+
+/// The prompts must be the wanted ones, in their order.
+void check_prompts(const MakeConfig& config, const LatentDataset& dataset, const fs::path& path) {
+  const std::vector<std::string> prompts = prompts_of(config);
+  bool same = dataset.size() == static_cast<int64_t>(prompts.size());
+  for (int64_t i = 0; same && i < dataset.size(); ++i)
+    same = dataset.caption(i) == prompts[static_cast<size_t>(i)];
+  if (!same) {
+    fail_user(path.string(),
+              ": holds other prompts than the configuration (make.prompts: ",
+              config.prompts,
+              ") wants; remove the file or change the key");
+  }
+}
 
 /// An existing dataset must be what the configuration would make, or training would not be what was
 /// asked for.
@@ -30,6 +55,14 @@ void check_made(const MakeConfig& config, const fs::path& path) {
               wanted,
               "; remove the file or change the key");
   };
+  if (dataset.has_latents() != config.prompts.empty()) {
+    fail_user(path.string(),
+              dataset.has_latents()
+                  ? ": holds clips, the configuration (make.prompts) wants prompts"
+                  : ": holds prompts, the configuration (make) wants clips",
+              " alone; remove the file or change the key");
+  }
+  if (!config.prompts.empty()) check_prompts(config, dataset, path);
   same("codec", config.codec, info.codec);
   if (info.codec_hash != model::make_video_codec(config.codec)->hash()) {
     fail_user(path.string(),
@@ -45,24 +78,7 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
-}  // namespace
-
-void make_dataset(const MakeConfig& config, const fs::path& path) {
-  if (fs::is_directory(path)) {
-    check_made(config, path);
-    return;
-  }
-  if (config.synth_count <= 0 && config.videos.empty()) {
-    if (fs::exists(path)) return;
-    fail_user(
-        path.string(),
-        ": no such dataset, and data.make says neither synth_count nor videos to make it from");
-  }
-  const auto lock = io::FileLock::wait(path.string() + ".making");
-  if (fs::exists(path)) {
-    check_made(config, path);
-    return;
-  }
+void make_clips(const MakeConfig& config, const fs::path& path) {
   EncodeOptions encode;
   encode.videos =
       config.videos.empty() ? fs::path(path).replace_extension(".videos") : fs::path(config.videos);
@@ -91,6 +107,43 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
   log::info(cat("encoding ", encode.videos.string(), " into ", path.string()));
   const EncodeReport report = encode_videos(encode);
   log::info(cat(path.string(), ": ", report.clips, " clips"));
+}
+
+void make_prompts(const MakeConfig& config, const fs::path& path) {
+  PromptsOptions options;
+  options.prompts = prompts_of(config);
+  options.out = path;
+  options.text = config.text;
+  options.clips = clips_of_codec(
+      config.codec, config.frames, config.size_height, config.size_width, config.fps);
+  const PromptsReport report = encode_prompts(options);
+  log::info(cat(path.string(), ": ", report.prompts, " prompts"));
+}
+
+}  // namespace
+
+void make_dataset(const MakeConfig& config, const fs::path& path) {
+  if (fs::is_directory(path)) {
+    check_made(config, path);
+    return;
+  }
+  if (!config.makes_something()) {
+    if (fs::exists(path)) return;
+    fail_user(
+        path.string(),
+        ": no such dataset, and data.make says neither synth_count nor videos nor prompts to ",
+        "make it from");
+  }
+  const auto lock = io::FileLock::wait(path.string() + ".making");
+  if (fs::exists(path)) {
+    check_made(config, path);
+    return;
+  }
+  if (config.prompts.empty()) {
+    make_clips(config, path);
+  } else {
+    make_prompts(config, path);
+  }
 }
 
 }  // namespace vmla::data

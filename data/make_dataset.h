@@ -7,8 +7,9 @@
 namespace vmla::data {
 
 /// Makes the dataset `path` as `config` says if it is not there: renders the videos (synth_count >
-/// 0) and encodes them. Of several processes that ask at once, one does the work and the others
-/// wait for it. UserError if what is there was made otherwise, or `config` cannot make anything.
+/// 0) and encodes them, or embeds the prompts. Of several processes that ask at once, one does the
+/// work and the others wait for it. UserError if what is there was made otherwise, or `config`
+/// cannot make anything.
 void make_dataset(const MakeConfig& config, const std::filesystem::path& path);
 
 }  // namespace vmla::data

@@ -142,6 +142,14 @@ is one HDF5 file (docs/formats.md), complete or absent; an interrupted job goes 
 
 Example:
   vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8)"}},
+      {"data prompts",
+       {"embeds prompts into a set without clips, for distillation",
+        R"(One line of the text file is one prompt, an empty line is the empty prompt. The result is a latent dataset
+without /latents (docs/formats.md), complete or absent; an interrupted job goes on. With --like it also says which
+codec, size and fps the prompts are for, so that a stage that trains on them can show videos.
+
+Example:
+  vmla data prompts --prompts prompts.txt --out prompts.h5 --like clips.h5)"}},
       {"data inspect",
        {"prints what a latent dataset holds, and checks it",
         R"(Counts, shapes, codec, text encoder, captions; checks the file; renders a contact sheet.

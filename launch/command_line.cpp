@@ -389,6 +389,18 @@ void define(CLI::App& app, DataEncodeArgs& args) {
       ->capture_default_str();
 }
 
+void define(CLI::App& app, DataPromptsArgs& args) {
+  add_text(app, "--prompts", args.prompts, "FILE", "a text file, one prompt a line")->required();
+  add_text(app, "--out", args.out, "FILE.h5", "prompt set to write")->required();
+  app.add_option("--text", args.text, "text encoder (default: that of --like, else hashing:32x8)");
+  add_text(app,
+           "--like",
+           args.like,
+           "DATASET",
+           "dataset of the clips that the prompts are for: codec, size and fps are copied from it");
+  app.add_flag("--overwrite", args.overwrite, "replace an existing prompt set");
+}
+
 void define(CLI::App& app, DataInspectArgs& args) {
   app.add_option("file", args.file, "dataset: an HDF5 file or a folder of them")
       ->type_name("FILE.h5")
@@ -541,6 +553,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   builder.add<AnalyzeRankArgs>("analyze", "rank");
   builder.add<DataSynthArgs>("data", "synth");
   builder.add<DataEncodeArgs>("data", "encode");
+  builder.add<DataPromptsArgs>("data", "prompts");
   builder.add<DataInspectArgs>("data", "inspect");
 
   check_command(root, "", argc, argv, 1);

@@ -126,6 +126,14 @@ struct DataEncodeArgs {
   bool overwrite = false;
 };
 
+struct DataPromptsArgs {
+  std::string prompts;
+  std::string out;
+  std::optional<std::string> text;  // default: --like's, else hashing:32x8
+  std::string like;
+  bool overwrite = false;
+};
+
 struct DataInspectArgs {
   std::string file;
   std::string sheet;  // empty: beside the file
@@ -143,6 +151,7 @@ using Args = std::variant<TrainArgs,
                           AnalyzeRankArgs,
                           DataSynthArgs,
                           DataEncodeArgs,
+                          DataPromptsArgs,
                           DataInspectArgs>;
 
 /// What a command line asks for: a text to print (help, version), or a command to run.

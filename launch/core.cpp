@@ -12,6 +12,7 @@
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
 #include "launch/commands/data_inspect.h"
+#include "launch/commands/data_prompts.h"
 #include "launch/commands/data_synth.h"
 #include "launch/commands/export.h"
 #include "launch/commands/forward.h"
@@ -32,6 +33,7 @@ struct Commands {
   int operator()(const ConvertArgs& args) const { return cmd_convert(args); }
   int operator()(const DataEncodeArgs& args) const { return cmd_data_encode(args); }
   int operator()(const DataInspectArgs& args) const { return cmd_data_inspect(args); }
+  int operator()(const DataPromptsArgs& args) const { return cmd_data_prompts(args); }
   int operator()(const DataSynthArgs& args) const { return cmd_data_synth(args); }
   int operator()(const ExportArgs& args) const { return cmd_export(args); }
   int operator()(const ForwardArgs& args) const { return cmd_forward(args); }

@@ -16,7 +16,7 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
                                                         const char* key) {
   if (!std::filesystem::exists(path)) {
-    if (make.synth_count == 0 && make.videos.empty()) {
+    if (!make.makes_something()) {
       fail_user(
           key,
           ": ",

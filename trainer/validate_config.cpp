@@ -33,13 +33,18 @@ std::optional<CodecGeometry> codec_geometry(const std::string& name) {
 }
 
 bool is_made(const data::MakeConfig& make) {
-  return make.synth_count > 0 || !make.videos.empty();
+  return make.makes_something();
 }
 
 void validate_make(const data::MakeConfig& make, const std::string& section, const TrainConfig& c) {
   require_at_least(section + ".synth_count", make.synth_count, 0);
   if (!is_made(make)) return;
-  if (make.videos.empty()) {
+  if (!make.prompts.empty() && (make.synth_count > 0 || !make.videos.empty())) {
+    fail_rule(section + ".prompts",
+              make.prompts,
+              ": a dataset holds prompts or clips; leave out synth_count and videos");
+  }
+  if (make.prompts.empty() && make.videos.empty()) {
     fail_rule(section + ".videos",
               "is empty, but ",
               section,
@@ -50,7 +55,7 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
               make.hold_out_every,
               ": must be 0 (hold out nothing) or at least 2");
   }
-  if (make.synth_count == 0 && make.held_out && make.hold_out_every == 0) {
+  if (!make.videos.empty() && make.synth_count == 0 && make.held_out && make.hold_out_every == 0) {
     fail_rule(section + ".held_out",
               "true, but ",
               section,

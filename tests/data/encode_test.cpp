@@ -198,7 +198,7 @@ TEST(Encode, KilledAndResumedIsUninterruptedByteForByte) {
     EncodeOptions other = options;
     other.frames = 5;
     const std::string text = error_of<UserError>([&] { encode_videos(other); });
-    EXPECT_NE(text.find("other videos, captions or settings"), std::string::npos) << text;
+    EXPECT_NE(text.find("other inputs or settings"), std::string::npos) << text;
   }
   const EncodeReport report = encode_videos(options);
   EXPECT_GE(report.resumed_videos, 5);

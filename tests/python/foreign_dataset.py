@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 
-def write_dataset(path: Path, *, clips=12, frames=9, channels=12, side=8, text_dim=32, seed=0) -> Path:
-    """Random latents and texts of 3 to 6 tokens in the shape of the tiny pipeline."""
+def write_dataset(
+    path: Path, *, clips=12, frames=9, channels=12, side=8, text_dim=32, seed=0, ode_times=None, ode_fp32=False
+) -> Path:
+    """Random latents and texts of 3 to 6 tokens in the shape of the tiny pipeline, and random ODE states."""
     g = torch.Generator().manual_seed(seed)
     latents = (0.5 * torch.randn((clips, frames, channels, side, side), generator=g)).bfloat16()
     lengths = [3 + i % 4 for i in range(clips)]
@@ -22,6 +24,15 @@ def write_dataset(path: Path, *, clips=12, frames=9, channels=12, side=8, text_d
             chunks=(1, frames, channels, side, side),
         )
         stored.attrs["dtype"] = "bfloat16"
+        if ode_times is not None:
+            shape = (len(ode_times), frames, channels, side, side)
+            states = torch.randn((clips, *shape), generator=g)
+            if ode_fp32:
+                file.create_dataset("ode", data=states.numpy(), chunks=(1, *shape))
+            else:
+                bits = states.bfloat16().view(torch.int16).numpy().view(np.uint16)
+                file.create_dataset("ode", data=bits, chunks=(1, *shape)).attrs["dtype"] = "bfloat16"
+            file["ode_times"] = np.array(ode_times, dtype=np.float64)
         file["text/embeddings"] = torch.randn((int(offsets[-1]), text_dim), generator=g).numpy()
         file["text/offsets"] = offsets
         file["text/empty"] = torch.randn((1, text_dim), generator=g).numpy()

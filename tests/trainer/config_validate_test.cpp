@@ -146,6 +146,10 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"data.make.videos",
                    "\"\"",
                    "is empty, but data.make.synth_count renders videos; name their folder"},
+        BrokenRule{
+            "data.make.prompts",
+            "moving_shapes",
+            "moving_shapes: a dataset holds prompts or clips; leave out synth_count and videos"},
         BrokenRule{"data.make.size_height",
                    "18",
                    "18 pixels: a token covers 4 (codec 2 x patch 2); use a multiple of 4"},

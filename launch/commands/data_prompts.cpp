@@ -1,0 +1,27 @@
+#include "launch/commands/data_prompts.h"
+
+#include "data/encode_prompts.h"
+#include "data/latent_dataset.h"
+#include "data/prompt_file.h"
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::launch {
+
+int cmd_data_prompts(const DataPromptsArgs& args) {
+  data::PromptsOptions options;
+  options.prompts = data::read_prompt_file(args.prompts);
+  options.out = args.out;
+  options.overwrite = args.overwrite;
+  if (!args.like.empty()) {
+    options.clips = data::LatentDataset(args.like).info();
+    options.text = options.clips.text_encoder;
+  }
+  if (args.text) options.text = *args.text;
+  const data::PromptsReport report = data::encode_prompts(options);
+  log::info(cat(args.out, ": ", report.prompts, " prompts in ", report.seconds, " s"));
+  return kDone;
+}
+
+}  // namespace vmla::launch
