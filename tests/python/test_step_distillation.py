@@ -65,15 +65,15 @@ def exact(r: Role) -> Role:
 class Draws:
     """Tensors from one stream, in the precision of the file."""
 
-    def __init__(self, seed, frames, precision=FP64, batch=2):
+    def __init__(self, seed, frames, precision=FP64, batch=2, channels=DENSE.in_dim):
         self.generator = torch.Generator().manual_seed(seed)
-        self.frames, self.dtype, self.batch = frames, precision.dtype, batch
+        self.frames, self.dtype, self.batch, self.channels = frames, precision.dtype, batch, channels
 
     def normal(self, *shape):
         return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
 
     def video(self):
-        return self.normal(self.batch, self.frames, DENSE.in_dim, 4, 6)
+        return self.normal(self.batch, self.frames, self.channels, 4, 6)
 
     def words(self):
         return self.normal(self.batch, 5, DENSE.text_dim)
@@ -97,6 +97,8 @@ def step(folder, precision, objective, roles, settings, inputs, *flags):
             "model": model_section(roles["generator"].config),
             "objective": {"name": objective, objective: {"timestep_shift": SHIFT, **settings}},
             "train": {"precision": precision.name},
+            # decodes and encodes what stands before a scored window
+            "data": {"make": {"codec": "space_to_depth:2"}},
         },
     )
     source = write_tensors(folder / "in.safetensors", inputs)
@@ -162,6 +164,28 @@ def test_diffusion_forcing(config, window, quantized, precision, tmp_path):
     loss = objectives.diffusion_forcing_loss(trained.weights, config, double(inputs), SHIFT, quantized)
     loss.backward()
     check(written, {"loss": loss.detach()}, trained, precision)
+
+
+def test_the_first_stages_in_fp64(tmp_path):
+    """Teacher forcing and flow matching, which test_step.py covers in fp32."""
+    config, frames = windowed(LATENT, "chunk-wise, evicting, with a sink")
+    draws = Draws(60, frames)
+    inputs = {"clean_latents": draws.video(), "noise": draws.video(), "text": draws.words()}
+    inputs["timesteps"] = draws.numbers([[900.0, 100.0], [333.0, 640.0]]).repeat_interleave(frames // 2, dim=1)
+    student = role(config, 61)
+    written = step(tmp_path, FP64, "teacher_forcing", {"generator": student}, {}, inputs)
+    trained = exact(student).trained()
+    loss = objectives.teacher_forcing_loss(trained.weights, config, inputs, SHIFT)
+    loss.backward()
+    check(written, {"loss": loss.detach()}, trained, FP64)
+
+    inputs["timesteps"] = draws.numbers([900.0, 100.0])
+    student = role(DENSE, 62)
+    written = step(tmp_path, FP64, "flow_matching", {"generator": student}, {}, inputs)
+    trained = exact(student).trained()
+    loss = objectives.flow_matching_loss(trained.weights, DENSE, inputs)
+    loss.backward()
+    check(written, {"loss": loss.detach()}, trained, FP64)
 
 
 ODE = [
@@ -236,16 +260,15 @@ def test_consistency_distillation(config, window, settings, index, precision, tm
 
 
 def test_the_target_starts_as_the_generator(tmp_path):
-    """Without weights of its own, target_ema is a copy; the teacher is dense and of another size."""
+    """Without weights of its own, target_ema is a copy."""
     config, frames = windowed(LATENT, "chunk-wise")
-    student, teacher = role(config, 5), role(WIDE.replace(num_frame_per_block=2), 6)
+    student, teacher = role(config, 5), role(config, 6)
     inputs = cd_inputs(Draws(9, frames), [5, 44])
     written = step(
         tmp_path, FP64, "consistency_distillation", {"generator": student, "teacher": teacher}, {}, inputs
     )
-    target = exact(student)
     expected, trained = consistency.consistency_distillation(
-        exact(student), exact(teacher), target, double(inputs), shift=SHIFT
+        exact(student), exact(teacher), exact(student), double(inputs), shift=SHIFT
     )
     check(written, expected, trained, FP64)
 
@@ -359,6 +382,62 @@ def test_dmd_first_chunk(first_exit, tmp_path):
     written = dmd_step(tmp_path, FP64, roles, 2, inputs, settings)
     expected, trained = dmd.generator_step(*(exact(roles[n]) for n in SCORES), double(inputs))
     check(written, expected, trained, FP64)
+
+
+# The codec computes in fp32, whatever the run does: one frame of a window carries its rounding.
+CODEC = Precision("fp64", torch.float64, 1e-6, 1e-8)
+LONG = LATENT.replace(in_dim=12, out_dim=12)  # the codec's channels
+# block, window, sink, independent_first_frame, frames of a clip, of the rollout; scored windows
+LONG_ROLLOUTS = [
+    (2, 4, 1, False, 6, 10, {}),
+    (1, 3, 1, False, 4, 7, {}),
+    (2, 4, 1, False, 6, 10, {"kv_grad": "straight_through"}),
+    (1, -1, 0, False, 4, 7, {"kv_grad": "straight_through"}),
+    (2, 5, 0, True, 5, 9, {}),
+    (2, 5, 0, True, 5, 9, {"kv_grad": "straight_through"}),
+    (2, 4, 1, False, 6, 12, {"scored_windows": "all"}),
+    (1, 3, 1, False, 4, 9, {"scored_windows": "all"}),
+    (2, 4, 1, False, 6, 12, {"scored_windows": "all", "kv_grad": "straight_through"}),
+]
+
+
+def long_inputs(draws, clip, windows):
+    """A rollout's draws, and those of the scores for clips of `clip` frames."""
+    inputs = dmd_inputs(draws, 4, 1)
+    scores = [inputs["noise"][:, :clip], *(draws.video()[:, :clip] for _ in range(windows - 1))]
+    times = [inputs["tau"], torch.tensor([40, 500]), torch.tensor([999, 250]), torch.tensor([610, 3])][:windows]
+    inputs["noise"] = torch.stack(scores) if windows > 1 else scores[0]
+    inputs["tau"] = torch.stack(times) if windows > 1 else times[0]
+    return inputs
+
+
+@pytest.mark.parametrize(
+    "player, rollout",
+    [("generator", r) for r in LONG_ROLLOUTS] + [("fake_score", r) for r in LONG_ROLLOUTS if "kv_grad" not in r[-1]],
+    ids=str,
+)
+def test_dmd_rollout_longer_than_a_clip(player, rollout, tmp_path):
+    """The scores see clips; what comes before the last (or every) window only conditions it."""
+    block, attended, sink, first_alone, clip, frames, settings = rollout
+    config = LONG.replace(
+        num_frame_per_block=block, local_attn_size=attended, sink_size=sink, independent_first_frame=first_alone
+    )
+    scores = {"in_dim": 12, "out_dim": 12}
+    configs = (config, WIDE.replace(**scores), DENSE.replace(**scores))
+    roles = {n: role(c, 20 + i) for i, (n, c) in enumerate(zip(SCORES, configs))}
+    student, real, fake = (exact(roles[n]) for n in SCORES)
+    known = dmd.DmdSettings(
+        kv_grad=settings.get("kv_grad", "detached"), every_window=settings.get("scored_windows") == "all"
+    )
+    draws = Draws(23, frames, channels=12)
+    windows = len(dmd.scored_windows(student, long_inputs(draws, clip, 1), known))
+    inputs = long_inputs(draws, clip, windows)
+    written = dmd_step(tmp_path, FP64, roles, 4, inputs, {**settings, "max_rollout_frames": frames}, player)
+    if player == "generator":
+        expected, trained = dmd.generator_step(student, real, fake, double(inputs), known)
+    else:
+        expected, trained = dmd.fake_score_step(student, fake, double(inputs), known)
+    check(written, expected, trained, CODEC)
 
 
 FAKE = [

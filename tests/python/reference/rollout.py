@@ -69,6 +69,7 @@ class Schedule:
     first_steps: list[float] | None = None  # other steps of the first chunk
     first_exit_index: int = 0
     context_time: float = 0.0
+    gradient_from: int = 0  # chunks that begin before this frame run without gradient
     table: Tensor | None = None  # sigma table, where sigma is looked up
 
     def of_chunk(self, number: int) -> list[float]:
@@ -109,7 +110,8 @@ def roll_out(
                 clean, _ = ExitStep(chunk, x, times[k], past).run(role, text, plan.table)
                 x = schedule.add_noise(clean, renoise[k][:, chunk], x.new_tensor([times[k + 1]]), plan.table)
         step = ExitStep(chunk, x, times[-1], list(past))
-        clean, graph = step.run(role, text, plan.table)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and chunk[0] >= plan.gradient_from):
+            clean, graph = step.run(role, text, plan.table)
         with torch.no_grad():
             seen = clean
             if context_noise is not None:
