@@ -21,12 +21,17 @@ struct DmdGradient {
   at::Tensor d_fake, d_real, gradient;  // [B, frames of the window, C, H, W]
 };
 
+/// The published scores have a sigma table of their own, whatever the training shift (algorithms
+/// 4.2). Only quantized_sigma looks at it.
+constexpr double kPublishedScoreShift = 8.0;
+
 class Dmd : public Objective {
  public:
   Dmd(const DmdConfig& config, const model::ModelConfig& model)
       : config_(config),
         model_(model),
         noising_(config.timestep_shift, config.quantized_sigma),
+        score_noising_(kPublishedScoreShift, config.quantized_sigma),
         steps_(model::warped_step_list(config.denoising_step_list, config.timestep_shift)),
         first_steps_(config.first_chunk_denoising_step_list.empty()
                          ? steps_
@@ -96,6 +101,7 @@ class Dmd : public Objective {
   DmdConfig config_;
   model::ModelConfig model_;
   Noising noising_;
+  Noising score_noising_;  // flow to clean latents in a score: noising_'s sigma unless quantized
   std::vector<double> steps_, first_steps_;  // as the network sees them
   std::shared_ptr<const model::VideoCodec> codec_;
   model::PlanSet rollout_plans_;
@@ -306,7 +312,7 @@ DmdGradient Dmd::dmd_gradient(const at::Tensor& x,
                               const NetworkTable& networks) {
   const at::NoGradGuard no_grad;
   const at::Tensor t = score_times(tau_B, x.size(1));
-  const at::Tensor sigma = noising_.sigma(t, x);
+  const at::Tensor sigma = score_noising_.sigma(t, x);
   const at::Tensor noisy = noising_(x, noise, t).noisy_BFCHW;
   const at::Tensor& text = input_tensor(inputs, "text");
   const auto none = model::GradMode::kNone;
@@ -345,8 +351,10 @@ void Dmd::evaluate_fake_score(const RoleNetwork& fake_score,
     const at::Tensor x = window_latents(scored[w], rollout, codec_.get());
     const at::Tensor t = score_times(of_window(tau, w, scored.size()), x.size(1));
     const NoisyLatents noisy = noising_(x, of_window(noise, w, scored.size()), t);
-    const at::Tensor flow = score_flow(
+    at::Tensor flow = score_flow(
         "fake_score", fake_score, noisy.noisy_BFCHW, t, input_tensor(inputs, "text"), grad);
+    // To clean latents by the score's table, back to a flow by the training one.
+    if (config_.quantized_sigma) flow = flow * (score_noising_.sigma(t, x) / noising_.sigma(t, x));
     const at::Tensor loss =
         (flow - noisy.target_BFCHW).square().mean() / static_cast<double>(scored.size());
     emit({.total = loss, .metrics = {}, .details = {{"rollout", rollout}}}, w + 1 == scored.size());
@@ -363,13 +371,14 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
   const auto scored = windows(request.noise_BFCHW.size(1), noise.size(noise.dim() - 4));
   const model::ForwardOptions options{.grad = grad, .recompute = generator.recompute};
   const bool one_graph = config_.kv_grad == "straight_through" && grad != model::GradMode::kNone;
+  // The graph holds a clip's length of frames: the chunk behind the front frame is not scored, but
+  // later chunks reach its keys (algorithms 7.2.3).
+  const int64_t graph_begin = scored.front().has_front ? scored.front().begin - 1 : 0;
 
   model::SelfRollout rollout;
-  at::Tensor x =
-      one_graph
-          ? model::self_rollout_straight_through(
-                generator.network, request, rollout_plans_, scored.front().gradient_begin, options)
-          : at::Tensor();
+  at::Tensor x = one_graph ? model::self_rollout_straight_through(
+                                 generator.network, request, rollout_plans_, graph_begin, options)
+                           : at::Tensor();
   if (!one_graph) {
     rollout = model::self_rollout(generator.network, request, rollout_plans_);
     x = rollout.latents_BFCHW;
