@@ -30,6 +30,13 @@ Json measures_json(const analysis::ClipMeasures& measures, bool chunked) {
   return json;
 }
 
+void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
+  if (measures.clips) json.update(measures_json(*measures.clips, chunked));
+  if (!measures.long_rollout) return;
+  json["drift"] = Json::parse(analysis::drift_json(measures.long_rollout->drift));
+  json["long_rollout"] = measures_json(measures.long_rollout->clips, true);
+}
+
 Json ranks_json(const analysis::RankLog& log) {
   Json json;
   const auto put = [&](const std::string& prefix, const std::vector<analysis::LayerRank>& layers) {
@@ -64,12 +71,11 @@ void write_summary(const std::filesystem::path& run_dir,
   if (config.validation.every > 0)
     json["losses"]["validation_loss"] = number(trainer.last().validation_loss);
   if (measures) {
-    json.update(measures_json(measures->sampled, measures->without_cache.has_value()));
+    put_measures(measures->own, measures->without_cache.has_value(), json);
     if (measures->without_cache)
       json["without_cache"] = measures_json(*measures->without_cache, true);
-    if (measures->few_step) json["few_step"] = measures_json(*measures->few_step, true);
-    if (measures->long_rollout)
-      json["drift"] = Json::parse(analysis::drift_json(*measures->long_rollout));
+    if (measures->few_step.clips || measures->few_step.long_rollout)
+      put_measures(measures->few_step, true, json["few_step"]);
   }
   if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());

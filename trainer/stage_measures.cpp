@@ -15,6 +15,7 @@ namespace {
 
 // Seeds of measured videos stand apart from the few that users give to their samples.
 constexpr uint64_t kFirstMeasureSeed = 1'000'000;
+constexpr int64_t kVideosAtOnce = 16;
 
 std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, int64_t count) {
   std::set<std::string> captions;
@@ -72,7 +73,7 @@ class MeasuredVideos {
                                         .latent_frames = latent_frames(frames),
                                         .sampler = sampler,
                                         .negative_prompt = config_.sample.negative_prompt,
-                                        .batch = config_.train.micro_batch_size,
+                                        .batch = kVideosAtOnce,
                                         .erase_cache = way.erase_cache,
                                         .device = at::Device(config_.train.device),
                                         .noise_PFCHW = {}};
@@ -97,17 +98,24 @@ class MeasuredVideos {
   const model::Network& network_;
 };
 
-std::optional<analysis::DriftMeasures> measure_long_rollout(const SampleConfig& config,
-                                                            const MeasuredVideos& videos,
-                                                            const data::LatentDataset& held_out) {
-  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, config.long_clips);
+/// What long videos are measured against; nothing when two windows do not fit into one.
+struct LongPlan {
+  std::vector<VideoPrompt> prompts;
+  analysis::DriftLayout layout;
+  analysis::DriftBand band;
+};
+std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
+                                           const MeasuredVideos& videos,
+                                           const data::LatentDataset& held_out) {
   const data::LatentInfo& info = held_out.info();
-  const analysis::DriftLayout layout{.frames = config.long_frames,
-                                     .window_frames = info.pixel_frames,
-                                     .chunk_frames = videos.chunks(config.long_frames),
-                                     .fps = info.fps};
-  if (prompts.empty()) return std::nullopt;
-  if (layout.windows() < 2) {
+  LongPlan plan{.prompts = held_out_prompts(held_out, config.long_clips),
+                .layout = {.frames = config.long_frames,
+                           .window_frames = info.pixel_frames,
+                           .chunk_frames = videos.chunks(config.long_frames),
+                           .fps = info.fps},
+                .band = {}};
+  if (plan.prompts.empty()) return std::nullopt;
+  if (plan.layout.windows() < 2) {
     log::info(cat("drift is not measured: sample.long_frames is ",
                   config.long_frames,
                   ", and two windows as long as a clip take ",
@@ -115,13 +123,9 @@ std::optional<analysis::DriftMeasures> measure_long_rollout(const SampleConfig& 
     return std::nullopt;
   }
   std::vector<std::string> captions;
-  for (const VideoPrompt& prompt : prompts) captions.push_back(prompt.text);
-  const auto clips = videos.sample(prompts, config.long_frames, {});
-  const analysis::DriftBand band =
-      analysis::real_drift_band(captions, info.pixel_width, info.pixel_frames, layout);
-  analysis::DriftMeasures measures = analysis::measure_drift(clips, layout, band);
-  log::info(analysis::drift_line(measures));
-  return measures;
+  for (const VideoPrompt& prompt : plan.prompts) captions.push_back(prompt.text);
+  plan.band = analysis::real_drift_band(captions, info.pixel_width, info.pixel_frames, plan.layout);
+  return plan;
 }
 
 }  // namespace
@@ -155,20 +159,31 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   const SampleConfig& sample = config.sample;
   const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
   const MeasuredVideos videos(config, objective, sampler, network);
-  StageMeasures measures;
+  const auto long_plan = objective.causal() && sample.long_frames > 0
+                             ? plan_long_rollouts(sample, videos, held_out)
+                             : std::nullopt;
   const auto measure = [&](const MeasuredVideos::Way& way) {
-    return analysis::measure_clips(videos.sample(prompts, sample.frames, way),
-                                   videos.chunks(sample.frames));
+    SampledMeasures measures;
+    if (!prompts.empty()) {
+      measures.clips = analysis::measure_clips(videos.sample(prompts, sample.frames, way),
+                                               videos.chunks(sample.frames));
+    }
+    if (long_plan) {
+      const auto clips = videos.sample(long_plan->prompts, sample.long_frames, way);
+      measures.long_rollout = {analysis::measure_drift(clips, long_plan->layout, long_plan->band),
+                               analysis::measure_clips(clips, long_plan->layout.chunk_frames)};
+      log::info(analysis::drift_line(measures.long_rollout->drift));
+    }
+    return measures;
   };
-  if (!prompts.empty()) {
-    measures.sampled = measure({});
-    if (objective.causal()) measures.without_cache = measure({.erase_cache = true});
-    if (!sample.also_few_step.empty())
-      measures.few_step = measure({.few_steps = sample.also_few_step});
+  if (prompts.empty() && !long_plan) return std::nullopt;
+  StageMeasures measures{.own = measure({}), .few_step = {}, .without_cache = std::nullopt};
+  if (!sample.also_few_step.empty())
+    measures.few_step = measure({.few_steps = sample.also_few_step});
+  if (objective.causal() && !prompts.empty()) {
+    measures.without_cache = analysis::measure_clips(
+        videos.sample(prompts, sample.frames, {.erase_cache = true}), videos.chunks(sample.frames));
   }
-  if (objective.causal() && sample.long_frames > 0)
-    measures.long_rollout = measure_long_rollout(sample, videos, held_out);
-  if (prompts.empty() && !measures.long_rollout) return std::nullopt;
   return measures;
 }
 

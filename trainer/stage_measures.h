@@ -10,15 +10,24 @@
 
 namespace vmla::trainer {
 
+/// Videos ten clips long or so: what becomes of them, and what is left of caption and shape.
+struct LongMeasures {
+  analysis::DriftMeasures drift;
+  analysis::ClipMeasures clips;
+};
+
+/// One way of sampling a stage's held-out captions, measured.
+struct SampledMeasures {
+  std::optional<analysis::ClipMeasures> clips;  // where sample.measure_clips asks for it
+  std::optional<LongMeasures> long_rollout;     // causal models, sample.long_frames
+};
+
 /// What a stage's final samples on held-out captions show.
 struct StageMeasures {
-  analysis::ClipMeasures sampled;
+  SampledMeasures own;       // with the stage's own sampler
+  SampledMeasures few_step;  // sample.also_few_step: the same captions and noise in those few steps
   std::optional<analysis::ClipMeasures>
       without_cache;  // causal models: every chunk sampled against a zeroed cache
-  std::optional<analysis::ClipMeasures>
-      few_step;  // where sample.also_few_step asks for it: the same videos in those few steps
-  std::optional<analysis::DriftMeasures>
-      long_rollout;  // causal models, where sample.long_frames asks for it
 };
 
 /// Samples `sample.measure_clips` videos over the captions of `held_out` (each equally often, seeds
