@@ -122,9 +122,9 @@ class Plan:
             own = range(start, end)
             positions = list(range(len(attended)))
             if start < clean_frames:
-                self._add(own, [*_runs(past), own], [rank[f] for f in own], positions)
+                self._add(own, [*runs(past), own], [rank[f] for f in own], positions)
             shifted = range(clean_frames + start, clean_frames + end)
-            noisy.append((shifted, [*_runs(past), shifted], [rank[f] for f in own], positions))
+            noisy.append((shifted, [*runs(past), shifted], [rank[f] for f in own], positions))
         for group in noisy:
             self._add(*group)
 
@@ -149,15 +149,15 @@ class Plan:
         return [r for r in self.rectangles if r.queries.start >= clean_tokens]
 
 
-def _runs(frames: list[int]) -> list[range]:
+def runs(frames: list[int]) -> list[range]:
     """Contiguous runs of an ascending list."""
-    runs: list[range] = []
+    found: list[range] = []
     for f in frames:
-        if runs and runs[-1].stop == f:
-            runs[-1] = range(runs[-1].start, f + 1)
+        if found and found[-1].stop == f:
+            found[-1] = range(found[-1].start, f + 1)
         else:
-            runs.append(range(f, f + 1))
-    return runs
+            found.append(range(f, f + 1))
+    return found
 
 
 def take(x: torch.Tensor, parts: list[slice]) -> torch.Tensor:
@@ -205,21 +205,39 @@ class LatentAttention(nn.Module):
         self.kv_b_proj = nn.Linear(config.kv_lora_rank, heads * (nope + config.v_head_dim), bias=False)
         self.o = nn.Linear(heads * config.v_head_dim, config.dim)
 
-    def forward(self, x, rectangles, rotations, first_query: int):
+    def queries(self, x):
+        return self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x))).unflatten(-1, (self.config.num_heads, -1))
+
+    def latents(self, x):
+        """What a cache keeps of a token: the normed latent and the shared rotary key, not rotated."""
+        latent, k_rope = self.kv_a_proj_with_mqa(x).split([self.config.kv_lora_rank, self.config.qk_rope_head_dim], -1)
+        return self.kv_a_layernorm(latent), k_rope
+
+    def expand(self, latent):
+        """Per-head keys without the rotary part, and values."""
         c = self.config
-        nope, rope = c.qk_nope_head_dim, c.qk_rope_head_dim
-        q = self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x[:, first_query:]))).unflatten(-1, (c.num_heads, -1))
-        latent, k_rope = self.kv_a_proj_with_mqa(x).split([c.kv_lora_rank, rope], -1)
-        kv = self.kv_b_proj(self.kv_a_layernorm(latent)).unflatten(-1, (c.num_heads, -1))
-        k_nope, v = kv.split([nope, c.v_head_dim], -1)
-        k_rope = k_rope.unsqueeze(2)
+        return self.kv_b_proj(latent).unflatten(-1, (c.num_heads, -1)).split([c.qk_nope_head_dim, c.v_head_dim], -1)
+
+    def rotated(self, q, rotation):
+        nope = self.config.qk_nope_head_dim
+        return torch.cat([q[..., :nope], rotation(q[..., nope:])], -1)
+
+    def keys(self, k_nope, k_rope, rotation):
+        shared = rotation(k_rope.unsqueeze(2))
+        return torch.cat([k_nope, shared.expand(-1, -1, self.config.num_heads, -1)], -1)
+
+    def attend(self, q, k, v):
+        return self.o(sdpa(q, k, v))
+
+    def forward(self, x, rectangles, rotations, first_query: int):
+        q = self.queries(x[:, first_query:])
+        latent, k_rope = self.latents(x)
+        k_nope, v = self.expand(latent)
         outs = []
         for r in rectangles:
             query = q[:, r.queries.start - first_query : r.queries.stop - first_query]
-            query = torch.cat([query[..., :nope], rotations[r.query_rotation](query[..., nope:])], -1)
-            shared = rotations[r.key_rotation](take(k_rope, r.keys))
-            key = torch.cat([take(k_nope, r.keys), shared.expand(-1, -1, c.num_heads, -1)], -1)
-            outs.append(sdpa(query, key, take(v, r.keys)))
+            key = self.keys(take(k_nope, r.keys), take(k_rope, r.keys), rotations[r.key_rotation])
+            outs.append(sdpa(self.rotated(query, rotations[r.query_rotation]), key, take(v, r.keys)))
         return self.o(outs[0] if len(outs) == 1 else torch.cat(outs, 1))
 
 
@@ -231,10 +249,12 @@ class CrossAttention(nn.Module):
         self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
         self.norm_q, self.norm_k = nn.RMSNorm(width, eps=config.eps), nn.RMSNorm(width, eps=config.eps)
 
-    def forward(self, x, text):
-        q = self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
+    def keys_values(self, text):
         k = self.norm_k(self.k(text)).unflatten(-1, (self.heads, -1))
-        return self.o(sdpa(q, k, self.v(text).unflatten(-1, (self.heads, -1))))
+        return k, self.v(text).unflatten(-1, (self.heads, -1))
+
+    def forward(self, x, keys_values):
+        return self.o(sdpa(self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1)), *keys_values))
 
 
 class Block(nn.Module):
@@ -264,8 +284,11 @@ class Block(nn.Module):
         if first_query:  # from here on only the queried tokens live
             x = x[:, first_query:]
             m = [t[:, first_query // self.tokens :] for t in m]
+        return self.after_attention(x, a, m, self.cross_attn.keys_values(text))
+
+    def after_attention(self, x, a, m, text_keys_values):
         x = self.gated(x, m[2], a)
-        x = x + self.cross_attn(self.norm3(x), text)
+        x = x + self.cross_attn(self.norm3(x), text_keys_values)
         return self.gated(x, m[5], self.ffn(self.modulate(x, m[3], m[4])))
 
 
@@ -277,7 +300,10 @@ class Head(nn.Module):
 
 
 class VideoDit(nn.Module):
-    """`mode`: bidirectional (one time a sample) or teacher_forcing (clean latents before the noisy ones)."""
+    """`mode`: bidirectional (one time a sample) or teacher_forcing (clean latents before the noisy ones).
+
+    Chunk by chunk against a cache: cached_rollout.py.
+    """
 
     def __init__(self, config: PeerConfig, mode: str):
         super().__init__()
@@ -332,9 +358,13 @@ class VideoDit(nn.Module):
         if clean_tokens:
             e = e[:, clean.shape[1] :]
             x = x if config.exact_cuts else x[:, clean_tokens:]
+        return self.read_out(x, e, noisy.shape)
+
+    def read_out(self, x, e, shape):
+        """Tokens [B, L, D] and time embedding [B or 1, G, D] -> latents of the shape [B, F, C, H, W]."""
         shift, scale = (self.head.modulation.unsqueeze(1) + e.unsqueeze(2)).unsqueeze(3).unbind(2)
-        normed = F.layer_norm(x, x.shape[-1:], eps=config.eps).unflatten(1, (shift.shape[1], -1))
+        normed = F.layer_norm(x, x.shape[-1:], eps=self.config.eps).unflatten(1, (shift.shape[1], -1))
         y = self.head.head(torch.addcmul(shift, normed, 1 + scale).flatten(1, 2))
-        b, f, _, h, w = noisy.shape
-        y = y.view(b, f, h // 2, w // 2, 2, 2, config.in_dim)
-        return y.permute(0, 1, 6, 2, 4, 3, 5).reshape(b, f, config.in_dim, h, w)
+        b, f, c, h, w = shape
+        y = y.view(b, f, h // 2, w // 2, 2, 2, c)
+        return y.permute(0, 1, 6, 2, 4, 3, 5).reshape(b, f, c, h, w)

@@ -5,13 +5,16 @@ import torch
 
 from parity import TOLERANCE, deviation, double, random_inputs
 from program import REPOSITORY
-from reference import network
+from reference import consistency, dmd, network, objectives
 from reference.model_config import ModelConfig
+from reference.roles import Role
 from reference.weights import random_weights, to_double
 
 import sys  # isort: skip
 
 sys.path.insert(0, str(REPOSITORY / "bench" / "peers"))
+from distillation import Consistency, Dmd  # noqa: E402
+from exit_draws import hash_role, uniform  # noqa: E402
 from video_dit import PeerConfig, VideoDit  # noqa: E402
 
 
@@ -48,3 +51,81 @@ def test_peer_equals_reference(attention, mode, complex_rope):
             actual = model(inputs["latents"], times, inputs["text"], inputs["clean_latents"])
     expected = network.forward(mode, to_double(weights), config, double(inputs))
     assert deviation(actual, expected) <= TOLERANCE
+
+
+STEPS = [1000.0, 937.5, 2500 / 3, 625.0]
+
+
+def peer_and_role(peer: PeerConfig, mode: str, seed: int) -> tuple[VideoDit, Role]:
+    config = reference_config(peer)
+    weights = random_weights(config, seed)
+    model = VideoDit(peer, mode)
+    model.load_state_dict(weights, strict=True)
+    return model, Role(to_double(weights), config)
+
+
+def clip(peer: PeerConfig, seed: int) -> torch.Tensor:
+    shape = (2, peer.frames, peer.in_dim, peer.height, peer.width)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def words(peer: PeerConfig, seed: int) -> torch.Tensor:
+    return torch.randn((2, peer.text_len, peer.text_dim), generator=torch.Generator().manual_seed(seed))
+
+
+def assert_same_step(loss: torch.Tensor, model: VideoDit, expected: torch.Tensor, role: Role):
+    """fp32 against fp64; a gradient that is small beside the whole carries the whole's rounding."""
+    loss.backward()
+    assert abs(loss.item() - expected.item()) <= TOLERANCE * expected.item()
+    gradients = role.gradients()
+    total = objectives.total_norm(gradients)
+    for name, parameter in model.named_parameters():
+        difference = (parameter.grad.double() - gradients[name]).norm()
+        assert difference <= TOLERANCE * gradients[name].norm() + 1e-5 * total, name
+
+
+@pytest.mark.parametrize("exact_cuts", [False, True])
+@pytest.mark.parametrize("guidance", [3.0, 1.0])
+def test_consistency_step_equals_reference(exact_cuts, guidance):
+    peer = PeerConfig(attention="mla", exact_cuts=exact_cuts)
+    (student, student_role), (teacher, teacher_role), (target, target_role) = (
+        peer_and_role(peer, "teacher_forcing", seed) for seed in (1, 2, 3)
+    )
+    inputs = {"clean_latents": clip(peer, 4), "noise": clip(peer, 5), "index": torch.tensor([0, 47])}
+    inputs |= {"text": words(peer, 6), "negative_text": words(peer, 7)}
+    loss = Consistency(student, teacher, target, guidance, shift=5.0).loss(*inputs.values())
+    index = inputs.pop("index")
+    expected, role = consistency.consistency_distillation(
+        student_role, teacher_role, target_role, double(inputs) | {"index": index}, shift=5.0, guidance=guidance
+    )
+    assert_same_step(loss, student, expected["loss"], role)
+
+
+@pytest.mark.parametrize("exact_cuts", [False, True])
+@pytest.mark.parametrize("exit_index", [0, 2])
+@pytest.mark.parametrize("player", ["generator", "fake_score"])
+def test_dmd_step_equals_reference(player, exit_index, exact_cuts):
+    peer = PeerConfig(attention="mla", exact_cuts=exact_cuts)
+    generator, generator_role = peer_and_role(peer, "teacher_forcing", 1)
+    dense = PeerConfig(attention="dense", num_layers=2, local_attn_size=-1, sink_size=0)
+    (real, real_role), (fake, fake_role) = (peer_and_role(dense, "bidirectional", seed) for seed in (2, 3))
+    renoise = torch.stack([clip(peer, 20 + k) for k in range(3)])
+    inputs = {"rollout_noise": clip(peer, 4), "noise": clip(peer, 5), "tau": torch.tensor([130.0, 999.0])}
+    text, negative = words(peer, 6), words(peer, 7)
+    draws = inputs | {"renoise": lambda k, frames: renoise[k][:, frames], "exit_index": exit_index}
+    given = double(inputs | {"renoise": renoise, "text": text, "negative_text": negative})
+    given |= {"denoising_steps": torch.tensor(STEPS, dtype=torch.float64), "exit_index": torch.tensor(exit_index)}
+    ours = Dmd(generator, real, fake, guidance=2.0, shift=5.0, steps=STEPS)
+    settings = dmd.DmdSettings(guidance=2.0)
+    if player == "generator":
+        expected, role = dmd.generator_step(generator_role, real_role, fake_role, given, settings)
+        assert_same_step(ours.generator_loss(draws, text, negative), generator, expected["loss"], role)
+    else:
+        expected, role = dmd.fake_score_step(generator_role, fake_role, given, settings)
+        assert_same_step(ours.fake_loss(draws, text), fake, expected["loss"], role)
+
+
+def test_exit_draws_are_those_of_the_program():
+    """The golden values of tests/kernels/counter_rng_test.cpp."""
+    assert hash_role("generator") == 0x6EEC35C2
+    assert uniform(seed=42, step=7, purpose=3, role=3, sample=5, i=3) == 0.060269214937425986
