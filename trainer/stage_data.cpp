@@ -4,10 +4,13 @@
 #include "data/prefetch_loader.h"
 #include "data/shard_sampler.h"
 #include "kernels/counter_rng/counter_rng.h"
+#include "model/flow_match_schedule.h"
 #include "model/io/error.h"
 #include "model/text_encoder.h"
 #include "model/video_codec.h"
 #include "trainer/validate_config.h"
+
+#include <cmath>
 
 namespace vmla::trainer {
 namespace {
@@ -77,8 +80,41 @@ void check_clips(const TrainConfig& config,
   }
 }
 
+/// ODE regression reads states that were stored at the student's own steps.
+void check_ode(const TrainConfig& config,
+               const Objective& objective,
+               const data::LatentDataset& dataset,
+               const char* key,
+               const std::string& path) {
+  if (objective.learns_from() != LearnsFrom::kOdePairs) return;
+  if (!dataset.has_ode()) {
+    fail_user(key,
+              ": ",
+              path,
+              " holds no states of ODE paths, which objective ",
+              config.objective.name,
+              " learns from: make them with `vmla data ode`");
+  }
+  std::vector<double> wanted = model::warped_step_list(objective.few_step()->denoising_step_list,
+                                                       objective.timestep_shift());
+  wanted.push_back(0);
+  const std::vector<double>& times = dataset.info().ode_times;
+  bool equal = times.size() == wanted.size();
+  for (size_t i = 0; equal && i < times.size(); ++i) equal = std::abs(times[i] - wanted[i]) < 1e-6;
+  if (!equal) {
+    fail_user(key,
+              ": ",
+              path,
+              " holds ODE states at timesteps ",
+              at::ArrayRef<double>(times),
+              ", the student's steps are ",
+              at::ArrayRef<double>(wanted),
+              ": make them with the same denoising_step_list and timestep_shift");
+  }
+}
+
 /// A prompt set has no clips: their shape and codec are those of the weights the stage starts from,
-/// unless data.clip_shape and data.make say them.
+/// else what the set was made for, else what data.clip_shape and data.make say.
 MediaInfo prompt_media(const TrainConfig& config,
                        const data::LatentDataset& prompts,
                        const std::optional<MediaInfo>& source) {
@@ -92,6 +128,8 @@ MediaInfo prompt_media(const TrainConfig& config,
               ", init_from.generator was trained with ",
               source->text_encoder);
   }
+  const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
+  if (!source && says_clips) return media_info(prompts.info());
   MediaInfo media = source ? *source
                            : MediaInfo{.codec = d.make.codec,
                                        .text_encoder = encoder,
@@ -121,7 +159,7 @@ StageData::StageData(const TrainConfig& config,
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
-  } else if (objective.needs_clips()) {
+  } else if (objective.learns_from() != LearnsFrom::kPrompts) {
     fail_user("data.path: ",
               d.path,
               " is a prompt set, it holds no /latents; objective ",
@@ -134,6 +172,8 @@ StageData::StageData(const TrainConfig& config,
     held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
     check_texts(config, *held_out_, d.validation_path);
     check_clips(config, *held_out_, d.validation_path);
+    if (config.validation.every > 0)
+      check_ode(config, objective, *held_out_, "data.validation_path", d.validation_path);
     if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
       fail_user("data.validation_path: ",
                 d.validation_path,
@@ -201,6 +241,7 @@ model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_samp
   model::TensorMap inputs = shared_inputs();
   inputs["text"] = batch.text;
   if (batch.latents.defined()) inputs["clean_latents"] = batch.latents;
+  if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
   return inputs;
 }
 

@@ -73,6 +73,7 @@ ValidationResult validate(const TrainConfig& config,
     data::Batch batch = data::read_batch(clips, indices, first);
     inputs["clean_latents"] = batch.latents;
     inputs["text"] = batch.text;
+    if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
     inputs.insert(shared_inputs.begin(), shared_inputs.end());
     for (auto& [name, tensor] : inputs) tensor = tensor.to(at::Device(config.train.device));
     objective.evaluate(

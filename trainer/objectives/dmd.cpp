@@ -39,7 +39,7 @@ class Dmd : public Objective {
                                                    config.timestep_shift)) {}
 
   bool causal() const override { return true; }
-  bool needs_clips() const override { return false; }
+  LearnsFrom learns_from() const override { return LearnsFrom::kPrompts; }
   double timestep_shift() const override { return config_.timestep_shift; }
   std::optional<std::string> negative_prompt() const override { return config_.negative_prompt; }
   std::optional<FewStepSchedule> few_step() const override {

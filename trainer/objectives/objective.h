@@ -58,6 +58,10 @@ struct LossTerms {
   model::TensorMap details;  // e.g. frame_loss and timesteps [B, F]
 };
 
+/// What an objective reads from a dataset: clips, clips with the states of ODE paths, or prompts
+/// alone.
+enum class LearnsFrom { kClips, kOdePairs, kPrompts };
+
 /// The steps of a student that needs few of them, before the shift (algorithms 4.3). The first
 /// chunk may have steps of its own.
 struct FewStepSchedule {
@@ -88,8 +92,8 @@ class Objective {
   virtual bool causal() const = 0;
   /// Shift of the noise schedule, which samplers use too.
   virtual double timestep_shift() const = 0;
-  /// Whether it learns from clips; else prompts are enough.
-  virtual bool needs_clips() const { return true; }
+  /// What its dataset must hold beside texts.
+  virtual LearnsFrom learns_from() const { return LearnsFrom::kClips; }
   /// The prompt whose embedding evaluate() gets as `negative_text` [1, T, E]; nothing: none.
   virtual std::optional<std::string> negative_prompt() const { return std::nullopt; }
   /// What a few-step student is sampled with; nothing: it takes many steps.

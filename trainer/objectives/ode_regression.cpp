@@ -24,6 +24,7 @@ class OdeRegression : public Objective {
         timesteps_(model::warped_step_list(config.denoising_step_list, config.timestep_shift)) {}
 
   bool causal() const override { return true; }
+  LearnsFrom learns_from() const override { return LearnsFrom::kOdePairs; }
   std::string reported_input() const override { return "state"; }
   double timestep_shift() const override { return config_.timestep_shift; }
   std::optional<FewStepSchedule> few_step() const override {
