@@ -140,11 +140,16 @@ std::vector<std::string> sample_prompts(const SampleConfig& config) {
 
 model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective) {
   model::SamplerSettings settings;
-  settings.kind = model::parse_sampler(config.sampler);
+  const auto few_step = objective.few_step();
+  settings.kind = config.sampler != "auto" ? model::parse_sampler(config.sampler)
+                  : few_step               ? model::SamplerKind::kFewStep
+                                           : model::SamplerKind::kUnipc;
   settings.steps = config.steps;
-  settings.guidance_scale = config.guidance_scale;
+  // A few-step student has its guidance distilled into it (algorithms 9.1).
+  settings.guidance_scale =
+      settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
   settings.timestep_shift = objective.timestep_shift();
-  if (const auto few_step = objective.few_step()) {
+  if (few_step) {
     settings.denoising_step_list = few_step->denoising_step_list;
     settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
   }

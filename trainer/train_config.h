@@ -141,7 +141,7 @@ struct SampleConfig {
   int64_t every = 0;
   PromptSource prompts;
   int64_t frames = 81;
-  std::string sampler = "unipc";
+  std::string sampler = "auto";
   int64_t steps = 50;
   double guidance_scale = 3.0;
   std::string negative_prompt;
@@ -157,7 +157,9 @@ struct SampleConfig {
     v("every", c.every, "steps between sampled videos; 0: never");
     v("prompts", c.prompts, "a list of prompts, or a text file with one a line");
     v("frames", c.frames, "video frames, rounded up to whole chunks and trimmed");
-    v("sampler", c.sampler, "unipc, euler or few_step");
+    v("sampler",
+      c.sampler,
+      "unipc, euler or few_step; auto: few_step for a distilled student, else unipc");
     v("steps", c.steps, "sampler steps a chunk");
     v("guidance_scale", c.guidance_scale, "w in v_neg + w (v_pos - v_neg); 1: no guidance");
     v("negative_prompt", c.negative_prompt, "the prompt guidance steers away from");

@@ -261,7 +261,7 @@ void validate_sample(const TrainConfig& c) {
     fail_rule("sample.every", s.every, " needs prompts; list them in sample.prompts, or use 0");
   }
   require_at_least("sample.frames", s.frames, 1);
-  require_one_of("sample.sampler", s.sampler, {"unipc", "euler", "few_step"});
+  require_one_of("sample.sampler", s.sampler, {"auto", "unipc", "euler", "few_step"});
   if (s.sampler == "few_step" && !trains_few_step(c.objective)) {
     fail_rule("sample.sampler",
               "few_step needs a distilled model, objective ",
