@@ -103,8 +103,14 @@ TEST_F(Program, RefusesAFolderThatIsNoRun) {
                  "photos: holds a.jpg");
 }
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr double kHelpSeconds = 0.5;  // the sanitizer's own start
+#else
+constexpr double kHelpSeconds = 0.05;  // the goal
+#endif
+
 TEST_F(Program, HelpIsImmediate) {
-  // The goal is 0.05 s; the best of five leaves out what other processes take.
+  // The best of five leaves out what other processes take.
   double best = 1e9;
   for (int i = 0; i < 5; ++i) {
     const auto begin = std::chrono::steady_clock::now();
@@ -112,7 +118,7 @@ TEST_F(Program, HelpIsImmediate) {
     best = std::min(
         best, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
-  EXPECT_LT(best, 0.05);
+  EXPECT_LT(best, kHelpSeconds);
 }
 
 }  // namespace
