@@ -1,6 +1,7 @@
 #include "launch/commands/step.h"
 
 #include "launch/guarded.h"
+#include "launch/step_inputs.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/safetensors.h"
@@ -14,27 +15,6 @@
 #include <ATen/ATen.h>
 
 namespace vmla::launch {
-
-namespace {
-
-/// Mapped files are read-only memory: the network gets tensors of its own, in the run's precision.
-model::TensorMap read_inputs(const std::string& path, at::ScalarType dtype) {
-  model::TensorMap inputs = model::read_safetensors(path).tensors;
-  for (auto& [name, tensor] : inputs) {
-    if (!tensor.is_floating_point()) {
-      tensor = tensor.clone();
-      continue;
-    }
-    // Timesteps are read in fp64 whatever the precision is.
-    const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
-    tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
-    if (!tensor.isfinite().all().item<bool>())
-      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
-  }
-  return inputs;
-}
-
-}  // namespace
 
 int cmd_step(const StepArgs& args) {
   const trainer::TrainConfig config =
@@ -50,7 +30,7 @@ int cmd_step(const StepArgs& args) {
     objective->use_codec(model::make_video_codec(config.data.make.codec));
   trainer::RoleState& player = roles.at(args.player);
   const at::ScalarType dtype = config.train.precision == "fp64" ? at::kDouble : at::kFloat;
-  model::TensorMap inputs = read_inputs(args.inputs, dtype);
+  model::TensorMap inputs = read_step_inputs(args.inputs, dtype, config.model);
   const std::string reported = objective->reported_input();
   if (inputs.contains(reported)) inputs.at(reported).requires_grad_(true);
 

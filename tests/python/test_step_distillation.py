@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from parity import deviation, double
-from program import model_section, vmla, write_tensors, write_yaml
+from program import model_section, one_line_error, run, vmla, write_tensors, write_yaml
 from reference import consistency, dmd, objectives
 from reference.model_config import ModelConfig, latent_config
 from reference.roles import Role
@@ -82,8 +82,8 @@ class Draws:
         return torch.tensor(values, dtype=torch.float64).to(self.dtype)
 
 
-def step(folder, precision, objective, roles, settings, inputs, *flags):
-    """Runs the program with these roles' weights; returns the tensors it wrote."""
+def step_arguments(folder, precision, objective, roles, settings, inputs, *flags):
+    """`vmla step` with these roles' weights and inputs, all written under `folder`."""
     init_from = {}
     for name, r in roles.items():
         write = write_export_folder if r.config.attention == "mla" else write_wan_folder
@@ -102,9 +102,12 @@ def step(folder, precision, objective, roles, settings, inputs, *flags):
         },
     )
     source = write_tensors(folder / "in.safetensors", inputs)
-    target = folder / "out.safetensors"
-    vmla("step", "--config", file, "--inputs", source, "--output", target, *flags)
-    return load_file(target)
+    return ["step", "--config", file, "--inputs", source, "--output", folder / "out.safetensors", *flags]
+
+
+def step(folder, *case):
+    vmla(*step_arguments(folder, *case))
+    return load_file(folder / "out.safetensors")
 
 
 def check(written, expected, trained, precision):
@@ -216,6 +219,23 @@ def test_ode_regression(config, window, context, shape, precision, tmp_path):
     }
     written = step(tmp_path, precision, "ode_regression", {"generator": student}, {"context": context}, inputs)
     check(written, *consistency.ode_regression(exact(student), double(inputs), context), precision)
+
+
+def test_ode_regression_picks_stored_states(tmp_path):
+    """As training reads them: all states, noisy to clean, the endpoint last, and which one each frame gets."""
+    config, frames = windowed(LATENT, "chunk-wise")
+    student, draws = role(config, 3), Draws(4, frames)
+    states = torch.stack([draws.video() for _ in range(5)], dim=1)
+    index = torch.tensor([[2] * frames, [0] * frames])
+    inputs = {"clean_latents": draws.video(), "ode_states": states, "ode_index": index, "text": draws.words()}
+    written = step(tmp_path, FP64, "ode_regression", {"generator": student}, {}, inputs)
+    chosen = inputs | {
+        "state": torch.stack([states[0, 2], states[1, 0]]),
+        "ode_target": states[:, 4],
+        "timesteps": warped_steps([1000, 750, 500, 250], SHIFT)[index[:, 0]],
+    }
+    expected, trained = consistency.ode_regression(exact(student), chosen)
+    check(written, {"loss": expected["loss"]}, trained, FP64)
 
 
 # --- consistency distillation -----------------------------------------------------------------------------------------
@@ -466,3 +486,49 @@ def test_dmd_rests_when_the_scores_agree(tmp_path):
     written = dmd_step(tmp_path, FP64, roles, 4, inputs, {"guidance_scale": 0.0})
     assert not written["dmd_gradient"].any() and not written["grad.rollout"].any()
     assert float(written["loss"]) == 0 and float(written["grad_norm"]) == 0
+
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+
+BAD_CD = {
+    "index without the endpoint": ("index", torch.tensor([3, 47]), "0..46"),
+    "index of another batch": ("index", torch.tensor([3, 4, 5]), "[2]"),
+    "noise of other frames": ("noise", torch.zeros(2, 4, 4, 4, 6), "[2, 10, 4, 4, 6]"),
+    "no negative text": ("negative_text", None, "negative_text"),
+}
+BAD_DMD = {
+    "exit beyond the list": ("exit_index", torch.tensor(4), "4 steps"),
+    "too few draws": ("renoise", torch.zeros(1, 2, 10, 4, 4, 6), "1 draws"),
+    "rising steps": ("denoising_steps", torch.tensor([500.0, 600.0, 1000.0]), "decrease"),
+    "tau of another batch": ("tau", torch.tensor([1, 2, 3]), "[2]"),
+    "a clip longer than the rollout": ("noise", torch.zeros(2, 12, 4, 4, 6), "12 frames"),
+    "latents of another codec": ("noise", torch.zeros(2, 10, 3, 4, 6), "4, 4, 6]"),
+}
+
+
+@pytest.mark.parametrize("case", [*BAD_CD, *BAD_DMD])
+def test_bad_tensors(case, tmp_path):
+    """One line that names the tensor and what it must be, and nothing written."""
+    config, frames = windowed(LATENT, "chunk-wise, evicting, with a sink")
+    if case in BAD_CD:
+        objective, roles = "consistency_distillation", {n: role(config, 1) for n in ("generator", "teacher")}
+        inputs = cd_inputs(Draws(2, frames), [3, 4])
+    else:
+        objective, roles, inputs = "dmd", dmd_roles(config), dmd_inputs(Draws(2, frames), 4, 2)
+    name, tensor, mention = (BAD_CD | BAD_DMD)[case]
+    inputs = {n: t for n, t in inputs.items() if n != name} | ({} if tensor is None else {name: tensor})
+    arguments = step_arguments(tmp_path, FP64, objective, roles, {}, inputs)
+    one_line_error(run(*arguments), name, mention)
+    assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_bad_scores(tmp_path):
+    """A score may be of any size, but must see the student's latents and texts."""
+    config, frames = windowed(LATENT, "chunk-wise")
+    for field, value in {"in_dim": 8, "text_dim": 20}.items():
+        changes = {field: value} | ({"out_dim": value} if field == "in_dim" else {})
+        roles = dmd_roles(config) | {"real_score": role(WIDE.replace(**changes), 1)}
+        folder = tmp_path / field
+        folder.mkdir()
+        done = run(*step_arguments(folder, FP64, "dmd", roles, {}, dmd_inputs(Draws(2, frames), 4, 0)))
+        one_line_error(done, "init_from.real_score", field, value)

@@ -110,8 +110,11 @@ class ConsistencyDistillation : public Objective {
   at::Tensor grid_times(const at::Tensor& index_B, int64_t offset, const at::Tensor& clean) const {
     const at::Tensor table = at::tensor(grid_, clean.options().dtype(at::kDouble));
     const at::Tensor places = index_B.to(clean.device(), at::kLong) + offset;
-    if (places.lt(0).any().item<bool>() || places.ge(table.numel()).any().item<bool>()) {
-      fail_user("tensor 'index' leaves the grid: it must lie in 0..", config_.discrete_cd_n - 1);
+    const int64_t last = config_.discrete_cd_n - (config_.include_endpoint ? 1 : 2);
+    if (index_B.lt(0).any().item<bool>() || index_B.gt(last).any().item<bool>()) {
+      fail_user("tensor 'index' leaves the grid: it must lie in 0..",
+                last,
+                config_.include_endpoint ? "" : " without include_endpoint");
     }
     return table.index_select(0, places).unsqueeze(1).expand({-1, clean.size(1)}).contiguous();
   }

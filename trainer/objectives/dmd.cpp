@@ -110,7 +110,15 @@ class Dmd : public Objective {
 
 /// The w-th window's part of tau or noise, which have a leading axis when there are several.
 at::Tensor of_window(const at::Tensor& draws, size_t window, size_t windows) {
-  return windows == 1 ? draws : draws.select(0, static_cast<int64_t>(window));
+  if (windows == 1) return draws;
+  if (draws.size(0) != static_cast<int64_t>(windows)) {
+    fail_user("tensors 'tau' and 'noise' must have ",
+              windows,
+              " windows in front, found ",
+              draws.sizes(),
+              ": that many are scored of this rollout");
+  }
+  return draws.select(0, static_cast<int64_t>(window));
 }
 
 std::vector<double> to_list(const at::Tensor& values) {

@@ -1,0 +1,142 @@
+#include "launch/step_inputs.h"
+
+#include <ATen/ATen.h>
+
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include "model/io/error.h"
+
+namespace vmla::launch {
+namespace {
+
+/// A letter an axis: axes with one letter have one size. `*` may have any; `w` scored windows of a
+/// rollout, `f` frames of one, `t` rows of the negative prompt, `1` one row for all samples.
+struct InputShape {
+  const char* name;
+  std::vector<std::string_view> forms;  // any of them
+};
+
+/// Those that fix the axes come first.
+const std::vector<InputShape> kShapes = {
+    {"clean_latents", {"BFCHW"}},
+    {"rollout_noise", {"BFCHW"}},
+    {"state", {"BFCHW"}},
+    {"ode_target", {"BFCHW"}},
+    {"ode_states", {"B*FCHW"}},
+    {"ode_index", {"BF"}},
+    {"context_noise", {"BFCHW"}},
+    {"renoise", {"*BFCHW"}},
+    {"timesteps", {"BF", "B"}},
+    {"index", {"B"}},
+    {"tau", {"B", "wB"}},
+    {"exit_index", {""}},
+    {"first_chunk_exit_index", {""}},
+    {"denoising_steps", {"*"}},
+    {"first_chunk_denoising_steps", {"*"}},
+    {"text", {"BTE"}},
+    {"negative_text", {"BtE", "1tE"}},
+};
+const InputShape kNoise = {"noise", {"BFCHW"}};
+const InputShape kScoreNoise = {"noise", {"BfCHW", "wBfCHW"}};  // beside a rollout
+
+using Sizes = std::map<char, int64_t>;
+
+bool fits(const at::Tensor& tensor, std::string_view form, Sizes& sizes) {
+  if (tensor.dim() != static_cast<int64_t>(form.size())) return false;
+  Sizes met = sizes;
+  for (size_t i = 0; i < form.size(); ++i) {
+    const int64_t size = tensor.size(static_cast<int64_t>(i));
+    if (form[i] != '*' && met.emplace(form[i], size).first->second != size) return false;
+  }
+  sizes = std::move(met);
+  return true;
+}
+
+std::string described(std::string_view form, const Sizes& sizes) {
+  std::string text;
+  for (const char axis : form) {
+    const auto known = sizes.find(axis);
+    text += text.empty() ? "" : ", ";
+    text += known == sizes.end() ? std::string(1, axis) : std::to_string(known->second);
+  }
+  return "[" + text + "]";
+}
+
+void check_shape(const std::string& path,
+                 const model::TensorMap& inputs,
+                 const InputShape& shape,
+                 Sizes& sizes) {
+  const auto found = inputs.find(shape.name);
+  if (found == inputs.end()) return;
+  std::string wanted;
+  for (const std::string_view form : shape.forms) {
+    if (fits(found->second, form, sizes)) return;
+    wanted += (wanted.empty() ? "" : " or ") + described(form, sizes);
+  }
+  fail_user(
+      path, ": tensor '", shape.name, "' is ", found->second.sizes(), ", it must be ", wanted);
+}
+
+/// A step list decreases, and there is a draw to renoise with after every pass before the exit.
+void check_steps(const std::string& path,
+                 const model::TensorMap& inputs,
+                 const std::string& prefix) {
+  const auto steps = inputs.find(prefix + "denoising_steps");
+  if (steps != inputs.end() && steps->second.diff().ge(0).any().item<bool>())
+    fail_user(
+        path, ": tensor '", steps->first, "' does not decrease; timesteps run from noise to clean");
+  const auto exit = inputs.find(prefix + "exit_index"), renoise = inputs.find("renoise");
+  if (exit == inputs.end() || renoise == inputs.end()) return;
+  const auto index = exit->second.item().toLong();
+  if (steps != inputs.end() && index >= steps->second.size(0)) return;  // the objective says so
+  if (renoise->second.size(0) < index) {
+    fail_user(path,
+              ": tensor 'renoise' has ",
+              renoise->second.size(0),
+              " draws, ",
+              exit->first,
+              " ",
+              index,
+              " needs one after each of ",
+              index,
+              " passes");
+  }
+}
+
+}  // namespace
+
+model::TensorMap read_step_inputs(const std::string& path,
+                                  at::ScalarType dtype,
+                                  const model::ModelConfig& config) {
+  model::TensorMap inputs = model::read_safetensors(path).tensors;
+  for (auto& [name, tensor] : inputs) {
+    // Mapped files are read-only memory: the network gets tensors of its own.
+    if (!tensor.is_floating_point()) {
+      tensor = tensor.clone();
+      continue;
+    }
+    // Timesteps are read in fp64 whatever the precision is.
+    const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
+    tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
+    if (!tensor.isfinite().all().item<bool>())
+      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
+  }
+  Sizes sizes = {{'C', config.in_dim}, {'E', config.text_dim}, {'1', 1}};
+  for (const InputShape& shape : kShapes) check_shape(path, inputs, shape, sizes);
+  check_shape(path, inputs, inputs.contains("rollout_noise") ? kScoreNoise : kNoise, sizes);
+  if (sizes.contains('f') && sizes['f'] > sizes['F']) {
+    fail_user(path,
+              ": tensor 'noise' has ",
+              sizes['f'],
+              " frames, the rollout ",
+              sizes['F'],
+              "; the scores cannot see more");
+  }
+  check_steps(path, inputs, "");
+  check_steps(path, inputs, "first_chunk_");
+  return inputs;
+}
+
+}  // namespace vmla::launch
