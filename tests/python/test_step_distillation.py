@@ -331,9 +331,9 @@ def dmd_inputs(draws, steps, exit_index):
     }
 
 
-def dmd_step(folder, precision, roles, steps, inputs, settings, player="generator"):
+def dmd_step(folder, precision, roles, steps, inputs, settings, player="generator", *flags):
     settings = {"denoising_step_list": STEP_LISTS[steps], **settings}
-    return step(folder, precision, "dmd", roles, settings, inputs, "--player", player)
+    return step(folder, precision, "dmd", roles, settings, inputs, "--player", player, *flags)
 
 
 def reference_settings(settings):
@@ -351,7 +351,7 @@ DMD = [
     (DENSE, "chunk-wise, evicting, with a sink", 4, 2, {}, FP64),
     *[(LATENT, w, 4, 1, {"kv_grad": "straight_through"}, FP64) for w in WINDOWS if w != "chunk-wise"],
     (DENSE, "chunk-wise, evicting, with a sink", 2, 0, {"kv_grad": "straight_through"}, FP64),
-    (LATENT, "chunk-wise, evicting, with a sink", 4, 3, {}, FP32),
+    (LATENT, "chunk-wise, evicting, with a sink", 4, 3, {"last_step_only": True}, FP32),
     (LATENT, "frame-wise, evicting, with a sink", 2, 1, {"kv_grad": "straight_through"}, FP32),
 ]
 
@@ -369,6 +369,19 @@ def test_dmd_generator(config, window, steps, exit_index, settings, precision, t
     assert deviation(written["grad.rollout"], gradient / gradient.numel()) <= precision.relative
     half_square = float(0.5 * gradient.square().mean())
     assert abs(float(written["loss"]) - half_square) <= precision.relative * half_square
+
+
+@pytest.mark.parametrize("kv_grad", ["detached", "straight_through"])
+def test_dmd_with_recomputed_blocks(kv_grad, tmp_path):
+    """The window is an input that stays as it was, so blocks computed again see what they saw."""
+    config, frames = windowed(LATENT, "chunk-wise, evicting, with a sink")
+    roles, inputs = dmd_roles(config), dmd_inputs(Draws(24, frames), 4, 2)
+    flags = ("--set", "train.recompute=block")
+    written = dmd_step(tmp_path, FP64, roles, 4, inputs, {"kv_grad": kv_grad}, "generator", *flags)
+    expected, trained = dmd.generator_step(
+        *(exact(roles[n]) for n in SCORES), double(inputs), dmd.DmdSettings(kv_grad=kv_grad)
+    )
+    check(written, expected, trained, FP64)
 
 
 @pytest.mark.parametrize("player", ["generator", "fake_score"])
