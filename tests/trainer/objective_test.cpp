@@ -1,4 +1,5 @@
 #include "model/local_weights.h"
+#include "tests/trainer/small_networks.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/registry.h"
 
@@ -8,28 +9,6 @@
 
 namespace vmla::trainer {
 namespace {
-
-model::ModelConfig small_model(const std::string& attention) {
-  model::ModelConfig config;
-  config.attention = attention;
-  config.dim = 16;
-  config.ffn_dim = 32;
-  config.num_heads = 2;
-  config.num_layers = 2;
-  config.in_dim = config.out_dim = 3;
-  config.freq_dim = 8;
-  config.text_dim = 5;
-  config.text_len = 3;
-  config.kv_lora_rank = {{6}};
-  config.q_lora_rank = 8;
-  config.qk_nope_head_dim = 2;
-  config.qk_rope_head_dim = 6;
-  config.v_head_dim = 8;
-  config.num_frame_per_block = 2;
-  config.local_attn_size = 4;
-  config.sink_size = 1;
-  return config;
-}
 
 constexpr ClipShape kClip{6, 3, 4, 4};
 
@@ -74,7 +53,11 @@ TEST_P(Draws, OfValidationAreTheSameAtEveryStep) {
 
 INSTANTIATE_TEST_SUITE_P(All,
                          Draws,
-                         testing::Values("flow_matching", "diffusion_forcing", "teacher_forcing"));
+                         testing::Values("flow_matching",
+                                         "diffusion_forcing",
+                                         "teacher_forcing",
+                                         "ode_regression",
+                                         "consistency_distillation"));
 
 TEST(Draws, TimestepsAreOnePerClipOrOnePerChunk) {
   const DrawContext context{.seed = 1, .step = 2, .first_sample = 0, .batch = 64};
@@ -112,7 +95,8 @@ TEST(Registry, NamesTheKnownObjectives) {
     make_objective(objective_config("dmdd"), small_model("mla"));
     FAIL() << "an unknown objective was accepted";
   } catch (const std::exception& error) {
-    EXPECT_NE(std::string(error.what()).find("flow_matching, diffusion_forcing, teacher_forcing"), std::string::npos)
+    EXPECT_NE(std::string(error.what()).find("flow_matching, diffusion_forcing, teacher_forcing"),
+              std::string::npos)
         << error.what();
   }
 }
