@@ -125,9 +125,14 @@ DitOutputs dit_forward(const Network& network,
     return UnitCall{network.weights, index, options.grad, options.recompute};
   };
 
+  CrossCache* cross = options.cross_cache;
+  const bool fill_cross = cross && cross->empty();
+  const bool reads_text = !cross || fill_cross;
+
   const auto embedded = run_unit(
       unit(kRootUnit),
-      [shared_config](const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& in) {
+      [shared_config, reads_text](const std::vector<at::Tensor>& weights,
+                                  const std::vector<at::Tensor>& in) {
         const ModelConfig& c = *shared_config;
         const RootWeights w = bind_root(c, weights);
         const at::Tensor time_BFD = embed_time(in[1], w, c);
@@ -137,7 +142,7 @@ DitOutputs dit_forward(const Network& network,
         return std::vector<at::Tensor>{patchify(in[0], w, c).to(residual_dtype),
                                        time_BFD,
                                        projected.unflatten(2, {6, c.dim}),
-                                       embed_text(in[2], w, c)};
+                                       reads_text ? embed_text(in[2], w, c) : at::Tensor()};
       },
       {inputs.latents_BFCHW, inputs.timesteps_BF, inputs.text_BTE});
   at::Tensor x_BFSD = embedded[0];
@@ -145,8 +150,6 @@ DitOutputs dit_forward(const Network& network,
                    &context_BTD = embedded[3];
 
   DitOutputs result;
-  CrossCache* cross = options.cross_cache;
-  const bool fill_cross = cross && cross->empty();
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
     const bool last = layer + 1 == config.num_layers;
     // A cache fill wants no flow: the last layer has no query frames, as if all of them were

@@ -1,6 +1,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/model/tiny_network.h"
 
 /// Gradients of the whole network, in every mode it is trained in.
@@ -195,6 +197,24 @@ TEST_P(DitGradient, KeptTextIsNotForTraining) {
   const ForwardOptions options{.grad = GradMode::kFull, .cross_cache = &text};
   EXPECT_THROW(dit_forward({pass.config, weights}, pass.inputs, pass.plan, pass.window, options),
                c10::Error);
+}
+
+// A rollout asks for the same prompt over and over: once its keys and values are kept, the text is
+// not even read.
+TEST_P(DitGradient, KeptTextStandsForTheText) {
+  const TrainingPass pass(GetParam().attention, GetParam().pass);
+  TinyNetwork net(pass.config);
+  DitInputs inputs = pass.inputs;
+  if (pass.clean.defined()) inputs = tiny_inputs(pass.config, pass.plan.plan.sequence_frames());
+  CrossCache text;
+  const auto flow = [&] {
+    return dit_forward(net.network(), inputs, pass.plan, pass.window, {.cross_cache = &text})
+        .flow_BFCHW;
+  };
+  const at::Tensor first = flow();
+  EXPECT_EQ(text.size(), static_cast<size_t>(pass.config.num_layers));
+  inputs.text_BTE = at::full_like(inputs.text_BTE, std::numeric_limits<double>::quiet_NaN());
+  EXPECT_TRUE(bit_equal(flow(), first));
 }
 
 TEST_P(DitGradient, InputModeLeavesTheWeightsAlone) {
