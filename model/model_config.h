@@ -9,6 +9,9 @@
 /// it.
 namespace vmla::model {
 
+/// Latent frames that RoPE positions reach (Wan2.1's table, algorithms 2.4).
+constexpr int64_t kMaxPositions = 1024;
+
 /// A value shared by all layers, or one per layer. In yaml: a scalar or a list.
 struct PerLayer {
   std::vector<int64_t> values;  // one entry (shared) or num_layers entries

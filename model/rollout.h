@@ -11,9 +11,6 @@
 
 namespace vmla::model {
 
-/// Latent frames that RoPE positions reach (Wan2.1's table, algorithms 2.4).
-constexpr int64_t kMaxPositions = 1024;
-
 /// UserError if a video of `num_frames` latent frames needs more positions than there are: one that
 /// is longer than 1024 frames and sees all of them. With a window positions are ranks in it, and
 /// the video may be of any length.

@@ -68,6 +68,7 @@ void merge(ConfigNode& target, const ConfigNode& value) {
     target = value;
     return;
   }
+  target.origin = value.origin;  // what is wrong with the whole is the latest writer's
   for (const auto& [key, item] : value.entries) {
     if (ConfigNode* existing = target.find(key)) {
       merge(*existing, item);
@@ -203,6 +204,12 @@ void check_config_syntax(const std::filesystem::path& path,
                          const std::vector<std::string>& overrides) {
   const ConfigNode root = load_tree(path, overrides);
   with_origins(root, [&] { read_tree(root, {}); });
+}
+
+void with_config_origins(const std::filesystem::path& path,
+                         const std::vector<std::string>& overrides,
+                         const std::function<void()>& work) {
+  with_origins(load_tree(path, overrides), work);
 }
 
 std::string resolved_yaml(const TrainConfig& config) {

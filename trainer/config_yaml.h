@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,12 @@ TrainConfig read_config(const std::filesystem::path& path,
 /// opened.
 void check_config_syntax(const std::filesystem::path& path,
                          const std::vector<std::string>& overrides);
+
+/// Runs `work`, which may break a rule that takes more than the file to see (ConfigRuleError, say
+/// of the checkpoint it starts from), and puts file and line of the key in front of the message.
+void with_config_origins(const std::filesystem::path& path,
+                         const std::vector<std::string>& overrides,
+                         const std::function<void()>& work);
 
 /// The complete configuration as yaml; load_config of it gives an equal struct.
 std::string resolved_yaml(const TrainConfig& config);

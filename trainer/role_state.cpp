@@ -1,6 +1,8 @@
 #include "trainer/role_state.h"
 
+#include "model/config_rule.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 #include "model/load_weights.h"
 #include "trainer/config_yaml.h"
 #include "trainer/stage_start.h"
@@ -9,6 +11,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <tuple>
 #include <utility>
 
@@ -39,13 +42,23 @@ void expect_same_sizes(const model::ModelConfig& wanted, const model::LoadedWeig
 }
 
 /// What the source's own stage says of it: a student does not start from a model of the wrong kind,
-/// nor one that was trained with another window.
+/// nor, unless that is asked for, from one that was trained with another window.
 void expect_fitting_stage(const TrainConfig& config,
                           const std::string& role,
                           const model::LoadedWeights& loaded) {
   if (loaded.stage_config.empty()) return;
-  check_start(
-      config, role, parse_resolved(loaded.stage_config, loaded.source + ": config"), loaded.source);
+  const TrainConfig from = parse_resolved(loaded.stage_config, loaded.source + ": config");
+  check_start(config, role, from, loaded.source);
+  const std::string other = other_window(config, role, from);
+  if (!other.empty()) {
+    log::warn(cat("init_from.",
+                  role,
+                  ": ",
+                  loaded.source,
+                  " was trained with another window: ",
+                  other,
+                  " (init.allow_other_window)"));
+  }
 }
 
 /// A score's own sizes: what its files say, else the preset that init_from names.
@@ -66,7 +79,7 @@ void expect_score_fits(const TrainConfig& config,
                        const model::ModelConfig& score,
                        const std::string& source) {
   if (score.is_mla()) {
-    fail_user("init_from.", role, ": ", source, " is latent attention; a score is dense");
+    fail_rule(cat("init_from.", role), source, " is latent attention; a score is dense");
   }
   const model::ModelConfig& m = config.model;
   const std::tuple<const char*, int64_t, int64_t> sizes[] = {
@@ -78,9 +91,7 @@ void expect_score_fits(const TrainConfig& config,
       {"text_len", m.text_len, score.text_len}};
   for (const auto& [key, wanted, found] : sizes) {
     if (wanted == found) continue;
-    fail_user("init_from.",
-              role,
-              ": ",
+    fail_rule(cat("init_from.", role),
               source,
               " has ",
               key,
@@ -105,6 +116,16 @@ std::string source_role(const TrainConfig& config, const Role& role) {
 model::WeightSource& RoleState::source() const {
   if (weights) return *weights;
   return *frozen;
+}
+
+void check_sources(const TrainConfig& config) {
+  for (const auto& [role, source] : config.init_from) {
+    if (!source.stage.empty() && !std::filesystem::exists(source.path)) continue;
+    const model::LoadedWeights loaded = model::load_weights(source.path, source.role);
+    expect_fitting_stage(config, role, loaded);
+    if (is_score(role))
+      expect_score_fits(config, role, score_config(source, loaded), loaded.source);
+  }
 }
 
 InitialWeights initial_weights(const TrainConfig& config,
@@ -133,9 +154,7 @@ InitialWeights initial_weights(const TrainConfig& config,
   const bool converts = config.model.is_mla() && !loaded.config.is_mla();
   if (!converts) {
     if (config.model.is_mla() != loaded.config.is_mla()) {
-      fail_user("init_from.",
-                source_name,
-                ": ",
+      fail_rule(cat("init_from.", source_name),
                 loaded.source,
                 " is latent attention, model.attention is dense: there is no way back");
     }
@@ -148,9 +167,7 @@ InitialWeights initial_weights(const TrainConfig& config,
             .conversion = {}};
   }
   if (config.init.method.empty()) {
-    fail_user("init_from.",
-              source_name,
-              ": ",
+    fail_rule(cat("init_from.", source_name),
               loaded.source,
               " is dense and model.attention is mla: init.method must say how to convert it "
               "(svd_weight or random)");

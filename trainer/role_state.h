@@ -40,6 +40,11 @@ InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& role,
                                const std::string& source);
 
+/// Opens what init_from names and checks that each role can start from it, without building
+/// anything: for a plan. A stage of a pipeline that has not run yet is passed over. ConfigRuleError
+/// or UserError as initial_weights.
+void check_sources(const TrainConfig& config);
+
 /// The states of all roles of a stage. With `saved`, a checkpoint of the stage, the weights it
 /// holds are taken from there instead of init_from.
 struct RoleSet {

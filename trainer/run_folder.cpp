@@ -18,12 +18,12 @@ constexpr char kStageMark[] = "config.yaml";
 constexpr char kPipelineMark[] = "pipeline.yaml";
 
 // Creates the folder; refuses one that holds something else. Before the lock file is made in it.
-fs::path checked(fs::path folder, RunFolder::Kind kind) {
+fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   std::error_code error;
   if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
     fail_user(folder.string(), ": is a file; --run-dir must be a folder");
   }
-  fs::create_directories(folder, error);
+  made = fs::create_directories(folder, error);
   if (error) fail_user(folder.string(), ": cannot create the run folder: ", error.message());
   const bool stage = fs::exists(folder / kStageMark), pipeline = fs::exists(folder / kPipelineMark);
   if (kind == RunFolder::Kind::kStage && pipeline) {
@@ -56,13 +56,20 @@ bool changes_result(const std::string& key) {
 }  // namespace
 
 RunFolder::RunFolder(fs::path folder, Kind kind)
-    : path_(checked(std::move(folder), kind)), lock_(io::FileLock::try_now(path_ / kLockName)) {
+    : path_(checked(std::move(folder), kind, made_)),
+      lock_(io::FileLock::try_now(path_ / kLockName)) {
   if (!lock_) {
     fail_user(path_.string(),
               ": in use by ",
               io::FileLock::holder(path_ / kLockName),
               "; wait for it, stop it, or choose another folder");
   }
+}
+
+RunFolder::~RunFolder() {
+  lock_.reset();
+  std::error_code error;  // a folder that holds something stays
+  if (made_) fs::remove(path_, error);
 }
 
 std::optional<TrainConfig> RunFolder::saved_config() const {

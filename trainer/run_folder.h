@@ -19,6 +19,10 @@ class RunFolder {
   /// UserError when the folder is in use (names process and host), holds something that is no run,
   /// or is a run of the other kind. Nothing in it is changed.
   RunFolder(std::filesystem::path folder, Kind kind);
+  /// Removes the folder if it was made here and nothing was written to it.
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
@@ -32,6 +36,7 @@ class RunFolder {
   void begin(const TrainConfig& config);
 
  private:
+  bool made_ = false;
   std::filesystem::path path_;
   std::unique_ptr<io::FileLock> lock_;
 };

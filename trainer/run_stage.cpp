@@ -75,6 +75,8 @@ StageResult run_stage(const StageRequest& request) {
   const auto objective = make_objective(config.objective, config.model);
   const std::vector<Role> roles = all_roles(config, *objective);
   if (request.dry_run) {
+    check_sources(config);
+    objective->check_clip(planned_clip_shape(config));
     print_plan(config, *objective, roles, planned_clip_shape(config));
     return {};
   }
@@ -88,10 +90,12 @@ StageResult run_stage(const StageRequest& request) {
                                config,
                                request.run_dir.string());
   }
+  // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
+  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr);
   StageData data(config, *objective, known_media(config, checkpoint));
   objective->use_codec(model::make_video_codec(data.media().codec));
   if (objective->causal()) model::chunk_sizes(config.model, data.clip_shape().frames);
-  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr);
+  objective->check_clip(data.clip_shape());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
   folder.begin(config);

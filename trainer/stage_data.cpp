@@ -185,6 +185,12 @@ StageData::StageData(const TrainConfig& config,
     const at::Tensor text = prompt->empty()
                                 ? train_->empty_text()
                                 : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
+    if (text.size(0) > config.model.text_len) {
+      fail_user("the negative prompt has ",
+                text.size(0),
+                " text rows, model.text_len is ",
+                config.model.text_len);
+    }
     negative_text_1TE_ = text.unsqueeze(0);
   }
   order_ = std::make_unique<data::ShardSampler>(static_cast<uint64_t>(config.seed), train_->size());

@@ -1,6 +1,7 @@
 #include "trainer/stage_start.h"
 
 #include <tuple>
+#include <vector>
 
 #include "model/config_rule.h"
 #include "trainer/validate_objective.h"
@@ -48,15 +49,21 @@ void check_kind(const TrainConfig& config,
             " starts from a chunk-causal stage (teacher_forcing, diffusion_forcing, ...)");
 }
 
+// A model's chunks and window, which it was trained with, and what they are called.
+std::vector<std::tuple<const char*, std::string>> window_settings(const model::ModelConfig& m) {
+  return {{"num_frame_per_block", cat(m.num_frame_per_block)},
+          {"local_attn_size", cat(m.local_attn_size)},
+          {"sink_size", cat(m.sink_size)},
+          {"independent_first_frame", m.independent_first_frame ? "true" : "false"}};
+}
+
 // The window a model was trained with belongs to its weights.
 void check_window(const TrainConfig& config, const TrainConfig& from, const std::string& source) {
   if (from.objective.name == "flow_matching" || config.init.allow_other_window) return;
-  const model::ModelConfig &now = config.model, &then = from.model;
-  const std::tuple<const char*, int64_t, int64_t> settings[] = {
-      {"num_frame_per_block", now.num_frame_per_block, then.num_frame_per_block},
-      {"local_attn_size", now.local_attn_size, then.local_attn_size},
-      {"sink_size", now.sink_size, then.sink_size}};
-  for (const auto& [key, value, expected] : settings) {
+  const auto now = window_settings(config.model), then = window_settings(from.model);
+  for (size_t i = 0; i < now.size(); ++i) {
+    const auto& [key, value] = now[i];
+    const std::string& expected = std::get<1>(then[i]);
     if (value == expected) continue;
     fail_rule(cat("model.", key),
               value,
@@ -65,6 +72,29 @@ void check_window(const TrainConfig& config, const TrainConfig& from, const std:
               " is trained with ",
               expected,
               "; use that, or init.allow_other_window: true");
+  }
+}
+
+// What tensors' shapes alone would not tell, or not by the key that is wrong.
+void check_same_latents(const model::ModelConfig& now,
+                        const TrainConfig& from,
+                        const std::string& source) {
+  const model::ModelConfig& then = from.model;
+  const auto fail = [&](const char* key) {
+    fail_rule(cat("model.", key),
+              "is not that of ",
+              source,
+              ", whose latent attention it takes over; use the same, or start from dense weights");
+  };
+  if (now.q_lora_rank != then.q_lora_rank) fail("q_lora_rank");
+  if (now.qk_nope_head_dim != then.qk_nope_head_dim) fail("qk_nope_head_dim");
+  if (now.qk_rope_head_dim != then.qk_rope_head_dim) fail("qk_rope_head_dim");
+  if (now.v_head_dim != then.v_head_dim) fail("v_head_dim");
+  if (now.bias != then.bias) fail("bias");
+  if (now.latent_norm_eps != then.latent_norm_eps) fail("latent_norm_eps");
+  for (int64_t layer = 0; layer < now.num_layers; ++layer) {
+    if (now.kv_lora_rank.at(layer) != then.kv_lora_rank.at(layer)) fail("kv_lora_rank");
+    if (model::rope_pairs(now, layer) != model::rope_pairs(then, layer)) fail("rope_pair_indices");
   }
 }
 
@@ -124,6 +154,7 @@ void check_conversion(const TrainConfig& config,
               " is mla already; remove it");
   }
   check_same_sizes(config.model, from, source);
+  if (mla_now && mla_then) check_same_latents(config.model, from, source);
 }
 
 }  // namespace
@@ -139,6 +170,20 @@ void check_start(const TrainConfig& config,
   check_kind(config, role, from, source);
   check_conversion(config, from, source);
   check_window(config, from, source);
+}
+
+std::string other_window(const TrainConfig& config,
+                         const std::string& role,
+                         const TrainConfig& from) {
+  std::string text;
+  if (is_score(role) || from.objective.name == "flow_matching") return text;
+  const auto now = window_settings(config.model), then = window_settings(from.model);
+  for (size_t i = 0; i < now.size(); ++i) {
+    const auto& [key, value] = now[i];
+    const std::string& trained = std::get<1>(then[i]);
+    if (value != trained) text += cat(text.empty() ? "" : ", ", key, " ", trained, " -> ", value);
+  }
+  return text;
 }
 
 }  // namespace vmla::trainer

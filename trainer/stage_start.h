@@ -14,4 +14,10 @@ void check_start(const TrainConfig& config,
                  const TrainConfig& from,
                  const std::string& source);
 
+/// How chunks and window differ from those that the weights of `role` were trained with, for a
+/// warning: "local_attn_size 7 -> 10"; empty when they do not.
+std::string other_window(const TrainConfig& config,
+                         const std::string& role,
+                         const TrainConfig& from);
+
 }  // namespace vmla::trainer

@@ -117,7 +117,7 @@ void Trainer::train_player(RoleState& player) {
              figures.loss,
              " and gradient norm ",
              figures.grad_norm,
-             "; no weight was changed, the last checkpoint in ",
+             "; its weights were not changed, the last checkpoint in ",
              run_dir_.string(),
              " is intact. Lower ",
              player.role.optimizer ? "its optimizer's" : "optimizer.",

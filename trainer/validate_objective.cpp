@@ -29,6 +29,27 @@ void validate_consistency(const ConsistencyConfig& c, const std::string& section
   require_range(section + ".target_ema_decay", c.target_ema_decay, 0, 1, true);
 }
 
+// Whole chunks, and no more positions than there are: with a window positions are ranks in it.
+void validate_rollout(const model::ModelConfig& m, const std::string& key, int64_t frames) {
+  if (frames == 0) return;
+  const int64_t first = m.independent_first_frame ? 1 : 0;
+  if ((frames - first) % m.num_frame_per_block != 0) {
+    fail_rule(key,
+              frames,
+              " latent frames are no whole chunks (model.num_frame_per_block ",
+              m.num_frame_per_block,
+              first ? ", after a first frame of its own)" : ")");
+  }
+  if (m.local_attn_size < 0 && frames > model::kMaxPositions) {
+    fail_rule(key,
+              frames,
+              " latent frames need as many positions with an unlimited window "
+              "(model.local_attn_size -1), and there are ",
+              model::kMaxPositions,
+              "; give a window, or fewer frames");
+  }
+}
+
 void validate_dmd(const TrainConfig& config, const DmdConfig& c, const std::string& section) {
   validate_steps(section + ".denoising_step_list", c.denoising_step_list);
   if (!c.first_chunk_denoising_step_list.empty()) {
@@ -45,8 +66,8 @@ void validate_dmd(const TrainConfig& config, const DmdConfig& c, const std::stri
               c.min_rollout_frames,
               ")");
   }
-  if (c.max_rollout_frames > 0) model::chunk_sizes(config.model, c.max_rollout_frames);
-  if (c.min_rollout_frames > 0) model::chunk_sizes(config.model, c.min_rollout_frames);
+  validate_rollout(config.model, section + ".min_rollout_frames", c.min_rollout_frames);
+  validate_rollout(config.model, section + ".max_rollout_frames", c.max_rollout_frames);
   if (c.min_score_timestep < 0 || c.min_score_timestep >= 1000) {
     fail_rule(
         section + ".min_score_timestep", c.min_score_timestep, " is out of range; use 0 to 999");

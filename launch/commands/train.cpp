@@ -29,11 +29,14 @@ int cmd_train(const TrainArgs& args) {
   at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, trainer::available_cores())));
   const std::filesystem::path run_dir =
       args.run_dir.empty() ? "runs/" + config.stage : args.run_dir;
-  const trainer::StageResult result = trainer::run_stage({.config = config,
-                                                          .run_dir = run_dir,
-                                                          .resume = args.resume,
-                                                          .dry_run = args.dry_run,
-                                                          .profile_steps = args.profile});
+  trainer::StageResult result;
+  trainer::with_config_origins(args.config, args.set, [&] {
+    result = trainer::run_stage({.config = config,
+                                 .run_dir = run_dir,
+                                 .resume = args.resume,
+                                 .dry_run = args.dry_run,
+                                 .profile_steps = args.profile});
+  });
   if (args.dry_run) return kDone;
   analysis::write_run_report(run_dir);
   log::info(cat(result.already_done ? "was already done: " : "done: ",

@@ -22,6 +22,8 @@ SHORT = {
     "sample.every": 0,
     "sample.steps": 2,
     "sample.frames": 9,
+    "sample.measure_clips": 0,
+    "sample.long_frames": 0,
     "rank.every": 0,
 }
 

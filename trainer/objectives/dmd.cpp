@@ -1,6 +1,7 @@
 #include "trainer/objectives/dmd.h"
 
 #include "model/attention_plan.h"
+#include "model/config_rule.h"
 #include "model/flops.h"
 #include "model/io/error.h"
 #include "model/self_rollout.h"
@@ -45,6 +46,7 @@ class Dmd : public Objective {
   std::optional<FewStepSchedule> few_step() const override {
     return FewStepSchedule{config_.denoising_step_list, config_.first_chunk_denoising_step_list};
   }
+  void check_clip(const ClipShape& clip) const override;
   void use_codec(std::shared_ptr<const model::VideoCodec> codec) override {
     codec_ = std::move(codec);
   }
@@ -71,6 +73,10 @@ class Dmd : public Objective {
  private:
   int64_t rollout_frames(const ClipShape& clip, const DrawContext& context) const;
   std::vector<ScoredWindow> windows(int64_t rollout_frames, int64_t clip_frames) const;
+  /// Frames at the beginning of a later window that are not trained: its first chunk.
+  int64_t untrained_frames() const {
+    return model_.independent_first_frame ? 1 : model_.num_frame_per_block;
+  }
   bool adds_context_noise() const { return context_sigma() > 0; }
   double context_sigma() const;
   model::SelfRolloutRequest rollout_request(const model::TensorMap& inputs) const;
@@ -178,6 +184,27 @@ double Dmd::training_flops(const ClipShape& clip) const {
          (student.rollout + 3 * student.single_pass + (1 + real) * score) / ratio;
 }
 
+void Dmd::check_clip(const ClipShape& clip) const {
+  const char* key = "objective.dmd.max_rollout_frames";
+  const int64_t most = config_.max_rollout_frames;
+  if (most == 0) return;
+  if (config_.min_rollout_frames == 0 && most < clip.frames) {
+    fail_rule(key,
+              most,
+              " is below a clip (",
+              clip.frames,
+              " latent frames), the shortest rollout while min_rollout_frames is 0");
+  }
+  if (most > clip.frames && clip.frames <= untrained_frames()) {
+    fail_rule(key,
+              most,
+              ": clips of ",
+              clip.frames,
+              " latent frames are one chunk, and the first chunk of a later window is not "
+              "trained; use longer clips, or 0");
+  }
+}
+
 int64_t Dmd::rollout_frames(const ClipShape& clip, const DrawContext& context) const {
   const int64_t least = config_.min_rollout_frames > 0 ? config_.min_rollout_frames : clip.frames;
   const int64_t most = std::max(config_.max_rollout_frames, least);
@@ -191,8 +218,7 @@ int64_t Dmd::rollout_frames(const ClipShape& clip, const DrawContext& context) c
 }
 
 std::vector<ScoredWindow> Dmd::windows(int64_t frames, int64_t clip_frames) const {
-  const int64_t untrained = model_.independent_first_frame ? 1 : model_.num_frame_per_block;
-  return scored_windows(frames, clip_frames, untrained, config_.scored_windows == "all");
+  return scored_windows(frames, clip_frames, untrained_frames(), config_.scored_windows == "all");
 }
 
 double Dmd::context_sigma() const {

@@ -98,6 +98,9 @@ class Objective {
   virtual std::optional<std::string> negative_prompt() const { return std::nullopt; }
   /// What a few-step student is sampled with; nothing: it takes many steps.
   virtual std::optional<FewStepSchedule> few_step() const { return std::nullopt; }
+  /// Whether it can learn from clips of this shape; ConfigRuleError names the key that does not
+  /// fit.
+  virtual void check_clip(const ClipShape&) const {}
   /// Gives the codec of the latents to an objective that re-encodes frames.
   virtual void use_codec(std::shared_ptr<const model::VideoCodec>) {}
   /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
