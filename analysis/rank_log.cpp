@@ -159,4 +159,20 @@ RankLog RankLog::read(const std::filesystem::path& path) {
   return log;
 }
 
+double mean_rank_share(const RankLog& ranks, size_t index) {
+  double sum = 0;
+  for (const LayerRank& layer : ranks.measurements().at(index)) {
+    sum += layer.effective.r99_fractional / static_cast<double>(layer.rank);
+  }
+  return sum / static_cast<double>(std::max<int64_t>(ranks.num_layers(), 1));
+}
+
+double null_rank_share(const RankLog& ranks) {
+  double sum = 0;
+  for (const LayerRank& layer : ranks.null()) {
+    sum += layer.effective.r99_fractional / static_cast<double>(layer.rank);
+  }
+  return ranks.null().empty() ? 0 : sum / static_cast<double>(ranks.null().size());
+}
+
 }  // namespace vmla::analysis

@@ -50,4 +50,8 @@ class RankLog {
   std::vector<LayerRank> null_;
 };
 
+/// Mean over the layers of r_0.99 / budget at measurement `index`, and of the null (0 without one).
+double mean_rank_share(const RankLog& ranks, size_t index);
+double null_rank_share(const RankLog& ranks);
+
 }  // namespace vmla::analysis

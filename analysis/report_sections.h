@@ -16,6 +16,8 @@ std::vector<std::pair<std::string, std::string>> key_figures(const RunContents& 
 std::string loss_section(const RunContents& run);
 std::string sample_section(const RunContents& run);
 std::string measure_section(const RunContents& run);
+std::string drift_section(const RunContents& run);   // "" without long rollouts
+std::string health_section(const RunContents& run);  // "" without steps
 std::string rank_section(const RunContents& run);
 std::string speed_section(const RunContents& run);
 std::string config_section(const RunContents& run);
@@ -28,9 +30,11 @@ std::string run_subtitle(const RunContents& run);
 /// null.
 std::string spectrum_plot(const RankLog& ranks, const std::string& title);
 
-/// Mean over the layers of r_0.99 / budget at measurement `index`, and of the null (0 without one).
-double mean_rank_share(const RankLog& ranks, size_t index);
-double null_rank_share(const RankLog& ranks);
+/// How many network passes a sampled chunk takes: "16 × 2 passes" with guidance, "4 passes" in few
+/// steps; "" when unknown.
+std::string sampling_passes(const RunContents& run);
+/// Entries of a list as flat_yaml writes it.
+size_t list_length(const std::string& list);
 
 /// "87.5 %"; "–" when unknown.
 std::string percent(std::optional<double> share);

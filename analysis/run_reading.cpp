@@ -3,6 +3,7 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -30,12 +31,13 @@ void read_metrics(RunContents& run) {
     run.problems.push_back("metrics.jsonl is missing: no losses to show.");
     return;
   }
-  int64_t damaged = 0;
+  int64_t damaged = 0, number = 0;
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
+    ++number;
     const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!object.is_object() || !object.contains("step") || !object["step"].is_number()) {
-      ++damaged;
+      if (++damaged == 1) run.first_damaged_line = number;
       continue;
     }
     const double step = object["step"].get<double>();
@@ -49,12 +51,17 @@ void read_metrics(RunContents& run) {
   if (damaged > 0) run.problems.push_back(cat("metrics.jsonl has ", damaged, " damaged lines."));
 }
 
-void flatten(const Json& value, const std::string& key, std::map<std::string, double>& out) {
+void flatten(const Json& value, const std::string& key, RunContents& run) {
   if (value.is_number()) {
-    out[key] = value.get<double>();
+    run.summary[key] = value.get<double>();
+  } else if (value.is_boolean()) {
+    run.summary[key] = value.get<bool>() ? 1 : 0;
+  } else if (value.is_array()) {
+    std::vector<double>& list = run.summary_lists[key];
+    for (const Json& inner : value) list.push_back(inner.is_number() ? inner.get<double>() : NAN);
   } else if (value.is_object()) {
     for (const auto& [name, inner] : value.items()) {
-      flatten(inner, key.empty() ? name : key + "." + name, out);
+      flatten(inner, key.empty() ? name : key + "." + name, run);
     }
   }
 }
@@ -69,7 +76,7 @@ void read_summary(RunContents& run) {
   }
   const Json summary = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!summary.is_object()) run.problems.push_back("summary.json is damaged.");
-  flatten(summary, "", run.summary);
+  flatten(summary, "", run);
 }
 
 void flatten(const YAML::Node& node,
@@ -77,6 +84,12 @@ void flatten(const YAML::Node& node,
              std::map<std::string, std::string>& out) {
   if (node.IsScalar()) {
     out[key] = node.Scalar();
+  } else if (node.IsSequence()) {
+    std::string list;
+    for (const auto& item : node) {
+      list += (list.empty() ? "" : ", ") + (item.IsScalar() ? item.Scalar() : YAML::Dump(item));
+    }
+    out[key] = "[" + list + "]";
   } else if (node.IsMap()) {
     for (const auto& entry : node) {
       const std::string name = entry.first.Scalar();
@@ -169,6 +182,11 @@ const MetricSeries* RunContents::metric(const std::string& key) const {
 std::optional<double> RunContents::figure(const std::string& key) const {
   const auto found = summary.find(key);
   return found == summary.end() ? std::nullopt : std::optional<double>(found->second);
+}
+
+const std::vector<double>* RunContents::figures(const std::string& key) const {
+  const auto found = summary_lists.find(key);
+  return found == summary_lists.end() ? nullptr : &found->second;
 }
 
 std::string RunContents::setting(const std::string& key) const {

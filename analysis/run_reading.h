@@ -31,8 +31,11 @@ struct RunContents {
   std::filesystem::path folder;
   std::string name;  // of the stage, or of the folder
   std::map<std::string, MetricSeries> metrics;
-  std::map<std::string, double> summary;      // numbers of summary.json, keys joined by dots
-  std::map<std::string, std::string> config;  // scalars of config.yaml, keys joined by dots
+  int64_t first_damaged_line = 0;  // of metrics.jsonl, counted from 1; 0: none
+  std::map<std::string, double>
+      summary;  // numbers of summary.json (true is 1), keys joined by dots
+  std::map<std::string, std::vector<double>> summary_lists;  // its lists of numbers; null is NaN
+  std::map<std::string, std::string> config;  // scalars and lists of config.yaml, as flat_yaml
   std::string config_text;
   std::optional<RankLog> ranks;
   int64_t sample_step = -1;
@@ -40,11 +43,13 @@ struct RunContents {
   std::vector<std::string> problems;
 
   const MetricSeries* metric(const std::string& key) const;
-  std::optional<double> figure(const std::string& key) const;  // of the summary
-  std::string setting(const std::string& key) const;           // of the config; "" if absent
+  std::optional<double> figure(const std::string& key) const;        // of the summary
+  const std::vector<double>* figures(const std::string& key) const;  // a list of the summary
+  std::string setting(const std::string& key) const;                 // of the config; "" if absent
 };
 
-/// The scalars of a yaml text, keys joined by dots. Throws what yaml-cpp throws.
+/// The scalars of a yaml text, and its lists as [a, b], keys joined by dots. Throws what yaml-cpp
+/// throws.
 std::map<std::string, std::string> flat_yaml(const std::string& text);
 
 /// Feeds a run's logged figures to `monitor`, step by step as the run did, and returns the alarms:

@@ -34,6 +34,7 @@ class Axis {
                                       : (value - low_) / (high_ - low_);
     return from_ + std::clamp(share, 0.0, 1.0) * (to_ - from_);
   }
+  double lowest() const { return from_; }
   std::vector<double> ticks() const { return logarithmic_ ? decades() : steps(); }
 
  private:
@@ -84,14 +85,21 @@ struct Ranges {
   Range x, y;
 };
 
-Ranges ranges_of(const std::vector<Series>& series, bool log_y) {
+Ranges ranges_of(const std::vector<Series>& series, const PlotOptions& options) {
   Ranges ranges;
+  const auto add = [&](double x, double y) {
+    if (!std::isfinite(x) || !std::isfinite(y)) return;
+    if ((options.log_x && x <= 0) || (options.log_y && y <= 0)) return;
+    ranges.x.add(x);
+    ranges.y.add(y);
+  };
   for (const Series& line : series) {
-    for (size_t i = 0; i < std::min(line.x.size(), line.y.size()); ++i) {
-      if (!std::isfinite(line.x[i]) || !std::isfinite(line.y[i]) || (log_y && line.y[i] <= 0))
-        continue;
-      ranges.x.add(line.x[i]);
-      ranges.y.add(line.y[i]);
+    for (size_t i = 0; i < std::min(line.x.size(), line.y.size()); ++i) add(line.x[i], line.y[i]);
+  }
+  for (const PlotBand& band : options.bands) {
+    for (size_t i = 0; i < std::min({band.x.size(), band.low.size(), band.high.size()}); ++i) {
+      add(band.x[i], band.low[i]);
+      add(band.x[i], band.high[i]);
     }
   }
   return ranges;
@@ -161,6 +169,32 @@ void draw_series(std::ostringstream& out, const Series& line, const Axis& x, con
       << line.colour << '"' << (line.dashed ? " stroke-dasharray=\"5 4\"" : "") << "/>" << dots;
 }
 
+// One polygon: along the upper edge, back along the lower one. An edge that a logarithmic axis
+// cannot show lies on its end.
+void draw_band(std::ostringstream& out, const PlotBand& band, const Axis& x, const Axis& y) {
+  const size_t count = std::min({band.x.size(), band.low.size(), band.high.size()});
+  std::string path, back;
+  for (size_t i = 0; i < count; ++i) {
+    if (!x.can_show(band.x[i]) || !y.can_show(band.high[i]) || !std::isfinite(band.low[i]))
+      continue;
+    const double low = y.can_show(band.low[i]) ? y.at(band.low[i]) : y.lowest();
+    const std::string column = fixed(x.at(band.x[i]));
+    path += (path.empty() ? "M" : "L") + column + "," + fixed(y.at(band.high[i]));
+    back = "L" + column + "," + fixed(low) + back;
+  }
+  if (path.empty()) return;
+  out << "<path class=\"band\" d=\"" << path << back << "Z\" fill=\"" << band.colour << "\"/>";
+}
+
+void draw_mark(
+    std::ostringstream& out, const PlotMark& mark, const Axis& x, double top, double bottom) {
+  if (!x.can_show(mark.x)) return;
+  const std::string column = fixed(x.at(mark.x));
+  out << "<path class=\"mark\" d=\"M" << column << ',' << fixed(top) << "V" << fixed(bottom)
+      << "\"/><text class=\"tick\" x=\"" << fixed(x.at(mark.x) + 4) << "\" y=\"" << fixed(top + 10)
+      << "\">" << escape_html(mark.label) << "</text>";
+}
+
 // The legend's rows under the title; returns their height.
 double draw_legend(std::ostringstream& out, const std::vector<Series>& series, int width) {
   double x = kLeft, y = kTitle + 10;
@@ -217,7 +251,7 @@ std::string line_plot(const std::vector<Series>& series, const PlotOptions& opti
   std::ostringstream out;
   out << open_svg(options.width, options.height, options.title) << "<text class=\"title\" x=\""
       << kLeft << "\" y=\"16\">" << escape_html(options.title) << "</text>";
-  Ranges ranges = ranges_of(series, options.log_y);
+  Ranges ranges = ranges_of(series, options);
   if (ranges.x.empty()) {
     out << "<text class=\"label\" text-anchor=\"middle\" x=\"" << options.width / 2 << "\" y=\""
         << options.height / 2 << "\">nothing recorded</text></svg>";
@@ -225,13 +259,19 @@ std::string line_plot(const std::vector<Series>& series, const PlotOptions& opti
   }
   widen(ranges.y, options);
   if (ranges.x.high <= ranges.x.low) {
-    ranges.x.low -= 0.5;
+    ranges.x.low *= options.log_x ? 0.9 : 1;
+    ranges.x.low -= options.log_x ? 0 : 0.5;
     ranges.x.high += 0.5;
   }
-  const double top = kTitle + 6 + draw_legend(out, series, options.width);
-  const Axis x(ranges.x.low, ranges.x.high, kLeft, options.width - kRight, false);
+  std::vector<Series> named = series;  // in the legend, a band is a line of its colour
+  for (const PlotBand& band : options.bands)
+    named.push_back({band.label, {}, {}, band.colour, false, false, false});
+  const double top = kTitle + 6 + draw_legend(out, named, options.width);
+  const Axis x(ranges.x.low, ranges.x.high, kLeft, options.width - kRight, options.log_x);
   const Axis y(ranges.y.low, ranges.y.high, options.height - kBottom, top, options.log_y);
   draw_axes(out, x, y, options, top);
+  for (const PlotBand& band : options.bands) draw_band(out, band, x, y);
+  for (const PlotMark& mark : options.marks) draw_mark(out, mark, x, top, options.height - kBottom);
   for (const bool faint : {true, false}) {
     for (const Series& line : series) {
       if (line.faint == faint) draw_series(out, line, x, y);
@@ -298,6 +338,8 @@ std::string plot_style() {
          ".plot .grid{stroke:var(--grid);stroke-width:1;fill:none}"
          ".plot .axis{stroke:var(--muted);stroke-width:1;fill:none}"
          ".plot .line{fill:none;stroke-width:1.8;stroke-linejoin:round}"
+         ".plot .mark{stroke:var(--muted);stroke-width:1;stroke-dasharray:2 3;fill:none}"
+         ".plot .band{stroke:none;opacity:.16}"
          ".plot .faint{stroke-width:1;opacity:.3}";
 }
 

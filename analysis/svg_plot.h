@@ -19,9 +19,25 @@ struct Series {
   bool markers = false;  // a dot at every point
 };
 
+/// The space between two lines, filled palely behind the others. Takes no part in the scale of a
+/// logarithmic axis where it is not positive.
+struct PlotBand {
+  std::string label;  // "" keeps it out of the legend
+  std::vector<double> x, low, high;
+  std::string colour;
+};
+
+/// An upright line with a word beside it: where something begins.
+struct PlotMark {
+  std::string label;
+  double x = 0;
+};
+
 struct PlotOptions {
   std::string title = {}, x_label = {}, y_label = {};
-  bool log_y = false;
+  bool log_x = false, log_y = false;
+  std::vector<PlotBand> bands = {};
+  std::vector<PlotMark> marks = {};
   std::optional<double> y_min = {}, y_max = {};  // default: what the data needs
   int width = 540, height = 300;
 };

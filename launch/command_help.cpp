@@ -56,6 +56,22 @@ Run again, finished stages are skipped and an interrupted one goes on. Ctrl-C sa
 Examples:
   vmla pipeline --config configs/tiny/pipeline.yaml
   vmla pipeline --config configs/tiny/pipeline.yaml --set tf_svd.model.kv_lora_rank=12 --run-dir runs/rank12)"}},
+      {"compare",
+       {"two runs side by side, or a run against a reference trace",
+        R"(RUN_A RUN_B: losses, gradient norms and ranks at the same steps (means over intervals that grow with the step, so
+noise does not hide a difference), final quality, and the settings that differ. Pipelines are compared stage by stage.
+
+RUN REFERENCE: is this run healthy? A reference trace (configs/tiny/reference/STAGE.json, or that folder for all
+stages of a pipeline) holds what runs with several seeds did, and a band about it. Every curve and figure is healthy or
+outside, with where first and by how much; the last line is the verdict. The status is 0 either way; with --check it
+is 1 outside the band.
+
+--make-reference OUT RUN RUN...: makes such traces from runs that differ in their seeds. docs/formats.md has the rule.
+
+Examples:
+  vmla compare runs/tiny/tf_svd runs/tiny/tf_random --out comparison
+  vmla compare runs/tiny configs/tiny/reference
+  vmla compare --make-reference configs/tiny/reference runs/seed0 runs/seed1 runs/seed2)"}},
       {"sample",
        {"generates videos from a checkpoint, chunk by chunk",
         R"(Streams each video in constant memory: the attention cache holds the sink and the last frames only. Writes

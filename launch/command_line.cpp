@@ -150,6 +150,23 @@ void define(CLI::App& app, StepArgs& args) {
   add_choice(app, "--player", args.player, {"generator", "fake_score"}, "whose loss");
 }
 
+void define(CLI::App& app, CompareArgs& args) {
+  app.add_option("runs",
+                 args.runs,
+                 "RUN_A RUN_B: run folders of vmla train or vmla pipeline; instead of RUN_B a "
+                 "reference trace, or a folder of them")
+      ->type_name("RUN...")
+      ->required();
+  add_text(app, "--out", args.out, "DIR", "also write comparison.csv and comparison.html there");
+  app.add_flag("--check", args.check, "status 1 when the run lies outside the reference's band");
+  add_text(app,
+           "--make-reference",
+           args.make_reference,
+           "OUT",
+           "make a reference trace of these runs, which differ in their seeds (pipelines: a "
+           "folder, one trace a stage)");
+}
+
 void define(CLI::App& app, SampleArgs& args) {
   add_text(
       app, "--checkpoint", args.checkpoint, "PATH", "a step's folder, `latest`, or a run folder")
@@ -546,6 +563,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   builder.add<SampleArgs>("", "sample");
   builder.add<InitArgs>("", "init");
   builder.add<StepArgs>("", "step");
+  builder.add<CompareArgs>("", "compare");
   builder.add<ForwardArgs>("", "forward");
   builder.add<ConvertArgs>("", "convert");
   builder.add<ExportArgs>("", "export");

@@ -35,6 +35,13 @@ struct StepArgs {
   std::string player = "generator";
 };
 
+struct CompareArgs {
+  std::vector<std::string> runs;  // two: run folders, the second may be a reference trace
+  std::string make_reference;     // else: the file or folder that is made from all of them
+  std::string out;
+  bool check = false;
+};
+
 struct SampleArgs {
   std::string checkpoint;
   std::optional<std::string> prompt;  // an empty prompt is a prompt
@@ -142,6 +149,7 @@ struct DataInspectArgs {
 using Args = std::variant<TrainArgs,
                           PipelineArgs,
                           StepArgs,
+                          CompareArgs,
                           SampleArgs,
                           ForwardArgs,
                           InitArgs,

@@ -9,6 +9,7 @@
 #include "launch/command_line.h"
 #include "launch/commands/analyze_rank.h"
 #include "launch/commands/analyze_spectrum.h"
+#include "launch/commands/compare.h"
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
 #include "launch/commands/data_inspect.h"
@@ -30,6 +31,7 @@ namespace {
 struct Commands {
   int operator()(const AnalyzeRankArgs& args) const { return cmd_analyze_rank(args); }
   int operator()(const AnalyzeSpectrumArgs& args) const { return cmd_analyze_spectrum(args); }
+  int operator()(const CompareArgs& args) const { return cmd_compare(args); }
   int operator()(const ConvertArgs& args) const { return cmd_convert(args); }
   int operator()(const DataEncodeArgs& args) const { return cmd_data_encode(args); }
   int operator()(const DataInspectArgs& args) const { return cmd_data_inspect(args); }

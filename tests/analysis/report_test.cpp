@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "analysis/rank_log.h"
+#include "analysis/report_pipeline.h"
 #include "analysis/run_reading.h"
 #include "data/moving_shapes.h"
 #include "data/video_writer.h"
@@ -35,6 +36,39 @@ class ReportTest : public testing::Test {
   }
   std::string page(const std::string& run = "") const {
     return io::read_text_file(folder_ / run / "report.html");
+  }
+
+  // Ends a distilled stage behind `parent`: a critic, long rollouts, ranks after a number of steps.
+  void write_student(const std::string& name, const std::string& parent) const {
+    const std::filesystem::path folder = name;
+    write(folder / "config.yaml",
+          "stage: " + name +
+              "\nmodel: {attention: mla, kv_lora_rank: 4}\nsample: {sampler: few_step}\n"
+              "objective: {name: dmd, dmd: {denoising_step_list: [1000, 750, 500, 250]}}\n"
+              "init_from: {generator: {stage: " +
+              parent + "}}\n");
+    std::string lines;
+    for (int step = 1; step <= 80; ++step) {
+      lines += "{\"step\":" + std::to_string(step) +
+               ",\"loss_fake_score\":0.5,\"grad_norm_fake_score\":" + (step == 70 ? "90" : "1");
+      if (step % 5 == 1) lines += ",\"loss\":0.25,\"grad_norm\":1,\"dmd_gradient_norm\":0.125";
+      lines += "}\n";
+    }
+    write(folder / "metrics.jsonl", lines);
+    write(
+        folder / "summary.json",
+        "{\"adherence\":{\"clips\":12,\"colour\":1.0,\"shape\":0.5,\"direction\":0.75},"
+        "\"drift\":{\"clips\":12,\"frames\":18,\"window_frames\":9,\"windows\":2,\"seconds\":2.25,"
+        "\"score\":2.5,\"real_score\":0.5,\"inside\":false,\"motion_share_last\":0.625,"
+        "\"adherence\":{\"colour\":[1,0.5],\"direction\":[1,0.75],\"direction_last\":0.75},"
+        "\"figures\":{\"size\":{\"score\":2.5,\"real_score\":0.5,\"by_window\":[0.3,0.2],\"low\":"
+        "0.25,\"high\":0.4,\"inside\":false}}}}");
+    RankLog ranks("svd_weight");
+    LayerRank layer{4, {4, 2, 1, 0.5}, {}};
+    layer.effective = effective_rank(layer.spectrum);
+    ranks.append(0, {layer});
+    ranks.append(80, {layer});
+    ranks.write(folder_ / name / "rank.h5");
   }
 
   // A stage that has ended: everything is there.
@@ -125,6 +159,52 @@ TEST_F(ReportTest, NamesWhatIsMissing) {
   EXPECT_THAT(page(), HasSubstr("summary.json is damaged"));
   EXPECT_THAT(page(), HasSubstr("config.yaml cannot be read"));
   EXPECT_THAT(page(), HasSubstr("There was no validation"));
+}
+
+TEST_F(ReportTest, AStudentShowsItsPlayersItsHealthAndItsDrift) {
+  write_student("", "tf");
+  write_run_report(folder_);
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr(">fake_score</text>"));
+  EXPECT_THAT(html, HasSubstr("DMD gradient, mean size"));
+  EXPECT_THAT(html, HasSubstr("grad_norm_fake_score jumped to 90 at step 70"));
+  EXPECT_THAT(html, HasSubstr("Critic lag"));
+  EXPECT_THAT(html, HasSubstr("Drift over long videos"));
+  EXPECT_THAT(html, HasSubstr("is 2.5 times that of a real clip"));
+  EXPECT_THAT(html, HasSubstr("real clips</text>"));  // the band's legend
+  EXPECT_THAT(html, HasSubstr("step 80"));            // the critic's steps, not the generator's
+}
+
+TEST_F(ReportTest, ThePipelineShowsTheLadderAndTheRanksOfAllStages) {
+  write_stage("tf");
+  write("tf/summary.json",
+        "{\"adherence\":{\"clips\":12,\"colour\":1,\"shape\":0.5,\"direction\":1},"
+        "\"few_step\":{\"adherence\":{\"clips\":12,\"colour\":0.625,\"shape\":0.5,\"direction\":0."
+        "5}}}");
+  write("tf/config.yaml",
+        "stage: tf\nmodel: {attention: mla}\nobjective: {name: teacher_forcing}\n"
+        "sample: {sampler: euler, steps: 16, guidance_scale: 1, also_few_step: [1000, 750, 500, "
+        "250]}\n");
+  write_student("dmd", "tf");
+  write("summary.json", "{\"stages\":{\"tf\":{},\"dmd\":{}}}");
+  std::vector<RunContents> stages = {read_run(folder_ / "tf"), read_run(folder_ / "dmd")};
+  EXPECT_THAT(stage_lines(stages), ElementsAre(ElementsAre(0, 1)));
+  write_pipeline_report(folder_);
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr("The ladder of distillation"));
+  EXPECT_THAT(html, HasSubstr("16 passes"));
+  EXPECT_THAT(html, HasSubstr("tf, forced to few steps</td><td>4 passes</td><td>62.5 %"));
+  EXPECT_THAT(html, HasSubstr(">teacher forcing</text>"));  // marks on the axis of all stages
+  EXPECT_THAT(html, HasSubstr(">dmd</text>"));
+}
+
+TEST_F(ReportTest, StagesThatNameEachOtherInACircleEnd) {
+  write_student("a", "b");
+  write_student("b", "a");
+  write_student("c", "a");
+  std::vector<RunContents> stages;
+  for (const char* name : {"a", "b", "c"}) stages.push_back(read_run(folder_ / name));
+  EXPECT_EQ(stage_lines(stages).size(), 1u);
 }
 
 TEST_F(ReportTest, ComparesTheStagesOfAPipeline) {

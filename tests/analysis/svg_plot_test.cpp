@@ -43,6 +43,24 @@ TEST(SvgPlot, BreaksLinesAtGapsAndNeverWritesNan) {
   }
 }
 
+TEST(SvgPlot, BandsMarksAndALogarithmOfTheStep) {
+  PlotOptions options;
+  options.log_x = options.log_y = true;
+  options.bands = {{"band", {8, 64, 512}, {0, 1, 2}, {2, 3, 4}, "green"}};
+  options.marks = {{"dmd", 64}, {"none", 0}};  // a log axis has no 0
+  const std::string plot = line_plot({{"run", {8, 64, 512}, {1, 2, 3}, "red"}}, options);
+  const size_t at = plot.find("class=\"band\"");
+  ASSERT_NE(at, std::string::npos);
+  const std::string path = plot.substr(at, plot.find("fill", at) - at);
+  EXPECT_EQ(count_of(path, "L"), 5u);  // three points up, three back, one of them by M
+  EXPECT_THAT(path, HasSubstr("Z"));
+  EXPECT_THAT(plot, HasSubstr(">dmd</text>"));
+  EXPECT_THAT(plot, Not(HasSubstr(">none</text>")));
+  EXPECT_THAT(plot, HasSubstr(">band</text>"));
+  EXPECT_THAT(plot, Not(HasSubstr("nan")));
+  EXPECT_THAT(plot, HasSubstr(">100</text>"));  // decades below
+}
+
 TEST(SvgPlot, SaysThatThereIsNothing) {
   EXPECT_THAT(line_plot({}, {}), HasSubstr("nothing recorded"));
   EXPECT_THAT(line_plot({{"a", {1}, {std::nan("")}, "c"}}, {}), HasSubstr("nothing recorded"));

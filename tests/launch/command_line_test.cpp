@@ -166,6 +166,17 @@ TEST(CommandLine, SampleRefusesWhatDoesNotFit) {
   EXPECT_THAT(with({"--sink-size", "-1"}), HasSubstr("-1 is not an integer of at least 0"));
 }
 
+TEST(CommandLine, Compare) {
+  const auto two = parsed<CompareArgs>({"compare", "a", "b", "--out", "o", "--check"});
+  EXPECT_THAT(two.runs, ElementsAre("a", "b"));
+  EXPECT_EQ(two.out, "o");
+  EXPECT_TRUE(two.check);
+  const auto many = parsed<CompareArgs>({"compare", "--make-reference", "ref.json", "a", "b", "c"});
+  EXPECT_EQ(many.make_reference, "ref.json");
+  EXPECT_THAT(many.runs, ElementsAre("a", "b", "c"));
+  EXPECT_THAT(error_of({"compare"}), HasSubstr("runs"));
+}
+
 TEST(CommandLine, StepForwardInit) {
   EXPECT_EQ(parsed<StepArgs>({"step", "--config", "f", "--inputs", "i", "--output", "o"}).player,
             "generator");
@@ -239,8 +250,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{}, "no command given; valid: train, pipeline, sample"},
         Mistake{{"tarin"}, "unknown command 'tarin'; did you mean train? valid: train,"},
         Mistake{{"bake"}, "unknown command 'bake'; valid: train,"},
-        Mistake{{"data"},
-                "no data command given; valid: synth, encode, prompts, inspect; see vmla data --help"},
+        Mistake{
+            {"data"},
+            "no data command given; valid: synth, encode, prompts, inspect; see vmla data --help"},
         Mistake{{"data", "enc"}, "unknown command 'data enc'; valid: synth"},
         Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank"},
         Mistake{{"train"}, "train: --config is required; see vmla train --help"},
@@ -314,6 +326,7 @@ TEST(CommandLine, EveryCommandHasAnExample) {
                                              "sample",
                                              "init",
                                              "step",
+                                             "compare",
                                              "forward",
                                              "convert",
                                              "export",

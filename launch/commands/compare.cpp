@@ -1,0 +1,187 @@
+#include "launch/commands/compare.h"
+
+#include "analysis/comparison_page.h"
+#include "analysis/comparison_text.h"
+#include "launch/guarded.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+
+namespace vmla::launch {
+namespace {
+
+namespace fs = std::filesystem;
+using analysis::ReferenceCheck;
+using analysis::RunPair;
+using analysis::RunTrace;
+
+/// A stage's run, or all stages of a pipeline's run, by name in their order.
+struct Run {
+  bool pipeline = false;
+  std::vector<std::pair<std::string, fs::path>> stages;
+
+  const fs::path* find(const std::string& stage) const {
+    for (const auto& [name, folder] : stages) {
+      if (name == stage) return &folder;
+    }
+    return nullptr;
+  }
+};
+
+Run open_run(const fs::path& path) {
+  if (!fs::exists(path)) fail_user(path.string(), ": does not exist; a run folder is needed");
+  if (!fs::is_directory(path)) fail_user(path.string(), ": is not a run folder");
+  if (fs::exists(path / "metrics.jsonl")) return {false, {{path.filename(), path}}};
+  Run run{true, {}};
+  for (const std::string& name : analysis::stage_names(path)) {
+    run.stages.emplace_back(name, path / name);
+  }
+  if (run.stages.empty()) {
+    fail_user(path.string(),
+              ": is not a run folder of vmla train or vmla pipeline (no metrics.jsonl, no stages)");
+  }
+  return run;
+}
+
+std::string names_of(const Run& run) {
+  std::string names;
+  for (const auto& [name, folder] : run.stages) names += (names.empty() ? "" : ", ") + name;
+  return names;
+}
+
+std::vector<RunPair> pair_up(const Run& a, const Run& b) {
+  std::vector<RunPair> pairs;
+  if (!a.pipeline && !b.pipeline) {
+    pairs.push_back(
+        {analysis::read_trace(a.stages[0].second), analysis::read_trace(b.stages[0].second)});
+  } else {
+    for (const auto& [name, folder] : a.stages) {
+      if (const fs::path* other = b.find(name)) {
+        pairs.push_back({analysis::read_trace(folder), analysis::read_trace(*other)});
+      }
+    }
+  }
+  if (pairs.empty())
+    fail_user("the runs have no stage in common: ", names_of(a), " and ", names_of(b));
+  for (const RunPair& pair : pairs) {
+    if (pair.a.objective != pair.b.objective) {
+      fail_user("the runs are different stages: ",
+                pair.a.folder.string(),
+                " was trained by ",
+                pair.a.objective,
+                ", ",
+                pair.b.folder.string(),
+                " by ",
+                pair.b.objective);
+    }
+  }
+  return pairs;
+}
+
+/// A reference file, or a folder with nothing but such files.
+bool is_reference(const fs::path& path) {
+  if (fs::is_regular_file(path)) return true;
+  return fs::is_directory(path) && !fs::exists(path / "metrics.jsonl") &&
+         analysis::stage_names(path).empty() &&
+         std::any_of(fs::directory_iterator(path), fs::directory_iterator(), [](const auto& entry) {
+           return entry.path().extension() == ".json" && entry.path().filename() != "summary.json";
+         });
+}
+
+ReferenceCheck check_run(const fs::path& folder, const fs::path& file) {
+  ReferenceCheck check{
+      analysis::read_trace(folder), analysis::read_reference(file), file.string(), {}};
+  check.verdict = analysis::judge(check.run, check.reference);
+  return check;
+}
+
+std::vector<ReferenceCheck> check_all(const Run& run, const fs::path& reference) {
+  std::vector<ReferenceCheck> checks;
+  if (fs::is_directory(reference)) {
+    for (const auto& [name, folder] : run.stages) {
+      // A lone run's folder may be called anything: its configuration names the stage.
+      fs::path file = reference / (name + ".json");
+      if (!fs::exists(file)) {
+        file = reference / (analysis::read_trace(folder).stage + ".json");
+      }
+      if (fs::exists(file)) checks.push_back(check_run(folder, file));
+    }
+  } else {
+    const std::string stage = analysis::read_reference(reference).stage;
+    const fs::path* folder = run.pipeline ? run.find(stage) : &run.stages[0].second;
+    if (folder != nullptr) checks.push_back(check_run(*folder, reference));
+  }
+  if (checks.empty())
+    fail_user(reference.string(), ": holds no reference trace for the run's ", names_of(run));
+  return checks;
+}
+
+int make_reference(const CompareArgs& args) {
+  std::map<std::string, std::vector<RunTrace>> by_stage;
+  std::vector<Run> runs;
+  for (const std::string& path : args.runs) runs.push_back(open_run(path));
+  const bool pipelines = runs.front().pipeline;
+  for (const Run& run : runs) {
+    if (run.pipeline != pipelines)
+      fail_user("a reference needs runs of one kind: stages or pipelines");
+    for (const auto& [name, folder] : run.stages)
+      by_stage[pipelines ? name : ""].push_back(analysis::read_trace(folder));
+  }
+  const fs::path out = args.make_reference;
+  if (pipelines && out.extension() == ".json") {
+    fail_user("--make-reference ",
+              out.string(),
+              ": runs of a pipeline need a folder, for one file a stage");
+  }
+  // All of them before the first file: a stage that does not fit leaves nothing half done.
+  std::vector<std::pair<fs::path, std::string>> files;
+  for (const auto& [name, traces] : by_stage) {
+    files.emplace_back(pipelines ? out / (name + ".json") : out,
+                       analysis::reference_json(analysis::make_reference(traces)));
+  }
+  for (const auto& [file, text] : files) {
+    if (file.has_parent_path()) fs::create_directories(file.parent_path());
+    io::write_file_atomically(file, text);
+    log::info(cat("wrote ", file.string(), ", from ", args.runs.size(), " runs"));
+  }
+  return kDone;
+}
+
+template <class Stages>
+void show(const Stages& stages, const std::string& out) {
+  std::string text;
+  for (const auto& stage : stages) text += (text.empty() ? "" : "\n") + comparison_text(stage);
+  std::fputs(text.c_str(), stdout);
+  if (out.empty()) return;
+  analysis::write_comparison(stages, out);
+  log::info(cat("wrote ", out, "/comparison.csv, .html"));
+}
+
+}  // namespace
+
+int cmd_compare(const CompareArgs& args) {
+  if (!args.make_reference.empty()) return make_reference(args);
+  if (args.runs.size() != 2) {
+    fail_user("compare: two runs, or a run and a reference trace, are compared; got ",
+              args.runs.size());
+  }
+  const Run run = open_run(args.runs[0]);
+  if (!is_reference(args.runs[1])) {
+    if (args.check)
+      fail_user("--check: ", args.runs[1], " is no reference trace, so there is no band to check");
+    show(pair_up(run, open_run(args.runs[1])), args.out);
+    return kDone;
+  }
+  const std::vector<ReferenceCheck> checks = check_all(run, args.runs[1]);
+  show(checks, args.out);
+  const bool healthy = std::all_of(
+      checks.begin(), checks.end(), [](const auto& check) { return check.verdict.healthy(); });
+  return args.check && !healthy ? kFault : kDone;
+}
+
+}  // namespace vmla::launch
