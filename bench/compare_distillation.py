@@ -3,10 +3,11 @@
     .venv/bin/python bench/compare_distillation.py [--stage cd dmd] [--pairs 5] [--runs DIR] [--clock cpu]
 
 A unit is one step of consistency distillation, or one cycle of DMD: one update of the generator and five of the fake
-score. First both sides compute the first step's losses on the same weights and draws, which must agree. Then every
-pair runs `vmla train` on configs/tiny and the peers of bench/peers, each as its own process with one thread; a ratio is
-taken within a pair, so that a machine whose speed drifts slows both sides alike. Ratios above 1 mean that the program
-is faster. The peers take the program's exit steps, on which a rollout's cost depends.
+score, all with rollouts of a clip's length. First both sides compute the first step's losses on the same weights and
+draws, which must agree. Then every pair runs `vmla train` on configs/tiny and the peers of bench/peers, each as its own
+process with one thread; a ratio is taken within a pair, so that a machine whose speed drifts slows both sides alike.
+Ratios above 1 mean that the program is faster. The peers take the program's exit steps, on which a rollout's cost
+depends.
 
 --runs: a run folder of the tiny pipeline (its stages pretrain and tf_svd are started from); without it both are made in
 a few steps, whose losses mean nothing. --clock cpu: processor time instead of wall time, for a machine that is busy.
@@ -78,13 +79,14 @@ class Bench:
         self.changes = QUIET | {
             "data.path": folder / "clips.h5",
             "data.validation_path": folder / "clips.h5",
-            "sample.measure_clips": 0,
             "optimizer.lr_schedule": "constant",
             "train.threads": args.threads,
             "init_from.generator": runs / "tf_svd",
         }
         if stage == "dmd":
             self.changes["init_from.real_score"] = runs / "pretrain"
+            for key in ("min_rollout_frames", "max_rollout_frames"):
+                self.changes[f"objective.dmd.{key}"] = 0
         self.spec = self.write_spec(runs)
 
     def write_spec(self, runs: Path) -> Path:
@@ -201,7 +203,7 @@ def prepare_runs(folder: Path) -> Path:
     """The stages before, in a few steps."""
     for stage, config in (("pretrain", "pretrain"), ("tf_svd", "teacher_forcing")):
         changes = QUIET | {"data.path": folder / "clips.h5", "data.validation_path": folder / "clips.h5"}
-        changes |= {"train.steps": 2, "sample.measure_clips": 0}
+        changes["train.steps"] = 2
         if stage == "tf_svd":
             changes["init_from.generator"] = folder / "runs" / "pretrain"
         file = ROOT / "configs" / "tiny" / f"{config}.yaml"

@@ -46,6 +46,8 @@ QUIET = {
     "validation.every": 0,
     "sample.every": 0,
     "sample.prompts": "[]",
+    "sample.measure_clips": 0,
+    "sample.long_frames": 0,
     "rank.every": 0,
     "checkpoint.every": 1000000,
     "train.log_every": 1,

@@ -39,12 +39,16 @@ class Consistency:
         sigma, sigma_next = per_sample(t[:, 0] / 1000), per_sample(t_next[:, 0] / 1000)
         x_t = torch.lerp(clean, noise, sigma)
         with torch.no_grad():
-            both = self.teacher(x_t.repeat(2, 1, 1, 1, 1), t.repeat(2, 1), torch.cat([text, negative]),
-                                clean.repeat(2, 1, 1, 1, 1))  # fmt: skip
-            positive, negative = both.chunk(2)
-            x_next = x_t - (sigma - sigma_next) * torch.lerp(negative, positive, self.guidance)
+            x_next = x_t - (sigma - sigma_next) * self.teacher_flow(x_t, t, clean, text, negative)
             target = x_next - sigma_next * self.target(x_next, t_next, text, clean)
         return F.mse_loss(x_t - sigma * self.student(x_t, t, text, clean), target)
+
+    def teacher_flow(self, x_t, t, clean, text, negative) -> torch.Tensor:
+        if self.guidance == 1:
+            return self.teacher(x_t, t, text, clean)
+        texts, clips = torch.cat([text, negative]), clean.repeat(2, 1, 1, 1, 1)
+        positive, negative = self.teacher(x_t.repeat(2, 1, 1, 1, 1), t.repeat(2, 1), texts, clips).chunk(2)
+        return torch.lerp(negative, positive, self.guidance)
 
 
 @dataclass
