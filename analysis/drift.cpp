@@ -178,9 +178,14 @@ DriftMeasures measure_drift(const std::vector<CaptionedClip>& clips,
     const double margin = kLevelErrors * band.spread[i] / std::sqrt(count) + band.unit[i];
     curve.low = band.mean[i] - margin;
     curve.high = band.mean[i] + margin;
+    curve.shift = std::abs(curve.mean.back() - curve.mean.front()) / margin;
+    if (curve.shift > result.shift) {
+      result.shift = curve.shift;
+      result.shift_worst = static_cast<DriftFigure>(i);
+    }
     if (curve.score > result.score) {
       result.score = curve.score;
-      result.worst = static_cast<DriftFigure>(i);
+      result.score_worst = static_cast<DriftFigure>(i);
     }
   }
   const auto motion = static_cast<size_t>(DriftFigure::kMotion);

@@ -54,15 +54,18 @@ DriftBand real_drift_band(const std::vector<std::string>& captions,
                           int64_t clip_frames,
                           const DriftLayout& layout);
 
-/// One figure over the windows.
+/// One figure over the windows. Three questions, from the usual one to the strict one.
 ///
-/// Two questions. *Score*: does a video's end resemble its own start as closely as a real clip's
-/// does? A strict one, since a real clip changes by hardly more than the error of reading.
-/// *Level*: does the last window, over all videos, have the level of as many real clips, to within
-/// three standard errors and a unit?
+/// *Shift*: how far has the mean over the videos moved from the first window to the last, in half
+/// widths of the band in which the mean of as many real clips lies (three standard errors and a
+/// unit)? Above 1 the videos have drifted out of what real clips do. *Level*: does the last
+/// window's mean lie in that band? A model whose first window is unlike real clips fails this
+/// without any drift. *Score*: does each video's end resemble its own start as closely as a real
+/// clip's does? Strict, since a real clip changes by hardly more than the error of reading.
 struct DriftCurve {
   std::vector<double> mean;  // over the videos, by window
-  double score = 0;  // mean |last - first| over the videos, in the band's units: above 1 is drift
+  double shift = 0;          // |last mean - first mean| / half the band's width
+  double score = 0;          // mean |last - first| over the videos, in the band's units
   double low = 0, high = 0;  // of the level
   bool inside() const { return mean.back() >= low && mean.back() <= high; }
 };
@@ -72,13 +75,15 @@ struct DriftMeasures {
   int64_t clips = 0;
   std::array<DriftCurve, kDriftFigures> curves;
   std::vector<double> colour, shape, direction;  // adherence by window, shares
-  double score = 0;                              // the largest of the curves'
-  DriftFigure worst = DriftFigure::kBrightness;  // whose it is
-  double border_jump = 0;                        // mean over the videos where it is known
-  std::vector<double> motion_share;              // by window: amount of motion / that of real clips
+  double shift = 0, score = 0;                   // the largest of the curves'
+  DriftFigure shift_worst = DriftFigure::kBrightness, score_worst = DriftFigure::kBrightness;
+  double border_jump = 0;            // mean over the videos where it is known
+  std::vector<double> motion_share;  // by window: amount of motion / that of real clips
   DriftBand band;
 
-  /// No video changes more than real ones: score <= 1.
+  /// The videos as a whole stay within the band of real clips.
+  bool within_band() const { return shift <= 1; }
+  /// No video changes more than real ones.
   bool steady() const { return score <= 1; }
   /// Every figure's last level is that of real clips.
   bool inside() const;

@@ -50,10 +50,13 @@ std::string drift_json(const DriftMeasures& measures) {
   json["window_frames"] = layout.window_frames;
   json["windows"] = layout.windows();
   json["seconds"] = number(layout.fps > 0 ? static_cast<double>(layout.frames) / layout.fps : NAN);
-  json["steady"] = measures.steady();
+  json["within_band"] = measures.within_band();
+  json["shift"] = number(measures.shift);
+  json["shift_worst"] = name_of(measures.shift_worst);
   json["inside"] = measures.inside();
+  json["steady"] = measures.steady();
   json["score"] = number(measures.score);
-  json["worst"] = name_of(measures.worst);
+  json["score_worst"] = name_of(measures.score_worst);
   json["real_score"] = number(worst_real_score(measures));
   json["border_jump"] = number(measures.border_jump > 0 ? measures.border_jump : NAN);
   json["real_border_jump"] =
@@ -72,6 +75,7 @@ std::string drift_json(const DriftMeasures& measures) {
   for (size_t i = 0; i < kDriftFigures; ++i) {
     const DriftCurve& curve = measures.curves[i];
     Json& figure = json["figures"][std::string(kDriftFigureNames[i])];
+    figure["shift"] = number(curve.shift);
     figure["score"] = number(curve.score);
     figure["real_score"] = number(measures.band.real_score[i]);
     figure["inside"] = curve.inside();
@@ -86,23 +90,30 @@ std::string drift_json(const DriftMeasures& measures) {
 
 std::string drift_line(const DriftMeasures& measures) {
   const std::string outside = outside_names(measures);
-  return cat("drift over ",
-             measures.layout.frames,
-             " frames, ",
-             measures.clips,
-             " videos: largest change ",
-             short_number(measures.score),
-             " times a real clip's (",
-             name_of(measures.worst),
-             "); last window ",
-             outside.empty() ? "like real clips" : "unlike real clips in " + outside,
-             "; there colour ",
-             short_number(100 * measures.colour.back()),
-             " %, direction ",
-             short_number(100 * measures.direction.back()),
-             " %, motion ",
-             short_number(measures.motion_share.back()),
-             " of real clips'");
+  return cat(
+      "drift over ",
+      measures.layout.frames,
+      " frames, ",
+      measures.clips,
+      " videos: ",
+      measures.within_band() ? "within" : "beyond",
+      " the band of real clips, largest shift ",
+      short_number(measures.shift),
+      " of its half width (",
+      name_of(measures.shift_worst),
+      "); a video changes by up to ",
+      short_number(measures.score),
+      " of a real clip's change (",
+      name_of(measures.score_worst),
+      "); ",
+      outside.empty() ? "every level is real clips'" : "levels unlike real clips': " + outside,
+      "; last window: colour ",
+      short_number(100 * measures.colour.back()),
+      " %, direction ",
+      short_number(100 * measures.direction.back()),
+      " %, motion ",
+      short_number(measures.motion_share.back()),
+      " of real clips'");
 }
 
 }  // namespace vmla::analysis

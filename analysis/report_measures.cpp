@@ -24,8 +24,8 @@ std::vector<std::string> drift_row(const RunContents& run, const std::string& na
   std::string label = name;
   std::replace(label.begin(), label.end(), '_', ' ');
   return {label,
+          number("shift"),
           number("score"),
-          number("real_score"),
           values != nullptr && !values->empty() ? short_number(values->front()) : "–",
           values != nullptr && !values->empty() ? short_number(values->back()) : "–",
           number("low") + " – " + number("high"),
@@ -181,23 +181,23 @@ std::string drift_section(const RunContents& run) {
   for (const std::string_view name : kDriftFigureNames) {
     rows.push_back(drift_row(run, std::string(name)));
   }
-  const bool inside = run.figure("drift.inside").value_or(0) != 0;
-  const std::string meaning =
-      cat(whole("clips"),
-          " videos of ",
-          whole("frames"),
-          " frames, read in windows of ",
-          whole("window_frames"),
-          " beside real clips of the same captions and length. The largest change from the first "
-          "window to the last is ",
-          short_number(*score),
-          " times that of a real clip (real clips themselves: ",
-          short_number(run.figure("drift.real_score").value_or(NAN)),
-          "); the last window is ",
-          inside ? "like real clips in every figure" : "unlike real clips in what is crossed below",
-          ". Its motion is ",
-          percent(run.figure("drift.motion_share_last")),
-          " of theirs.");
+  const std::string meaning = cat(
+      whole("clips"),
+      " videos of ",
+      whole("frames"),
+      " frames, read in windows of ",
+      whole("window_frames"),
+      " beside real clips of the same captions and length. From the first window to the last their "
+      "mean moves by ",
+      short_number(run.figure("drift.shift").value_or(NAN)),
+      " half widths of the band of real clips (green) at most: ",
+      run.figure("drift.within_band").value_or(0) != 0 ? "within it" : "drift",
+      ". A single video changes by up to ",
+      short_number(*score),
+      " times what a real clip changes, which is little more than the error of reading. Motion at "
+      "the end is ",
+      percent(run.figure("drift.motion_share_last")),
+      " of real clips'.");
   return section("Drift over long videos",
                  meaning,
                  plot_grid({adherence_by_window(run),
@@ -206,11 +206,11 @@ std::string drift_section(const RunContents& run) {
                             figure_by_window(run, "brightness", "Brightness")}) +
                      "<h3></h3>" +
                      table({"",
-                            "change, in a real clip's",
-                            "of real clips",
+                            "shift of the mean",
+                            "change of a video",
                             "first window",
                             "last window",
-                            "level of real clips",
+                            "band of real clips",
                             ""},
                            rows));
 }

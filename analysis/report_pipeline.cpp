@@ -21,20 +21,29 @@ double last_value(const RunContents& run, const std::string& key) {
 // Values that a stage lacks stay a dash, so that stages of different kinds share one table.
 std::string comparison_table(const std::vector<RunContents>& stages) {
   std::vector<std::vector<std::string>> rows;
+  std::map<std::string, std::string> init;  // of a stage, or of the one that it descends from
+  for (const std::vector<size_t>& line : stage_lines(stages)) {
+    std::string method;
+    for (const size_t index : line) {
+      const std::string own = stages[index].setting("init.method");
+      if (!own.empty()) method = own;
+      init[stages[index].name] = method;
+    }
+  }
   for (const RunContents& run : stages) {
     const bool ranked = run.ranks && !run.ranks->steps().empty();
     std::optional<double> erased = run.figure("without_cache.retention.identification");
     if (!erased) erased = run.figure("retention_without_cache.identification");
     rows.push_back(
         {link_to_stage(run.name),
-         run.ranks && !run.ranks->init().empty() ? escape_html(run.ranks->init()) : "–",
+         init[run.name].empty() ? "–" : escape_html(init[run.name]),
          short_number(last_value(run, "validation_loss")),
          percent(run.figure("adherence.colour")),
          percent(run.figure("adherence.direction")),
          percent(run.figure("adherence.shape")),
          percent(run.figure("retention.identification")),
          percent(erased),
-         short_number(run.figure("drift.score").value_or(NAN)),
+         short_number(run.figure("drift.shift").value_or(NAN)),
          ranked ? percent(mean_rank_share(*run.ranks, run.ranks->steps().size() - 1)) : "–",
          ranked ? percent(null_rank_share(*run.ranks)) : "–",
          short_number(last_value(run, "tokens_per_second"))});
@@ -73,18 +82,35 @@ void add_curve(std::vector<Series>& plot,
                   few});
 }
 
-// Stages of one objective are comparable: their losses share a plot.
+std::string objective_words(const RunContents& run) {
+  std::string words = run.setting("objective.name");
+  std::replace(words.begin(), words.end(), '_', ' ');
+  return words;
+}
+
+// Stages of one objective are comparable: their losses share a plot. In the order of the stages.
 std::vector<std::string> comparison_plots(const std::vector<RunContents>& stages) {
-  std::map<std::string, std::vector<const RunContents*>> by_objective;
-  for (const RunContents& run : stages) by_objective[run.setting("objective.name")].push_back(&run);
+  std::vector<std::pair<std::string, std::vector<const RunContents*>>> by_objective;
+  for (const RunContents& run : stages) {
+    const std::string name = run.setting("objective.name");
+    const auto known = std::find_if(by_objective.begin(),
+                                    by_objective.end(),
+                                    [&](const auto& entry) { return entry.first == name; });
+    if (known == by_objective.end()) {
+      by_objective.push_back({name, {&run}});
+    } else {
+      known->second.push_back(&run);
+    }
+  }
   std::vector<std::string> plots;
   for (const auto& [objective, runs] : by_objective) {
-    std::string name = objective.empty() ? "" : " · " + objective;
-    std::replace(name.begin(), name.end(), '_', ' ');
-    for (const auto& [key, title] :
-         {std::pair{"loss", "Training loss"}, {"validation_loss", "Validation loss"}}) {
+    const std::string name = objective.empty() ? "" : " · " + objective_words(*runs.front());
+    for (const auto& [key, title] : {std::pair{"loss", "Training loss"},
+                                     {"loss_fake_score", "Critic's loss"},
+                                     {"validation_loss", "Validation loss"}}) {
       std::vector<Series> plot;
       for (size_t i = 0; i < runs.size(); ++i) add_curve(plot, *runs[i], key, i);
+      if (plot.empty()) continue;
       PlotOptions options;
       options.title = title + name;
       options.x_label = "step";
@@ -114,6 +140,7 @@ std::vector<std::string> rung(const std::string& what,
           share("retention.identification"),
           share("retention.size_identification"),
           short_number(run.figure(prefix + "motion.border_jump").value_or(NAN)),
+          short_number(drift("shift").value_or(NAN)),
           short_number(drift("score").value_or(NAN)),
           percent(drift("adherence.direction_last")),
           percent(drift("motion_share_last"))};
@@ -130,12 +157,6 @@ bool measured_in_few_steps(const RunContents& run) {
 std::string forced_passes(const RunContents& run) {
   const size_t steps = list_length(run.setting("sample.also_few_step"));
   return steps == 0 ? "" : cat(steps, " passes");
-}
-
-std::string objective_words(const RunContents& run) {
-  std::string words = run.setting("objective.name");
-  std::replace(words.begin(), words.end(), '_', ' ');
-  return words;
 }
 
 double last_step(const RunContents& run) {
@@ -203,12 +224,13 @@ std::vector<std::vector<size_t>> stage_lines(const std::vector<RunContents>& sta
 }
 
 std::string stage_table_section(const std::vector<RunContents>& stages) {
-  return section("The stages compared",
-                 "Measured on clips sampled from held-out captions; chance is 16.7 % for colour, "
-                 "25 % for direction, 33.3 % for shape and 50 % for retention, which should fall "
-                 "to chance when the cache is zeroed. Drift: the largest change over a long video, "
-                 "in that of a real clip.",
-                 comparison_table(stages));
+  return section(
+      "The stages compared",
+      "Measured on clips sampled from held-out captions; chance is 16.7 % for colour, "
+      "25 % for direction, 33.3 % for shape and 50 % for retention, which should fall "
+      "to chance when the cache is zeroed. Drift: how far the mean of long videos moves, in half "
+      "widths of the band of real clips.",
+      comparison_table(stages));
 }
 
 std::string ladder_section(const std::vector<RunContents>& stages) {
@@ -239,16 +261,18 @@ std::string ladder_section(const std::vector<RunContents>& stages) {
                                                              "retention",
                                                              "of size",
                                                              "border<br>jump",
-                                                             "drift",
+                                                             "drift<br>of all",
+                                                             "drift<br>of each",
                                                              "direction,<br>long",
                                                              "motion,<br>long"},
                                                             rows);
   }
   return section("The ladder of distillation",
                  "Each rung starts from the one above. What few steps cost is the second row of a "
-                 "many-step stage; each student should win some of it back. The last three columns "
-                 "are of the end of a long video: change in a real clip's, right direction, and "
-                 "motion as a share of real clips'.",
+                 "many-step stage; each student should win some of it back. The last four columns "
+                 "are of long videos, first window to last: how far their mean moves (in half "
+                 "widths of the band of real clips; above 1 is drift), how far each one moves (in "
+                 "a real clip's own change), right direction and motion at the end.",
                  content);
 }
 

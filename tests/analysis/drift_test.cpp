@@ -72,8 +72,9 @@ double score(const DriftMeasures& measures, DriftFigure figure) {
 TEST(Drift, RealClipsLieInsideTheBand) {
   const DriftMeasures found = measure_drift(real(), layout_of(6), band());
   EXPECT_EQ(found.clips, 12);
-  EXPECT_LT(found.score, 1.0) << kDriftFigureNames[static_cast<size_t>(found.worst)];
+  EXPECT_LT(found.score, 1.0) << kDriftFigureNames[static_cast<size_t>(found.score_worst)];
   EXPECT_TRUE(found.steady());
+  EXPECT_TRUE(found.within_band());
   EXPECT_TRUE(found.inside());
   for (size_t i = 0; i < kDriftFigures; ++i) {
     EXPECT_LT(band().real_score[i], 1.0) << kDriftFigureNames[i];
@@ -101,7 +102,8 @@ TEST(Drift, ClipsOfTheVideoPathLieInsideTheBand) {
   const DriftMeasures found =
       measure_drift(clips, layout, real_drift_band(captions, kSide, kClipFrames, layout));
   EXPECT_TRUE(found.steady()) << found.score << " "
-                              << kDriftFigureNames[static_cast<size_t>(found.worst)];
+                              << kDriftFigureNames[static_cast<size_t>(found.score_worst)];
+  EXPECT_TRUE(found.within_band()) << drift_line(found);
   EXPECT_TRUE(found.inside()) << drift_line(found);
 }
 
@@ -111,6 +113,7 @@ TEST(Drift, SlowFade) {
   });
   EXPECT_GT(score(found, DriftFigure::kBrightness), 1.0);
   EXPECT_GT(score(found, DriftFigure::kShapeBrightness), 1.0);
+  EXPECT_FALSE(found.within_band());
   EXPECT_FALSE(found.inside());
 }
 
@@ -123,6 +126,7 @@ TEST(Drift, SlowColourShift) {
   EXPECT_GT(score(found, DriftFigure::kRed), 1.0);
   EXPECT_GT(score(found, DriftFigure::kBackgroundTint), 1.0);
   EXPECT_LT(score(found, DriftFigure::kGreen), 1.0);
+  EXPECT_FALSE(found.within_band());
   EXPECT_FALSE(found.inside());
 }
 
@@ -133,6 +137,7 @@ TEST(Drift, MotionThatFreezes) {
   EXPECT_GT(score(found, DriftFigure::kMotion), 1.0);
   EXPECT_NEAR(found.motion_share.back(), 0.0, 1e-6);
   EXPECT_FALSE(found.steady());
+  EXPECT_FALSE(found.within_band());
   EXPECT_FALSE(found.inside());
 }
 
@@ -142,7 +147,33 @@ TEST(Drift, MotionThatWasNeverThere) {
       measure_changed([](const at::Tensor& clip, int64_t, double) { return clip[0]; });
   EXPECT_EQ(score(found, DriftFigure::kMotion), 0.0);
   EXPECT_FALSE(found.curves[static_cast<size_t>(DriftFigure::kMotion)].inside());
+  EXPECT_TRUE(found.within_band());
   EXPECT_FALSE(found.inside());
+}
+
+TEST(Drift, ABiasThatDoesNotChangeIsNoDrift) {
+  // Every frame equally pale: unlike real clips from the first window on, and not more so at the
+  // last.
+  const DriftMeasures found = measure_changed(
+      [](const at::Tensor& clip, int64_t f, double) { return (clip[f] + 1) * 0.6 - 1; });
+  EXPECT_TRUE(found.within_band());
+  EXPECT_FALSE(found.inside());
+}
+
+TEST(Drift, VideosThatChangeEitherWayShowInTheScoreAlone) {
+  // Every other video grows paler, the others more vivid: their mean stays.
+  std::vector<CaptionedClip> clips;
+  for (size_t i = 0; i < real().size(); ++i) {
+    const CaptionedClip& clip = real()[i];
+    const int64_t count = clip.pixels_F3HW.size(0);
+    const at::Tensor gain =
+        1 + at::linspace(0, i % 2 == 0 ? 0.1 : -0.1, count).view({count, 1, 1, 1});
+    clips.push_back({(clip.pixels_F3HW + 1) * gain - 1, clip.caption});
+  }
+  const DriftMeasures found = measure_drift(clips, layout_of(6), band());
+  const DriftCurve& level = found.curves[static_cast<size_t>(DriftFigure::kShapeBrightness)];
+  EXPECT_GT(level.score, 1.0);
+  EXPECT_LT(level.shift, 1.0);
 }
 
 TEST(Drift, ShapesThatGrowAndBlur) {
@@ -189,6 +220,8 @@ TEST(Drift, TheSummaryHoldsEveryFigureByWindow) {
   const auto json = nlohmann::json::parse(drift_json(measure_drift(real(), layout_of(6), band())));
   EXPECT_EQ(json.at("windows"), 6);
   EXPECT_EQ(json.at("inside"), true);
+  EXPECT_EQ(json.at("within_band"), true);
+  EXPECT_LT(json.at("shift").get<double>(), 1.0);
   EXPECT_EQ(json.at("adherence").at("colour").size(), 6u);
   EXPECT_EQ(json.at("adherence").at("colour_last"), 1.0);
   EXPECT_EQ(json.at("figures").size(), kDriftFigures);

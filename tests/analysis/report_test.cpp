@@ -59,7 +59,8 @@ class ReportTest : public testing::Test {
         folder / "summary.json",
         "{\"adherence\":{\"clips\":12,\"colour\":1.0,\"shape\":0.5,\"direction\":0.75},"
         "\"drift\":{\"clips\":12,\"frames\":18,\"window_frames\":9,\"windows\":2,\"seconds\":2.25,"
-        "\"score\":2.5,\"real_score\":0.5,\"inside\":false,\"motion_share_last\":0.625,"
+        "\"score\":2.5,\"shift\":1.75,\"within_band\":false,\"real_score\":0.5,\"motion_share_"
+        "last\":0.625,"
         "\"adherence\":{\"colour\":[1,0.5],\"direction\":[1,0.75],\"direction_last\":0.75},"
         "\"figures\":{\"size\":{\"score\":2.5,\"real_score\":0.5,\"by_window\":[0.3,0.2],\"low\":"
         "0.25,\"high\":0.4,\"inside\":false}}}}");
@@ -170,7 +171,8 @@ TEST_F(ReportTest, AStudentShowsItsPlayersItsHealthAndItsDrift) {
   EXPECT_THAT(html, HasSubstr("grad_norm_fake_score jumped to 90 at step 70"));
   EXPECT_THAT(html, HasSubstr("Critic lag"));
   EXPECT_THAT(html, HasSubstr("Drift over long videos"));
-  EXPECT_THAT(html, HasSubstr("is 2.5 times that of a real clip"));
+  EXPECT_THAT(html, HasSubstr("moves by 1.75 half widths"));
+  EXPECT_THAT(html, HasSubstr("changes by up to 2.5 times"));
   EXPECT_THAT(html, HasSubstr("real clips</text>"));  // the band's legend
   EXPECT_THAT(html, HasSubstr("step 80"));            // the critic's steps, not the generator's
 }
