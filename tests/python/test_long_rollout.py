@@ -20,7 +20,9 @@ def test_a_stage_measures_its_long_rollouts(tmp_path, dataset, dense_run):
     assert (drift["clips"], drift["frames"], drift["window_frames"], drift["windows"]) == (2, 20, 9, 2)
     assert len(drift["adherence"]["colour"]) == len(drift["motion_share"]) == 2
     size = drift["figures"]["size"]
-    assert len(size["by_window"]) == 2 and 0.2 < size["low"] < size["real_mean"] < size["high"] < 0.55
+    # Sizes are drawn from 0.24 to 0.5 of the side; the band of two videos' mean reaches beyond.
+    assert len(size["by_window"]) == 2 and 0.24 < size["real_mean"] < 0.5
+    assert size["low"] < size["real_mean"] < size["high"]
     assert drift["real_score"] < 1
     assert "Drift over long videos" in (run / "report.html").read_text()
 
