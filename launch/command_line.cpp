@@ -235,7 +235,8 @@ void define(CLI::App& app, SampleArgs& args) {
            "--noise",
            args.noise,
            "FILE",
-           "safetensors with `noise` [B, F, C, H, W] instead of the seed's");
+           "safetensors with `noise` [prompts, F, C, H, W] instead of the seed's, and `renoise` "
+           "[times, prompts, F, C, H, W] for few_step");
   app.add_flag("--save-latents", args.save_latents, "also write NNN.safetensors");
 }
 

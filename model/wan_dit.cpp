@@ -49,6 +49,12 @@ at::Tensor embed_time(const at::Tensor& timesteps_BF,
       .view({timesteps_BF.size(0), timesteps_BF.size(1), config.dim});
 }
 
+template <class T>
+std::shared_ptr<const T> shared_or_borrowed(const T& value, bool copy) {
+  if (copy) return std::make_shared<const T>(value);
+  return {std::shared_ptr<const T>(), &value};
+}
+
 void check_inputs(const ModelConfig& config, const DitInputs& in, const PreparedPlan& plan) {
   const auto& x = in.latents_BFCHW;
   TORCH_CHECK(x.dim() == 5, "latents must be [B, F, C, H, W], given: ", x.sizes());
@@ -117,18 +123,18 @@ DitOutputs dit_forward(const Network& network,
   const TokenGrid grid =
       token_grid(config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4));
 
-  // Bodies may run again in backward, after the caller's objects are gone: they own copies of what
-  // they read.
-  const auto shared_config = std::make_shared<const ModelConfig>(config);
-  const auto shared_plan = std::make_shared<const PreparedPlan>(plan);
+  // Bodies may run again in backward, after the caller's objects are gone: then they own copies of
+  // what they read.
+  const bool may_run_again = options.grad != GradMode::kNone;
+  const auto shared_config = shared_or_borrowed(config, may_run_again);
+  const auto shared_plan = shared_or_borrowed(plan, may_run_again);
   const auto unit = [&](int64_t index) {
     return UnitCall{network.weights, index, options.grad, options.recompute};
   };
 
   CrossCache* cross = options.cross_cache;
   const bool fill_cross = cross && cross->empty();
-  const bool reads_text = !cross || fill_cross;
-
+  const bool reads_text = !cross || fill_cross;  // else its keys and values are at hand
   const auto embedded = run_unit(
       unit(kRootUnit),
       [shared_config, reads_text](const std::vector<at::Tensor>& weights,

@@ -28,6 +28,7 @@ void write_records(const std::vector<SampleRecord>& records, const std::filesyst
         {"frames", r.frames},
         {"fps", r.fps},
         {"seconds_per_chunk", r.chunk_seconds},
+        {"cache_seconds", r.cache_seconds},
         {"time_to_first_chunk", r.first_chunk_seconds},
         {"frames_per_second", static_cast<double>(r.frames) / r.seconds},
         {"cache_bytes", r.cache_bytes}};
@@ -90,6 +91,7 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
     if (kept > 0) writers[i]->append(chunk.pixels_F3HW.narrow(0, 0, kept));
     record.frames += std::max<int64_t>(kept, 0);
     record.chunk_seconds.push_back(chunk.seconds);
+    record.cache_seconds += chunk.cache_seconds;
     record.seconds = chunk.since_start;
     record.cache_bytes = chunk.cache_bytes;
     if (latents[i]) latents[i]->append(chunk.latents_FCHW);

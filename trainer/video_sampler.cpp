@@ -79,6 +79,11 @@ void VideoSampler::sample(const model::Network& network,
       return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
           .to(request.device);
     };
+    const auto given = [&](const at::Tensor& noise_PFCHW, int64_t frame) {
+      return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
+          .select(1, frame)
+          .to(request.device);
+    };
     const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
     const model::RolloutRequest rollout{
         .text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(request.device),
@@ -88,16 +93,14 @@ void VideoSampler::sample(const model::Network& network,
         .latent_width = media_.clip.width,
         .frame_noise =
             [&](int64_t frame) {
-              if (!request.noise_PFCHW.defined())
-                return draw(kernels::Purpose::kSampleNoise, frame, 0);
-              return request.noise_PFCHW
-                  .narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
-                  .select(1, frame)
-                  .to(request.device);
+              return request.noise_PFCHW.defined() ? given(request.noise_PFCHW, frame)
+                                                   : draw(kernels::Purpose::kSampleNoise, frame, 0);
             },
         .frame_renoise =
             [&](int64_t frame, int64_t k) {
-              return draw(kernels::Purpose::kSampleRenoise, frame, k);
+              return request.renoise_KPFCHW.defined()
+                         ? given(request.renoise_KPFCHW[k], frame)
+                         : draw(kernels::Purpose::kSampleRenoise, frame, k);
             },
         .erase_cache = request.erase_cache,
         .prompt_changes = std::move(changes),
@@ -113,6 +116,7 @@ void VideoSampler::sample(const model::Network& network,
               .latents_FCHW = latents,
               .pixels_F3HW = pixels,
               .seconds = chunk.seconds,
+              .cache_seconds = chunk.cache_seconds,
               .since_start = elapsed.count(),
               .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
       }

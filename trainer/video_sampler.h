@@ -34,6 +34,7 @@ struct SampledChunk {
   at::Tensor latents_FCHW;
   at::Tensor pixels_F3HW;  // fp32, about [-1, 1]
   double seconds;          // of the whole batch's denoising passes
+  double cache_seconds;    // of its cache fills and prompt switches since the chunk before
   double since_start;      // wall clock from the batch's prompts to these pixels
   int64_t cache_bytes;     // a prompt's share of the cache this chunk was denoised against
 };
@@ -52,8 +53,9 @@ class VideoSampler {
     std::string negative_prompt;
     int64_t batch = 1;         // prompts at once; 1 makes each independent of the others to the bit
     bool erase_cache = false;  // measures what the cache is worth
-    at::Device device = at::kCPU;  // the network's
-    at::Tensor noise_PFCHW;        // given instead of drawn, one per prompt; may be undefined
+    at::Device device = at::kCPU;    // the network's
+    at::Tensor noise_PFCHW;          // given instead of drawn, one per prompt; may be undefined
+    at::Tensor renoise_KPFCHW = {};  // likewise, of the few-step sampler's k-th re-noising
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
   };
   void sample(const model::Network& network,
@@ -83,6 +85,7 @@ struct SampleRecord {
   int64_t frames = 0;
   double fps = 0;
   std::vector<double> chunk_seconds;  // denoising passes of each chunk
+  double cache_seconds = 0;           // cache fills and prompt switches, all together
   double first_chunk_seconds = 0;     // from the prompt to the first chunk's pixels
   double seconds = 0;                 // from the prompt to the last chunk's pixels
   int64_t cache_bytes = 0;            // the most that was held

@@ -103,22 +103,47 @@ model::ModelConfig windowed_model(const SampleArgs& args,
   return config;
 }
 
-/// `noise` of a --noise file: [prompts, F, C, H, W], or [F, C, H, W] for all prompts.
-at::Tensor read_noise(const std::string& path,
-                      int64_t prompts,
-                      int64_t frames,
-                      const trainer::ClipShape& clip) {
-  if (path.empty()) return {};
+/// Checks a tensor of a --noise file that may leave out the prompts' dimension: one for all.
+at::Tensor for_prompts(const at::Tensor& stored,
+                       const std::string& place,
+                       std::vector<int64_t> wanted,
+                       size_t prompt_dim) {
+  const int64_t at = static_cast<int64_t>(prompt_dim);
+  at::Tensor noise = stored.to(at::kFloat).clone();
+  if (noise.dim() + 1 == static_cast<int64_t>(wanted.size()) && noise.dim() >= at) {
+    std::vector<int64_t> repeated(wanted.size(), -1);
+    repeated[prompt_dim] = wanted[prompt_dim];
+    noise = noise.unsqueeze(at).expand(repeated);
+  }
+  if (noise.sizes() != at::IntArrayRef(wanted)) {
+    fail_user(place, " is ", stored.sizes(), ", wanted ", at::IntArrayRef(wanted));
+  }
+  return noise;
+}
+
+/// A --noise file: `noise` [prompts, F, C, H, W] and, where the sampler adds noise again, maybe
+/// `renoise` [times, prompts, F, C, H, W]; without `prompts`, the same for all.
+void read_noise(const std::string& path,
+                const trainer::ClipShape& clip,
+                trainer::VideoSampler::Request& request) {
+  if (path.empty()) return;
   const auto file = model::read_safetensors(path);
   const auto found = file.tensors.find("noise");
   if (found == file.tensors.end()) fail_user(path, ": tensor 'noise' is missing");
-  at::Tensor noise = found->second.to(at::kFloat).clone();
-  if (noise.dim() == 4) noise = noise.unsqueeze(0).expand({prompts, -1, -1, -1, -1});
-  const std::vector<int64_t> wanted = {prompts, frames, clip.channels, clip.height, clip.width};
-  if (noise.sizes() != at::IntArrayRef(wanted)) {
-    fail_user(path, ": tensor 'noise' is ", noise.sizes(), ", wanted ", at::IntArrayRef(wanted));
-  }
-  return noise;
+  std::vector<int64_t> wanted = {static_cast<int64_t>(request.prompts.size()),
+                                 request.latent_frames,
+                                 clip.channels,
+                                 clip.height,
+                                 clip.width};
+  request.noise_PFCHW = for_prompts(found->second, path + ": tensor 'noise'", wanted, 0);
+  const auto again = file.tensors.find("renoise");
+  if (again == file.tensors.end() || request.sampler.kind != model::SamplerKind::kFewStep) return;
+  const size_t times = std::max(request.sampler.denoising_step_list.size(),
+                                request.sampler.first_chunk_denoising_step_list.size()) -
+                       1;
+  if (times == 0) return;
+  wanted.insert(wanted.begin(), static_cast<int64_t>(times));
+  request.renoise_KPFCHW = for_prompts(again->second, path + ": tensor 'renoise'", wanted, 1);
 }
 
 /// Frames that prompts over time last for; the last one may be open.
@@ -226,8 +251,7 @@ int cmd_sample(const SampleArgs& args) {
   for (trainer::VideoPrompt& prompt : request.prompts) {
     prompt.seed = static_cast<uint64_t>(args.seed);
   }
-  request.noise_PFCHW = read_noise(
-      args.noise, static_cast<int64_t>(request.prompts.size()), request.latent_frames, media.clip);
+  read_noise(args.noise, media.clip, request);
 
   const std::string role = pick_role(checkpoint, args.weights);
   model::FrozenWeights weights(model, checkpoint.roles.at(role), args.checkpoint);
