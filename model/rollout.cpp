@@ -196,15 +196,16 @@ void check_rollout_length(const ModelConfig& config, int64_t num_frames) {
   const int64_t window = config.local_attn_size;
   const int64_t positions = window < 0 ? num_frames : std::min(num_frames, window);
   if (positions <= kMaxPositions) return;
-  fail_user(num_frames,
-            " latent frames with ",
-            window < 0 ? cat("an unlimited window (local_attn_size ", window, ")")
-                       : cat("a window of ", window, " frames"),
-            " need ",
-            positions,
-            " positions, and there are ",
-            kMaxPositions,
-            ": give a window with --local-attn-size, or fewer frames");
+  fail_user(
+      num_frames,
+      " latent frames with ",
+      window < 0 ? cat("an unlimited window (local_attn_size ", window, ")")
+                 : cat("a window of ", window, " frames"),
+      " need ",
+      positions,
+      " positions, and there are ",
+      kMaxPositions,
+      ": set a window (local_attn_size; --local-attn-size when sampling), or take fewer frames");
 }
 
 void sample_causal(const Network& network,

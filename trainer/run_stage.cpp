@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "model/rollout.h"
 #include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
@@ -94,7 +95,12 @@ StageResult run_stage(const StageRequest& request) {
   RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr);
   StageData data(config, *objective, known_media(config, checkpoint));
   objective->use_codec(model::make_video_codec(data.media().codec));
-  if (objective->causal()) model::chunk_sizes(config.model, data.clip_shape().frames);
+  const VideoSampler sampler(data.media(), !objective->causal());
+  if (objective->causal()) {
+    model::chunk_sizes(config.model, data.clip_shape().frames);
+    const int64_t longest = std::max(config.sample.frames, config.sample.long_frames);
+    model::check_rollout_length(config.model, sampler.latent_frames_for(config.model, longest));
+  }
   objective->check_clip(data.clip_shape());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
@@ -137,7 +143,6 @@ StageResult run_stage(const StageRequest& request) {
   const RoleState& best = trainer.best();
   std::optional<StageMeasures> measures;
   if ((config.sample.measure_clips > 0 || config.sample.long_frames > 0) && data.held_out()) {
-    const VideoSampler sampler(data.media(), !objective->causal());
     measures =
         measure_stage(config, *objective, sampler, {best.config, best.source()}, *data.held_out());
   }

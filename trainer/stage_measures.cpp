@@ -2,13 +2,12 @@
 
 #include "analysis/drift_summary.h"
 #include "data/moving_shapes.h"
+#include "data/prompt_file.h"
 #include "model/attention_plan.h"
-#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 
 #include <set>
-#include <sstream>
 
 namespace vmla::trainer {
 namespace {
@@ -131,11 +130,8 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
 }  // namespace
 
 std::vector<std::string> sample_prompts(const SampleConfig& config) {
-  if (config.prompts.file.empty()) return config.prompts.list;
-  std::istringstream lines(io::read_text_file(config.prompts.file));
-  std::vector<std::string> prompts;
-  for (std::string line; std::getline(lines, line);) prompts.push_back(line);
-  return prompts;
+  return config.prompts.file.empty() ? config.prompts.list
+                                     : data::read_prompt_file(config.prompts.file);
 }
 
 model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective) {
@@ -152,6 +148,7 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
   if (few_step) {
     settings.denoising_step_list = few_step->denoising_step_list;
     settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
+    settings.context_noise = few_step->context_noise;
   }
   return settings;
 }

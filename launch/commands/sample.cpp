@@ -1,10 +1,10 @@
 #include "launch/commands/sample.h"
 
+#include "data/prompt_file.h"
 #include "launch/guarded.h"
 #include "launch/prompts_over_time.h"
 #include "model/config_rule.h"
 #include "model/flow_match_schedule.h"
-#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/local_weights.h"
@@ -20,18 +20,13 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <sstream>
 
 namespace vmla::launch {
 namespace {
 
 std::vector<std::string> read_prompts(const SampleArgs& args) {
   if (args.prompt) return {*args.prompt};
-  std::istringstream lines(io::read_text_file(args.prompts));
-  std::vector<std::string> prompts;
-  for (std::string line; std::getline(lines, line);) prompts.push_back(line);
-  if (prompts.empty()) fail_user(args.prompts, ": holds no prompt; one line is one prompt");
-  return prompts;
+  return data::read_prompt_file(args.prompts);
 }
 
 /// The role whose weights are sampled: the moving average where there is one, unless --weights raw.
@@ -69,37 +64,31 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
               " was trained for a many-step sampler: denoising steps need --sampler few_step");
   }
   // A few-step student has its guidance distilled into it (algorithms 9.1).
-  if (few_step) settings.guidance_scale = 1.0;
+  settings.guidance_scale = few_step ? 1.0 : config.sample.guidance_scale;
   if (args.guidance) settings.guidance_scale = *args.guidance;
   return settings;
 }
 
-/// The checkpoint's model, with the window of the command line. Another window than the one trained
-/// with changes context and positions, so it is only taken when asked for, and said.
+std::string window_of(const model::ModelConfig& config) {
+  return cat("local_attn_size ", config.local_attn_size, ", sink_size ", config.sink_size);
+}
+
+/// The checkpoint's model, with the window of the command line.
 model::ModelConfig windowed_model(const SampleArgs& args,
                                   const model::ModelConfig& trained,
                                   bool causal) {
   model::ModelConfig config = trained;
   config.local_attn_size = args.local_attn_size.value_or(trained.local_attn_size);
   config.sink_size = args.sink_size.value_or(trained.sink_size);
-  if (config == trained) return config;
-  const std::string asked =
-      cat("local_attn_size ", config.local_attn_size, ", sink_size ", config.sink_size);
-  if (!causal)
-    fail_user(asked, ": ", args.checkpoint, " sees all frames at once, without a window");
+  if (!causal && (args.local_attn_size || args.sink_size)) {
+    fail_user(
+        window_of(config), ": ", args.checkpoint, " sees all frames at once, without a window");
+  }
   try {
     model::validate_model(config, "");
   } catch (const ConfigRuleError& error) {
     fail_user("sample: ", error.what(), " (--local-attn-size, --sink-size)");
   }
-  log::warn(cat("sampling with ",
-                asked,
-                ", which is not what ",
-                args.checkpoint,
-                " was trained with: local_attn_size ",
-                trained.local_attn_size,
-                ", sink_size ",
-                trained.sink_size));
   return config;
 }
 
@@ -253,6 +242,16 @@ int cmd_sample(const SampleArgs& args) {
   }
   read_noise(args.noise, media.clip, request);
 
+  // Another window than the one trained with changes context and positions, so it is only taken
+  // when asked for, and said.
+  if (model != checkpoint.model) {
+    log::warn(cat("sampling with ",
+                  window_of(model),
+                  ", which is not what ",
+                  args.checkpoint,
+                  " was trained with: ",
+                  window_of(checkpoint.model)));
+  }
   const std::string role = pick_role(checkpoint, args.weights);
   model::FrozenWeights weights(model, checkpoint.roles.at(role), args.checkpoint);
   const auto records = trainer::sample_to_folder(

@@ -44,7 +44,9 @@ class Dmd : public Objective {
   double timestep_shift() const override { return config_.timestep_shift; }
   std::optional<std::string> negative_prompt() const override { return config_.negative_prompt; }
   std::optional<FewStepSchedule> few_step() const override {
-    return FewStepSchedule{config_.denoising_step_list, config_.first_chunk_denoising_step_list};
+    return FewStepSchedule{config_.denoising_step_list,
+                           config_.first_chunk_denoising_step_list,
+                           config_.context_noise};
   }
   void check_clip(const ClipShape& clip) const override;
   void use_codec(std::shared_ptr<const model::VideoCodec> codec) override {

@@ -67,6 +67,7 @@ enum class LearnsFrom { kClips, kOdePairs, kPrompts };
 struct FewStepSchedule {
   std::vector<double> denoising_step_list;
   std::vector<double> first_chunk_denoising_step_list;  // empty: the same
+  double context_noise = 0.0;  // timestep at which a finished chunk fills the cache
 };
 
 /// Takes a loss and, before it returns, has back-propagated it (when training). More losses follow
