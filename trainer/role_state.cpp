@@ -120,7 +120,11 @@ model::WeightSource& RoleState::source() const {
 
 void check_sources(const TrainConfig& config) {
   for (const auto& [role, source] : config.init_from) {
-    if (!source.stage.empty() && !std::filesystem::exists(source.path)) continue;
+    if (!std::filesystem::exists(source.path)) {
+      if (source.stage.empty())
+        log::warn(cat("init_from.", role, ": ", source.path, " is not here; planned without it"));
+      continue;
+    }
     const model::LoadedWeights loaded = model::load_weights(source.path, source.role);
     expect_fitting_stage(config, role, loaded);
     if (is_score(role))

@@ -41,8 +41,8 @@ InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& source);
 
 /// Opens what init_from names and checks that each role can start from it, without building
-/// anything: for a plan. A stage of a pipeline that has not run yet is passed over. ConfigRuleError
-/// or UserError as initial_weights.
+/// anything: for a plan. A stage that has not run yet is passed over, and so are, with a warning,
+/// weights that are not on this machine. ConfigRuleError or UserError as initial_weights.
 void check_sources(const TrainConfig& config);
 
 /// The states of all roles of a stage. With `saved`, a checkpoint of the stage, the weights it
