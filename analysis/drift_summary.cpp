@@ -103,7 +103,7 @@ std::string drift_line(const DriftMeasures& measures) {
       name_of(measures.shift_worst),
       "); a video changes by up to ",
       short_number(measures.score),
-      " of a real clip's change (",
+      " times a real clip's change (",
       name_of(measures.score_worst),
       "); ",
       outside.empty() ? "every level is real clips'" : "levels unlike real clips': " + outside,

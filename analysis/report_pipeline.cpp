@@ -128,10 +128,7 @@ std::vector<std::string> rung(const std::string& what,
                               const RunContents& run,
                               const std::string& prefix) {
   const auto share = [&](const std::string& key) { return percent(run.figure(prefix + key)); };
-  const bool own = prefix.empty();
-  const auto drift = [&](const char* key) {
-    return own ? run.figure(std::string("drift.") + key) : std::nullopt;
-  };
+  const auto drift = [&](const char* key) { return run.figure(prefix + "drift." + key); };
   return {what,
           passes.empty() ? "–" : passes,
           share("adherence.colour"),
@@ -139,6 +136,7 @@ std::vector<std::string> rung(const std::string& what,
           share("adherence.shape"),
           share("retention.identification"),
           share("retention.size_identification"),
+          share("long_rollout.retention.identification"),
           short_number(run.figure(prefix + "motion.border_jump").value_or(NAN)),
           short_number(drift("shift").value_or(NAN)),
           short_number(drift("score").value_or(NAN)),
@@ -260,6 +258,7 @@ std::string ladder_section(const std::vector<RunContents>& stages) {
                                                              "shape",
                                                              "retention",
                                                              "of size",
+                                                             "retention,<br>long",
                                                              "border<br>jump",
                                                              "drift<br>of all",
                                                              "drift<br>of each",

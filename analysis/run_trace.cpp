@@ -68,6 +68,7 @@ const std::vector<FinalFigure>& final_figures() {
       {"few_step.adherence.colour", kBelow, 0, 0.02, true},
       {"few_step.adherence.direction", kBelow, 0, 0.02, true},
       {"few_step.retention.identification", kBelow, 0, 0.02, true},
+      {"long_rollout.retention.identification", kBelow, 0, 0.02, true},
       {"drift.shift", kAbove, 0.50, 0.30, false},
       {"drift.score", kAbove, 0.50, 0, false},
       {"drift.motion_share_last", kBelow, 0, 0.20, false},
