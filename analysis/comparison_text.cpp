@@ -72,7 +72,7 @@ std::string excess_text(const BandVerdict& verdict) {
 }
 
 std::string verdict_row(const BandVerdict& verdict) {
-  std::string text = "  " + padded(verdict.name, 34, true);
+  std::string text = "  " + padded(verdict.name, 40, true);
   if (!verdict.measured()) return text + "not compared  (the run has none there)\n";
   text += verdict.inside ? "healthy   " : "OUTSIDE   ";
   if (verdict.band.until == 0) {

@@ -1,5 +1,6 @@
 #include "trainer/trainer.h"
 
+#include "analysis/run_reading.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/gemm_rate.h"
@@ -57,6 +58,8 @@ Trainer::Trainer(const TrainConfig& config,
     };
     last_.players["generator"].loss = figure("loss");
     last_.validation_loss = figure("validation_loss");
+    // The monitor goes on with what the run has shown so far; its old alarms are in the log.
+    analysis::replay_health(analysis::read_run(run_dir_).metrics, health_);
   }
   const auto rank_file = run_dir_ / "rank.h5";
   if (state.step > 0 && std::filesystem::exists(rank_file)) {
