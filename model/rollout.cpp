@@ -1,6 +1,7 @@
 #include "model/rollout.h"
 
 #include "model/attention_plan.h"
+#include "model/guidance.h"
 #include "model/io/error.h"
 #include "model/kv_cache.h"
 #include "model/recent_plans.h"
@@ -20,37 +21,6 @@ at::Tensor stack_frames(int64_t first,
   for (int64_t i = 0; i < count; ++i) frames.push_back(frame(first + i));
   return at::stack(frames, 1);
 }
-
-/// Classifier-free guidance: the positive batch and, behind it, the negative one. With a scale of 1
-/// there is no negative half.
-class Guidance {
- public:
-  Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len)
-      : scale_(scale), negative_(negative_text_1TE), text_len_(text_len) {
-    TORCH_CHECK(
-        scale == 1.0 || negative_.defined(), "guidance needs a negative prompt, scale: ", scale);
-  }
-
-  at::Tensor text(const at::Tensor& positive_BTE) const {
-    if (scale_ == 1.0) return positive_BTE;
-    const auto padded = [&](const at::Tensor& text) {
-      return at::constant_pad_nd(text, {0, 0, 0, text_len_ - text.size(1)});
-    };
-    return at::cat({padded(positive_BTE), padded(negative_).expand({positive_BTE.size(0), -1, -1})},
-                   0);
-  }
-  at::Tensor repeat(const at::Tensor& x) const { return scale_ == 1.0 ? x : at::cat({x, x}, 0); }
-  at::Tensor combine(const at::Tensor& flow) const {
-    if (scale_ == 1.0) return flow;
-    const auto halves = flow.chunk(2, 0);
-    return halves[1] + scale_ * (halves[0] - halves[1]);
-  }
-
- private:
-  double scale_;
-  at::Tensor negative_;
-  int64_t text_len_;
-};
 
 /// One network pass over all of x at one timestep.
 at::Tensor flow_at(const Network& network,
