@@ -99,11 +99,8 @@ class ClipEncoder {
                                            {options_.frames, options_.height, options_.width, 3},
                                            at::kByte);
     const at::Tensor pixels = bytes.permute({0, 3, 1, 2}).to(at::kFloat).div(127.5).sub(1.0);
-    const at::Tensor latents = codec_.encode(pixels).to(at::kBFloat16).contiguous();
     EncodedClip out;
-    out.shape = latents.sizes().vec();
-    const auto* bits = static_cast<const uint16_t*>(latents.const_data_ptr());
-    out.latents.assign(bits, bits + latents.numel());
+    set_latents(out, codec_.encode(pixels));
     out.record.caption = video.caption.value_or("");
     out.record.source_file = video.file;
     out.record.first_frame = clip.first_frame;

@@ -36,6 +36,13 @@ std::unique_ptr<io::FileLock> claim_output(const fs::path& out, bool overwrite) 
   return lock;
 }
 
+void set_latents(EncodedClip& clip, const at::Tensor& latents_FCHW) {
+  const at::Tensor rounded = latents_FCHW.to(at::kBFloat16).contiguous();
+  clip.shape = rounded.sizes().vec();
+  const auto* bits = static_cast<const uint16_t*>(rounded.const_data_ptr());
+  clip.latents.assign(bits, bits + rounded.numel());
+}
+
 std::vector<float> text_rows(const model::TextEncoder& encoder, const std::string& prompt) {
   const at::Tensor rows = encoder.encode(prompt).to(at::kFloat).contiguous();
   const float* values = rows.const_data_ptr<float>();

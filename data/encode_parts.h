@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
@@ -29,6 +31,9 @@ struct EncodedClip {
 /// Keeps other jobs from writing `out` while the result lives. UserError if one does already, or if
 /// something is there and may not be overwritten.
 std::unique_ptr<io::FileLock> claim_output(const std::filesystem::path& out, bool overwrite);
+
+/// Stores [F, C, H, W] latents in the clip, rounded to bf16.
+void set_latents(EncodedClip& clip, const at::Tensor& latents_FCHW);
 
 /// A prompt's embedding, rows of text_dim.
 std::vector<float> text_rows(const model::TextEncoder& encoder, const std::string& prompt);

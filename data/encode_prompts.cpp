@@ -43,6 +43,7 @@ PromptsReport encode_prompts(const PromptsOptions& options) {
   info.has_latents = false;
   info.ode_times.clear();
   info.ode_fp32 = false;
+  info.origin.clear();
   info.text_encoder = text->name();
   info.text_encoder_hash = text->hash();
   info.text_dim = text->text_dim();

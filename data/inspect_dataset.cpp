@@ -90,6 +90,7 @@ std::string page(const std::filesystem::path& path,
   }
   out << "text: " << info.text_encoder << " (" << info.text_encoder_hash.substr(0, 12) << "), "
       << info.text_dim << " wide\n";
+  if (!info.origin.empty()) out << "origin: " << info.origin << '\n';
   if (latents.count > 0) describe(out, "latents", latents);
   if (ode.count > 0) describe(out, "ODE states", ode);
   describe(out, "text embeddings", text);

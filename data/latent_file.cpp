@@ -42,6 +42,7 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   info_.text_encoder = reader.text_attribute(reader.file(), "text_encoder");
   info_.text_encoder_hash = reader.text_attribute(reader.file(), "text_encoder_hash");
   read_clip_attributes(reader);
+  if (reader.has_attribute("origin")) info_.origin = reader.text_attribute(reader.file(), "origin");
   if (reader.has_attribute("job")) {
     part_.emplace();
     part_->job = reader.text_attribute(reader.file(), "job");

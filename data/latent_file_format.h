@@ -23,6 +23,7 @@ struct LatentInfo {
   std::vector<double> ode_times;    // timesteps of the states in /ode; empty: there is none
   bool ode_fp32 = false;            // states as floats instead of bf16 bits
   int64_t text_dim = 0;
+  std::string origin;  // in words: what computed the clips or states, with which settings; or empty
   bool operator==(const LatentInfo&) const = default;
 };
 

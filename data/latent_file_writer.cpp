@@ -53,6 +53,7 @@ void write_attributes(Hdf5Layout& layout,
   }
   layout.attribute(root, "text_encoder", info.text_encoder);
   layout.attribute(root, "text_encoder_hash", info.text_encoder_hash);
+  if (!info.origin.empty()) layout.attribute(root, "origin", info.origin);
   if (part) {
     layout.attribute(root, "job", part->job);
     layout.attribute(root, "videos", std::vector<int64_t>{part->first_video, part->end_video});

@@ -166,6 +166,22 @@ codec, size and fps the prompts are for, so that a stage that trains on them can
 
 Example:
   vmla data prompts --prompts prompts.txt --out prompts.h5 --like clips.h5)"}},
+      {"data generate",
+       {"samples a dataset of clips from a bidirectional teacher",
+        R"(Clips for the stages that need some and have none: each prompt's are sampled with all frames at once and stored as
+a latent dataset (docs/formats.md), complete or absent; an interrupted job goes on. A checkpoint says its codec, text
+encoder and clip size itself; for other weights give --codec, --text, --fps, --frames, --height and --width.
+
+Example:
+  vmla data generate --weights runs/tiny/pretrain --prompts prompts.txt --out clips.h5 --guidance 2 --steps 16)"}},
+      {"data ode",
+       {"stores clips with a causal teacher's ODE path to each",
+        R"(For ode_regression. For each clip, Euler steps of the teacher from noise, every chunk given the clean clip before
+it; kept are the states before the student's steps, and the end. The result is a latent dataset with /ode and /ode_times
+(docs/formats.md), complete or absent; an interrupted job goes on.
+
+Example:
+  vmla data ode --checkpoint runs/tiny/tf_svd --data data/cache/tiny/train.h5 --out ode.h5 --limit 200 --batch 8)"}},
       {"data inspect",
        {"prints what a latent dataset holds, and checks it",
         R"(Counts, shapes, codec, text encoder, captions; checks the file; renders a contact sheet.

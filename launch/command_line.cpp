@@ -419,6 +419,94 @@ void define(CLI::App& app, DataPromptsArgs& args) {
   app.add_flag("--overwrite", args.overwrite, "replace an existing prompt set");
 }
 
+void define(CLI::App& app, DataGenerateArgs& args) {
+  add_text(app,
+           "--weights",
+           args.weights,
+           "PATH",
+           "a model without chunks: " + std::string(kWeightsHelp))
+      ->required();
+  add_choice(app,
+             "--weights-role",
+             args.weights_role,
+             {"ema", "raw"},
+             "raw prefers `generator` over its average");
+  add_text(app, "--prompts", args.prompts, "FILE", "a text file, one prompt a line")->required();
+  add_text(app, "--out", args.out, "FILE.h5", "dataset to write")->required();
+  app.add_option("--count-per-prompt", args.count_per_prompt, "clips of each prompt")
+      ->type_name("N")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--batch", args.batch, "clips sampled at once")
+      ->type_name("B")
+      ->check(kCount)
+      ->capture_default_str();
+  add_choice(app, "--sampler", args.sampler, {"unipc", "euler"}, "how a clip is sampled");
+  app.add_option("--steps", args.steps, "sampler steps")->check(kCount)->capture_default_str();
+  app.add_option("--guidance", args.guidance, "w in v_neg + w (v_pos - v_neg); 1: none")
+      ->type_name("G")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  app.add_option("--shift", args.shift, "timestep shift of the sampler")
+      ->check(kPositive)
+      ->capture_default_str();
+  add_text(app, "--negative-prompt", args.negative_prompt, "TEXT", "guidance steers away from it");
+  app.add_option("--seed", args.seed, "of the noise")->check(kInteger)->capture_default_str();
+  app.add_option("--frames", args.frames, "latent frames of a clip (default: the checkpoint's)")
+      ->type_name("N")
+      ->check(kCount);
+  app.add_option("--height", args.height, "pixel rows (default: the checkpoint's)")->check(kCount);
+  app.add_option("--width", args.width, "pixel columns (default: the checkpoint's)")->check(kCount);
+  app.add_option("--codec", args.codec, "video codec of the latents (default: the checkpoint's)");
+  app.add_option("--text", args.text, "text encoder (default: the checkpoint's)");
+  app.add_option("--fps", args.fps, "frames a second (default: the checkpoint's)")
+      ->check(kPositive);
+  app.add_flag("--overwrite", args.overwrite, "replace an existing dataset");
+}
+
+void define(CLI::App& app, DataOdeArgs& args) {
+  add_text(app, "--checkpoint", args.checkpoint, "PATH", "the causal teacher, of stage 1")
+      ->required();
+  add_choice(app,
+             "--weights",
+             args.weights,
+             {"ema", "raw"},
+             "the averaged weights if there are any, or the trained ones");
+  add_text(app, "--data", args.data, "FILE.h5", "dataset of clips")->required();
+  add_text(app, "--out", args.out, "FILE.h5", "ODE set to write")->required();
+  app.add_option("--steps", args.steps, "Euler steps from noise to a clip")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option("--guidance", args.guidance, "w in v_neg + w (v_pos - v_neg); 1: none")
+      ->type_name("G")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  add_text(app, "--negative-prompt", args.negative_prompt, "TEXT", "guidance steers away from it");
+  add_list(app,
+           "--denoising-steps",
+           args.denoising_steps,
+           "the student's steps before the timestep shift, each a point of the grid "
+           "(default: 1000,750,500,250)");
+  app.add_option("--shift", args.shift, "timestep shift (default: the checkpoint's)")
+      ->check(kPositive);
+  add_choice(app,
+             "--way",
+             args.way,
+             {"cached", "doubled"},
+             "chunk by chunk against a cache, or all chunks at once: the same states, slower");
+  app.add_option("--seed", args.seed, "of the noise")->check(kInteger)->capture_default_str();
+  app.add_option("--limit", args.limit, "only the first N clips; 0: all")
+      ->type_name("N")
+      ->check(kFromZero)
+      ->capture_default_str();
+  app.add_option("--batch", args.batch, "clips at once")
+      ->type_name("B")
+      ->check(kCount)
+      ->capture_default_str();
+  add_choice(app, "--dtype", args.dtype, {"bf16", "fp32"}, "of the stored states");
+  app.add_flag("--overwrite", args.overwrite, "replace an existing ODE set");
+}
+
 void define(CLI::App& app, DataInspectArgs& args) {
   app.add_option("file", args.file, "dataset: an HDF5 file or a folder of them")
       ->type_name("FILE.h5")
@@ -466,6 +554,9 @@ void check(const SampleArgs& args) {
   }
   check(args.denoising_steps, "--denoising-steps", args);
   check(args.first_chunk_denoising_steps, "--first-chunk-denoising-steps", args);
+}
+void check(const DataOdeArgs& args) {
+  model::warped_step_list(args.denoising_steps, /*shift=*/1.0, "data ode: --denoising-steps");
 }
 template <class T>
 void check(const T&) {}
@@ -573,6 +664,8 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   builder.add<DataSynthArgs>("data", "synth");
   builder.add<DataEncodeArgs>("data", "encode");
   builder.add<DataPromptsArgs>("data", "prompts");
+  builder.add<DataGenerateArgs>("data", "generate");
+  builder.add<DataOdeArgs>("data", "ode");
   builder.add<DataInspectArgs>("data", "inspect");
 
   check_command(root, "", argc, argv, 1);

@@ -141,6 +141,44 @@ struct DataPromptsArgs {
   bool overwrite = false;
 };
 
+struct DataGenerateArgs {
+  std::string weights;
+  std::string weights_role = "ema";
+  std::string prompts;
+  std::string out;
+  int64_t count_per_prompt = 1;
+  int64_t batch = 1;
+  std::string sampler = "unipc";
+  int64_t steps = 50;
+  double guidance = 5.0;
+  double shift = 5.0;
+  std::string negative_prompt;
+  int64_t seed = 0;
+  // Default: what the checkpoint was trained on.
+  std::optional<std::string> codec, text;
+  std::optional<double> fps;
+  std::optional<int64_t> frames, height, width;  // latent frames, pixels
+  bool overwrite = false;
+};
+
+struct DataOdeArgs {
+  std::string checkpoint;
+  std::string weights = "ema";
+  std::string data;
+  std::string out;
+  int64_t steps = 48;
+  double guidance = 6.0;
+  std::string negative_prompt;
+  std::vector<double> denoising_steps = {1000, 750, 500, 250};
+  std::optional<double> shift;  // default: the checkpoint's, else 5
+  std::string way = "cached";
+  int64_t seed = 0;
+  int64_t limit = 0;  // 0: all clips
+  int64_t batch = 1;
+  std::string dtype = "bf16";
+  bool overwrite = false;
+};
+
 struct DataInspectArgs {
   std::string file;
   std::string sheet;  // empty: beside the file
@@ -160,6 +198,8 @@ using Args = std::variant<TrainArgs,
                           DataSynthArgs,
                           DataEncodeArgs,
                           DataPromptsArgs,
+                          DataGenerateArgs,
+                          DataOdeArgs,
                           DataInspectArgs>;
 
 /// What a command line asks for: a text to print (help, version), or a command to run.

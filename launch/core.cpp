@@ -12,7 +12,9 @@
 #include "launch/commands/compare.h"
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
+#include "launch/commands/data_generate.h"
 #include "launch/commands/data_inspect.h"
+#include "launch/commands/data_ode.h"
 #include "launch/commands/data_prompts.h"
 #include "launch/commands/data_synth.h"
 #include "launch/commands/export.h"
@@ -34,7 +36,9 @@ struct Commands {
   int operator()(const CompareArgs& args) const { return cmd_compare(args); }
   int operator()(const ConvertArgs& args) const { return cmd_convert(args); }
   int operator()(const DataEncodeArgs& args) const { return cmd_data_encode(args); }
+  int operator()(const DataGenerateArgs& args) const { return cmd_data_generate(args); }
   int operator()(const DataInspectArgs& args) const { return cmd_data_inspect(args); }
+  int operator()(const DataOdeArgs& args) const { return cmd_data_ode(args); }
   int operator()(const DataPromptsArgs& args) const { return cmd_data_prompts(args); }
   int operator()(const DataSynthArgs& args) const { return cmd_data_synth(args); }
   int operator()(const ExportArgs& args) const { return cmd_export(args); }

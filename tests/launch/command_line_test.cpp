@@ -250,9 +250,9 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{}, "no command given; valid: train, pipeline, sample"},
         Mistake{{"tarin"}, "unknown command 'tarin'; did you mean train? valid: train,"},
         Mistake{{"bake"}, "unknown command 'bake'; valid: train,"},
-        Mistake{
-            {"data"},
-            "no data command given; valid: synth, encode, prompts, inspect; see vmla data --help"},
+        Mistake{{"data"},
+                "no data command given; valid: synth, encode, prompts, generate, ode, inspect; see "
+                "vmla data --help"},
         Mistake{{"data", "enc"}, "unknown command 'data enc'; valid: synth"},
         Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank"},
         Mistake{{"train"}, "train: --config is required; see vmla train --help"},

@@ -1,0 +1,128 @@
+#include "data/encode_ode_set.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iomanip>
+#include <numeric>
+#include <sstream>
+
+#include "data/encode_parts.h"
+#include "data/latent_dataset.h"
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/io/sha256.h"
+
+namespace vmla::data {
+namespace {
+
+/// Everything that decides the result, in one hash. The clips count by their texts and origin: to
+/// read all of them would take longer than some jobs.
+std::string job_hash(const OdeSetOptions& options, const LatentDataset& dataset, int64_t clips) {
+  const LatentInfo& info = dataset.info();
+  std::ostringstream text;
+  text << std::setprecision(17) << "ode\n"
+       << options.teacher << '\n'
+       << options.fp32 << ' ' << options.seed << ' ' << options.batch << ' ' << clips << '\n'
+       << info.codec_hash << '\n'
+       << info.text_encoder_hash << '\n'
+       << info.origin << '\n';
+  for (const double time : options.ode_times) text << time << ' ';
+  for (const int64_t size : info.clip_shape) text << size << ' ';
+  for (int64_t i = 0; i < clips; ++i) {
+    const ClipRecord& record = dataset.record(i);
+    text << record.source_file << '\0' << record.first_frame << '\0' << record.caption << '\n';
+  }
+  const at::Tensor first = dataset.latents(0), last = dataset.latents(clips - 1);
+  for (const at::Tensor& clip : {first, last}) {
+    text.write(static_cast<const char*>(clip.const_data_ptr()),
+               static_cast<std::streamsize>(clip.nbytes()));
+  }
+  return io::sha256_hex(text.str().data(), text.str().size());
+}
+
+EncodedClip stored_clip(const LatentDataset& dataset,
+                        int64_t index,
+                        const at::Tensor& states,
+                        bool fp32) {
+  EncodedClip clip;
+  clip.record = dataset.record(index);
+  set_latents(clip, dataset.latents(index));
+  const at::Tensor rounded = states.to(fp32 ? at::kFloat : at::kBFloat16).contiguous();
+  const auto* bytes = static_cast<const std::byte*>(rounded.const_data_ptr());
+  clip.ode.assign(bytes, bytes + rounded.nbytes());
+  const at::Tensor text = dataset.text(index);
+  clip.text.assign(text.const_data_ptr<float>(), text.const_data_ptr<float>() + text.numel());
+  return clip;
+}
+
+std::vector<float> empty_text_of(const LatentDataset& dataset) {
+  const at::Tensor rows = dataset.empty_text();
+  return {rows.const_data_ptr<float>(), rows.const_data_ptr<float>() + rows.numel()};
+}
+
+}  // namespace
+
+OdeSetReport encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve) {
+  TORCH_CHECK(options.batch > 0 && options.limit >= 0, "a batch and a limit are counts");
+  const LatentDataset dataset(options.data);
+  if (!dataset.has_latents()) {
+    fail_user(options.data.string(),
+              ": is a prompt set; an ODE set is made from clips (/latents is missing)");
+  }
+  const auto claim = claim_output(options.out, options.overwrite);
+  OdeSetReport done;
+  done.clips = options.limit == 0 ? dataset.size() : std::min(options.limit, dataset.size());
+  LatentInfo info = dataset.info();
+  info.ode_times = options.ode_times;
+  info.ode_fp32 = options.fp32;
+  info.origin = options.origin;
+  EncodeParts parts(options.out,
+                    info,
+                    empty_text_of(dataset),
+                    job_hash(options, dataset, done.clips),
+                    options.part_seconds);
+  done.resumed = parts.end_video();
+  if (done.resumed > 0) {
+    log::info(cat(
+        "going on with an unfinished job: ", done.resumed, " of ", done.clips, " clips are done"));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  log::ProgressBar progress("ode", static_cast<long>(done.clips));
+  // Batches begin where they would without a kill: a batch's size may show in the last bits.
+  int64_t first = done.resumed / options.batch * options.batch;
+  for (; first < done.clips; first += options.batch) {
+    std::vector<int64_t> indices(static_cast<size_t>(std::min(options.batch, done.clips - first)));
+    std::iota(indices.begin(), indices.end(), first);
+    const Batch batch = read_batch(dataset, indices, first);
+    const at::Tensor noise =
+        kernels::normal_batch({.seed = options.seed, .purpose = kernels::Purpose::kOdeNoise},
+                              static_cast<uint64_t>(first),
+                              static_cast<int64_t>(indices.size()),
+                              info.clip_shape);
+    const at::Tensor states = solve(batch, noise);
+    for (size_t b = 0; b < indices.size(); ++b) {
+      if (indices[b] < done.resumed) continue;
+      const at::Tensor path = states[static_cast<int64_t>(b)];
+      if (!at::isfinite(path).all().item<bool>()) {
+        fail_run("the ODE path of clip ",
+                 indices[b],
+                 " of ",
+                 options.data.string(),
+                 " has NaN or infinite values; nothing was written");
+      }
+      parts.add(stored_clip(dataset, indices[b], path, options.fp32));
+      parts.end_of_video(std::nullopt);
+    }
+    progress.update(static_cast<long>(parts.end_video()));
+  }
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+  done.seconds_per_clip =
+      taken.count() / static_cast<double>(std::max<int64_t>(1, done.clips - done.resumed));
+  parts.merge();
+  return done;
+}
+
+}  // namespace vmla::data

@@ -1,0 +1,97 @@
+#include "launch/commands/data_ode.h"
+
+#include <ATen/ATen.h>
+
+#include <iomanip>
+#include <sstream>
+
+#include "data/encode_ode_set.h"
+#include "data/latent_dataset.h"
+#include "launch/guarded.h"
+#include "launch/teacher.h"
+#include "model/attention_plan.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/local_weights.h"
+#include "model/ode_pairs.h"
+#include "model/text_encoder.h"
+
+namespace vmla::launch {
+namespace {
+
+/// What would fail deep inside the network, said with the place that is wrong.
+void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::LatentInfo& info) {
+  if (teacher.objective && !teacher.objective->causal()) {
+    fail_user(args.checkpoint,
+              ": was trained with all frames at once; an ODE for a causal student needs a causal ",
+              "teacher (stage teacher_forcing or diffusion_forcing)");
+  }
+  const auto same = [&](const char* what, const auto& wanted, const auto& found) {
+    if (wanted == found) return;
+    fail_user(
+        args.data, ": has ", what, " ", found, ", ", args.checkpoint, " was trained with ", wanted);
+  };
+  if (!info.clip_shape.empty()) same("latent channels", teacher.config.in_dim, info.clip_shape[1]);
+  same("text width", teacher.config.text_dim, info.text_dim);
+  if (teacher.media) {
+    same("codec", teacher.media->codec, info.codec);
+    same("text encoder", teacher.media->text_encoder, info.text_encoder);
+  }
+}
+
+at::Tensor negative_text(const std::string& prompt, const data::LatentDataset& dataset) {
+  if (prompt.empty()) return dataset.empty_text().unsqueeze(0);
+  const auto encoder = model::make_text_encoder(dataset.info().text_encoder);
+  return encoder->encode(prompt).to(at::kFloat).unsqueeze(0);
+}
+
+}  // namespace
+
+int cmd_data_ode(const DataOdeArgs& args) {
+  const data::LatentDataset dataset(args.data);
+  Teacher teacher = open_teacher(args.checkpoint, args.weights);
+  check_fit(args, teacher, dataset.info());
+  if (dataset.has_latents()) model::chunk_sizes(teacher.config, dataset.info().clip_shape[0]);
+  const double shift = args.shift          ? *args.shift
+                       : teacher.objective ? teacher.objective->timestep_shift()
+                                           : 5.0;
+  const model::OdeGrid grid = model::ode_grid(args.steps, shift, args.denoising_steps);
+  const auto way = args.way == "doubled" ? model::OdeWay::kDoubled : model::OdeWay::kCached;
+
+  std::ostringstream settings;
+  settings << std::setprecision(17) << args.steps << " steps, shift " << shift << ", guidance "
+           << args.guidance << " against \"" << args.negative_prompt << "\", seed " << args.seed;
+  data::OdeSetOptions options;
+  options.data = args.data;
+  options.out = args.out;
+  options.ode_times = grid.state_times();
+  options.fp32 = args.dtype == "fp32";
+  options.seed = static_cast<uint64_t>(args.seed);
+  options.limit = args.limit;
+  options.batch = args.batch;
+  options.teacher = cat(teacher.identity, ' ', settings.str(), ' ', args.way);
+  options.origin = cat("ODE of ", teacher.weights.source, ": ", settings.str());
+  options.overwrite = args.overwrite;
+
+  model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
+  const at::Tensor negative = negative_text(args.negative_prompt, dataset);
+  const data::OdeSetReport report =
+      data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {
+        return model::ode_states({teacher.config, weights},
+                                 {batch.latents, noise_BFCHW, batch.text, negative},
+                                 grid,
+                                 args.guidance,
+                                 way);
+      });
+  log::info(cat(args.out,
+                ": ",
+                report.clips,
+                " clips with ",
+                options.ode_times.size(),
+                " states each, ",
+                report.seconds_per_clip,
+                " s a clip"));
+  return kDone;
+}
+
+}  // namespace vmla::launch

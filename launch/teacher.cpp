@@ -1,0 +1,40 @@
+#include "launch/teacher.h"
+
+#include <ATen/ATen.h>
+
+#include "model/config_json.h"
+#include "model/io/sha256.h"
+#include "trainer/config_yaml.h"
+#include "trainer/objectives/registry.h"
+
+namespace vmla::launch {
+namespace {
+
+std::string identity_of(const Teacher& teacher) {
+  io::Sha256 hash;
+  const std::string sizes = model::model_json(teacher.config);
+  hash.update(sizes.data(), sizes.size());
+  for (const auto& [name, tensor] : teacher.weights.tensors) {
+    hash.update(name.data(), name.size());
+    const at::Tensor values = tensor.contiguous();
+    hash.update(values.const_data_ptr(), values.nbytes());
+  }
+  return hash.finish();
+}
+
+}  // namespace
+
+Teacher open_teacher(const std::string& path, const std::string& role) {
+  Teacher teacher;
+  teacher.weights = model::load_weights(path, role);
+  teacher.config = model::model_config_with(teacher.weights, {});
+  teacher.identity = identity_of(teacher);
+  if (teacher.weights.step < 0) return teacher;
+  teacher.media = trainer::checkpoint_media(path);
+  const trainer::TrainConfig config =
+      trainer::parse_resolved(teacher.weights.stage_config, path + ": config");
+  teacher.objective = trainer::make_objective(config.objective, teacher.config);
+  return teacher;
+}
+
+}  // namespace vmla::launch
