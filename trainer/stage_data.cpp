@@ -159,6 +159,7 @@ StageData::StageData(const TrainConfig& config,
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
+    check_ode(config, objective, *train_, "data.path", d.path);
   } else if (objective.learns_from() != LearnsFrom::kPrompts) {
     fail_user("data.path: ",
               d.path,
@@ -171,6 +172,9 @@ StageData::StageData(const TrainConfig& config,
   if (!d.validation_path.empty()) {
     held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
     check_texts(config, *held_out_, d.validation_path);
+    if (!held_out_->has_latents()) {
+      fail_user("data.validation_path: ", d.validation_path, " is a prompt set, it holds no clips");
+    }
     check_clips(config, *held_out_, d.validation_path);
     if (config.validation.every > 0)
       check_ode(config, objective, *held_out_, "data.validation_path", d.validation_path);

@@ -227,6 +227,21 @@ TEST(CommandLine, Data) {
   EXPECT_EQ(parsed<DataEncodeArgs>({"data", "encode", "--videos", "v", "--out", "f.h5"}).codec,
             "space_to_depth:2");
   EXPECT_EQ(parsed<DataInspectArgs>({"data", "inspect", "f.h5"}).file, "f.h5");
+  const auto ode = parsed<DataOdeArgs>({"data",
+                                        "ode",
+                                        "--checkpoint",
+                                        "c",
+                                        "--data",
+                                        "d.h5",
+                                        "--out",
+                                        "o.h5",
+                                        "--denoising-steps",
+                                        "1000,500"});
+  EXPECT_EQ(ode.denoising_steps, (std::vector<double>{1000, 500}));
+  EXPECT_EQ(ode.steps, 48);
+  EXPECT_FALSE(parsed<DataGenerateArgs>(
+                   {"data", "generate", "--weights", "w", "--prompts", "p", "--out", "o.h5"})
+                   .frames);
 }
 
 struct Mistake {

@@ -104,9 +104,12 @@ def test_ode_regression_trains_on_it(causal, clips, tmp_path):
         settings = SHORT | {"init_from.generator": str(causal), "validation.every": 3} | changed
         return "train", "--config", tmp_path / "ode.yaml", "--run-dir", tmp_path / "run", *overrides(settings)
 
-    assert "/ode" in refused(*arguments(**{"data.path": str(clips)}))
+    assert "no states of ODE paths" in refused(*arguments(**{"data.path": str(clips)}))
     said = refused(*arguments(**{"objective.ode_regression.denoising_step_list": [1000, 500]}))
-    assert "its states lie at timesteps" in said and "denoising_step_list" in said
+    assert "ODE states at timesteps" in said and "denoising_step_list" in said
+    (tmp_path / "p.txt").write_text("a\n")
+    vmla("data", "prompts", "--prompts", tmp_path / "p.txt", "--out", tmp_path / "p.h5")
+    assert "holds no clips" in refused(*arguments(**{"data.validation_path": str(tmp_path / "p.h5")}))
     vmla(*arguments())
     lines = metrics(tmp_path / "run")
     assert len(lines) == 6 and all(np.isfinite(m["loss"]) for m in lines)
