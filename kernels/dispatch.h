@@ -17,6 +17,13 @@ bool wants_gradient(const Tensors&... inputs) {
   return c10::GradMode::is_enabled() && (inputs.requires_grad() || ...);
 }
 
+/// Whether only sizes are wanted: tensors of the meta device have no data. A step over them
+/// allocates what a real one does, and so says how much memory that needs. An op then returns
+/// outputs of the sizes and dtypes that its fused loops and kernels make, and computes nothing.
+inline bool wants_sizes_only(const at::Tensor& x) {
+  return x.is_meta();
+}
+
 /// Whether the fused CPU loops take this call: fp32 or fp64 on the CPU, everything of one dtype.
 template <class... Tensors>
 bool takes_cpu_loops(const at::Tensor& x, const Tensors&... others) {

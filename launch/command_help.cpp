@@ -128,7 +128,7 @@ error). A model with latent attention has no exact dense form: use videomla.
 
 Example:
   vmla export --checkpoint runs/tiny/tf_svd --format videomla --out exported --dtype fp32)"}},
-      {"analyze", {"spectra and effective ranks of weights", ""}},
+      {"analyze", {"spectra and effective ranks of weights, memory of a stage", ""}},
       {"analyze spectrum",
        {"singular spectra of a dense model's key and value weights",
         R"(Per layer, for W_K, W_V and the joint [W_K; W_V]: singular values, r_0.99 (the least rank that holds 99 % of
@@ -143,6 +143,17 @@ kv_b diag(norm) kv_a. Writes rank.h5 in the layout of a run folder, CSV, SVG and
 
 Example:
   vmla analyze rank --checkpoint runs/tiny/tf_svd --checkpoint runs/tiny/tf_random --out ranks)"}},
+      {"analyze memory",
+       {"what a stage needs, before it starts",
+        R"(Per role: parameters, weights, gradients and optimizer state; the peak of a step by phase (rollout, scores,
+forward, backward), of tensors; checkpoint, cache of a video being sampled beside a dense model's, FLOPs by phase.
+The step is run on tensors that have sizes and no data, so neither the dataset nor the weights have to be there:
+sizes of a score are read from its weights where those exist, else from its preset, else a dense twin of the
+generator stands in, and the table says which. `vmla train --dry-run` prints the same table.
+
+Examples:
+  vmla analyze memory --config configs/wan1.3b/teacher_forcing.yaml --gpus 8 --gpu-memory 80
+  vmla analyze memory --config configs/tiny/dmd.yaml --set train.recompute=block --json memory.json)"}},
       {"data", {"makes, encodes and inspects training data", ""}},
       {"data synth",
        {"renders captioned moving shapes as video files",

@@ -341,6 +341,21 @@ void define(CLI::App& app, AnalyzeRankArgs& args) {
   add_text(app, "--out", args.out, "DIR", "folder for rank.h5, CSV, SVG and HTML")->required();
 }
 
+void define(CLI::App& app, AnalyzeMemoryArgs& args) {
+  add_text(app, "--config", args.config, "FILE", "the stage's yaml file")->required();
+  add_set(app, args.set, kSetHelp);
+  app.add_option(
+         "--gpus", args.gpus, "data-parallel ranks that share the batch, each with all roles")
+      ->check(kCount)
+      ->capture_default_str();
+  app.add_option(
+         "--gpu-memory",
+         args.gpu_memory,
+         "memory of one in GB (10^9 bytes): also looks for the largest micro-batch that fits")
+      ->check(kPositive);
+  add_text(app, "--json", args.json, "FILE", "also writes the plan as JSON, in bytes");
+}
+
 void define(CLI::App& app, DataSynthArgs& args) {
   add_text(app, "--out", args.out, "DIR", "folder for the videos and captions file")->required();
   app.add_option("--count", args.count, "clips")->type_name("N")->check(kCount)->required();
@@ -661,6 +676,7 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
   builder.add<ExportArgs>("", "export");
   builder.add<AnalyzeSpectrumArgs>("analyze", "spectrum");
   builder.add<AnalyzeRankArgs>("analyze", "rank");
+  builder.add<AnalyzeMemoryArgs>("analyze", "memory");
   builder.add<DataSynthArgs>("data", "synth");
   builder.add<DataEncodeArgs>("data", "encode");
   builder.add<DataPromptsArgs>("data", "prompts");

@@ -104,6 +104,14 @@ struct AnalyzeRankArgs {
   std::string out;
 };
 
+struct AnalyzeMemoryArgs {
+  std::string config;
+  std::vector<std::string> set;
+  int64_t gpus = 1;
+  double gpu_memory = 0;  // GB of one; 0: not said
+  std::string json;
+};
+
 struct DataSynthArgs {
   std::string out;
   int64_t count = 0;
@@ -195,6 +203,7 @@ using Args = std::variant<TrainArgs,
                           ConvertArgs,
                           AnalyzeSpectrumArgs,
                           AnalyzeRankArgs,
+                          AnalyzeMemoryArgs,
                           DataSynthArgs,
                           DataEncodeArgs,
                           DataPromptsArgs,

@@ -7,6 +7,7 @@
 #include <variant>
 
 #include "launch/command_line.h"
+#include "launch/commands/analyze_memory.h"
 #include "launch/commands/analyze_rank.h"
 #include "launch/commands/analyze_spectrum.h"
 #include "launch/commands/compare.h"
@@ -31,6 +32,7 @@ namespace {
 
 /// The command table: which arguments belong to which command.
 struct Commands {
+  int operator()(const AnalyzeMemoryArgs& args) const { return cmd_analyze_memory(args); }
   int operator()(const AnalyzeRankArgs& args) const { return cmd_analyze_rank(args); }
   int operator()(const AnalyzeSpectrumArgs& args) const { return cmd_analyze_spectrum(args); }
   int operator()(const CompareArgs& args) const { return cmd_compare(args); }

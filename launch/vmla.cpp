@@ -42,6 +42,10 @@ struct FrontCheck {
   Threads operator()(const StepArgs& args) const {
     return threads_of(trainer::load_config(args.config, args.set, trainer::Purpose::kStep));
   }
+  Threads operator()(const AnalyzeMemoryArgs& args) const {
+    trainer::load_config(args.config, args.set);
+    return usual_threads();
+  }
   Threads operator()(const PipelineArgs& args) const {
     trainer::load_pipeline(args.config, args.set, args.run_dir);
     return {trainer::available_cores(), false};  // for the stages to share

@@ -10,11 +10,6 @@
 namespace vmla::model {
 namespace {
 
-int64_t slots_needed(const ModelConfig& config, CacheKind kind, int64_t max_frames) {
-  if (kind == CacheKind::kAppendOnly || config.local_attn_size < 0) return max_frames;
-  return std::min(max_frames, config.local_attn_size - config.num_frame_per_block);
-}
-
 at::Tensor allocate_like(const at::Tensor& chunk, int64_t rows) {
   auto sizes = chunk.sizes().vec();
   sizes[1] = rows;
@@ -38,6 +33,20 @@ at::Tensor gather_slots(const at::Tensor& storage,
 
 }  // namespace
 
+int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames) {
+  if (kind == CacheKind::kAppendOnly || config.local_attn_size < 0) return max_frames;
+  return std::min(max_frames, config.local_attn_size - config.num_frame_per_block);
+}
+
+int64_t cached_numbers(const ModelConfig& config) {
+  int64_t numbers = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerDims d = layer_dims(config, layer);
+    numbers += config.is_mla() ? d.kv_rank + d.rope : 2 * config.dim;
+  }
+  return numbers;
+}
+
 KvCache::KvCache(const ModelConfig& config,
                  CacheKind kind,
                  int64_t tokens_per_frame,
@@ -45,7 +54,7 @@ KvCache::KvCache(const ModelConfig& config,
     : config_(config),
       kind_(kind),
       tokens_per_frame_(tokens_per_frame),
-      capacity_(slots_needed(config, kind, max_frames)),
+      capacity_(cache_slots(config, kind, max_frames)),
       slot_frame_(static_cast<size_t>(std::max<int64_t>(capacity_, 0)), -1) {}
 
 int64_t KvCache::slot_of(int64_t frame) const {

@@ -21,6 +21,12 @@ struct KvWindow {
   std::vector<int64_t> frames;
 };
 
+/// Frames a cache has slots for when `max_frames` are generated.
+int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames);
+
+/// Numbers that all layers together keep of a token: a layer keeps R + P, or 2 D when dense.
+int64_t cached_numbers(const ModelConfig& config);
+
 class KvCache {
  public:
   /// `max_frames` is the capacity of an append-only cache, and of a streaming one without a window.

@@ -6,20 +6,19 @@
 namespace vmla::model {
 namespace {
 
-/// Matrix products run in the compute dtype; what they leave alone (norm gains, biases, modulation)
-/// and the time embedding and head, whose precision decides the schedule, stay as exact as the
-/// masters (algorithms 2.5).
-at::ScalarType dtype_of(const TensorSpec& spec, at::ScalarType compute, at::ScalarType exact) {
-  const bool is_matrix = spec.shape.size() == 2 || spec.shape.size() == 5;
-  const bool is_exact = spec.name.rfind("time_", 0) == 0 || spec.name.rfind("head.", 0) == 0;
-  return is_matrix && !is_exact ? compute : exact;
-}
-
 at::ScalarType exact_dtype(at::ScalarType compute) {
   return compute == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 }  // namespace
+
+at::ScalarType compute_dtype_of(const TensorSpec& spec,
+                                at::ScalarType compute,
+                                at::ScalarType exact) {
+  const bool is_matrix = spec.shape.size() == 2 || spec.shape.size() == 5;
+  const bool is_exact = spec.name.rfind("time_", 0) == 0 || spec.name.rfind("head.", 0) == 0;
+  return is_matrix && !is_exact ? compute : exact;
+}
 
 FrozenWeights::FrozenWeights(const ModelConfig& config,
                              const std::map<std::string, at::Tensor>& tensors,
@@ -31,7 +30,7 @@ FrozenWeights::FrozenWeights(const ModelConfig& config,
     for (const auto& spec : unit_layout(config, unit)) {
       units_[unit].push_back(
           tensors.at(spec.name)
-              .to(device, dtype_of(spec, compute_dtype, exact_dtype(compute_dtype)))
+              .to(device, compute_dtype_of(spec, compute_dtype, exact_dtype(compute_dtype)))
               .contiguous());
     }
   }
@@ -75,7 +74,8 @@ std::vector<at::Tensor> TrainedWeights::acquire(int64_t index) {
   if (unit.compute.empty()) {
     for (const auto& spec : unit.layout) {
       const at::Tensor view = unit.master.narrow(0, spec.offset, spec.numel).view(spec.shape);
-      unit.compute.push_back(view.to(dtype_of(spec, compute_dtype_, unit.master.scalar_type())));
+      unit.compute.push_back(
+          view.to(compute_dtype_of(spec, compute_dtype_, unit.master.scalar_type())));
     }
   }
   return unit.compute;

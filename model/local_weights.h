@@ -9,6 +9,13 @@
 
 namespace vmla::model {
 
+/// The dtype a tensor of a network that computes in `compute` has. Matrix products run in that
+/// dtype; what they leave alone (norm gains, biases, modulation) and the time embedding and head,
+/// whose precision decides the schedule, stay as exact as the masters (algorithms 2.5).
+at::ScalarType compute_dtype_of(const TensorSpec& spec,
+                                at::ScalarType compute,
+                                at::ScalarType exact);
+
 /// Frozen weights in this process, kept as they were given (a mapped file stays mapped). Matrices
 /// are cast to the compute dtype, the rest to fp32 (fp64 when computing in fp64), on the device,
 /// once.

@@ -16,12 +16,25 @@
 #include <utility>
 
 namespace vmla::trainer {
-namespace {
 
 at::ScalarType compute_dtype(const TrainConfig& config) {
   if (config.train.precision == "fp64") return at::kDouble;
   return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
+
+std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective) {
+  std::vector<Role> roles = objective.roles();
+  if (config.ema.decay > 0) {
+    roles.push_back({.name = "generator_ema",
+                     .training = Training::kEmaOf,
+                     .ema_of = "generator",
+                     .ema_decay = config.ema.decay,
+                     .ema_start_step = config.ema.start_step});
+  }
+  return roles;
+}
+
+namespace {
 
 /// Fails when a source's sizes contradict the section `model`: shapes would not tell heads or text
 /// length.
@@ -61,7 +74,8 @@ void expect_fitting_stage(const TrainConfig& config,
   }
 }
 
-/// A score's own sizes: what its files say, else the preset that init_from names.
+}  // namespace
+
 model::ModelConfig score_config(const InitSource& source, const model::LoadedWeights& loaded) {
   if (loaded.config_is_complete) return loaded.config;
   model::PartialConfig stated;
@@ -105,13 +119,10 @@ void expect_score_fits(const TrainConfig& config,
   }
 }
 
-/// The init_from entry a role reads: its own, else that of the role it shares weights with.
 std::string source_role(const TrainConfig& config, const Role& role) {
   if (config.init_from.contains(role.name) || role.same_weights_as.empty()) return role.name;
   return role.same_weights_as;
 }
-
-}  // namespace
 
 model::WeightSource& RoleState::source() const {
   if (weights) return *weights;
@@ -206,6 +217,12 @@ bool RoleSet::has(const std::string& name) const {
                              [&](const RoleState& state) { return state.role.name == name; });
 }
 
+RoleModels RoleSet::models() const {
+  RoleModels models;
+  for (const RoleState& state : states) models.emplace(state.role.name, state.config);
+  return models;
+}
+
 NetworkTable RoleSet::networks(bool recompute) const {
   NetworkTable table;
   for (const RoleState& state : states) {
@@ -273,7 +290,10 @@ RoleSet build_roles(const TrainConfig& config,
       state.optimizer =
           std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
     }
-    if (role.name == "generator" && !saved) set.generator_origin = weights;
+    if (role.name == "generator" && !saved) {
+      set.generator_origin = weights;
+      set.generator_origin.tensors.clear();  // the masters hold them now
+    }
     set.states.push_back(std::move(state));
   }
   return set;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/load_weights.h"
 #include "model/local_weights.h"
 #include "model/mla_from_dense.h"
 #include "trainer/checkpoint.h"
@@ -12,6 +13,24 @@
 #include <vector>
 
 namespace vmla::trainer {
+
+/// The dtype of the stage's matrix products (train.precision).
+at::ScalarType compute_dtype(const TrainConfig& config);
+
+/// The objective's roles, and the moving average that the section `ema` asks for.
+std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective);
+
+/// The init_from entry a role reads: its own, else that of the role it shares weights with.
+std::string source_role(const TrainConfig& config, const Role& role);
+
+/// A score's own sizes: what its files say, else the preset that init_from names.
+model::ModelConfig score_config(const InitSource& source, const model::LoadedWeights& loaded);
+
+/// UserError unless a score of these sizes sees the student's latents and texts; `source` names it.
+void expect_score_fits(const TrainConfig& config,
+                       const std::string& role,
+                       const model::ModelConfig& score,
+                       const std::string& source);
 
 /// One role of a run: its network's sizes, its weights in this process, and what trains them.
 struct RoleState {
@@ -49,12 +68,13 @@ void check_sources(const TrainConfig& config);
 /// holds are taken from there instead of init_from.
 struct RoleSet {
   std::vector<RoleState> states;
-  InitialWeights generator_origin;  // empty on resume
+  InitialWeights generator_origin;  // without its tensors; empty on resume
 
   RoleState& at(const std::string& name);
   const RoleState& at(const std::string& name) const;
   bool has(const std::string& name) const;
   NetworkTable networks(bool recompute) const;
+  RoleModels models() const;
 };
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,

@@ -6,55 +6,19 @@
 #include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
+#include "trainer/memory_plan.h"
 #include "trainer/objectives/registry.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_summary.h"
 #include "trainer/self_check.h"
+#include "trainer/tensor_memory.h"
 
 #include <ATen/core/grad_mode.h>
 
+#include <cstdio>
+
 namespace vmla::trainer {
 namespace {
-
-std::vector<Role> all_roles(const TrainConfig& config, const Objective& objective) {
-  std::vector<Role> roles = objective.roles();
-  if (config.ema.decay > 0) {
-    roles.push_back({.name = "generator_ema",
-                     .training = Training::kEmaOf,
-                     .ema_of = "generator",
-                     .ema_decay = config.ema.decay,
-                     .ema_start_step = config.ema.start_step});
-  }
-  return roles;
-}
-
-/// What --dry-run prints: parameters, FLOPs a step, memory, checkpoint size.
-void print_plan(const TrainConfig& config,
-                const Objective& objective,
-                const std::vector<Role>& roles,
-                const ClipShape& clip) {
-  const double parameters = static_cast<double>(model::parameter_count(config.model));
-  const double clip_flops = objective.training_flops(clip);
-  const bool keeps_first_moment = config.optimizer.betas[0] != 0.0;
-  const double bytes = 4 * parameters;
-  double state = 0, checkpoint = 0;
-  for (const Role& role : roles) {
-    state += role.training == Training::kTrained ? bytes * (keeps_first_moment ? 4 : 3) : bytes;
-    if (role.training != Training::kFrozen)
-      checkpoint +=
-          role.training == Training::kTrained ? bytes * (keeps_first_moment ? 3 : 2) : bytes;
-  }
-  log::info(cat("plan of stage ", config.stage, ":"));
-  log::info(cat("  parameters          ", static_cast<int64_t>(parameters)));
-  log::info(cat("  GFLOP a clip        ", clip_flops * 1e-9, " (forward and backward)"));
-  log::info(cat("  GFLOP a step        ",
-                clip_flops * static_cast<double>(config.train.batch_size) * 1e-9,
-                " (batch ",
-                config.train.batch_size,
-                ")"));
-  log::info(cat("  weights, gradients and optimizer  ", state * 1e-6, " MB"));
-  log::info(cat("  checkpoint          ", checkpoint * 1e-6, " MB"));
-}
 
 /// How a prompt set's stage makes pixels: as its checkpoint says, or the one it starts from.
 std::optional<MediaInfo> known_media(const TrainConfig& config,
@@ -74,15 +38,17 @@ void log_differences(const std::vector<ConfigDifference>& differences) {
 StageResult run_stage(const StageRequest& request) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
-  const std::vector<Role> roles = all_roles(config, *objective);
+  const std::vector<Role> roles = stage_roles(config, *objective);
   if (request.dry_run) {
     check_sources(config);
-    objective->check_clip(planned_clip_shape(config));
-    print_plan(config, *objective, roles, planned_clip_shape(config));
+    const ClipShape clip = planned_clip_shape(config);
+    objective->check_clip(clip);
+    std::fputs(memory_table(plan_memory(config, clip, {})).c_str(), stdout);
     return {};
   }
 
   prepare_device(config.train.device);
+  count_tensor_bytes();
   RunFolder folder(request.run_dir, RunFolder::Kind::kStage);
   const auto checkpoint = find_resume(folder.checkpoints(), request.resume);
   std::vector<ConfigDifference> differences;
@@ -135,10 +101,17 @@ StageResult run_stage(const StageRequest& request) {
     log::info(cat("self-check: masked forward = cached forward, max difference / rms ", found));
   }
 
-  Trainer trainer(config, folder.path(), *objective, set, data, state);
+  const MemoryPlan plan = plan_memory(
+      config, planned_roles(set), data.clip_shape(), {.text_rows = data.clips().max_text_rows()});
+  Trainer trainer(config, folder.path(), *objective, set, data, state, plan.step.peak_bytes);
   const StopSignal stop;
   Profiler profiler(request.profile_steps, folder.path() / "trace.json");
   trainer.run(stop, profiler);
+  if (trainer.tensor_peak_bytes() > 0) {
+    log::info(cat("memory: ",
+                  memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()),
+                  ", the most of any step"));
+  }
 
   const RoleState& best = trainer.best();
   std::optional<StageMeasures> measures;

@@ -81,6 +81,12 @@ void write_summary(const std::filesystem::path& run_dir,
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());
   json["speed"]["seconds_trained"] = number(trainer.seconds_trained());
   json["memory"]["peak_bytes"] = peak_memory_bytes();
+  if (const int64_t measured = trainer.tensor_peak_bytes(); measured > 0) {
+    const int64_t predicted = trainer.predicted_bytes();
+    json["memory"]["predicted_bytes"] = predicted;
+    json["memory"]["measured_bytes"] = measured;
+    json["memory"]["ratio"] = static_cast<double>(predicted) / static_cast<double>(measured);
+  }
   io::write_file_atomically(run_dir / "summary.json", json.dump(2) + "\n");
 }
 

@@ -4,8 +4,10 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/gemm_rate.h"
+#include "trainer/memory_plan.h"
 #include "trainer/process_memory.h"
 #include "trainer/stage_measures.h"
+#include "trainer/tensor_memory.h"
 #include "trainer/validation.h"
 
 #include <ATen/ATen.h>
@@ -40,7 +42,8 @@ Trainer::Trainer(const TrainConfig& config,
                  Objective& objective,
                  RoleSet& roles,
                  StageData& data,
-                 TrainState state)
+                 TrainState state,
+                 int64_t predicted_bytes)
     : config_(config),
       run_dir_(run_dir),
       objective_(objective),
@@ -49,7 +52,9 @@ Trainer::Trainer(const TrainConfig& config,
       state_(state),
       metrics_(run_dir, config.stage, state.step > 0 ? state.step : -1),
       ranks_(config.init.method),
-      last_saved_(state.step > 0 ? state.step : -1) {
+      clip_flops_(total_flops(objective.training_flops(data.clip_shape(), roles.models()))),
+      last_saved_(state.step > 0 ? state.step : -1),
+      predicted_bytes_(predicted_bytes) {
   if (state.step > 0) {  // a run that has nothing left to train still has figures to sum up
     const auto figures = newest_metrics(run_dir_);
     const auto figure = [&](const char* name) {
@@ -75,6 +80,7 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
   while (state_.step < config_.train.steps) {
     profiler.step_begins();
     timer_.start();
+    reset_tensor_peak(at::Device(config_.train.device));
     for (auto& [name, figures] : last_.players) figures.updated = false;
     for (RoleState& state : roles_.states) {
       const bool trained = state.role.training == Training::kTrained;
@@ -82,6 +88,7 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
     }
     ++state_.step;
     last_.seconds = timer_.stop();
+    measure_memory();
     profiler.step_ended();
     seconds_trained_ += last_.seconds;
     step_seconds_.push_back(last_.seconds);
@@ -99,6 +106,16 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
                               "; run the same command again to go on"));
     }
   }
+}
+
+/// What the step's tensors held at most; the first step also says how that was predicted.
+void Trainer::measure_memory() {
+  last_.tensor_peak_bytes = tensor_bytes(at::Device(config_.train.device)).peak;
+  if (tensor_peak_bytes_ == 0) {
+    log::info(cat("memory of the first step: ",
+                  memory_comparison(predicted_bytes_, last_.tensor_peak_bytes)));
+  }
+  tensor_peak_bytes_ = std::max(tensor_peak_bytes_, last_.tensor_peak_bytes);
 }
 
 /// One optimizer step of one role.
@@ -219,11 +236,12 @@ void Trainer::log_step(MetricValues values) {
   const auto grid = model::token_grid(config_.model, clip.height, clip.width);
   const double clips = static_cast<double>(config_.train.batch_size);
   const double tokens = static_cast<double>(clip.frames * grid.rows * grid.cols) * clips;
-  const double tflops = clips * objective_.training_flops(clip) / last_.seconds * 1e-12;
+  const double tflops = clips * clip_flops_ / last_.seconds * 1e-12;
   values.emplace_back("tokens_per_second", tokens / last_.seconds);
   values.emplace_back("tflops", tflops);
   values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
+  values.emplace_back("tensor_peak_bytes", static_cast<double>(last_.tensor_peak_bytes));
   metrics_.append(state_.step, values);
   if (due(config_.train.log_every, state_.step, config_.train.steps)) {
     const bool validated =

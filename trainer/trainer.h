@@ -29,6 +29,7 @@ struct PlayerFigures {
 struct StepFigures {
   std::map<std::string, PlayerFigures> players;  // trained roles
   double seconds = 0;
+  int64_t tensor_peak_bytes = 0;
   double validation_loss = 0;
   std::vector<double> validation_by_time;
   double loss() const {
@@ -47,7 +48,8 @@ class Trainer {
           Objective& objective,
           RoleSet& roles,
           StageData& data,
-          TrainState state);
+          TrainState state,
+          int64_t predicted_bytes);
 
   /// Trains to train.steps. StopRequested when a signal came (saved before); RunError on a
   /// non-finite loss, before any optimizer has written.
@@ -58,12 +60,16 @@ class Trainer {
   const analysis::RankLog& ranks() const { return ranks_; }
   double seconds_trained() const { return seconds_trained_; }
   double median_step_seconds() const;
+  /// The most that tensors held in a step: planned, and of the steps so far (0: none yet).
+  int64_t predicted_bytes() const { return predicted_bytes_; }
+  int64_t tensor_peak_bytes() const { return tensor_peak_bytes_; }
   /// The role whose weights stand for the stage: a moving average of the generator where there is
   /// one.
   const RoleState& best() const;
 
  private:
   void train_player(RoleState& player);
+  void measure_memory();
   void accumulate_losses(RoleState& player, PlayerFigures& figures);
   MetricValues player_values() const;
   void observe();
@@ -85,7 +91,10 @@ class Trainer {
   analysis::HealthMonitor health_;
   analysis::RankTracker tracker_;
   analysis::RankLog ranks_;
+  double clip_flops_;  // model FLOPs of one clip's share of a step
   int64_t last_saved_ = -1;
+  int64_t predicted_bytes_;
+  int64_t tensor_peak_bytes_ = 0;
   double seconds_trained_ = 0;
   std::vector<double> step_seconds_;
 };

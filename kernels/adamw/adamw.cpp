@@ -7,6 +7,7 @@
 
 #include "kernels/adamw/adamw_cpu.h"
 #include "kernels/cuda_dispatch.h"
+#include "kernels/dispatch.h"
 
 namespace vmla::kernels {
 
@@ -28,6 +29,7 @@ void adamw_step_(at::Tensor& param,
               "adamw_step_: the first moment is kept unless beta1 is 0, beta1 is ",
               params.beta1);
   TORCH_CHECK(params.step >= 1, "adamw_step_: steps count from 1, got ", params.step);
+  if (wants_sizes_only(param)) return;
   c10::NoGradGuard no_grad;
   const bool on_cuda = param.scalar_type() == at::kFloat &&
                        takes_cuda_kernels(param, grad, exp_avg_sq) &&

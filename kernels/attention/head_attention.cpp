@@ -35,7 +35,8 @@ bool fits_head_attention(const at::Tensor& q_BLNK,
                          const at::Tensor& k_BMNK,
                          const at::Tensor& v_BMNV,
                          const std::vector<AttentionSegment>& segments) {
-  if (!takes_cpu_loops(q_BLNK, k_BMNK, v_BMNV) || q_BLNK.scalar_type() != at::kFloat) return false;
+  const bool taken = wants_sizes_only(q_BLNK) || takes_cpu_loops(q_BLNK, k_BMNK, v_BMNV);
+  if (!taken || q_BLNK.scalar_type() != at::kFloat) return false;
   // Cheap bounds before the plan is made; the plan then counts exactly.
   const HeadAttentionSizes sizes = sizes_of(q_BLNK, k_BMNK, v_BMNV, 1.0);
   if (sizes.keys * sizes.K + sizes.values * sizes.V > kMostWorkspace) return false;
@@ -55,6 +56,7 @@ AttentionOutput head_attention(const at::Tensor& q_BLNK,
   const at::Tensor workspace = at::empty({head_attention_workspace(sizes, plan)}, q.options());
   AttentionOutput result{at::empty({sizes.B, sizes.L, sizes.N, sizes.V}, q.options()),
                          at::empty({sizes.B, sizes.N, sizes.L}, q.options())};
+  if (wants_sizes_only(q)) return result;
   head_attention_cpu({.sizes = sizes,
                       .q = rows_of(q),
                       .k = rows_of(k),
@@ -85,6 +87,7 @@ AttentionGrads head_attention_backward(const at::Tensor& grad_out_BLNV,
   AttentionGrads grads{at::empty(q.sizes(), q.options()),
                        at::empty(k.sizes(), k.options()),
                        at::empty(v.sizes(), v.options())};
+  if (wants_sizes_only(q)) return grads;
   head_attention_backward_cpu({.sizes = sizes,
                                .grad_out = rows_of(grad_out),
                                .q = rows_of(q),

@@ -4,6 +4,8 @@
 
 #include <limits>
 
+#include "kernels/dispatch.h"
+
 // Signatures and constraints of the library kernels, LibTorch 2.11. All of them are dispatcher
 // calls, so the CUDA ones need no CUDA library at link time.
 
@@ -59,7 +61,11 @@ SdpaOutput sdpa(const at::Tensor& q_BLNK,
   const at::Tensor k = kernel_layout(k_BMNK, widths.qk);
   const at::Tensor v = kernel_layout(v_BMNV, widths.v);
   at::Tensor out, lse;
-  if (!q.is_cuda()) {
+  if (wants_sizes_only(q)) {
+    const int64_t B = q.size(0), N = q.size(1), L = q.size(2);
+    out = at::empty({B, L, N, widths.v}, q.options()).transpose(1, 2);
+    lse = at::empty({B, N, L}, q.options().dtype(accumulate_type(q)));
+  } else if (!q.is_cuda()) {
     std::tie(out, lse) =
         at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, false, std::nullopt, scale);
   } else if (uses_cuda_flash(q)) {
@@ -89,7 +95,11 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
   const at::Tensor grad_out = kernel_layout(grad_out_BLNV, widths.v);
   const at::Tensor out = kernel_layout(out_BLNV, widths.v);
   at::Tensor dq, dk, dv;
-  if (!q.is_cuda()) {
+  if (wants_sizes_only(q)) {
+    dq = at::empty(q.sizes(), q.options());
+    dk = at::empty(k.sizes(), k.options());
+    dv = at::empty(v.sizes(), v.options());
+  } else if (!q.is_cuda()) {
     std::tie(dq, dk, dv) = at::_scaled_dot_product_flash_attention_for_cpu_backward(
         grad_out, q, k, v, out, lse_BNL, 0.0, false, std::nullopt, scale);
   } else if (uses_cuda_flash(q)) {

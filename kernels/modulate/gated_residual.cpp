@@ -45,6 +45,7 @@ at::Tensor forward_cpu(const at::Tensor& x_BFSD,
 }
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
   if (takes_cuda_kernels(x, y) && fits_beside(x, gate)) return gated_residual_cuda(x, y, gate);
   if (!takes_cpu_loops(x, y, gate)) return forward_aten(x, y, gate);
   return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, y, gate)
@@ -90,6 +91,9 @@ std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_BFSD,
 std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
                                                const at::Tensor& y,
                                                const at::Tensor& gate) {
+  if (wants_sizes_only(y)) {
+    return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
+  }
   if (takes_cuda_kernels(y, grad) && fits_beside(y, gate)) {
     return gated_residual_backward_cuda(grad, y, gate);
   }

@@ -64,6 +64,13 @@ Modulated forward_any(const at::Tensor& x,
                       const at::Tensor& shift,
                       const at::Tensor& scale,
                       double eps) {
+  if (wants_sizes_only(x)) {
+    const auto statistics = x.options().dtype(accumulate_type(x));
+    const std::array<int64_t, 4> sizes{x.size(0), x.size(1), x.size(2), 1};
+    return {at::empty(x.sizes(), x.options()),
+            at::empty(sizes, statistics),
+            at::empty(sizes, statistics)};
+  }
   if (takes_cuda_kernels(x) && fits_beside(x, shift, scale)) {
     auto [y, mean, rstd] = layer_norm_modulate_cuda(x, shift, scale, eps);
     return {y, mean, rstd};
@@ -134,6 +141,11 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& scale,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
+  if (wants_sizes_only(x)) {
+    return {at::empty(x.sizes(), x.options()),
+            at::empty(shift.sizes(), shift.options()),
+            at::empty(scale.sizes(), scale.options())};
+  }
   if (takes_cuda_kernels(x, grad_y) && fits_beside(x, shift, scale)) {
     auto [dx, dshift, dscale] = layer_norm_modulate_backward_cuda(grad_y, x, scale, mean, rstd);
     return {dx, dshift, dscale};

@@ -43,6 +43,12 @@ Normed forward_cpu(const at::Tensor& x_any, const at::Tensor& weight_any, double
 }
 
 Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  if (wants_sizes_only(x)) {
+    std::vector<int64_t> rows = x.sizes().vec();
+    rows.back() = 1;
+    return {at::empty(x.sizes(), x.options()),
+            at::empty(rows, x.options().dtype(accumulate_type(x)))};
+  }
   if (takes_cuda_kernels(x) && fits_beside(x, weight)) {
     auto [y, rstd] = rms_norm_cuda(x, weight, eps);
     return {y, rstd};
@@ -97,6 +103,9 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
                                                const at::Tensor& x,
                                                const at::Tensor& weight,
                                                const at::Tensor& rstd) {
+  if (wants_sizes_only(x)) {
+    return {at::empty(x.sizes(), x.options()), at::empty(weight.sizes(), weight.options())};
+  }
   if (takes_cuda_kernels(x, grad_y) && fits_beside(x, weight)) {
     return rms_norm_backward_cuda(grad_y, x, weight, rstd);
   }

@@ -75,6 +75,7 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   const at::Tensor& sin,
                   int64_t first_channel,
                   bool inverse) {
+  if (wants_sizes_only(x_BLNK)) return at::empty(x_BLNK.sizes(), x_BLNK.options());
   if (takes_cuda_kernels(x_BLNK) && takes_cuda_kernels(cos, sin) &&
       cos.scalar_type() == at::kFloat && cos.device() == x_BLNK.device()) {
     return rotate_cuda(x_BLNK, cos, sin, first_channel, inverse);

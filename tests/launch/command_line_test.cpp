@@ -218,6 +218,11 @@ TEST(CommandLine, Analyze) {
                   {"analyze", "rank", "--checkpoint", "a", "b", "--checkpoint", "c", "--out", "o"})
                   .checkpoints,
               ElementsAre("a", "b", "c"));
+  const auto memory = parsed<AnalyzeMemoryArgs>(
+      {"analyze", "memory", "--config", "f", "--gpus", "8", "--gpu-memory", "80", "--json", "j"});
+  EXPECT_EQ(memory.gpus, 8);
+  EXPECT_EQ(memory.gpu_memory, 80.0);
+  EXPECT_EQ(memory.json, "j");
 }
 
 TEST(CommandLine, Data) {
@@ -269,7 +274,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "no data command given; valid: synth, encode, prompts, generate, ode, inspect; see "
                 "vmla data --help"},
         Mistake{{"data", "enc"}, "unknown command 'data enc'; valid: synth"},
-        Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank"},
+        Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank, memory"},
         Mistake{{"train"}, "train: --config is required; see vmla train --help"},
         Mistake{{"train", "--config", "f", "--run_dir", "d"},
                 "train: unknown flag --run_dir; did you mean --run-dir?; see vmla train --help"},
@@ -347,6 +352,7 @@ TEST(CommandLine, EveryCommandHasAnExample) {
                                              "export",
                                              "analyze spectrum",
                                              "analyze rank",
+                                             "analyze memory",
                                              "data synth",
                                              "data encode",
                                              "data inspect"};

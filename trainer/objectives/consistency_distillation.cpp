@@ -26,11 +26,17 @@ class ConsistencyDistillation : public Objective {
   std::optional<FewStepSchedule> few_step() const override {
     return FewStepSchedule{config_.denoising_step_list, {}};
   }
-  /// Two forwards of the teacher, one of the target, forward and backward of the student.
-  double training_flops(const ClipShape& clip) const override {
-    const double student =
-        plan_training_flops(model_, model::teacher_forcing_plan(model_, clip.frames), clip);
-    return student * (guided() ? 2.0 : 5.0 / 3.0);
+  /// One or two forwards of the teacher, one of the target, forward and backward of the student.
+  std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                         const RoleModels& models) const override {
+    const auto forward = [&](const char* role) {
+      const model::ModelConfig& m = models.at(role);
+      return plan_flops(m, model::teacher_forcing_plan(m, clip.frames), clip);
+    };
+    std::vector<PhaseFlops> phases = generator_flops(forward("generator"));
+    phases.push_back({"teacher", "teacher", (guided() ? 2 : 1) * forward("teacher")});
+    phases.push_back({"target", "target_ema", forward("target_ema")});
+    return phases;
   }
 
   std::vector<Role> roles() const override {

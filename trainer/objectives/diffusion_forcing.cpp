@@ -19,8 +19,10 @@ class DiffusionForcing : public Objective {
 
   bool causal() const override { return true; }
   double timestep_shift() const override { return config_.timestep_shift; }
-  double training_flops(const ClipShape& clip) const override {
-    return plan_training_flops(model_, model::chunk_causal_plan(model_, clip.frames), clip);
+  std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                         const RoleModels& models) const override {
+    const model::ModelConfig& m = models.at("generator");
+    return generator_flops(plan_flops(m, model::chunk_causal_plan(m, clip.frames), clip));
   }
 
   std::vector<Role> roles() const override { return {{.name = "generator"}}; }

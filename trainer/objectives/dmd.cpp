@@ -62,7 +62,8 @@ class Dmd : public Objective {
              .is_score = true}};
   }
 
-  double training_flops(const ClipShape& clip) const override;
+  std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                         const RoleModels& models) const override;
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
                          const DrawContext& context) const override;
@@ -73,6 +74,10 @@ class Dmd : public Objective {
                 const EmitLoss& emit) override;
 
  private:
+  std::vector<PhaseFlops> step_flops(const ClipShape& clip,
+                                     int64_t frames,
+                                     const RoleModels& models) const;
+  std::pair<int64_t, int64_t> rollout_range(const ClipShape& clip) const;  // fewest, most frames
   int64_t rollout_frames(const ClipShape& clip, const DrawContext& context) const;
   std::vector<ScoredWindow> windows(int64_t rollout_frames, int64_t clip_frames) const;
   /// Frames at the beginning of a later window that are not trained: its first chunk.
@@ -148,42 +153,65 @@ model::ExitSchedule exit_schedule(const model::TensorMap& inputs,
   return schedule;
 }
 
-/// FLOPs of a rollout (`passes` denoising passes a chunk and the fill), and of one pass over each
-/// of its chunks.
-struct RolloutFlops {
-  double rollout = 0, single_pass = 0;
-};
-RolloutFlops rollout_flops(const model::ModelConfig& model, const ClipShape& clip, double passes) {
-  const auto grid = model::token_grid(model, clip.height, clip.width);
-  RolloutFlops flops;
-  int64_t first = 0;
-  for (const int64_t count : model::chunk_sizes(model, clip.frames)) {
-    const auto plan =
-        model::cached_plan(model::attended_context(model, first, count), first, count);
-    const double pass = model::forward_flops(model, plan, grid.rows * grid.cols).total();
-    flops.single_pass += pass;
-    flops.rollout += pass * (passes + (first + count < clip.frames ? 1 : 0));
-    first += count;
+std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleModels& models) const {
+  // Every length that a rollout may have is as likely as the others.
+  const auto [least, most] = rollout_range(clip);
+  const int64_t lengths = (most - least) / model_.num_frame_per_block + 1;
+  std::vector<PhaseFlops> sum;
+  for (int64_t i = 0; i < lengths; ++i) {
+    const auto phases = step_flops(clip, least + i * model_.num_frame_per_block, models);
+    if (sum.empty()) sum = phases;
+    for (size_t p = 0; i > 0 && p < phases.size(); ++p) sum[p].flops += phases[p].flops;
   }
-  return flops;
+  for (PhaseFlops& phase : sum) phase.flops /= static_cast<double>(lengths);
+  return sum;
 }
 
-/// Per critic update: one rollout, one forward and backward of the fake score, and a share of the
-/// generator's update. The scores are counted as dense networks of the student's sizes.
-double Dmd::training_flops(const ClipShape& clip) const {
-  ClipShape longest = clip;
-  longest.frames = std::max(clip.frames, config_.max_rollout_frames);
-  const double steps = static_cast<double>(steps_.size());
-  const RolloutFlops student =
-      rollout_flops(model_, longest, config_.last_step_only ? steps : (steps + 1) / 2);
-  model::ModelConfig dense = model_;
-  dense.attention = "dense";
-  const double score =
-      plan_training_flops(dense, model::bidirectional_plan(clip.frames), clip) / 3.0;
-  const double ratio = static_cast<double>(config_.dfake_gen_update_ratio);
-  const double real = config_.guidance_scale == 0.0 ? 1.0 : 2.0;
-  return student.rollout + 3 * score +
-         (student.rollout + 3 * student.single_pass + (1 + real) * score) / ratio;
+/// Per critic update: one rollout, forward and backward of the fake score, and a share of the
+/// generator's update, which is another rollout, the scores, and the exit passes of the trained
+/// chunks once more with gradients (straight through: the rollout's own exit passes have them).
+std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
+                                        int64_t frames,
+                                        const RoleModels& models) const {
+  const model::ModelConfig& student = models.at("generator");
+  const auto grid = model::token_grid(student, clip.height, clip.width);
+  const auto scored = windows(frames, clip.frames);
+  const auto passes = [&](const std::vector<double>& steps) {
+    const auto count = static_cast<double>(steps.size());
+    return config_.last_step_only ? count : (count + 1) / 2;
+  };
+  double rollout = 0, trained = 0;
+  int64_t first = 0;
+  for (const int64_t count : model::chunk_sizes(student, frames)) {
+    const auto plan =
+        model::cached_plan(model::attended_context(student, first, count), first, count);
+    const double pass = model::forward_flops(student, plan, grid.rows * grid.cols).total();
+    const double fill = first + count < frames ? 1 : 0;
+    rollout += pass * (passes(first == 0 ? first_steps_ : steps_) + fill);
+    first += count;
+    if (first > scored.front().gradient_begin) trained += pass;
+  }
+  double fake = 0, real = 0;
+  for (const ScoredWindow& window : scored) {
+    const auto plan = model::bidirectional_plan(window.frames());
+    fake += plan_flops(models.at("fake_score"), plan, clip);
+    real += plan_flops(models.at("real_score"), plan, clip);
+  }
+  const double share = 1.0 / static_cast<double>(config_.dfake_gen_update_ratio);
+  const double guided = config_.guidance_scale == 0.0 ? 1 : 2;
+  const double replay = config_.kv_grad == "straight_through" ? 0 : trained;
+  return {{"rollout", "generator", rollout * (1 + share)},
+          {"scores", "fake_score", fake * share},
+          {"scores", "real_score", guided * real * share},
+          {"forward", "generator", replay * share},
+          {"backward", "generator", 2 * trained * share},
+          {"forward", "fake_score", fake},
+          {"backward", "fake_score", 2 * fake}};
+}
+
+std::pair<int64_t, int64_t> Dmd::rollout_range(const ClipShape& clip) const {
+  const int64_t least = config_.min_rollout_frames > 0 ? config_.min_rollout_frames : clip.frames;
+  return {least, std::max(config_.max_rollout_frames, least)};
 }
 
 void Dmd::check_clip(const ClipShape& clip) const {
@@ -208,8 +236,7 @@ void Dmd::check_clip(const ClipShape& clip) const {
 }
 
 int64_t Dmd::rollout_frames(const ClipShape& clip, const DrawContext& context) const {
-  const int64_t least = config_.min_rollout_frames > 0 ? config_.min_rollout_frames : clip.frames;
-  const int64_t most = std::max(config_.max_rollout_frames, least);
+  const auto [least, most] = rollout_range(clip);
   const int64_t chunk = model_.num_frame_per_block;
   const kernels::DrawKey key{.seed = context.seed,
                              .step = static_cast<uint64_t>(context.step),

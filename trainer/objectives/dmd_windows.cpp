@@ -31,6 +31,7 @@ at::Tensor window_latents(const ScoredWindow& window,
                           const model::VideoCodec* codec) {
   const at::Tensor scored = rollout_BFCHW.narrow(1, window.begin, window.end - window.begin);
   if (!window.has_front) return scored;
+  if (rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);  // sizes only
   TORCH_CHECK(codec, "a rollout longer than a clip needs the codec of its latents");
   std::vector<at::Tensor> fronts;
   for (const at::Tensor& video_FCHW : rollout_BFCHW.unbind(0)) {

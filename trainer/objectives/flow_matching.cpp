@@ -18,8 +18,10 @@ class FlowMatching : public Objective {
 
   bool causal() const override { return false; }
   double timestep_shift() const override { return timestep_shift_; }
-  double training_flops(const ClipShape& clip) const override {
-    return plan_training_flops(model_, model::bidirectional_plan(clip.frames), clip);
+  std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                         const RoleModels& models) const override {
+    const model::ModelConfig& m = models.at("generator");
+    return generator_flops(plan_flops(m, model::bidirectional_plan(clip.frames), clip));
   }
 
   std::vector<Role> roles() const override { return {{.name = "generator"}}; }

@@ -51,6 +51,16 @@ struct ClipShape {
   int64_t frames, channels, height, width;
 };
 
+/// A part of a step's model FLOPs: what runs, and whose network.
+struct PhaseFlops {
+  std::string phase;  // rollout, scores, forward, backward
+  std::string role;
+  double flops = 0;  // of one clip's share of a step
+};
+
+/// The sizes of every role's network.
+using RoleModels = std::map<std::string, model::ModelConfig>;
+
 /// One evaluated loss. `total` is what is differentiated; the rest is for logs and for `vmla step`.
 struct LossTerms {
   at::Tensor total;  // [], fp32 (fp64 in fp64 runs)
@@ -106,9 +116,10 @@ class Objective {
   virtual void use_codec(std::shared_ptr<const model::VideoCodec>) {}
   /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
   virtual std::string reported_input() const { return {}; }
-  /// Model FLOPs of one clip's share of a step: forward and backward count as three forwards,
-  /// recomputation does not count (performance.md 1.4).
-  virtual double training_flops(const ClipShape& clip) const = 0;
+  /// Model FLOPs of one clip's share of a step, on average over what is drawn: a backward counts as
+  /// two forwards, recomputation does not count (performance.md 1.4).
+  virtual std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                                 const RoleModels& models) const = 0;
   virtual model::TensorMap draws(const std::string& player,
                                  const ClipShape& clip,
                                  const DrawContext& context) const = 0;
@@ -120,6 +131,9 @@ class Objective {
                         model::GradMode grad,
                         const EmitLoss& emit) = 0;
 };
+
+/// The sum over the phases.
+double total_flops(const std::vector<PhaseFlops>& phases);
 
 /// The tensor `name` of `inputs`; UserError names what is missing and what is there.
 const at::Tensor& input_tensor(const model::TensorMap& inputs, const std::string& name);

@@ -30,8 +30,10 @@ class OdeRegression : public Objective {
   std::optional<FewStepSchedule> few_step() const override {
     return FewStepSchedule{config_.denoising_step_list, {}};
   }
-  double training_flops(const ClipShape& clip) const override {
-    return plan_training_flops(model_, make_plan(model_, clip.frames), clip);
+  std::vector<PhaseFlops> training_flops(const ClipShape& clip,
+                                         const RoleModels& models) const override {
+    const model::ModelConfig& m = models.at("generator");
+    return generator_flops(plan_flops(m, make_plan(m, clip.frames), clip));
   }
 
   std::vector<Role> roles() const override { return {{.name = "generator"}}; }

@@ -9,12 +9,17 @@
 
 namespace vmla::trainer {
 
-/// Model FLOPs of one clip's training step under a plan: three forwards.
-inline double plan_training_flops(const model::ModelConfig& config,
-                                  const model::AttentionPlan& plan,
-                                  const ClipShape& clip) {
+/// Model FLOPs of one forward of one clip under a plan.
+inline double plan_flops(const model::ModelConfig& config,
+                         const model::AttentionPlan& plan,
+                         const ClipShape& clip) {
   const auto grid = model::token_grid(config, clip.height, clip.width);
-  return 3 * model::forward_flops(config, plan, grid.rows * grid.cols).total();
+  return model::forward_flops(config, plan, grid.rows * grid.cols).total();
+}
+
+/// A step that is one forward and one backward of the generator.
+inline std::vector<PhaseFlops> generator_flops(double forward) {
+  return {{"forward", "generator", forward}, {"backward", "generator", 2 * forward}};
 }
 
 /// Keeps the one prepared plan that an objective's clips need; made anew when shape, dtype or

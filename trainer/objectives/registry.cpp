@@ -54,6 +54,12 @@ std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
   fail_user("objective.name '", config.name, "' is unknown: known are ", known);
 }
 
+double total_flops(const std::vector<PhaseFlops>& phases) {
+  double sum = 0;
+  for (const PhaseFlops& phase : phases) sum += phase.flops;
+  return sum;
+}
+
 const at::Tensor& input_tensor(const model::TensorMap& inputs, const std::string& name) {
   const auto found = inputs.find(name);
   if (found != inputs.end()) return found->second;

@@ -1,0 +1,154 @@
+#include "trainer/planned_roles.h"
+
+#include "model/io/error.h"
+#include "model/load_weights.h"
+#include "trainer/tensor_memory.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <filesystem>
+
+namespace vmla::trainer {
+namespace {
+
+at::ScalarType master_dtype(const TrainConfig& config) {
+  return compute_dtype(config) == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+/// The entry of init_from that a role's weights come from; null: none.
+const InitSource* source_of(const TrainConfig& config, const Role& role) {
+  const auto found = config.init_from.find(source_role(config, role));
+  return found == config.init_from.end() ? nullptr : &found->second;
+}
+
+bool all_fp32(const model::TensorMap& tensors) {
+  return std::ranges::all_of(
+      tensors, [](const auto& named) { return named.second.scalar_type() == at::kFloat; });
+}
+
+PlannedRole planned_role(const TrainConfig& config, const Role& role) {
+  PlannedRole planned{.role = role, .config = config.model, .sizes_from = "model"};
+  const InitSource* source = source_of(config, role);
+  const bool computes_as_stored =
+      config.train.device == "cpu" && compute_dtype(config) == at::kFloat;
+  // Checkpoints hold fp32, so that is what a file is taken for until it is there.
+  planned.mapped = role.training == Training::kFrozen && computes_as_stored && source;
+  if (source && std::filesystem::exists(source->path)) {
+    const model::LoadedWeights weights = model::read_weights(source->path, source->role);
+    const bool converted = !role.is_score && weights.config.is_mla() != config.model.is_mla();
+    planned.mapped = planned.mapped && !converted && all_fp32(weights.tensors);
+    if (role.is_score) {
+      planned.config = score_config(*source, weights);
+      planned.sizes_from = weights.source;
+      expect_score_fits(config, role.name, planned.config, weights.source);
+    }
+  } else if (role.is_score && source && !source->preset.empty()) {
+    planned.config = model::model_preset(source->preset);
+    planned.sizes_from = "preset " + source->preset;
+  } else if (role.is_score) {
+    planned.config.attention = "dense";
+    planned.sizes_from = "assumed: a dense twin of the generator";
+  }
+  return planned;
+}
+
+}  // namespace
+
+std::vector<PlannedRole> planned_roles(const TrainConfig& config, const std::vector<Role>& roles) {
+  std::vector<PlannedRole> planned;
+  for (const Role& role : roles) planned.push_back(planned_role(config, role));
+  return planned;
+}
+
+std::vector<PlannedRole> planned_roles(const RoleSet& set) {
+  std::vector<PlannedRole> planned;
+  for (const RoleState& state : set.states) {
+    PlannedRole role{.role = state.role, .config = state.config, .sizes_from = "its weights"};
+    if (state.frozen) {
+      const at::Tensor matrix = state.frozen->acquire(model::kRootUnit).front();
+      role.mapped = matrix.is_cpu() && !is_counted(matrix);
+    }
+    planned.push_back(std::move(role));
+  }
+  return planned;
+}
+
+RoleModels role_models(const std::vector<PlannedRole>& roles) {
+  RoleModels models;
+  for (const PlannedRole& role : roles) models.emplace(role.role.name, role.config);
+  return models;
+}
+
+RoleBytes role_bytes(const TrainConfig& config, const PlannedRole& role) {
+  RoleBytes bytes;
+  const at::ScalarType master = master_dtype(config), compute = compute_dtype(config);
+  const auto master_size = static_cast<int64_t>(c10::elementSize(master));
+  int64_t as_computed = 0, copied = 0;
+  for (const int64_t unit : model::all_units(role.config)) {
+    for (const model::TensorSpec& spec : model::unit_layout(role.config, unit)) {
+      const at::ScalarType dtype = model::compute_dtype_of(spec, compute, master);
+      const int64_t size = spec.numel * static_cast<int64_t>(c10::elementSize(dtype));
+      bytes.parameters += spec.numel;
+      as_computed += size;
+      if (dtype != master) copied += size;
+    }
+  }
+  if (role.role.training == Training::kFrozen) {
+    bytes.computing = as_computed;
+    bytes.mapped = role.mapped ? as_computed : 0;
+    return bytes;
+  }
+  bytes.masters = bytes.parameters * master_size;
+  if (role.role.training == Training::kEmaOf) {
+    // The average computes only where the objective asks it: the target of consistency
+    // distillation.
+    bytes.computing = role.role.name == "generator_ema" ? 0 : copied;
+    return bytes;
+  }
+  bytes.computing = copied;
+  bytes.gradients = bytes.masters;
+  bytes.second_moments = bytes.masters;
+  const OptimizerConfig& optimizer = role.role.optimizer ? *role.role.optimizer : config.optimizer;
+  if (optimizer.betas[0] != 0.0) bytes.first_moments = bytes.masters;
+  return bytes;
+}
+
+RoleSet sizes_only_roles(const TrainConfig& config, const std::vector<PlannedRole>& roles) {
+  const at::Device device(at::kMeta);
+  const auto compute = compute_dtype(config);
+  RoleSet set;
+  for (const PlannedRole& planned : roles) {
+    const Role& role = planned.role;
+    model::TensorMap tensors;
+    for (const int64_t unit : model::all_units(planned.config)) {
+      for (const model::TensorSpec& spec : model::unit_layout(planned.config, unit))
+        tensors[spec.name] = at::empty(spec.shape, at::device(device).dtype(at::kFloat));
+    }
+    RoleState state{.role = role,
+                    .config = planned.config,
+                    .weights = nullptr,
+                    .frozen = nullptr,
+                    .optimizer = nullptr};
+    if (role.training == Training::kFrozen) {
+      state.frozen = std::make_unique<model::FrozenWeights>(
+          planned.config, tensors, role.name, device, compute);
+    } else {
+      state.weights = std::make_unique<model::TrainedWeights>(planned.config,
+                                                              tensors,
+                                                              role.name,
+                                                              device,
+                                                              compute,
+                                                              master_dtype(config),
+                                                              role.training == Training::kTrained);
+    }
+    if (role.training == Training::kTrained) {
+      state.optimizer =
+          std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
+    }
+    set.states.push_back(std::move(state));
+  }
+  return set;
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,268 @@
+#include "trainer/planned_step.h"
+
+#include "trainer/objectives/registry.h"
+#include "trainer/sizes_only.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace vmla::trainer {
+namespace {
+
+const at::Device kMeta(at::kMeta);
+
+int64_t live_bytes() {
+  return tensor_bytes(kMeta).live;
+}
+
+/// Splits a player's update into phases by watching whose weights are asked for.
+class PhaseWatch {
+ public:
+  explicit PhaseWatch(const std::string& player) : player_(player) { reset_tensor_peak(kMeta); }
+
+  void network_runs(const std::string& role) {
+    const std::string way = role != player_ ? " without gradient"
+                            : backward_     ? " backward"
+                                            : " forward";
+    if (role + way != current_) begin(role + way);
+  }
+  void backward_begins() {
+    backward_ = true;
+    begin(player_ + " backward");
+  }
+  void backward_ended() { backward_ = false; }
+
+  std::vector<PhaseMemory> finish() {
+    close();
+    return std::move(phases_);
+  }
+
+ private:
+  void begin(const std::string& name) {
+    // A player that ran and then had others judge what it made: that was no training pass.
+    if (current_ == player_ + " forward" && !backward_) current_ = player_ + " rollout";
+    close();
+    current_ = name;
+  }
+  void close() {
+    const int64_t peak = tensor_bytes(kMeta).peak;
+    reset_tensor_peak(kMeta);
+    if (current_.empty()) return;
+    const auto known = std::ranges::find(phases_, current_, &PhaseMemory::name);
+    if (known == phases_.end()) {
+      phases_.push_back({current_, peak});
+    } else {
+      known->peak_bytes = std::max(known->peak_bytes, peak);
+    }
+  }
+
+  std::string player_, current_;
+  bool backward_ = false;
+  std::vector<PhaseMemory> phases_;
+};
+
+/// A role's weights, and word to the watch whenever a unit asks for them.
+class WatchedWeights : public model::WeightSource {
+ public:
+  WatchedWeights(model::WeightSource& weights, std::string role)
+      : weights_(weights), role_(std::move(role)) {}
+  std::vector<at::Tensor> acquire(int64_t unit) override {
+    if (watch) watch->network_runs(role_);
+    return weights_.acquire(unit);
+  }
+  void release(int64_t unit) override { weights_.release(unit); }
+  void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override {
+    weights_.add_gradients(unit, gradients);
+  }
+  PhaseWatch* watch = nullptr;
+
+ private:
+  model::WeightSource& weights_;
+  std::string role_;
+};
+
+/// The stage with the longest rollout it may draw, which is what memory has to be there for.
+ObjectiveConfig longest(ObjectiveConfig config) {
+  config.dmd.min_rollout_frames =
+      std::max(config.dmd.min_rollout_frames, config.dmd.max_rollout_frames);
+  return config;
+}
+
+/// The stage's step without data: its roles, its objective, and batches of its sizes.
+class SizesOnlyStage {
+ public:
+  SizesOnlyStage(const TrainConfig& config,
+                 const std::vector<PlannedRole>& roles,
+                 const ClipShape& clip,
+                 int64_t text_rows)
+      : config_(config),
+        clip_(clip),
+        text_rows_(text_rows),
+        objective_(make_objective(longest(config.objective), config.model)),
+        start_(live_bytes()),
+        set_(sizes_only_roles(config, roles)) {
+    for (const PlannedRole& role : roles) mapped_ += role_bytes(config, role).mapped;
+    for (RoleState& state : set_.states) watched_.emplace_back(state.source(), state.role.name);
+    for (size_t i = 0; i < set_.states.size(); ++i) {
+      networks_.emplace(
+          set_.states[i].role.name,
+          RoleNetwork{{set_.states[i].config, watched_[i]}, config.train.recompute == "block"});
+    }
+  }
+
+  int64_t held() const { return live_bytes() - start_ - mapped_; }
+
+  /// A batch as the loader makes it.
+  model::TensorMap batch() const {
+    const int64_t count = config_.train.micro_batch_size;
+    model::TensorMap made = {{"text", sized({count, text_rows_, config_.model.text_dim})}};
+    const std::vector<int64_t> shape = {
+        count, clip_.frames, clip_.channels, clip_.height, clip_.width};
+    if (objective_->learns_from() != LearnsFrom::kPrompts || config_.data.make.prompts.empty())
+      made["clean_latents"] = sized(shape);
+    if (objective_->learns_from() == LearnsFrom::kOdePairs) {
+      const auto steps =
+          static_cast<int64_t>(config_.objective.ode_regression.denoising_step_list.size());
+      std::vector<int64_t> states = shape;
+      states.insert(states.begin() + 1, steps + 1);
+      made["ode_states"] = sized(states);
+    }
+    return made;
+  }
+
+  UpdateMemory update(const std::string& player) {
+    UpdateMemory memory;
+    memory.player = player;
+    make_compute_copies();
+    const int64_t before = held();
+    model::TensorMap inputs = batch();
+    if (objective_->negative_prompt())
+      inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
+    inputs.merge(draws(player));
+    memory.input_bytes = held() - before;
+    const int64_t ready = held();
+
+    PhaseWatch watch(player);
+    for (WatchedWeights& weights : watched_) weights.watch = &watch;
+    objective_->evaluate(
+        player, inputs, networks_, model::GradMode::kFull, [&](const LossTerms& terms, bool) {
+          memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
+          watch.backward_begins();
+          (terms.total * 1.0).backward();
+          watch.backward_ended();
+        });
+    for (WatchedWeights& weights : watched_) weights.watch = nullptr;
+    memory.phases = watch.finish();
+    for (PhaseMemory& phase : memory.phases) {
+      phase.peak_bytes -= start_ + mapped_;
+      memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
+    }
+    return memory;
+  }
+
+  const RoleSet& roles() const { return set_; }
+
+ private:
+  /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
+  void make_compute_copies() {
+    for (RoleState& state : set_.states) {
+      if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
+      for (const int64_t unit : state.weights->units()) state.weights->acquire(unit);
+    }
+  }
+
+  static at::Tensor sized(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+    return at::empty(shape, at::device(kMeta).dtype(dtype));
+  }
+
+  /// The player's draws: one and two samples tell which axis is the batch, and what has none (the
+  /// exit of a rollout) is drawn. Exits are the last ones, which need the most.
+  model::TensorMap draws(const std::string& player) {
+    auto& known = drawn_[player];
+    if (known.empty()) {
+      const auto draw = [&](int64_t batch) {
+        return objective_->draws(
+            player, clip_, {.seed = 0, .step = 0, .first_sample = 0, .batch = batch});
+      };
+      model::TensorMap one = draw(1), two = draw(2);
+      for (auto& [name, tensor] : one) {
+        const at::Tensor& other = two.at(name);
+        Draw shape{.sizes = tensor.sizes().vec(), .dtype = tensor.scalar_type()};
+        for (int64_t i = 0; i < tensor.dim(); ++i) {
+          if (tensor.size(i) != other.size(i)) shape.batch_axis = i;
+        }
+        known.emplace(name, shape);
+      }
+    }
+    model::TensorMap made;
+    for (const auto& [name, shape] : known) {
+      if (shape.batch_axis < 0) {
+        made[name] = at::scalar_tensor(last_exit(name), at::kLong);
+        continue;
+      }
+      std::vector<int64_t> sizes = shape.sizes;
+      sizes[static_cast<size_t>(shape.batch_axis)] = config_.train.micro_batch_size;
+      made[name] = sized(sizes, shape.dtype);
+    }
+    return made;
+  }
+
+  int64_t last_exit(const std::string& name) const {
+    const DmdConfig& dmd = config_.objective.dmd;
+    const bool first_chunk = name == "first_chunk_exit_index";
+    const auto& list = first_chunk ? dmd.first_chunk_denoising_step_list : dmd.denoising_step_list;
+    return static_cast<int64_t>(list.size()) - 1;
+  }
+
+  struct Draw {
+    std::vector<int64_t> sizes;
+    at::ScalarType dtype;
+    int64_t batch_axis = -1;
+  };
+
+  const TrainConfig& config_;
+  ClipShape clip_;
+  int64_t text_rows_;
+  std::unique_ptr<Objective> objective_;
+  int64_t start_, mapped_ = 0;
+  RoleSet set_;
+  std::vector<WatchedWeights> watched_;
+  NetworkTable networks_;
+  std::map<std::string, std::map<std::string, Draw>> drawn_;
+};
+
+}  // namespace
+
+const PhaseMemory& UpdateMemory::highest() const {
+  return *std::ranges::max_element(phases, {}, &PhaseMemory::peak_bytes);
+}
+
+StepMemory planned_step(const TrainConfig& config,
+                        const std::vector<PlannedRole>& roles,
+                        const ClipShape& clip,
+                        int64_t text_rows) {
+  count_tensor_bytes();
+  allow_sizes_only_steps();
+  SizesOnlyStage stage(config, roles, clip, text_rows);
+  StepMemory memory;
+  for (const PlannedRole& role : roles) memory.resident_bytes += role_bytes(config, role).held();
+  const int64_t before_loader = stage.held();
+  std::vector<model::TensorMap> read_ahead;
+  if (config.train.device == "cpu") {
+    for (int64_t i = 0; i < config.data.prefetch_batches; ++i) read_ahead.push_back(stage.batch());
+  }
+  memory.loader_bytes = stage.held() - before_loader;
+  // The second round has what the first left for good: prepared plans and rope tables.
+  for (const bool settled : {false, true}) {
+    for (const RoleState& state : stage.roles().states) {
+      if (state.role.training != Training::kTrained) continue;
+      UpdateMemory update = stage.update(state.role.name);
+      memory.peak_bytes = std::max(memory.peak_bytes, update.peak_bytes);
+      if (settled) memory.updates.push_back(std::move(update));
+    }
+  }
+  return memory;
+}
+
+}  // namespace vmla::trainer
