@@ -189,7 +189,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "few_step",
                    "few_step needs a distilled model, objective teacher_forcing trains none; use "
                    "unipc or euler"},
-        BrokenRule{"sample.sampler", "heun", "'heun' is unknown; valid: auto, unipc, euler, few_step"},
+        BrokenRule{
+            "sample.sampler", "heun", "'heun' is unknown; valid: auto, unipc, euler, few_step"},
         BrokenRule{"sample.guidance_scale", "-1", "-1 is negative; 1 means no guidance"}));
 
 TEST(ConfigRules, AKeyThatIsNotInTheFileIsNamedWithTheFile) {

@@ -1,0 +1,67 @@
+#include "model/attention_plan.h"
+#include "model/flops.h"
+#include "trainer/objectives/dmd_objective.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace vmla::trainer {
+
+std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleModels& models) const {
+  // Every length that a rollout may have is as likely as the others.
+  const auto [least, most] = rollout_range(clip);
+  const int64_t lengths = (most - least) / model_.num_frame_per_block + 1;
+  std::vector<PhaseFlops> sum;
+  for (int64_t i = 0; i < lengths; ++i) {
+    const auto phases = step_flops(clip, least + i * model_.num_frame_per_block, models);
+    if (sum.empty()) sum = phases;
+    for (size_t p = 0; i > 0 && p < phases.size(); ++p) sum[p].flops += phases[p].flops;
+  }
+  for (PhaseFlops& phase : sum) phase.flops /= static_cast<double>(lengths);
+  return sum;
+}
+
+/// Per critic update: one rollout, forward and backward of the fake score, and a share of the
+/// generator's update, which is another rollout, the scores, and the exit passes of the trained
+/// chunks once more with gradients (straight through: the rollout's own exit passes have them).
+std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
+                                        int64_t frames,
+                                        const RoleModels& models) const {
+  const model::ModelConfig& student = models.at("generator");
+  const auto grid = model::token_grid(student, clip.height, clip.width);
+  const auto scored = windows(frames, clip.frames);
+  const auto passes = [&](const std::vector<double>& steps) {
+    const auto count = static_cast<double>(steps.size());
+    return config_.last_step_only ? count : (count + 1) / 2;
+  };
+  double rollout = 0, trained = 0;
+  int64_t first = 0;
+  for (const int64_t count : model::chunk_sizes(student, frames)) {
+    const auto plan =
+        model::cached_plan(model::attended_context(student, first, count), first, count);
+    const double pass = model::forward_flops(student, plan, grid.rows * grid.cols).total();
+    const double fill = first + count < frames ? 1 : 0;
+    rollout += pass * (passes(first == 0 ? first_steps_ : steps_) + fill);
+    first += count;
+    if (first > scored.front().gradient_begin) trained += pass;
+  }
+  double fake = 0, real = 0;
+  for (const ScoredWindow& window : scored) {
+    const auto plan = model::bidirectional_plan(window.frames());
+    fake += plan_flops(models.at("fake_score"), plan, clip);
+    real += plan_flops(models.at("real_score"), plan, clip);
+  }
+  const double share = 1.0 / static_cast<double>(config_.dfake_gen_update_ratio);
+  const double guided = config_.guidance_scale == 0.0 ? 1 : 2;
+  const double replay = config_.kv_grad == "straight_through" ? 0 : trained;
+  return {{"rollout", "generator", rollout * (1 + share)},
+          {"scores", "fake_score", fake * share},
+          {"scores", "real_score", guided * real * share},
+          {"forward", "generator", replay * share},
+          {"backward", "generator", 2 * trained * share},
+          {"forward", "fake_score", fake},
+          {"backward", "fake_score", 2 * fake}};
+}
+
+}  // namespace vmla::trainer
