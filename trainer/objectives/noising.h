@@ -60,7 +60,7 @@ at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
 
 /// Prompts, then the negative one for each: [2B, text_len, E], for one pass that guides.
 at::Tensor with_negative(const at::Tensor& text_BTE,
-                         const at::Tensor& negative_1TE,
+                         const at::Tensor& negative_text,
                          int64_t text_len);
 
 /// `noise` [B, F, C, H, W] for the context's samples.
