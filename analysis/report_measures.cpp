@@ -92,10 +92,24 @@ size_t list_length(const std::string& list) {
   return static_cast<size_t>(std::count(list.begin(), list.end(), ',')) + 1;
 }
 
+namespace {
+
+/// Steps of the student that the stage trains; 0: it trains none.
+size_t student_steps(const RunContents& run) {
+  return list_length(
+      run.setting("objective." + run.setting("objective.name") + ".denoising_step_list"));
+}
+
+}  // namespace
+
+bool samples_in_few_steps(const RunContents& run) {
+  const std::string sampler = run.setting("sample.sampler");
+  return sampler == "few_step" || (sampler == "auto" && student_steps(run) > 0);
+}
+
 std::string sampling_passes(const RunContents& run) {
-  if (run.setting("sample.sampler") == "few_step") {
-    const std::string list = "objective." + run.setting("objective.name") + ".denoising_step_list";
-    const size_t steps = list_length(run.setting(list));
+  if (samples_in_few_steps(run)) {
+    const size_t steps = student_steps(run);
     return steps == 0 ? "" : cat(steps, steps == 1 ? " pass" : " passes");
   }
   const std::string steps = run.setting("sample.steps");

@@ -144,10 +144,6 @@ std::vector<std::string> rung(const std::string& what,
           percent(drift("motion_share_last"))};
 }
 
-bool samples_in_few_steps(const RunContents& run) {
-  return run.setting("sample.sampler") == "few_step";
-}
-
 bool measured_in_few_steps(const RunContents& run) {
   return run.figure("few_step.adherence.colour").has_value();
 }

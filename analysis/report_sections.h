@@ -30,6 +30,9 @@ std::string run_subtitle(const RunContents& run);
 /// null.
 std::string spectrum_plot(const RankLog& ranks, const std::string& title);
 
+/// Whether the stage's own samples take the few steps of a student.
+bool samples_in_few_steps(const RunContents& run);
+
 /// How many network passes a sampled chunk takes: "16 × 2 passes" with guidance, "4 passes" in few
 /// steps; "" when unknown.
 std::string sampling_passes(const RunContents& run);
