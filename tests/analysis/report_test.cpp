@@ -8,6 +8,7 @@
 
 #include "analysis/rank_log.h"
 #include "analysis/report_pipeline.h"
+#include "analysis/report_sections.h"
 #include "analysis/run_reading.h"
 #include "data/moving_shapes.h"
 #include "data/video_writer.h"
@@ -219,6 +220,21 @@ TEST_F(ReportTest, ComparesTheStagesOfAPipeline) {
   EXPECT_THAT(html, HasSubstr("href=\"svd/report.html\""));
   EXPECT_THAT(html, HasSubstr("Training loss · teacher forcing"));
   EXPECT_THAT(html, HasSubstr("Spectra at the last step · random"));
+}
+
+TEST(SamplingPasses, OfAStudentAreItsOwnUnlessTheFileSaysOtherwise) {
+  RunContents run;
+  run.config = {{"objective.name", "dmd"},
+                {"objective.dmd.denoising_step_list", "[1000, 750, 500, 250]"},
+                {"sample.sampler", "auto"},
+                {"sample.steps", "50"},
+                {"sample.guidance_scale", "3"}};
+  EXPECT_EQ(sampling_passes(run), "4 passes");
+  run.config["sample.sampler"] = "unipc";
+  EXPECT_EQ(sampling_passes(run), "50 × 2 passes");
+  run.config["sample.sampler"] = "auto";
+  run.config["objective.name"] = "teacher_forcing";
+  EXPECT_EQ(sampling_passes(run), "50 × 2 passes");
 }
 
 TEST_F(ReportTest, APipelineThatHasNotStartedHasAPageToo) {
