@@ -1,0 +1,201 @@
+#include "trainer/distributed/communicator.h"
+
+#include "model/io/error.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+#include <utility>
+
+namespace vmla::distributed {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double bytes_of(const at::Tensor& tensor) {
+  return static_cast<double>(tensor.nbytes());
+}
+
+void expect_contiguous(const at::Tensor& tensor, const char* what) {
+  TORCH_CHECK(tensor.defined() && tensor.is_contiguous(), what, " must be a contiguous tensor");
+}
+
+/// Whole and part of a gathered or scattered tensor.
+void expect_parts(const at::Tensor& whole, const at::Tensor& part, int64_t size) {
+  expect_contiguous(whole, "the whole");
+  expect_contiguous(part, "the part");
+  TORCH_CHECK(whole.numel() == part.numel() * size && whole.scalar_type() == part.scalar_type(),
+              "a whole of ",
+              size,
+              " parts of ",
+              part.numel(),
+              " elements, given: ",
+              whole.numel());
+}
+
+class SelfCommunicator final : public Communicator {
+ public:
+  explicit SelfCommunicator(std::string name) : Communicator(std::move(name), 0, 1) {}
+
+ private:
+  Pending start_all_reduce(const at::Tensor&, ReduceOp) override { return {}; }
+  Pending start_all_gather(const at::Tensor&, const at::Tensor&) override { return {}; }
+  Pending start_reduce_scatter(const at::Tensor&, const at::Tensor&) override { return {}; }
+  Pending start_all_to_all(const at::Tensor&, const at::Tensor&) override { return {}; }
+  Pending start_broadcast(const at::Tensor&, int64_t) override { return {}; }
+  Pending start_barrier() override { return {}; }
+};
+
+}  // namespace
+
+std::string_view collective_name(Collective collective) {
+  switch (collective) {
+    case Collective::kAllReduce:
+      return "all_reduce";
+    case Collective::kAllGather:
+      return "all_gather";
+    case Collective::kReduceScatter:
+      return "reduce_scatter";
+    case Collective::kAllToAll:
+      return "all_to_all";
+    case Collective::kBroadcast:
+      return "broadcast";
+    case Collective::kBarrier:
+      return "barrier";
+  }
+  return "?";
+}
+
+CommError::CommError(const std::string& group,
+                     Collective kind,
+                     int64_t noticed_by,
+                     const std::string& why)
+    : std::runtime_error(
+          cat(collective_name(kind), " of group ", group, ", rank ", noticed_by, ": ", why)),
+      collective(kind),
+      rank(noticed_by) {}
+
+Pending& Pending::operator=(Pending&& other) noexcept {
+  std::swap(wait_, other.wait_);
+  return *this;
+}
+
+Pending::~Pending() {
+  try {
+    wait();
+  } catch (...) {  // somebody is unwinding already, or nobody cares for the result
+  }
+}
+
+void Pending::wait() {
+  if (const auto wait = std::exchange(wait_, nullptr)) wait();
+}
+
+int64_t CommCounters::calls() const {
+  int64_t sum = 0;
+  for (const Entry& entry : by_kind) sum += entry.calls;
+  return sum;
+}
+
+double CommCounters::bytes() const {
+  double sum = 0;
+  for (const Entry& entry : by_kind) sum += entry.bytes;
+  return sum;
+}
+
+Communicator::Communicator(std::string name, int64_t rank, int64_t size)
+    : name_(std::move(name)), rank_(rank), size_(size) {
+  TORCH_CHECK(size >= 1 && rank >= 0 && rank < size, "rank ", rank, " of ", size);
+}
+
+/// Counts the operation and the time until its result was waited for.
+Pending Communicator::counted(Collective collective,
+                              double bytes,
+                              const std::function<Pending()>& start) {
+  auto& entry = counters_.by_kind[static_cast<size_t>(collective)];
+  ++entry.calls;
+  entry.bytes += bytes;
+  const auto began = Clock::now();
+  auto pending = std::make_shared<Pending>(start());
+  counters_.exposed_seconds += seconds_since(began);
+  return Pending([this, began, pending] {
+    const auto waiting = Clock::now();
+    pending->wait();
+    counters_.exposed_seconds += seconds_since(waiting);
+    counters_.busy_seconds += seconds_since(began);
+  });
+}
+
+Pending Communicator::all_reduce(const at::Tensor& values, ReduceOp op) {
+  expect_contiguous(values, "values");
+  if (size_ == 1) return {};
+  const double share = 2.0 * static_cast<double>(size_ - 1) / static_cast<double>(size_);
+  return counted(Collective::kAllReduce, share * bytes_of(values), [&] {
+    return start_all_reduce(values, op);
+  });
+}
+
+Pending Communicator::all_gather(const at::Tensor& whole, const at::Tensor& part) {
+  expect_parts(whole, part, size_);
+  if (size_ == 1) {
+    if (whole.const_data_ptr() != part.const_data_ptr()) whole.view(-1).copy_(part.view(-1));
+    return {};
+  }
+  return counted(Collective::kAllGather, static_cast<double>(size_ - 1) * bytes_of(part), [&] {
+    return start_all_gather(whole, part);
+  });
+}
+
+Pending Communicator::reduce_scatter(const at::Tensor& part, const at::Tensor& whole) {
+  expect_parts(whole, part, size_);
+  if (size_ == 1) {
+    if (whole.const_data_ptr() != part.const_data_ptr()) part.view(-1).copy_(whole.view(-1));
+    return {};
+  }
+  return counted(Collective::kReduceScatter, static_cast<double>(size_ - 1) * bytes_of(part), [&] {
+    return start_reduce_scatter(part, whole);
+  });
+}
+
+Pending Communicator::all_to_all(const at::Tensor& received, const at::Tensor& sent) {
+  expect_contiguous(received, "received");
+  expect_contiguous(sent, "sent");
+  TORCH_CHECK(sent.size(0) == size_ && received.sizes() == sent.sizes(),
+              "all_to_all of ",
+              size_,
+              " ranks, given: ",
+              sent.sizes());
+  if (size_ == 1) {
+    received.copy_(sent);
+    return {};
+  }
+  const double share = static_cast<double>(size_ - 1) / static_cast<double>(size_);
+  return counted(Collective::kAllToAll, share * bytes_of(sent), [&] {
+    return start_all_to_all(received, sent);
+  });
+}
+
+Pending Communicator::broadcast(const at::Tensor& values, int64_t root) {
+  expect_contiguous(values, "values");
+  TORCH_CHECK(root >= 0 && root < size_, "root ", root, " of ", size_);
+  if (size_ == 1) return {};
+  const double share = static_cast<double>(size_ - 1) / static_cast<double>(size_);
+  return counted(Collective::kBroadcast, share * bytes_of(values), [&] {
+    return start_broadcast(values, root);
+  });
+}
+
+void Communicator::barrier() {
+  if (size_ == 1) return;
+  counted(Collective::kBarrier, 0, [&] { return start_barrier(); }).wait();
+}
+
+std::unique_ptr<Communicator> self_communicator(std::string name) {
+  return std::make_unique<SelfCommunicator>(std::move(name));
+}
+
+}  // namespace vmla::distributed
