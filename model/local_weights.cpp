@@ -44,6 +44,16 @@ void FrozenWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>&) 
   TORCH_CHECK(false, "frozen weights take no gradient, unit: ", unit);
 }
 
+FlatPart whole_unit(const std::vector<TensorSpec>& layout) {
+  FlatPart part;
+  for (size_t i = 0; i < layout.size(); ++i) {
+    part.pieces.push_back(
+        {.tensor = i, .first = 0, .count = layout[i].numel, .offset = layout[i].offset});
+    part.numel += layout[i].numel;
+  }
+  return part;
+}
+
 TrainedWeights::TrainedWeights(const ModelConfig& config,
                                const std::map<std::string, at::Tensor>& tensors,
                                const std::string& source,
@@ -51,18 +61,43 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
                                at::ScalarType compute_dtype,
                                at::ScalarType master_dtype,
                                bool with_gradients)
+    : TrainedWeights(config,
+                     tensors,
+                     source,
+                     device,
+                     compute_dtype,
+                     master_dtype,
+                     with_gradients,
+                     whole_unit) {}
+
+TrainedWeights::TrainedWeights(const ModelConfig& config,
+                               const std::map<std::string, at::Tensor>& tensors,
+                               const std::string& source,
+                               at::Device device,
+                               at::ScalarType compute_dtype,
+                               at::ScalarType master_dtype,
+                               bool with_gradients,
+                               const Cut& cut)
     : config_(config), compute_dtype_(compute_dtype), units_(all_units(config)) {
   check_weights(config, tensors, source);
   const auto options = at::TensorOptions().dtype(master_dtype).device(device);
   for (int64_t index : units_) {
     Unit& unit = storage_[index];
     unit.layout = unit_layout(config, index);
-    const int64_t count = unit.layout.back().offset + unit.layout.back().numel;
-    unit.master = at::empty({count}, options);
-    if (with_gradients) unit.gradient = at::zeros({count}, options);
-    for (const auto& spec : unit.layout) {
-      unit.master.narrow(0, spec.offset, spec.numel).copy_(tensors.at(spec.name).reshape({-1}));
-      if (!with_gradients) continue;
+    unit.part = cut(unit.layout);
+    int64_t covered = 0;
+    for (const FlatPiece& piece : unit.part.pieces) covered += piece.count;
+    const bool padded = covered < unit.part.numel;
+    unit.master =
+        padded ? at::zeros({unit.part.numel}, options) : at::empty({unit.part.numel}, options);
+    if (with_gradients) unit.gradient = at::zeros({unit.part.numel}, options);
+    for (const FlatPiece& piece : unit.part.pieces) {
+      const at::Tensor& whole = tensors.at(unit.layout[piece.tensor].name);
+      unit.master.narrow(0, piece.offset, piece.count)
+          .copy_(whole.reshape({-1}).narrow(0, piece.first, piece.count));
+    }
+    if (!with_gradients || unit.part.pieces != whole_unit(unit.layout).pieces) continue;
+    for (const TensorSpec& spec : unit.layout) {
       unit.gradient_views.push_back(
           unit.gradient.narrow(0, spec.offset, spec.numel).view(spec.shape));
     }
@@ -106,7 +141,7 @@ void TrainedWeights::masters_changed() {
   }
 }
 
-std::map<std::string, at::Tensor> TrainedWeights::tensors() const {
+std::map<std::string, at::Tensor> TrainedWeights::tensors() {
   std::map<std::string, at::Tensor> named;
   for (const auto& [index, unit] : storage_) {
     for (const auto& spec : unit.layout) {
@@ -119,9 +154,8 @@ std::map<std::string, at::Tensor> TrainedWeights::tensors() const {
 std::map<std::string, at::Tensor> TrainedWeights::gradients() const {
   std::map<std::string, at::Tensor> named;
   for (const auto& [index, unit] : storage_) {
-    for (size_t i = 0; i < unit.gradient_views.size(); ++i) {
+    for (size_t i = 0; i < unit.gradient_views.size(); ++i)
       named[unit.layout[i].name] = unit.gradient_views[i];
-    }
   }
   return named;
 }

@@ -12,11 +12,14 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Acquires on construction, releases on destruction, whatever happens between.
+/// Acquires on construction, releases on destruction, whatever happens between; what comes after
+/// it may be gathered meanwhile.
 class AcquiredWeights {
  public:
-  AcquiredWeights(WeightSource& source, int64_t unit)
-      : source_(source), unit_(unit), tensors_(source.acquire(unit)) {}
+  AcquiredWeights(WeightSource& source, int64_t unit, std::optional<int64_t> next)
+      : source_(source), unit_(unit), tensors_(source.acquire(unit)) {
+    if (next) source.prefetch(*next);
+  }
   ~AcquiredWeights() { source_.release(unit_); }
   AcquiredWeights(const AcquiredWeights&) = delete;
   AcquiredWeights& operator=(const AcquiredWeights&) = delete;
@@ -27,6 +30,8 @@ class AcquiredWeights {
   int64_t unit_;
   std::vector<at::Tensor> tensors_;
 };
+
+enum class Run { kForward, kRecompute };
 
 /// The body's own graph: leaves cut off from the graph outside, and what the body made of them.
 struct InnerGraph {
@@ -61,11 +66,13 @@ std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
 }
 
 /// Runs the body on leaves of its own. With `record`, what came out can be differentiated.
-std::shared_ptr<InnerGraph> run_body(const UnitState& state, bool record) {
+std::shared_ptr<InnerGraph> run_body(const UnitState& state, Run run, bool record) {
   auto graph = std::make_shared<InnerGraph>();
-  const AcquiredWeights acquired(state.call.source, state.call.unit);
+  const UnitCall& call = state.call;
+  const AcquiredWeights acquired(
+      call.source, call.unit, run == Run::kForward ? call.next : call.previous);
   graph->weights =
-      as_leaves(acquired.tensors(), [&](size_t) { return state.call.grad == GradMode::kFull; });
+      as_leaves(acquired.tensors(), [&](size_t) { return call.grad == GradMode::kFull; });
   graph->inputs = as_leaves(state.inputs, [&](size_t i) { return state.input_requires_grad[i]; });
   const at::AutoGradMode grad_mode(record);
   graph->outputs = state.body(graph->weights, graph->inputs);
@@ -82,7 +89,8 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
     context->saved_data["state"] = at::IValue::make_capsule(state);
     // What will be recomputed need not be recorded now: the block's activations are freed as it
     // runs.
-    auto graph = run_body(*state, /*record=*/!state->call.recompute);
+    auto graph = run_body(*state, Run::kForward, /*record=*/!state->call.recompute);
+    if (state->call.grad == GradMode::kFull) state->call.source.expect_gradients(state->call.unit);
     variable_list outputs;
     for (const auto& output : graph->outputs) {
       outputs.push_back(output.defined() ? output.detach() : at::Tensor());
@@ -94,7 +102,8 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto capsule = context->saved_data["state"].toCapsule();
     UnitState& state = static_cast<UnitState&>(*capsule);
-    auto graph = state.graph ? std::move(state.graph) : run_body(state, /*record=*/true);
+    auto graph =
+        state.graph ? std::move(state.graph) : run_body(state, Run::kRecompute, /*record=*/true);
     state.graph.reset();
 
     variable_list outputs, gradients, leaves;
@@ -144,7 +153,7 @@ std::vector<at::Tensor> run_unit(const UnitCall& call,
                                  const std::vector<at::Tensor>& inputs) {
   if (call.grad == GradMode::kNone) {
     const at::NoGradGuard no_grad;
-    const AcquiredWeights acquired(call.source, call.unit);
+    const AcquiredWeights acquired(call.source, call.unit, call.next);
     return body(acquired.tensors(), inputs);
   }
   auto state = c10::make_intrusive<UnitState>(call, body);

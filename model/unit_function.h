@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 namespace vmla::model {
@@ -19,6 +20,8 @@ struct UnitCall {
   int64_t unit;
   GradMode grad = GradMode::kNone;
   bool recompute = false;  // drop activations after forward, run the body again in backward
+  // Whose weights are wanted next: after this forward, and after the body ran again in backward.
+  std::optional<int64_t> next = std::nullopt, previous = std::nullopt;
 };
 
 /// Runs `body` as one autograd Function: weights are acquired for the call and released after it;

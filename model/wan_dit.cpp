@@ -128,9 +128,15 @@ DitOutputs dit_forward(const Network& network,
   const bool may_run_again = options.grad != GradMode::kNone;
   const auto shared_config = shared_or_borrowed(config, may_run_again);
   const auto shared_plan = shared_or_borrowed(plan, may_run_again);
+  // The order in which weights are wanted: the root, the blocks, the head (the root again), and
+  // back.
   const auto unit = [&](int64_t index) {
-    return UnitCall{network.weights, index, options.grad, options.recompute};
+    UnitCall call{network.weights, index, options.grad, options.recompute};
+    if (index + 1 < config.num_layers) call.next = index + 1;
+    if (index > 0) call.previous = index - 1;
+    return call;
   };
+  static_assert(kRootUnit + 1 == 0, "the first block comes after the root");
 
   CrossCache* cross = options.cross_cache;
   const bool fill_cross = cross && cross->empty();
@@ -190,8 +196,11 @@ DitOutputs dit_forward(const Network& network,
 
   const int64_t begin = plan.plan.output_begin;
   const at::Tensor time_out = time_BFD.narrow(1, begin, time_BFD.size(1) - begin);
+  UnitCall head = unit(kRootUnit);
+  head.next = std::nullopt;
+  head.previous = config.num_layers - 1;
   result.flow_BFCHW =
-      run_unit(unit(kRootUnit),
+      run_unit(head,
                [shared_config, grid](const std::vector<at::Tensor>& weights,
                                      const std::vector<at::Tensor>& in) {
                  const ModelConfig& c = *shared_config;
