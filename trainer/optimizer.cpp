@@ -24,13 +24,13 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
   return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left);
 }
 
-double gradient_norm(model::TrainedWeights& weights) {
+double squared_gradient_norm(model::TrainedWeights& weights) {
   double sum = 0.0;
   for (int64_t unit : weights.units()) {
     const double norm = weights.gradient(unit).norm().item<double>();
     sum += norm * norm;
   }
-  return std::sqrt(sum);
+  return sum;
 }
 
 double clip_factor(double norm, double max_norm) {

@@ -13,8 +13,8 @@ namespace vmla::trainer {
 /// cosine decay to min_lr_ratio at `total_steps`.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
-/// Global L2 norm over all gradient buffers, summed in fp64.
-double gradient_norm(model::TrainedWeights& weights);
+/// Squared L2 norm over all gradient buffers of this process, summed in fp64.
+double squared_gradient_norm(model::TrainedWeights& weights);
 
 /// Factor that brings a gradient of norm `norm` to at most `max_norm`; 1 when max_norm is 0.
 double clip_factor(double norm, double max_norm);

@@ -65,7 +65,7 @@ std::vector<PlannedRole> planned_roles(const RoleSet& set) {
   std::vector<PlannedRole> planned;
   for (const RoleState& state : set.states) {
     PlannedRole role{.role = state.role, .config = state.config, .sizes_from = "its weights"};
-    if (state.frozen) {
+    if (dynamic_cast<const model::FrozenWeights*>(state.frozen.get()) != nullptr) {
       const at::Tensor matrix = state.frozen->acquire(model::kRootUnit).front();
       role.mapped = matrix.is_cpu() && !is_counted(matrix);
     }
@@ -114,39 +114,19 @@ RoleBytes role_bytes(const TrainConfig& config, const PlannedRole& role) {
   return bytes;
 }
 
-RoleSet sizes_only_roles(const TrainConfig& config, const std::vector<PlannedRole>& roles) {
+RoleSet sizes_only_roles(const TrainConfig& config,
+                         const std::vector<PlannedRole>& roles,
+                         const distributed::Mesh& mesh) {
   const at::Device device(at::kMeta);
-  const auto compute = compute_dtype(config);
   RoleSet set;
   for (const PlannedRole& planned : roles) {
-    const Role& role = planned.role;
     model::TensorMap tensors;
     for (const int64_t unit : model::all_units(planned.config)) {
       for (const model::TensorSpec& spec : model::unit_layout(planned.config, unit))
         tensors[spec.name] = at::empty(spec.shape, at::device(device).dtype(at::kFloat));
     }
-    RoleState state{.role = role,
-                    .config = planned.config,
-                    .weights = nullptr,
-                    .frozen = nullptr,
-                    .optimizer = nullptr};
-    if (role.training == Training::kFrozen) {
-      state.frozen = std::make_unique<model::FrozenWeights>(
-          planned.config, tensors, role.name, device, compute);
-    } else {
-      state.weights = std::make_unique<model::TrainedWeights>(planned.config,
-                                                              tensors,
-                                                              role.name,
-                                                              device,
-                                                              compute,
-                                                              master_dtype(config),
-                                                              role.training == Training::kTrained);
-    }
-    if (role.training == Training::kTrained) {
-      state.optimizer =
-          std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
-    }
-    set.states.push_back(std::move(state));
+    set.states.push_back(
+        make_role_state(config, planned.role, planned.config, tensors, device, mesh));
   }
   return set;
 }

@@ -47,7 +47,9 @@ struct RoleBytes {
 };
 RoleBytes role_bytes(const TrainConfig& config, const PlannedRole& role);
 
-/// The roles on the meta device: sizes without data.
-RoleSet sizes_only_roles(const TrainConfig& config, const std::vector<PlannedRole>& roles);
+/// The roles of one rank on the meta device: sizes without data.
+RoleSet sizes_only_roles(const TrainConfig& config,
+                         const std::vector<PlannedRole>& roles,
+                         const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

@@ -75,6 +75,10 @@ class WatchedWeights : public model::WeightSource {
   void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override {
     weights_.add_gradients(unit, gradients);
   }
+  void prefetch(int64_t unit) override { weights_.prefetch(unit); }
+  void expect_gradients(int64_t unit) override { weights_.expect_gradients(unit); }
+  void hold() override { weights_.hold(); }
+  void unhold() override { weights_.unhold(); }
   PhaseWatch* watch = nullptr;
 
  private:
@@ -101,7 +105,7 @@ class SizesOnlyStage {
         text_rows_(text_rows),
         objective_(make_objective(longest(config.objective), config.model)),
         start_(live_bytes()),
-        set_(sizes_only_roles(config, roles)) {
+        set_(sizes_only_roles(config, roles, mesh_)) {
     for (const PlannedRole& role : roles) mapped_ += role_bytes(config, role).mapped;
     for (RoleState& state : set_.states) watched_.emplace_back(state.source(), state.role.name);
     for (size_t i = 0; i < set_.states.size(); ++i) {
@@ -226,6 +230,7 @@ class SizesOnlyStage {
   int64_t text_rows_;
   std::unique_ptr<Objective> objective_;
   int64_t start_, mapped_ = 0;
+  distributed::Mesh mesh_;
   RoleSet set_;
   std::vector<WatchedWeights> watched_;
   NetworkTable networks_;

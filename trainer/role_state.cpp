@@ -5,7 +5,9 @@
 #include "model/io/log.h"
 #include "model/load_weights.h"
 #include "trainer/config_yaml.h"
+#include "trainer/distributed/sharded_weights.h"
 #include "trainer/stage_start.h"
+#include "trainer/validate_distributed.h"
 #include "trainer/validate_objective.h"
 
 #include <ATen/ATen.h>
@@ -231,6 +233,62 @@ NetworkTable RoleSet::networks(bool recompute) const {
   return table;
 }
 
+RoleState make_role_state(const TrainConfig& config,
+                          const Role& role,
+                          const model::ModelConfig& model,
+                          const model::TensorMap& tensors,
+                          at::Device device,
+                          const distributed::Mesh& mesh) {
+  const auto compute = compute_dtype(config);
+  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
+  const std::string& sharding = config.distributed.sharding;
+  // With the optimizer's state alone cut, frozen weights stay where they are: whole.
+  const bool drops_weights = sharding == "full" || sharding == "hybrid";
+  RoleState state{
+      .role = role, .config = model, .weights = nullptr, .frozen = nullptr, .optimizer = nullptr};
+  if (role.training == Training::kFrozen) {
+    if (drops_weights && mesh.shard().size() > 1) {
+      state.frozen =
+          std::make_unique<distributed::ShardedFrozenWeights>(model,
+                                                              tensors,
+                                                              role.name,
+                                                              device,
+                                                              compute,
+                                                              config.distributed.hold_weights,
+                                                              mesh.shard());
+    } else {
+      state.frozen =
+          std::make_unique<model::FrozenWeights>(model, tensors, role.name, device, compute);
+    }
+    return state;
+  }
+  const bool trained = role.training == Training::kTrained;
+  if (mesh.shape().world == 1) {
+    state.weights = std::make_unique<model::TrainedWeights>(
+        model, tensors, role.name, device, compute, master, trained);
+  } else {
+    const distributed::ShardingPolicy policy{
+        .keep_gathered = !drops_weights,
+        .scatter_gradients = scatters_gradients(config.distributed),
+        .allow_hold = config.distributed.hold_weights};
+    state.weights = std::make_unique<distributed::ShardedWeights>(model,
+                                                                  tensors,
+                                                                  role.name,
+                                                                  device,
+                                                                  compute,
+                                                                  master,
+                                                                  trained,
+                                                                  policy,
+                                                                  mesh.shard(),
+                                                                  mesh.replica());
+  }
+  if (trained) {
+    state.optimizer =
+        std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
+  }
+  return state;
+}
+
 namespace {
 
 /// What the checkpoint holds of a role; frozen roles are read again from where they came.
@@ -249,11 +307,10 @@ InitialWeights saved_weights(const CheckpointData& saved, const Role& role) {
 
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const CheckpointData* saved) {
+                    const CheckpointData* saved,
+                    const distributed::Mesh& mesh) {
   RoleSet set;
   const at::Device device(config.train.device);
-  const auto compute = compute_dtype(config);
-  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
   std::map<std::string, InitialWeights> read;  // one source may serve several roles
   const auto initial = [&](const Role& role) -> const InitialWeights& {
     if (saved && role.training != Training::kFrozen) {
@@ -269,32 +326,12 @@ RoleSet build_roles(const TrainConfig& config,
   };
   for (const Role& role : roles) {
     const InitialWeights& weights = initial(role);
-    RoleState state{.role = role,
-                    .config = weights.config,
-                    .weights = nullptr,
-                    .frozen = nullptr,
-                    .optimizer = nullptr};
-    if (role.training == Training::kFrozen) {
-      state.frozen = std::make_unique<model::FrozenWeights>(
-          state.config, weights.tensors, role.name, device, compute);
-    } else {
-      state.weights = std::make_unique<model::TrainedWeights>(state.config,
-                                                              weights.tensors,
-                                                              role.name,
-                                                              device,
-                                                              compute,
-                                                              master,
-                                                              role.training == Training::kTrained);
-    }
-    if (role.training == Training::kTrained) {
-      state.optimizer =
-          std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
-    }
+    set.states.push_back(
+        make_role_state(config, role, weights.config, weights.tensors, device, mesh));
     if (role.name == "generator" && !saved) {
       set.generator_origin = weights;
       set.generator_origin.tensors.clear();  // the masters hold them now
     }
-    set.states.push_back(std::move(state));
   }
   return set;
 }

@@ -4,6 +4,7 @@
 #include "model/local_weights.h"
 #include "model/mla_from_dense.h"
 #include "trainer/checkpoint.h"
+#include "trainer/distributed/mesh.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/optimizer.h"
 #include "trainer/train_config.h"
@@ -37,11 +38,20 @@ struct RoleState {
   Role role;
   model::ModelConfig config;
   std::unique_ptr<model::TrainedWeights> weights;  // trained, or a moving average
-  std::unique_ptr<model::FrozenWeights> frozen;
+  std::unique_ptr<model::WeightSource> frozen;
   std::unique_ptr<AdamW> optimizer;  // of a trained role
 
   model::WeightSource& source() const;
 };
+
+/// A role with these weights, on `device`; of cut buffers only the rank's part is read from
+/// `tensors`.
+RoleState make_role_state(const TrainConfig& config,
+                          const Role& role,
+                          const model::ModelConfig& model,
+                          const model::TensorMap& tensors,
+                          at::Device device,
+                          const distributed::Mesh& mesh);
 
 /// The weights a stage starts from, under their Wan names, and how they came about.
 struct InitialWeights {
@@ -78,6 +88,7 @@ struct RoleSet {
 };
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const CheckpointData* saved);
+                    const CheckpointData* saved,
+                    const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

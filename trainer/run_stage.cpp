@@ -6,6 +6,7 @@
 #include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
+#include "trainer/distributed/shared_text.h"
 #include "trainer/memory_plan.h"
 #include "trainer/objectives/registry.h"
 #include "trainer/run_folder.h"
@@ -33,13 +34,41 @@ void log_differences(const std::vector<ConfigDifference>& differences) {
     log::info(cat("  changed since the checkpoint: ", d.key, " from ", d.saved, " to ", d.now));
 }
 
+/// The checkpoint to go on from: the lead chooses, all ranks read.
+std::optional<CheckpointData> shared_resume(const StageRequest& request,
+                                            const distributed::Mesh& mesh) {
+  const auto checkpoints = request.run_dir / "checkpoints";
+  std::optional<std::filesystem::path> found;
+  if (mesh.is_lead()) found = find_resume(checkpoints, request.resume);
+  const std::string path =
+      distributed::shared_text(mesh.world(), found ? found->string() : std::string());
+  if (path.empty()) return std::nullopt;
+  return load_checkpoint(path);
+}
+
+/// "4 ranks: zero1 over 4, sequence 1, 4 data ranks of 2 clips".
+std::string mesh_line(const TrainConfig& config, const distributed::MeshShape& shape) {
+  return cat(shape.world,
+             " ranks: ",
+             config.distributed.sharding,
+             " over ",
+             shape.shard,
+             ", ",
+             shape.data_ranks(),
+             " data ranks of ",
+             config.train.batch_size / shape.data_ranks(),
+             " clips, sequence parallel over ",
+             shape.sequence);
+}
+
 }  // namespace
 
-StageResult run_stage(const StageRequest& request) {
+StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
   const std::vector<Role> roles = stage_roles(config, *objective);
   if (request.dry_run) {
+    if (!mesh.is_lead()) return {};
     check_sources(config);
     const ClipShape clip = planned_clip_shape(config);
     objective->check_clip(clip);
@@ -49,8 +78,10 @@ StageResult run_stage(const StageRequest& request) {
 
   prepare_device(config.train.device);
   count_tensor_bytes();
-  RunFolder folder(request.run_dir, RunFolder::Kind::kStage);
-  const auto checkpoint = find_resume(folder.checkpoints(), request.resume);
+  // Each of the lead's steps that the others build on ends at a barrier: where it fails, they do.
+  std::optional<RunFolder> folder;
+  if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);
+  const auto checkpoint = shared_resume(request, mesh);
   std::vector<ConfigDifference> differences;
   if (checkpoint) {
     differences = check_resume(parse_resolved(checkpoint->config_yaml, "the checkpoint's config"),
@@ -58,8 +89,12 @@ StageResult run_stage(const StageRequest& request) {
                                request.run_dir.string());
   }
   // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
-  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr);
-  StageData data(config, *objective, known_media(config, checkpoint));
+  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr, mesh);
+  std::optional<StageData> own_data;
+  if (mesh.is_lead()) own_data.emplace(config, *objective, known_media(config, checkpoint));
+  mesh.world().barrier();  // what was missing is made
+  if (!own_data) own_data.emplace(config, *objective, known_media(config, checkpoint));
+  StageData& data = *own_data;
   objective->use_codec(model::make_video_codec(data.media().codec));
   const VideoSampler sampler(data.media(), !objective->causal());
   if (objective->causal()) {
@@ -70,8 +105,10 @@ StageResult run_stage(const StageRequest& request) {
   objective->check_clip(data.clip_shape());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
-  folder.begin(config);
-  log::set_file(folder.path() / "log.txt");
+  if (folder) {
+    folder->begin(config);
+    log::set_file(folder->path() / "log.txt");
+  }
   log::info(cat("stage ",
                 config.stage,
                 ": ",
@@ -83,12 +120,13 @@ StageResult run_stage(const StageRequest& request) {
                 " parameters, ",
                 data.clips().size(),
                 " clips"));
+  if (mesh.shape().world > 1) log::info(mesh_line(config, mesh.shape()));
   if (checkpoint) {
     log::info(cat("resuming at step ", state.step, " of ", config.train.steps));
     log_differences(differences);
   } else {
     log::info(cat("generator: ", set.generator_origin.origin));
-    write_init_report(folder.path(), set.generator_origin);
+    if (folder) write_init_report(folder->path(), set.generator_origin);
   }
 
   RoleState& generator = set.at("generator");
@@ -103,9 +141,10 @@ StageResult run_stage(const StageRequest& request) {
 
   const MemoryPlan plan = plan_memory(
       config, planned_roles(set), data.clip_shape(), {.text_rows = data.clips().max_text_rows()});
-  Trainer trainer(config, folder.path(), *objective, set, data, state, plan.step.peak_bytes);
+  Trainer trainer(
+      config, request.run_dir, *objective, set, data, state, plan.step.peak_bytes, mesh);
   const StopSignal stop;
-  Profiler profiler(request.profile_steps, folder.path() / "trace.json");
+  Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
   trainer.run(stop, profiler);
   if (trainer.tensor_peak_bytes() > 0) {
     log::info(cat("memory: ",
@@ -119,7 +158,8 @@ StageResult run_stage(const StageRequest& request) {
     measures =
         measure_stage(config, *objective, sampler, {best.config, best.source()}, *data.held_out());
   }
-  write_summary(folder.path(), config, trainer, measures);
+  if (folder) write_summary(folder->path(), config, trainer, measures);
+  mesh.world().barrier();  // nobody leaves while another still needs it
   return {.steps = trainer.state().step,
           .loss = trainer.last().loss(),
           .seconds = trainer.seconds_trained(),

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 
+#include "trainer/distributed/mesh.h"
 #include "trainer/train_config.h"
 
 namespace vmla::trainer {
@@ -28,7 +29,8 @@ struct StageResult {
 
 /// Trains one stage to its last step, or continues it. Writes the run folder (docs/formats.md) with
 /// its report. UserError: settings or files that cannot work; RunError: a fault; StopRequested:
-/// stopped on a signal, saved.
-StageResult run_stage(const StageRequest& request);
+/// stopped on a signal, saved. Every rank of the mesh runs it; the lead alone writes the run
+/// folder, but for its checkpoints.
+StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

@@ -197,17 +197,19 @@ StageData::StageData(const TrainConfig& config,
     }
     negative_text_1TE_ = text.unsqueeze(0);
   }
-  order_ = std::make_unique<data::ShardSampler>(static_cast<uint64_t>(config.seed), train_->size());
 }
 
 StageData::~StageData() = default;
 
-void StageData::start_at(int64_t samples_seen) {
+void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count) {
+  loader_.reset();
+  order_ = std::make_unique<data::ShardSampler>(
+      static_cast<uint64_t>(config_.seed), train_->size(), index, count);
   loader_ = std::make_unique<data::PrefetchLoader>(
       *train_,
       *order_,
       data::LoaderOptions{.global_batch = config_.train.batch_size,
-                          .micro_batch = config_.train.micro_batch_size,
+                          .micro_batch = micro_batch,
                           .threads = config_.data.loader_threads,
                           .prefetch_batches = config_.data.prefetch_batches,
                           .position = samples_seen});

@@ -28,8 +28,10 @@ class StageData {
             const std::optional<MediaInfo>& source);
   ~StageData();
 
-  /// Starts reading at a position in the data order: samples seen so far.
-  void start_at(int64_t samples_seen);
+  /// Starts reading at a position in the data order: samples seen so far, by all shards together.
+  /// This is shard `index` of the `count` that share each global batch, in batches of
+  /// `micro_batch`.
+  void start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count);
 
   /// The next `count` samples as `clean_latents` [B, F, C, H, W] (none from a prompt set) and
   /// `text` [B, T, E], and the objective's `negative_text` [1, T, E]; captions are dropped by draw

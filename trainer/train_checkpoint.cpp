@@ -5,6 +5,7 @@
 #include "trainer/config_yaml.h"
 
 namespace vmla::trainer {
+namespace fs = std::filesystem;
 namespace {
 
 std::string optimizer_role(const std::string& role) {
@@ -51,8 +52,8 @@ void save_training(const TrainConfig& config,
   prune_checkpoints(checkpoints, config.checkpoint.keep_last, config.checkpoint.keep_every);
 }
 
-std::optional<CheckpointData> find_resume(const std::filesystem::path& checkpoints,
-                                          const std::string& resume) {
+std::optional<fs::path> find_resume(const std::filesystem::path& checkpoints,
+                                    const std::string& resume) {
   if (resume == "never") {
     if (!list_checkpoints(checkpoints).empty()) {
       fail_user(
@@ -61,7 +62,7 @@ std::optional<CheckpointData> find_resume(const std::filesystem::path& checkpoin
     }
     return std::nullopt;
   }
-  if (resume != "auto") return load_checkpoint(resume);
+  if (resume != "auto") return resume;
   std::vector<std::string> complaints;
   const auto newest = newest_intact_checkpoint(checkpoints, &complaints);
   for (const std::string& complaint : complaints) log::warn(complaint);
@@ -75,7 +76,7 @@ std::optional<CheckpointData> find_resume(const std::filesystem::path& checkpoin
     }
     return std::nullopt;
   }
-  return load_checkpoint(*newest);
+  return newest;
 }
 
 TrainState restore_training(const CheckpointData& checkpoint, RoleSet& roles) {

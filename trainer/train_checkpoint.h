@@ -26,8 +26,8 @@ void save_training(const TrainConfig& config,
 
 /// The checkpoint to go on from: `resume` is auto (the newest intact one, if any), never, or a
 /// path. Complaints about damaged ones that were passed over are logged.
-std::optional<CheckpointData> find_resume(const std::filesystem::path& checkpoints,
-                                          const std::string& resume);
+std::optional<std::filesystem::path> find_resume(const std::filesystem::path& checkpoints,
+                                                 const std::string& resume);
 
 /// State of the loop, and optimizer state put into `roles`, from a checkpoint.
 TrainState restore_training(const CheckpointData& checkpoint, RoleSet& roles);

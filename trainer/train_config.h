@@ -178,11 +178,35 @@ struct SampleConfig {
   }
 };
 
-/// One process for now: the section exists, and has no keys yet.
+/// How a job's ranks share the work (docs/operations.md). Without a launcher there is one rank, and
+/// nothing here matters.
 struct DistributedConfig {
+  std::string sharding = "replicate";
+  int64_t shard_size = 0;
+  int64_t sequence_parallel_size = 1;
+  std::string gradient_accumulation = "auto";
+  bool hold_weights = true;
+  double timeout_seconds = 600;
+
   bool operator==(const DistributedConfig&) const = default;
   template <class Self, class V>
-  static void fields(Self&, V&&) {}
+  static void fields(Self& c, V&& v) {
+    v("sharding",
+      c.sharding,
+      "what is cut over ranks: replicate (nothing), zero1 (optimizer state and masters), zero2 "
+      "(and "
+      "gradients), full (and weights in use), hybrid (full within shard_size ranks)");
+    v("shard_size", c.shard_size, "ranks that share one copy in hybrid; 0: those of a node");
+    v("sequence_parallel_size", c.sequence_parallel_size, "ranks that share a clip's tokens");
+    v("gradient_accumulation",
+      c.gradient_accumulation,
+      "local (summed over ranks once a step), scattered (in every backward; no whole gradients are "
+      "kept); auto: scattered for zero2, else local");
+    v("hold_weights",
+      c.hold_weights,
+      "full and hybrid: keep gathered weights over a rollout and its replay");
+    v("timeout_seconds", c.timeout_seconds, "after which a rank that does not come is given up");
+  }
 };
 
 struct TrainConfig {
@@ -219,7 +243,7 @@ struct TrainConfig {
     v("checkpoint", c.checkpoint, "saving");
     v("rank", c.rank, "effective-rank tracking");
     v("sample", c.sample, "videos sampled during training");
-    v("distributed", c.distributed, "several processes (no keys yet)");
+    v("distributed", c.distributed, "several processes");
   }
 };
 

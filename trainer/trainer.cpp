@@ -3,11 +3,13 @@
 #include "analysis/run_reading.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/config_yaml.h"
 #include "trainer/gemm_rate.h"
 #include "trainer/memory_plan.h"
 #include "trainer/process_memory.h"
 #include "trainer/stage_measures.h"
 #include "trainer/tensor_memory.h"
+#include "trainer/validate_distributed.h"
 #include "trainer/validation.h"
 
 #include <ATen/ATen.h>
@@ -43,18 +45,23 @@ Trainer::Trainer(const TrainConfig& config,
                  RoleSet& roles,
                  StageData& data,
                  TrainState state,
-                 int64_t predicted_bytes)
+                 int64_t predicted_bytes,
+                 const distributed::Mesh& mesh)
     : config_(config),
       run_dir_(run_dir),
+      mesh_(mesh),
+      micro_batch_(micro_batch_of(config, mesh.shape().data_ranks())),
+      settings_hash_(mixed(0xcbf29ce484222325ull, resolved_yaml(config))),
       objective_(objective),
       roles_(roles),
       data_(data),
       state_(state),
-      metrics_(run_dir, config.stage, state.step > 0 ? state.step : -1),
       ranks_(config.init.method),
       clip_flops_(total_flops(objective.training_flops(data.clip_shape(), roles.models()))),
       last_saved_(state.step > 0 ? state.step : -1),
       predicted_bytes_(predicted_bytes) {
+  if (!mesh.is_lead()) return;  // the lead alone writes, and what it reads back is its own
+  metrics_.emplace(run_dir, config.stage, state.step > 0 ? state.step : -1);
   if (state.step > 0) {  // a run that has nothing left to train still has figures to sum up
     const auto figures = newest_metrics(run_dir_);
     const auto figure = [&](const char* name) {
@@ -74,17 +81,20 @@ Trainer::Trainer(const TrainConfig& config,
 }
 
 void Trainer::run(const StopSignal& stop, Profiler& profiler) {
-  data_.start_at(state_.samples_seen);
-  log::ProgressBar progress(config_.stage, config_.train.steps);
+  data_.start_at(state_.samples_seen, micro_batch_, mesh_.data_index(), mesh_.shape().data_ranks());
+  std::optional<log::ProgressBar> progress;
+  if (mesh_.is_lead()) progress.emplace(config_.stage, config_.train.steps);
   if (state_.step == 0) measure_ranks();
   while (state_.step < config_.train.steps) {
     profiler.step_begins();
     timer_.start();
+    mesh_.reset_counters();
     reset_tensor_peak(at::Device(config_.train.device));
     for (auto& [name, figures] : last_.players) figures.updated = false;
     for (RoleState& state : roles_.states) {
       const bool trained = state.role.training == Training::kTrained;
-      if (trained && state_.step % state.role.update_every == 0) train_player(state);
+      if (trained && state_.step % state.role.update_every == 0)
+        train_player(state, stop.received() != nullptr);
     }
     ++state_.step;
     last_.seconds = timer_.stop();
@@ -93,25 +103,31 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
     seconds_trained_ += last_.seconds;
     step_seconds_.push_back(last_.seconds);
     observe();
-    progress.update(state_.step, cat("loss ", short_number(last_.loss())));
-    if (const char* signal = stop.received(); signal && state_.step < config_.train.steps) {
-      save();
-      throw StopRequested(cat(signal,
-                              ": saved step ",
-                              state_.step,
-                              " of ",
-                              config_.train.steps,
-                              " in ",
-                              run_dir_.string(),
-                              "; run the same command again to go on"));
-    }
+    if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
+    stop_if_asked(stop);
   }
+}
+
+/// All ranks stop after the same step: the one in which a rank said that it was asked to.
+void Trainer::stop_if_asked(const StopSignal& stop) {
+  const char* signal = stop.received();
+  const bool asked = mesh_.shape().world == 1 ? signal != nullptr : stop_agreed_;
+  if (!asked || state_.step >= config_.train.steps) return;
+  save();
+  throw StopRequested(cat(signal ? signal : "a signal to another rank",
+                          ": saved step ",
+                          state_.step,
+                          " of ",
+                          config_.train.steps,
+                          " in ",
+                          run_dir_.string(),
+                          "; run the same command again to go on"));
 }
 
 /// What the step's tensors held at most; the first step also says how that was predicted.
 void Trainer::measure_memory() {
   last_.tensor_peak_bytes = tensor_bytes(at::Device(config_.train.device)).peak;
-  if (tensor_peak_bytes_ == 0) {
+  if (tensor_peak_bytes_ == 0 && mesh_.is_lead()) {
     log::info(cat("memory of the first step: ",
                   memory_comparison(predicted_bytes_, last_.tensor_peak_bytes)));
   }
@@ -119,15 +135,22 @@ void Trainer::measure_memory() {
 }
 
 /// One optimizer step of one role.
-void Trainer::train_player(RoleState& player) {
+void Trainer::train_player(RoleState& player, bool stop_asked) {
   const std::string& name = player.role.name;
   const OptimizerConfig& optimizer =
       player.role.optimizer ? *player.role.optimizer : config_.optimizer;
   PlayerFigures& figures = last_.players[name];
   player.weights->zero_gradients();
-  accumulate_losses(player, figures);
+  UpdateReport report = accumulate_losses(player);
   timer_.begin("optimizer");
-  figures.grad_norm = gradient_norm(*player.weights);
+  player.weights->finish_gradients();
+  report.squared_norm = squared_gradient_norm(*player.weights);
+  report.stop = stop_asked;
+  reduce_update(mesh_, player.weights->copies(), report);
+  stop_agreed_ = stop_agreed_ || report.stop;
+  figures.loss = report.loss;
+  figures.metrics = std::move(report.metrics);
+  figures.grad_norm = std::sqrt(report.squared_norm);
   if (!std::isfinite(figures.loss) || !std::isfinite(figures.grad_norm)) {
     fail_run("step ",
              state_.step + 1,
@@ -156,40 +179,50 @@ void Trainer::train_player(RoleState& player) {
   }
 }
 
-/// Forward and backward of every micro-batch; gradients add up to those of the batch's mean loss.
-void Trainer::accumulate_losses(RoleState& player, PlayerFigures& figures) {
+/// Forward and backward of this rank's micro-batches; gradients of all ranks add up to those of the
+/// batch's mean loss.
+UpdateReport Trainer::accumulate_losses(RoleState& player) {
   const NetworkTable networks = roles_.networks(config_.train.recompute == "block");
-  const double share = static_cast<double>(config_.train.micro_batch_size) /
-                       static_cast<double>(config_.train.batch_size);
-  figures.loss = 0;
-  figures.metrics.clear();
-  for (int64_t first = 0; first < config_.train.batch_size;
-       first += config_.train.micro_batch_size) {
+  const int64_t batch = config_.train.batch_size;
+  const double share = static_cast<double>(micro_batch_) / static_cast<double>(batch);
+  const int64_t rank_share = batch / mesh_.shape().data_ranks();
+  const int64_t begin = mesh_.data_index() * rank_share, end = begin + rank_share;
+  UpdateReport report;
+  report.agreement = mixed(mixed(settings_hash_, static_cast<uint64_t>(state_.step)),
+                           static_cast<uint64_t>(state_.samples_seen));
+  for (int64_t first = begin; first < end; first += micro_batch_) {
     timer_.begin("data");
-    model::TensorMap inputs = data_.next(config_.train.micro_batch_size, state_.step, first);
+    model::TensorMap inputs = data_.next(micro_batch_, state_.step, first);
     inputs.merge(objective_.draws(player.role.name,
                                   data_.clip_shape(),
                                   {.seed = static_cast<uint64_t>(config_.seed),
                                    .step = state_.step,
                                    .first_sample = first,
-                                   .batch = config_.train.micro_batch_size,
+                                   .batch = micro_batch_,
                                    .validation = false}));
-    for (auto& [name, tensor] : inputs) tensor = tensor.to(at::Device(config_.train.device));
-    state_.samples_seen += config_.train.micro_batch_size;
+    for (auto& [name, tensor] : inputs) {
+      if (tensor.dim() == 0 && at::isIntegralType(tensor.scalar_type(), false))  // an exit step
+        report.agreement = mixed(report.agreement, static_cast<uint64_t>(tensor.item<int64_t>()));
+      tensor = tensor.to(at::Device(config_.train.device));
+    }
     timer_.begin("forward");
+    const bool last_micro_batch = first + micro_batch_ >= end;
     objective_.evaluate(player.role.name,
                         inputs,
                         networks,
                         model::GradMode::kFull,
                         [&](const LossTerms& terms, bool last) {
-                          figures.loss += terms.total.item<double>() * share;
+                          report.loss += terms.total.item<double>() * share;
                           for (const auto& [name, value] : terms.metrics)
-                            figures.metrics[name] += value * share;
+                            report.metrics[name] += value * share;
                           timer_.begin("backward");
+                          if (last && last_micro_batch) player.weights->begin_last_backward();
                           (terms.total * share).backward();
                           if (!last) timer_.begin("forward");
                         });
   }
+  state_.samples_seen += batch;
+  return report;
 }
 
 /// Figures of the players that were updated in the last step. A step without a generator update has
@@ -212,12 +245,14 @@ MetricValues Trainer::player_values() const {
 void Trainer::observe() {
   const int64_t step = state_.step, steps = config_.train.steps;
   MetricValues values = player_values();
-  for (const analysis::HealthAlarm& alarm : health_.observe(step, values))
-    log::warn(cat(config_.stage, ": ", alarm.message));
+  for (const analysis::HealthAlarm& alarm : health_.observe(step, values)) {
+    if (mesh_.is_lead()) log::warn(cat(config_.stage, ": ", alarm.message));
+  }
   for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", last_.seconds);
   for (const auto& [phase, seconds] : timer_.phases())
     values.emplace_back("time_" + phase, seconds);
+  if (mesh_.shape().world > 1) add_communication(values);
   if (due(config_.validation.every, step, steps) && data_.held_out()) {
     run_validation();
     values.emplace_back("validation_loss", last_.validation_loss);
@@ -225,10 +260,22 @@ void Trainer::observe() {
       values.emplace_back(cat("validation_loss_t", i), last_.validation_by_time[i]);
     }
   }
-  log_step(std::move(values));
+  if (mesh_.is_lead()) log_step(std::move(values));
   if (due(config_.rank.every, step, steps)) measure_ranks();
   if (due(config_.sample.every, step, steps) && !config_.sample.prompts.empty()) write_samples();
   if (due(config_.checkpoint.every, step, steps) || step == steps) save();
+}
+
+/// What the step sent and waited for, and how far the ranks' steps lay apart.
+void Trainer::add_communication(MetricValues& values) const {
+  const distributed::CommCounters sent = mesh_.counters();
+  values.emplace_back("comm_bytes", sent.bytes());
+  values.emplace_back("comm_calls", static_cast<double>(sent.calls()));
+  values.emplace_back("time_comm_exposed", sent.exposed_seconds);
+  values.emplace_back("time_comm_hidden", std::max(0.0, sent.busy_seconds - sent.exposed_seconds));
+  const at::Tensor ends = at::tensor({last_.seconds, -last_.seconds}, at::kDouble);
+  mesh_.world().all_reduce(ends, distributed::ReduceOp::kMax).wait();
+  values.emplace_back("step_time_spread", (ends[0] + ends[1]).item<double>());
 }
 
 void Trainer::log_step(MetricValues values) {
@@ -242,7 +289,7 @@ void Trainer::log_step(MetricValues values) {
   values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
   values.emplace_back("tensor_peak_bytes", static_cast<double>(last_.tensor_peak_bytes));
-  metrics_.append(state_.step, values);
+  metrics_->append(state_.step, values);
   if (due(config_.train.log_every, state_.step, config_.train.steps)) {
     const bool validated =
         data_.held_out() && due(config_.validation.every, state_.step, config_.train.steps);
@@ -283,9 +330,9 @@ const RoleState& Trainer::best() const {
 
 void Trainer::measure_ranks() {
   if (config_.rank.every <= 0) return;
-  const auto layers = latent_projections(config_.model, roles_.at("generator").weights->tensors());
-  if (layers.empty()) return;
   const at::NoGradGuard no_grad;
+  const auto layers = latent_projections(config_.model, roles_.at("generator").weights->tensors());
+  if (layers.empty() || !mesh_.is_lead()) return;
   if (!ranks_.steps().empty() && ranks_.steps().back() >= state_.step) return;
   if (ranks_.null().empty()) {
     std::vector<analysis::LayerRank> null;
@@ -319,8 +366,13 @@ void Trainer::write_samples() {
   for (const std::string& prompt : sample_prompts(config_.sample)) {
     request.prompts.push_back({prompt, static_cast<uint64_t>(config_.sample.seed)});
   }
+  const model::Network network{role.config, role.source()};
+  if (!mesh_.is_lead()) {  // weights and tokens may be spread: every rank takes part
+    sampler.sample(network, request, [](const SampledChunk&) {});
+    return;
+  }
   sample_to_folder(sampler,
-                   {role.config, role.source()},
+                   network,
                    request,
                    config_.sample.frames,
                    run_dir_ / "samples" / cat("step_", state_.step),
@@ -329,7 +381,7 @@ void Trainer::write_samples() {
 
 void Trainer::save() {
   if (last_saved_ == state_.step) return;
-  if (!ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
+  if (mesh_.is_lead() && !ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
   save_training(config_, run_dir_ / "checkpoints", roles_, state_, data_.media());
   last_saved_ = state_.step;
 }

@@ -11,10 +11,12 @@
 #include "trainer/stop_signal.h"
 #include "trainer/train_checkpoint.h"
 #include "trainer/train_config.h"
+#include "trainer/update_report.h"
 #include "trainer/video_sampler.h"
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 
 namespace vmla::trainer {
 
@@ -38,9 +40,9 @@ struct StepFigures {
   }
 };
 
-/// The one training loop, the same for all objectives: each due player, each micro-batch, loss →
-/// backward; then finite check, clip, optimizer step, EMA; then what only looks on: metrics, ranks,
-/// validation, samples, checkpoints.
+/// The one training loop, the same for all objectives and numbers of ranks: each due player, each
+/// micro-batch, loss → backward; then finite check, clip, optimizer step, EMA; then what only looks
+/// on: metrics, ranks, validation, samples, checkpoints.
 class Trainer {
  public:
   Trainer(const TrainConfig& config,
@@ -49,10 +51,11 @@ class Trainer {
           RoleSet& roles,
           StageData& data,
           TrainState state,
-          int64_t predicted_bytes);
+          int64_t predicted_bytes,
+          const distributed::Mesh& mesh);
 
-  /// Trains to train.steps. StopRequested when a signal came (saved before); RunError on a
-  /// non-finite loss, before any optimizer has written.
+  /// Trains to train.steps. StopRequested when a signal came to any rank (saved before); RunError
+  /// on a non-finite loss, before any optimizer has written.
   void run(const StopSignal& stop, Profiler& profiler);
 
   const TrainState& state() const { return state_; }
@@ -68,9 +71,11 @@ class Trainer {
   const RoleState& best() const;
 
  private:
-  void train_player(RoleState& player);
+  void train_player(RoleState& player, bool stop_asked);
   void measure_memory();
-  void accumulate_losses(RoleState& player, PlayerFigures& figures);
+  UpdateReport accumulate_losses(RoleState& player);
+  void stop_if_asked(const StopSignal& stop);
+  void add_communication(MetricValues& values) const;
   MetricValues player_values() const;
   void observe();
   void measure_ranks();
@@ -81,13 +86,17 @@ class Trainer {
 
   const TrainConfig& config_;
   std::filesystem::path run_dir_;
+  const distributed::Mesh& mesh_;
+  int64_t micro_batch_;
+  uint64_t settings_hash_;  // of the configuration, which all ranks must have
+  bool stop_agreed_ = false;
   Objective& objective_;
   RoleSet& roles_;
   StageData& data_;
   TrainState state_;
   StepFigures last_;
   StepTimer timer_;
-  MetricsLog metrics_;
+  std::optional<MetricsLog> metrics_;  // of the lead
   analysis::HealthMonitor health_;
   analysis::RankTracker tracker_;
   analysis::RankLog ranks_;

@@ -7,6 +7,7 @@
 #include "model/config_rule.h"
 #include "trainer/config_node.h"
 #include "trainer/config_rules.h"
+#include "trainer/validate_distributed.h"
 #include "trainer/validate_objective.h"
 
 namespace vmla::trainer {
@@ -215,7 +216,7 @@ void validate_train(const TrainConfig& c) {
   require_at_least("train.steps", t.steps, 1);
   require_at_least("train.batch_size", t.batch_size, 1);
   require_at_least("train.micro_batch_size", t.micro_batch_size, 0);
-  // batch = micro batch x data ranks x accumulation; there is one data rank.
+  // What several ranks make of it is checked when their number is known (mesh_shape).
   if (t.micro_batch_size > 0 && t.batch_size % t.micro_batch_size != 0) {
     fail_rule("train.micro_batch_size",
               t.micro_batch_size,
@@ -304,6 +305,7 @@ void validate_config(const TrainConfig& c, Purpose purpose) {
   validate_optimizer(c.optimizer, "optimizer", c.train.steps);
   validate_observers(c);
   validate_sample(c);
+  validate_distributed(c);
 }
 
 }  // namespace vmla::trainer

@@ -65,6 +65,7 @@ int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
 void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
+  const model::HeldWeights held(network.weights);  // gathered once for all videos
   const size_t batch = static_cast<size_t>(request.batch);
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
     const auto start = std::chrono::steady_clock::now();

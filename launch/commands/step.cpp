@@ -14,6 +14,8 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
+
 namespace vmla::launch {
 
 int cmd_step(const StepArgs& args) {
@@ -21,7 +23,8 @@ int cmd_step(const StepArgs& args) {
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
   trainer::prepare_device(config.train.device);
   const auto objective = trainer::make_objective(config.objective, config.model);
-  trainer::RoleSet roles = trainer::build_roles(config, objective->roles(), nullptr);
+  trainer::RoleSet roles =
+      trainer::build_roles(config, objective->roles(), nullptr, distributed::Mesh());
   if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
     fail_user(
         "--player ", args.player, ": objective ", config.objective.name, " trains no such role");
@@ -50,7 +53,8 @@ int cmd_step(const StepArgs& args) {
   outputs["loss"] = loss;
   for (const auto& [name, gradient] : player.weights->gradients())
     outputs["grad_norm." + name] = gradient.norm();
-  outputs["grad_norm"] = at::scalar_tensor(trainer::gradient_norm(*player.weights), dtype);
+  outputs["grad_norm"] =
+      at::scalar_tensor(std::sqrt(trainer::squared_gradient_norm(*player.weights)), dtype);
   model::write_safetensors(args.output, outputs);
   log::info(cat("wrote ",
                 args.output,

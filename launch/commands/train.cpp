@@ -35,7 +35,8 @@ int cmd_train(const TrainArgs& args) {
                                  .run_dir = run_dir,
                                  .resume = args.resume,
                                  .dry_run = args.dry_run,
-                                 .profile_steps = args.profile});
+                                 .profile_steps = args.profile},
+                                distributed::Mesh());
   });
   if (args.dry_run) return kDone;
   analysis::write_run_report(run_dir);

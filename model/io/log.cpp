@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 /// they die.
 struct Loggers {
   std::mutex mutex;
-  bool quiet = false;
+  bool quiet = false, muted = false;
   bool bar_on_screen = false;  // a line without its newline stands on the terminal
   spdlog::logger out{"out", std::make_shared<spdlog::sinks::stdout_sink_st>()};
   spdlog::logger err{"err", std::make_shared<spdlog::sinks::stderr_sink_st>()};
@@ -61,6 +61,7 @@ void clear_bar(Loggers& all) {
 void emit(spdlog::level::level_enum level, std::string_view line) {
   Loggers& all = loggers();
   const std::lock_guard lock(all.mutex);
+  if (all.muted && level != spdlog::level::err) return;
   if (all.file) all.file->log(level, view(line));
   if (level == spdlog::level::info) {
     if (all.quiet) return;
@@ -134,6 +135,12 @@ void set_quiet(bool quiet) {
   Loggers& all = loggers();
   const std::lock_guard lock(all.mutex);
   all.quiet = quiet;
+}
+
+void set_muted(bool muted) {
+  Loggers& all = loggers();
+  const std::lock_guard lock(all.mutex);
+  all.muted = muted;
 }
 
 // The bar stands on stderr: stdout may be a pipe or a table that a program reads.

@@ -19,6 +19,9 @@ void close_file();
 /// With true, info() writes to the file only: for commands whose stdout is a table a program reads.
 void set_quiet(bool quiet);
 
+/// With true, info() and warn() say nothing at all: for ranks that would only repeat the lead.
+void set_muted(bool muted);
+
 /// Draws a progress bar on a terminal (rewriting one line) and nothing elsewhere.
 class ProgressBar {
  public:

@@ -242,7 +242,7 @@ TEST(ShardedFrozenWeights, GatherWhatOneProcessHolds) {
   for (const at::ScalarType compute : {at::kFloat, at::kBFloat16, at::kDouble}) {
     model::FrozenWeights alone(config, given, "drawn", at::kCPU, compute);
     on_threads(3, [&](Communicator& shard) {
-      ShardedFrozenWeights weights(config, given, "drawn", at::kCPU, compute, shard);
+      ShardedFrozenWeights weights(config, given, "drawn", at::kCPU, compute, true, shard);
       for (const int64_t unit : model::all_units(config)) {
         const auto expected = alone.acquire(unit), found = weights.acquire(unit);
         for (size_t i = 0; i < found.size(); ++i) {

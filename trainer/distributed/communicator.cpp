@@ -107,6 +107,16 @@ double CommCounters::bytes() const {
   return sum;
 }
 
+CommCounters& CommCounters::operator+=(const CommCounters& other) {
+  for (size_t i = 0; i < by_kind.size(); ++i) {
+    by_kind[i].calls += other.by_kind[i].calls;
+    by_kind[i].bytes += other.by_kind[i].bytes;
+  }
+  exposed_seconds += other.exposed_seconds;
+  busy_seconds += other.busy_seconds;
+  return *this;
+}
+
 Communicator::Communicator(std::string name, int64_t rank, int64_t size)
     : name_(std::move(name)), rank_(rank), size_(size) {
   TORCH_CHECK(size >= 1 && rank >= 0 && rank < size, "rank ", rank, " of ", size);

@@ -72,6 +72,7 @@ struct CommCounters {
   const Entry& of(Collective collective) const { return by_kind[static_cast<size_t>(collective)]; }
   int64_t calls() const;
   double bytes() const;
+  CommCounters& operator+=(const CommCounters& other);
 };
 
 /// A group of ranks, as one of them sees it. All ranks of a group call the same operations in the

@@ -80,11 +80,11 @@ void ShardedWeights::prefetch(int64_t unit) {
 }
 
 void ShardedWeights::hold() {
-  if (is_cut()) gathered_->hold();
+  if (is_cut() && policy_.allow_hold) gathered_->hold();
 }
 
 void ShardedWeights::unhold() {
-  if (is_cut()) gathered_->unhold();
+  if (is_cut() && policy_.allow_hold) gathered_->unhold();
 }
 
 void ShardedWeights::expect_gradients(int64_t unit) {
@@ -189,8 +189,10 @@ ShardedFrozenWeights::ShardedFrozenWeights(const model::ModelConfig& config,
                                            const std::string& source,
                                            at::Device device,
                                            at::ScalarType compute_dtype,
+                                           bool allow_hold,
                                            Communicator& shard)
-    : gathered_(
+    : allow_hold_(allow_hold),
+      gathered_(
           shard,
           cut_units(config, compute_dtype, exact_dtype(compute_dtype), shard),
           [this](int64_t unit, const FlatBuffer& buffer) {
@@ -217,6 +219,14 @@ ShardedFrozenWeights::ShardedFrozenWeights(const model::ModelConfig& config,
                      .narrow(0, piece.first, piece.count));
     }
   }
+}
+
+void ShardedFrozenWeights::hold() {
+  if (allow_hold_) gathered_.hold();
+}
+
+void ShardedFrozenWeights::unhold() {
+  if (allow_hold_) gathered_.unhold();
 }
 
 void ShardedFrozenWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>&) {

@@ -17,6 +17,8 @@ struct ShardingPolicy {
   /// Gradients are summed over the ranks in every backward and only this rank's part is kept
   /// (`gradient_accumulation: scattered`), or stay whole until the step's last one (`local`).
   bool scatter_gradients = false;
+  /// Whether hold() keeps gathered weights; else every use gathers.
+  bool allow_hold = true;
 };
 
 /// Trained weights of which this rank holds a part. master(unit), gradient(unit) and optimizer
@@ -75,16 +77,18 @@ class ShardedFrozenWeights final : public model::WeightSource {
                        const std::string& source,
                        at::Device device,
                        at::ScalarType compute_dtype,
+                       bool allow_hold,
                        Communicator& shard);
 
   std::vector<at::Tensor> acquire(int64_t unit) override { return gathered_.acquire(unit); }
   void release(int64_t unit) override { gathered_.release(unit); }
   void prefetch(int64_t unit) override { gathered_.prefetch(unit); }
-  void hold() override { gathered_.hold(); }
-  void unhold() override { gathered_.unhold(); }
+  void hold() override;
+  void unhold() override;
   void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override;
 
  private:
+  bool allow_hold_;
   std::map<int64_t, std::vector<at::Tensor>> parts_;  // one a buffer of the unit
   GatheredUnits gathered_;
 };

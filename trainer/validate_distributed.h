@@ -1,0 +1,22 @@
+#pragma once
+
+#include "trainer/distributed/mesh_shape.h"
+#include "trainer/train_config.h"
+
+namespace vmla::trainer {
+
+/// Checks the section `distributed` by itself. ConfigRuleError.
+void validate_distributed(const TrainConfig& config);
+
+/// How `world` ranks are arranged for the stage, `local_world` of them on each node.
+/// ConfigRuleError names the key that does not fit that many ranks.
+distributed::MeshShape mesh_shape(const TrainConfig& config, int64_t world, int64_t local_world);
+
+/// Clips of a rank's forward pass: train.micro_batch_size, or its whole share of the batch where
+/// that is less. ConfigRuleError when it does not divide the share.
+int64_t micro_batch_of(const TrainConfig& config, int64_t data_ranks);
+
+/// Whether gradients are summed in every backward (distributed.gradient_accumulation).
+bool scatters_gradients(const DistributedConfig& config);
+
+}  // namespace vmla::trainer
