@@ -24,17 +24,19 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
   return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * left);
 }
 
-double squared_gradient_norm(model::TrainedWeights& weights) {
-  double sum = 0.0;
+at::Tensor squared_gradient_norm(model::TrainedWeights& weights) {
+  at::Tensor sum;
   for (int64_t unit : weights.units()) {
-    const double norm = weights.gradient(unit).norm().item<double>();
-    sum += norm * norm;
+    const at::Tensor square = weights.gradient(unit).norm().to(at::kDouble).square();
+    sum = sum.defined() ? sum + square : square;
   }
   return sum;
 }
 
-double clip_factor(double norm, double max_norm) {
-  return max_norm > 0.0 && norm > max_norm ? max_norm / norm : 1.0;
+at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm) {
+  const at::Tensor finite = 1.0 + 0.0 * (norm + loss);
+  const at::Tensor factor = max_norm > 0.0 ? (max_norm / norm).clamp_max(1.0) : finite;
+  return (factor * finite).to(at::kFloat);
 }
 
 AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights) : config_(config) {
@@ -45,18 +47,21 @@ AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights) : co
   }
 }
 
-void AdamW::step(model::TrainedWeights& weights, double lr, double grad_scale) {
+void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale) {
   ++updates_;
   const kernels::AdamwParams params{.lr = lr,
                                     .beta1 = config_.betas[0],
                                     .beta2 = config_.betas[1],
                                     .eps = config_.eps,
                                     .weight_decay = config_.weight_decay,
-                                    .step = updates_,
-                                    .grad_scale = grad_scale};
+                                    .step = updates_};
   for (auto& [unit, moments] : moments_) {
-    kernels::adamw_step_(
-        weights.master(unit), weights.gradient(unit), moments.exp_avg, moments.exp_avg_sq, params);
+    kernels::adamw_step_(weights.master(unit),
+                         weights.gradient(unit),
+                         moments.exp_avg,
+                         moments.exp_avg_sq,
+                         grad_scale,
+                         params);
   }
   weights.masters_changed();
 }

@@ -13,11 +13,12 @@ namespace vmla::trainer {
 /// cosine decay to min_lr_ratio at `total_steps`.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
-/// Squared L2 norm over all gradient buffers of this process, summed in fp64.
-double squared_gradient_norm(model::TrainedWeights& weights);
+/// Squared L2 norm over all gradient buffers of this process, summed in fp64: [], where they are.
+at::Tensor squared_gradient_norm(model::TrainedWeights& weights);
 
-/// Factor that brings a gradient of norm `norm` to at most `max_norm`; 1 when max_norm is 0.
-double clip_factor(double norm, double max_norm);
+/// Factor that brings a gradient of norm `norm` (fp64 []) to at most `max_norm`; 1 when max_norm is
+/// 0. fp32 [], not finite where `norm` or `loss` (fp64 []) is not.
+at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm);
 
 /// AdamW over the flat buffers of a role. With beta1 = 0 no first moment is kept (performance.md,
 /// finding 10).
@@ -25,8 +26,9 @@ class AdamW {
  public:
   AdamW(const OptimizerConfig& config, model::TrainedWeights& weights);
 
-  /// One update with learning rate `lr`, gradients multiplied by `grad_scale`.
-  void step(model::TrainedWeights& weights, double lr, double grad_scale);
+  /// One update with learning rate `lr`, gradients multiplied by `grad_scale` (fp32 []); no weight
+  /// changes where that is not finite.
+  void step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale);
 
   /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: views, for a checkpoint.
   model::TensorMap state(const model::TrainedWeights& weights) const;

@@ -146,11 +146,18 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
   player.weights->finish_gradients();
   report.squared_norm = squared_gradient_norm(*player.weights);
   report.stop = stop_asked;
-  reduce_update(mesh_, player.weights->copies(), report);
+  UpdateReduction sums(mesh_, player.weights->copies(), std::move(report));
+  figures.lr = learning_rate(optimizer, state_.step, config_.train.steps);
+  // The update is under way before the host has read a number: it writes nothing where one of them
+  // is not finite.
+  const at::Tensor scale =
+      clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
+  player.optimizer->step(*player.weights, figures.lr, scale);
+  report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;
-  figures.loss = report.loss;
+  figures.loss = report.loss.item<double>();
   figures.metrics = std::move(report.metrics);
-  figures.grad_norm = std::sqrt(report.squared_norm);
+  figures.grad_norm = std::sqrt(report.squared_norm.item<double>());
   if (!std::isfinite(figures.loss) || !std::isfinite(figures.grad_norm)) {
     fail_run("step ",
              state_.step + 1,
@@ -167,10 +174,7 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
              player.role.optimizer ? " lr" : "lr",
              " or look at the data");
   }
-  figures.lr = learning_rate(optimizer, state_.step, config_.train.steps);
   figures.updated = true;
-  player.optimizer->step(
-      *player.weights, figures.lr, clip_factor(figures.grad_norm, optimizer.max_grad_norm));
   for (RoleState& average : roles_.states) {
     const Role& role = average.role;
     if (role.training != Training::kEmaOf || role.ema_of != name) continue;
@@ -188,6 +192,7 @@ UpdateReport Trainer::accumulate_losses(RoleState& player) {
   const int64_t rank_share = batch / mesh_.shape().data_ranks();
   const int64_t begin = mesh_.data_index() * rank_share, end = begin + rank_share;
   UpdateReport report;
+  report.loss = at::zeros({}, at::device(at::Device(config_.train.device)).dtype(at::kDouble));
   report.agreement = mixed(mixed(settings_hash_, static_cast<uint64_t>(state_.step)),
                            static_cast<uint64_t>(state_.samples_seen));
   for (int64_t first = begin; first < end; first += micro_batch_) {
@@ -212,7 +217,7 @@ UpdateReport Trainer::accumulate_losses(RoleState& player) {
                         networks,
                         model::GradMode::kFull,
                         [&](const LossTerms& terms, bool last) {
-                          report.loss += terms.total.item<double>() * share;
+                          report.loss += terms.total.detach().to(at::kDouble) * share;
                           for (const auto& [name, value] : terms.metrics)
                             report.metrics[name] += value * share;
                           timer_.begin("backward");

@@ -22,8 +22,8 @@ constexpr int64_t kHashParts = 4;  // 16 bits each: their squares and sums are e
   fail_run(
       "rank ",
       ranks,
-      " left the others: its step, data position, configuration or draws differ from rank 0's; "
-      "no weights were changed by this step");
+      ": its step, data position, configuration or draws differ from rank 0's; the last checkpoint "
+      "is intact");
 }
 
 }  // namespace
@@ -39,33 +39,37 @@ uint64_t mixed(uint64_t hash, const std::string& text) {
   return hash;
 }
 
-void reduce_update(const distributed::Mesh& mesh, int64_t copies, UpdateReport& report) {
-  const int64_t world = mesh.shape().world;
-  if (world == 1) return;
-  std::vector<double> values = {report.squared_norm / static_cast<double>(copies),
-                                report.loss / static_cast<double>(mesh.shape().sequence),
-                                report.stop ? 1.0 : 0.0};
-  const size_t hashes = values.size();
+UpdateReduction::UpdateReduction(const distributed::Mesh& mesh, int64_t copies, UpdateReport report)
+    : mesh_(mesh), report_(std::move(report)) {
+  const auto clips_twice = static_cast<double>(mesh.shape().sequence);
+  mine_.push_back(report_.stop ? 1.0 : 0.0);
   for (int64_t i = 0; i < kHashParts; ++i) {
-    const auto part = static_cast<double>(report.agreement >> (16 * i) & 0xffff);
-    values.push_back(part);
-    values.push_back(part * part);
+    const auto part = static_cast<double>(report_.agreement >> (16 * i) & 0xffff);
+    mine_.push_back(part);
+    mine_.push_back(part * part);
   }
-  for (const auto& [name, value] : report.metrics)
-    values.push_back(value / static_cast<double>(mesh.shape().sequence));
+  for (const auto& [name, value] : report_.metrics) mine_.push_back(value / clips_twice);
+  const at::Tensor host = at::tensor(mine_, at::kDouble);
+  sums_ = at::cat({(report_.squared_norm / static_cast<double>(copies)).view(1),
+                   (report_.loss / clips_twice).view(1),
+                   host.to(report_.loss.device(), /*non_blocking=*/true)});
+  mesh.world().all_reduce(sums_).wait();
+}
 
-  const at::Tensor sums = at::tensor(values, at::kDouble);
-  mesh.world().all_reduce(sums).wait();
-  const double* sum = sums.const_data_ptr<double>();
+UpdateReport UpdateReduction::read() {
+  const at::Tensor host = sums_.to(at::kCPU);
+  const double* sum = host.const_data_ptr<double>() + 2;
   // All parts equal mine if and only if their sum and the sum of their squares say so.
-  for (size_t i = hashes; i < hashes + 2 * kHashParts; ++i) {
-    if (sum[i] != values[i] * static_cast<double>(world)) name_who_differs(mesh, report.agreement);
+  const auto world = static_cast<double>(mesh_.shape().world);
+  for (size_t i = 1; i < 1 + 2 * kHashParts; ++i) {
+    if (sum[i] != mine_[i] * world) name_who_differs(mesh_, report_.agreement);
   }
-  report.squared_norm = sum[0];
-  report.loss = sum[1];
-  report.stop = sum[2] > 0;
-  size_t next = hashes + 2 * kHashParts;
-  for (auto& [name, value] : report.metrics) value = sum[next++];
+  report_.squared_norm = host[0];
+  report_.loss = host[1];
+  report_.stop = sum[0] > 0;
+  size_t next = 1 + 2 * kHashParts;
+  for (auto& [name, value] : report_.metrics) value = sum[next++];
+  return report_;
 }
 
 }  // namespace vmla::trainer

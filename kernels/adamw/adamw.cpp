@@ -15,6 +15,7 @@ void adamw_step_(at::Tensor& param,
                  const at::Tensor& grad,
                  at::Tensor& exp_avg,
                  at::Tensor& exp_avg_sq,
+                 const at::Tensor& grad_scale,
                  const AdamwParams& params) {
   const auto fits = [&](const at::Tensor& t) {
     return t.is_contiguous() && t.numel() == param.numel() &&
@@ -28,6 +29,9 @@ void adamw_step_(at::Tensor& param,
   TORCH_CHECK(exp_avg.defined() == (params.beta1 != 0),
               "adamw_step_: the first moment is kept unless beta1 is 0, beta1 is ",
               params.beta1);
+  TORCH_CHECK(grad_scale.dim() == 0 && grad_scale.device() == param.device(),
+              "adamw_step_: grad_scale must be one number where the buffers are, given: ",
+              grad_scale.sizes());
   TORCH_CHECK(params.step >= 1, "adamw_step_: steps count from 1, got ", params.step);
   if (wants_sizes_only(param)) return;
   c10::NoGradGuard no_grad;
@@ -35,18 +39,19 @@ void adamw_step_(at::Tensor& param,
                        takes_cuda_kernels(param, grad, exp_avg_sq) &&
                        (!exp_avg.defined() || exp_avg.device() == param.device());
   if (!on_cuda && (!param.is_cpu() || param.scalar_type() != at::kFloat)) {
-    adamw_step_reference_(param, grad, exp_avg, exp_avg_sq, params);
+    adamw_step_reference_(param, grad, exp_avg, exp_avg_sq, grad_scale, params);
     return;
   }
   const double correction1 = 1 - std::pow(params.beta1, params.step);
   const double correction2 = 1 - std::pow(params.beta2, params.step);
+  const at::Tensor scale = grad_scale.to(at::kFloat);
   const auto f32 = [](double value) { return static_cast<float>(value); };
   const AdamwLoop loop{.param = param.mutable_data_ptr<float>(),
                        .grad = grad.const_data_ptr<float>(),
                        .exp_avg = exp_avg.defined() ? exp_avg.mutable_data_ptr<float>() : nullptr,
                        .exp_avg_sq = exp_avg_sq.mutable_data_ptr<float>(),
                        .count = param.numel(),
-                       .grad_scale = f32(params.grad_scale),
+                       .grad_scale = scale.const_data_ptr<float>(),
                        .decay = f32(1 - params.lr * params.weight_decay),
                        .beta1 = f32(params.beta1),
                        .beta2 = f32(params.beta2),

@@ -16,12 +16,14 @@ VMLA_INLINE float updated(const AdamwLoop& a, float param, float moment, float s
 
 VMLA_CLONES void adamw_cpu(const AdamwLoop& loop) {
   const AdamwLoop a = loop;
+  const float scale = *a.grad_scale;
+  if (!std::isfinite(scale)) return;
   float* param = a.param;
   float* squares = a.exp_avg_sq;
   if (a.exp_avg == nullptr) {
     VMLA_INDEPENDENT
     for (int64_t i = 0; i < a.count; ++i) {
-      const float g = a.grad[i] * a.grad_scale;
+      const float g = a.grad[i] * scale;
       const float square = squares[i] * a.beta2 + g * g * a.one_minus_beta2;
       squares[i] = square;
       param[i] = updated(a, param[i], g, square);
@@ -31,7 +33,7 @@ VMLA_CLONES void adamw_cpu(const AdamwLoop& loop) {
   float* moments = a.exp_avg;
   VMLA_INDEPENDENT
   for (int64_t i = 0; i < a.count; ++i) {
-    const float g = a.grad[i] * a.grad_scale;
+    const float g = a.grad[i] * scale;
     const float moment = moments[i] * a.beta1 + g * a.one_minus_beta1;
     const float square = squares[i] * a.beta2 + g * g * a.one_minus_beta2;
     moments[i] = moment;

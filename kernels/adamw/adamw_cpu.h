@@ -11,8 +11,8 @@ struct AdamwLoop {
   float* exp_avg;  // null with beta1 = 0
   float* exp_avg_sq;
   int64_t count;
-  float grad_scale;
-  float decay;  // 1 - lr * weight_decay
+  const float* grad_scale;  // one number; not finite: nothing is written
+  float decay;              // 1 - lr * weight_decay
   float beta1, beta2;
   float one_minus_beta1, one_minus_beta2;
   float step_size;        // lr / (1 - beta1^step)

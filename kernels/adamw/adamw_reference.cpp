@@ -10,8 +10,11 @@ void adamw_step_reference_(at::Tensor& param,
                            const at::Tensor& grad,
                            at::Tensor& exp_avg,
                            at::Tensor& exp_avg_sq,
+                           const at::Tensor& grad_scale,
                            const AdamwParams& params) {
-  const at::Tensor g = grad * params.grad_scale;
+  const double scale = grad_scale.item<double>();
+  if (!std::isfinite(scale)) return;
+  const at::Tensor g = grad * scale;
   const double correction1 = 1 - std::pow(params.beta1, params.step);
   const double correction2 = 1 - std::pow(params.beta2, params.step);
   param.mul_(1 - params.lr * params.weight_decay);

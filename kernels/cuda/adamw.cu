@@ -6,8 +6,10 @@ namespace vmla::kernels::cuda {
 namespace {
 
 __global__ void __launch_bounds__(kThreads) update_items(AdamwLoop a) {
+  const float scale = *a.grad_scale;
+  if (!isfinite(scale)) return;
   for (int64_t i = first_item(); i < a.count; i += item_step()) {
-    const float g = a.grad[i] * a.grad_scale;
+    const float g = a.grad[i] * scale;
     float moment = g;
     if (a.exp_avg != nullptr) {
       moment = a.exp_avg[i] * a.beta1 + g * a.one_minus_beta1;

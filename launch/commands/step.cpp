@@ -14,8 +14,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
-
 namespace vmla::launch {
 
 int cmd_step(const StepArgs& args) {
@@ -53,8 +51,8 @@ int cmd_step(const StepArgs& args) {
   outputs["loss"] = loss;
   for (const auto& [name, gradient] : player.weights->gradients())
     outputs["grad_norm." + name] = gradient.norm();
-  outputs["grad_norm"] =
-      at::scalar_tensor(std::sqrt(trainer::squared_gradient_norm(*player.weights)), dtype);
+  outputs["grad_norm"] = at::scalar_tensor(
+      trainer::squared_gradient_norm(*player.weights).sqrt().item<double>(), dtype);
   model::write_safetensors(args.output, outputs);
   log::info(cat("wrote ",
                 args.output,

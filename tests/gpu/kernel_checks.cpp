@@ -169,7 +169,8 @@ void check_adamw(at::Device device) {
       at::Tensor second = at::zeros_like(param);
       for (int64_t t = 1; t <= 3; ++t) {
         const at::Tensor grad = draw(static_cast<uint64_t>(13 + t), {1001}).to(on, dtype);
-        step(param, grad, first, second, {1e-2, beta1, 0.99, 1e-8, 0.1, t, 0.5});
+        const at::Tensor scale = at::scalar_tensor(0.5, at::kFloat).to(on);
+        step(param, grad, first, second, scale, {1e-2, beta1, 0.99, 1e-8, 0.1, t});
       }
       return param;
     };

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/kernels/draws.h"
 #include "tests/support/tensor_match.h"
 
@@ -12,13 +14,13 @@ using tests::draw;
 using tests::near_max;
 
 AdamwParams params_of(int64_t step, double beta1) {
-  return {.lr = 1e-2,
-          .beta1 = beta1,
-          .beta2 = 0.95,
-          .eps = 1e-8,
-          .weight_decay = 0.1,
-          .step = step,
-          .grad_scale = 0.7};
+  return {
+      .lr = 1e-2, .beta1 = beta1, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .step = step};
+}
+
+/// Clipping's factor in fp32; the reference sees the same number.
+at::Tensor scale_of(double value = 0.7) {
+  return at::scalar_tensor(value, at::kFloat);
 }
 
 TEST(Adamw, FollowsTheReferenceInFp64OverTwentySteps) {
@@ -33,8 +35,9 @@ TEST(Adamw, FollowsTheReferenceInFp64OverTwentySteps) {
       at::Tensor m32 = beta1 == 0 ? at::Tensor() : at::zeros_like(p32);
       for (int64_t step = 1; step <= 20; ++step) {
         const at::Tensor g32 = draw(100 + static_cast<uint64_t>(step), {n}, at::kFloat);
-        adamw_step_reference_(p64, g32.to(at::kDouble), m64, v64, params_of(step, beta1));
-        adamw_step_(p32, g32, m32, v32, params_of(step, beta1));
+        adamw_step_reference_(
+            p64, g32.to(at::kDouble), m64, v64, scale_of(), params_of(step, beta1));
+        adamw_step_(p32, g32, m32, v32, scale_of(), params_of(step, beta1));
       }
       // 20 updates of at most lr * 4, each rounded a few times at 2^-24 of |p| <= 4.
       EXPECT_TRUE(near_max(p32, p64, 40 * 0x1p-24)) << n << " " << beta1;
@@ -51,7 +54,7 @@ TEST(Adamw, TakesTheFirstStepOfTheFormula) {
   at::Tensor p = at::tensor({1.0f, -2.0f});
   at::Tensor m = at::zeros(2);
   at::Tensor v = at::zeros(2);
-  adamw_step_(p, at::tensor({3.0f, -0.5f}), m, v, params_of(1, 0.9));
+  adamw_step_(p, at::tensor({3.0f, -0.5f}), m, v, scale_of(), params_of(1, 0.9));
   EXPECT_TRUE(near_max(p, at::tensor({1 * 0.999 - 0.01, -2 * 0.999 + 0.01}), 4 * 0x1p-24));
 }
 
@@ -62,8 +65,8 @@ TEST(Adamw, WithoutFirstMomentEqualsAZeroBeta) {
                    m = at::zeros(33, at::kDouble);
   for (int64_t step = 1; step <= 3; ++step) {
     const at::Tensor g = draw(200 + static_cast<uint64_t>(step), {33}, at::kFloat);
-    adamw_step_(p, g, none, v, params_of(step, 0.0));
-    adamw_step_reference_(q, g.to(at::kDouble), m, w, params_of(step, 0.0));
+    adamw_step_(p, g, none, v, scale_of(), params_of(step, 0.0));
+    adamw_step_reference_(q, g.to(at::kDouble), m, w, scale_of(), params_of(step, 0.0));
   }
   EXPECT_TRUE(near_max(p, q, 12 * 0x1p-24));
 }
@@ -73,20 +76,33 @@ TEST(Adamw, UpdatesAViewInsideAFlatBuffer) {
   at::Tensor before = flat.clone();
   at::Tensor p = flat.narrow(0, 5, 33);
   at::Tensor none, v = at::zeros(33);
-  adamw_step_(p, draw(4, {33}, at::kFloat), none, v, params_of(1, 0.0));
+  adamw_step_(p, draw(4, {33}, at::kFloat), none, v, scale_of(), params_of(1, 0.0));
   EXPECT_TRUE(tests::same_bits(flat.narrow(0, 0, 5), before.narrow(0, 0, 5)));
   EXPECT_TRUE(tests::same_bits(flat.narrow(0, 38, 2), before.narrow(0, 38, 2)));
   EXPECT_FALSE(at::equal(p, before.narrow(0, 5, 33)));
 }
 
+TEST(Adamw, WritesNothingAtAScaleThatIsNotFinite) {
+  for (const double scale :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    at::Tensor p = draw(5, {33}, at::kFloat), m = at::zeros(33), v = at::zeros(33);
+    const at::Tensor before = p.clone(), g = draw(6, {33}, at::kFloat);
+    adamw_step_(p, g, m, v, scale_of(scale), params_of(1, 0.9));
+    adamw_step_reference_(p, g, m, v, scale_of(scale), params_of(1, 0.9));
+    EXPECT_TRUE(tests::same_bits(p, before));
+    EXPECT_TRUE(tests::same_bits(m, at::zeros(33)));
+    EXPECT_TRUE(tests::same_bits(v, at::zeros(33)));
+  }
+}
+
 TEST(Adamw, RefusesWhatItCannotUpdate) {
   at::Tensor p = at::zeros({4}), v = at::zeros({4}), m = at::zeros({4}), none;
   at::Tensor strided = at::zeros({4, 2}).select(1, 0);
-  EXPECT_THROW(adamw_step_(strided, p, m, v, params_of(1, 0.9)), c10::Error);
-  EXPECT_THROW(adamw_step_(p, at::zeros({3}), m, v, params_of(1, 0.9)), c10::Error);
-  EXPECT_THROW(adamw_step_(p, p, none, v, params_of(1, 0.9)), c10::Error);
-  EXPECT_THROW(adamw_step_(p, p, m, v, params_of(1, 0.0)), c10::Error);
-  EXPECT_THROW(adamw_step_(p, p, m, v, params_of(0, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(strided, p, m, v, scale_of(), params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, at::zeros({3}), m, v, scale_of(), params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, none, v, scale_of(), params_of(1, 0.9)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, m, v, scale_of(), params_of(1, 0.0)), c10::Error);
+  EXPECT_THROW(adamw_step_(p, p, m, v, scale_of(), params_of(0, 0.9)), c10::Error);
 }
 
 }  // namespace

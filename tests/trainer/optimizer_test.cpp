@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 namespace vmla::trainer {
 namespace {
@@ -64,10 +65,27 @@ TEST(GradientNorm, IsTheNormOverAllUnits) {
     sum += gradient.to(at::kDouble).square().sum().item<double>();
   // fp32 sums of squares over n elements err by about n eps / 2 at the very worst, far less
   // pairwise.
-  EXPECT_NEAR(std::sqrt(squared_gradient_norm(weights)), std::sqrt(sum), 1e-5 * std::sqrt(sum));
-  EXPECT_DOUBLE_EQ(clip_factor(5.0, 10.0), 1.0);
-  EXPECT_DOUBLE_EQ(clip_factor(20.0, 10.0), 0.5);
-  EXPECT_DOUBLE_EQ(clip_factor(20.0, 0.0), 1.0);
+  EXPECT_NEAR(std::sqrt(squared_gradient_norm(weights).item<double>()),
+              std::sqrt(sum),
+              1e-5 * std::sqrt(sum));
+}
+
+TEST(ClipFactor, BringsTheNormDownAndPassesOnWhatIsNotFinite) {
+  const auto factor = [](double norm, double loss, double max_norm) {
+    return clip_factor(
+               at::scalar_tensor(norm, at::kDouble), at::scalar_tensor(loss, at::kDouble), max_norm)
+        .item<double>();
+  };
+  constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_EQ(factor(5.0, 1.0, 10.0), 1.0);
+  EXPECT_EQ(factor(20.0, 1.0, 10.0), 0.5);
+  EXPECT_EQ(factor(20.0, 1.0, 0.0), 1.0);
+  EXPECT_EQ(factor(0.0, 1.0, 10.0), 1.0);
+  for (const double max_norm : {0.0, 10.0}) {
+    EXPECT_FALSE(std::isfinite(factor(kNan, 1.0, max_norm)));
+    EXPECT_FALSE(std::isfinite(factor(std::numeric_limits<double>::infinity(), 1.0, max_norm)));
+    EXPECT_FALSE(std::isfinite(factor(1.0, kNan, max_norm)));
+  }
 }
 
 /// Three steps of decoupled AdamW against the formula in fp64.
@@ -87,7 +105,7 @@ void expect_adamw(double beta1) {
   constexpr double kLr = 1e-2, kScale = 0.5;
   for (int64_t step = 1; step <= 3; ++step) {
     fill_gradients(weights);
-    optimizer.step(weights, kLr, kScale);
+    optimizer.step(weights, kLr, at::scalar_tensor(kScale, at::kFloat));
     for (int64_t unit : weights.units()) {
       const at::Tensor g = weights.gradient(unit).to(at::kDouble) * kScale;
       first[unit] = beta1 * first[unit] + (1 - beta1) * g;
@@ -117,7 +135,7 @@ TEST(AdamW, StateGoesThroughItsMapBitForBit) {
   config.betas = {0.9, 0.99};
   AdamW optimizer(config, weights);
   fill_gradients(weights);
-  optimizer.step(weights, 1e-3, 1.0);
+  optimizer.step(weights, 1e-3, at::scalar_tensor(1.0, at::kFloat));
   model::TensorMap saved;
   for (const auto& [name, tensor] : optimizer.state(weights)) saved[name] = tensor.clone();
   AdamW other(config, weights);
