@@ -1,0 +1,100 @@
+#include "launch/launcher/node_link.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+
+#include "model/io/error.h"
+
+namespace vmla::launch {
+namespace {
+
+constexpr std::chrono::seconds kHeartbeat{1};
+constexpr size_t kLongestMessage = size_t{1} << 20;
+
+}  // namespace
+
+NodeLink::NodeLink(int fd, Clock::time_point now) : fd_(fd), heard_(now), beaten_(now) {
+  fcntl(fd_, F_SETFL, O_NONBLOCK);
+  const int on = 1;
+  setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+NodeLink::~NodeLink() {
+  close(fd_);
+}
+
+void NodeLink::send(const ControlMessage& message) {
+  if (closed_) return;
+  out_ += encode(message) + "\n";
+  write_some();
+}
+
+void NodeLink::write_some() {
+  while (!closed_ && !out_.empty()) {
+    const ssize_t count = ::send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL);
+    if (count > 0) {
+      out_.erase(0, static_cast<size_t>(count));
+    } else if (errno == EAGAIN) {
+      return;
+    } else if (errno != EINTR) {
+      // What the peer sent before it went can still be read; the end of that says that it is gone.
+      out_.clear();
+      return;
+    }
+  }
+}
+
+void NodeLink::read_some(Clock::time_point now) {
+  std::array<char, 1 << 14> buffer;
+  while (!closed_) {
+    const ssize_t count = recv(fd_, buffer.data(), buffer.size(), 0);
+    if (count > 0) {
+      in_.append(buffer.data(), static_cast<size_t>(count));
+      heard_ = now;
+    } else if (count < 0 && errno == EAGAIN) {
+      return;
+    } else if (count == 0 || errno != EINTR) {
+      closed_ = true;
+    }
+    if (in_.size() > kLongestMessage) return;
+  }
+}
+
+void NodeLink::wait_for(std::vector<pollfd>& descriptors) const {
+  if (closed_) return;
+  const bool writes = !out_.empty();
+  descriptors.push_back({fd_, static_cast<short>(writes ? POLLIN | POLLOUT : POLLIN), 0});
+}
+
+Clock::time_point NodeLink::due() const {
+  return closed_ ? Clock::time_point::max() : beaten_ + kHeartbeat;
+}
+
+std::vector<ControlMessage> NodeLink::progress(Clock::time_point now) {
+  if (now >= due()) {
+    beaten_ = now;
+    send(Heartbeat{});
+  }
+  write_some();
+  read_some(now);
+  std::vector<ControlMessage> out;
+  size_t begin = 0;
+  try {
+    for (size_t end; (end = in_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      out.push_back(decode(in_.substr(begin, end - begin)));
+    }
+    in_.erase(0, begin);
+    if (in_.size() > kLongestMessage) closed_ = true;
+  } catch (const RunError&) {
+    closed_ = true;  // a port scanner, a browser: nothing a launcher would say
+  }
+  return out;
+}
+
+}  // namespace vmla::launch

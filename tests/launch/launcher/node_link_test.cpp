@@ -1,0 +1,186 @@
+// Messages between launchers, and the connection that carries them.
+#include "launch/launcher/node_link.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <string>
+
+#include "launch/launcher/rendezvous.h"
+#include "model/io/error.h"
+
+namespace vmla::launch {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+TEST(ControlMessage, RoundTrips) {
+  const auto again = [](const ControlMessage& message) {
+    const std::string line = encode(message);
+    EXPECT_EQ(line.find('\n'), std::string::npos);
+    return decode(line);
+  };
+  const auto hello = std::get<Hello>(again(Hello{"1.2", 3, 4, 8, "h"}));
+  EXPECT_EQ(hello.version, "1.2");
+  EXPECT_EQ(hello.node, 3);
+  EXPECT_EQ(hello.nodes, 4);
+  EXPECT_EQ(hello.workers, 8);
+  EXPECT_EQ(hello.host, "h");
+  EXPECT_TRUE(std::holds_alternative<Heartbeat>(again(Heartbeat{})));
+  const auto start = std::get<StartOrder>(again(StartOrder{"run", 2, 5, {4, 8}, "node0", 1234}));
+  EXPECT_EQ(start.run_id, "run");
+  EXPECT_EQ(start.attempt, 2);
+  EXPECT_EQ(start.max_restarts, 5);
+  EXPECT_THAT(start.workers_per_node, ElementsAre(4, 8));
+  EXPECT_EQ(start.master_addr, "node0");
+  EXPECT_EQ(start.master_port, 1234);
+  WorkerEnd end;
+  end.rank = 7;
+  end.host = "h";
+  end.exit_code = 9;
+  end.signal = 11;
+  end.after_stop = true;
+  end.seconds = 1.5;
+  end.last_lines = "line \"one\" \n two \xff";  // no UTF-8
+  end.message = "m";
+  const auto failed = std::get<WorkerFailed>(again(WorkerFailed{1, end}));
+  EXPECT_EQ(failed.attempt, 1);
+  EXPECT_EQ(failed.end.rank, 7);
+  EXPECT_EQ(failed.end.exit_code, 9);
+  EXPECT_EQ(failed.end.signal, 11);
+  EXPECT_TRUE(failed.end.after_stop);
+  EXPECT_EQ(failed.end.seconds, 1.5);
+  EXPECT_THAT(failed.end.last_lines, HasSubstr("line \"one\" \n two "));
+  const auto ended = std::get<NodeEnded>(again(NodeEnded{3, true}));
+  EXPECT_EQ(ended.attempt, 3);
+  EXPECT_TRUE(ended.stopped);
+  const auto signal = std::get<SignalSeen>(again(SignalSeen{15, true}));
+  EXPECT_EQ(signal.number, 15);
+  EXPECT_TRUE(signal.at_once);
+  EXPECT_EQ(std::get<StopOrder>(again(StopOrder{"why"})).why, "why");
+  const auto finish = std::get<FinishOrder>(again(FinishOrder{137, "why"}));
+  EXPECT_EQ(finish.status, 137);
+  EXPECT_EQ(finish.why, "why");
+}
+
+TEST(ControlMessage, NonsenseIsRefused) {
+  for (const char* line : {"",
+                           "GET / HTTP/1.1",
+                           "[]",
+                           "{}",
+                           R"({"type":"dance"})",
+                           R"({"type":"stop"})",
+                           R"({"type":"ended","attempt":"x","stopped":1})"}) {
+    EXPECT_THROW(decode(line), RunError) << line;
+  }
+}
+
+class Links : public ::testing::Test {
+ protected:
+  Links() {
+    std::array<int, 2> ends{};
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0)
+      throw std::bad_alloc();
+    left_ = std::make_unique<NodeLink>(ends[0], start_);
+    raw_ = ends[1];
+  }
+  ~Links() override {
+    if (raw_ >= 0) close(raw_);
+  }
+  void say(const std::string& bytes) const {
+    ASSERT_EQ(write(raw_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+
+  const Clock::time_point start_{};
+  std::unique_ptr<NodeLink> left_;
+  int raw_ = -1;
+};
+
+TEST_F(Links, LinesMayComeInPieces) {
+  const std::string line = encode(StopOrder{"why"}) + "\n";
+  say(line.substr(0, 5));
+  EXPECT_TRUE(left_->progress(start_).empty());
+  say(line.substr(5) + line + line.substr(0, 3));
+  EXPECT_EQ(left_->progress(start_).size(), 2u);
+  say(line.substr(3));
+  EXPECT_EQ(left_->progress(start_).size(), 1u);
+  EXPECT_FALSE(left_->closed());
+}
+
+TEST_F(Links, SilenceIsMeasured) {
+  say(encode(Heartbeat{}) + "\n");
+  left_->progress(start_ + 3s);
+  EXPECT_EQ(left_->silent_for(start_ + 5s), 2s);
+}
+
+TEST_F(Links, HeartbeatsGoOutEverySecond) {
+  NodeLink right(raw_, start_);
+  raw_ = -1;
+  EXPECT_EQ(left_->due(), start_ + 1s);
+  left_->progress(start_ + 999ms);
+  EXPECT_TRUE(right.progress(start_).empty());
+  left_->progress(start_ + 1s);
+  const auto heard = right.progress(start_);
+  ASSERT_EQ(heard.size(), 1u);
+  EXPECT_TRUE(std::holds_alternative<Heartbeat>(heard[0]));
+}
+
+TEST_F(Links, StrangersAreDisconnected) {
+  say("GET / HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(left_->progress(start_).empty());
+  EXPECT_TRUE(left_->closed());
+}
+
+TEST_F(Links, TheLastWordsAreHeardBeforeTheEnd) {
+  say(encode(FinishOrder{1, "why"}) + "\n");
+  close(raw_);
+  raw_ = -1;
+  EXPECT_EQ(left_->progress(start_).size(), 1u);
+  EXPECT_TRUE(left_->closed());
+  left_->send(Heartbeat{});
+  EXPECT_TRUE(left_->all_sent());
+}
+
+TEST(Rendezvous, AStorePortIsNobodyElses) {
+  const BoundPort first = bind_store_port(true), second = bind_store_port(true);
+  EXPECT_GT(first.port, 0);
+  EXPECT_NE(first.port, second.port);
+  EXPECT_EQ(listen(first.socket.fd(), 8), 0);
+  const Socket connected =
+      connect_to({"127.0.0.1", first.port}, 5s, [](std::chrono::milliseconds) { return false; });
+  EXPECT_GE(connected.fd(), 0);
+  // Who listens keeps the port for itself.
+  try {
+    listen_at({"127.0.0.1", first.port});
+    ADD_FAILURE() << "two listen on one port";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("is taken"));
+  }
+}
+
+TEST(Rendezvous, NobodyAnswers) {
+  const BoundPort port = bind_store_port(true);  // not listening
+  int tries = 0;
+  try {
+    connect_to({"127.0.0.1", port.port}, 0s, [&](std::chrono::milliseconds) {
+      ++tries;
+      return false;
+    });
+    ADD_FAILURE() << "somebody answered";
+  } catch (const UserError& error) {
+    EXPECT_THAT(error.what(), HasSubstr(cat("127.0.0.1:", port.port)));
+    EXPECT_THAT(error.what(), HasSubstr("nobody answers"));
+  }
+  const Socket none = connect_to(
+      {"127.0.0.1", port.port}, 60s, [&](std::chrono::milliseconds) { return ++tries == 3; });
+  EXPECT_LT(none.fd(), 0);
+  EXPECT_EQ(tries, 3);
+}
+
+}  // namespace
+}  // namespace vmla::launch
