@@ -242,11 +242,19 @@ LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
   return result;
 }
 
+std::vector<ConvertedLayer> convert_alone(
+    int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert) {
+  std::vector<ConvertedLayer> layers;
+  for (int64_t layer = 0; layer < num_layers; ++layer) layers.push_back(convert(layer));
+  return layers;
+}
+
 MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const ModelConfig& dense,
                             const Tensors& dense_tensors,
                             const std::string& method,
-                            uint64_t seed) {
+                            uint64_t seed,
+                            const ConvertLayers& convert_layers) {
   check_sizes(mla, dense);
   check_weights(dense, dense_tensors, "dense weights");
   const bool by_svd = method == "svd_weight";
@@ -259,18 +267,18 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
   for (const auto& [name, tensor] : dense_tensors) {
     if (name.find(".self_attn.") == std::string::npos) init.tensors[name] = tensor.to(at::kFloat);
   }
-  for (int64_t layer = 0; layer < mla.num_layers; ++layer) {
-    Tensors converted;
-    if (by_svd) {
-      init.layers.emplace_back();
-      converted = convert_layer(mla, dense_tensors, layer, init.layers.back());
-    } else {
-      converted = draw_layer(mla, dense_tensors, layer, seed);
-    }
-    for (const auto& [name, tensor] : converted) {
-      init.tensors["blocks." + std::to_string(layer) + ".self_attn." + name] =
-          tensor.to(at::kFloat);
-    }
+  const auto convert = [&](int64_t layer) {
+    ConvertedLayer converted;
+    converted.report.layer = layer;
+    converted.tensors = by_svd ? convert_layer(mla, dense_tensors, layer, converted.report)
+                               : draw_layer(mla, dense_tensors, layer, seed);
+    for (auto& [name, tensor] : converted.tensors) tensor = tensor.to(at::kFloat);
+    return converted;
+  };
+  for (const ConvertedLayer& layer : convert_layers(mla.num_layers, convert)) {
+    for (const auto& [name, tensor] : layer.tensors)
+      init.tensors["blocks." + std::to_string(layer.report.layer) + ".self_attn." + name] = tensor;
+    if (by_svd) init.layers.push_back(layer.report);
   }
   check_weights(mla, init.tensors, "initialised weights");
   return init;

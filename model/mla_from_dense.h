@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,6 +27,20 @@ struct InitLayerReport {
   double key_scale = 1, value_scale = 1,
          query_scale = 1;  // constants put into kv_b (K, V rows) and q_b
 };
+
+/// One layer's self-attention, converted: names below `blocks.N.self_attn.`, fp32.
+struct ConvertedLayer {
+  std::map<std::string, at::Tensor> tensors;
+  InitLayerReport report;  // of svd_weight
+};
+
+/// Gives all layers of a model, each as `convert` makes it: here, or by others who share the work.
+using ConvertLayers = std::function<std::vector<ConvertedLayer>(
+    int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert)>;
+
+/// One layer after the other, in this process.
+std::vector<ConvertedLayer> convert_alone(
+    int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert);
 
 struct MlaInit {
   std::map<std::string, at::Tensor> tensors;  // a complete MLA model, fp32
@@ -52,7 +67,8 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const ModelConfig& dense,
                             const std::map<std::string, at::Tensor>& dense_tensors,
                             const std::string& method,
-                            uint64_t seed);
+                            uint64_t seed,
+                            const ConvertLayers& convert_layers = convert_alone);
 
 /// One line on the biases that a model with `bias: false` could not take over; empty when it lost
 /// none.

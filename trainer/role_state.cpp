@@ -6,6 +6,7 @@
 #include "model/load_weights.h"
 #include "trainer/config_yaml.h"
 #include "trainer/distributed/sharded_weights.h"
+#include "trainer/distributed/shared_conversion.h"
 #include "trainer/stage_start.h"
 #include "trainer/validate_distributed.h"
 #include "trainer/validate_objective.h"
@@ -147,7 +148,8 @@ void check_sources(const TrainConfig& config) {
 
 InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& role,
-                               const std::string& source_name) {
+                               const std::string& source_name,
+                               const model::ConvertLayers& convert) {
   const auto source = config.init_from.find(source_name);
   if (source == config.init_from.end()) {
     return {.tensors = model::random_weights(config.model, static_cast<uint64_t>(config.seed)),
@@ -194,8 +196,12 @@ InitialWeights initial_weights(const TrainConfig& config,
     dense.num_heads = config.model.num_heads;
     dense.text_len = config.model.text_len;
   }
-  model::MlaInit init = model::init_mla_from_dense(
-      config.model, dense, loaded.tensors, config.init.method, static_cast<uint64_t>(config.seed));
+  model::MlaInit init = model::init_mla_from_dense(config.model,
+                                                   dense,
+                                                   loaded.tensors,
+                                                   config.init.method,
+                                                   static_cast<uint64_t>(config.seed),
+                                                   convert);
   return {.tensors = std::move(init.tensors),
           .origin = cat(loaded.source, ", converted by ", config.init.method),
           .config = config.model,
@@ -322,7 +328,8 @@ RoleSet build_roles(const TrainConfig& config,
     if (source != role.name && read.contains(source) && !saved) {
       return read[role.name] = read.at(source);
     }
-    return read[role.name] = initial_weights(config, role.name, source);
+    return read[role.name] = initial_weights(
+               config, role.name, source, distributed::convert_shared(mesh.world(), config.model));
   };
   for (const Role& role : roles) {
     const InitialWeights& weights = initial(role);

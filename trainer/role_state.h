@@ -67,7 +67,8 @@ struct InitialWeights {
 /// does not fit, naming the keys.
 InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& role,
-                               const std::string& source);
+                               const std::string& source,
+                               const model::ConvertLayers& convert = model::convert_alone);
 
 /// Opens what init_from names and checks that each role can start from it, without building
 /// anything: for a plan. A stage that has not run yet is passed over, and so are, with a warning,
