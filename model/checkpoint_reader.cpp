@@ -20,15 +20,6 @@ using io::ManifestTensor;
 using io::quoted_name;
 using FileMap = std::map<std::string, std::shared_ptr<io::MappedFile>>;
 
-const io::ManifestRole& role_of(const CheckpointFolder& checkpoint, const std::string& role) {
-  const auto& roles = checkpoint.manifest.roles;
-  const auto found = roles.find(role);
-  if (found != roles.end()) return found->second;
-  std::string known;
-  for (const auto& [name, entry] : roles) known += cat(known.empty() ? "" : ", ", name);
-  fail_user(checkpoint.path.string(), " has no role ", quoted_name(role), "; it has ", known);
-}
-
 /// Maps a file and compares size and hash, on the very bytes that are used afterwards.
 std::shared_ptr<io::MappedFile> map_verified(const CheckpointFolder& checkpoint,
                                              const std::string& name) {
@@ -78,8 +69,18 @@ CheckpointFolder open_checkpoint(const fs::path& path) {
   return checkpoint;
 }
 
+const io::ManifestRole& checkpoint_role(const CheckpointFolder& checkpoint,
+                                        const std::string& role) {
+  const auto& roles = checkpoint.manifest.roles;
+  const auto found = roles.find(role);
+  if (found != roles.end()) return found->second;
+  std::string known;
+  for (const auto& [name, entry] : roles) known += cat(known.empty() ? "" : ", ", name);
+  fail_user(checkpoint.path.string(), " has no role ", quoted_name(role), "; it has ", known);
+}
+
 TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::string& role) {
-  const io::ManifestRole& entry = role_of(checkpoint, role);
+  const io::ManifestRole& entry = checkpoint_role(checkpoint, role);
   FileMap files;
   for (const auto& [name, tensor] : entry.tensors) {
     for (const ManifestPiece& piece : tensor.pieces) {
@@ -93,12 +94,20 @@ TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::st
 }
 
 void verify_checkpoint(const CheckpointFolder& checkpoint) {
-  for (const auto& [name, file] : checkpoint.manifest.files) map_verified(checkpoint, name);
+  verify_share(checkpoint, 0, 1);
+}
+
+void verify_share(const CheckpointFolder& checkpoint, int64_t index, int64_t count) {
+  TORCH_CHECK(0 <= index && index < count, "reader ", index, " of ", count);
+  int64_t i = 0;
+  for (const auto& [name, file] : checkpoint.manifest.files) {
+    if (i++ % count == index) map_verified(checkpoint, name);
+  }
 }
 
 const std::string& checkpoint_model_json(const CheckpointFolder& checkpoint,
                                          const std::string& role) {
-  const io::ManifestRole& entry = role_of(checkpoint, role);
+  const io::ManifestRole& entry = checkpoint_role(checkpoint, role);
   return entry.model_json.empty() ? checkpoint.manifest.model_json : entry.model_json;
 }
 

@@ -27,6 +27,14 @@ TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::st
 /// Compares the hash of every file; UserError names the first that was altered.
 void verify_checkpoint(const CheckpointFolder& checkpoint);
 
+/// The same shared among `count` readers: reader `index` compares file i (in the order of their
+/// names) when i mod count = index.
+void verify_share(const CheckpointFolder& checkpoint, int64_t index, int64_t count);
+
+/// A role's entry in the manifest. UserError if it is not there (it lists those that are).
+const io::ManifestRole& checkpoint_role(const CheckpointFolder& checkpoint,
+                                        const std::string& role);
+
 /// The network of a role: its own, or the checkpoint's. JSON for parse_model_json.
 const std::string& checkpoint_model_json(const CheckpointFolder& checkpoint,
                                          const std::string& role);

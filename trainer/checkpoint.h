@@ -1,25 +1,28 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "model/checkpoint_reader.h"
 #include "model/io/checkpoint_manifest.h"
+#include "model/io/shared_save.h"
 #include "model/model_config.h"
 #include "model/safetensors.h"
+#include "trainer/checkpoint_pieces.h"
 
-/// Checkpoints: `step_N/` with manifest.json and one safetensors file a role. A folder appears
-/// whole, after everything in it is on disk; the symlink `latest` moves last. docs/formats.md
-/// describes the files.
+/// Checkpoints: `step_N/` with manifest.json and one safetensors file a role and writer. A folder
+/// appears whole, after everything in it is on disk; the symlink `latest` moves last.
+/// docs/formats.md describes the files.
 namespace vmla::trainer {
 
-/// Everything a run needs to go on. `roles` holds weights ("generator", "generator_ema") under
-/// their Wan names, and optimizer state as a role of its own ("generator.optimizer":
-/// "exp_avg_sq/<weight's name>").
-struct CheckpointData {
+/// What a checkpoint says besides its tensors.
+struct CheckpointInfo {
   int64_t step = 0;
   std::string stage;
   std::map<std::string, int64_t> counters;
@@ -28,11 +31,34 @@ struct CheckpointData {
   model::ModelConfig model;  // of every role that is not in role_models
   std::string init_method;   // how the generator came from dense weights; empty: it did not
   std::map<std::string, model::ModelConfig> role_models;
+};
+
+/// Everything a run needs to go on. `roles` holds weights ("generator", "generator_ema") under
+/// their Wan names, and optimizer state as a role of its own ("generator.optimizer":
+/// "exp_avg_sq/<weight's name>").
+struct CheckpointData : CheckpointInfo {
   std::map<std::string, model::TensorMap> roles;
 };
 
+/// The same as one of several ranks has it: its pieces of every role, which may be none.
+struct CheckpointShare : CheckpointInfo {
+  std::map<std::string, PieceMap> roles;
+};
+
+/// All of it, for a rank that is alone.
+CheckpointShare whole_share(const CheckpointData& data);
+
 /// Writes CHECKPOINTS_FOLDER/step_N and moves `latest` to it. On any failure (RunError) the
 /// checkpoints that were there, and `latest`, are as before.
+///
+/// Several writers each call it with their shares: together these hold every element once (a
+/// replica's pieces are left out). The call returns when the checkpoint is in place; it fails on
+/// all of them if it fails on one (io::SaveFailedElsewhere where another says why). `cancelled`,
+/// which another thread may set, ends the wait for the others.
+std::filesystem::path save_checkpoint(const std::filesystem::path& checkpoints_folder,
+                                      const CheckpointShare& share,
+                                      const io::SavePlace& place = {},
+                                      const std::atomic<bool>* cancelled = nullptr);
 std::filesystem::path save_checkpoint(const std::filesystem::path& checkpoints_folder,
                                       const CheckpointData& data);
 
@@ -40,6 +66,10 @@ std::filesystem::path save_checkpoint(const std::filesystem::path& checkpoints_f
 /// many ranks wrote it, tensors come back whole. They are mapped read-only: clone before writing.
 /// UserError names the file and what is wrong if anything is incomplete or altered.
 CheckpointData load_checkpoint(const std::filesystem::path& path);
+
+/// What an open checkpoint says besides its tensors; a rank then reads its part of these with
+/// model::CheckpointRanges.
+CheckpointInfo checkpoint_info(const model::CheckpointFolder& checkpoint);
 
 /// The tensors of one role; only the files that hold it are read and compared with their hashes.
 model::TensorMap load_checkpoint_role(const std::filesystem::path& path, const std::string& role);
@@ -57,5 +87,15 @@ std::vector<std::filesystem::path> prune_checkpoints(
 /// there is none. `complaints` gets one line for each newer one that was passed over.
 std::optional<std::filesystem::path> newest_intact_checkpoint(
     const std::filesystem::path& checkpoints_folder, std::vector<std::string>* complaints);
+
+/// The same for `count` ranks together: each compares the hashes of its share of the files, and
+/// `all(mine)` says on every rank whether `mine` was true on each. `complaints` are those of this
+/// rank. All ranks must see the same folders.
+std::optional<std::filesystem::path> newest_intact_checkpoint(
+    const std::filesystem::path& checkpoints_folder,
+    std::vector<std::string>* complaints,
+    int64_t index,
+    int64_t count,
+    const std::function<bool(bool mine)>& all);
 
 }  // namespace vmla::trainer

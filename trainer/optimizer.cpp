@@ -66,29 +66,21 @@ void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& gr
   weights.masters_changed();
 }
 
-model::TensorMap AdamW::state(const model::TrainedWeights& weights) const {
-  model::TensorMap named;
+PieceMap AdamW::state(const model::TrainedWeights& weights) const {
+  PieceMap pieces;
   for (const auto& [unit, moments] : moments_) {
-    for (const auto& spec : weights.layout(unit)) {
-      const auto view = [&](const at::Tensor& flat) {
-        return flat.narrow(0, spec.offset, spec.numel).view(spec.shape);
-      };
-      named["exp_avg_sq/" + spec.name] = view(moments.exp_avg_sq);
-      if (moments.exp_avg.defined()) named["exp_avg/" + spec.name] = view(moments.exp_avg);
-    }
+    const auto add = [&](const at::Tensor& flat, const char* prefix) {
+      if (flat.defined())
+        pieces.merge(unit_pieces(weights.layout(unit), weights.part(unit), flat, prefix));
+    };
+    add(moments.exp_avg, "exp_avg/");
+    add(moments.exp_avg_sq, "exp_avg_sq/");
   }
-  return named;
+  return pieces;
 }
 
-void AdamW::load(const model::TrainedWeights& weights,
-                 const model::TensorMap& saved,
-                 int64_t updates) {
-  const at::NoGradGuard no_grad;
-  for (auto& [name, view] : state(weights)) {
-    const auto found = saved.find(name);
-    if (found == saved.end()) fail_run("optimizer state of the checkpoint lacks ", name);
-    view.copy_(found->second);
-  }
+void AdamW::load(const model::TrainedWeights& weights, const PieceMap& saved, int64_t updates) {
+  copy_pieces(state(weights), saved, "the checkpoint's optimizer state");
   updates_ = updates;
 }
 

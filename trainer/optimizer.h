@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/local_weights.h"
-#include "model/safetensors.h"
+#include "trainer/checkpoint_pieces.h"
 #include "trainer/train_config.h"
 
 #include <cstdint>
@@ -30,10 +30,12 @@ class AdamW {
   /// changes where that is not finite.
   void step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale);
 
-  /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: views, for a checkpoint.
-  model::TensorMap state(const model::TrainedWeights& weights) const;
-  /// Takes such a map back; RunError names what is missing.
-  void load(const model::TrainedWeights& weights, const model::TensorMap& state, int64_t updates);
+  /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`, of what this process holds:
+  /// views, for a checkpoint.
+  PieceMap state(const model::TrainedWeights& weights) const;
+  /// Takes such state back, of whole tensors or of pieces that hold at least as much; RunError
+  /// names what is missing.
+  void load(const model::TrainedWeights& weights, const PieceMap& saved, int64_t updates);
 
   int64_t updates() const { return updates_; }
   int64_t state_bytes() const;

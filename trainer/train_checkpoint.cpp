@@ -15,6 +15,14 @@ std::string updates_counter(const std::string& role) {
   return role + ".updates";
 }
 
+/// What this process holds of a role's masters.
+PieceMap held_pieces(model::TrainedWeights& weights) {
+  PieceMap pieces;
+  for (const int64_t unit : weights.units())
+    pieces.merge(unit_pieces(weights.layout(unit), weights.part(unit), weights.master(unit)));
+  return pieces;
+}
+
 int64_t counter(const CheckpointData& checkpoint, const std::string& name) {
   const auto found = checkpoint.counters.find(name);
   if (found == checkpoint.counters.end())
@@ -24,32 +32,32 @@ int64_t counter(const CheckpointData& checkpoint, const std::string& name) {
 
 }  // namespace
 
-void save_training(const TrainConfig& config,
-                   const std::filesystem::path& checkpoints,
-                   const RoleSet& roles,
-                   const TrainState& state,
-                   const MediaInfo& media) {
-  CheckpointData data;
-  data.step = state.step;
-  data.stage = config.stage;
-  data.config_yaml = resolved_yaml(config);
-  data.model = config.model;
-  data.init_method = config.init.method;
-  data.counters["samples_seen"] = state.samples_seen;
-  data.data_position["samples_seen"] = state.samples_seen;
-  data.data_position["seed"] = config.seed;
-  data.data_position["dataset"] = config.data.path;
-  write_media_info(media, data.data_position);
+CheckpointShare training_share(const TrainConfig& config,
+                               const RoleSet& roles,
+                               const TrainState& state,
+                               const MediaInfo& media,
+                               bool writes) {
+  CheckpointShare share;
+  share.step = state.step;
+  share.stage = config.stage;
+  share.config_yaml = resolved_yaml(config);
+  share.model = config.model;
+  share.init_method = config.init.method;
+  share.counters["samples_seen"] = state.samples_seen;
+  share.data_position["samples_seen"] = state.samples_seen;
+  share.data_position["seed"] = config.seed;
+  share.data_position["dataset"] = config.data.path;
+  write_media_info(media, share.data_position);
   for (const RoleState& role : roles.states) {
     if (!role.weights) continue;  // frozen roles are read again from where they came
-    data.roles[role.role.name] = role.weights->tensors();
-    if (role.role.is_score) data.role_models[role.role.name] = role.config;
+    const std::string& name = role.role.name;
+    share.roles[name] = writes ? held_pieces(*role.weights) : PieceMap{};
+    if (role.role.is_score) share.role_models[name] = role.config;
     if (!role.optimizer) continue;
-    data.roles[optimizer_role(role.role.name)] = role.optimizer->state(*role.weights);
-    data.counters[updates_counter(role.role.name)] = role.optimizer->updates();
+    share.roles[optimizer_role(name)] = writes ? role.optimizer->state(*role.weights) : PieceMap{};
+    share.counters[updates_counter(name)] = role.optimizer->updates();
   }
-  save_checkpoint(checkpoints, data);
-  prune_checkpoints(checkpoints, config.checkpoint.keep_last, config.checkpoint.keep_every);
+  return share;
 }
 
 std::optional<fs::path> find_resume(const std::filesystem::path& checkpoints,
@@ -90,8 +98,9 @@ TrainState restore_training(const CheckpointData& checkpoint, RoleSet& roles) {
                 role.role.name,
                 ": it can be a start (init_from), not be resumed");
     }
-    role.optimizer->load(
-        *role.weights, saved->second, counter(checkpoint, updates_counter(role.role.name)));
+    role.optimizer->load(*role.weights,
+                         whole_pieces(saved->second),
+                         counter(checkpoint, updates_counter(role.role.name)));
   }
   return {.step = checkpoint.step, .samples_seen = counter(checkpoint, "samples_seen")};
 }

@@ -16,13 +16,14 @@ struct TrainState {
   int64_t samples_seen = 0;  // position in the data order
 };
 
-/// Writes `checkpoints/step_N` with all roles, optimizer states, the configuration and the data
-/// position; then removes what checkpoint.keep_last and keep_every no longer want.
-void save_training(const TrainConfig& config,
-                   const std::filesystem::path& checkpoints,
-                   const RoleSet& roles,
-                   const TrainState& state,
-                   const MediaInfo& media);
+/// What this process saves: its pieces of all roles and optimizer states (views, which follow later
+/// updates), the configuration and the data position. With `writes` false another rank holds the
+/// same pieces and saves them.
+CheckpointShare training_share(const TrainConfig& config,
+                               const RoleSet& roles,
+                               const TrainState& state,
+                               const MediaInfo& media,
+                               bool writes = true);
 
 /// The checkpoint to go on from: `resume` is auto (the newest intact one, if any), never, or a
 /// path. Complaints about damaged ones that were passed over are logged.

@@ -4,6 +4,7 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/config_yaml.h"
+#include "trainer/distributed/shared_text.h"
 #include "trainer/gemm_rate.h"
 #include "trainer/memory_plan.h"
 #include "trainer/process_memory.h"
@@ -14,9 +15,11 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <cstdio>
+#include <ctime>
 
 namespace vmla::trainer {
 namespace {
@@ -35,6 +38,17 @@ std::string short_number(double value) {
 /// "generator" logs as "loss", any other player as "loss_fake_score".
 std::string metric_name(const char* what, const std::string& player) {
   return player == "generator" ? what : std::string(what) + "_" + player;
+}
+
+/// This rank among those that write checkpoints together. Collective.
+io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mesh) {
+  std::string attempt;
+  if (mesh.is_lead()) attempt = cat(std::time(nullptr), "-", getpid());
+  return {.writer = mesh.rank(),
+          .writers = mesh.shape().world,
+          .attempt = distributed::shared_text(mesh.world(), attempt),
+          .serial = 0,
+          .timeout_seconds = config.distributed.timeout_seconds};
 }
 
 }  // namespace
@@ -59,6 +73,10 @@ Trainer::Trainer(const TrainConfig& config,
       ranks_(config.init.method),
       clip_flops_(total_flops(objective.training_flops(data.clip_shape(), roles.models()))),
       last_saved_(state.step > 0 ? state.step : -1),
+      saver_(
+          run_dir / "checkpoints",
+          save_place(config, mesh),
+          {.keep_last = config.checkpoint.keep_last, .keep_every = config.checkpoint.keep_every}),
       predicted_bytes_(predicted_bytes) {
   if (!mesh.is_lead()) return;  // the lead alone writes, and what it reads back is its own
   metrics_.emplace(run_dir, config.stage, state.step > 0 ? state.step : -1);
@@ -106,6 +124,7 @@ void Trainer::run(const StopSignal& stop, Profiler& profiler) {
     if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
     stop_if_asked(stop);
   }
+  saver_.finish();
 }
 
 /// All ranks stop after the same step: the one in which a rank said that it was asked to.
@@ -114,6 +133,7 @@ void Trainer::stop_if_asked(const StopSignal& stop) {
   const bool asked = mesh_.shape().world == 1 ? signal != nullptr : stop_agreed_;
   if (!asked || state_.step >= config_.train.steps) return;
   save();
+  saver_.finish();
   throw StopRequested(cat(signal ? signal : "a signal to another rank",
                           ": saved step ",
                           state_.step,
@@ -152,6 +172,7 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
   // is not finite.
   const at::Tensor scale =
       clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
+  saver_.before_update();
   player.optimizer->step(*player.weights, figures.lr, scale);
   report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;
@@ -255,6 +276,9 @@ void Trainer::observe() {
   }
   for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", last_.seconds);
+  // Of the save that began after the step before; a step whose own save is the last has no line.
+  if (const double waited = saver_.take_waited_seconds(); waited > 0)
+    values.emplace_back("time_save", waited);
   for (const auto& [phase, seconds] : timer_.phases())
     values.emplace_back("time_" + phase, seconds);
   if (mesh_.shape().world > 1) add_communication(values);
@@ -387,7 +411,8 @@ void Trainer::write_samples() {
 void Trainer::save() {
   if (last_saved_ == state_.step) return;
   if (mesh_.is_lead() && !ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
-  save_training(config_, run_dir_ / "checkpoints", roles_, state_, data_.media());
+  const bool writes = mesh_.replica().rank() == 0;  // of those that hold the same part, one
+  saver_.begin(training_share(config_, roles_, state_, data_.media(), writes));
   last_saved_ = state_.step;
 }
 

@@ -2,6 +2,7 @@
 
 #include "analysis/health.h"
 #include "analysis/rank_log.h"
+#include "trainer/checkpoint_writer.h"
 #include "trainer/metrics.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/profiler.h"
@@ -102,6 +103,7 @@ class Trainer {
   analysis::RankLog ranks_;
   double clip_flops_;  // model FLOPs of one clip's share of a step
   int64_t last_saved_ = -1;
+  CheckpointWriter saver_;
   int64_t predicted_bytes_;
   int64_t tensor_peak_bytes_ = 0;
   double seconds_trained_ = 0;

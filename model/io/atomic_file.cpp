@@ -128,11 +128,6 @@ void flush_to_disk(const fs::path& path, const fs::path& shown) {
   if (result != 0 && problem != EINVAL) fail_io("flush", shown, problem);
 }
 
-void rename_into_place(const fs::path& from, const fs::path& to) {
-  if (const int fault = injected_fault("rename", to)) fail_io("rename a new file to", to, fault);
-  if (std::rename(from.c_str(), to.c_str()) != 0) fail_io("rename a new file to", to, errno);
-}
-
 /// Swaps a complete new folder with the one in place, which ends up at `fresh`.
 void exchange_folders(const fs::path& fresh, const fs::path& folder) {
   if (const int fault = injected_fault("rename", folder)) fail_io("replace", folder, fault);
@@ -171,6 +166,7 @@ void fail_io(std::string_view verb, const fs::path& path, int error_number) {
   fs::path shown;
   for (const fs::path& part : path) {
     TemporaryName name;
+    if (part.string().starts_with(kSharedSavePrefix)) continue;  // step_N lies in it
     shown /= parse_temporary(part.string(), name) ? fs::path(name.name) : part;
   }
   fail_run("cannot ", verb, " ", shown.string(), ": ", std::strerror(error_number));
@@ -196,7 +192,7 @@ void publish_file(const fs::path& path, const std::function<void(const fs::path&
   const TemporaryGuard guard(temporary);
   write(temporary);
   flush_to_disk(temporary, path);
-  rename_into_place(temporary, path);
+  rename_path(temporary, path);
   flush_to_disk(folder_of(path), folder_of(path));
 }
 
@@ -215,12 +211,25 @@ void publish_folder(const fs::path& requested, const std::function<void(const fs
     flush_to_disk(entry.path(), folder / entry.path().lexically_relative(temporary));
   }
   flush_to_disk(temporary, folder);
+  move_folder_into_place(temporary, folder);  // the guard then removes the old one
+}
+
+void move_folder_into_place(const fs::path& complete, const fs::path& folder) {
   if (fs::exists(fs::symlink_status(folder))) {
-    exchange_folders(temporary, folder);  // the guard then removes the old one
+    exchange_folders(complete, folder);
   } else {
-    rename_into_place(temporary, folder);
+    rename_path(complete, folder);
   }
   flush_to_disk(folder_of(folder), folder_of(folder));
+}
+
+void flush_to_disk(const fs::path& path) {
+  flush_to_disk(path, path);
+}
+
+void rename_path(const fs::path& from, const fs::path& to) {
+  if (const int fault = injected_fault("rename", to)) fail_io("rename a new file to", to, fault);
+  if (std::rename(from.c_str(), to.c_str()) != 0) fail_io("rename a new file to", to, errno);
 }
 
 void remove_folder(const fs::path& requested) {
@@ -236,7 +245,7 @@ void publish_symlink(const fs::path& link, const std::string& target) {
   const fs::path temporary = temporary_path(link);
   const TemporaryGuard guard(temporary);
   if (symlink(target.c_str(), temporary.c_str()) != 0) fail_io("create", link, errno);
-  rename_into_place(temporary, link);
+  rename_path(temporary, link);
   flush_to_disk(folder_of(link), folder_of(link));
 }
 

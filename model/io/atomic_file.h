@@ -23,6 +23,17 @@ void publish_file(const std::filesystem::path& path,
 void publish_folder(const std::filesystem::path& folder,
                     const std::function<void(const std::filesystem::path&)>& fill);
 
+/// Moves `complete`, a folder whose files are on disk, to `folder` on the same file
+/// system by one rename; what was at `folder` is then at `complete`.
+void move_folder_into_place(const std::filesystem::path& complete,
+                            const std::filesystem::path& folder);
+
+/// Flushes one file or folder to disk.
+void flush_to_disk(const std::filesystem::path& path);
+
+/// Renames within a file system, through the fault hook.
+void rename_path(const std::filesystem::path& from, const std::filesystem::path& to);
+
 /// Removes `folder` with everything in it; it disappears by one rename, so nobody ever sees half of
 /// it.
 void remove_folder(const std::filesystem::path& folder);
@@ -38,7 +49,8 @@ std::string file_sha256(const std::filesystem::path& path);
 
 /// The hook through which every write, flush and rename above passes; tests make the k-th one fail.
 /// Called with the operation ("write", "flush", "rename") and the path; returning a non-zero errno
-/// fails it.
+/// fails it. kShortWrite for a write: half of the bytes get there, then the disk is full.
+constexpr int kShortWrite = -1;
 using FaultHook = std::function<int(std::string_view operation, const std::filesystem::path& path)>;
 void set_fault_hook(FaultHook hook);
 

@@ -55,6 +55,21 @@ Json tensor_json(const ManifestTensor& tensor) {
   return {{"dtype", stored_type_name(tensor.type)}, {"shape", tensor.shape}, {"pieces", pieces}};
 }
 
+/// Its pieces come in ascending order and are not checked any further.
+ManifestTensor tensor_of(const Document& json, const std::string& where) {
+  ManifestTensor tensor;
+  tensor.type = type_named(json.at("dtype").get<std::string>(), where);
+  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  for (const Document& piece : json.at("pieces")) {
+    tensor.pieces.push_back({piece.at("file").get<std::string>(),
+                             piece.at("offset").get<uint64_t>(),
+                             piece.at("first").get<uint64_t>(),
+                             piece.at("count").get<uint64_t>()});
+  }
+  std::ranges::sort(tensor.pieces, {}, &ManifestPiece::first);
+  return tensor;
+}
+
 /// A name that stays inside its folder.
 bool is_plain_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
@@ -92,23 +107,6 @@ void check_pieces(const ManifestTensor& tensor,
   if (next != elements) fail_user(where, " holds ", next, " of its ", elements, " elements");
 }
 
-ManifestTensor tensor_of(const Document& json,
-                         const std::map<std::string, ManifestFile>& files,
-                         const std::string& where) {
-  ManifestTensor tensor;
-  tensor.type = type_named(json.at("dtype").get<std::string>(), where);
-  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
-  for (const Document& piece : json.at("pieces")) {
-    tensor.pieces.push_back({piece.at("file").get<std::string>(),
-                             piece.at("offset").get<uint64_t>(),
-                             piece.at("first").get<uint64_t>(),
-                             piece.at("count").get<uint64_t>()});
-  }
-  std::ranges::sort(tensor.pieces, {}, &ManifestPiece::first);
-  check_pieces(tensor, files, where);
-  return tensor;
-}
-
 CheckpointManifest manifest_of(const Document& json, const std::string& file_name) {
   CheckpointManifest manifest;
   manifest.format_version = json.at("format_version").get<int64_t>();
@@ -139,7 +137,8 @@ CheckpointManifest manifest_of(const Document& json, const std::string& file_nam
     for (const auto& [name, tensor] : role_json.at("tensors").items()) {
       const std::string where =
           cat(file_name, ": tensor ", quoted_name(name), " of ", quoted_name(role_name));
-      role.tensors[name] = tensor_of(tensor, manifest.files, where);
+      role.tensors[name] = tensor_of(tensor, where);
+      check_pieces(role.tensors[name], manifest.files, where);
     }
   }
   return manifest;
@@ -230,6 +229,65 @@ CheckpointManifest read_manifest(const fs::path& folder) {
     }
   }
   return manifest;
+}
+
+std::string part_text(const CheckpointPart& part) {
+  Json json;
+  json["files"] = Json::object();
+  json["roles"] = Json::object();
+  for (const auto& [name, file] : part.files) {
+    json["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
+  }
+  for (const auto& [role, tensors] : part.roles) {
+    std::map<std::string, Json> entries;
+    for (const auto& [name, tensor] : tensors) entries[name] = tensor_json(tensor);
+    json["roles"][role] = entries;
+  }
+  return json.dump();
+}
+
+CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
+  CheckpointPart part;
+  try {
+    const Document json = Document::parse(text.begin(), text.end());
+    for (const auto& [name, file] : json.at("files").items()) {
+      part.files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
+    }
+    for (const auto& [role, tensors] : json.at("roles").items()) {
+      auto& entries = part.roles[role];
+      for (const auto& [name, tensor] : tensors.items()) {
+        entries[name] = tensor_of(tensor, cat(file_name, ": tensor ", quoted_name(name)));
+      }
+    }
+  } catch (const nlohmann::json::exception& problem) {
+    fail_run(file_name, ": not what a writer of a checkpoint leaves: ", problem.what());
+  } catch (const UserError& problem) {
+    fail_run(problem.what());  // nobody but this program writes these files
+  }
+  return part;
+}
+
+void merge_part(CheckpointManifest& manifest, const CheckpointPart& part) {
+  for (const auto& [name, file] : part.files) {
+    if (!manifest.files.emplace(name, file).second) {
+      fail_run("two writers of a checkpoint wrote the file ", quoted_name(name));
+    }
+  }
+  for (const auto& [role, tensors] : part.roles) {
+    auto& entries = manifest.roles[role].tensors;
+    for (const auto& [name, tensor] : tensors) {
+      const auto [entry, is_new] = entries.emplace(name, tensor);
+      if (is_new) continue;
+      ManifestTensor& whole = entry->second;
+      if (whole.type != tensor.type || whole.shape != tensor.shape) {
+        fail_run("two writers of a checkpoint have other types or shapes of tensor ",
+                 quoted_name(name),
+                 " of ",
+                 quoted_name(role));
+      }
+      whole.pieces.insert(whole.pieces.end(), tensor.pieces.begin(), tensor.pieces.end());
+    }
+  }
 }
 
 std::vector<fs::path> step_folders(const fs::path& checkpoints_folder) {

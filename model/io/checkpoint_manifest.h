@@ -65,6 +65,21 @@ CheckpointManifest parse_manifest(std::string_view text, const std::string& file
 /// Reads FOLDER/manifest.json and checks that every file it lists is there with the right size.
 CheckpointManifest read_manifest(const std::filesystem::path& folder);
 
+/// What one of several writers has written of a checkpoint.
+struct CheckpointPart {
+  std::map<std::string, ManifestFile> files;
+  /// Role, tensor: the whole tensor's type and shape, and this writer's pieces.
+  std::map<std::string, std::map<std::string, ManifestTensor>> roles;
+};
+
+std::string part_text(const CheckpointPart& part);
+/// RunError names `file_name` if it is no part.
+CheckpointPart parse_part(std::string_view text, const std::string& file_name);
+
+/// Enters a part into the manifest. RunError if writers disagree about a tensor's type or shape, or
+/// wrote the same file.
+void merge_part(CheckpointManifest& manifest, const CheckpointPart& part);
+
 /// The step folder that `path` means: itself, what `latest` points to, or the latest one of a run
 /// folder or its checkpoints folder. Empty if `path` is none of these; UserError if it is one
 /// without a usable checkpoint.

@@ -6,6 +6,9 @@
 /// Inside of model/io: how writers pass the fault hook and word their failures.
 namespace vmla::io {
 
+/// Folders in which several writers prepare a checkpoint together (shared_save.h).
+constexpr std::string_view kSharedSavePrefix = ".saving-";
+
 /// Asks the fault hook; 0, or the errno to fail with.
 int injected_fault(std::string_view operation, const std::filesystem::path& path);
 

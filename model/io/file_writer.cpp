@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "model/io/atomic_file.h"
 #include "model/io/fault_hook.h"
 
 namespace vmla::io {
@@ -20,7 +21,11 @@ FileWriter::~FileWriter() {
 }
 
 void FileWriter::write(const void* bytes, size_t count) {
-  if (const int fault = injected_fault("write", path_)) fail_io("write", path_, fault);
+  if (const int fault = injected_fault("write", path_)) {
+    if (fault != kShortWrite) fail_io("write", path_, fault);
+    if (::write(fd_, bytes, count / 2) < 0) fail_io("write", path_, errno);
+    fail_io("write", path_, ENOSPC);
+  }
   hash_.update(bytes, count);
   bytes_ += count;
   const char* next = static_cast<const char*>(bytes);
