@@ -1,6 +1,7 @@
 #include "kernels/rms_norm/rms_norm.h"
 #include "model/projection.h"
 #include "model/self_attention.h"
+#include "model/sequence_exchange.h"
 
 #include <ATen/ATen.h>
 
@@ -11,27 +12,55 @@ at::Tensor split_heads(const at::Tensor& x_BLD, int64_t num_heads) {
   return x_BLD.unflatten(-1, {num_heads, -1});
 }
 
+/// Own tokens of all heads -> all tokens of the own heads, in place. The query may be undefined.
+void exchange_heads(at::Tensor& key_BLD,
+                    at::Tensor& value_BLD,
+                    at::Tensor& query_BLD,
+                    int64_t heads,
+                    int64_t slice,
+                    SequenceGroup& ranks) {
+  std::vector<at::Tensor> parts = {split_heads(key_BLD, heads), split_heads(value_BLD, heads)};
+  if (query_BLD.defined()) parts.push_back(split_heads(query_BLD, heads));
+  parts = tokens_to_heads(parts, slice, ranks);
+  key_BLD = parts[0].flatten(2);
+  value_BLD = parts[1].flatten(2);
+  if (query_BLD.defined()) query_BLD = parts[2].flatten(2);
+}
+
 }  // namespace
 
 SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
                                  const at::Tensor& x_BLD,
                                  const SelfAttentionArgs& args) {
-  const int64_t heads = args.dims.num_heads;
-  const at::Tensor key_BLD =
+  const int64_t frames = args.plan.plan.sequence_frames();
+  const int64_t slice = x_BLD.size(1) / frames;  // tokens of a frame that are here
+  at::Tensor key_BLD =
       kernels::rms_norm(project(x_BLD, w.k_weight, w.k_bias), w.norm_k_weight, args.eps);
-  const at::Tensor value_BLD = project(x_BLD, w.v_weight, w.v_bias);
+  at::Tensor value_BLD = project(x_BLD, w.v_weight, w.v_bias);
+  at::Tensor query_BLD;
+  if (!args.kv_only) {
+    const int64_t begin = args.only_output ? args.plan.plan.output_begin * slice : 0;
+    const at::Tensor x_queries = x_BLD.narrow(1, begin, x_BLD.size(1) - begin);
+    query_BLD =
+        kernels::rms_norm(project(x_queries, w.q_weight, w.q_bias), w.norm_q_weight, args.eps);
+  }
+  int64_t heads = args.dims.num_heads;
+  if (args.exchange_heads) {
+    exchange_heads(key_BLD, value_BLD, query_BLD, heads, slice, *args.sequence);
+    heads /= args.sequence->size();
+  } else if (args.sequence) {
+    const at::Tensor both = gather_tokens(at::cat({key_BLD, value_BLD}, 2), frames, *args.sequence);
+    key_BLD = both.narrow(2, 0, key_BLD.size(2));
+    value_BLD = both.narrow(2, key_BLD.size(2), value_BLD.size(2));
+  }
   SelfAttentionOut result{.out_BLD = {}, .kv = {value_BLD, key_BLD}};
 
   if (args.kv_only) return result;
-  const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
-  const int64_t count = x_BLD.size(1) - begin;
   const auto& tables = args.plan.layer_tables(args.layer);
-  const at::Tensor x_queries = x_BLD.narrow(1, begin, count);
-  at::Tensor query_BLNK = split_heads(
-      kernels::rms_norm(project(x_queries, w.q_weight, w.q_bias), w.norm_q_weight, args.eps),
-      heads);
-  query_BLNK = kernels::apply_rope(
-      query_BLNK,
+  const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
+  const int64_t count = query_BLD.size(1);
+  const at::Tensor query_BLNK = kernels::apply_rope(
+      split_heads(query_BLD, heads),
       {tables.query.cos.narrow(0, begin, count), tables.query.sin.narrow(0, begin, count)});
 
   at::Tensor key_BMD = key_BLD, value_BMD = value_BLD;
@@ -43,10 +72,10 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
       kernels::apply_rope(split_heads(append_key_copies(args.plan, key_BMD), heads), tables.key);
   const double scale = 1.0 / std::sqrt(static_cast<double>(args.dims.head_dim));
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
-  const at::Tensor out_BLNV =
-      kernels::segmented_attention(
-          query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale)
-          .out_BLNV;
+  at::Tensor out_BLNV = kernels::segmented_attention(
+                            query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale)
+                            .out_BLNV;
+  if (args.exchange_heads) out_BLNV = heads_to_tokens(out_BLNV, slice, *args.sequence);
   result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);
   return result;
 }

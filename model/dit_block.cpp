@@ -29,7 +29,9 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .only_output = settings.only_output,
                                .kv_only = settings.kv_only,
                                .window = in.window,
-                               .form = settings.form};
+                               .form = settings.form,
+                               .sequence = settings.sequence,
+                               .exchange_heads = settings.exchange_heads};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps).flatten(1, 2);
   const SelfAttentionOut attention = std::visit(

@@ -16,7 +16,7 @@ struct BlockInputs {
 struct BlockOut {
   at::Tensor
       x_BFSD;  // fp32; frames from output_begin on when only_output; undefined when there are none
-  LayerKv kv;  // of the sequence's own tokens, for a cache: appending happens outside
+  LayerKv kv;  // of the sequence's tokens, for a cache: appending happens outside
 };
 
 struct BlockSettings {
@@ -27,10 +27,13 @@ struct BlockSettings {
       only_output;  // the last layer: frames before output_begin are needed as keys and values only
   bool kv_only;     // a cache fill's last layer: no frame is needed beyond its keys and values
   LatentForm form = LatentForm::kExpanded;
+  SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
+  bool exchange_heads = false;        // as in SelfAttentionArgs
 };
 
 /// One transformer block (algorithms 2.3.4): modulated self-attention, text cross-attention,
-/// modulated feed-forward, all residual. x: [B, F, S, D] fp32. The residual stream, norms and
+/// modulated feed-forward, all residual. x: [B, F, S, D] fp32, S/P of the
+/// tokens with a sequence group. The residual stream, norms and
 /// modulation stay in fp32.
 BlockOut dit_block(const DitBlockWeights& w,
                    const at::Tensor& x_BFSD,

@@ -1,11 +1,20 @@
 #include "kernels/rms_norm/rms_norm.h"
 #include "model/projection.h"
 #include "model/self_attention.h"
+#include "model/sequence_exchange.h"
 
 #include <ATen/ATen.h>
 
 namespace vmla::model {
 namespace {
+
+/// Latents and rope keys of all ranks' tokens, in one message of R + P numbers a token.
+LayerKv gather_latents(const LayerKv& own, const SelfAttentionArgs& args) {
+  const at::Tensor both = gather_tokens(
+      at::cat({own.content, own.key}, 2), args.plan.plan.sequence_frames(), *args.sequence);
+  const auto parts = both.split_with_sizes({own.content.size(2), own.key.size(2)}, 2);
+  return {parts[0], parts[1]};
+}
 
 /// Rope key of every key row (copies included), rotated: [B, M, P].
 at::Tensor rotated_rope_key(const SelfAttentionArgs& args, const at::Tensor& rope_key_BMP) {
@@ -93,8 +102,10 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
   const LayerDims& d = args.dims;
   const auto down =
       project(x_BLD, w.kv_a_proj, w.kv_a_bias).split_with_sizes({d.kv_rank, d.rope}, 2);
-  const at::Tensor latent_BLR = kernels::rms_norm(down[0], w.kv_a_layernorm, args.latent_norm_eps);
-  SelfAttentionOut result{.out_BLD = {}, .kv = {latent_BLR, down[1]}};
+  SelfAttentionOut result{
+      .out_BLD = {},
+      .kv = {kernels::rms_norm(down[0], w.kv_a_layernorm, args.latent_norm_eps), down[1]}};
+  if (args.sequence) result.kv = gather_latents(result.kv, args);
 
   if (args.kv_only) return result;
   const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
@@ -107,9 +118,9 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
       {query_table.cos.narrow(0, begin, count), query_table.sin.narrow(0, begin, count)},
       d.nope);
 
-  at::Tensor latent_BMR = latent_BLR, rope_key_BMP = down[1];
+  at::Tensor latent_BMR = result.kv.content, rope_key_BMP = result.kv.key;
   if (args.window.key.defined()) {
-    latent_BMR = at::cat({args.window.content, latent_BLR}, 1);
+    latent_BMR = at::cat({args.window.content, latent_BMR}, 1);
     rope_key_BMP = at::cat({args.window.key, rope_key_BMP}, 1);
   }
   rope_key_BMP = rotated_rope_key(args, rope_key_BMP);

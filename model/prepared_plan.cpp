@@ -33,6 +33,7 @@ PreparedPlan prepare_plan(const ModelConfig& config,
   PreparedPlan prepared;
   const int64_t tokens = rows * cols;
   prepared.tokens_per_frame = tokens;
+  prepared.query_tokens_per_frame = tokens;
 
   std::vector<PlanRect> copied;
   int64_t next_row = static_cast<int64_t>(plan.key_times.size()) * tokens;
@@ -81,6 +82,31 @@ PreparedPlan prepare_plan(const ModelConfig& config,
   }
   prepared.plan = std::move(plan);
   return prepared;
+}
+
+PreparedPlan slice_queries(const PreparedPlan& whole, int64_t parts, int64_t index) {
+  const int64_t tokens = whole.tokens_per_frame;
+  TORCH_CHECK(tokens % parts == 0 && 0 <= index && index < parts,
+              "slice ",
+              index,
+              " of ",
+              parts,
+              " of frames of ",
+              tokens,
+              " tokens");
+  PreparedPlan slice = whole;
+  slice.query_tokens_per_frame = tokens / parts;
+  for (auto* segments : {&slice.segments, &slice.output_segments}) {
+    for (kernels::AttentionSegment& segment : *segments) {
+      segment.query_begin /= parts;
+      segment.query_count /= parts;
+    }
+  }
+  for (PreparedPlan::Tables& tables : slice.tables) {
+    for (at::Tensor* angles : {&tables.query.cos, &tables.query.sin})
+      *angles = angles->unflatten(0, {-1, parts, tokens / parts}).select(1, index).flatten(0, 1);
+  }
+  return slice;
 }
 
 at::Tensor append_key_copies(const PreparedPlan& plan, const at::Tensor& keys_BM) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/prepared_plan.h"
+#include "model/sequence_group.h"
 #include "model/weights.h"
 
 #include <ATen/core/Tensor.h>
@@ -10,6 +11,11 @@ namespace vmla::model {
 /// What one layer keeps of a token for later chunks. Keys are unrotated: they are rotated at use.
 /// MLA: content = latent after its norm [B, M, R], key = shared rope key [B, M, P].
 /// Dense: content = values [B, M, N V], key = keys after their norm [B, M, N K].
+///
+/// Ranks that share a sequence hold the same: all tokens'. Only where they exchange dense tokens
+/// for heads (AttentionExchange::kHeads) each holds its own heads of all tokens, N/P of them. A
+/// gradient with respect to it is each rank's own part: backward of the exchange that made it adds
+/// them up.
 struct LayerKv {
   at::Tensor content;
   at::Tensor key;
@@ -33,11 +39,15 @@ struct SelfAttentionArgs {
   bool kv_only;      // no queries at all: only the sequence's keys and values are wanted
   LayerKv window;    // undefined tensors where the plan has no window
   LatentForm form = LatentForm::kExpanded;
+  /// Ranks of which x is one's tokens; null: x is the whole sequence. `plan` is then that of
+  /// slice_queries, or the whole one with AttentionExchange::kHeads.
+  SequenceGroup* sequence = nullptr;
+  bool exchange_heads = false;
 };
 
 struct SelfAttentionOut {
   at::Tensor out_BLD;  // undefined with kv_only
-  LayerKv kv;          // of the sequence's own tokens
+  LayerKv kv;          // of the sequence's tokens, without the window's
 };
 
 /// x: [B, L, D], normalised and modulated. Queries, keys and values of the sequence, plus the

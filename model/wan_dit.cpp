@@ -4,6 +4,8 @@
 #include "kernels/modulate/modulate.h"
 #include "model/io/error.h"
 #include "model/projection.h"
+#include "model/sequence_exchange.h"
+#include "model/sequence_slices.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -11,15 +13,12 @@
 namespace vmla::model {
 namespace {
 
-/// [B, F, C, H, W] → tokens [B, F, S, D]. The patch vector is ordered (c, dy, dx): channel slowest.
-at::Tensor patchify(const at::Tensor& latents_BFCHW,
-                    const RootWeights& w,
-                    const ModelConfig& config) {
+/// [B, F, C, H, W] → [B, F, S, C p q]. The patch vector is ordered (c, dy, dx): channel slowest.
+at::Tensor patchify(const at::Tensor& latents_BFCHW, const ModelConfig& config) {
   const int64_t p = config.patch_size[1], q = config.patch_size[2];
   const at::Tensor patches =
       latents_BFCHW.unflatten(4, {-1, q}).unflatten(3, {-1, p});  // B F C h p w q
-  const at::Tensor tokens = patches.permute({0, 1, 3, 5, 2, 4, 6}).flatten(4, 6).flatten(2, 3);
-  return project(tokens, w.patch_weight.flatten(1), w.patch_bias);
+  return patches.permute({0, 1, 3, 5, 2, 4, 6}).flatten(4, 6).flatten(2, 3);
 }
 
 /// Tokens [B, F, S, p q C] → [B, F, C, H, W]. The head's outputs are ordered (dy, dx, c): channel
@@ -53,6 +52,15 @@ template <class T>
 std::shared_ptr<const T> shared_or_borrowed(const T& value, bool copy) {
   if (copy) return std::make_shared<const T>(value);
   return {std::shared_ptr<const T>(), &value};
+}
+
+/// The plan of the rank's tokens; the whole one when they are exchanged for heads.
+std::shared_ptr<const PreparedPlan> plan_of_rank(const PreparedPlan& plan,
+                                                 SequenceGroup* ranks,
+                                                 bool exchange_heads,
+                                                 bool copy) {
+  if (!ranks || exchange_heads) return shared_or_borrowed(plan, copy);
+  return std::make_shared<const PreparedPlan>(slice_queries(plan, ranks->size(), ranks->index()));
 }
 
 void check_inputs(const ModelConfig& config, const DitInputs& in, const PreparedPlan& plan) {
@@ -123,11 +131,20 @@ DitOutputs dit_forward(const Network& network,
   const TokenGrid grid =
       token_grid(config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4));
 
+  SequenceGroup* ranks =
+      network.sequence && network.sequence->size() > 1 ? network.sequence : nullptr;
+  if (ranks) {
+    check_sequence_slices(
+        config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4), ranks->size());
+  }
+  const bool exchange_heads =
+      ranks && attention_exchange(config, ranks->size()) == AttentionExchange::kHeads;
+
   // Bodies may run again in backward, after the caller's objects are gone: then they own copies of
   // what they read.
   const bool may_run_again = options.grad != GradMode::kNone;
   const auto shared_config = shared_or_borrowed(config, may_run_again);
-  const auto shared_plan = shared_or_borrowed(plan, may_run_again);
+  const auto shared_plan = plan_of_rank(plan, ranks, exchange_heads, may_run_again);
   // The order in which weights are wanted: the root, the blocks, the head (the root again), and
   // back.
   const auto unit = [&](int64_t index) {
@@ -141,6 +158,9 @@ DitOutputs dit_forward(const Network& network,
   CrossCache* cross = options.cross_cache;
   const bool fill_cross = cross && cross->empty();
   const bool reads_text = !cross || fill_cross;  // else its keys and values are at hand
+  // Sliced before the projection, so that the weights' gradients are parts too.
+  at::Tensor patches = patchify(inputs.latents_BFCHW, config);
+  if (ranks) patches = take_own_tokens(patches, *ranks);
   const auto embedded = run_unit(
       unit(kRootUnit),
       [shared_config, reads_text](const std::vector<at::Tensor>& weights,
@@ -151,12 +171,13 @@ DitOutputs dit_forward(const Network& network,
         const at::Tensor projected =
             project(at::silu(time_BFD), w.time_proj_weight, w.time_proj_bias);
         const auto residual_dtype = w.time_in_weight.scalar_type();  // fp32, or fp64 in tests
-        return std::vector<at::Tensor>{patchify(in[0], w, c).to(residual_dtype),
+        const at::Tensor tokens = project(in[0], w.patch_weight.flatten(1), w.patch_bias);
+        return std::vector<at::Tensor>{tokens.to(residual_dtype),
                                        time_BFD,
                                        projected.unflatten(2, {6, c.dim}),
                                        reads_text ? embed_text(in[2], w, c) : at::Tensor()};
       },
-      {inputs.latents_BFCHW, inputs.timesteps_BF, inputs.text_BTE});
+      {patches, inputs.timesteps_BF, inputs.text_BTE});
   at::Tensor x_BFSD = embedded[0];
   const at::Tensor &time_BFD = embedded[1], &modulation_BF6D = embedded[2],
                    &context_BTD = embedded[3];
@@ -175,18 +196,26 @@ DitOutputs dit_forward(const Network& network,
     }
     const CrossKv cross_kv = cross ? (*cross)[static_cast<size_t>(layer)] : CrossKv{};
     const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
-    const auto body =
-        [shared_config, shared_plan, layer, last, kv_only, cross_kv, form = options.form](
-            const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& in) {
-          const ModelConfig& c = *shared_config;
-          const BlockInputs block_in{
-              in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
-          const BlockSettings settings{c, *shared_plan, layer, last, kv_only, form};
-          const BlockOut out = dit_block(bind_block(c, layer, weights), in[0], block_in, settings);
-          std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
-          if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
-          return outputs;
-        };
+    const auto body = [shared_config,
+                       shared_plan,
+                       layer,
+                       last,
+                       kv_only,
+                       cross_kv,
+                       ranks,
+                       exchange_heads,
+                       form = options.form](const std::vector<at::Tensor>& weights,
+                                            const std::vector<at::Tensor>& in) {
+      const ModelConfig& c = *shared_config;
+      const BlockInputs block_in{
+          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
+      const BlockSettings settings{
+          c, *shared_plan, layer, last, kv_only, form, ranks, exchange_heads};
+      const BlockOut out = dit_block(bind_block(c, layer, weights), in[0], block_in, settings);
+      std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
+      if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
+      return outputs;
+    };
     const auto out =
         run_unit(unit(layer), body, {x_BFSD, modulation_BF6D, context_BTD, kv.content, kv.key});
     if (options.keep_kv) result.kv.push_back({out[0], out[1]});
@@ -199,18 +228,19 @@ DitOutputs dit_forward(const Network& network,
   UnitCall head = unit(kRootUnit);
   head.next = std::nullopt;
   head.previous = config.num_layers - 1;
-  result.flow_BFCHW =
-      run_unit(head,
-               [shared_config, grid](const std::vector<at::Tensor>& weights,
-                                     const std::vector<at::Tensor>& in) {
-                 const ModelConfig& c = *shared_config;
-                 const RootWeights w = bind_root(c, weights);
-                 const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);
-                 const at::Tensor normed = kernels::layer_norm_modulate(in[0], m[0], m[1], c.eps);
-                 const at::Tensor out = project(normed, w.head_weight, w.head_bias);
-                 return std::vector<at::Tensor>{unpatchify(out, c, grid).to(in[0].scalar_type())};
-               },
-               {x_BFSD, time_out})[0];
+  at::Tensor patches_out = run_unit(
+      head,
+      [shared_config](const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& in) {
+        const ModelConfig& c = *shared_config;
+        const RootWeights w = bind_root(c, weights);
+        const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);
+        const at::Tensor normed = kernels::layer_norm_modulate(in[0], m[0], m[1], c.eps);
+        const at::Tensor out = project(normed, w.head_weight, w.head_bias);
+        return std::vector<at::Tensor>{out.to(in[0].scalar_type())};
+      },
+      {x_BFSD, time_out})[0];
+  if (ranks) patches_out = join_tokens(patches_out, *ranks);
+  result.flow_BFCHW = unpatchify(patches_out, config, grid);
   return result;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/dit_block.h"
+#include "model/sequence_group.h"
 #include "model/unit_function.h"
 
 #include <ATen/core/Tensor.h>
@@ -15,11 +16,17 @@
 /// text tokens, E text embedding width.
 namespace vmla::model {
 
-/// A network that can be called: sizes and where the weights live. Knows nothing of ranks or
-/// optimizers.
+/// A network that can be called: sizes, where the weights live, and who shares the sequence. Knows
+/// nothing of optimizers.
+///
+/// With a `sequence` group each rank computes its slice of every frame's tokens; all of them make
+/// the same calls with the same inputs and all get the whole flow. Gradients with respect to the
+/// latents come out whole on every rank; those of the weights (and of text and windows) are each
+/// rank's part, to be summed over the group. The group must outlive the backward pass.
 struct Network {
   const ModelConfig& config;
   WeightSource& weights;
+  SequenceGroup* sequence = nullptr;
 };
 
 struct DitInputs {
@@ -44,12 +51,13 @@ struct ForwardOptions {
 
 struct DitOutputs {
   at::Tensor flow_BFCHW;    // of the frames from the plan's output_begin on, fp32
-  std::vector<LayerKv> kv;  // one per layer, with keep_kv
+  std::vector<LayerKv> kv;  // one per layer, with keep_kv; of all ranks' tokens
 };
 
 /// One forward of the sequence under a plan. `window`: one LayerKv per layer where the plan has
 /// window frames (they are differentiable inputs), else empty. Latents are [B, sequence frames, C,
-/// H, W]; H and W must be even.
+/// H, W]; H and W must be even. UserError if a sequence group cannot share a frame's tokens
+/// equally.
 DitOutputs dit_forward(const Network& network,
                        const DitInputs& inputs,
                        const PreparedPlan& plan,
