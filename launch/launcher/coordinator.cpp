@@ -83,6 +83,9 @@ std::string Coordinator::objection(const Hello& hello) const {
     return cat(
         "--nnodes ", hello.nodes, " here, ", options_.nodes, " on node 0; give both the same");
   }
+  if (hello.node < 1 || hello.node >= options_.nodes || hello.workers < 1) {
+    return cat("--node-rank ", hello.node, " with ", hello.workers, " workers makes no sense here");
+  }
   const auto taken = members_.find(hello.node);
   if (taken != members_.end()) {
     return cat("--node-rank ",
@@ -98,19 +101,19 @@ std::string Coordinator::objection(const Hello& hello) const {
 
 void Coordinator::hear_newcomers(Clock::time_point now) {
   for (auto& link : newcomers_) {
-    for (const ControlMessage& message : link->progress(now)) {
-      const auto* const hello = std::get_if<Hello>(&message);
-      if (hello == nullptr) continue;
-      const std::string problem = objection(*hello);
-      if (!problem.empty()) {
-        local_.say(cat("turned away a launcher on ", hello->host, ": ", problem));
-        link->send(FinishOrder{kWorkerWrongInput, "error: " + problem});
-        turned_away_.push_back(std::move(link));
-      } else {
-        members_[hello->node] = {std::move(link), *hello};
-      }
-      break;
+    const std::vector<ControlMessage> messages = link->progress(now);
+    if (messages.empty()) continue;
+    const auto* const hello = std::get_if<Hello>(&messages.front());
+    if (hello == nullptr) continue;
+    const std::string problem = objection(*hello);
+    if (!problem.empty()) {
+      local_.say(cat("turned away a launcher on ", hello->host, ": ", problem));
+      link->send(FinishOrder{kWorkerWrongInput, "error: " + problem});
+      turned_away_.push_back(std::move(link));
+      continue;
     }
+    members_[hello->node] = {std::move(link), *hello};
+    for (const ControlMessage& message : messages) hear(hello->node, message, now);
   }
   const auto is_done = [&](const std::unique_ptr<NodeLink>& link) {
     return link == nullptr || link->closed() || link->silent_for(now) > options_.heartbeat_timeout;

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from program import ENVIRONMENT, VMLA
+from program import ENVIRONMENT, REPOSITORY, VMLA
 
 LAUNCH = VMLA.with_name("vmla-launch")
 # What a worker must not inherit from whoever runs the tests.
@@ -140,6 +140,21 @@ def test_torchruns_environment(tmp_path):
         assert ("VMLA_STORE_LISTEN_FD" in env) == (rank == 0)
         ports.add(env["MASTER_PORT"])
     assert len(ports) == 1 and int(ports.pop()) > 0
+
+
+def test_no_variable_of_torchruns_is_missing():
+    """Whatever the installed torchrun sets, this launcher sets too."""
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python", "--nproc-per-node", "2"]
+    theirs = subprocess.run([*torchrun, "env"], capture_output=True, text=True, env=BASE, timeout=120, check=True)
+    ours = run("--nproc-per-node", 2, "--", "env").stdout
+
+    def names(text):
+        lines = (line.split("] ", 1)[-1] for line in text.splitlines())
+        return {line.split("=", 1)[0] for line in lines if "=" in line} - set(BASE)
+
+    # The one that is left out is what torchrun's agent tells itself.
+    expected = names(theirs.stdout) - {"TORCHELASTIC_SIGNALS_TO_HANDLE"}
+    assert "RANK" in expected and expected <= names(ours)
 
 
 def test_the_users_threads_stay():
@@ -592,6 +607,21 @@ def test_a_stranger_at_the_port_does_no_harm(tmp_path):
 def is_open(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (2, False), (75, True), (137, False)])
+def test_slurm_queues_a_saved_job_again(tmp_path, status, requeued):
+    """The batch script with a cluster's commands made of sh."""
+    for name, text in {"srun": f"echo srun $@; exit {status}", "scontrol": "echo scontrol $@"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {**BASE, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "42"}
+    script = REPOSITORY / "launch" / "slurm.sbatch"
+    done = subprocess.run([script, "c.yaml", "--set", "a b=1"], env=env, capture_output=True, text=True, timeout=10)
+    assert done.returncode == status
+    assert "build/vmla train --config c.yaml --set a b=1\n" in done.stdout
+    assert ("scontrol requeue 42" in done.stdout) == requeued
+    assert subprocess.run([script], env=env, capture_output=True, timeout=10).returncode != 0
 
 
 def test_several_jobs_at_once_do_not_meet(tmp_path):
