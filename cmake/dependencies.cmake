@@ -21,3 +21,6 @@ if(VMLA_WITH_OPENCV)
     target_link_libraries(vmla_opencv INTERFACE ${OpenCV_${_module}_LIBRARY})
   endforeach()
 endif()
+
+# Gloo's headers alone: the code is inside LibTorch, whose wheel ships none of them.
+find_path(Gloo_INCLUDE_DIR gloo/context.h REQUIRED)

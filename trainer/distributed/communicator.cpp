@@ -7,6 +7,9 @@
 #include <chrono>
 #include <utility>
 
+#include "trainer/distributed/collective_log.h"
+#include "trainer/distributed/dry_communicator.h"
+
 namespace vmla::distributed {
 namespace {
 
@@ -37,19 +40,6 @@ void expect_parts(const at::Tensor& whole, const at::Tensor& part, int64_t size)
               whole.numel());
 }
 
-class SelfCommunicator final : public Communicator {
- public:
-  explicit SelfCommunicator(std::string name) : Communicator(std::move(name), 0, 1) {}
-
- private:
-  Pending start_all_reduce(const at::Tensor&, ReduceOp) override { return {}; }
-  Pending start_all_gather(const at::Tensor&, const at::Tensor&) override { return {}; }
-  Pending start_reduce_scatter(const at::Tensor&, const at::Tensor&) override { return {}; }
-  Pending start_all_to_all(const at::Tensor&, const at::Tensor&) override { return {}; }
-  Pending start_broadcast(const at::Tensor&, int64_t) override { return {}; }
-  Pending start_barrier() override { return {}; }
-};
-
 }  // namespace
 
 std::string_view collective_name(Collective collective) {
@@ -74,8 +64,7 @@ CommError::CommError(const std::string& group,
                      Collective kind,
                      int64_t noticed_by,
                      const std::string& why)
-    : std::runtime_error(
-          cat(collective_name(kind), " of group ", group, ", rank ", noticed_by, ": ", why)),
+    : PeerError(cat(collective_name(kind), " of group ", group, ", rank ", noticed_by, ": ", why)),
       collective(kind),
       rank(noticed_by) {}
 
@@ -122,19 +111,31 @@ Communicator::Communicator(std::string name, int64_t rank, int64_t size)
   TORCH_CHECK(size >= 1 && rank >= 0 && rank < size, "rank ", rank, " of ", size);
 }
 
-/// Counts the operation and the time until its result was waited for.
+/// Counts the operation and the time until its result was waited for, and writes it down.
 Pending Communicator::counted(Collective collective,
                               double bytes,
                               const std::function<Pending()>& start) {
   auto& entry = counters_.by_kind[static_cast<size_t>(collective)];
   ++entry.calls;
   entry.bytes += bytes;
+  ++sequence_;
+  const int64_t ticket = log_ ? log_->started(name_, collective, sequence_, bytes) : 0;
   const auto began = Clock::now();
-  auto pending = std::make_shared<Pending>(start());
+  const auto noted = [log = log_, ticket](const auto& work) {
+    try {
+      work();
+    } catch (...) {
+      if (log) log->failed(ticket);
+      throw;
+    }
+  };
+  auto pending = std::make_shared<Pending>();
+  noted([&] { *pending = start(); });
   counters_.exposed_seconds += seconds_since(began);
-  return Pending([this, began, pending] {
+  return Pending([this, began, pending, noted, log = log_, ticket] {
     const auto waiting = Clock::now();
-    pending->wait();
+    noted([&] { pending->wait(); });
+    if (log) log->finished(ticket);
     counters_.exposed_seconds += seconds_since(waiting);
     counters_.busy_seconds += seconds_since(began);
   });
@@ -205,7 +206,7 @@ void Communicator::barrier() {
 }
 
 std::unique_ptr<Communicator> self_communicator(std::string name) {
-  return std::make_unique<SelfCommunicator>(std::move(name));
+  return dry_communicator(std::move(name), 0, 1);
 }
 
 }  // namespace vmla::distributed

@@ -9,6 +9,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 
 /// Groups of ranks and what they say to each other. The engines are c10d's; one translation unit
 /// each.
@@ -28,9 +29,16 @@ std::string_view collective_name(Collective collective);
 
 enum class ReduceOp { kSum, kMax };
 
+/// Another rank, or the job's store, is gone or does not answer. Whoever sees this is a victim:
+/// the root cause is another rank's error, or its death (error_claim.h).
+class PeerError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 /// A collective failed: a peer is gone, or did not come within the timeout. The group cannot be
-/// used any more. Rarely the root cause: another rank's error, or its death, is.
-class CommError : public std::runtime_error {
+/// used any more.
+class CommError : public PeerError {
  public:
   CommError(const std::string& group, Collective collective, int64_t rank, const std::string& why);
   Collective collective;
@@ -75,6 +83,8 @@ struct CommCounters {
   CommCounters& operator+=(const CommCounters& other);
 };
 
+class CollectiveLog;
+
 /// A group of ranks, as one of them sees it. All ranks of a group call the same operations in the
 /// same order with tensors of equal sizes and dtypes; one thread a rank. Tensors are contiguous.
 class Communicator {
@@ -101,6 +111,9 @@ class Communicator {
   /// Returns when every rank has come.
   void barrier();
 
+  /// From now on the collectives are written down there too.
+  void set_log(std::shared_ptr<CollectiveLog> log) { log_ = std::move(log); }
+
   const CommCounters& counters() const { return counters_; }
   void reset_counters() { counters_ = {}; }
 
@@ -120,7 +133,9 @@ class Communicator {
 
   std::string name_;
   int64_t rank_, size_;
+  int64_t sequence_ = 0;  // collectives started
   CommCounters counters_;
+  std::shared_ptr<CollectiveLog> log_;
 };
 
 /// The group of one: nothing goes anywhere.

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace vmla::distributed {
+
+/// How one rank of run_ranks ended.
+struct EndedRank {
+  int status =
+      0;  // as the shell says it: 128 + the signal's number; -1: still there after the time
+  double seconds = 0;
+  std::string output;  // stdout and stderr
+};
+
+struct RankProcesses {
+  std::string work;  // of the program rank_worker
+  int64_t size = 2;
+  std::map<std::string, std::string> environment = {};                 // of all ranks
+  std::map<int64_t, std::map<std::string, std::string>> of_rank = {};  // over it
+  bool inherited_socket = true;  // rank 0 gets a listening socket, as under vmla-launch
+  /// This rank ends only by being killed, once all others are gone.
+  int64_t straggler = -1;
+  double limit_seconds = 30;  // then whatever is left is killed
+};
+
+/// Starts a process for each rank, on this host, with torchrun's variables; returns when all have
+/// ended.
+std::vector<EndedRank> run_ranks(const RankProcesses& processes);
+
+/// A port that nobody listens on.
+int64_t free_port();
+
+}  // namespace vmla::distributed

@@ -1,0 +1,77 @@
+#include "trainer/distributed/collective_log.h"
+
+#include "model/io/error.h"
+
+namespace vmla::distributed {
+
+std::string describe(const CollectiveRecord& record) {
+  return cat(collective_name(record.collective), " #", record.sequence, " of group ", record.group);
+}
+
+int64_t CollectiveLog::started(const std::string& group,
+                               Collective collective,
+                               int64_t sequence,
+                               double bytes) {
+  const std::scoped_lock lock(mutex_);
+  const CollectiveRecord record{.group = group,
+                                .collective = collective,
+                                .sequence = sequence,
+                                .bytes = bytes,
+                                .changed = std::chrono::steady_clock::now()};
+  records_.emplace(++tickets_, record);
+  latest_.insert_or_assign(group, record);
+  for (auto old = records_.begin();
+       old != records_.end() && old->first <= tickets_ - static_cast<int64_t>(kept_);) {
+    const bool under_way = old->second.state == CollectiveRecord::State::kUnderWay;
+    old = under_way ? std::next(old) : records_.erase(old);
+  }
+  return tickets_;
+}
+
+void CollectiveLog::finished(int64_t ticket) {
+  change(ticket, CollectiveRecord::State::kFinished);
+}
+
+void CollectiveLog::failed(int64_t ticket) {
+  change(ticket, CollectiveRecord::State::kFailed);
+}
+
+void CollectiveLog::change(int64_t ticket, CollectiveRecord::State state) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = records_.find(ticket);
+  if (found == records_.end()) return;
+  CollectiveRecord& record = found->second;
+  record.state = state;
+  record.changed = std::chrono::steady_clock::now();
+  CollectiveRecord& newest = latest_.at(record.group);
+  if (newest.sequence == record.sequence) newest = record;
+  if (state == CollectiveRecord::State::kFailed && !first_failed_) first_failed_ = record;
+}
+
+std::vector<CollectiveRecord> CollectiveLog::last() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<CollectiveRecord> all;
+  for (const auto& [ticket, record] : records_) all.push_back(record);
+  return all;
+}
+
+std::vector<CollectiveRecord> CollectiveLog::latest() const {
+  const std::scoped_lock lock(mutex_);
+  std::vector<CollectiveRecord> all;
+  for (const auto& [group, record] : latest_) all.push_back(record);
+  return all;
+}
+
+std::optional<CollectiveRecord> CollectiveLog::first_failed() const {
+  const std::scoped_lock lock(mutex_);
+  return first_failed_;
+}
+
+std::optional<CollectiveRecord> CollectiveLog::longest_under_way() const {
+  const std::scoped_lock lock(mutex_);
+  for (const auto& [ticket, record] : records_)
+    if (record.state == CollectiveRecord::State::kUnderWay) return record;
+  return std::nullopt;
+}
+
+}  // namespace vmla::distributed

@@ -1,0 +1,205 @@
+#include "trainer/distributed/rendezvous.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <sstream>
+#include <vector>
+
+#include "model/io/error.h"
+#include "trainer/distributed/network_address.h"
+
+namespace vmla::distributed {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+std::string quoted(const std::string& text) {
+  constexpr size_t kShown = 120;
+  return text.size() <= kShown ? "'" + text + "'" : "'" + text.substr(0, kShown) + "...'";
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+/// What rank `rank` has otherwise than rank 0; empty when both are equal.
+std::string difference(const std::string& name,
+                       int64_t rank,
+                       const std::string& mine,
+                       const std::string& of_rank_0) {
+  if (mine == of_rank_0) return {};
+  const std::string who =
+      cat("rank ", rank, " on host ", host_name(), " has another ", name, " than rank 0: ");
+  const std::vector<std::string> here = lines_of(mine), there = lines_of(of_rank_0);
+  if (here.size() <= 1 && there.size() <= 1)
+    return cat(who, quoted(mine), ", rank 0 has ", quoted(of_rank_0), "; start all ranks alike");
+  size_t line = 0;
+  while (line < here.size() && line < there.size() && here[line] == there[line]) ++line;
+  const auto at = [line](const std::vector<std::string>& lines) {
+    return line < lines.size() ? quoted(lines[line]) : "nothing";
+  };
+  return cat(who,
+             "line ",
+             line + 1,
+             " is ",
+             at(here),
+             ", rank 0 has ",
+             at(there),
+             "; start all ranks alike");
+}
+
+Store::Server server_of(const RankEnvironment& environment) {
+  return {environment.master_addr, environment.master_port};
+}
+
+std::unique_ptr<Store> open_store(const RankEnvironment& environment,
+                                  const std::string& prefix,
+                                  double timeout_seconds) {
+  const Store::Server server = server_of(environment);
+  resolve_host(server.host, "MASTER_ADDR");
+  const bool serves = environment.rank == 0 && !environment.use_agent_store;
+  int socket = -1;
+  if (serves) {
+    socket = environment.listen_fd >= 0 ? environment.listen_fd : listen_on(server.port);
+    if (listening_port(socket) != server.port)
+      fail_user("VMLA_STORE_LISTEN_FD is ",
+                socket,
+                ", which is no socket that listens on MASTER_PORT ",
+                server.port,
+                "; leave it to vmla-launch");
+  }
+  try {
+    return serves ? Store::serve(server, socket, prefix, timeout_seconds)
+                  : Store::connect(server, prefix, timeout_seconds);
+  } catch (const StoreError&) {
+    if (serves)
+      fail_user("MASTER_ADDR '",
+                server.host,
+                "', port ",
+                server.port,
+                " does not lead back to rank 0 on host ",
+                host_name(),
+                ": it must be an address of the host that rank 0 runs on");
+    fail_user("rank ",
+              environment.rank,
+              " on host ",
+              host_name(),
+              ": nobody serves the job's store at ",
+              server.host,
+              ":",
+              server.port,
+              " after ",
+              timeout_seconds,
+              " s; is ",
+              environment.use_agent_store ? "the launcher" : "rank 0",
+              " running there, and may this host reach the port?");
+  }
+}
+
+/// The port may be another job's: two jobs that were given the same one.
+void expect_own_job(Store& store, const RankEnvironment& environment, double timeout_seconds) {
+  const bool first = environment.rank == 0;
+  std::optional<std::string> served = environment.run_id;
+  if (first)
+    served = store.set_if_new("run", environment.run_id);
+  else
+    served = store.wait_for("run", timeout_seconds);
+  const Store::Server server = server_of(environment);
+  if (!served)
+    fail_user("rank 0 did not come to the job's store at ",
+              server.host,
+              ":",
+              server.port,
+              " within ",
+              timeout_seconds,
+              " s");
+  if (*served != environment.run_id)
+    fail_user("the store at ",
+              server.host,
+              ":",
+              server.port,
+              " belongs to another job ('",
+              *served,
+              "'; this one is '",
+              environment.run_id,
+              "'): choose another MASTER_PORT");
+  if (store.add(cat("ranks/", environment.rank), 1) != 1)
+    fail_user("rank ",
+              environment.rank,
+              " is there twice: a second one started on host ",
+              host_name(),
+              " with the store at ",
+              server.host,
+              ":",
+              server.port,
+              "; every rank has a number of its own, every job a MASTER_PORT of its own");
+}
+
+}  // namespace
+
+std::unique_ptr<Store> join_job(const RankEnvironment& environment, double timeout_seconds) {
+  auto store =
+      open_store(environment, cat("attempt_", environment.restart_count, "/"), timeout_seconds);
+  expect_own_job(*store, environment, timeout_seconds);
+  return store;
+}
+
+void meet_ranks(Store& store, const RankEnvironment& environment, double timeout_seconds) {
+  agree(store, environment, "world size", cat(environment.world_size), timeout_seconds);
+}
+
+void agree(Store& store,
+           const RankEnvironment& environment,
+           const std::string& name,
+           const std::string& value,
+           double timeout_seconds) {
+  const auto deadline = Clock::now() + std::chrono::duration<double>(timeout_seconds);
+  const auto left = [&] {
+    return std::max(0.01, std::chrono::duration<double>(deadline - Clock::now()).count());
+  };
+  const std::string key = cat("agree/", name, "/");
+  // Each rank compares itself with rank 0, which collects what they found: one verdict for all.
+  if (environment.rank == 0) {
+    store.set(key + "0", value);
+    std::string verdict;
+    for (int64_t rank = 1; rank < environment.world_size && verdict.empty(); ++rank) {
+      const auto found = store.wait_for(cat(key, rank), left());
+      verdict = found ? *found
+                      : cat("rank ",
+                            rank,
+                            " of ",
+                            environment.world_size,
+                            " did not come within ",
+                            timeout_seconds,
+                            " s to compare its ",
+                            name);
+    }
+    store.set(key + "verdict", verdict);
+    if (!verdict.empty()) throw UserError(verdict);
+    return;
+  }
+  const auto of_rank_0 = store.wait_for(key + "0", left());
+  if (!of_rank_0)
+    fail_user("rank 0 did not come within ", timeout_seconds, " s to compare its ", name);
+  const std::string mine = difference(name, environment.rank, value, *of_rank_0);
+  store.set(cat(key, environment.rank), mine);
+  if (!mine.empty()) throw UserError(mine);
+  // Rank 0 may have waited as long as it could for another rank before it says so.
+  const auto verdict = store.wait_for(key + "verdict", left() + timeout_seconds);
+  if (!verdict)
+    fail_user(
+        "rank 0 did not say within ", timeout_seconds, " s whether all ranks have the same ", name);
+  if (!verdict->empty()) throw UserError(*verdict);
+}
+
+void leave_job(Store& store, const RankEnvironment& environment, double timeout_seconds) {
+  const int64_t left = store.add("left", 1);
+  if (left == environment.world_size) store.set("all_left", "");
+  if (environment.rank == 0) store.wait_for("all_left", timeout_seconds);
+}
+
+}  // namespace vmla::distributed
