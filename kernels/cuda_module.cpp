@@ -10,6 +10,7 @@ namespace vmla::kernels {
 namespace {
 
 std::atomic<const cuda::KernelTable*> loaded_kernels{nullptr};
+std::atomic<void*> loaded_module{nullptr};
 
 // Nothing is ever unloaded: LibTorch keeps pointers into its libraries.
 std::string load() {
@@ -34,6 +35,7 @@ std::string load() {
   std::string reason = table->why_unusable();
   if (!reason.empty()) return reason;
   if (!at::globalContext().hasCUDA()) return "LibTorch sees no GPU";
+  loaded_module = module;
   loaded_kernels = table;
   return {};
 }
@@ -47,6 +49,11 @@ std::string load_cuda_module() {
 
 const cuda::KernelTable* cuda_kernels() {
   return loaded_kernels.load(std::memory_order_acquire);
+}
+
+void* cuda_module_function(const char* name) {
+  void* module = loaded_module.load(std::memory_order_acquire);
+  return module == nullptr ? nullptr : dlsym(module, name);
 }
 
 }  // namespace vmla::kernels

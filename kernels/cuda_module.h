@@ -16,4 +16,7 @@ std::string load_cuda_module();
 /// The module's functions; null until it is loaded.
 const cuda::KernelTable* cuda_kernels();
 
+/// A function that the loaded module exports beside its table, by name; null where it has none.
+void* cuda_module_function(const char* name);
+
 }  // namespace vmla::kernels

@@ -1,10 +1,12 @@
+#include "trainer/distributed/dry_communicator.h"
+#include "trainer/distributed/host_staged_communicator.h"
 #include "trainer/distributed/thread_communicator.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <array>
+#include <thread>
 
 namespace vmla::distributed {
 namespace {
@@ -58,6 +60,48 @@ TEST(Communicator, CountsWhatARankMustSend) {
     EXPECT_EQ(counters.calls(), 3);
     EXPECT_GE(counters.busy_seconds, counters.exposed_seconds);
   });
+}
+
+TEST(DryCommunicator, CountsTensorsThatHaveASizeAndNoValues) {
+  const auto group = dry_communicator("world", 5, 8);
+  const at::Tensor whole = at::empty({8 * 1000}, at::TensorOptions(at::kMeta).dtype(at::kBFloat16));
+  const at::Tensor part = whole.narrow(0, 0, 1000);
+  group->all_gather(whole, part).wait();
+  group->reduce_scatter(part, whole).wait();
+  group->all_to_all(whole.view({8, -1}), whole.view({8, -1})).wait();
+  group->broadcast(part, 7).wait();
+  group->barrier();
+  EXPECT_EQ(group->counters().of(Collective::kAllGather).bytes, 7 * 2000);
+  EXPECT_EQ(group->counters().of(Collective::kReduceScatter).bytes, 7 * 2000);
+  EXPECT_EQ(group->counters().of(Collective::kAllToAll).bytes, 7 * 2000);
+  EXPECT_EQ(group->counters().of(Collective::kBroadcast).bytes, 7 * 2000 / 8);
+  EXPECT_EQ(group->counters().calls(), 5);
+}
+
+TEST(HostStagedCommunicator, GivesWhatTheGroupInHostMemoryGives) {
+  auto members = thread_communicators("host", 2);
+  std::vector<std::thread> threads;
+  for (int64_t rank = 0; rank < 2; ++rank) {
+    threads.emplace_back([&, rank] {
+      const auto group = host_staged_communicator(std::move(members[static_cast<size_t>(rank)]));
+      const auto mine = static_cast<double>(rank);
+      const at::Tensor sum = numbers({mine, 1});
+      group->all_reduce(sum).wait();
+      EXPECT_TRUE(at::equal(sum, numbers({1, 2})));
+      const at::Tensor whole = at::zeros({4}), part = at::zeros({2});
+      group->all_gather(whole, numbers({mine, 7})).wait();
+      EXPECT_TRUE(at::equal(whole, numbers({0, 7, 1, 7})));
+      group->reduce_scatter(part, whole).wait();
+      EXPECT_TRUE(at::equal(part, 2 * numbers({mine, 7})));
+      const at::Tensor received = at::zeros({2, 1});
+      group->all_to_all(received, numbers({mine, 10 + mine}).view({2, 1})).wait();
+      EXPECT_TRUE(at::equal(received.view(-1), numbers({10 * mine, 10 * mine + 1})));
+      group->broadcast(sum, 0).wait();
+      group->barrier();
+      EXPECT_EQ(group->counters().calls(), 6);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 TEST(Communicator, AGroupOfOneSendsNothing) {

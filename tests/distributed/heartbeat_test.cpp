@@ -48,7 +48,7 @@ TEST(Heartbeat, IsReadAsItWasWritten) {
 TEST(MissingRanks, ASilentRankIsNamedBeforeOneThatIsLate) {
   std::vector<Sighting> ranks{alive(132), alive(130), {beat(9, 969, 131), beat(9, 969, 131)}};
   EXPECT_EQ(
-      name_missing_ranks(kFailed, 0, ranks, 1000),
+      name_missing_ranks(kFailed, {}, 0, ranks, 1000),
       "all_gather #132 of group world: rank 2 on host n07 has not answered for 31 s; its last "
       "collective was all_gather #131 of group world, finished");
 }
@@ -57,15 +57,22 @@ TEST(MissingRanks, AnEndedRankIsNamedAndAVictimIsNot) {
   Sighting ended = alive(131), victim = alive(131);
   ended.after->state = Heartbeat::State::kEnded;
   victim.after->state = Heartbeat::State::kFailed;
-  const std::string line = name_missing_ranks(kFailed, 0, {alive(132), victim, ended}, 1000);
+  const std::string line = name_missing_ranks(kFailed, {}, 0, {alive(132), victim, ended}, 1000);
   EXPECT_THAT(line, HasSubstr("rank 2 on host n07 has ended; its last collective"));
   EXPECT_THAT(line, Not(HasSubstr("rank 1")));
 }
 
 TEST(MissingRanks, ARankThatLivesElsewhereIsLate) {
-  EXPECT_THAT(name_missing_ranks(kFailed, 1, {alive(131), alive(132)}, 1000),
+  EXPECT_THAT(name_missing_ranks(kFailed, {}, 1, {alive(131), alive(132)}, 1000),
               HasSubstr("rank 0 on host n07 answers but has not come to it, in step 12; its last "
                         "collective was all_gather #131 of group world, finished 31 s ago"));
+}
+
+TEST(MissingRanks, OnlyMembersOfTheGroupCanBeLate) {
+  const std::string line =
+      name_missing_ranks(kFailed, {0, 2}, 0, {alive(132), alive(131), alive(130)}, 1000);
+  EXPECT_THAT(line, HasSubstr("rank 2"));
+  EXPECT_THAT(line, Not(HasSubstr("rank 1")));
 }
 
 TEST(MissingRanks, OnlyThreeAreNamedTheLongestSilentFirst) {
@@ -75,7 +82,7 @@ TEST(MissingRanks, OnlyThreeAreNamedTheLongestSilentFirst) {
     ranks.push_back({last, last});
   }
   ranks.push_back({});
-  const std::string line = name_missing_ranks(kFailed, 0, ranks, 1000);
+  const std::string line = name_missing_ranks(kFailed, {}, 0, ranks, 1000);
   EXPECT_THAT(line, HasSubstr("world: rank 6 has never answered; rank 1 on host n07"));
   EXPECT_THAT(line, HasSubstr("; and 3 more ranks"));
 }
@@ -93,6 +100,17 @@ TEST(CollectiveLog, KeepsTheLastAndThoseUnderWay) {
   log.failed(slow);
   EXPECT_FALSE(log.longest_under_way());
   EXPECT_EQ(describe(log.first_failed().value()), "all_gather #1 of group shard");
+}
+
+TEST(CollectiveLog, ACollectiveOnADeviceIsUnderWayUntilTheDeviceIsPastIt) {
+  CollectiveLog log(3);
+  bool is_done = false;
+  log.finished(log.started("world", Collective::kAllReduce, 1, 1), [&] { return is_done; });
+  log.finished(log.started("world", Collective::kAllReduce, 2, 1));
+  ASSERT_TRUE(log.longest_under_way());
+  EXPECT_EQ(log.longest_under_way()->sequence, 1);
+  is_done = true;
+  EXPECT_FALSE(log.longest_under_way());
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ std::vector<Check> network_checks();
 /// The library's attention kernels of this device one by one: what segmented attention relies on.
 std::vector<Check> backend_checks(at::Device device);
 
+/// NCCL in a group of one. To be asked for when the module is loaded; empty when it has no NCCL.
+std::vector<Check> nccl_checks();
+
 /// Throws unless max |actual - expected| <= tolerance * max |expected|, both read as fp64, and
 /// shapes agree; the message names the worst element. NaN is never right.
 void require_near(const std::string& what,

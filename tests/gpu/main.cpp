@@ -45,6 +45,9 @@ int main(int argc, char** argv) {
       std::printf("0 passed, 0 failed, %zu skipped\n", checks.size());
       return 0;
     }
+    const std::vector<Check> of_nccl = nccl_checks();
+    if (of_nccl.empty()) std::printf("skipped: NCCL, which this build's module does not have\n");
+    checks.insert(checks.end(), of_nccl.begin(), of_nccl.end());
   }
   int failed = 0;
   for (const Check& check : checks) failed += passes(check, device) ? 0 : 1;

@@ -8,6 +8,17 @@ std::string describe(const CollectiveRecord& record) {
   return cat(collective_name(record.collective), " #", record.sequence, " of group ", record.group);
 }
 
+void CollectiveLog::set_members(const std::string& group, const std::vector<int64_t>& members) {
+  const std::scoped_lock lock(mutex_);
+  members_.insert_or_assign(group, members);
+}
+
+std::vector<int64_t> CollectiveLog::members(const std::string& group) const {
+  const std::scoped_lock lock(mutex_);
+  const auto found = members_.find(group);
+  return found == members_.end() ? std::vector<int64_t>{} : found->second;
+}
+
 int64_t CollectiveLog::started(const std::string& group,
                                Collective collective,
                                int64_t sequence,
@@ -28,16 +39,31 @@ int64_t CollectiveLog::started(const std::string& group,
   return tickets_;
 }
 
-void CollectiveLog::finished(int64_t ticket) {
-  change(ticket, CollectiveRecord::State::kFinished);
+void CollectiveLog::finished(int64_t ticket, std::function<bool()> is_done) {
+  const std::scoped_lock lock(mutex_);
+  if (is_done) {
+    on_devices_.emplace(ticket, std::move(is_done));
+  } else {
+    change(ticket, CollectiveRecord::State::kFinished);
+  }
+  // Nobody may ever read a log: what the devices have passed is not kept until somebody does.
+  if (on_devices_.size() > kept_) look_at_devices();
 }
 
 void CollectiveLog::failed(int64_t ticket) {
+  const std::scoped_lock lock(mutex_);
   change(ticket, CollectiveRecord::State::kFailed);
 }
 
-void CollectiveLog::change(int64_t ticket, CollectiveRecord::State state) {
-  const std::scoped_lock lock(mutex_);
+void CollectiveLog::look_at_devices() const {
+  std::erase_if(on_devices_, [this](const auto& entry) {
+    if (!entry.second()) return false;
+    change(entry.first, CollectiveRecord::State::kFinished);
+    return true;
+  });
+}
+
+void CollectiveLog::change(int64_t ticket, CollectiveRecord::State state) const {
   const auto found = records_.find(ticket);
   if (found == records_.end()) return;
   CollectiveRecord& record = found->second;
@@ -50,6 +76,7 @@ void CollectiveLog::change(int64_t ticket, CollectiveRecord::State state) {
 
 std::vector<CollectiveRecord> CollectiveLog::last() const {
   const std::scoped_lock lock(mutex_);
+  look_at_devices();
   std::vector<CollectiveRecord> all;
   for (const auto& [ticket, record] : records_) all.push_back(record);
   return all;
@@ -57,6 +84,7 @@ std::vector<CollectiveRecord> CollectiveLog::last() const {
 
 std::vector<CollectiveRecord> CollectiveLog::latest() const {
   const std::scoped_lock lock(mutex_);
+  look_at_devices();
   std::vector<CollectiveRecord> all;
   for (const auto& [group, record] : latest_) all.push_back(record);
   return all;
@@ -69,6 +97,7 @@ std::optional<CollectiveRecord> CollectiveLog::first_failed() const {
 
 std::optional<CollectiveRecord> CollectiveLog::longest_under_way() const {
   const std::scoped_lock lock(mutex_);
+  look_at_devices();
   for (const auto& [ticket, record] : records_)
     if (record.state == CollectiveRecord::State::kUnderWay) return record;
   return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -12,7 +13,7 @@
 
 namespace vmla::distributed {
 
-/// One collective of this rank. On a GPU "finished" means that it was queued.
+/// One collective of this rank.
 struct CollectiveRecord {
   enum class State { kUnderWay, kFinished, kFailed };
   std::string group;
@@ -32,9 +33,14 @@ class CollectiveLog {
  public:
   explicit CollectiveLog(size_t kept = 64) : kept_(kept) {}
 
+  /// The ranks of a group, ascending; empty: those of the job.
+  void set_members(const std::string& group, const std::vector<int64_t>& members);
+  std::vector<int64_t> members(const std::string& group) const;
+
   /// Returns the number under which the collective's end is reported.
   int64_t started(const std::string& group, Collective collective, int64_t sequence, double bytes);
-  void finished(int64_t ticket);
+  /// `is_done`: finished only when that says so, on whatever device the collective runs.
+  void finished(int64_t ticket, std::function<bool()> is_done = nullptr);
   void failed(int64_t ticket);
 
   /// The last ones, oldest first.
@@ -47,15 +53,18 @@ class CollectiveLog {
   std::optional<CollectiveRecord> longest_under_way() const;
 
  private:
-  void change(int64_t ticket, CollectiveRecord::State state);
+  void change(int64_t ticket, CollectiveRecord::State state) const;
+  void look_at_devices() const;
 
   mutable std::mutex mutex_;
   size_t kept_;
   int64_t tickets_ = 0;
+  std::map<std::string, std::vector<int64_t>> members_;
   // The last `kept_` by their ticket, and those still under way however old.
-  std::map<int64_t, CollectiveRecord> records_;
-  std::map<std::string, CollectiveRecord> latest_;
-  std::optional<CollectiveRecord> first_failed_;
+  mutable std::map<int64_t, CollectiveRecord> records_;
+  mutable std::map<std::string, CollectiveRecord> latest_;
+  mutable std::map<int64_t, std::function<bool()>> on_devices_;
+  mutable std::optional<CollectiveRecord> first_failed_;
 };
 
 }  // namespace vmla::distributed

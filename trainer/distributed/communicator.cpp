@@ -70,6 +70,7 @@ CommError::CommError(const std::string& group,
 
 Pending& Pending::operator=(Pending&& other) noexcept {
   std::swap(wait_, other.wait_);
+  std::swap(is_done_, other.is_done_);
   return *this;
 }
 
@@ -106,9 +107,17 @@ CommCounters& CommCounters::operator+=(const CommCounters& other) {
   return *this;
 }
 
-Communicator::Communicator(std::string name, int64_t rank, int64_t size)
-    : name_(std::move(name)), rank_(rank), size_(size) {
+Communicator::Communicator(std::string name,
+                           int64_t rank,
+                           int64_t size,
+                           std::vector<int64_t> members)
+    : name_(std::move(name)), rank_(rank), size_(size), members_(std::move(members)) {
   TORCH_CHECK(size >= 1 && rank >= 0 && rank < size, "rank ", rank, " of ", size);
+}
+
+void Communicator::set_log(std::shared_ptr<CollectiveLog> log) {
+  log_ = std::move(log);
+  if (log_) log_->set_members(name_, members_);
 }
 
 /// Counts the operation and the time until its result was waited for, and writes it down.
@@ -135,7 +144,7 @@ Pending Communicator::counted(Collective collective,
   return Pending([this, began, pending, noted, log = log_, ticket] {
     const auto waiting = Clock::now();
     noted([&] { pending->wait(); });
-    if (log) log->finished(ticket);
+    if (log) log->finished(ticket, pending->is_done());
     counters_.exposed_seconds += seconds_since(waiting);
     counters_.busy_seconds += seconds_since(began);
   });

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 /// Groups of ranks and what they say to each other. The engines are c10d's; one translation unit
 /// each.
@@ -50,8 +51,11 @@ class CommError : public PeerError {
 class [[nodiscard]] Pending {
  public:
   Pending() = default;  // nothing to wait for
-  explicit Pending(std::function<void()> wait) : wait_(std::move(wait)) {}
-  Pending(Pending&& other) noexcept : wait_(std::exchange(other.wait_, nullptr)) {}
+  /// `is_done`, where wait() returns before the device is there: whether it is. From any thread.
+  explicit Pending(std::function<void()> wait, std::function<bool()> is_done = nullptr)
+      : wait_(std::move(wait)), is_done_(std::move(is_done)) {}
+  Pending(Pending&& other) noexcept
+      : wait_(std::exchange(other.wait_, nullptr)), is_done_(std::move(other.is_done_)) {}
   Pending& operator=(Pending&& other) noexcept;
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
@@ -59,9 +63,11 @@ class [[nodiscard]] Pending {
 
   /// Returns when the result is there (on a GPU: when the current stream will see it). CommError.
   void wait();
+  const std::function<bool()>& is_done() const { return is_done_; }
 
  private:
   std::function<void()> wait_;
+  std::function<bool()> is_done_;
 };
 
 /// What went over a communicator since it was made or reset. Bytes are those that a rank must send
@@ -112,13 +118,14 @@ class Communicator {
   void barrier();
 
   /// From now on the collectives are written down there too.
-  void set_log(std::shared_ptr<CollectiveLog> log) { log_ = std::move(log); }
+  void set_log(std::shared_ptr<CollectiveLog> log);
 
   const CommCounters& counters() const { return counters_; }
   void reset_counters() { counters_ = {}; }
 
  protected:
-  Communicator(std::string name, int64_t rank, int64_t size);
+  /// `members`: the group's ranks among those of the job, where somebody wants to know.
+  Communicator(std::string name, int64_t rank, int64_t size, std::vector<int64_t> members = {});
 
  private:
   // The engine: starts the operation and returns what waits for it. Groups of one never get here.
@@ -133,6 +140,7 @@ class Communicator {
 
   std::string name_;
   int64_t rank_, size_;
+  std::vector<int64_t> members_;
   int64_t sequence_ = 0;  // collectives started
   CommCounters counters_;
   std::shared_ptr<CollectiveLog> log_;

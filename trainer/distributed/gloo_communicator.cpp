@@ -44,11 +44,13 @@ c10d::ReduceOp::RedOpType engine_op(ReduceOp op) {
 class GlooCommunicator final : public Communicator {
  public:
   GlooCommunicator(const std::string& name,
+                   const std::vector<int64_t>& ranks,
                    int64_t rank,
-                   int64_t size,
                    Group group,
                    std::unique_ptr<SizeCheck> check)
-      : Communicator(name, rank, size), group_(std::move(group)), check_(std::move(check)) {}
+      : Communicator(name, rank, static_cast<int64_t>(ranks.size()), ranks),
+        group_(std::move(group)),
+        check_(std::move(check)) {}
 
  private:
   /// Starts an operation of the engine; `finish` runs after it, on the waiting thread.
@@ -70,15 +72,12 @@ class GlooCommunicator final : public Communicator {
     });
   }
 
-  void check(Collective collective, const at::Tensor& tensor, int64_t root = 0) {
-    if (check_)
-      check_->same(cat(collective_name(collective),
-                       " of ",
-                       tensor.defined() ? tensor.numel() : 0,
-                       " ",
-                       tensor.defined() ? tensor.scalar_type() : at::kByte,
-                       " from ",
-                       root));
+  void check(Collective collective, const at::Tensor& tensor = {}, int64_t root = -1) {
+    if (!check_) return;
+    std::string what(collective_name(collective));
+    if (tensor.defined()) what += cat(" of ", tensor.numel(), " ", tensor.scalar_type());
+    if (root >= 0) what += cat(" from ", root);
+    check_->same(what);
   }
 
   Work all_reduce_now(at::Tensor values, ReduceOp op) {
@@ -138,7 +137,7 @@ class GlooCommunicator final : public Communicator {
   }
 
   Pending start_barrier() override {
-    check(Collective::kBarrier, {});
+    check(Collective::kBarrier);
     return run(Collective::kBarrier, [&] { return group_->barrier(); });
   }
 
@@ -213,7 +212,7 @@ std::unique_ptr<Communicator> gloo_communicator(Store& store,
   std::unique_ptr<SizeCheck> check;
   if (options.check_sizes)
     check = std::make_unique<SizeCheck>(store, key, name, index, size, options.timeout_seconds);
-  return std::make_unique<GlooCommunicator>(name, index, size, std::move(group), std::move(check));
+  return std::make_unique<GlooCommunicator>(name, ranks, index, std::move(group), std::move(check));
 }
 
 }  // namespace vmla::distributed

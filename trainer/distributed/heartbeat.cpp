@@ -85,18 +85,19 @@ std::string last_collective_of(const Heartbeat& beat) {
 }
 
 std::string name_missing_ranks(const CollectiveRecord& failed,
+                               const std::vector<int64_t>& members,
                                int64_t own_rank,
                                const std::vector<Sighting>& by_rank,
                                double now) {
   std::vector<Missing> silent, ended, late;
-  for (size_t index = 0; index < by_rank.size(); ++index) {
-    if (static_cast<int64_t>(index) == own_rank) continue;
-    const auto& [before, after] = by_rank[index];
+  for (int64_t rank = 0; rank < static_cast<int64_t>(by_rank.size()); ++rank) {
+    if (rank == own_rank) continue;
+    const auto& [before, after] = by_rank[static_cast<size_t>(rank)];
     if (!after) {
-      silent.push_back({HUGE_VAL, cat("rank ", index, " has never answered")});
+      silent.push_back({HUGE_VAL, cat("rank ", rank, " has never answered")});
       continue;
     }
-    const std::string who = cat("rank ", index, " on host ", after->host);
+    const std::string who = cat("rank ", rank, " on host ", after->host);
     const double age = now - after->sent_at;
     if (after->state == Heartbeat::State::kFailed) continue;  // a victim too
     if (after->state == Heartbeat::State::kEnded) {
@@ -105,6 +106,8 @@ std::string name_missing_ranks(const CollectiveRecord& failed,
       silent.push_back(
           {age,
            cat(who, " has not answered for ", whole_seconds(age), last_collective_of(*after))});
+    } else if (!members.empty() && !std::binary_search(members.begin(), members.end(), rank)) {
+      continue;
     } else if (const auto* group = group_of(*after, failed.group);
                group == nullptr || group->sequence < failed.sequence) {
       const double waiting = group == nullptr ? 0 : group->seconds;

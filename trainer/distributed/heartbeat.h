@@ -37,9 +37,11 @@ struct Sighting {
 };
 
 /// Says in one line which ranks are missing in the collective `failed` of rank `own_rank`: those
-/// that are silent, else those that have ended, else those that live but have not come to it.
-/// `now`: seconds since 1970.
+/// that are silent, else those that have ended (of the whole job: a member may wait for them in
+/// another group), else those `members` of the group (ascending; empty: all) that live but have not
+/// come to it. `now`: seconds since 1970.
 std::string name_missing_ranks(const CollectiveRecord& failed,
+                               const std::vector<int64_t>& members,
                                int64_t own_rank,
                                const std::vector<Sighting>& by_rank,
                                double now);

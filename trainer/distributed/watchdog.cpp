@@ -166,7 +166,8 @@ std::string Watchdog::explain(const std::function<bool()>& give_up) const {
   } catch (const StoreError& error) {
     return blame_store(describe(*failed), error);
   }
-  return name_missing_ranks(*failed, environment_.rank, sightings, now_seconds());
+  return name_missing_ranks(
+      *failed, log_->members(failed->group), environment_.rank, sightings, now_seconds());
 }
 
 std::string Watchdog::blame_store(const std::string& what, const StoreError& error) const {
