@@ -344,8 +344,7 @@ void define(CLI::App& app, AnalyzeRankArgs& args) {
 void define(CLI::App& app, AnalyzeMemoryArgs& args) {
   add_text(app, "--config", args.config, "FILE", "the stage's yaml file")->required();
   add_set(app, args.set, kSetHelp);
-  app.add_option(
-         "--gpus", args.gpus, "data-parallel ranks that share the batch, each with all roles")
+  app.add_option("--gpus", args.gpus, "ranks that share the stage as the section distributed says")
       ->check(kCount)
       ->capture_default_str();
   app.add_option(

@@ -18,6 +18,7 @@
 #include "model/io/error.h"
 #include "trainer/config_yaml.h"
 #include "trainer/cpu_threads.h"
+#include "trainer/distributed/rank_environment.h"
 #include "trainer/pipeline_config.h"
 
 namespace vmla::launch {
@@ -37,6 +38,9 @@ Threads usual_threads() {
 /// Checks what can be checked without tensors.
 struct FrontCheck {
   Threads operator()(const TrainArgs& args) const {
+    // Of several ranks, rank 0 says what is wrong with the configuration; the others compare theirs
+    // with it when they have met.
+    if (ranks_.rank != 0) return {threads_each(), false};
     return threads_of(trainer::load_config(args.config, args.set));
   }
   Threads operator()(const StepArgs& args) const {
@@ -64,9 +68,15 @@ struct FrontCheck {
   }
 
  private:
-  static Threads threads_of(const trainer::TrainConfig& config) {
-    return {trainer::cpu_threads(config, trainer::available_cores()), config.train.threads > 0};
+  /// Cores of one of this machine's ranks.
+  int64_t threads_each() const {
+    return std::max<int64_t>(1, trainer::available_cores() / ranks_.local_world_size);
   }
+  Threads threads_of(const trainer::TrainConfig& config) const {
+    return {trainer::cpu_threads(config, threads_each()), config.train.threads > 0};
+  }
+
+  distributed::RankEnvironment ranks_ = distributed::rank_environment();
 };
 
 [[noreturn]] void become_core(char** argv) {

@@ -2,30 +2,27 @@
 
 #include "model/io/error.h"
 #include "model/kv_cache.h"
+#include "trainer/distributed/dry_communicator.h"
 #include "trainer/objectives/registry.h"
+#include "trainer/validate_distributed.h"
 
 #include <algorithm>
 
 namespace vmla::trainer {
 namespace {
 
-/// The share of the batch that one of `gpus` replicas has.
-TrainConfig of_one_rank(TrainConfig config, int64_t gpus) {
-  TrainSection& train = config.train;
-  if (train.batch_size % gpus != 0) {
-    fail_user("train.batch_size: ", train.batch_size, " clips do not divide over ", gpus, " GPUs");
-  }
-  train.batch_size /= gpus;
-  if (train.micro_batch_size == 0) train.micro_batch_size = train.batch_size;
-  if (train.micro_batch_size > train.batch_size) train.micro_batch_size = train.batch_size;
-  if (train.batch_size % train.micro_batch_size != 0) {
-    fail_user("train.micro_batch_size: ",
-              train.micro_batch_size,
-              " does not divide a GPU's share of the batch, ",
-              train.batch_size,
-              " clips");
-  }
+/// The stage with a rank's share of the batch.
+TrainConfig of_one_rank(TrainConfig config, const distributed::MeshShape& mesh) {
+  config.train.micro_batch_size = micro_batch_of(config, mesh.data_ranks());
+  config.train.batch_size /= mesh.data_ranks();
   return config;
+}
+
+/// Rank 0 of a job whose other ranks do not exist.
+distributed::Mesh dry_mesh(const distributed::MeshShape& shape) {
+  return {shape, 0, [](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
+            return distributed::dry_communicator(name, index, static_cast<int64_t>(ranks.size()));
+          }};
 }
 
 int64_t kv_bytes(const TrainConfig& config,
@@ -55,7 +52,9 @@ int64_t largest_micro_batch(TrainConfig config,
                             const MemoryRequest& request) {
   const auto fits = [&](int64_t clips) {
     config.train.micro_batch_size = clips;
-    return static_cast<double>(planned_step(config, roles, clip, request.text_rows).peak_bytes) <=
+    const distributed::Mesh mesh = dry_mesh(request.mesh);
+    return static_cast<double>(
+               planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
            request.gpu_memory;
   };
   constexpr int64_t kMost = 4096;
@@ -73,6 +72,17 @@ int64_t largest_micro_batch(TrainConfig config,
 
 }  // namespace
 
+double MemoryPlan::step_bytes() const {
+  double sum = 0;
+  for (const UpdateMemory& update : step.updates) {
+    for (const RoleMemory& role : roles) {
+      if (role.role.role.name == update.player)
+        sum += update.sent.bytes() / static_cast<double>(role.role.role.update_every);
+    }
+  }
+  return sum;
+}
+
 MemoryPlan plan_memory(const TrainConfig& config,
                        const ClipShape& clip,
                        const MemoryRequest& request) {
@@ -85,17 +95,18 @@ MemoryPlan plan_memory(const TrainConfig& config,
                        const ClipShape& clip,
                        const MemoryRequest& request) {
   MemoryPlan plan;
-  plan.config = of_one_rank(config, request.gpus);
+  plan.config = of_one_rank(config, request.mesh);
   plan.request = request;
   if (plan.request.text_rows == 0) plan.request.text_rows = config.model.text_len;
   plan.clip = clip;
   plan.step_clips = config.train.batch_size;
   const auto objective = make_objective(config.objective, config.model);
   for (const PlannedRole& role : roles) {
-    plan.roles.push_back({role, role_bytes(config, role)});
+    plan.roles.push_back({role, role_bytes(config, role, request.mesh)});
     plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training);
   }
-  plan.step = planned_step(plan.config, roles, clip, plan.request.text_rows);
+  plan.step =
+      planned_step(plan.config, roles, clip, plan.request.text_rows, dry_mesh(request.mesh));
   if (objective->learns_from() == LearnsFrom::kPrompts) {
     const DmdConfig& dmd = config.objective.dmd;
     const int64_t frames = std::max({clip.frames, dmd.min_rollout_frames, dmd.max_rollout_frames});

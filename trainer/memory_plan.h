@@ -1,5 +1,6 @@
 #pragma once
 
+#include "trainer/distributed/mesh_shape.h"
 #include "trainer/planned_step.h"
 
 #include <optional>
@@ -10,9 +11,9 @@ namespace vmla::trainer {
 
 /// What a plan is asked for.
 struct MemoryRequest {
-  int64_t gpus = 1;       // data-parallel replicas that share the batch
-  double gpu_memory = 0;  // bytes of one; 0: the largest micro-batch is not looked for
-  int64_t text_rows = 0;  // of the batches' texts; 0: text_len, the most there can be
+  distributed::MeshShape mesh;  // the ranks that share the work (mesh_shape)
+  double gpu_memory = 0;        // bytes of one; 0: the largest micro-batch is not looked for
+  int64_t text_rows = 0;        // of the batches' texts; 0: text_len, the most there can be
 };
 
 /// The key-value cache of one video that is being sampled, without guidance (with: twice that).
@@ -27,7 +28,7 @@ struct RoleMemory {
   RoleBytes bytes;
 };
 
-/// Memory and arithmetic of a stage, of one rank; every rank holds all roles (replicated).
+/// Memory and arithmetic of a stage, of one rank, and what it sends to the others.
 struct MemoryPlan {
   TrainConfig config;  // with a rank's batch and micro-batch
   MemoryRequest request;
@@ -42,6 +43,8 @@ struct MemoryPlan {
   std::optional<int64_t> largest_micro_batch;
 
   double step_flops() const { return total_flops(flops) * static_cast<double>(step_clips); }
+  /// Bytes that a rank sends in a step of one micro-batch, on average over the players' schedule.
+  double step_bytes() const;
 };
 
 /// Plans a stage before anything of it exists: no data and no weights are needed (where files are

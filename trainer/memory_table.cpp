@@ -47,6 +47,16 @@ const char* training_name(Training training) {
                                          : "average";
 }
 
+/// "each of 8 ranks, hybrid over 4, sequence parallel over 2"
+std::string ranks_text(const MemoryPlan& plan) {
+  const distributed::MeshShape& mesh = plan.request.mesh;
+  if (mesh.world == 1) return "one rank";
+  std::string text = cat("each of ", mesh.world, " ranks, ", plan.config.distributed.sharding);
+  if (mesh.shard > 1) text += cat(" over ", mesh.shard);
+  if (mesh.sequence > 1) text += cat(", sequence parallel over ", mesh.sequence);
+  return text;
+}
+
 std::string head_line(const MemoryPlan& plan) {
   const TrainSection& train = plan.config.train;
   const ClipShape& clip = plan.clip;
@@ -55,8 +65,7 @@ std::string head_line(const MemoryPlan& plan) {
              " (",
              plan.config.objective.name,
              "), ",
-             plan.request.gpus > 1 ? cat("each of ", plan.request.gpus, " ranks, replicated")
-                                   : std::string("one rank"),
+             ranks_text(plan),
              ": micro-batch ",
              train.micro_batch_size,
              " of ",
@@ -118,6 +127,28 @@ std::string update_lines(const MemoryPlan& plan) {
   return text;
 }
 
+/// What a rank sends in each player's update, by collective.
+std::string sent_lines(const MemoryPlan& plan) {
+  std::string text;
+  for (const UpdateMemory& update : plan.step.updates) {
+    std::string kinds;
+    for (size_t i = 0; i < distributed::kCollectives; ++i) {
+      const auto& entry_of_kind = update.sent.by_kind[i];
+      if (entry_of_kind.bytes == 0) continue;
+      kinds += cat(kinds.empty() ? "" : ", ",
+                   distributed::collective_name(static_cast<distributed::Collective>(i)),
+                   " ",
+                   size_text(static_cast<int64_t>(entry_of_kind.bytes)));
+    }
+    text += entry(cat("sent in an update of ", update.player),
+                  size_text(static_cast<int64_t>(update.sent.bytes())),
+                  kinds);
+  }
+  return text + entry("sent in a step",
+                      size_text(static_cast<int64_t>(plan.step_bytes())),
+                      "by a rank, one micro-batch, on average over the players' updates");
+}
+
 std::string flops_lines(const MemoryPlan& plan) {
   std::string text;
   const auto clips = static_cast<double>(plan.step_clips);
@@ -148,6 +179,10 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
                                  {"peak_phase", update.highest().name},
                                  {"inputs", update.input_bytes},
                                  {"kept_for_backward", update.kept_bytes}};
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    const std::string kind(distributed::collective_name(static_cast<distributed::Collective>(i)));
+    if (update.sent.by_kind[i].calls > 0) json["sent"][kind] = update.sent.by_kind[i].bytes;
+  }
   for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;
   return json;
 }
@@ -170,6 +205,7 @@ std::string memory_table(const MemoryPlan& plan) {
         cat(*plan.largest_micro_batch),
         "leave room for the driver and the allocator's gaps");
   }
+  if (plan.request.mesh.world > 1) text += sent_lines(plan);
   text += entry("checkpoint", size_text(plan.checkpoint_bytes), "");
   text += entry("copy of it while it is written",
                 size_text(plan.checkpoint_bytes),
@@ -189,8 +225,10 @@ std::string memory_json(const MemoryPlan& plan) {
   nlohmann::ordered_json json = {
       {"stage", plan.config.stage},
       {"objective", plan.config.objective.name},
-      {"gpus", plan.request.gpus},
-      {"sharding", "replicated"},
+      {"gpus", plan.request.mesh.world},
+      {"sharding", plan.config.distributed.sharding},
+      {"shard_size", plan.request.mesh.shard},
+      {"sequence_parallel_size", plan.request.mesh.sequence},
       {"micro_batch_size", plan.config.train.micro_batch_size},
       {"batch_size_per_rank", plan.config.train.batch_size},
       {"latents", {plan.clip.frames, plan.clip.channels, plan.clip.height, plan.clip.width}}};
@@ -200,6 +238,7 @@ std::string memory_json(const MemoryPlan& plan) {
   for (const UpdateMemory& update : plan.step.updates)
     json["updates"][update.player] = update_json(update);
   json["peak"] = plan.step.peak_bytes;
+  json["sent_in_a_step"] = plan.step_bytes();
   json["rollout_cache"] = plan.rollout_cache_bytes;
   if (plan.largest_micro_batch) json["largest_micro_batch"] = *plan.largest_micro_batch;
   json["checkpoint"] = plan.checkpoint_bytes;

@@ -2,7 +2,9 @@
 
 #include "model/io/error.h"
 #include "model/load_weights.h"
+#include "trainer/distributed/unit_cut.h"
 #include "trainer/tensor_memory.h"
+#include "trainer/validate_distributed.h"
 
 #include <ATen/ATen.h>
 
@@ -80,34 +82,49 @@ RoleModels role_models(const std::vector<PlannedRole>& roles) {
   return models;
 }
 
-RoleBytes role_bytes(const TrainConfig& config, const PlannedRole& role) {
+RoleBytes role_bytes(const TrainConfig& config,
+                     const PlannedRole& role,
+                     const distributed::MeshShape& mesh) {
   RoleBytes bytes;
   const at::ScalarType master = master_dtype(config), compute = compute_dtype(config);
-  const auto master_size = static_cast<int64_t>(c10::elementSize(master));
-  int64_t as_computed = 0, copied = 0;
+  const auto size_of = [](at::ScalarType dtype) {
+    return static_cast<int64_t>(c10::elementSize(dtype));
+  };
+  const bool frozen = role.role.training == Training::kFrozen;
+  const bool drops_weights =
+      config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
+  const bool cut = mesh.shard > 1 && (!frozen || drops_weights);
+  int64_t own = 0, whole = 0;  // elements: of this rank's parts, and of what they are gathered to
+  int64_t own_computed = 0, whole_computed = 0, copied = 0;  // bytes in the dtypes of computation
   for (const int64_t unit : model::all_units(role.config)) {
-    for (const model::TensorSpec& spec : model::unit_layout(role.config, unit)) {
-      const at::ScalarType dtype = model::compute_dtype_of(spec, compute, master);
-      const int64_t size = spec.numel * static_cast<int64_t>(c10::elementSize(dtype));
-      bytes.parameters += spec.numel;
-      as_computed += size;
-      if (dtype != master) copied += size;
+    const auto layout = model::unit_layout(role.config, unit);
+    for (const auto& buffer :
+         distributed::cut_unit(layout, compute, master, 0, cut ? mesh.shard : 1).buffers) {
+      const int64_t gathered = buffer.cut * (cut ? mesh.shard : 1);
+      bytes.parameters += buffer.numel;
+      own += buffer.cut;
+      whole += gathered;
+      own_computed += buffer.cut * size_of(buffer.dtype);
+      whole_computed += gathered * size_of(buffer.dtype);
+      if (buffer.dtype != master) copied += gathered * size_of(buffer.dtype);
     }
   }
-  if (role.role.training == Training::kFrozen) {
-    bytes.computing = as_computed;
-    bytes.mapped = role.mapped ? as_computed : 0;
+  if (frozen) {
+    bytes.computing = cut ? own_computed : whole_computed;
+    bytes.mapped = role.mapped && !cut ? whole_computed : 0;
     return bytes;
   }
-  bytes.masters = bytes.parameters * master_size;
+  bytes.masters = own * size_of(master);
+  // What is gathered stays where the optimizer's state alone is cut; else it comes and goes.
+  bytes.computing = !cut ? copied : drops_weights ? 0 : whole_computed;
   if (role.role.training == Training::kEmaOf) {
     // The average computes only where the objective asks it: the target of consistency
     // distillation.
-    bytes.computing = role.role.name == "generator_ema" ? 0 : copied;
+    if (role.role.name == "generator_ema") bytes.computing = 0;
     return bytes;
   }
-  bytes.computing = copied;
   bytes.gradients = bytes.masters;
+  if (cut && !scatters_gradients(config.distributed)) bytes.gradients += whole * size_of(master);
   bytes.second_moments = bytes.masters;
   const OptimizerConfig& optimizer = role.role.optimizer ? *role.role.optimizer : config.optimizer;
   if (optimizer.betas[0] != 0.0) bytes.first_moments = bytes.masters;

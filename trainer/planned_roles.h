@@ -45,7 +45,10 @@ struct RoleBytes {
     return training == Training::kFrozen ? 0 : masters + first_moments + second_moments;
   }
 };
-RoleBytes role_bytes(const TrainConfig& config, const PlannedRole& role);
+/// Of one rank of a mesh.
+RoleBytes role_bytes(const TrainConfig& config,
+                     const PlannedRole& role,
+                     const distributed::MeshShape& mesh);
 
 /// The roles of one rank on the meta device: sizes without data.
 RoleSet sizes_only_roles(const TrainConfig& config,

@@ -99,19 +99,22 @@ class SizesOnlyStage {
   SizesOnlyStage(const TrainConfig& config,
                  const std::vector<PlannedRole>& roles,
                  const ClipShape& clip,
-                 int64_t text_rows)
+                 int64_t text_rows,
+                 const distributed::Mesh& mesh)
       : config_(config),
+        mesh_(mesh),
         clip_(clip),
         text_rows_(text_rows),
         objective_(make_objective(longest(config.objective), config.model)),
         start_(live_bytes()),
-        set_(sizes_only_roles(config, roles, mesh_)) {
-    for (const PlannedRole& role : roles) mapped_ += role_bytes(config, role).mapped;
+        set_(sizes_only_roles(config, roles, mesh)),
+        sequence_(sequence_ranks(mesh)) {
+    for (const PlannedRole& role : roles) mapped_ += role_bytes(config, role, mesh.shape()).mapped;
     for (RoleState& state : set_.states) watched_.emplace_back(state.source(), state.role.name);
     for (size_t i = 0; i < set_.states.size(); ++i) {
-      networks_.emplace(
-          set_.states[i].role.name,
-          RoleNetwork{{set_.states[i].config, watched_[i]}, config.train.recompute == "block"});
+      networks_.emplace(set_.states[i].role.name,
+                        RoleNetwork{{set_.states[i].config, watched_[i], sequence_.get()},
+                                    config.train.recompute == "block"});
     }
   }
 
@@ -138,7 +141,10 @@ class SizesOnlyStage {
   UpdateMemory update(const std::string& player) {
     UpdateMemory memory;
     memory.player = player;
+    mesh_.reset_counters();
     make_compute_copies();
+    model::TrainedWeights& weights = *set_.at(player).weights;
+    weights.zero_gradients();
     const int64_t before = held();
     model::TensorMap inputs = batch();
     if (objective_->negative_prompt())
@@ -148,16 +154,20 @@ class SizesOnlyStage {
     const int64_t ready = held();
 
     PhaseWatch watch(player);
-    for (WatchedWeights& weights : watched_) weights.watch = &watch;
+    for (WatchedWeights& watched : watched_) watched.watch = &watch;
     objective_->evaluate(
-        player, inputs, networks_, model::GradMode::kFull, [&](const LossTerms& terms, bool) {
+        player, inputs, networks_, model::GradMode::kFull, [&](const LossTerms& terms, bool last) {
           memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
           watch.backward_begins();
+          if (last) weights.begin_last_backward();
           (terms.total * 1.0).backward();
           watch.backward_ended();
         });
-    for (WatchedWeights& weights : watched_) weights.watch = nullptr;
+    for (WatchedWeights& watched : watched_) watched.watch = nullptr;
+    weights.finish_gradients();
     memory.phases = watch.finish();
+    memory.sent = mesh_.counters();
+    end_update(player);
     for (PhaseMemory& phase : memory.phases) {
       phase.peak_bytes -= start_ + mapped_;
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
@@ -172,7 +182,20 @@ class SizesOnlyStage {
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
       if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
-      for (const int64_t unit : state.weights->units()) state.weights->acquire(unit);
+      if (config_.distributed.sharding == "full" || config_.distributed.sharding == "hybrid")
+        continue;  // they do not stay
+      for (const int64_t unit : state.weights->units()) {
+        state.weights->acquire(unit);
+        state.weights->release(unit);
+      }
+    }
+  }
+
+  /// The masters that the update changed: what was gathered or copied of them is old.
+  void end_update(const std::string& player) {
+    for (RoleState& state : set_.states) {
+      const bool follows = state.role.training == Training::kEmaOf && state.role.ema_of == player;
+      if (state.role.name == player || follows) state.weights->masters_changed();
     }
   }
 
@@ -226,12 +249,13 @@ class SizesOnlyStage {
   };
 
   const TrainConfig& config_;
+  const distributed::Mesh& mesh_;
   ClipShape clip_;
   int64_t text_rows_;
   std::unique_ptr<Objective> objective_;
   int64_t start_, mapped_ = 0;
-  distributed::Mesh mesh_;
   RoleSet set_;
+  std::unique_ptr<model::SequenceGroup> sequence_;
   std::vector<WatchedWeights> watched_;
   NetworkTable networks_;
   std::map<std::string, std::map<std::string, Draw>> drawn_;
@@ -246,12 +270,14 @@ const PhaseMemory& UpdateMemory::highest() const {
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const ClipShape& clip,
-                        int64_t text_rows) {
+                        int64_t text_rows,
+                        const distributed::Mesh& mesh) {
   count_tensor_bytes();
   allow_sizes_only_steps();
-  SizesOnlyStage stage(config, roles, clip, text_rows);
+  SizesOnlyStage stage(config, roles, clip, text_rows, mesh);
   StepMemory memory;
-  for (const PlannedRole& role : roles) memory.resident_bytes += role_bytes(config, role).held();
+  for (const PlannedRole& role : roles)
+    memory.resident_bytes += role_bytes(config, role, mesh.shape()).held();
   const int64_t before_loader = stage.held();
   std::vector<model::TensorMap> read_ahead;
   if (config.train.device == "cpu") {

@@ -24,6 +24,7 @@ struct UpdateMemory {
       0;  // the most that waits for a backward beyond what was there before: graphs
           // of the units, or their inputs under recompute, and rollout and caches
   int64_t peak_bytes = 0;
+  distributed::CommCounters sent;  // to other ranks
   const PhaseMemory& highest() const;
 };
 
@@ -39,10 +40,12 @@ struct StepMemory {
   int64_t peak_bytes = 0;
 };
 
-/// `text_rows`: rows of the batches' texts, at most text_len.
+/// `text_rows`: rows of the batches' texts, at most text_len. `config` has a rank's share of the
+/// batch; the groups of `mesh` need not move anything.
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const ClipShape& clip,
-                        int64_t text_rows);
+                        int64_t text_rows,
+                        const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

@@ -5,6 +5,7 @@
 #include "model/io/log.h"
 #include "model/load_weights.h"
 #include "trainer/config_yaml.h"
+#include "trainer/distributed/sequence_ranks.h"
 #include "trainer/distributed/sharded_weights.h"
 #include "trainer/distributed/shared_conversion.h"
 #include "trainer/stage_start.h"
@@ -231,12 +232,21 @@ RoleModels RoleSet::models() const {
   return models;
 }
 
+model::Network RoleSet::network(const RoleState& state) const {
+  return {state.config, state.source(), sequence.get()};
+}
+
 NetworkTable RoleSet::networks(bool recompute) const {
   NetworkTable table;
   for (const RoleState& state : states) {
-    table.emplace(state.role.name, RoleNetwork{{state.config, state.source()}, recompute});
+    table.emplace(state.role.name, RoleNetwork{network(state), recompute});
   }
   return table;
+}
+
+std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh) {
+  if (mesh.shape().sequence == 1) return nullptr;
+  return std::make_unique<distributed::SequenceRanks>(mesh.sequence());
 }
 
 RoleState make_role_state(const TrainConfig& config,
@@ -316,6 +326,7 @@ RoleSet build_roles(const TrainConfig& config,
                     const CheckpointData* saved,
                     const distributed::Mesh& mesh) {
   RoleSet set;
+  set.sequence = sequence_ranks(mesh);
   const at::Device device(config.train.device);
   std::map<std::string, InitialWeights> read;  // one source may serve several roles
   const auto initial = [&](const Role& role) -> const InitialWeights& {
@@ -329,7 +340,7 @@ RoleSet build_roles(const TrainConfig& config,
       return read[role.name] = read.at(source);
     }
     return read[role.name] = initial_weights(
-               config, role.name, source, distributed::convert_shared(mesh.world(), config.model));
+               config, role.name, source, distributed::convert_shared(mesh.host(), config.model));
   };
   for (const Role& role : roles) {
     const InitialWeights& weights = initial(role);

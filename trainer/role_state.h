@@ -53,6 +53,9 @@ RoleState make_role_state(const TrainConfig& config,
                           at::Device device,
                           const distributed::Mesh& mesh);
 
+/// The ranks that share a clip with this one; null when there are none.
+std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh);
+
 /// The weights a stage starts from, under their Wan names, and how they came about.
 struct InitialWeights {
   model::TensorMap tensors;
@@ -86,6 +89,10 @@ struct RoleSet {
   bool has(const std::string& name) const;
   NetworkTable networks(bool recompute) const;
   RoleModels models() const;
+  model::Network network(const RoleState& state) const;
+
+  /// The ranks that share a clip's tokens; null: this one has them all.
+  std::unique_ptr<model::SequenceGroup> sequence;
 };
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,

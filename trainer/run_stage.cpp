@@ -3,6 +3,7 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/rollout.h"
+#include "model/sequence_slices.h"
 #include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
@@ -41,7 +42,7 @@ std::optional<CheckpointData> shared_resume(const StageRequest& request,
   std::optional<std::filesystem::path> found;
   if (mesh.is_lead()) found = find_resume(checkpoints, request.resume);
   const std::string path =
-      distributed::shared_text(mesh.world(), found ? found->string() : std::string());
+      distributed::shared_text(mesh.host(), found ? found->string() : std::string());
   if (path.empty()) return std::nullopt;
   return load_checkpoint(path);
 }
@@ -72,7 +73,7 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
     check_sources(config);
     const ClipShape clip = planned_clip_shape(config);
     objective->check_clip(clip);
-    std::fputs(memory_table(plan_memory(config, clip, {})).c_str(), stdout);
+    std::fputs(memory_table(plan_memory(config, clip, {.mesh = mesh.shape()})).c_str(), stdout);
     return {};
   }
 
@@ -92,7 +93,7 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
   RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr, mesh);
   std::optional<StageData> own_data;
   if (mesh.is_lead()) own_data.emplace(config, *objective, known_media(config, checkpoint));
-  mesh.world().barrier();  // what was missing is made
+  mesh.host().barrier();  // what was missing is made
   if (!own_data) own_data.emplace(config, *objective, known_media(config, checkpoint));
   StageData& data = *own_data;
   objective->use_codec(model::make_video_codec(data.media().codec));
@@ -103,6 +104,10 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
     model::check_rollout_length(config.model, sampler.latent_frames_for(config.model, longest));
   }
   objective->check_clip(data.clip_shape());
+  for (const RoleState& role : set.states) {
+    const ClipShape clip = data.clip_shape();
+    model::check_sequence_slices(role.config, clip.height, clip.width, mesh.shape().sequence);
+  }
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
   if (folder) {
@@ -132,20 +137,21 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
   RoleState& generator = set.at("generator");
   if (objective->causal()) {
     const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
-    const double found = check_mask_equals_cache({generator.config, generator.source()},
-                                                 data.clip_shape(),
-                                                 at::Device(config.train.device),
-                                                 tolerance);
+    const double found = check_mask_equals_cache(
+        set.network(generator), data.clip_shape(), at::Device(config.train.device), tolerance);
     log::info(cat("self-check: masked forward = cached forward, max difference / rms ", found));
   }
 
-  const MemoryPlan plan = plan_memory(
-      config, planned_roles(set), data.clip_shape(), {.text_rows = data.clips().max_text_rows()});
+  const MemoryPlan plan =
+      plan_memory(config,
+                  planned_roles(set),
+                  data.clip_shape(),
+                  {.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()});
   Trainer trainer(
       config, request.run_dir, *objective, set, data, state, plan.step.peak_bytes, mesh);
   const StopSignal stop;
   Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
-  trainer.run(stop, profiler);
+  trainer.run(stop, profiler, request.on_step);
   if (trainer.tensor_peak_bytes() > 0) {
     log::info(cat("memory: ",
                   memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()),
@@ -155,11 +161,10 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
   const RoleState& best = trainer.best();
   std::optional<StageMeasures> measures;
   if ((config.sample.measure_clips > 0 || config.sample.long_frames > 0) && data.held_out()) {
-    measures =
-        measure_stage(config, *objective, sampler, {best.config, best.source()}, *data.held_out());
+    measures = measure_stage(config, *objective, sampler, set.network(best), *data.held_out());
   }
   if (folder) write_summary(folder->path(), config, trainer, measures);
-  mesh.world().barrier();  // nobody leaves while another still needs it
+  mesh.host().barrier();  // nobody leaves while another still needs it
   return {.steps = trainer.state().step,
           .loss = trainer.last().loss(),
           .seconds = trainer.seconds_trained(),

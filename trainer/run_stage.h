@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "trainer/distributed/mesh.h"
@@ -18,6 +19,7 @@ struct StageRequest {
   bool dry_run =
       false;  // validate, print the plan (parameters, FLOPs, memory, checkpoint size), stop
   int64_t profile_steps = 0;  // > 0: trace this many steps into the run folder
+  std::function<void(int64_t step)> on_step = nullptr;  // called as each step begins
 };
 
 struct StageResult {

@@ -98,12 +98,15 @@ Trainer::Trainer(const TrainConfig& config,
   }
 }
 
-void Trainer::run(const StopSignal& stop, Profiler& profiler) {
+void Trainer::run(const StopSignal& stop,
+                  Profiler& profiler,
+                  const std::function<void(int64_t step)>& on_step) {
   data_.start_at(state_.samples_seen, micro_batch_, mesh_.data_index(), mesh_.shape().data_ranks());
   std::optional<log::ProgressBar> progress;
   if (mesh_.is_lead()) progress.emplace(config_.stage, config_.train.steps);
   if (state_.step == 0) measure_ranks();
   while (state_.step < config_.train.steps) {
+    if (on_step) on_step(state_.step + 1);
     profiler.step_begins();
     timer_.start();
     mesh_.reset_counters();
@@ -303,7 +306,7 @@ void Trainer::add_communication(MetricValues& values) const {
   values.emplace_back("time_comm_exposed", sent.exposed_seconds);
   values.emplace_back("time_comm_hidden", std::max(0.0, sent.busy_seconds - sent.exposed_seconds));
   const at::Tensor ends = at::tensor({last_.seconds, -last_.seconds}, at::kDouble);
-  mesh_.world().all_reduce(ends, distributed::ReduceOp::kMax).wait();
+  mesh_.host().all_reduce(ends, distributed::ReduceOp::kMax).wait();
   values.emplace_back("step_time_spread", (ends[0] + ends[1]).item<double>());
 }
 
@@ -395,7 +398,7 @@ void Trainer::write_samples() {
   for (const std::string& prompt : sample_prompts(config_.sample)) {
     request.prompts.push_back({prompt, static_cast<uint64_t>(config_.sample.seed)});
   }
-  const model::Network network{role.config, role.source()};
+  const model::Network network = roles_.network(role);
   if (!mesh_.is_lead()) {  // weights and tokens may be spread: every rank takes part
     sampler.sample(network, request, [](const SampledChunk&) {});
     return;

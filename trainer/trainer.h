@@ -16,6 +16,7 @@
 #include "trainer/video_sampler.h"
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -57,7 +58,10 @@ class Trainer {
 
   /// Trains to train.steps. StopRequested when a signal came to any rank (saved before); RunError
   /// on a non-finite loss, before any optimizer has written.
-  void run(const StopSignal& stop, Profiler& profiler);
+  /// `on_step`, if any, is told each step that begins.
+  void run(const StopSignal& stop,
+           Profiler& profiler,
+           const std::function<void(int64_t step)>& on_step = nullptr);
 
   const TrainState& state() const { return state_; }
   const StepFigures& last() const { return last_; }

@@ -13,7 +13,7 @@ constexpr int64_t kHashParts = 4;  // 16 bits each: their squares and sums are e
 [[noreturn]] void name_who_differs(const distributed::Mesh& mesh, uint64_t agreement) {
   const int64_t world = mesh.shape().world;
   const at::Tensor all = at::zeros({world}, at::kLong);
-  mesh.world().all_gather(all, at::full({1}, static_cast<int64_t>(agreement), at::kLong)).wait();
+  mesh.host().all_gather(all, at::full({1}, static_cast<int64_t>(agreement), at::kLong)).wait();
   std::string ranks;
   const int64_t* hashes = all.const_data_ptr<int64_t>();
   for (int64_t rank = 1; rank < world; ++rank) {

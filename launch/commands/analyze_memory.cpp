@@ -5,7 +5,9 @@
 #include "trainer/config_yaml.h"
 #include "trainer/memory_plan.h"
 #include "trainer/stage_data.h"
+#include "trainer/validate_distributed.h"
 
+#include <algorithm>
 #include <cstdio>
 
 namespace vmla::launch {
@@ -13,10 +15,12 @@ namespace vmla::launch {
 int cmd_analyze_memory(const AnalyzeMemoryArgs& args) {
   const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
   constexpr double kGigabyte = 1e9;
+  constexpr int64_t kUsualNode = 8;  // GPUs of a machine, where hybrid's shard_size is left open
+  const auto mesh = trainer::mesh_shape(config, args.gpus, std::min(args.gpus, kUsualNode));
   const trainer::MemoryPlan plan =
       trainer::plan_memory(config,
                            trainer::planned_clip_shape(config),
-                           {.gpus = args.gpus, .gpu_memory = args.gpu_memory * kGigabyte});
+                           {.mesh = mesh, .gpu_memory = args.gpu_memory * kGigabyte});
   std::fputs(trainer::memory_table(plan).c_str(), stdout);
   if (!args.json.empty()) io::write_file_atomically(args.json, trainer::memory_json(plan));
   return kDone;

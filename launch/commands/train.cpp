@@ -2,11 +2,13 @@
 
 #include "analysis/report.h"
 #include "launch/guarded.h"
+#include "launch/ranked_job.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/config_yaml.h"
 #include "trainer/cpu_threads.h"
 #include "trainer/run_stage.h"
+#include "trainer/validate_distributed.h"
 
 #include <ATen/Parallel.h>
 #include <malloc.h>
@@ -21,12 +23,10 @@ void keep_freed_blocks() {
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
-}  // namespace
-
-int cmd_train(const TrainArgs& args) {
-  const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
-  keep_freed_blocks();
-  at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, trainer::available_cores())));
+void train_stage(const TrainArgs& args,
+                 const trainer::TrainConfig& config,
+                 const distributed::Mesh& mesh,
+                 const std::function<void(int64_t step)>& on_step) {
   const std::filesystem::path run_dir =
       args.run_dir.empty() ? "runs/" + config.stage : args.run_dir;
   trainer::StageResult result;
@@ -35,14 +35,36 @@ int cmd_train(const TrainArgs& args) {
                                  .run_dir = run_dir,
                                  .resume = args.resume,
                                  .dry_run = args.dry_run,
-                                 .profile_steps = args.profile},
-                                distributed::Mesh());
+                                 .profile_steps = args.profile,
+                                 .on_step = on_step},
+                                mesh);
   });
-  if (args.dry_run) return kDone;
+  if (args.dry_run || !mesh.is_lead()) return;
   analysis::write_run_report(run_dir);
   log::info(cat(result.already_done ? "was already done: " : "done: ",
                 (run_dir / "report.html").string()));
-  return kDone;
+}
+
+}  // namespace
+
+int cmd_train(const TrainArgs& args) {
+  const distributed::RankEnvironment environment = distributed::rank_environment();
+  keep_freed_blocks();
+  const auto use_threads = [&](const trainer::TrainConfig& config) {
+    const int64_t cores =
+        std::max<int64_t>(1, trainer::available_cores() / environment.local_world_size);
+    at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, cores)));
+  };
+  if (environment.world_size == 1) {
+    const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
+    use_threads(config);
+    train_stage(args, config, distributed::Mesh(), nullptr);
+    return kDone;
+  }
+  return run_ranks(environment, args.config, args.set, [&](const RankedJob& job) {
+    use_threads(job.config);
+    train_stage(args, job.config, job.mesh, job.on_step);
+  });
 }
 
 }  // namespace vmla::launch

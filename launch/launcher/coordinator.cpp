@@ -11,12 +11,6 @@
 #include "model/io/error.h"
 
 namespace vmla::launch {
-namespace {
-
-// So long nothing is said about nodes that are late.
-constexpr std::chrono::seconds kPatience{5};
-
-}  // namespace
 
 std::string make_run_id() {
   const std::time_t now = std::time(nullptr);
@@ -39,7 +33,6 @@ int Coordinator::run() {
   } else {
     listener_ = listen_at(*options_.endpoint);
     gather_until_ = Clock::now() + options_.rendezvous_timeout;
-    say_waiting_at_ = Clock::now() + kPatience;
   }
   while (true) {
     const Clock::time_point now = Clock::now();
@@ -69,7 +62,7 @@ void Coordinator::wait() {
   for (const auto& [node, member] : members_) add(*member.link);
   for (const auto& link : newcomers_) add(*link);
   for (const auto& link : turned_away_) add(*link);
-  for (const auto due : {control_.due(), gather_until_, say_waiting_at_}) {
+  for (const auto due : {control_.due(), gather_until_}) {
     if (due) until = std::min(until, *due);
   }
   local_.wait(std::move(descriptors), until);
@@ -172,34 +165,23 @@ void Coordinator::see_signal(const SignalSeen& signal, int64_t from) {
   control_.stop_requested(signal.number, signal.at_once);
 }
 
-std::string Coordinator::missing_nodes() const {
-  std::vector<int64_t> missing;
-  for (int64_t node = 1; node < options_.nodes; ++node) {
-    if (!members_.contains(node)) missing.push_back(node);
-  }
-  return cat("node ", rank_ranges(missing), " of ", options_.nodes, " nodes");
-}
-
 void Coordinator::check_gathering(Clock::time_point now) {
   if (!gather_until_) return;
   if (static_cast<int64_t>(members_.size()) == options_.nodes - 1) {
     gather_until_.reset();
-    say_waiting_at_.reset();
     control_.begin(now);
     return;
   }
-  if (say_waiting_at_ && *say_waiting_at_ <= now) {
-    say_waiting_at_.reset();
-    local_.say(cat("waiting for ",
-                   missing_nodes(),
-                   " at ",
-                   options_.endpoint->host,
-                   ":",
-                   options_.endpoint->port));
-  }
   if (*gather_until_ > now) return;
-  const std::string problem = cat(missing_nodes(),
-                                  " did not come to ",
+  std::vector<int64_t> missing;
+  for (int64_t node = 1; node < options_.nodes; ++node) {
+    if (!members_.contains(node)) missing.push_back(node);
+  }
+  const std::string problem = cat("node ",
+                                  rank_ranges(missing),
+                                  " of ",
+                                  options_.nodes,
+                                  " nodes did not come to ",
                                   options_.endpoint->host,
                                   ":",
                                   options_.endpoint->port,

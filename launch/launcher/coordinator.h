@@ -32,8 +32,6 @@ class Coordinator {
   void see_local(Clock::time_point now);
   void see_signal(const SignalSeen& signal, int64_t from);
   void check_gathering(Clock::time_point now);
-  /// "node 1,3 of 4 nodes".
-  std::string missing_nodes() const;
   void carry_out(const JobCommand& command, Clock::time_point now);
   void start(int64_t attempt);
   void tell_all(const ControlMessage& message, int64_t except = -1);
@@ -51,8 +49,7 @@ class Coordinator {
   std::map<int64_t, Member> members_;                   // by node
   std::vector<std::unique_ptr<NodeLink>> newcomers_;    // that have not said hello
   std::vector<std::unique_ptr<NodeLink>> turned_away_;  // that still have to read why
-  std::optional<Clock::time_point> say_waiting_at_;
-  std::optional<Clock::time_point> gather_until_;  // none: all are there
+  std::optional<Clock::time_point> gather_until_;       // none: all are there
   std::string run_id_;
   int64_t attempt_ = -1;
   std::optional<int> status_;

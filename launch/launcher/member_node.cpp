@@ -14,16 +14,9 @@ MemberNode::MemberNode(const LaunchOptions& options, LocalNode& local)
     : options_(options), local_(local) {}
 
 bool MemberNode::join() {
-  std::optional<Clock::time_point> say_trying_at = Clock::now() + std::chrono::seconds(5);
   Socket socket = connect_to(
       *options_.endpoint, options_.rendezvous_timeout, [&](std::chrono::milliseconds pause) {
-        if (say_trying_at && *say_trying_at <= Clock::now()) {
-          say_trying_at.reset();
-          local_.say(cat(
-              "trying to reach node 0 at ", options_.endpoint->host, ":", options_.endpoint->port));
-        }
         local_.wait({}, Clock::now() + pause);
-        local_.progress(Clock::now());
         return !local_.take_signals().empty();
       });
   if (socket.fd() < 0) return false;

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -526,59 +524,6 @@ def test_a_signal_to_one_launcher_reaches_all_nodes(tmp_path):
         for rank, job in enumerate((first, second)):
             done = job.end()
             assert (done.returncode, done.stdout) == (75, f"[{rank}] {int(signal.SIGUSR1)}\n"), done.stderr
-
-
-# ---- kills
-
-
-def kill_something(folder, seed):
-    """Kills a rank, a launcher or its guardian at a random moment: the job ends as it should, and nothing is left."""
-    dice = random.Random(seed)
-    nodes, workers = dice.randint(1, 2), dice.randint(1, 3)
-    victim = dice.choice(["rank", "launcher", "rank and launcher", "guardian"])
-    port = free_port()
-    script = f"trap '' HUP; sleep 300 & sh -c 'sleep 301 & wait' & echo $$ >{folder}/pid$RANK; touch {folder}/ready$RANK; wait"
-    options = ("--nproc-per-node", workers, "--grace", 1, *sh(script))
-    with contextlib.ExitStack() as stack:
-        jobs = [
-            stack.enter_context(node(i, port, *options, nodes=nodes) if nodes > 1 else Job(*options))
-            for i in range(nodes)
-        ]
-        wait_for(ready(folder, nodes * workers), 10)
-        time.sleep(dice.random() * 0.1)
-        unlucky = dice.randrange(nodes)
-        if "rank" in victim:
-            os.kill(int((folder / f"pid{unlucky * workers + dice.randrange(workers)}").read_text()), signal.SIGKILL)
-        if "launcher" in victim:
-            jobs[unlucky].process.kill()
-        expected = {"rank": {137}, "launcher": {1}, "rank and launcher": {1, 137}, "guardian": {143}}[victim]
-        if victim == "guardian":
-            (guardian,) = (pid for pid in jobs[unlucky].left() if guards(pid))
-            os.kill(guardian, signal.SIGKILL)
-            time.sleep(0.1)
-            assert all(job.process.poll() is None for job in jobs)
-            jobs[0].process.terminate()
-        for i, job in enumerate(jobs):
-            done = job.end(10)
-            assert done.returncode in ({-signal.SIGKILL} if "launcher" in victim and i == unlucky else expected), (
-                victim, i, unlucky, done.returncode, done.stderr,
-            )  # fmt: skip
-            job.wait_until_nothing_is_left()
-
-
-def guards(pid):
-    return Path(f"/proc/{pid}/comm").read_text().strip() == "vmla-guardian"
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_kills(tmp_path, seed):
-    kill_something(tmp_path, seed)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("seed", range(10, 110))
-def test_many_kills(tmp_path, seed):
-    kill_something(tmp_path, seed)
 
 
 # ---- wrong input

@@ -54,4 +54,4 @@ def test_the_table_says_where_a_scores_sizes_come_from(dense_run, tmp_path):
 
 def test_a_batch_that_does_not_divide_is_refused():
     done = run("analyze", "memory", "--config", CONFIGS / "teacher_forcing.yaml", "--gpus", "3")
-    one_line_error(done, "train.batch_size", "3 GPUs")
+    one_line_error(done, "train.batch_size", "3 data ranks")

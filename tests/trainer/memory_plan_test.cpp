@@ -4,6 +4,7 @@
 #include "model/flops.h"
 #include "tests/trainer/drawn_stage.h"
 #include "trainer/tensor_memory.h"
+#include "trainer/validate_distributed.h"
 
 #include <gtest/gtest.h>
 
@@ -84,7 +85,7 @@ TEST_P(TinyStage, RolesHoldWhatTheTableSays) {
   count_tensor_bytes();
   const auto planned = roles_of(config);
   int64_t listed = 0;
-  for (const PlannedRole& role : planned) listed += role_bytes(config, role).held();
+  for (const PlannedRole& role : planned) listed += role_bytes(config, role, {}).held();
   const int64_t before = tensor_bytes(at::kCPU).live;
   const RoleSet set = drawn_roles(config, planned);
   EXPECT_EQ(tensor_bytes(at::kCPU).live - before, listed);
@@ -155,12 +156,12 @@ TEST(MemoryPlan, StraightThroughKeepsEveryChunk) {
 TEST(MemoryPlan, RanksShareTheBatch) {
   const TrainConfig config = tiny_stage("teacher_forcing.yaml");  // batches of 4
   const MemoryPlan one = plan_memory(config, tiny_clip(), {});
-  const MemoryPlan four = plan_memory(config, tiny_clip(), {.gpus = 4});
+  const MemoryPlan four = plan_memory(config, tiny_clip(), {.mesh = {.world = 4}});
   EXPECT_EQ(four.config.train.micro_batch_size, 1);
   EXPECT_LT(four.step.peak_bytes, one.step.peak_bytes);
   EXPECT_EQ(four.step.resident_bytes, one.step.resident_bytes);
   EXPECT_EQ(four.step_flops(), one.step_flops());
-  EXPECT_THROW(plan_memory(config, tiny_clip(), {.gpus = 3}), std::exception);
+  EXPECT_THROW(mesh_shape(config, 3, 3), std::exception);
 }
 
 TEST(MemoryPlan, LargestMicroBatchIsTheLastThatFits) {

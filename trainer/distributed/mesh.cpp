@@ -16,7 +16,7 @@ std::vector<int64_t> ranks_from(int64_t first, int64_t count, int64_t stride) {
 
 }  // namespace
 
-Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make)
+Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make, const MakeGroup& make_host)
     : shape_(shape), rank_(rank) {
   TORCH_CHECK(shape.world % shape.sequence == 0 && shape.world % shape.shard == 0,
               "a mesh of ",
@@ -29,6 +29,7 @@ Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make)
   world_ = group("world", 0, shape.world, 1);
   shard_ = group("shard", rank / shape.shard * shape.shard, shape.shard, 1);
   replica_ = group("replica", rank % shape.shard, shape.replicas(), shape.shard);
+  if (make_host && shape.world > 1) host_ = make_host("host", ranks_from(0, shape.world, 1), rank);
   sequence_ = group("sequence", rank / shape.sequence * shape.sequence, shape.sequence, 1);
 }
 

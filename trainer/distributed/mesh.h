@@ -17,7 +17,12 @@ class Mesh {
   using MakeGroup = std::function<std::unique_ptr<Communicator>(
       const std::string& name, const std::vector<int64_t>& ranks, int64_t index)>;
 
-  Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make);
+  /// `make_host`: makes the group for what lies in the host's memory, where `make`'s groups carry
+  /// tensors of a GPU; nothing: they carry both.
+  Mesh(const MeshShape& shape,
+       int64_t rank,
+       const MakeGroup& make,
+       const MakeGroup& make_host = nullptr);
   /// One process.
   Mesh();
 
@@ -29,6 +34,8 @@ class Mesh {
   int64_t sequence_index() const { return rank_ % shape_.sequence; }
 
   Communicator& world() const { return *world_; }
+  /// All ranks, for CPU tensors: texts, counts, figures.
+  Communicator& host() const { return host_ ? *host_ : *world_; }
   Communicator& shard() const { return *shard_; }
   Communicator& replica() const { return *replica_; }
   Communicator& sequence() const { return *sequence_; }
@@ -40,7 +47,7 @@ class Mesh {
  private:
   MeshShape shape_;
   int64_t rank_;
-  std::unique_ptr<Communicator> world_, shard_, replica_, sequence_;
+  std::unique_ptr<Communicator> world_, shard_, replica_, sequence_, host_;
 };
 
 }  // namespace vmla::distributed

@@ -1,0 +1,139 @@
+#include "launch/ranked_job.h"
+
+#include "launch/guarded.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/compute_device.h"
+#include "trainer/config_yaml.h"
+#include "trainer/distributed/collective_log.h"
+#include "trainer/distributed/error_claim.h"
+#include "trainer/distributed/gloo_communicator.h"
+#include "trainer/distributed/nccl_communicator.h"
+#include "trainer/distributed/rendezvous.h"
+#include "trainer/distributed/watchdog.h"
+#include "trainer/validate_distributed.h"
+
+#include <cstdlib>
+#include <exception>
+#include <optional>
+
+namespace vmla::launch {
+namespace {
+
+using distributed::Mesh;
+using distributed::RankEnvironment;
+using trainer::TrainConfig;
+
+/// What the ranks compare: the resolved configuration, or why there is none.
+std::string comparable(const std::string& file, const std::vector<std::string>& overrides) {
+  try {
+    return trainer::resolved_yaml(trainer::load_config(file, overrides));
+  } catch (const UserError& error) {
+    return error.what();
+  }
+}
+
+Mesh make_mesh(const RankEnvironment& environment,
+               const TrainConfig& config,
+               distributed::Store& store,
+               const std::shared_ptr<distributed::CollectiveLog>& log) {
+  const auto shape =
+      trainer::mesh_shape(config, environment.world_size, environment.local_world_size);
+  const double timeout = config.distributed.timeout_seconds;
+  const Mesh::MakeGroup on_host =
+      [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
+        auto group = distributed::gloo_communicator(
+            store,
+            name,
+            ranks,
+            environment.rank,
+            distributed::gloo_options(environment, std::getenv, timeout));
+        group->set_log(log);
+        return group;
+      };
+  if (config.train.device != "cuda") return Mesh(shape, environment.rank, on_host);
+  trainer::prepare_device(config.train.device);
+  const Mesh::MakeGroup on_gpu =
+      [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
+        auto group = distributed::nccl_communicator(
+            store, name, ranks, environment.rank, environment.local_rank, timeout);
+        group->set_log(log);
+        return group;
+      };
+  return Mesh(shape, environment.rank, on_gpu, on_host);
+}
+
+/// Exit status of an error that another rank may be the cause of.
+int status_of(const std::exception& error) {
+  if (dynamic_cast<const distributed::PeerError*>(&error) != nullptr) return distributed::kPeerLost;
+  if (dynamic_cast<const UserError*>(&error) != nullptr) return kWrongInput;
+  return kFault;
+}
+
+/// Before there is a store there is nobody to agree with who says what is wrong: the first rank of
+/// each machine does.
+std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, double timeout) {
+  try {
+    return distributed::join_job(environment, timeout);
+  } catch (const UserError&) {
+    if (environment.local_rank == 0) throw;
+    std::_Exit(kWrongInput);
+  }
+}
+
+}  // namespace
+
+int run_ranks(const RankEnvironment& environment,
+              const std::string& file,
+              const std::vector<std::string>& overrides,
+              const std::function<void(const RankedJob& job)>& work) {
+  // Rank 0 speaks for the job: what is wrong with its configuration needs no meeting.
+  const bool is_lead = environment.rank == 0;
+  std::optional<TrainConfig> config;
+  if (is_lead) config = trainer::load_config(file, overrides);
+  log::set_muted(!is_lead);
+  // The other ranks do not know the timeout before they know that their configuration is rank 0's.
+  constexpr double kMeetingSeconds = 300;
+  const auto store = join(environment, kMeetingSeconds);
+  std::optional<distributed::Watchdog> watchdog;
+  const auto log = std::make_shared<distributed::CollectiveLog>();
+  try {
+    distributed::meet_ranks(*store, environment, kMeetingSeconds);
+    distributed::agree(*store, environment, "program version", VMLA_VERSION, kMeetingSeconds);
+    distributed::agree(
+        *store, environment, "configuration", comparable(file, overrides), kMeetingSeconds);
+    if (!config) config = trainer::load_config(file, overrides);
+    const double timeout = config->distributed.timeout_seconds;
+    const auto end_when_hung = [&](const std::string& line) {
+      log::error("vmla: error: " + line);
+      std::_Exit(distributed::kPeerLost);
+    };
+    watchdog.emplace(
+        *store,
+        environment,
+        log,
+        distributed::WatchdogOptions{
+            .timeout_seconds = timeout, .period_seconds = 1, .on_hang = end_when_hung});
+    {
+      const Mesh mesh = make_mesh(environment, *config, *store, log);
+      work({*config, mesh, [&](int64_t step) { watchdog->set_step(step); }});
+      mesh.host().barrier();
+    }
+    watchdog.reset();
+    distributed::leave_job(*store, environment, timeout);
+    return kDone;
+  } catch (const StopRequested& stop) {
+    // All ranks stop after the same step, and all have saved.
+    if (is_lead) log::warn(cat("vmla: stopped: ", stop.what()));
+    watchdog.reset();
+    distributed::leave_job(*store, environment, 30);
+    return kStopped;
+  } catch (const std::exception& error) {
+    const auto line =
+        distributed::claim_error(*store, environment, watchdog ? &*watchdog : nullptr, error);
+    if (line.say) log::error("vmla: error: " + line.text.substr(0, line.text.find('\n')));
+    return status_of(error);
+  }
+}
+
+}  // namespace vmla::launch

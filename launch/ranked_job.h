@@ -1,0 +1,29 @@
+#pragma once
+
+#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/rank_environment.h"
+#include "trainer/train_config.h"
+
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace vmla::launch {
+
+/// A stage's job of several ranks, as one of them sees it.
+struct RankedJob {
+  const trainer::TrainConfig& config;
+  const distributed::Mesh& mesh;
+  std::function<void(int64_t step)> on_step;  // tells the other ranks where this one is
+};
+
+/// Joins the job that the environment describes, with the configuration of `file` and `overrides`,
+/// makes its groups, and runs `work` on this rank. Returns the exit status. What goes wrong
+/// anywhere is said once, by the rank that knows; a rank that only lost another ends with
+/// kPeerLost.
+int run_ranks(const distributed::RankEnvironment& environment,
+              const std::string& file,
+              const std::vector<std::string>& overrides,
+              const std::function<void(const RankedJob& job)>& work);
+
+}  // namespace vmla::launch
