@@ -80,7 +80,7 @@ Child start(const RankProcesses& processes, int64_t rank, int64_t port, int sock
 
 std::vector<EndedRank> run_ranks(const RankProcesses& processes) {
   const int socket = listen_on(0);
-  const int64_t port = listening_port(socket);
+  const int64_t port = port_of(socket);
   if (!processes.inherited_socket) close(socket);
   std::vector<Child> children;
   const auto begin = Clock::now();
@@ -120,7 +120,7 @@ std::vector<EndedRank> run_ranks(const RankProcesses& processes) {
 
 int64_t free_port() {
   const int socket = listen_on(0);
-  const int64_t port = listening_port(socket);
+  const int64_t port = port_of(socket);
   close(socket);
   return port;
 }

@@ -61,13 +61,23 @@ TEST(Rendezvous, WithoutAnInheritedSocketRank0ListensItself) {
 
 TEST(Rendezvous, ATakenPortIsNamed) {
   const int socket = listen_on(0);
-  const std::string port = std::to_string(listening_port(socket));
+  const std::string port = std::to_string(port_of(socket));
   const auto ends = run_ranks({.work = "join",
                                .size = 1,
                                .environment = {{"MASTER_PORT", port}},
                                .inherited_socket = false});
   EXPECT_EQ(ends[0].status, 2);
   EXPECT_THAT(said(ends), testing::ElementsAre(HasSubstr("MASTER_PORT " + port + " is taken")));
+}
+
+TEST(Rendezvous, ADescriptorThatIsNoSocketOnThePortIsRefused) {
+  const auto ends = run_ranks({.work = "join",
+                               .size = 1,
+                               .environment = {{"VMLA_STORE_LISTEN_FD", "1"}},
+                               .inherited_socket = false});
+  EXPECT_EQ(ends[0].status, 2);
+  EXPECT_THAT(said(ends),
+              testing::ElementsAre(HasSubstr("VMLA_STORE_LISTEN_FD is 1, which is no")));
 }
 
 TEST(Rendezvous, AnAddressThatDoesNotResolveIsNamed) {

@@ -18,8 +18,7 @@ using namespace vmla::distributed;
 
 struct Group {
   int socket = listen_on(0);
-  std::unique_ptr<Store> store =
-      Store::serve({"127.0.0.1", listening_port(socket)}, socket, "check/", 30);
+  std::unique_ptr<Store> store = Store::serve({"127.0.0.1", port_of(socket)}, socket, "check/", 30);
   std::unique_ptr<NcclEngine> engine;
 
   explicit Group(at::Device device) {

@@ -1,6 +1,7 @@
 #include "trainer/distributed/network_address.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netdb.h>
@@ -163,10 +164,12 @@ int listen_on(int64_t port) {
             std::strerror(errno));
 }
 
-int64_t listening_port(int socket) {
-  int listens = 0;
-  socklen_t size = sizeof(listens);
-  if (getsockopt(socket, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) != 0 || listens == 0) return 0;
+int64_t listen_on_inherited(int socket) {
+  if (listen(socket, SOMAXCONN) != 0 || fcntl(socket, F_SETFD, FD_CLOEXEC) != 0) return 0;
+  return port_of(socket);
+}
+
+int64_t port_of(int socket) {
   sockaddr_storage address{};
   socklen_t length = sizeof(address);
   if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;

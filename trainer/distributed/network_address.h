@@ -26,7 +26,11 @@ std::string own_address(const std::string& host, int64_t nodes);
 /// UserError when the port is taken or may not be used.
 int listen_on(int64_t port);
 
-/// The port that a socket listens on; 0 when it is no listening socket.
-int64_t listening_port(int socket);
+/// Lets a socket listen that this process inherited, and keeps it from those that it starts;
+/// returns the port, or 0 when that is no socket that can.
+int64_t listen_on_inherited(int socket);
+
+/// The port that a socket is bound to; 0 when there is none.
+int64_t port_of(int socket);
 
 }  // namespace vmla::distributed

@@ -63,14 +63,16 @@ std::unique_ptr<Store> open_store(const RankEnvironment& environment,
   resolve_host(server.host, "MASTER_ADDR");
   const bool serves = environment.rank == 0 && !environment.use_agent_store;
   int socket = -1;
-  if (serves) {
-    socket = environment.listen_fd >= 0 ? environment.listen_fd : listen_on(server.port);
-    if (listening_port(socket) != server.port)
+  if (serves && environment.listen_fd >= 0) {
+    socket = environment.listen_fd;
+    if (listen_on_inherited(socket) != server.port)
       fail_user("VMLA_STORE_LISTEN_FD is ",
                 socket,
-                ", which is no socket that listens on MASTER_PORT ",
+                ", which is no socket bound to MASTER_PORT ",
                 server.port,
                 "; leave it to vmla-launch");
+  } else if (serves) {
+    socket = listen_on(server.port);
   }
   try {
     return serves ? Store::serve(server, socket, prefix, timeout_seconds)
