@@ -14,11 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from parity import TOLERANCE, deviation, double, random_inputs
-from program import forward, run, vmla
+from program import REPOSITORY, forward, run, vmla
 from reference import network, rank
 from reference.model_config import config_from_json, highest_frequency_pairs
 from reference.weights import to_double, weight_shapes
-from tiny_stage import last_checkpoint, metrics
+from tiny_stage import last_checkpoint, metrics, train
 
 SIZES = {"F32": 4, "BF16": 2, "F64": 8, "I64": 8, "F16": 2, "U8": 1}
 DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "F64": torch.float64, "I64": torch.int64}
@@ -74,7 +74,7 @@ def test_manifest_fields(checkpoint):
     assert "generator" in manifest["roles"]
 
 
-def test_hashes(checkpoint):
+def expect_hashes(checkpoint):
     text = (checkpoint / "manifest.json").read_text()
     manifest = json.loads(text)
     assert manifest["hash_algorithm"] == "sha256"
@@ -86,6 +86,10 @@ def test_hashes(checkpoint):
     own = manifest["manifest_sha256"]
     assert re.fullmatch("[0-9a-f]{64}", own) and text.count(own) == 1
     assert hashlib.sha256(text.replace(own, "0" * 64).encode()).hexdigest() == own
+
+
+def test_hashes(checkpoint):
+    expect_hashes(checkpoint)
 
 
 def test_tensors_and_pieces(checkpoint):
@@ -101,6 +105,104 @@ def test_tensors_and_pieces(checkpoint):
         (piece,) = entry["pieces"]  # one process: whole tensors
         stored = by_file[piece["file"]][name]
         assert torch.isfinite(stored).all() and torch.equal(assemble(checkpoint, entry), stored)
+
+
+# --- several writers --------------------------------------------------------------------------------------------------
+
+
+def test_what_three_writers_wrote_is_readable():
+    """The fixture of the program's own tests: whole tensors keep their shape, pieces are one-dimensional."""
+    folder = REPOSITORY / "tests" / "trainer" / "checkpoint_v1_ranks"
+    expect_hashes(folder)
+    manifest = read_manifest(folder)
+    assert all(re.fullmatch(r"generator(\.optimizer)?\.0000[012]-of-00003\.safetensors", f) for f in manifest["files"])
+    ramp = torch.arange(24.0).view(1, 6, 4) / 8
+    expected = {
+        ("generator", "blocks.0.modulation"): ramp,
+        ("generator", "head.head.bias"): torch.tensor([-1.0, 0.0, 1.0], dtype=torch.bfloat16),
+        ("generator.optimizer", "exp_avg_sq/blocks.0.modulation"): ramp**2,
+    }
+    seen = set()
+    for role_name, role in manifest["roles"].items():
+        for entry in tensors_of(role):
+            key = (role_name, entry["name"])
+            seen.add(key)
+            assert torch.equal(assemble(folder, entry), expected[key])
+            for piece in entry["pieces"]:
+                stored = load_file(folder / piece["file"])[entry["name"]]
+                whole = piece["count"] == expected[key].numel()
+                assert stored.shape == (expected[key].shape if whole else (piece["count"],))
+                first = piece["first"]
+                assert torch.equal(stored.flatten(), expected[key].flatten()[first : first + piece["count"]])
+    assert seen == set(expected)
+
+
+def cut_checkpoint(checkpoint, ranks):
+    """Writes the checkpoint again as `ranks` writers would, by docs/formats.md alone: every role's tensors, one after
+    another, are cut into equal runs of elements."""
+    manifest = read_manifest(checkpoint)
+    whole = {name: {e["name"]: assemble(checkpoint, e) for e in tensors_of(r)} for name, r in manifest["roles"].items()}
+    for file in manifest["files"]:
+        (checkpoint / file).unlink()
+    manifest["files"] = {}
+    for role_name, tensors in whole.items():
+        total = sum(t.numel() for t in tensors.values())
+        each = -(-total // ranks)
+        entries = {n: {"dtype": "F32", "shape": list(t.shape), "pieces": []} for n, t in tensors.items()}
+        for rank in range(ranks):
+            file, parts, offset = f"{role_name}.{rank:05d}-of-{ranks:05d}.safetensors", {}, 0
+            for name, tensor in tensors.items():
+                first = max(0, rank * each - offset)
+                last = min(tensor.numel(), (rank + 1) * each - offset)
+                if first < last:
+                    part = tensor.flatten()[first:last]
+                    parts[name] = (tensor if last - first == tensor.numel() else part).clone()
+                    entries[name]["pieces"].append({"file": file, "first": first, "count": last - first})
+                offset += tensor.numel()
+            save_file(parts, checkpoint / file)
+            data = (checkpoint / file).read_bytes()
+            manifest["files"][file] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            start = 8 + int.from_bytes(data[:8], "little")
+            for name in parts:
+                entries[name]["pieces"][-1]["offset"] = start + header[name]["data_offsets"][0]
+        manifest["roles"][role_name]["tensors"] = entries
+    manifest["manifest_sha256"] = "0" * 64
+    text = json.dumps(manifest, indent=1)
+    own = hashlib.sha256(text.encode()).hexdigest()
+    (checkpoint / "manifest.json").write_text(text.replace("0" * 64, own))
+
+
+@pytest.mark.parametrize("ranks", [2, 5])
+def test_a_checkpoint_of_other_writers_is_the_same_network(latent_run, ranks, tmp_path):
+    checkpoint = tmp_path / "step_6"
+    shutil.copytree(last_checkpoint(latent_run), checkpoint)
+    inputs = forward_inputs(model_of(read_manifest(checkpoint)), "teacher_forcing")
+    before = forward(checkpoint, inputs, "teacher_forcing", tmp_path)
+    cut_checkpoint(checkpoint, ranks)
+    expect_hashes(checkpoint)
+    assert torch.equal(forward(checkpoint, inputs, "teacher_forcing", tmp_path), before)
+    (checkpoint / f"generator_ema.00001-of-{ranks:05d}.safetensors").unlink()
+    done = run("sample", "--checkpoint", checkpoint, "--prompt", "", "--frames", 9, "--out", tmp_path / "videos")
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert f"generator_ema.00001-of-{ranks:05d}.safetensors" in line and "manifest lists it" in line
+
+
+def test_training_goes_on_from_other_writers(latent_run, dataset, dense_run, tmp_path):
+    """Three writers' checkpoint of step 3 continues to the bits of step 6."""
+    run_dir = tmp_path / "run"
+    shutil.copytree(latent_run, run_dir, symlinks=True)
+    shutil.rmtree(run_dir / "checkpoints" / "step_6")
+    (run_dir / "checkpoints" / "latest").unlink()
+    (run_dir / "checkpoints" / "latest").symlink_to("step_3")
+    cut_checkpoint(run_dir / "checkpoints" / "step_3", 3)
+    train("teacher_forcing", run_dir, dataset, dense_run, rank__every=2, validation__every=3, sample__every=3,
+          ema__decay=0.5)  # fmt: skip
+    ours, theirs = last_checkpoint(run_dir), last_checkpoint(latent_run)
+    assert ours.name == theirs.name == "step_6"
+    for file in theirs.glob("*.safetensors"):
+        assert (ours / file.name).read_bytes() == file.read_bytes()
 
 
 def test_every_role_is_readable(checkpoint):
@@ -209,6 +311,8 @@ def test_metrics(latent_run):
             assert np.isfinite(m[key]), key
         for part in ("tokens", "tflop", "mfu", "mem"):
             assert any(part in key.lower() for key in m), f"no {part} in {sorted(m)}"
+    # step 3 was saved: what the step after it waited for is in its line
+    assert [m["step"] for m in lines if "time_save" in m] == [4]
     rates = [m["lr"] for m in lines]
     assert rates == sorted(rates, reverse=True) and rates[0] <= 4e-3, "linear decay"
 
