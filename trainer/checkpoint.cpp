@@ -229,29 +229,27 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints_folder,
 }
 
 std::optional<fs::path> newest_intact_checkpoint(const fs::path& checkpoints_folder,
-                                                 std::vector<std::string>* complaints) {
-  return newest_intact_checkpoint(
-      checkpoints_folder, complaints, 0, 1, [](bool mine) { return mine; });
-}
-
-std::optional<fs::path> newest_intact_checkpoint(const fs::path& checkpoints_folder,
                                                  std::vector<std::string>* complaints,
-                                                 int64_t index,
-                                                 int64_t count,
-                                                 const std::function<bool(bool mine)>& all) {
-  std::vector<fs::path> folders = io::step_folders(checkpoints_folder);
-  std::ranges::reverse(folders);
-  for (const fs::path& folder : folders) {
-    bool intact = true;
+                                                 const Readers& readers) {
+  const auto problem_in = [](const fs::path& folder, int64_t index, int64_t count) -> std::string {
     try {
       model::verify_share({folder, io::read_manifest(folder)}, index, count);
     } catch (const UserError& problem) {
-      intact = false;
-      if (complaints != nullptr) complaints->push_back(problem.what());
+      return problem.what();
     }
-    if (all(intact)) return folder;
+    return {};
+  };
+  // Reader 0's folders: another machine may see a network file system's a moment later.
+  std::vector<fs::path> folders = io::step_folders(checkpoints_folder);
+  for (;;) {
+    const fs::path folder = readers.first_says(folders.empty() ? "" : folders.back().string());
+    if (folder.empty()) return std::nullopt;
+    std::string problem = problem_in(folder, readers.index, readers.count);
+    if (readers.all(problem.empty())) return folder;
+    if (readers.index == 0 && problem.empty()) problem = problem_in(folder, 0, 1);
+    if (complaints != nullptr) complaints->push_back(problem);
+    if (!folders.empty()) folders.pop_back();
   }
-  return std::nullopt;
 }
 
 }  // namespace vmla::trainer

@@ -83,19 +83,24 @@ std::vector<std::filesystem::path> list_checkpoints(
 std::vector<std::filesystem::path> prune_checkpoints(
     const std::filesystem::path& checkpoints_folder, int64_t keep_last, int64_t keep_every);
 
-/// For automatic resume: the newest checkpoint whose every file has the right hash; nothing if
-/// there is none. `complaints` gets one line for each newer one that was passed over.
-std::optional<std::filesystem::path> newest_intact_checkpoint(
-    const std::filesystem::path& checkpoints_folder, std::vector<std::string>* complaints);
+/// Those who look for a checkpoint together; by default there is one.
+struct Readers {
+  int64_t index = 0;
+  int64_t count = 1;
+  /// What reader 0 says, on each of them.
+  std::function<std::string(const std::string& mine)> first_says = [](const auto& mine) {
+    return mine;
+  };
+  /// Whether `mine` is true on each of them.
+  std::function<bool(bool mine)> all = [](bool mine) { return mine; };
+};
 
-/// The same for `count` ranks together: each compares the hashes of its share of the files, and
-/// `all(mine)` says on every rank whether `mine` was true on each. `complaints` are those of this
-/// rank. All ranks must see the same folders.
+/// For automatic resume: the newest checkpoint whose every file has the right hash; nothing if
+/// there is none. `complaints` of reader 0 gets one line for each newer one that was passed over.
+/// Each reader compares the hashes of its share.
 std::optional<std::filesystem::path> newest_intact_checkpoint(
     const std::filesystem::path& checkpoints_folder,
     std::vector<std::string>* complaints,
-    int64_t index,
-    int64_t count,
-    const std::function<bool(bool mine)>& all);
+    const Readers& readers = {});
 
 }  // namespace vmla::trainer

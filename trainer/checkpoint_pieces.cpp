@@ -3,7 +3,6 @@
 #include "model/io/error.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 
 namespace vmla::trainer {
 namespace {
@@ -44,26 +43,11 @@ PieceMap unit_pieces(const std::vector<model::TensorSpec>& layout,
   return pieces;
 }
 
-void copy_pieces(const PieceMap& into, const PieceMap& from, const std::string& source) {
-  const at::NoGradGuard no_grad;
-  for (const auto& [name, piece] : into) {
-    const auto found = from.find(name);
-    if (found == from.end()) fail_run(source, " lacks ", name);
-    const TensorPiece& given = found->second;
-    const int64_t skipped = piece.first - given.first, count = piece.data.numel();
-    if (given.shape != piece.shape || skipped < 0 || skipped + count > given.data.numel()) {
-      fail_run(source,
-               " does not hold elements ",
-               piece.first,
-               " to ",
-               piece.first + count - 1,
-               " of ",
-               name,
-               " ",
-               at::IntArrayRef(piece.shape));
-    }
-    piece.data.copy_(given.data.reshape({-1}).narrow(0, skipped, count).view(piece.data.sizes()));
-  }
+PieceMap held_pieces(model::TrainedWeights& weights) {
+  PieceMap pieces;
+  for (const int64_t unit : weights.units())
+    pieces.merge(unit_pieces(weights.layout(unit), weights.part(unit), weights.master(unit)));
+  return pieces;
 }
 
 void read_pieces(model::CheckpointRanges& checkpoint,

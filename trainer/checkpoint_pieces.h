@@ -38,9 +38,8 @@ PieceMap unit_pieces(const std::vector<model::TensorSpec>& layout,
                      const at::Tensor& flat,
                      const std::string& prefix = "");
 
-/// Fills such views (or any pieces) from pieces that hold at least as much, whole tensors say,
-/// which may be of another dtype. RunError with `source` in front names what is missing.
-void copy_pieces(const PieceMap& into, const PieceMap& from, const std::string& source);
+/// What a process holds of a role's masters.
+PieceMap held_pieces(model::TrainedWeights& weights);
 
 /// Fills every piece of `pieces` from a checkpoint's role. UserError if the checkpoint lacks the
 /// tensor, or has it in another shape.

@@ -79,11 +79,6 @@ PieceMap AdamW::state(const model::TrainedWeights& weights) const {
   return pieces;
 }
 
-void AdamW::load(const model::TrainedWeights& weights, const PieceMap& saved, int64_t updates) {
-  copy_pieces(state(weights), saved, "the checkpoint's optimizer state");
-  updates_ = updates;
-}
-
 int64_t AdamW::state_bytes() const {
   int64_t bytes = 0;
   for (const auto& [unit, moments] : moments_) {

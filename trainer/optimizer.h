@@ -33,9 +33,8 @@ class AdamW {
   /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`, of what this process holds:
   /// views, for a checkpoint.
   PieceMap state(const model::TrainedWeights& weights) const;
-  /// Takes such state back, of whole tensors or of pieces that hold at least as much; RunError
-  /// names what is missing.
-  void load(const model::TrainedWeights& weights, const PieceMap& saved, int64_t updates);
+  /// Goes on after so many updates, once state() was filled with what was saved then.
+  void resume_after(int64_t updates) { updates_ = updates; }
 
   int64_t updates() const { return updates_; }
   int64_t state_bytes() const;

@@ -307,23 +307,28 @@ RoleState make_role_state(const TrainConfig& config,
 
 namespace {
 
-/// What the checkpoint holds of a role; frozen roles are read again from where they came.
-InitialWeights saved_weights(const CheckpointData& saved, const Role& role) {
-  const auto found = saved.roles.find(role.name);
-  if (found == saved.roles.end()) fail_run("the checkpoint has no role ", role.name);
+/// Sizes of what the checkpoint holds of a role. Its values are read into the role's buffers, where
+/// they are, so that a rank reads no more than it holds; the tensors here have no memory of theirs.
+InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
   const auto own = saved.role_models.find(role.name);
-  return {.tensors = found->second,
-          .origin = cat("checkpoint of step ", saved.step),
-          .config = own == saved.role_models.end() ? saved.model : own->second,
-          .init_method = {},
-          .conversion = {}};
+  InitialWeights weights{.tensors = {},
+                         .origin = cat("checkpoint of step ", saved.step),
+                         .config = own == saved.role_models.end() ? saved.model : own->second,
+                         .init_method = {},
+                         .conversion = {}};
+  const at::Tensor zero = at::zeros({1});
+  for (const int64_t unit : model::all_units(weights.config)) {
+    for (const auto& spec : model::unit_layout(weights.config, unit))
+      weights.tensors[spec.name] = zero.expand(spec.shape);
+  }
+  return weights;
 }
 
 }  // namespace
 
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const CheckpointData* saved,
+                    const SavedStage* saved,
                     const distributed::Mesh& mesh) {
   RoleSet set;
   set.sequence = sequence_ranks(mesh);
@@ -331,7 +336,7 @@ RoleSet build_roles(const TrainConfig& config,
   std::map<std::string, InitialWeights> read;  // one source may serve several roles
   const auto initial = [&](const Role& role) -> const InitialWeights& {
     if (saved && role.training != Training::kFrozen) {
-      return read[role.name] = saved_weights(*saved, role);
+      return read[role.name] = saved_weights(saved->info, role);
     }
     const bool copies = role.training == Training::kEmaOf && !config.init_from.contains(role.name);
     if (copies) return read.at(role.ema_of);
@@ -346,6 +351,10 @@ RoleSet build_roles(const TrainConfig& config,
     const InitialWeights& weights = initial(role);
     set.states.push_back(
         make_role_state(config, role, weights.config, weights.tensors, device, mesh));
+    if (saved && role.training != Training::kFrozen) {
+      read_pieces(*saved->tensors, role.name, held_pieces(*set.states.back().weights));
+      set.states.back().weights->masters_changed();
+    }
     if (role.name == "generator" && !saved) {
       set.generator_origin = weights;
       set.generator_origin.tensors.clear();  // the masters hold them now

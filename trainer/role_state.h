@@ -3,10 +3,10 @@
 #include "model/load_weights.h"
 #include "model/local_weights.h"
 #include "model/mla_from_dense.h"
-#include "trainer/checkpoint.h"
 #include "trainer/distributed/mesh.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/optimizer.h"
+#include "trainer/saved_stage.h"
 #include "trainer/train_config.h"
 
 #include <memory>
@@ -96,7 +96,7 @@ struct RoleSet {
 };
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
-                    const CheckpointData* saved,
+                    const SavedStage* saved,
                     const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

@@ -7,7 +7,6 @@
 #include "trainer/compute_device.h"
 #include "trainer/config_difference.h"
 #include "trainer/config_yaml.h"
-#include "trainer/distributed/shared_text.h"
 #include "trainer/memory_plan.h"
 #include "trainer/objectives/registry.h"
 #include "trainer/run_folder.h"
@@ -24,8 +23,8 @@ namespace {
 
 /// How a prompt set's stage makes pixels: as its checkpoint says, or the one it starts from.
 std::optional<MediaInfo> known_media(const TrainConfig& config,
-                                     const std::optional<CheckpointData>& checkpoint) {
-  if (checkpoint) return read_media_info(checkpoint->data_position, "the checkpoint");
+                                     const std::optional<SavedStage>& checkpoint) {
+  if (checkpoint) return read_media_info(checkpoint->info.data_position, "the checkpoint");
   const auto source = config.init_from.find("generator");
   return source == config.init_from.end() ? std::nullopt : checkpoint_media(source->second.path);
 }
@@ -33,18 +32,6 @@ std::optional<MediaInfo> known_media(const TrainConfig& config,
 void log_differences(const std::vector<ConfigDifference>& differences) {
   for (const auto& d : differences)
     log::info(cat("  changed since the checkpoint: ", d.key, " from ", d.saved, " to ", d.now));
-}
-
-/// The checkpoint to go on from: the lead chooses, all ranks read.
-std::optional<CheckpointData> shared_resume(const StageRequest& request,
-                                            const distributed::Mesh& mesh) {
-  const auto checkpoints = request.run_dir / "checkpoints";
-  std::optional<std::filesystem::path> found;
-  if (mesh.is_lead()) found = find_resume(checkpoints, request.resume);
-  const std::string path =
-      distributed::shared_text(mesh.host(), found ? found->string() : std::string());
-  if (path.empty()) return std::nullopt;
-  return load_checkpoint(path);
 }
 
 /// "4 ranks: zero1 over 4, sequence 1, 4 data ranks of 2 clips".
@@ -82,12 +69,13 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
   // Each of the lead's steps that the others build on ends at a barrier: where it fails, they do.
   std::optional<RunFolder> folder;
   if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);
-  const auto checkpoint = shared_resume(request, mesh);
+  auto checkpoint = open_resume(request.run_dir / "checkpoints", request.resume, mesh);
   std::vector<ConfigDifference> differences;
   if (checkpoint) {
-    differences = check_resume(parse_resolved(checkpoint->config_yaml, "the checkpoint's config"),
-                               config,
-                               request.run_dir.string());
+    differences =
+        check_resume(parse_resolved(checkpoint->info.config_yaml, "the checkpoint's config"),
+                     config,
+                     request.run_dir.string());
   }
   // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
   RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr, mesh);
@@ -109,6 +97,8 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
     model::check_sequence_slices(role.config, clip.height, clip.width, mesh.shape().sequence);
   }
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
+  if (checkpoint)
+    checkpoint->tensors.reset();  // mapped files keep their room after they are pruned
   // Nothing the user gave can be wrong any more: from here on the run folder is written.
   if (folder) {
     folder->begin(config);

@@ -1,11 +1,9 @@
 #include "trainer/train_checkpoint.h"
 
 #include "model/io/error.h"
-#include "model/io/log.h"
 #include "trainer/config_yaml.h"
 
 namespace vmla::trainer {
-namespace fs = std::filesystem;
 namespace {
 
 std::string optimizer_role(const std::string& role) {
@@ -15,18 +13,10 @@ std::string updates_counter(const std::string& role) {
   return role + ".updates";
 }
 
-/// What this process holds of a role's masters.
-PieceMap held_pieces(model::TrainedWeights& weights) {
-  PieceMap pieces;
-  for (const int64_t unit : weights.units())
-    pieces.merge(unit_pieces(weights.layout(unit), weights.part(unit), weights.master(unit)));
-  return pieces;
-}
-
-int64_t counter(const CheckpointData& checkpoint, const std::string& name) {
-  const auto found = checkpoint.counters.find(name);
-  if (found == checkpoint.counters.end())
-    fail_run("the checkpoint of step ", checkpoint.step, " lacks the counter ", name);
+int64_t counter(const CheckpointInfo& saved, const std::string& name) {
+  const auto found = saved.counters.find(name);
+  if (found == saved.counters.end())
+    fail_run("the checkpoint of step ", saved.step, " lacks the counter ", name);
   return found->second;
 }
 
@@ -60,49 +50,21 @@ CheckpointShare training_share(const TrainConfig& config,
   return share;
 }
 
-std::optional<fs::path> find_resume(const std::filesystem::path& checkpoints,
-                                    const std::string& resume) {
-  if (resume == "never") {
-    if (!list_checkpoints(checkpoints).empty()) {
-      fail_user(
-          checkpoints.string(),
-          " already holds checkpoints: resume them (--resume auto), or give another --run-dir");
-    }
-    return std::nullopt;
-  }
-  if (resume != "auto") return resume;
-  std::vector<std::string> complaints;
-  const auto newest = newest_intact_checkpoint(checkpoints, &complaints);
-  for (const std::string& complaint : complaints) log::warn(complaint);
-  if (!newest) {
-    // Starting over would bury what is left of the run.
-    if (!complaints.empty()) {
-      fail_user(checkpoints.string(),
-                ": no checkpoint is intact (",
-                complaints.front(),
-                "): repair one, or give another --run-dir");
-    }
-    return std::nullopt;
-  }
-  return newest;
-}
-
-TrainState restore_training(const CheckpointData& checkpoint, RoleSet& roles) {
+TrainState restore_training(const SavedStage& saved, RoleSet& roles) {
   for (RoleState& role : roles.states) {
     if (!role.optimizer) continue;
-    const auto saved = checkpoint.roles.find(optimizer_role(role.role.name));
-    if (saved == checkpoint.roles.end()) {
+    const std::string name = optimizer_role(role.role.name);
+    if (!saved.tensors->folder().manifest.roles.contains(name)) {
       fail_user("the checkpoint of step ",
-                checkpoint.step,
+                saved.info.step,
                 " holds no optimizer state of ",
                 role.role.name,
                 ": it can be a start (init_from), not be resumed");
     }
-    role.optimizer->load(*role.weights,
-                         whole_pieces(saved->second),
-                         counter(checkpoint, updates_counter(role.role.name)));
+    read_pieces(*saved.tensors, name, role.optimizer->state(*role.weights));
+    role.optimizer->resume_after(counter(saved.info, updates_counter(role.role.name)));
   }
-  return {.step = checkpoint.step, .samples_seen = counter(checkpoint, "samples_seen")};
+  return {.step = saved.info.step, .samples_seen = counter(saved.info, "samples_seen")};
 }
 
 }  // namespace vmla::trainer

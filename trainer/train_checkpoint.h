@@ -3,10 +3,8 @@
 #include "trainer/checkpoint.h"
 #include "trainer/media_info.h"
 #include "trainer/role_state.h"
+#include "trainer/saved_stage.h"
 #include "trainer/train_config.h"
-
-#include <filesystem>
-#include <optional>
 
 namespace vmla::trainer {
 
@@ -25,12 +23,8 @@ CheckpointShare training_share(const TrainConfig& config,
                                const MediaInfo& media,
                                bool writes = true);
 
-/// The checkpoint to go on from: `resume` is auto (the newest intact one, if any), never, or a
-/// path. Complaints about damaged ones that were passed over are logged.
-std::optional<std::filesystem::path> find_resume(const std::filesystem::path& checkpoints,
-                                                 const std::string& resume);
-
-/// State of the loop, and optimizer state put into `roles`, from a checkpoint.
-TrainState restore_training(const CheckpointData& checkpoint, RoleSet& roles);
+/// State of the loop, and what this process holds of the optimizer state put into `roles`, from a
+/// checkpoint. UserError if it has none.
+TrainState restore_training(const SavedStage& saved, RoleSet& roles);
 
 }  // namespace vmla::trainer

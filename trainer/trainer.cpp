@@ -46,7 +46,7 @@ io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mes
   if (mesh.is_lead()) attempt = cat(std::time(nullptr), "-", getpid());
   return {.writer = mesh.rank(),
           .writers = mesh.shape().world,
-          .attempt = distributed::shared_text(mesh.world(), attempt),
+          .attempt = distributed::shared_text(mesh.host(), attempt),
           .serial = 0,
           .timeout_seconds = config.distributed.timeout_seconds};
 }

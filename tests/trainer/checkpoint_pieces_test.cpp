@@ -1,15 +1,10 @@
 #include "trainer/checkpoint_pieces.h"
 
-#include "model/io/error.h"
 #include "tests/support/tensor_match.h"
 #include "tests/trainer/checkpoint_writers.h"
 
-#include <gmock/gmock.h>
-
 namespace vmla::trainer {
 namespace {
-
-using testing::HasSubstr;
 
 TEST(CheckpointPieces, CoverEveryElementOnceForAnyCut) {
   const model::ModelConfig model = small_model("mla");
@@ -45,42 +40,37 @@ TEST(CheckpointPieces, CoverEveryElementOnceForAnyCut) {
   }
 }
 
-TEST(CheckpointPieces, AreViewsThatCanBeFilledFromWholeTensors) {
+TEST(CheckpointPieces, AreViewsThroughWhichABufferIsFilled) {
   const model::ModelConfig model = small_model("dense");
   const auto tensors = small_weights(model, 3);
   const auto layout = model::unit_layout(model, 0);
-  at::Tensor whole = at::empty({layout.back().offset + layout.back().numel}, at::kDouble);
-  for (const auto& spec : layout)
-    whole.narrow(0, spec.offset, spec.numel).copy_(tensors.at(spec.name).reshape({-1}));
+  const at::Tensor whole = at::empty({layout.back().offset + layout.back().numel}, at::kDouble);
+  for (const auto& [name, piece] : unit_pieces(layout, model::whole_unit(layout), whole)) {
+    ASSERT_TRUE(piece.is_whole());
+    piece.data.copy_(tensors.at(name));
+  }
+  const int64_t each = (whole.numel() + 2) / 3;
   for (int64_t rank = 0; rank < 3; ++rank) {
     const model::FlatPart part = equal_cut(layout, rank, 3);
     const at::Tensor flat = at::full({part.numel}, NAN, at::kDouble);
-    const PieceMap pieces = unit_pieces(layout, part, flat);
-    copy_pieces(pieces, whole_pieces(tensors), "the source");
-    const int64_t each = (whole.numel() + 2) / 3;
+    for (const auto& [name, piece] : unit_pieces(layout, part, flat)) {
+      piece.data.view({-1}).copy_(
+          tensors.at(name).reshape({-1}).narrow(0, piece.first, piece.data.numel()));
+    }
     EXPECT_TRUE(tests::same_bits(flat, whole.narrow(0, rank * each, part.numel)));
-    // From the pieces of a rank that holds more; not from one that holds less.
-    const at::Tensor again = at::empty_like(flat);
-    copy_pieces(unit_pieces(layout, part, again), pieces, "the source");
-    EXPECT_TRUE(tests::same_bits(again, flat));
   }
 }
 
-TEST(CheckpointPieces, SayWhatIsMissing) {
-  const PieceMap into = {{"w", {{4, 2}, 3, at::zeros({3})}}};
-  const auto problem = [&](const PieceMap& from) {
-    try {
-      copy_pieces(into, from, "the source");
-    } catch (const RunError& error) {
-      return std::string(error.what());
-    }
-    return std::string();
-  };
-  EXPECT_EQ(problem({{"w", {{4, 2}, 2, at::zeros({4})}}}), "");
-  EXPECT_THAT(problem({}), HasSubstr("the source lacks w"));
-  EXPECT_THAT(problem({{"w", {{4, 2}, 4, at::zeros({4})}}}), HasSubstr("elements 3 to 5 of w"));
-  EXPECT_THAT(problem({{"w", {{4, 2}, 0, at::zeros({5})}}}), HasSubstr("elements 3 to 5 of w"));
-  EXPECT_THAT(problem({{"w", {{8}, 0, at::zeros({8})}}}), HasSubstr("elements 3 to 5 of w"));
+TEST(CheckpointPieces, PaddingBelongsToNone) {
+  const std::vector<model::TensorSpec> layout = {{"a", {2, 2}, 0, 4}, {"b", {3}, 4, 3}};
+  const model::FlatPart part{.pieces = {{.tensor = 1, .first = 1, .count = 2, .offset = 1}},
+                             .numel = 4};
+  const PieceMap pieces = unit_pieces(layout, part, at::arange(4));
+  ASSERT_EQ(pieces.size(), 1u);
+  EXPECT_EQ(pieces.at("b").first, 1);
+  EXPECT_TRUE(at::equal(pieces.at("b").data, at::arange(1, 3)));
+  const model::FlatPart twice{.pieces = {{1, 0, 1, 0}, {1, 2, 1, 1}}, .numel = 2};
+  EXPECT_ANY_THROW(unit_pieces(layout, twice, at::arange(2)));
 }
 
 }  // namespace

@@ -7,6 +7,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <barrier>
 #include <random>
 #include <set>
 
@@ -242,18 +244,37 @@ TEST_F(SharedCheckpoint, RanksShareTheComparisonOfHashes) {
       }
     }
   }
-  std::atomic<int> asked = 0;
-  for (const bool others : {true, false}) {
+  // Three readers look for the newest intact one. Only reader 2 has the damaged file in its share,
+  // the others' list of folders is not asked for, and reader 0 can say what was wrong.
+  std::barrier meet(3);
+  std::string said;
+  std::array<bool, 3> good{};
+  expect_none(on_ranks(3, [&](int64_t rank) {
+    const auto first_says = [&](const std::string& mine) {
+      if (rank == 0) said = mine;
+      meet.arrive_and_wait();
+      std::string heard = said;
+      meet.arrive_and_wait();
+      return heard;
+    };
+    const auto all = [&](bool mine) {
+      good[static_cast<size_t>(rank)] = mine;
+      meet.arrive_and_wait();
+      const bool each = good[0] && good[1] && good[2];
+      meet.arrive_and_wait();
+      return each;
+    };
     std::vector<std::string> complaints;
-    const auto found =
-        newest_intact_checkpoint(run_ / "checkpoints", &complaints, 0, 2, [&](bool mine) {
-          ++asked;
-          return mine && (others || asked % 2 == 0);
-        });
-    // Rank 0 of 2 has the damaged file in its share; rank 1 says that it finds none.
-    EXPECT_EQ(found, checkpoints_ / "step_5");
-    EXPECT_EQ(complaints.size(), 1u);
-  }
+    EXPECT_EQ(
+        newest_intact_checkpoint(rank == 0 ? checkpoints_ : run_,
+                                 &complaints,
+                                 {.index = rank, .count = 3, .first_says = first_says, .all = all}),
+        checkpoints_ / "step_5");
+    ASSERT_EQ(complaints.size(), 1u);
+    if (rank != 1) {
+      EXPECT_THAT(complaints[0], HasSubstr(damaged.filename().string()));
+    }
+  }));
   fs::remove(folder.path / "generator.00001-of-00002.safetensors");
   try {
     model::open_checkpoint(run_);
