@@ -11,9 +11,9 @@ namespace vmla::trainer {
 
 /// What a plan is asked for.
 struct MemoryRequest {
-  distributed::MeshShape mesh;  // the ranks that share the work (mesh_shape)
-  double gpu_memory = 0;        // bytes of one; 0: the largest micro-batch is not looked for
-  int64_t text_rows = 0;        // of the batches' texts; 0: text_len, the most there can be
+  distributed::MeshShape mesh = {};  // the ranks that share the work (mesh_shape)
+  double gpu_memory = 0;             // bytes of one; 0: the largest micro-batch is not looked for
+  int64_t text_rows = 0;             // of the batches' texts; 0: text_len, the most there can be
 };
 
 /// The key-value cache of one video that is being sampled, without guidance (with: twice that).

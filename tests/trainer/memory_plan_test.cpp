@@ -73,7 +73,8 @@ class TinyStage : public testing::TestWithParam<Stage> {};
 TEST_P(TinyStage, PredictedPeakIsTheMeasuredOne) {
   const TrainConfig config = config_of(GetParam());
   const auto planned = roles_of(config);
-  const StepMemory plan = planned_step(config, planned, tiny_clip(), config.model.text_len);
+  const StepMemory plan =
+      planned_step(config, planned, tiny_clip(), config.model.text_len, distributed::Mesh());
   const auto measured = static_cast<double>(measured_peak(config, planned));
   const double ratio = static_cast<double>(plan.peak_bytes) / measured;
   RecordProperty("ratio", std::to_string(ratio));
