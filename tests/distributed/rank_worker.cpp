@@ -130,6 +130,19 @@ void collectives(Job& job) {
   world->all_reduce(small).wait();
   const double exact = 1 + static_cast<double>(job.size() - 1) * 0x1p-9;
   expect(at::equal(small, at::full({3}, exact, at::kDouble).to(at::kBFloat16)), "a sum in bf16");
+  // Its reduce_scatter adds in the order of the ranks, as threads do: the same bits.
+  const auto scattered = [](Communicator& group) {
+    const at::Tensor part = at::zeros({101});
+    const at::Tensor whole =
+        at::arange(101 * group.size(), at::kFloat).mul(0.37 + group.rank()).sin();
+    group.reduce_scatter(part, whole).wait();
+    return part;
+  };
+  const at::Tensor found = scattered(*world);
+  on_threads(job.size(), [&](Communicator& thread) {
+    const at::Tensor expected = scattered(thread);
+    if (thread.rank() == job.rank()) expect(at::equal(found, expected), "the order of a sum");
+  });
   // A gather moves bits, also those of -0.0 and of a NaN with a payload.
   const at::Tensor odd = at::full({2}, 0x7fc12345, at::kInt);
   odd[1].fill_(static_cast<int32_t>(0x80000000));

@@ -24,10 +24,11 @@ GlooOptions gloo_options(const RankEnvironment& environment,
                          double timeout_seconds);
 
 /// A group of processes that speak over c10d's Gloo; CPU tensors, in fp32, fp64, bf16, int64 and
-/// int32. Sums of bf16 are formed in fp32 and rounded once, and go over the network in fp32. Every
-/// sum has the same bits on all ranks and in every repetition, in an order that is Gloo's own.
-/// Collectives run in the order in which they were started, one at a time, on a thread of the
-/// group. A group of one is a self_communicator.
+/// int32. Sums of bf16 are formed in fp32 and rounded once; all_reduce sends them in fp32. Sums
+/// have the same bits in every repetition: of reduce_scatter in the order of the ranks, of
+/// all_reduce in an order that is Gloo's own and the same on all ranks. Collectives run in the
+/// order in which they were started, one at a time, on a thread of the group. A group of one is a
+/// self_communicator.
 ///
 /// `ranks`: the members of the group, ascending, among those of the job; `rank`: this process's. A
 /// name is used once for a set of ranks. All members call it. CommError (of a barrier) when one of
