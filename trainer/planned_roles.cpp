@@ -14,10 +14,6 @@
 namespace vmla::trainer {
 namespace {
 
-at::ScalarType master_dtype(const TrainConfig& config) {
-  return compute_dtype(config) == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 /// The entry of init_from that a role's weights come from; null: none.
 const InitSource* source_of(const TrainConfig& config, const Role& role) {
   const auto found = config.init_from.find(source_role(config, role));
@@ -86,7 +82,7 @@ RoleBytes role_bytes(const TrainConfig& config,
                      const PlannedRole& role,
                      const distributed::MeshShape& mesh) {
   RoleBytes bytes;
-  const at::ScalarType master = master_dtype(config), compute = compute_dtype(config);
+  const at::ScalarType master = input_dtype(config), compute = compute_dtype(config);
   const auto size_of = [](at::ScalarType dtype) {
     return static_cast<int64_t>(c10::elementSize(dtype));
   };

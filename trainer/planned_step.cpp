@@ -150,6 +150,9 @@ class SizesOnlyStage {
     if (objective_->negative_prompt())
       inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
     inputs.merge(draws(player));
+    for (auto& [name, tensor] : inputs) {
+      if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config_));
+    }
     memory.input_bytes = held() - before;
     const int64_t ready = held();
 
@@ -182,7 +185,8 @@ class SizesOnlyStage {
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
       if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
-      if (config_.distributed.sharding == "full" || config_.distributed.sharding == "hybrid")
+      const std::string& sharding = config_.distributed.sharding;
+      if (mesh_.shape().shard > 1 && (sharding == "full" || sharding == "hybrid"))
         continue;  // they do not stay
       for (const int64_t unit : state.weights->units()) {
         state.weights->acquire(unit);

@@ -26,6 +26,17 @@ at::ScalarType compute_dtype(const TrainConfig& config) {
   return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
+at::ScalarType input_dtype(const TrainConfig& config) {
+  return compute_dtype(config) == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {
+  const at::Device device(config.train.device);
+  for (auto& [name, tensor] : inputs)
+    tensor =
+        tensor.is_floating_point() ? tensor.to(device, input_dtype(config)) : tensor.to(device);
+}
+
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective) {
   std::vector<Role> roles = objective.roles();
   if (config.ema.decay > 0) {
@@ -256,7 +267,7 @@ RoleState make_role_state(const TrainConfig& config,
                           at::Device device,
                           const distributed::Mesh& mesh) {
   const auto compute = compute_dtype(config);
-  const auto master = compute == at::kDouble ? at::kDouble : at::kFloat;
+  const auto master = input_dtype(config);
   const std::string& sharding = config.distributed.sharding;
   // With the optimizer's state alone cut, frozen weights stay where they are: whole.
   const bool drops_weights = sharding == "full" || sharding == "hybrid";

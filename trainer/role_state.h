@@ -18,6 +18,13 @@ namespace vmla::trainer {
 /// The dtype of the stage's matrix products (train.precision).
 at::ScalarType compute_dtype(const TrainConfig& config);
 
+/// The dtype of latents, noise and times as networks get them: fp64 in fp64 runs, where everything
+/// derived from them (rotary tables) is to be as exact; else fp32.
+at::ScalarType input_dtype(const TrainConfig& config);
+
+/// Inputs of an evaluation on the stage's device, in the input dtype where they are floating point.
+void place_inputs(const TrainConfig& config, model::TensorMap& inputs);
+
 /// The objective's roles, and the moving average that the section `ema` asks for.
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective);
 

@@ -229,11 +229,11 @@ UpdateReport Trainer::accumulate_losses(RoleState& player) {
                                    .first_sample = first,
                                    .batch = micro_batch_,
                                    .validation = false}));
-    for (auto& [name, tensor] : inputs) {
+    for (const auto& [name, tensor] : inputs) {
       if (tensor.dim() == 0 && at::isIntegralType(tensor.scalar_type(), false))  // an exit step
         report.agreement = mixed(report.agreement, static_cast<uint64_t>(tensor.item<int64_t>()));
-      tensor = tensor.to(at::Device(config_.train.device));
     }
+    place_inputs(config_, inputs);
     timer_.begin("forward");
     const bool last_micro_batch = first + micro_batch_ >= end;
     objective_.evaluate(player.role.name,

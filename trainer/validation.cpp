@@ -2,6 +2,7 @@
 
 #include "data/batch.h"
 #include "model/flow_match_schedule.h"
+#include "trainer/role_state.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -75,7 +76,7 @@ ValidationResult validate(const TrainConfig& config,
     inputs["text"] = batch.text;
     if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
     inputs.insert(shared_inputs.begin(), shared_inputs.end());
-    for (auto& [name, tensor] : inputs) tensor = tensor.to(at::Device(config.train.device));
+    place_inputs(config, inputs);
     objective.evaluate(
         player, inputs, networks, model::GradMode::kNone, [&](const LossTerms& terms, bool) {
           loss_sum += terms.total.item<double>() * static_cast<double>(count);

@@ -118,8 +118,7 @@ int Socket::release() {
 BoundPort bind_store_port(bool loopback) {
   BoundPort out;
   out.socket = loopback ? bound(true, false, 0) : bound_anywhere(0);
-  // It listens from now on: ranks that are faster than rank 0 wait in its queue.
-  if (out.socket.fd() < 0 || listen(out.socket.fd(), 1024) != 0)
+  if (out.socket.fd() < 0)
     fail_run("cannot bind a port for rank 0's store: ", std::strerror(errno));
   out.port = port_of(out.socket.fd());
   return out;
