@@ -27,8 +27,9 @@ std::optional<fs::path> newest_intact(const fs::path& checkpoints, const distrib
   std::vector<std::string> complaints;
   const auto newest = newest_intact_checkpoint(checkpoints, &complaints, readers_of(mesh));
   if (!mesh.is_lead()) return newest;
-  for (const std::string& complaint : complaints) log::warn(complaint);
-  if (!newest && !complaints.empty()) {
+  const bool none_left = !newest && !complaints.empty();  // the error then says the first
+  for (size_t i = none_left ? 1 : 0; i < complaints.size(); ++i) log::warn(complaints[i]);
+  if (none_left) {
     // Starting over would bury what is left of the run.
     fail_user(checkpoints.string(),
               ": no checkpoint is intact (",
