@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 namespace vmla::trainer {
 namespace {
 
@@ -48,6 +50,26 @@ PieceMap held_pieces(model::TrainedWeights& weights) {
   for (const int64_t unit : weights.units())
     pieces.merge(unit_pieces(weights.layout(unit), weights.part(unit), weights.master(unit)));
   return pieces;
+}
+
+PieceMap cut_pieces(const PieceMap& pieces, int64_t index, int64_t count) {
+  if (count == 1) return pieces;
+  int64_t elements = 0, place = 0;
+  for (const auto& [name, piece] : pieces) elements += piece.data.numel();
+  const int64_t each = (elements + count - 1) / count;
+  PieceMap share;
+  for (const auto& [name, piece] : pieces) {
+    const int64_t numel = piece.data.numel();
+    const int64_t begin = std::max<int64_t>(0, index * each - place);
+    const int64_t end = std::min(numel, (index + 1) * each - place);
+    place += numel;
+    if (begin >= end) continue;
+    share[name] = piece;
+    if (end - begin == numel) continue;
+    share[name].first += begin;
+    share[name].data = piece.data.view({-1}).narrow(0, begin, end - begin);
+  }
+  return share;
 }
 
 void read_pieces(model::CheckpointRanges& checkpoint,

@@ -41,6 +41,10 @@ PieceMap unit_pieces(const std::vector<model::TensorSpec>& layout,
 /// What a process holds of a role's masters.
 PieceMap held_pieces(model::TrainedWeights& weights);
 
+/// The share of one of `count` ranks that hold the same pieces and write each a part of them: equal
+/// runs of elements over all pieces, one after another.
+PieceMap cut_pieces(const PieceMap& pieces, int64_t index, int64_t count);
+
 /// Fills every piece of `pieces` from a checkpoint's role. UserError if the checkpoint lacks the
 /// tensor, or has it in another shape.
 void read_pieces(model::CheckpointRanges& checkpoint,

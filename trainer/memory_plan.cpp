@@ -103,8 +103,10 @@ MemoryPlan plan_memory(const TrainConfig& config,
   const auto objective = make_objective(config.objective, config.model);
   for (const PlannedRole& role : roles) {
     plan.roles.push_back({role, role_bytes(config, role, request.mesh)});
-    plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training);
+    plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training) * request.mesh.shard;
   }
+  // Ranks that hold the same save a part each.
+  plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
   plan.step =
       planned_step(plan.config, roles, clip, plan.request.text_rows, dry_mesh(request.mesh));
   if (objective->learns_from() == LearnsFrom::kPrompts) {

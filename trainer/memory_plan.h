@@ -36,7 +36,8 @@ struct MemoryPlan {
   int64_t step_clips = 0;  // of all ranks
   std::vector<RoleMemory> roles;
   StepMemory step;
-  int64_t checkpoint_bytes = 0;
+  int64_t checkpoint_bytes = 0;     // of all ranks together
+  int64_t host_copy_bytes = 0;      // this rank's part of it, copied while it is being saved
   int64_t rollout_cache_bytes = 0;  // of a training rollout, part of its player's kept bytes
   RequestCache cache;
   std::vector<PhaseFlops> flops;  // of one clip

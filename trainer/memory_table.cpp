@@ -208,7 +208,7 @@ std::string memory_table(const MemoryPlan& plan) {
   if (plan.request.mesh.world > 1) text += sent_lines(plan);
   text += entry("checkpoint", size_text(plan.checkpoint_bytes), "");
   text += entry("copy of it while it is written",
-                size_text(plan.checkpoint_bytes),
+                size_text(plan.host_copy_bytes),
                 "of the host's memory, beside the tensors above");
   const bool unlimited = plan.config.model.local_attn_size < 0;
   text += entry("cache of a video being sampled",
@@ -242,7 +242,7 @@ std::string memory_json(const MemoryPlan& plan) {
   json["rollout_cache"] = plan.rollout_cache_bytes;
   if (plan.largest_micro_batch) json["largest_micro_batch"] = *plan.largest_micro_batch;
   json["checkpoint"] = plan.checkpoint_bytes;
-  json["checkpoint_host_copy"] = plan.checkpoint_bytes;
+  json["checkpoint_host_copy"] = plan.host_copy_bytes;
   json["sampling_cache"] = {{"frames", plan.cache.frames},
                             {"bytes", plan.cache.bytes},
                             {"dense_bytes", plan.cache.dense_bytes}};

@@ -26,7 +26,10 @@ CheckpointShare training_share(const TrainConfig& config,
                                const RoleSet& roles,
                                const TrainState& state,
                                const MediaInfo& media,
-                               bool writes) {
+                               const distributed::Communicator& replicas) {
+  const auto part = [&](const PieceMap& pieces) {
+    return cut_pieces(pieces, replicas.rank(), replicas.size());
+  };
   CheckpointShare share;
   share.step = state.step;
   share.stage = config.stage;
@@ -41,10 +44,10 @@ CheckpointShare training_share(const TrainConfig& config,
   for (const RoleState& role : roles.states) {
     if (!role.weights) continue;  // frozen roles are read again from where they came
     const std::string& name = role.role.name;
-    share.roles[name] = writes ? held_pieces(*role.weights) : PieceMap{};
+    share.roles[name] = part(held_pieces(*role.weights));
     if (role.role.is_score) share.role_models[name] = role.config;
     if (!role.optimizer) continue;
-    share.roles[optimizer_role(name)] = writes ? role.optimizer->state(*role.weights) : PieceMap{};
+    share.roles[optimizer_role(name)] = part(role.optimizer->state(*role.weights));
     share.counters[updates_counter(name)] = role.optimizer->updates();
   }
   return share;

@@ -14,14 +14,14 @@ struct TrainState {
   int64_t samples_seen = 0;  // position in the data order
 };
 
-/// What this process saves: its pieces of all roles and optimizer states (views, which follow later
-/// updates), the configuration and the data position. With `writes` false another rank holds the
-/// same pieces and saves them.
+/// What this process saves: its share of all roles and optimizer states (views, which follow later
+/// updates), the configuration and the data position. The ranks of `replicas` hold the same pieces;
+/// each saves a part of them.
 CheckpointShare training_share(const TrainConfig& config,
                                const RoleSet& roles,
                                const TrainState& state,
                                const MediaInfo& media,
-                               bool writes = true);
+                               const distributed::Communicator& replicas);
 
 /// State of the loop, and what this process holds of the optimizer state put into `roles`, from a
 /// checkpoint. UserError if it has none.

@@ -414,8 +414,7 @@ void Trainer::write_samples() {
 void Trainer::save() {
   if (last_saved_ == state_.step) return;
   if (mesh_.is_lead() && !ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
-  const bool writes = mesh_.replica().rank() == 0;  // of those that hold the same part, one
-  saver_.begin(training_share(config_, roles_, state_, data_.media(), writes));
+  saver_.begin(training_share(config_, roles_, state_, data_.media(), mesh_.replica()));
   last_saved_ = state_.step;
 }
 

@@ -62,6 +62,9 @@ def test_one_curve_over_changing_ranks(alone, dataset, tmp_path):
         expect_hashes(checkpoint)
         files = read_manifest(checkpoint)["files"]
         assert all((f"-of-{ranks:05d}." in name) == (ranks > 1) for name in files)
+        # also where all of them hold everything, each writes its part, and none holds much more than another
+        sizes = [sum(f["bytes"] for n, f in files.items() if f".{r:05d}-of-" in n) for r in range(ranks)]
+        assert ranks == 1 or max(sizes) <= 1.2 * min(sizes), sizes
     # nothing but checkpoints and the link
     assert all(p.name.startswith("step_") or p.name == "latest" for p in (run_dir / "checkpoints").iterdir())
     ours, theirs = metrics(run_dir), metrics(alone)

@@ -61,6 +61,33 @@ TEST(CheckpointPieces, AreViewsThroughWhichABufferIsFilled) {
   }
 }
 
+TEST(CheckpointPieces, RanksThatHoldTheSameShareTheWriting) {
+  const model::ModelConfig model = small_model("mla");
+  const auto layout = model::unit_layout(model, model::kRootUnit);
+  const model::FlatPart part = equal_cut(layout, 1, 2);
+  const PieceMap pieces = unit_pieces(layout, part, at::arange(part.numel));
+  for (const int64_t count : {1, 2, 3, 8}) {
+    std::map<std::string, std::vector<at::Tensor>> parts;
+    int64_t largest = 0;
+    for (int64_t index = 0; index < count; ++index) {
+      int64_t elements = 0;
+      for (const auto& [name, piece] : cut_pieces(pieces, index, count)) {
+        int64_t next = pieces.at(name).first;
+        for (const at::Tensor& before : parts[name]) next += before.numel();
+        EXPECT_EQ(piece.first, next);
+        EXPECT_EQ(piece.shape, pieces.at(name).shape);
+        parts[name].push_back(piece.data.reshape({-1}));
+        elements += piece.data.numel();
+      }
+      largest = std::max(largest, elements);
+    }
+    EXPECT_EQ(largest, (part.numel + count - 1) / count);
+    ASSERT_EQ(parts.size(), pieces.size());
+    for (const auto& [name, piece] : pieces)
+      EXPECT_TRUE(at::equal(at::cat(parts.at(name)), piece.data.reshape({-1}))) << name;
+  }
+}
+
 TEST(CheckpointPieces, PaddingBelongsToNone) {
   const std::vector<model::TensorSpec> layout = {{"a", {2, 2}, 0, 4}, {"b", {3}, 4, 3}};
   const model::FlatPart part{.pieces = {{.tensor = 1, .first = 1, .count = 2, .offset = 1}},
