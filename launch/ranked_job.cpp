@@ -105,7 +105,9 @@ int run_ranks(const RankEnvironment& environment,
     if (!config) config = trainer::load_config(file, overrides);
     const double timeout = config->distributed.timeout_seconds;
     const auto end_when_hung = [&](const std::string& line) {
-      log::error("vmla: error: " + line);
+      const distributed::PeerError hung(line);
+      const auto said = distributed::claim_error(*store, environment, nullptr, hung);
+      if (said.say) log::error("vmla: error: " + said.text);
       std::_Exit(distributed::kPeerLost);
     };
     watchdog.emplace(

@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <future>
+#include <map>
 
 #include "trainer/distributed/network_address.h"
 
@@ -97,7 +99,7 @@ TEST(Rendezvous, AStoreThatNobodyServesIsGivenUpAfterTheTimeout) {
                                                {"WORLD_SIZE", "2"},
                                                {"LOCAL_WORLD_SIZE", "2"},
                                                {"MASTER_PORT", std::to_string(free_port())},
-                                               {"TIMEOUT", "1.5"}}});
+                                               {"JOIN_TIMEOUT", "1.5"}}});
   EXPECT_EQ(ends[0].status, 2);
   EXPECT_THAT(said(ends),
               testing::ElementsAre(HasSubstr("nobody serves the job's store at 127.0.0.1:")));
@@ -108,7 +110,7 @@ TEST(Rendezvous, ARankThatDoesNotComeIsNamed) {
   const auto ends = run_ranks(
       {.work = "join",
        .size = 2,
-       .environment = {{"WORLD_SIZE", "3"}, {"LOCAL_WORLD_SIZE", "3"}, {"TIMEOUT", "2"}}});
+       .environment = {{"WORLD_SIZE", "3"}, {"LOCAL_WORLD_SIZE", "3"}, {"JOIN_TIMEOUT", "2"}}});
   for (const EndedRank& end : ends) EXPECT_EQ(end.status, 2);
   EXPECT_THAT(said(ends),
               testing::ElementsAre(
@@ -129,7 +131,7 @@ TEST(Rendezvous, AnotherWorldSizeOnARankIsNamed) {
 TEST(Rendezvous, ARankOfAnotherJobOnThePortIsNamed) {
   const auto ends = run_ranks({.work = "join",
                                .size = 2,
-                               .environment = {{"TIMEOUT", "2"}},
+                               .environment = {{"JOIN_TIMEOUT", "2"}},
                                .of_rank = {{1, {{"TORCHELASTIC_RUN_ID", "other"}}}}});
   EXPECT_EQ(ends[1].status, 2);
   EXPECT_THAT(ends[1].output, HasSubstr("belongs to another job ('test'; this one is 'other')"));
@@ -148,23 +150,50 @@ TEST(Rendezvous, AnotherConfigurationIsSaidOnceWithTheLineThatDiffers) {
                                            "'steps: 40', rank 0 has 'steps: 20'"))));
 }
 
-/// Ranks whose VICTIM is lost: all others end with status 3.
-std::vector<EndedRank> lose(const std::string& how, int64_t size, int64_t victim) {
-  const bool stays = how == "stopped" || how == "computing";
-  const auto ends =
-      run_ranks({.work = how,
-                 .size = size,
-                 .environment = {{"VICTIM", std::to_string(victim)}, {"TIMEOUT", "1.5"}},
-                 .straggler = stays ? victim : -1});
-  for (size_t rank = 0; rank < ends.size(); ++rank) {
-    if (static_cast<int64_t>(rank) == victim) continue;
-    EXPECT_EQ(ends[rank].status, 3) << "rank " << rank << ":\n" << ends[rank].output;
+/// Three ranks of which one, VICTIM, is lost. These tests wait more than they compute, so two jobs
+/// run at a time, all of them before the first test.
+class Watchdog : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    const auto run = [](const std::vector<Loss>& losses) {
+      std::map<Loss, std::vector<EndedRank>> ends;
+      for (const Loss& loss : losses) ends[loss] = lose(loss.first, loss.second);
+      return ends;
+    };
+    auto others = std::async(
+        std::launch::async,
+        run,
+        std::vector<Loss>{{"killed", 1}, {"stopped", 2}, {"computing", 1}, {"broken", 0}});
+    ends_ = run({{"killed", 0}, {"stopped", 0}, {"hung", 1}, {"broken", 2}});
+    ends_.merge(others.get());
   }
-  return ends;
-}
 
-TEST(Watchdog, AKilledPeerIsNoticedWithinASecondAndNamedOnce) {
-  const auto ends = lose("killed", 3, 1);
+  /// How the ranks ended; all but the lost one with status 3.
+  static const std::vector<EndedRank>& ends_of(const std::string& how, int64_t victim) {
+    const std::vector<EndedRank>& ends = ends_.at({how, victim});
+    for (size_t rank = 0; rank < ends.size(); ++rank) {
+      if (static_cast<int64_t>(rank) == victim) continue;
+      EXPECT_EQ(ends[rank].status, 3) << "rank " << rank << ":\n" << ends[rank].output;
+    }
+    return ends;
+  }
+
+ private:
+  using Loss = std::pair<std::string, int64_t>;  // how, which rank
+
+  static std::vector<EndedRank> lose(const std::string& how, int64_t victim) {
+    const bool stays = how != "killed" && how != "broken";
+    return run_ranks({.work = how,
+                      .size = 3,
+                      .environment = {{"VICTIM", std::to_string(victim)}, {"TIMEOUT", "1.5"}},
+                      .straggler = stays ? victim : -1});
+  }
+
+  static inline std::map<Loss, std::vector<EndedRank>> ends_;
+};
+
+TEST_F(Watchdog, AKilledPeerIsNoticedWithinASecondAndNamedOnce) {
+  const auto& ends = ends_of("killed", 1);
   EXPECT_EQ(ends[1].status, 128 + 9);
   EXPECT_THAT(
       said(ends),
@@ -179,16 +208,16 @@ TEST(Watchdog, AKilledPeerIsNoticedWithinASecondAndNamedOnce) {
   }
 }
 
-TEST(Watchdog, AKilledRank0TakesTheStoreWithIt) {
-  const auto ends = lose("killed", 3, 0);
+TEST_F(Watchdog, AKilledRank0TakesTheStoreWithIt) {
+  const auto& ends = ends_of("killed", 0);
   EXPECT_EQ(ends[0].status, 128 + 9);
   EXPECT_THAT(said(ends),
               testing::ElementsAre(AllOf(HasSubstr(": rank 0 on host "),
                                          HasSubstr(", which serves the store, is gone"))));
 }
 
-TEST(Watchdog, AStoppedPeerIsNamedWithItsLastCollective) {
-  const auto ends = lose("stopped", 3, 2);
+TEST_F(Watchdog, AStoppedPeerIsNamedWithItsLastCollective) {
+  const auto& ends = ends_of("stopped", 2);
   EXPECT_THAT(
       said(ends),
       testing::ElementsAre(AllOf(StartsWith("all_reduce #5 of group world: rank 2 on host "),
@@ -196,25 +225,33 @@ TEST(Watchdog, AStoppedPeerIsNamedWithItsLastCollective) {
                                  HasSubstr("; its last collective was all_gather #4"))));
 }
 
-TEST(Watchdog, AStoppedRank0IsNamedAlthoughItServesTheStore) {
-  const auto ends = lose("stopped", 3, 0);
+TEST_F(Watchdog, AStoppedRank0IsNamedAlthoughItServesTheStore) {
+  const auto& ends = ends_of("stopped", 0);
   EXPECT_THAT(
       said(ends),
       testing::ElementsAre(AllOf(StartsWith("all_reduce #5 of group world: rank 0 on host "),
                                  HasSubstr(", which serves the store, has not answered for"))));
 }
 
-TEST(Watchdog, APeerThatComputesIsNamed) {
-  const auto ends = lose("computing", 2, 1);
+TEST_F(Watchdog, APeerThatComputesIsNamed) {
+  const auto& ends = ends_of("computing", 1);
   EXPECT_THAT(
       said(ends),
       testing::ElementsAre(AllOf(StartsWith("all_reduce #5 of group world: rank 1 on host "),
                                  HasSubstr("answers but has not come to it, in step 3"))));
 }
 
-TEST(Watchdog, AnErrorIsSaidByTheRankThatHasItAndByNoVictim) {
+TEST_F(Watchdog, AHangWithoutATimeoutIsEndedAndSaidOnce) {
+  const auto& ends = ends_of("hung", 1);
+  EXPECT_THAT(
+      said(ends),
+      testing::ElementsAre(AllOf(StartsWith("all_reduce #7 of group device: rank 1 on host "),
+                                 HasSubstr("has not answered for"))));
+}
+
+TEST_F(Watchdog, AnErrorIsSaidByTheRankThatHasItAndByNoVictim) {
   for (const int64_t victim : {0, 2}) {
-    const auto ends = lose("broken", 3, victim);
+    const auto& ends = ends_of("broken", victim);
     EXPECT_EQ(ends[static_cast<size_t>(victim)].status, 1);
     EXPECT_THAT(said(ends), testing::ElementsAre(HasSubstr("the loss is not finite")));
   }

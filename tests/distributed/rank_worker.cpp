@@ -40,10 +40,23 @@ void expect(bool holds, const std::string& what) {
 struct Job {
   RankEnvironment environment = rank_environment();
   double timeout = number_of("TIMEOUT", 20);
-  std::unique_ptr<Store> store = join_job(environment, timeout);
+  double patience = number_of("JOIN_TIMEOUT", 20);
+  std::unique_ptr<Store> store = join_job(environment, patience);
   std::shared_ptr<CollectiveLog> log = std::make_shared<CollectiveLog>();
   std::unique_ptr<Watchdog> watchdog = std::make_unique<Watchdog>(
-      *store, environment, log, WatchdogOptions{.timeout_seconds = timeout, .period_seconds = 0.5});
+      *store,
+      environment,
+      log,
+      WatchdogOptions{.timeout_seconds = timeout,
+                      .grace_seconds = 0.5,
+                      .period_seconds = 0.5,
+                      .on_hang = [this](const std::string& line) { end_hung(line); }});
+
+  void end_hung(const std::string& line) const {
+    const ErrorLine said = claim_error(*store, environment, nullptr, PeerError(line));
+    if (said.say) std::printf("said: %s\n", said.text.c_str());
+    std::_Exit(kPeerLost);
+  }
 
   int64_t rank() const { return environment.rank; }
   int64_t size() const { return environment.world_size; }
@@ -162,7 +175,7 @@ void collectives(Job& job) {
              two.view({-1, 10})[1].eq(-1).all().item<bool>() &&
              sum.eq(job.size()).all().item<bool>(),
          "overlapped collectives");
-  expect(!job.log->longest_under_way() && job.log->latest().back().group == "world",
+  expect(!job.log->longest_awaited() && job.log->latest().back().group == "world",
          "the log of collectives");
 }
 
@@ -197,6 +210,14 @@ void lose_a_peer(Job& job, const std::function<void()>& fate) {
   }
 }
 
+/// A collective in a place without a timeout, as on a GPU: nothing comes back from it.
+void hang_beside_a_stopped_peer(Job& job) {
+  job.world()->barrier();
+  if (job.rank() == static_cast<int64_t>(number_of("VICTIM", -1))) raise(SIGSTOP);
+  job.log->awaited(job.log->started("device", Collective::kAllReduce, 7, 0));
+  sleep(1000);
+}
+
 void other_sizes(Job& job) {
   const auto world = job.world();
   const at::Tensor values = at::zeros({job.rank() == 1 ? 7 : 5});
@@ -205,8 +226,8 @@ void other_sizes(Job& job) {
 
 void same_configuration(Job& job) {
   const char* text = std::getenv("CONFIGURATION");
-  agree(*job.store, job.environment, "program version", "1.0", job.timeout);
-  agree(*job.store, job.environment, "configuration", text == nullptr ? "" : text, job.timeout);
+  agree(*job.store, job.environment, "program version", "1.0", job.patience);
+  agree(*job.store, job.environment, "configuration", text == nullptr ? "" : text, job.patience);
 }
 
 /// Median microseconds of each collective of 1 MB.
@@ -254,6 +275,7 @@ const std::map<std::string, std::function<void(Job&)>> kWorks = {
     {"killed", [](Job& job) { lose_a_peer(job, [] { raise(SIGKILL); }); }},
     {"stopped", [](Job& job) { lose_a_peer(job, [] { raise(SIGSTOP); }); }},
     {"computing", [](Job& job) { lose_a_peer(job, [] { sleep(1000); }); }},
+    {"hung", hang_beside_a_stopped_peer},
     {"broken", [](Job& job) { lose_a_peer(job, [] { fail_run("the loss is not finite"); }); }},
     {"other sizes", other_sizes},
     {"same configuration", same_configuration},
@@ -269,7 +291,7 @@ int run(const std::string& work) {
   std::unique_ptr<Job> job;
   try {
     job = std::make_unique<Job>();
-    meet_ranks(*job->store, job->environment, job->timeout);
+    meet_ranks(*job->store, job->environment, job->patience);
     kWorks.at(work)(*job);
     job->watchdog.reset();
     leave_job(*job->store, job->environment, job->timeout);

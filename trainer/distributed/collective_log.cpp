@@ -39,6 +39,14 @@ int64_t CollectiveLog::started(const std::string& group,
   return tickets_;
 }
 
+void CollectiveLog::awaited(int64_t ticket) {
+  const std::scoped_lock lock(mutex_);
+  const auto found = records_.find(ticket);
+  if (found == records_.end()) return;
+  found->second.awaited = true;
+  found->second.changed = std::chrono::steady_clock::now();
+}
+
 void CollectiveLog::finished(int64_t ticket, std::function<bool()> is_done) {
   const std::scoped_lock lock(mutex_);
   if (is_done) {
@@ -95,12 +103,15 @@ std::optional<CollectiveRecord> CollectiveLog::first_failed() const {
   return first_failed_;
 }
 
-std::optional<CollectiveRecord> CollectiveLog::longest_under_way() const {
+std::optional<CollectiveRecord> CollectiveLog::longest_awaited() const {
   const std::scoped_lock lock(mutex_);
   look_at_devices();
-  for (const auto& [ticket, record] : records_)
-    if (record.state == CollectiveRecord::State::kUnderWay) return record;
-  return std::nullopt;
+  std::optional<CollectiveRecord> longest;
+  for (const auto& [ticket, record] : records_) {
+    const bool waits = record.awaited && record.state == CollectiveRecord::State::kUnderWay;
+    if (waits && (!longest || record.changed < longest->changed)) longest = record;
+  }
+  return longest;
 }
 
 }  // namespace vmla::distributed

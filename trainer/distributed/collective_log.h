@@ -21,7 +21,8 @@ struct CollectiveRecord {
   int64_t sequence;  // of the group, from 1
   double bytes;      // as CommCounters counts them
   State state = State::kUnderWay;
-  std::chrono::steady_clock::time_point changed = {};  // into this state
+  bool awaited = false;  // somebody, or a device's queue, stands still until it is done
+  std::chrono::steady_clock::time_point changed = {};  // into this state, or awaited
 };
 
 /// "all_gather #132 of group world"
@@ -39,6 +40,8 @@ class CollectiveLog {
 
   /// Returns the number under which the collective's end is reported.
   int64_t started(const std::string& group, Collective collective, int64_t sequence, double bytes);
+  /// Somebody now waits for it. (One that was started ahead may lie for as long as it likes.)
+  void awaited(int64_t ticket);
   /// `is_done`: finished only when that says so, on whatever device the collective runs.
   void finished(int64_t ticket, std::function<bool()> is_done = nullptr);
   void failed(int64_t ticket);
@@ -49,8 +52,8 @@ class CollectiveLog {
   std::vector<CollectiveRecord> latest() const;
   /// The first that failed.
   std::optional<CollectiveRecord> first_failed() const;
-  /// Of those under way the one that was started first.
-  std::optional<CollectiveRecord> longest_under_way() const;
+  /// Of those awaited and under way the one that has been so for longest.
+  std::optional<CollectiveRecord> longest_awaited() const;
 
  private:
   void change(int64_t ticket, CollectiveRecord::State state) const;

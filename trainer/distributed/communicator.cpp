@@ -143,6 +143,7 @@ Pending Communicator::counted(Collective collective,
   counters_.exposed_seconds += seconds_since(began);
   return Pending([this, began, pending, noted, log = log_, ticket] {
     const auto waiting = Clock::now();
+    if (log) log->awaited(ticket);
     noted([&] { pending->wait(); });
     if (log) log->finished(ticket, pending->is_done());
     counters_.exposed_seconds += seconds_since(waiting);

@@ -16,8 +16,6 @@ using Clock = std::chrono::steady_clock;
 
 // A store that lives answers within this time even on a host that is short of everything.
 constexpr double kAnswerSeconds = 3;
-// A collective's engine gives up by itself after its timeout; this much later it will not.
-constexpr double kGraceSeconds = 10;
 
 double now_seconds() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
@@ -136,15 +134,16 @@ Heartbeat Watchdog::own_beat() const {
 
 void Watchdog::look_for_hang() {
   if (!options_.on_hang || shared_->hang.joinable()) return;
-  const auto oldest = log_->longest_under_way();
-  if (!oldest || seconds_since(oldest->changed) < options_.timeout_seconds + kGraceSeconds) return;
+  const auto oldest = log_->longest_awaited();
+  if (!oldest || seconds_since(oldest->changed) < options_.timeout_seconds + options_.grace_seconds)
+    return;
   // On another thread: the heartbeat must go on.
   shared_->hang = std::thread([this] { options_.on_hang(explain()); });
 }
 
 std::string Watchdog::explain(const std::function<bool()>& give_up) const {
   auto failed = log_->first_failed();
-  if (!failed) failed = log_->longest_under_way();
+  if (!failed) failed = log_->longest_awaited();
   if (!failed) return "no collective has failed on this rank";
   std::vector<Sighting> sightings;
   try {

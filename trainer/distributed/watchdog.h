@@ -13,9 +13,10 @@
 namespace vmla::distributed {
 
 struct WatchdogOptions {
-  /// The collectives' own timeout. One that is still under way some seconds after it hangs in a
-  /// place that knows no timeout.
+  /// The collectives' own timeout. One that is awaited for longer, and the grace, hangs in a place
+  /// that knows no timeout, such as a GPU.
   double timeout_seconds = 600;
+  double grace_seconds = 10;
   double period_seconds = 1;
   /// Then called once, on a thread of the watchdog's, with explain()'s line; nothing can free the
   /// thread that hangs, so it is expected to end the process.
@@ -40,7 +41,7 @@ class Watchdog {
   void set_step(int64_t step) { step_ = step; }
 
   /// Names, in one line, the ranks missing in this rank's first failed collective (without one, in
-  /// the one longest under way): "all_gather #132 of group world: rank 2 on host n07 has not
+  /// the one longest awaited): "all_gather #132 of group world: rank 2 on host n07 has not
   /// answered for 31 s; its last collective was all_gather #131 of group world, finished". Takes a
   /// little more than two periods, and no time when the store is known to be silent. When `give_up`
   /// says so, meanwhile, the answer is empty.
