@@ -9,6 +9,7 @@
 #include <map>
 
 #include "trainer/distributed/network_address.h"
+#include "trainer/distributed/store.h"
 
 namespace vmla::distributed {
 namespace {
@@ -255,6 +256,23 @@ TEST_F(Watchdog, AnErrorIsSaidByTheRankThatHasItAndByNoVictim) {
     EXPECT_EQ(ends[static_cast<size_t>(victim)].status, 1);
     EXPECT_THAT(said(ends), testing::ElementsAre(HasSubstr("the loss is not finite")));
   }
+}
+
+TEST(Rendezvous, InALaunchersOwnStoreAllRanksAreClientsAndRank0IsLostLikeAnyOther) {
+  const int socket = listen_on(0);
+  const int64_t port = port_of(socket);
+  const auto store = Store::serve({"127.0.0.1", port}, socket, "", 10);
+  const auto ends = run_ranks({.work = "killed",
+                               .size = 3,
+                               .environment = {{"MASTER_PORT", std::to_string(port)},
+                                               {"TORCHELASTIC_USE_AGENT_STORE", "True"},
+                                               {"VICTIM", "0"}},
+                               .inherited_socket = false});
+  EXPECT_EQ(ends[1].status, 3);
+  EXPECT_EQ(ends[2].status, 3);
+  EXPECT_THAT(said(ends),
+              testing::ElementsAre(
+                  AllOf(HasSubstr(": rank 0 on host "), HasSubstr(" has not answered for "))));
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "model/io/error.h"
 #include "trainer/distributed/error_claim.h"
 #include "trainer/distributed/gloo_communicator.h"
+#include "trainer/distributed/network_address.h"
 #include "trainer/distributed/rendezvous.h"
 #include "trainer/distributed/thread_communicator.h"
 
@@ -130,6 +131,7 @@ void compare_with_threads(Communicator& group) {
 void collectives(Job& job) {
   const auto world = job.world();
   compare_with_threads(*world);
+  expect(close_sockets_on_exec() == 0, "a socket is left to processes that a rank starts");
   if (job.size() == 4) {
     const int64_t first = job.rank() / 2 * 2;
     const auto pair = job.group("pair", {first, first + 1});

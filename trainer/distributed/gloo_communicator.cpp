@@ -216,6 +216,7 @@ std::unique_ptr<Communicator> gloo_communicator(Store& store,
     throw CommError(
         name, Collective::kBarrier, index, cat("the ranks cannot connect: ", reason_of(error)));
   }
+  close_sockets_on_exec();
   std::unique_ptr<SizeCheck> check;
   if (options.check_sizes)
     check = std::make_unique<SizeCheck>(store, key, name, index, size, options.timeout_seconds);

@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <memory>
 #include <thread>
 
@@ -175,6 +176,20 @@ int64_t port_of(int socket) {
   if (getsockname(socket, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
   return ntohs(address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6&>(address).sin6_port
                                              : reinterpret_cast<sockaddr_in&>(address).sin_port);
+}
+
+int64_t close_sockets_on_exec() {
+  int64_t changed = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    if (!read_symlink(entry.path(), error).string().starts_with("socket:")) continue;
+    const int fd = std::stoi(entry.path().filename());
+    const int flags = fcntl(fd, F_GETFD);
+    const bool standard = fd <= STDERR_FILENO;  // a log may be a socket
+    if (standard || flags < 0 || (flags & FD_CLOEXEC) != 0) continue;
+    if (fcntl(fd, F_SETFD, flags | FD_CLOEXEC) == 0) ++changed;
+  }
+  return changed;
 }
 
 }  // namespace vmla::distributed

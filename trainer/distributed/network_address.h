@@ -33,4 +33,9 @@ int64_t listen_on_inherited(int socket);
 /// The port that a socket is bound to; 0 when there is none.
 int64_t port_of(int socket);
 
+/// Keeps this process's sockets from the processes that it starts. Gloo's are not born so, and a
+/// child that outlives a killed rank would hide its death from the others. Returns how many
+/// changed.
+int64_t close_sockets_on_exec();
+
 }  // namespace vmla::distributed
