@@ -204,7 +204,8 @@ struct DistributedConfig {
       "kept); auto: scattered for zero2, else local");
     v("hold_weights",
       c.hold_weights,
-      "full and hybrid: keep gathered weights over a rollout and its replay");
+      "full and hybrid: what rolls out stays gathered until it changes, what samples until it is "
+      "done");
     v("timeout_seconds", c.timeout_seconds, "after which a rank that does not come is given up");
   }
 };
