@@ -127,6 +127,11 @@ void define(CLI::App& app, PipelineArgs& args) {
          "--jobs", args.jobs, "stages that may run side by side (default: the file's `jobs`)")
       ->type_name("N")
       ->check(kCount);
+  add_text(app,
+           "--nproc-per-node",
+           args.nproc_per_node,
+           "N|gpu|cpu",
+           "start every stage on several ranks, through vmla-launch (default: one process)");
   app.add_flag("--dry-run", args.dry_run, "check every stage, print what would run, stop");
 }
 

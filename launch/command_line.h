@@ -23,8 +23,9 @@ struct TrainArgs {
 struct PipelineArgs {
   std::string config;
   std::vector<std::string> set;
-  std::string run_dir;  // empty: runs/NAME
-  int64_t jobs = 0;     // 0: what the file says
+  std::string run_dir;         // empty: runs/NAME
+  int64_t jobs = 0;            // 0: what the file says
+  std::string nproc_per_node;  // empty: every stage in one process
   bool dry_run = false;
 };
 

@@ -53,13 +53,14 @@ Mesh make_mesh(const RankEnvironment& environment,
       };
   if (config.train.device != "cuda") return Mesh(shape, environment.rank, on_host);
   trainer::prepare_device(config.train.device);
-  const Mesh::MakeGroup on_gpu =
-      [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
-        auto group = distributed::nccl_communicator(
-            store, name, ranks, environment.rank, environment.local_rank, timeout);
-        group->set_log(log);
-        return group;
-      };
+  const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank);
+  const Mesh::MakeGroup on_gpu = [&](const std::string& name,
+                                     const std::vector<int64_t>& ranks,
+                                     int64_t) {
+    auto group = distributed::nccl_communicator(store, name, ranks, environment.rank, gpu, timeout);
+    group->set_log(log);
+    return group;
+  };
   return Mesh(shape, environment.rank, on_gpu, on_host);
 }
 

@@ -79,6 +79,16 @@ struct FrontCheck {
   distributed::RankEnvironment ranks_ = distributed::rank_environment();
 };
 
+/// Several processes with the same arguments would write the same files; rank 0 says so.
+void refuse_ranks() {
+  const distributed::RankEnvironment ranks = distributed::rank_environment();
+  if (ranks.world_size == 1) return;
+  if (ranks.rank != 0) std::_Exit(kWrongInput);
+  fail_user("this command runs in one process, and was started as ",
+            ranks.world_size,
+            " ranks; only vmla train shares its work (vmla pipeline: --nproc-per-node)");
+}
+
 [[noreturn]] void become_core(char** argv) {
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
   const std::string core = self.parent_path() / "vmla-core";
@@ -101,6 +111,7 @@ int run(int argc, char** argv) {
     std::fputs(trainer::config_reference().c_str(), stdout);
     return kDone;
   }
+  if (!std::holds_alternative<TrainArgs>(command.args)) refuse_ranks();
   const Threads threads = std::visit(FrontCheck{}, command.args);
   // libgomp reads these when it is loaded; its spinning threads would steal the cores of other
   // processes.

@@ -3,12 +3,30 @@
 #include "kernels/cuda_module.h"
 #include "model/io/error.h"
 
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 namespace vmla::trainer {
 
 void prepare_device(const std::string& device) {
   if (device != "cuda") return;
   const std::string reason = kernels::load_cuda_module();
   if (!reason.empty()) fail_user("train.device: cuda: ", reason, "; use cpu");
+}
+
+int64_t use_gpu_of_rank(int64_t local_rank) {
+  const c10::impl::VirtualGuardImpl gpus(c10::DeviceType::CUDA);
+  const int64_t count = gpus.deviceCount();
+  // A starter may show each rank a GPU of its own.
+  const int64_t index = count == 1 ? 0 : local_rank;
+  if (index >= count) {
+    fail_user("train.device: cuda: this is local rank ",
+              local_rank,
+              ", and the machine shows ",
+              count,
+              " GPUs; start at most that many ranks on it");
+  }
+  gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
+  return index;
 }
 
 }  // namespace vmla::trainer

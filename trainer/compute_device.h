@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace vmla::trainer {
@@ -7,5 +8,10 @@ namespace vmla::trainer {
 /// Makes train.device usable: for "cuda" loads the CUDA module. To be called before anything asks
 /// LibTorch about CUDA. UserError when this machine or this build cannot do it.
 void prepare_device(const std::string& device);
+
+/// Makes the GPU of a rank the one that "cuda" means in this process: the local_rank-th that it
+/// sees, or the only one. Returns its index. After prepare_device("cuda"). UserError when there are
+/// fewer.
+int64_t use_gpu_of_rank(int64_t local_rank);
 
 }  // namespace vmla::trainer

@@ -39,11 +39,15 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
   return (factor * finite).to(at::kFloat);
 }
 
-AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights) : config_(config) {
+AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host)
+    : config_(config) {
   for (int64_t unit : weights.units()) {
     Moments& moments = moments_[unit];
-    moments.exp_avg_sq = at::zeros_like(weights.master(unit));
-    if (config.betas[0] != 0.0) moments.exp_avg = at::zeros_like(weights.master(unit));
+    const at::Tensor& master = weights.master(unit);
+    const auto options =
+        on_host && !master.is_meta() ? master.options().device(at::kCPU) : master.options();
+    moments.exp_avg_sq = at::zeros(master.sizes(), options);
+    if (config.betas[0] != 0.0) moments.exp_avg = at::zeros(master.sizes(), options);
   }
 }
 
@@ -56,12 +60,18 @@ void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& gr
                                     .weight_decay = config_.weight_decay,
                                     .step = updates_};
   for (auto& [unit, moments] : moments_) {
-    kernels::adamw_step_(weights.master(unit),
-                         weights.gradient(unit),
-                         moments.exp_avg,
-                         moments.exp_avg_sq,
-                         grad_scale,
-                         params);
+    at::Tensor& master = weights.master(unit);
+    if (moments.exp_avg_sq.device() == master.device()) {
+      kernels::adamw_step_(
+          master, weights.gradient(unit), moments.exp_avg, moments.exp_avg_sq, grad_scale, params);
+      continue;
+    }
+    Moments here{.exp_avg = {}, .exp_avg_sq = moments.exp_avg_sq.to(master.device())};
+    if (moments.exp_avg.defined()) here.exp_avg = moments.exp_avg.to(master.device());
+    kernels::adamw_step_(
+        master, weights.gradient(unit), here.exp_avg, here.exp_avg_sq, grad_scale, params);
+    moments.exp_avg_sq.copy_(here.exp_avg_sq);
+    if (moments.exp_avg.defined()) moments.exp_avg.copy_(here.exp_avg);
   }
   weights.masters_changed();
 }
@@ -90,7 +100,7 @@ int64_t AdamW::state_bytes() const {
 
 void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay) {
   for (int64_t unit : weights.units())
-    average.master(unit).lerp_(weights.master(unit), 1.0 - decay);
+    average.master(unit).lerp_(weights.master(unit).to(average.master(unit).device()), 1.0 - decay);
   average.masters_changed();
 }
 

@@ -24,7 +24,9 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
 /// finding 10).
 class AdamW {
  public:
-  AdamW(const OptimizerConfig& config, model::TrainedWeights& weights);
+  /// `on_host`: the moments stay in the host's memory and are where the weights are only during the
+  /// update of their unit.
+  AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host = false);
 
   /// One update with learning rate `lr`, gradients multiplied by `grad_scale` (fp32 []); no weight
   /// changes where that is not finite.

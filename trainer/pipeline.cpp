@@ -154,12 +154,18 @@ class Runner {
     const std::map<std::string, std::string> environment = {
         {"OMP_WAIT_POLICY", "PASSIVE"},
         {"OMP_NUM_THREADS", std::to_string(cpu_threads(stage.config, share))}};
-    std::vector<std::string> argv = {options_.program.string(),
-                                     "train",
-                                     "--config",
-                                     config.string(),
-                                     "--run-dir",
-                                     stage.run_dir.string()};
+    std::vector<std::string> argv;
+    if (!options_.nproc_per_node.empty() && !options_.dry_run) {
+      const auto launcher = options_.program.parent_path() / "vmla-launch";
+      argv = {launcher.string(), "--standalone", "--nproc-per-node", options_.nproc_per_node, "--"};
+    }
+    argv.insert(argv.end(),
+                {options_.program.string(),
+                 "train",
+                 "--config",
+                 config.string(),
+                 "--run-dir",
+                 stage.run_dir.string()});
     if (options_.dry_run) argv.push_back("--dry-run");
     log::info(cat("stage ", stage.name, ": ", stage.run_dir.string()));
     for (const auto& note : stage.notes) log::info("  " + note);

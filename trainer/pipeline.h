@@ -11,6 +11,8 @@ struct PipelineOptions {
   std::filesystem::path
       program;       // vmla-core; started as `PROGRAM train --config ... --run-dir ...`
   int64_t jobs = 0;  // stages side by side; 0: what the file says
+  /// Ranks of every stage, as vmla-launch takes them (a number, cpu or gpu); empty: one process.
+  std::string nproc_per_node = {};
   bool dry_run = false;
 };
 

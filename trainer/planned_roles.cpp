@@ -87,7 +87,9 @@ RoleBytes role_bytes(const TrainConfig& config,
     return static_cast<int64_t>(c10::elementSize(dtype));
   };
   const bool frozen = role.role.training == Training::kFrozen;
-  const bool cut = mesh.shard > 1 && (!frozen || cuts_used_weights(config));
+  const bool drops_weights =
+      config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
+  const bool cut = mesh.shard > 1 && (!frozen || drops_weights);
   int64_t own = 0, whole = 0;  // elements: of this rank's parts, and of what they are gathered to
   int64_t own_computed = 0, whole_computed = 0, copied = 0;  // bytes in the dtypes of computation
   for (const int64_t unit : model::all_units(role.config)) {
@@ -106,14 +108,17 @@ RoleBytes role_bytes(const TrainConfig& config,
   if (frozen) {
     bytes.computing = cut ? own_computed : whole_computed;
     bytes.mapped = role.mapped && !cut ? whole_computed : 0;
+    if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.computing - bytes.mapped;
     return bytes;
   }
   bytes.masters = own * size_of(master);
-  bytes.computing = !cut ? copied : stays_gathered(config, role.role) ? whole_computed : 0;
+  // What is gathered stays where the optimizer's state alone is cut; else it comes and goes.
+  bytes.computing = !cut ? copied : drops_weights ? 0 : whole_computed;
   if (role.role.training == Training::kEmaOf) {
     // The average computes only where the objective asks it: the target of consistency
     // distillation.
     if (role.role.name == "generator_ema") bytes.computing = 0;
+    if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.masters + bytes.computing;
     return bytes;
   }
   bytes.gradients = bytes.masters;
@@ -121,6 +126,7 @@ RoleBytes role_bytes(const TrainConfig& config,
   bytes.second_moments = bytes.masters;
   const OptimizerConfig& optimizer = role.role.optimizer ? *role.role.optimizer : config.optimizer;
   if (optimizer.betas[0] != 0.0) bytes.first_moments = bytes.masters;
+  if (is_offloaded(config, "optimizer")) bytes.on_host = bytes.first_moments + bytes.second_moments;
   return bytes;
 }
 

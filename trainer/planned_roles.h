@@ -36,9 +36,10 @@ struct RoleBytes {
       0;  // copies in the compute dtype, where that is another; all of a frozen role
   int64_t gradients = 0;
   int64_t first_moments = 0, second_moments = 0;
-  int64_t mapped = 0;  // of `computing`: in a mapped file, no allocation
+  int64_t mapped = 0;   // of `computing`: in a mapped file, no allocation
+  int64_t on_host = 0;  // of all but what is mapped: in the host's memory (distributed.offload)
   int64_t held() const {
-    return masters + computing + gradients + first_moments + second_moments - mapped;
+    return masters + computing + gradients + first_moments + second_moments - mapped - on_host;
   }
   /// What a checkpoint saves of the role.
   int64_t saved(Training training) const {

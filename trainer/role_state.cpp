@@ -37,14 +37,6 @@ void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {
         tensor.is_floating_point() ? tensor.to(device, input_dtype(config)) : tensor.to(device);
 }
 
-bool cuts_used_weights(const TrainConfig& config) {
-  return config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
-}
-
-bool stays_gathered(const TrainConfig& config, const Role& role) {
-  return !cuts_used_weights(config) || (role.rolls_out && config.distributed.hold_weights);
-}
-
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective) {
   std::vector<Role> roles = objective.roles();
   if (config.ema.decay > 0) {
@@ -148,6 +140,7 @@ std::string source_role(const TrainConfig& config, const Role& role) {
 }
 
 model::WeightSource& RoleState::source() const {
+  if (uploaded) return *uploaded;
   if (weights) return *weights;
   return *frozen;
 }
@@ -276,37 +269,47 @@ RoleState make_role_state(const TrainConfig& config,
                           const distributed::Mesh& mesh) {
   const auto compute = compute_dtype(config);
   const auto master = input_dtype(config);
-  RoleState state{
-      .role = role, .config = model, .weights = nullptr, .frozen = nullptr, .optimizer = nullptr};
+  const std::string& sharding = config.distributed.sharding;
+  // With the optimizer's state alone cut, frozen weights stay where they are: whole.
+  const bool drops_weights = sharding == "full" || sharding == "hybrid";
+  RoleState state;
+  state.role = role;
+  state.config = model;
+  // A plan's roles have no data anywhere.
+  const bool offloaded = is_offloaded(config, role.name) && !device.is_meta();
+  const at::Device home = offloaded ? at::Device(at::kCPU) : device;
   if (role.training == Training::kFrozen) {
-    // With the optimizer's state alone cut, frozen weights stay where they are: whole.
-    if (cuts_used_weights(config) && mesh.shard().size() > 1) {
+    if (drops_weights && mesh.shard().size() > 1) {
       state.frozen =
           std::make_unique<distributed::ShardedFrozenWeights>(model,
                                                               tensors,
                                                               role.name,
+                                                              home,
                                                               device,
                                                               compute,
                                                               config.distributed.hold_weights,
                                                               mesh.shard());
     } else {
       state.frozen =
-          std::make_unique<model::FrozenWeights>(model, tensors, role.name, device, compute);
+          std::make_unique<model::FrozenWeights>(model, tensors, role.name, home, compute);
+      if (offloaded)
+        state.uploaded = std::make_unique<model::UploadedWeights>(*state.frozen, device);
     }
     return state;
   }
   const bool trained = role.training == Training::kTrained;
   if (mesh.shape().world == 1) {
     state.weights = std::make_unique<model::TrainedWeights>(
-        model, tensors, role.name, device, compute, master, trained);
+        model, tensors, role.name, home, compute, master, trained);
   } else {
     const distributed::ShardingPolicy policy{
-        .keep_gathered = stays_gathered(config, role),
+        .keep_gathered = !drops_weights,
         .scatter_gradients = scatters_gradients(config.distributed),
         .allow_hold = config.distributed.hold_weights};
     state.weights = std::make_unique<distributed::ShardedWeights>(model,
                                                                   tensors,
                                                                   role.name,
+                                                                  home,
                                                                   device,
                                                                   compute,
                                                                   master,
@@ -315,9 +318,13 @@ RoleState make_role_state(const TrainConfig& config,
                                                                   mesh.shard(),
                                                                   mesh.replica());
   }
+  // Parts are gathered where they are used; what is whole is copied there.
+  if (offloaded && mesh.shard().size() == 1)
+    state.uploaded = std::make_unique<model::UploadedWeights>(*state.weights, device);
   if (trained) {
-    state.optimizer =
-        std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer), *state.weights);
+    state.optimizer = std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer),
+                                              *state.weights,
+                                              is_offloaded(config, "optimizer"));
   }
   return state;
 }

@@ -3,6 +3,7 @@
 #include "model/load_weights.h"
 #include "model/local_weights.h"
 #include "model/mla_from_dense.h"
+#include "model/uploaded_weights.h"
 #include "trainer/distributed/mesh.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/optimizer.h"
@@ -24,13 +25,6 @@ at::ScalarType input_dtype(const TrainConfig& config);
 
 /// Inputs of an evaluation on the stage's device, in the input dtype where they are floating point.
 void place_inputs(const TrainConfig& config, model::TensorMap& inputs);
-
-/// Whether sharding cuts the weights in use too, so that they are gathered for every use.
-bool cuts_used_weights(const TrainConfig& config);
-
-/// Whether what is gathered of a role stays until its weights change: for sharding that cuts
-/// optimizer state alone, and for a role that rolls out where weights may be held.
-bool stays_gathered(const TrainConfig& config, const Role& role);
 
 /// The objective's roles, and the moving average that the section `ema` asks for.
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective);
@@ -54,6 +48,8 @@ struct RoleState {
   std::unique_ptr<model::TrainedWeights> weights;  // trained, or a moving average
   std::unique_ptr<model::WeightSource> frozen;
   std::unique_ptr<AdamW> optimizer;  // of a trained role
+  /// Of weights that stay in the host's memory (distributed.offload): as networks use them.
+  std::unique_ptr<model::UploadedWeights> uploaded;
 
   model::WeightSource& source() const;
 };

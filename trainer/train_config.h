@@ -186,6 +186,7 @@ struct DistributedConfig {
   int64_t sequence_parallel_size = 1;
   std::string gradient_accumulation = "auto";
   bool hold_weights = true;
+  std::vector<std::string> offload;
   double timeout_seconds = 600;
 
   bool operator==(const DistributedConfig&) const = default;
@@ -204,8 +205,11 @@ struct DistributedConfig {
       "kept); auto: scattered for zero2, else local");
     v("hold_weights",
       c.hold_weights,
-      "full and hybrid: what rolls out stays gathered until it changes, what samples until it is "
-      "done");
+      "full and hybrid: keep gathered weights over a rollout and its replay");
+    v("offload",
+      c.offload,
+      "kept in the host's memory, on the GPU only while in use: optimizer (the moments), "
+      "generator_ema, target_ema, teacher, real_score");
     v("timeout_seconds", c.timeout_seconds, "after which a rank that does not come is given up");
   }
 };

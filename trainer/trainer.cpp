@@ -204,6 +204,7 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
     if (role.training != Training::kEmaOf || role.ema_of != name) continue;
     const double decay = state_.step < role.ema_start_step ? 0.0 : role.ema_decay;
     update_ema(*average.weights, *player.weights, decay);
+    if (average.uploaded) average.uploaded->forget();
   }
 }
 

@@ -31,6 +31,11 @@ void validate_distributed(const TrainConfig& c) {
     fail_rule("distributed.gradient_accumulation",
               "local keeps whole gradients, which zero2 does not; use zero1, or auto");
   }
+  for (const std::string& what : d.offload) {
+    require_one_of("distributed.offload",
+                   what,
+                   {"optimizer", "generator_ema", "target_ema", "teacher", "real_score"});
+  }
   require_positive("distributed.timeout_seconds", d.timeout_seconds);
 }
 
@@ -81,6 +86,11 @@ int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {
               " clips");
   }
   return micro;
+}
+
+bool is_offloaded(const TrainConfig& config, const std::string& what) {
+  // On a CPU everything is in the host's memory.
+  return config.train.device != "cpu" && std::ranges::count(config.distributed.offload, what) > 0;
 }
 
 bool scatters_gradients(const DistributedConfig& d) {

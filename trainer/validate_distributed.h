@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string>
+
 #include "trainer/distributed/mesh_shape.h"
 #include "trainer/train_config.h"
 
@@ -18,5 +20,8 @@ int64_t micro_batch_of(const TrainConfig& config, int64_t data_ranks);
 
 /// Whether gradients are summed in every backward (distributed.gradient_accumulation).
 bool scatters_gradients(const DistributedConfig& config);
+
+/// Whether `what` (a role, or "optimizer") stays in the host's memory.
+bool is_offloaded(const TrainConfig& config, const std::string& what);
 
 }  // namespace vmla::trainer

@@ -15,6 +15,7 @@ int cmd_pipeline(const PipelineArgs& args) {
   const trainer::PipelineOptions options = {
       .program = std::filesystem::read_symlink("/proc/self/exe"),
       .jobs = args.jobs,
+      .nproc_per_node = args.nproc_per_node,
       .dry_run = args.dry_run};
   const int status = trainer::run_pipeline(pipeline, options);
   if (status != kDone || args.dry_run) return status;

@@ -57,6 +57,7 @@ TEST_P(CutWeights, GetTheGradientsOfOneProcess) {
                              given,
                              "drawn",
                              at::kCPU,
+                             at::kCPU,
                              at::kDouble,
                              at::kDouble,
                              true,

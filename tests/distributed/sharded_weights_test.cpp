@@ -66,6 +66,7 @@ void with_sharded(const Mode& mode,
                            given,
                            "drawn",
                            at::kCPU,
+                           at::kCPU,
                            compute,
                            master,
                            true,
@@ -206,6 +207,7 @@ TEST(ShardedWeights, SendWhatTheArithmeticSays) {
                            model::drawn_weights(config),
                            "drawn",
                            at::kCPU,
+                           at::kCPU,
                            at::kFloat,
                            at::kFloat,
                            true,
@@ -242,7 +244,8 @@ TEST(ShardedFrozenWeights, GatherWhatOneProcessHolds) {
   for (const at::ScalarType compute : {at::kFloat, at::kBFloat16, at::kDouble}) {
     model::FrozenWeights alone(config, given, "drawn", at::kCPU, compute);
     on_threads(3, [&](Communicator& shard) {
-      ShardedFrozenWeights weights(config, given, "drawn", at::kCPU, compute, true, shard);
+      ShardedFrozenWeights weights(
+          config, given, "drawn", at::kCPU, at::kCPU, compute, true, shard);
       for (const int64_t unit : model::all_units(config)) {
         const auto expected = alone.acquire(unit), found = weights.acquire(unit);
         for (size_t i = 0; i < found.size(); ++i) {

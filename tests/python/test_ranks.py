@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import yaml
 from distilled_stage import settings as distilled
 from program import VMLA, vmla
 from ranks import run_ranks, start_ranks, train_on_ranks
-from tiny_stage import last_checkpoint, metrics, train, train_arguments
+from tiny_stage import CONFIGS, SHORT, last_checkpoint, metrics, train, train_arguments
 
 # How the ranks share a stage: their number and the section `distributed`.
 WAYS = {
@@ -174,3 +175,31 @@ def test_ranks_with_different_configurations_are_named(dataset, dense_run, tmp_p
     assert done.returncode == 2, done.stderr
     said = [line for line in done.stderr.splitlines() if line.startswith("[")]
     assert len(said) == 1 and "rank 1" in said[0] and "seed" in said[0], done.stderr
+
+
+def test_other_commands_say_once_that_they_take_one_process(tmp_path):
+    done = run_ranks(3, ["data", "synth", "--out", tmp_path / "videos", "--count", 1])
+    assert done.returncode == 2, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith("[")]
+    assert len(said) == 1 and "3 ranks" in said[0], done.stderr
+    assert not (tmp_path / "videos").exists()
+
+
+def test_a_pipeline_starts_its_stages_on_ranks(dataset, tmp_path):
+    stages = [
+        {"name": "pretrain", "config": str(CONFIGS / "pretrain.yaml"), "set": {}},
+        {
+            "name": "tf",
+            "config": str(CONFIGS / "teacher_forcing.yaml"),
+            "set": {"init_from.generator": {"stage": "pretrain"}},
+        },
+    ]
+    for stage in stages:
+        stage["set"] |= SHORT | {"data.path": str(dataset), "data.validation_path": str(dataset)}
+    file = tmp_path / "pipeline.yaml"
+    file.write_text(yaml.safe_dump({"name": "ranks", "stages": stages}))
+    done = vmla("pipeline", "--config", file, "--run-dir", tmp_path / "run", "--nproc-per-node", 2)
+    assert "2 ranks" in done.stdout
+    for name in ("pretrain", "tf"):
+        assert (tmp_path / "run" / name / "summary.json").exists()
+    assert (tmp_path / "run" / "report.html").exists()

@@ -83,7 +83,7 @@ TEST(ConfigRead, UnknownKeysNamePlaceSuggestionAndChoices) {
   EXPECT_EQ(
       error_of(kMinimal, {"distributed.ranks=2"}),
       "--set distributed.ranks=2: unknown key distributed.ranks; valid: sharding, shard_size, "
-      "sequence_parallel_size, gradient_accumulation, hold_weights, timeout_seconds");
+      "sequence_parallel_size, gradient_accumulation, hold_weights, offload, timeout_seconds");
 }
 
 struct WrongType {

@@ -165,6 +165,28 @@ TEST(MemoryPlan, RanksShareTheBatch) {
   EXPECT_THROW(mesh_shape(config, 3, 3), std::exception);
 }
 
+TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
+  const auto plan_with = [](const std::vector<std::string>& offload) {
+    TrainConfig config = tiny_stage("dmd.yaml");
+    config.train.device = "cuda";
+    config.distributed.offload = offload;
+    return plan_memory(config, tiny_clip(), {});
+  };
+  const MemoryPlan all = plan_with({});
+  for (const std::string what : {"optimizer", "generator_ema", "real_score"}) {
+    const MemoryPlan less = plan_with({what});
+    int64_t moved = 0;
+    for (const RoleMemory& role : all.roles) {
+      if (role.role.role.name == what) moved += role.bytes.masters + role.bytes.computing;
+      if (what == "optimizer") moved += role.bytes.first_moments + role.bytes.second_moments;
+    }
+    EXPECT_GT(moved, 0) << what;
+    EXPECT_EQ(less.step.resident_bytes, all.step.resident_bytes - moved) << what;
+    EXPECT_EQ(less.step.peak_bytes, all.step.peak_bytes - moved) << what;
+    EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
+  }
+}
+
 TEST(MemoryPlan, LargestMicroBatchIsTheLastThatFits) {
   TrainConfig config = tiny_stage("teacher_forcing.yaml");
   config.train.batch_size = config.train.micro_batch_size = 5;

@@ -3,8 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <utility>
-
 namespace vmla::distributed {
 namespace {
 
@@ -30,6 +28,7 @@ std::map<int64_t, GatheredUnits::Unit> cut_units(const model::ModelConfig& confi
 ShardedWeights::ShardedWeights(const model::ModelConfig& config,
                                const std::map<std::string, at::Tensor>& tensors,
                                const std::string& source,
+                               at::Device home,
                                at::Device device,
                                at::ScalarType compute_dtype,
                                at::ScalarType master_dtype,
@@ -49,9 +48,11 @@ ShardedWeights::ShardedWeights(const model::ModelConfig& config,
             if (shard.size() == 1) return model::whole_unit(layout);
             return cut_unit(layout, compute_dtype, master_dtype, shard.rank(), shard.size()).part;
           }),
+      device_(device),
       policy_(policy),
       shard_(shard),
       replica_(replica) {
+  TORCH_CHECK(home == device || !with_gradients, "what is trained is kept where it is trained");
   if (!is_cut()) return;
   gathered_ = std::make_unique<GatheredUnits>(
       shard,
@@ -59,11 +60,14 @@ ShardedWeights::ShardedWeights(const model::ModelConfig& config,
       [this](int64_t unit, const FlatBuffer& buffer) { return own_part(unit, buffer); },
       policy.keep_gathered);
   if (!with_gradients || policy.scatter_gradients) return;
-  for (const int64_t unit : units()) whole_gradients(unit);
+  for (const int64_t unit : units()) {
+    for (const FlatBuffer& buffer : gathered_->unit(unit).cut.buffers)
+      gradients_[unit].push_back(at::zeros({buffer.cut * shard.size()}, master(unit).options()));
+  }
 }
 
 at::Tensor ShardedWeights::own_part(int64_t unit, const FlatBuffer& buffer) {
-  return master(unit).narrow(0, buffer.local_offset, buffer.cut).to(buffer.dtype);
+  return master(unit).narrow(0, buffer.local_offset, buffer.cut).to(device_, buffer.dtype);
 }
 
 std::vector<at::Tensor> ShardedWeights::acquire(int64_t unit) {
@@ -103,44 +107,26 @@ void ShardedWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>& 
   TORCH_CHECK(gradient(unit).defined() && found.size() == cut.layout.size(),
               "gradients of a unit: ",
               found.size());
-  std::vector<at::Tensor>& whole = whole_gradients(unit);
   for (size_t b = 0; b < cut.cut.buffers.size(); ++b) {
     const FlatBuffer& buffer = cut.cut.buffers[b];
-    const auto views = buffer_views(buffer, cut.layout, whole[b]);
+    at::Tensor whole = policy_.scatter_gradients
+                           ? at::zeros({buffer.cut * shard_.size()}, gradient(unit).options())
+                           : gradients_.at(unit)[b];
+    const auto views = buffer_views(buffer, cut.layout, whole);
     for (size_t i = 0; i < views.size(); ++i) {
       if (found[buffer.tensors[i]].defined()) views[i].add_(found[buffer.tensors[i]]);
     }
+    if (!policy_.scatter_gradients) continue;
+    const at::Tensor part = at::empty({buffer.cut}, whole.options());
+    shard_.reduce_scatter(part, whole).wait();
+    gradient(unit).narrow(0, buffer.local_offset, buffer.cut).add_(part);
   }
-  // The root is used first and last in a forward: its two shares travel together.
-  const bool waits = unit == model::kRootUnit && expected_[unit] > 0;
-  if (policy_.scatter_gradients && !waits) scatter(unit);
   if (last) reduce(unit);
-}
-
-std::vector<at::Tensor>& ShardedWeights::whole_gradients(int64_t unit) {
-  std::vector<at::Tensor>& whole = gradients_[unit];
-  if (!whole.empty()) return whole;
-  for (const FlatBuffer& buffer : gathered_->unit(unit).cut.buffers)
-    whole.push_back(at::zeros({buffer.cut * shard_.size()}, gradient(unit).options()));
-  return whole;
-}
-
-/// Adds the sum over the ranks of what is there of a unit to this rank's part, and drops it.
-void ShardedWeights::scatter(int64_t unit) {
-  const auto& buffers = gathered_->unit(unit).cut.buffers;
-  const std::vector<at::Tensor> found = std::exchange(gradients_[unit], {});
-  for (size_t b = 0; b < buffers.size(); ++b) {
-    const at::Tensor part = at::empty({buffers[b].cut}, found[b].options());
-    shard_.reduce_scatter(part, found[b]).wait();
-    gradient(unit).narrow(0, buffers[b].local_offset, buffers[b].cut).add_(part);
-  }
 }
 
 /// Starts what is left of the sum over the ranks.
 void ShardedWeights::reduce(int64_t unit) {
   if (reductions_.contains(unit)) return;
-  if (policy_.scatter_gradients && !gradients_[unit].empty())
-    scatter(unit);  // a use had no backward
   std::vector<Pending>& pending = reductions_[unit];
   if (is_cut() && !policy_.scatter_gradients) {
     const auto& buffers = gathered_->unit(unit).cut.buffers;
@@ -190,7 +176,7 @@ std::map<std::string, at::Tensor> ShardedWeights::tensors() {
   for (const int64_t index : units()) {
     const GatheredUnits::Unit& unit = gathered_->unit(index);
     for (const FlatBuffer& buffer : unit.cut.buffers) {
-      const at::Tensor part = master(index).narrow(0, buffer.local_offset, buffer.cut);
+      const at::Tensor part = master(index).narrow(0, buffer.local_offset, buffer.cut).to(device_);
       const at::Tensor whole = at::empty({buffer.cut * shard_.size()}, part.options());
       shard_.all_gather(whole, part).wait();
       const auto views = buffer_views(buffer, unit.layout, whole);
@@ -204,6 +190,7 @@ std::map<std::string, at::Tensor> ShardedWeights::tensors() {
 ShardedFrozenWeights::ShardedFrozenWeights(const model::ModelConfig& config,
                                            const std::map<std::string, at::Tensor>& tensors,
                                            const std::string& source,
+                                           at::Device home,
                                            at::Device device,
                                            at::ScalarType compute_dtype,
                                            bool allow_hold,
@@ -212,16 +199,16 @@ ShardedFrozenWeights::ShardedFrozenWeights(const model::ModelConfig& config,
       gathered_(
           shard,
           cut_units(config, compute_dtype, exact_dtype(compute_dtype), shard),
-          [this](int64_t unit, const FlatBuffer& buffer) {
+          [this, device](int64_t unit, const FlatBuffer& buffer) {
             const auto& buffers = gathered_.unit(unit).cut.buffers;
-            return parts_.at(unit)[static_cast<size_t>(&buffer - buffers.data())];
+            return parts_.at(unit)[static_cast<size_t>(&buffer - buffers.data())].to(device);
           },
           /*keep=*/false) {
   const at::NoGradGuard no_grad;
   model::check_weights(config, tensors, source);
   for (const int64_t index : model::all_units(config)) {
     const GatheredUnits::Unit& unit = gathered_.unit(index);
-    const auto options = at::TensorOptions().device(device);
+    const auto options = at::TensorOptions().device(home);
     std::vector<at::Tensor>& parts = parts_[index];
     for (const FlatBuffer& buffer : unit.cut.buffers)
       parts.push_back(at::zeros({buffer.cut}, options.dtype(buffer.dtype)));

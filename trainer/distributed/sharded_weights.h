@@ -26,11 +26,13 @@ struct ShardingPolicy {
 /// summed in the masters' dtype over all ranks of both groups.
 class ShardedWeights final : public model::TrainedWeights {
  public:
-  /// `tensors` as for TrainedWeights: only this rank's elements are read. `shard`: the ranks over
+  /// `tensors` as for TrainedWeights: only this rank's elements are read. They lie on `home` and
+  /// are gathered on `device`, of which the groups are. `shard`: the ranks over
   /// which buffers are cut; `replica`: those that hold the same part as this one.
   ShardedWeights(const model::ModelConfig& config,
                  const std::map<std::string, at::Tensor>& tensors,
                  const std::string& source,
+                 at::Device home,
                  at::Device device,
                  at::ScalarType compute_dtype,
                  at::ScalarType master_dtype,
@@ -57,18 +59,16 @@ class ShardedWeights final : public model::TrainedWeights {
  private:
   bool is_cut() const { return shard_.size() > 1; }
   at::Tensor own_part(int64_t unit, const FlatBuffer& buffer);
-  std::vector<at::Tensor>& whole_gradients(int64_t unit);
-  void scatter(int64_t unit);
   void reduce(int64_t unit);
 
+  at::Device device_;
   ShardingPolicy policy_;
   Communicator& shard_;
   Communicator& replica_;
-  std::unique_ptr<GatheredUnits> gathered_;  // where buffers are cut
-  /// Whole, one a buffer of the unit; where they are scattered: until they are.
-  std::map<int64_t, std::vector<at::Tensor>> gradients_;
-  std::map<int64_t, int64_t> expected_;                 // backwards to come, by unit
-  std::map<int64_t, std::vector<Pending>> reductions_;  // under way
+  std::unique_ptr<GatheredUnits> gathered_;               // where buffers are cut
+  std::map<int64_t, std::vector<at::Tensor>> gradients_;  // whole, one a buffer of the unit
+  std::map<int64_t, int64_t> expected_;                   // backwards to come, by unit
+  std::map<int64_t, std::vector<Pending>> reductions_;    // under way
   bool last_backward_ = false;
 };
 
@@ -78,6 +78,7 @@ class ShardedFrozenWeights final : public model::WeightSource {
   ShardedFrozenWeights(const model::ModelConfig& config,
                        const std::map<std::string, at::Tensor>& tensors,
                        const std::string& source,
+                       at::Device home,
                        at::Device device,
                        at::ScalarType compute_dtype,
                        bool allow_hold,
