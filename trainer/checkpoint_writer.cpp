@@ -3,10 +3,6 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <chrono>
 
 namespace vmla::trainer {
@@ -25,13 +21,6 @@ class Stopwatch {
   double& seconds_;
   Clock::time_point start_ = Clock::now();
 };
-
-/// Hashing and writing take a core for as long as they last; training comes first. Of this thread
-/// alone.
-void step_back() {
-  constexpr int kNice = 10;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
-}
 
 }  // namespace
 
@@ -60,7 +49,6 @@ void CheckpointWriter::begin(CheckpointShare share) {
   copy_.mark(share.roles);
   std::promise<void> copied;
   copied_ = copied.get_future();
-  // A thread for each save: it lowers its own priority, and may not raise it again.
   saved_ = std::async(
       std::launch::async,
       [this, share = std::move(share), place = place_, copied = std::move(copied)]() mutable {
@@ -76,7 +64,6 @@ void CheckpointWriter::save(CheckpointShare share,
                             std::promise<void> copied) {
   share.roles = copy_.copy(share.roles);
   copied.set_value();
-  step_back();
   save_checkpoint(checkpoints_, share, place, &cancelled_);
   if (place.writer == 0)
     prune_checkpoints(checkpoints_, retention_.keep_last, retention_.keep_every);
