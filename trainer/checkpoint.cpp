@@ -60,9 +60,11 @@ void write_role(const fs::path& folder,
 /// Writes this writer's files. One of several has no file for a role of which it has nothing.
 io::CheckpointPart write_part(const fs::path& folder,
                               const CheckpointShare& share,
-                              const io::SavePlace& place) {
+                              const io::SavePlace& place,
+                              const std::atomic<bool>* cancelled) {
   io::CheckpointPart part;
   for (const auto& [role, pieces] : share.roles) {
+    if (cancelled != nullptr && cancelled->load()) throw io::SaveFailedElsewhere("given up");
     if (pieces.empty() && place.writers > 1) continue;
     write_role(folder, role_file(role, place), role, pieces, part);
   }
@@ -94,7 +96,7 @@ void write_manifest(const fs::path& folder, const io::CheckpointManifest& manife
 void save_alone(const fs::path& folder, const CheckpointShare& share) {
   io::publish_folder(folder, [&](const fs::path& temporary) {
     io::CheckpointManifest manifest = manifest_of(share);
-    io::merge_part(manifest, write_part(temporary, share, {}));
+    io::merge_part(manifest, write_part(temporary, share, {}, nullptr));
     write_manifest(temporary, manifest);
   });
   io::publish_symlink(folder.parent_path() / "latest", folder.filename().string());
@@ -102,9 +104,10 @@ void save_alone(const fs::path& folder, const CheckpointShare& share) {
 
 void save_as_one_of_several(const CheckpointShare& share,
                             const io::SavePlace& place,
+                            const std::atomic<bool>* cancelled,
                             io::SharedSave& save) {
   save.enter();
-  const io::CheckpointPart part = write_part(save.folder(), share, place);
+  const io::CheckpointPart part = write_part(save.folder(), share, place, cancelled);
   for (const auto& [name, file] : part.files) io::flush_to_disk(save.folder() / name);
   save.leave_part(part);
   if (place.writer != 0) return save.wait_for_commit();
@@ -159,7 +162,7 @@ fs::path save_checkpoint(const fs::path& checkpoints_folder,
   }
   io::SharedSave save(checkpoints_folder, folder.filename().string(), place, cancelled);
   try {
-    save_as_one_of_several(share, place, save);
+    save_as_one_of_several(share, place, cancelled, save);
   } catch (const std::exception& problem) {
     // A file that vanished because writer 0 gave up is no cause of its own.
     const bool gone_before = place.writer != 0 && save.failed();

@@ -33,7 +33,7 @@ CheckpointWriter::CheckpointWriter(const std::filesystem::path& checkpoints,
 
 CheckpointWriter::~CheckpointWriter() {
   if (!saved_.valid()) return;
-  constexpr std::chrono::seconds kGrace(10);
+  constexpr std::chrono::seconds kGrace(3);
   if (place_.writers > 1 && saved_.wait_for(kGrace) != std::future_status::ready) cancel();
   try {
     saved_.get();

@@ -40,6 +40,17 @@ std::string metric_name(const char* what, const std::string& player) {
   return player == "generator" ? what : std::string(what) + "_" + player;
 }
 
+/// A save that failed on another rank makes this one its victim, who leaves it to that rank to say
+/// why.
+template <class Call>
+void as_victim(const Call& call) {
+  try {
+    call();
+  } catch (const io::SaveFailedElsewhere& problem) {
+    throw distributed::PeerError(problem.what());
+  }
+}
+
 /// This rank among those that write checkpoints together. Collective.
 io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mesh) {
   std::string attempt;
@@ -127,7 +138,7 @@ void Trainer::run(const StopSignal& stop,
     if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
     stop_if_asked(stop);
   }
-  saver_.finish();
+  as_victim([&] { saver_.finish(); });
 }
 
 /// All ranks stop after the same step: the one in which a rank said that it was asked to.
@@ -136,7 +147,7 @@ void Trainer::stop_if_asked(const StopSignal& stop) {
   const bool asked = mesh_.shape().world == 1 ? signal != nullptr : stop_agreed_;
   if (!asked || state_.step >= config_.train.steps) return;
   save();
-  saver_.finish();
+  as_victim([&] { saver_.finish(); });
   throw StopRequested(cat(signal ? signal : "a signal to another rank",
                           ": saved step ",
                           state_.step,
@@ -175,7 +186,7 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
   // is not finite.
   const at::Tensor scale =
       clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
-  saver_.before_update();
+  as_victim([&] { saver_.before_update(); });
   player.optimizer->step(*player.weights, figures.lr, scale);
   report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;
@@ -415,7 +426,9 @@ void Trainer::write_samples() {
 void Trainer::save() {
   if (last_saved_ == state_.step) return;
   if (mesh_.is_lead() && !ranks_.steps().empty()) ranks_.write(run_dir_ / "rank.h5");
-  saver_.begin(training_share(config_, roles_, state_, data_.media(), mesh_.replica()));
+  as_victim([&] {
+    saver_.begin(training_share(config_, roles_, state_, data_.media(), mesh_.replica()));
+  });
   last_saved_ = state_.step;
 }
 

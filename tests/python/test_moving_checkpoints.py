@@ -100,3 +100,29 @@ def test_a_missing_shard_is_said_once(dataset, tmp_path):
     done = launch(3, run_dir, dataset, train__steps=4)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("generator.optimizer.") == 1 and "manifest lists it" in done.stderr
+
+
+def test_a_rank_that_cannot_write_says_so_once(dataset, tmp_path):
+    """Rank 2 may write no file above 20 kB, as if its disk were full: the job ends, nothing half is left."""
+    run_dir = tmp_path / "run"
+    settings = SETTINGS | {"distributed__sharding": "full"}
+    assert launch(4, run_dir, dataset, train__steps=2, **settings).returncode == 0
+    before = saved_tensors(last_checkpoint(run_dir))
+    arguments = train_arguments("pretrain", run_dir, dataset, train__steps=40, **settings)
+    limited = 'if [ "$RANK" = 2 ]; then trap "" XFSZ; ulimit -f 40; fi; exec "$0" "$@"'
+    command = [VMLA.with_name("vmla-launch"), "--standalone", "--nproc-per-node", 4, "--", "sh", "-c", limited, VMLA]
+    done = subprocess.run(
+        list(map(str, [*command, *arguments])), capture_output=True, text=True, timeout=240, env=ENVIRONMENT,
+        cwd=REPOSITORY
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stderr.splitlines() if "error:" in line]
+    assert len(lines) == 1 and "rank 2" in lines[0] and "00002-of-00004.safetensors: File too large" in lines[0], lines
+    checkpoint = last_checkpoint(run_dir)
+    assert checkpoint.name == "step_2"
+    after = saved_tensors(checkpoint)
+    assert all(torch.equal(after[key], tensor) for key, tensor in before.items())
+    # and the run goes on as soon as there is room
+    assert launch(2, run_dir, dataset, train__steps=4, **settings).returncode == 0
+    assert last_checkpoint(run_dir).name == "step_4"
+    assert not [p for p in (run_dir / "checkpoints").iterdir() if p.name.startswith(".")]
