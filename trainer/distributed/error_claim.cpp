@@ -45,7 +45,7 @@ ErrorLine claim_error(const Store& store,
       return {environment.rank == speaker, watchdog->explain()};
     const auto connection = store.connect_again(kAnswerSeconds);
     std::string text = own;
-    if (victim && watchdog != nullptr) {
+    if (watchdog != nullptr && dynamic_cast<const CommError*>(&error) != nullptr) {
       text = watchdog->explain([&] { return connection->check(kErrorKey); });
     } else if (victim) {
       connection->wait_for(kErrorKey, kClaimSeconds);
