@@ -8,6 +8,7 @@
 #include "trainer/distributed/collective_log.h"
 #include "trainer/distributed/error_claim.h"
 #include "trainer/distributed/gloo_communicator.h"
+#include "trainer/distributed/host_staged_communicator.h"
 #include "trainer/distributed/nccl_communicator.h"
 #include "trainer/distributed/rendezvous.h"
 #include "trainer/distributed/watchdog.h"
@@ -53,7 +54,15 @@ Mesh make_mesh(const RankEnvironment& environment,
       };
   if (config.train.device != "cuda") return Mesh(shape, environment.rank, on_host);
   trainer::prepare_device(config.train.device);
-  const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank);
+  const bool staged = config.distributed.backend == "host_staged";
+  const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank, staged);
+  if (staged) {
+    const Mesh::MakeGroup through_host =
+        [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
+          return distributed::host_staged_communicator(on_host(name, ranks, index));
+        };
+    return Mesh(shape, environment.rank, through_host, on_host);
+  }
   const Mesh::MakeGroup on_gpu = [&](const std::string& name,
                                      const std::vector<int64_t>& ranks,
                                      int64_t) {

@@ -13,17 +13,19 @@ void prepare_device(const std::string& device) {
   if (!reason.empty()) fail_user("train.device: cuda: ", reason, "; use cpu");
 }
 
-int64_t use_gpu_of_rank(int64_t local_rank) {
+int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   const c10::impl::VirtualGuardImpl gpus(c10::DeviceType::CUDA);
   const int64_t count = gpus.deviceCount();
   // A starter may show each rank a GPU of its own.
-  const int64_t index = count == 1 ? 0 : local_rank;
+  const bool one_each = count == 1 && !shared;
+  const int64_t index = one_each ? 0 : shared && count > 0 ? local_rank % count : local_rank;
   if (index >= count) {
     fail_user("train.device: cuda: this is local rank ",
               local_rank,
               ", and the machine shows ",
               count,
-              " GPUs; start at most that many ranks on it");
+              " GPUs; start at most that many ranks on it, or share them (distributed.backend: "
+              "host_staged)");
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;

@@ -10,8 +10,8 @@ namespace vmla::trainer {
 void prepare_device(const std::string& device);
 
 /// Makes the GPU of a rank the one that "cuda" means in this process: the local_rank-th that it
-/// sees, or the only one. Returns its index. After prepare_device("cuda"). UserError when there are
-/// fewer.
-int64_t use_gpu_of_rank(int64_t local_rank);
+/// sees, or the only one; with `shared` ranks take turns. Returns its index. After
+/// prepare_device("cuda"). UserError when there are fewer.
+int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 
 }  // namespace vmla::trainer

@@ -181,6 +181,7 @@ struct SampleConfig {
 /// How a job's ranks share the work (docs/operations.md). Without a launcher there is one rank, and
 /// nothing here matters.
 struct DistributedConfig {
+  std::string backend = "auto";
   std::string sharding = "replicate";
   int64_t shard_size = 0;
   int64_t sequence_parallel_size = 1;
@@ -192,6 +193,11 @@ struct DistributedConfig {
   bool operator==(const DistributedConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
+    v("backend",
+      c.backend,
+      "how ranks speak: auto (nccl on GPUs, gloo on a CPU), or host_staged: GPUs through the "
+      "host's "
+      "memory and gloo, where several ranks may share a GPU");
     v("sharding",
       c.sharding,
       "what is cut over ranks: replicate (nothing), zero1 (optimizer state and masters), zero2 "

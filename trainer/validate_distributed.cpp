@@ -9,6 +9,7 @@ namespace vmla::trainer {
 
 void validate_distributed(const TrainConfig& c) {
   const DistributedConfig& d = c.distributed;
+  require_one_of("distributed.backend", d.backend, {"auto", "host_staged"});
   require_one_of(
       "distributed.sharding", d.sharding, {"replicate", "zero1", "zero2", "full", "hybrid"});
   require_at_least("distributed.shard_size", d.shard_size, 0);

@@ -82,7 +82,8 @@ TEST(ConfigRead, UnknownKeysNamePlaceSuggestionAndChoices) {
       StartsWith("--set train.zzzzzz=1: unknown key train.zzzzzz; valid: steps, batch_size"));
   EXPECT_EQ(
       error_of(kMinimal, {"distributed.ranks=2"}),
-      "--set distributed.ranks=2: unknown key distributed.ranks; valid: sharding, shard_size, "
+      "--set distributed.ranks=2: unknown key distributed.ranks; valid: backend, sharding, "
+      "shard_size, "
       "sequence_parallel_size, gradient_accumulation, hold_weights, offload, timeout_seconds");
 }
 
