@@ -43,7 +43,8 @@ inline RoleSet drawn_roles(const TrainConfig& config, const std::vector<PlannedR
                     .config = p.config,
                     .weights = nullptr,
                     .frozen = nullptr,
-                    .optimizer = nullptr};
+                    .optimizer = nullptr,
+                    .uploaded = nullptr};
     if (p.role.training == Training::kFrozen) {
       state.frozen = std::make_unique<model::FrozenWeights>(p.config, weights, "test");
     } else {
