@@ -8,6 +8,8 @@
 namespace vmla::trainer {
 namespace {
 
+constexpr std::chrono::milliseconds kLongestPause(200);
+
 /// Adds the time until the end of the scope.
 class Stopwatch {
  public:
@@ -22,12 +24,32 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
+/// A disk that takes no files is found before hours of training are to be saved on it. Each writer
+/// looks for itself: they may be on different machines.
+void expect_writable(const std::filesystem::path& checkpoints, const io::SavePlace& place) {
+  const auto probe = checkpoints / cat(".saving-", place.attempt, "+probe-", place.writer);
+  std::error_code problem;
+  std::filesystem::create_directories(checkpoints, problem);
+  if (!problem) std::filesystem::create_directory(probe, problem);
+  if (problem)
+    fail_user(checkpoints.string(),
+              ": checkpoints cannot be written here: ",
+              problem.message(),
+              "; make it writable, or give another --run-dir");
+  std::filesystem::remove(probe, problem);
+}
+
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(const std::filesystem::path& checkpoints,
                                    io::SavePlace place,
-                                   Retention retention)
-    : checkpoints_(checkpoints), place_(std::move(place)), retention_(retention) {
+                                   Retention retention,
+                                   std::function<bool(bool here)> everywhere)
+    : checkpoints_(checkpoints),
+      place_(std::move(place)),
+      retention_(retention),
+      everywhere_(std::move(everywhere)) {
+  expect_writable(checkpoints_, place_);
   if (place_.writer == 0) io::remove_abandoned_saves(checkpoints_, place_.attempt);
 }
 
@@ -39,7 +61,7 @@ CheckpointWriter::~CheckpointWriter() {
     saved_.get();
   } catch (const io::SaveFailedElsewhere&) {  // said by the one that knows
   } catch (const std::exception& problem) {
-    log::warn(problem.what());
+    if (!cancelled_) log::warn(problem.what());
   }
 }
 
@@ -49,6 +71,7 @@ void CheckpointWriter::begin(CheckpointShare share) {
   copy_.mark(share.roles);
   std::promise<void> copied;
   copied_ = copied.get_future();
+  begun_ = true;
   saved_ = std::async(
       std::launch::async,
       [this, share = std::move(share), place = place_, copied = std::move(copied)]() mutable {
@@ -81,10 +104,19 @@ void CheckpointWriter::before_update() {
 }
 
 void CheckpointWriter::finish() {
-  if (!saved_.valid()) return;
+  if (!std::exchange(begun_, false)) return;
   const Stopwatch watch(waited_seconds_);
   copied_ = {};
-  saved_.get();
+  if (everywhere_) finish_everywhere();
+  if (saved_.valid()) saved_.get();
+}
+
+/// Files do not tell that another writer has died, or hangs; the collectives do.
+void CheckpointWriter::finish_everywhere() {
+  for (std::chrono::milliseconds pause(2);; pause = std::min(2 * pause, kLongestPause)) {
+    if (saved_.valid() && saved_.wait_for(pause) == std::future_status::ready) saved_.get();
+    if (everywhere_(!saved_.valid())) return;
+  }
 }
 
 double CheckpointWriter::take_waited_seconds() {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <future>
 
 namespace vmla::trainer {
@@ -22,11 +23,16 @@ struct Retention {
 /// what Retention no longer wants. All methods on one thread, except cancel().
 class CheckpointWriter {
  public:
-  /// Writer 0 removes what saves of earlier attempts left in the folder, so it must own the run.
-  /// `place.serial` is counted here: all writers begin the same saves in the same order.
+  /// UserError if no checkpoint can be written here. Writer 0 removes what saves of earlier
+  /// attempts left in the folder, so it must own the run. `place.serial` is counted here: all
+  /// writers begin the same saves in the same order.
+  /// `everywhere(here)`, if given, says on all writers alike whether `here` is true on each;
+  /// finish() asks it until every writer has saved, so that one which is lost is noticed as in any
+  /// collective.
   CheckpointWriter(const std::filesystem::path& checkpoints,
                    io::SavePlace place,
-                   Retention retention);
+                   Retention retention,
+                   std::function<bool(bool here)> everywhere = nullptr);
   /// Finishes; a failure is logged. Peers get a few seconds: who comes here without finish() leaves
   /// by an error, and it may be that they are gone.
   ~CheckpointWriter();
@@ -49,6 +55,7 @@ class CheckpointWriter {
   double take_waited_seconds();
 
  private:
+  void finish_everywhere();
   void save(CheckpointShare share, const io::SavePlace& place, std::promise<void> copied);
 
   std::filesystem::path checkpoints_;
@@ -56,6 +63,8 @@ class CheckpointWriter {
   Retention retention_;
   HostCopy copy_;
   std::future<void> copied_, saved_;
+  std::function<bool(bool here)> everywhere_;
+  bool begun_ = false;  // a save that finish() has not seen yet; the same on all writers
   std::atomic<bool> cancelled_ = false;
   double waited_seconds_ = 0;
 };

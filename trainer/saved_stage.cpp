@@ -12,11 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 Readers readers_of(const distributed::Mesh& mesh) {
-  const auto all = [&mesh](bool mine) {
-    const at::Tensor failed = at::full({1}, mine ? 0 : 1, at::kLong);
-    mesh.host().all_reduce(failed, distributed::ReduceOp::kMax).wait();
-    return failed.item<int64_t>() == 0;
-  };
+  const auto all = [&mesh](bool mine) { return mesh.everywhere(mine); };
   const auto first_says = [&mesh](const std::string& mine) {
     return distributed::shared_text(mesh.host(), mine);
   };

@@ -84,10 +84,10 @@ Trainer::Trainer(const TrainConfig& config,
       ranks_(config.init.method),
       clip_flops_(total_flops(objective.training_flops(data.clip_shape(), roles.models()))),
       last_saved_(state.step > 0 ? state.step : -1),
-      saver_(
-          run_dir / "checkpoints",
-          save_place(config, mesh),
-          {.keep_last = config.checkpoint.keep_last, .keep_every = config.checkpoint.keep_every}),
+      saver_(run_dir / "checkpoints",
+             save_place(config, mesh),
+             {.keep_last = config.checkpoint.keep_last, .keep_every = config.checkpoint.keep_every},
+             [&mesh](bool here) { return mesh.everywhere(here); }),
       predicted_bytes_(predicted_bytes) {
   if (!mesh.is_lead()) return;  // the lead alone writes, and what it reads back is its own
   metrics_.emplace(run_dir, config.stage, state.step > 0 ? state.step : -1);
@@ -116,29 +116,39 @@ void Trainer::run(const StopSignal& stop,
   std::optional<log::ProgressBar> progress;
   if (mesh_.is_lead()) progress.emplace(config_.stage, config_.train.steps);
   if (state_.step == 0) measure_ranks();
-  while (state_.step < config_.train.steps) {
-    if (on_step) on_step(state_.step + 1);
-    profiler.step_begins();
-    timer_.start();
-    mesh_.reset_counters();
-    reset_tensor_peak(at::Device(config_.train.device));
-    for (auto& [name, figures] : last_.players) figures.updated = false;
-    for (RoleState& state : roles_.states) {
-      const bool trained = state.role.training == Training::kTrained;
-      if (trained && state_.step % state.role.update_every == 0)
-        train_player(state, stop.received() != nullptr);
+  try {
+    while (state_.step < config_.train.steps) {
+      if (on_step) on_step(state_.step + 1);
+      run_step(stop, profiler);
+      if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
+      stop_if_asked(stop);
     }
-    ++state_.step;
-    last_.seconds = timer_.stop();
-    measure_memory();
-    profiler.step_ended();
-    seconds_trained_ += last_.seconds;
-    step_seconds_.push_back(last_.seconds);
-    observe();
-    if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
-    stop_if_asked(stop);
+    as_victim([&] { saver_.finish(); });
+  } catch (const distributed::PeerError&) {
+    saver_.cancel();  // a save that waits for the lost rank's part would wait in vain
+    throw;
   }
-  as_victim([&] { saver_.finish(); });
+}
+
+/// One step of every player whose turn it is, and what is measured and written after it.
+void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
+  profiler.step_begins();
+  timer_.start();
+  mesh_.reset_counters();
+  reset_tensor_peak(at::Device(config_.train.device));
+  for (auto& [name, figures] : last_.players) figures.updated = false;
+  for (RoleState& state : roles_.states) {
+    const bool trained = state.role.training == Training::kTrained;
+    if (trained && state_.step % state.role.update_every == 0)
+      train_player(state, stop.received() != nullptr);
+  }
+  ++state_.step;
+  last_.seconds = timer_.stop();
+  measure_memory();
+  profiler.step_ended();
+  seconds_trained_ += last_.seconds;
+  step_seconds_.push_back(last_.seconds);
+  observe();
 }
 
 /// All ranks stop after the same step: the one in which a rank said that it was asked to.

@@ -79,6 +79,7 @@ class Trainer {
   void train_player(RoleState& player, bool stop_asked);
   void measure_memory();
   UpdateReport accumulate_losses(RoleState& player);
+  void run_step(const StopSignal& stop, Profiler& profiler);
   void stop_if_asked(const StopSignal& stop);
   void add_communication(MetricValues& values) const;
   MetricValues player_values() const;

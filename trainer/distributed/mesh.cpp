@@ -33,6 +33,12 @@ Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make, const Ma
   sequence_ = group("sequence", rank / shape.sequence * shape.sequence, shape.sequence, 1);
 }
 
+bool Mesh::everywhere(bool here) const {
+  const at::Tensor missing = at::full({1}, here ? 0 : 1, at::kLong);
+  host().all_reduce(missing, ReduceOp::kMax).wait();
+  return missing.item<int64_t>() == 0;
+}
+
 CommCounters Mesh::counters() const {
   CommCounters sum;
   for (const Communicator* group : {world_.get(), shard_.get(), replica_.get(), sequence_.get()})

@@ -40,6 +40,9 @@ class Mesh {
   Communicator& replica() const { return *replica_; }
   Communicator& sequence() const { return *sequence_; }
 
+  /// Whether `here` is true on every rank. Collective.
+  bool everywhere(bool here) const;
+
   /// What all groups of this rank sent since reset_counters().
   CommCounters counters() const;
   void reset_counters() const;
