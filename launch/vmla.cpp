@@ -69,9 +69,7 @@ struct FrontCheck {
 
  private:
   /// Cores of one of this machine's ranks.
-  int64_t threads_each() const {
-    return std::max<int64_t>(1, trainer::available_cores() / ranks_.local_world_size);
-  }
+  int64_t threads_each() const { return trainer::available_cores(ranks_.local_world_size); }
   Threads threads_of(const trainer::TrainConfig& config) const {
     return {trainer::cpu_threads(config, threads_each()), config.train.threads > 0};
   }

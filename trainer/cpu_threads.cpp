@@ -17,14 +17,14 @@ int64_t cpu_threads(const TrainConfig& config, int64_t cores) {
   return std::clamp<int64_t>(cores, 1, kMost);
 }
 
-int64_t available_cores() {
+int64_t available_cores(int64_t processes) {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     const std::string_view value(text);
     int64_t count = 0;
     const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), count);
     if (error == std::errc{} && end == value.data() + value.size() && count > 0) return count;
   }
-  return std::max<int64_t>(1, std::thread::hardware_concurrency());
+  return std::max<int64_t>(1, std::thread::hardware_concurrency() / processes);
 }
 
 }  // namespace vmla::trainer

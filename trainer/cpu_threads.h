@@ -10,7 +10,7 @@ namespace vmla::trainer {
 int64_t cpu_threads(const TrainConfig& config, int64_t cores);
 
 /// Cores this process may count on: OMP_NUM_THREADS when a parent has set it (a pipeline shares the
-/// machine among its stages), else all that it may run on.
-int64_t available_cores();
+/// machine among its stages), else its share of all when `processes` like it run on the machine.
+int64_t available_cores(int64_t processes = 1);
 
 }  // namespace vmla::trainer

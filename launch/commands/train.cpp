@@ -51,8 +51,7 @@ int cmd_train(const TrainArgs& args) {
   const distributed::RankEnvironment environment = distributed::rank_environment();
   keep_freed_blocks();
   const auto use_threads = [&](const trainer::TrainConfig& config) {
-    const int64_t cores =
-        std::max<int64_t>(1, trainer::available_cores() / environment.local_world_size);
+    const int64_t cores = trainer::available_cores(environment.local_world_size);
     at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, cores)));
   };
   if (environment.world_size == 1) {

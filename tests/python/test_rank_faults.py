@@ -120,8 +120,8 @@ def test_a_stopped_rank_is_found_and_named(rank, when, stage, tmp_path):
         done = job.end(60)
         job.wait_until_nothing_is_left()
     assert done.returncode == 0, done.stderr
-    (line,) = [said for said in said_by_ranks(done) if "rank" in said]
-    silent = re.search(rf"rank {rank} on host \S+ has not answered for (\d+) s|rank {rank} on host.*, has not answered for (\d+) s", line)
-    assert silent and seconds - 1 <= int(silent[1] or silent[2]) <= seconds + 5, line
+    line = said_by_ranks(done)[0]
+    assert f"rank {rank} on host" in line, done.stderr
+    assert abs(int(re.search(r"has not answered for (\d+) s", line)[1]) - seconds) <= 4, line
     assert line.split("] ", 1)[1] in root_cause(done)
     expect_same_run(run, whole, STEPS)

@@ -38,24 +38,8 @@ inline RoleSet drawn_roles(const TrainConfig& config, const std::vector<PlannedR
   RoleSet set;
   for (const PlannedRole& p : planned) {
     const auto weights = model::random_weights(p.config, 1);
-    const bool is_trained = p.role.training == Training::kTrained;
-    RoleState state{.role = p.role,
-                    .config = p.config,
-                    .weights = nullptr,
-                    .frozen = nullptr,
-                    .optimizer = nullptr,
-                    .uploaded = nullptr};
-    if (p.role.training == Training::kFrozen) {
-      state.frozen = std::make_unique<model::FrozenWeights>(p.config, weights, "test");
-    } else {
-      state.weights = std::make_unique<model::TrainedWeights>(
-          p.config, weights, "test", at::kCPU, at::kFloat, at::kFloat, is_trained);
-    }
-    if (is_trained) {
-      state.optimizer =
-          std::make_unique<AdamW>(p.role.optimizer.value_or(config.optimizer), *state.weights);
-    }
-    set.states.push_back(std::move(state));
+    set.states.push_back(
+        make_role_state(config, p.role, p.config, weights, at::kCPU, distributed::Mesh()));
   }
   return set;
 }
