@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 
 #include "model/io/error.h"
 
@@ -117,7 +118,8 @@ void WorkerGroup::wait_for(std::vector<pollfd>& descriptors) const {
 }
 
 std::vector<WorkerEnd> WorkerGroup::progress(Clock::time_point now) {
-  std::vector<WorkerEnd> ends;
+  // Of those that ended between two looks nobody knows the order; culprits go before victims.
+  std::vector<WorkerEnd> ends, victims;
   for (const auto& worker : workers_) {
     if (!worker->running()) continue;
     const int64_t rank = first_rank_ + (&worker - workers_.data());
@@ -126,11 +128,10 @@ std::vector<WorkerEnd> WorkerGroup::progress(Clock::time_point now) {
     };
     worker->read(show);
     WorkerEnd end;
-    if (worker->ended(show, end)) ends.push_back(std::move(end));
+    if (worker->ended(show, end)) (is_victim(end) ? victims : ends).push_back(std::move(end));
   }
-  // Of those that ended between two looks nobody knows the order; culprits go before victims.
-  std::stable_partition(
-      ends.begin(), ends.end(), [](const WorkerEnd& end) { return !is_victim(end); });
+  ends.insert(
+      ends.end(), std::make_move_iterator(victims.begin()), std::make_move_iterator(victims.end()));
   if (kill_at_ && *kill_at_ <= now && running()) kill();
   if (!running()) kill_at_.reset();
   return ends;
