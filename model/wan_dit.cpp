@@ -192,7 +192,6 @@ DitOutputs dit_forward(const Network& network,
       const at::NoGradGuard no_grad;
       const DitBlockWeights w = bind_block(config, layer, network.weights.acquire(layer));
       cross->push_back(cross_attention_kv(w.cross_attn, context_BTD, config.num_heads, config.eps));
-      network.weights.release(layer);
     }
     const CrossKv cross_kv = cross ? (*cross)[static_cast<size_t>(layer)] : CrossKv{};
     const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
@@ -218,6 +217,7 @@ DitOutputs dit_forward(const Network& network,
     };
     const auto out =
         run_unit(unit(layer), body, {x_BFSD, modulation_BF6D, context_BTD, kv.content, kv.key});
+    if (fill_cross) network.weights.release(layer);  // not gathered twice for one layer
     if (options.keep_kv) result.kv.push_back({out[0], out[1]});
     x_BFSD = kv_only ? at::Tensor() : out[2];
   }

@@ -28,8 +28,7 @@ class WeightSource {
   virtual void unhold() {}
 };
 
-/// Holds a network's weights over several passes, so that they are gathered once: a rollout and its
-/// replay (performance.md 1.7).
+/// Holds a network's weights over several passes, so that they are gathered once: sampling.
 class HeldWeights {
  public:
   explicit HeldWeights(WeightSource& source) : source_(source) { source_.hold(); }

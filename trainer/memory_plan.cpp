@@ -51,7 +51,7 @@ int64_t largest_micro_batch(TrainConfig config,
                             const ClipShape& clip,
                             const MemoryRequest& request) {
   const auto fits = [&](int64_t clips) {
-    config.train.micro_batch_size = clips;
+    config.train.micro_batch_size = config.train.batch_size = clips;
     const distributed::Mesh mesh = dry_mesh(request.mesh);
     return static_cast<double>(
                planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
@@ -72,14 +72,17 @@ int64_t largest_micro_batch(TrainConfig config,
 
 }  // namespace
 
-double MemoryPlan::step_bytes() const {
+int64_t MemoryPlan::cycle_steps() const {
+  int64_t steps = 1;
+  for (const RoleMemory& role : roles) steps = std::max(steps, role.role.role.update_every);
+  return steps;
+}
+
+double MemoryPlan::cycle_bytes() const {
   double sum = 0;
-  for (const UpdateMemory& update : step.updates) {
-    for (const RoleMemory& role : roles) {
-      if (role.role.role.name == update.player)
-        sum += update.sent.bytes() / static_cast<double>(role.role.role.update_every);
-    }
-  }
+  for (const UpdateMemory& update : step.updates)
+    sum +=
+        update.sent.bytes() + static_cast<double>(cycle_steps() - 1) * update.sent_between.bytes();
   return sum;
 }
 

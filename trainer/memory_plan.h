@@ -44,8 +44,12 @@ struct MemoryPlan {
   std::optional<int64_t> largest_micro_batch;
 
   double step_flops() const { return total_flops(flops) * static_cast<double>(step_clips); }
-  /// Bytes that a rank sends in a step of one micro-batch, on average over the players' schedule.
-  double step_bytes() const;
+  /// Steps in which every player is updated at least once.
+  int64_t cycle_steps() const;
+  /// Bytes that a rank sends in so many steps. Rollouts are the longest ones and run all their
+  /// steps: this matters where a pass sends something, that is, under sequence parallelism and
+  /// where weights are not held.
+  double cycle_bytes() const;
 };
 
 /// Plans a stage before anything of it exists: no data and no weights are needed (where files are

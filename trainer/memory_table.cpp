@@ -129,26 +129,35 @@ std::string update_lines(const MemoryPlan& plan) {
   return text;
 }
 
+/// "all_gather 2.31 GB, reduce_scatter 4.56 GB"
+std::string kinds_text(const distributed::CommCounters& sent) {
+  std::string kinds;
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    const double bytes = sent.by_kind[i].bytes;
+    if (bytes == 0) continue;
+    kinds += cat(kinds.empty() ? "" : ", ",
+                 distributed::collective_name(static_cast<distributed::Collective>(i)),
+                 " ",
+                 size_text(static_cast<int64_t>(bytes)));
+  }
+  return kinds;
+}
+
 /// What a rank sends in each player's update, by collective.
 std::string sent_lines(const MemoryPlan& plan) {
   std::string text;
+  const auto line = [&](const std::string& name, const distributed::CommCounters& sent) {
+    text += entry(name, size_text(static_cast<int64_t>(sent.bytes())), kinds_text(sent));
+  };
+  const int64_t steps = plan.cycle_steps();
   for (const UpdateMemory& update : plan.step.updates) {
-    std::string kinds;
-    for (size_t i = 0; i < distributed::kCollectives; ++i) {
-      const auto& entry_of_kind = update.sent.by_kind[i];
-      if (entry_of_kind.bytes == 0) continue;
-      kinds += cat(kinds.empty() ? "" : ", ",
-                   distributed::collective_name(static_cast<distributed::Collective>(i)),
-                   " ",
-                   size_text(static_cast<int64_t>(entry_of_kind.bytes)));
-    }
-    text += entry(cat("sent in an update of ", update.player),
-                  size_text(static_cast<int64_t>(update.sent.bytes())),
-                  kinds);
+    line(cat("sent in an update of ", update.player), update.sent);
+    if (update.sent_between.calls() > 0)
+      line(cat("  in the steps without the others: ", update.player), update.sent_between);
   }
-  return text + entry("sent in a step",
-                      size_text(static_cast<int64_t>(plan.step_bytes())),
-                      "by a rank, one micro-batch, on average over the players' updates");
+  return text + entry(steps == 1 ? "sent in a step" : cat("sent in ", steps, " steps"),
+                      size_text(static_cast<int64_t>(plan.cycle_bytes())),
+                      "by a rank, all its micro-batches");
 }
 
 std::string flops_lines(const MemoryPlan& plan) {
@@ -177,15 +186,23 @@ nlohmann::ordered_json role_json(const RoleMemory& memory) {
           {"second_moments", bytes.second_moments}};
 }
 
+/// Bytes by collective.
+nlohmann::ordered_json sent_json(const distributed::CommCounters& sent) {
+  auto json = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    const std::string kind(distributed::collective_name(static_cast<distributed::Collective>(i)));
+    if (sent.by_kind[i].calls > 0) json[kind] = sent.by_kind[i].bytes;
+  }
+  return json;
+}
+
 nlohmann::ordered_json update_json(const UpdateMemory& update) {
   nlohmann::ordered_json json = {{"peak", update.peak_bytes},
                                  {"peak_phase", update.highest().name},
                                  {"inputs", update.input_bytes},
                                  {"kept_for_backward", update.kept_bytes}};
-  for (size_t i = 0; i < distributed::kCollectives; ++i) {
-    const std::string kind(distributed::collective_name(static_cast<distributed::Collective>(i)));
-    if (update.sent.by_kind[i].calls > 0) json["sent"][kind] = update.sent.by_kind[i].bytes;
-  }
+  json["sent"] = sent_json(update.sent);
+  json["sent_between"] = sent_json(update.sent_between);
   for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;
   return json;
 }
@@ -241,7 +258,7 @@ std::string memory_json(const MemoryPlan& plan) {
   for (const UpdateMemory& update : plan.step.updates)
     json["updates"][update.player] = update_json(update);
   json["peak"] = plan.step.peak_bytes;
-  json["sent_in_a_step"] = plan.step_bytes();
+  json["cycle"] = {{"steps", plan.cycle_steps()}, {"sent", plan.cycle_bytes()}};
   json["rollout_cache"] = plan.rollout_cache_bytes;
   if (plan.largest_micro_batch) json["largest_micro_batch"] = *plan.largest_micro_batch;
   json["checkpoint"] = plan.checkpoint_bytes;

@@ -87,9 +87,7 @@ RoleBytes role_bytes(const TrainConfig& config,
     return static_cast<int64_t>(c10::elementSize(dtype));
   };
   const bool frozen = role.role.training == Training::kFrozen;
-  const bool drops_weights =
-      config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
-  const bool cut = mesh.shard > 1 && (!frozen || drops_weights);
+  const bool cut = mesh.shard > 1 && (!frozen || cuts_used_weights(config));
   int64_t own = 0, whole = 0;  // elements: of this rank's parts, and of what they are gathered to
   int64_t own_computed = 0, whole_computed = 0, copied = 0;  // bytes in the dtypes of computation
   for (const int64_t unit : model::all_units(role.config)) {
@@ -112,8 +110,7 @@ RoleBytes role_bytes(const TrainConfig& config,
     return bytes;
   }
   bytes.masters = own * size_of(master);
-  // What is gathered stays where the optimizer's state alone is cut; else it comes and goes.
-  bytes.computing = !cut ? copied : drops_weights ? 0 : whole_computed;
+  bytes.computing = !cut ? copied : stays_gathered(config, role.role) ? whole_computed : 0;
   if (role.role.training == Training::kEmaOf) {
     // The average computes only where the objective asks it: the target of consistency
     // distillation.

@@ -2,6 +2,8 @@
 
 #include "trainer/objectives/registry.h"
 #include "trainer/sizes_only.h"
+#include "trainer/update_report.h"
+#include "trainer/watched_weights.h"
 
 #include <ATen/ATen.h>
 
@@ -15,76 +17,6 @@ const at::Device kMeta(at::kMeta);
 int64_t live_bytes() {
   return tensor_bytes(kMeta).live;
 }
-
-/// Splits a player's update into phases by watching whose weights are asked for.
-class PhaseWatch {
- public:
-  explicit PhaseWatch(const std::string& player) : player_(player) { reset_tensor_peak(kMeta); }
-
-  void network_runs(const std::string& role) {
-    const std::string way = role != player_ ? " without gradient"
-                            : backward_     ? " backward"
-                                            : " forward";
-    if (role + way != current_) begin(role + way);
-  }
-  void backward_begins() {
-    backward_ = true;
-    begin(player_ + " backward");
-  }
-  void backward_ended() { backward_ = false; }
-
-  std::vector<PhaseMemory> finish() {
-    close();
-    return std::move(phases_);
-  }
-
- private:
-  void begin(const std::string& name) {
-    // A player that ran and then had others judge what it made: that was no training pass.
-    if (current_ == player_ + " forward" && !backward_) current_ = player_ + " rollout";
-    close();
-    current_ = name;
-  }
-  void close() {
-    const int64_t peak = tensor_bytes(kMeta).peak;
-    reset_tensor_peak(kMeta);
-    if (current_.empty()) return;
-    const auto known = std::ranges::find(phases_, current_, &PhaseMemory::name);
-    if (known == phases_.end()) {
-      phases_.push_back({current_, peak});
-    } else {
-      known->peak_bytes = std::max(known->peak_bytes, peak);
-    }
-  }
-
-  std::string player_, current_;
-  bool backward_ = false;
-  std::vector<PhaseMemory> phases_;
-};
-
-/// A role's weights, and word to the watch whenever a unit asks for them.
-class WatchedWeights : public model::WeightSource {
- public:
-  WatchedWeights(model::WeightSource& weights, std::string role)
-      : weights_(weights), role_(std::move(role)) {}
-  std::vector<at::Tensor> acquire(int64_t unit) override {
-    if (watch) watch->network_runs(role_);
-    return weights_.acquire(unit);
-  }
-  void release(int64_t unit) override { weights_.release(unit); }
-  void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override {
-    weights_.add_gradients(unit, gradients);
-  }
-  void prefetch(int64_t unit) override { weights_.prefetch(unit); }
-  void expect_gradients(int64_t unit) override { weights_.expect_gradients(unit); }
-  void hold() override { weights_.hold(); }
-  void unhold() override { weights_.unhold(); }
-  PhaseWatch* watch = nullptr;
-
- private:
-  model::WeightSource& weights_;
-  std::string role_;
-};
 
 /// The stage with the longest rollout it may draw, which is what memory has to be there for.
 ObjectiveConfig longest(ObjectiveConfig config) {
@@ -148,31 +80,27 @@ class SizesOnlyStage {
     make_compute_copies();
     model::TrainedWeights& weights = *set_.at(player).weights;
     weights.zero_gradients();
-    const int64_t before = held();
-    model::TensorMap inputs = batch();
-    if (objective_->negative_prompt())
-      inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
-    inputs.merge(draws(player));
-    for (auto& [name, tensor] : inputs) {
-      if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config_));
-    }
-    memory.input_bytes = held() - before;
-    const int64_t ready = held();
-
     PhaseWatch watch(player);
     for (WatchedWeights& watched : watched_) watched.watch = &watch;
-    objective_->evaluate(
-        player, inputs, networks_, model::GradMode::kFull, [&](const LossTerms& terms, bool last) {
-          memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
-          watch.backward_begins();
-          if (last) weights.begin_last_backward();
-          (terms.total * 1.0).backward();
-          watch.backward_ended();
-        });
+    UpdateReport report;
+    // The first micro-batch gathers what stays, the last one sums the gradients: those between them
+    // send the same, so one is run for all.
+    const int64_t count =
+        std::max<int64_t>(1, config_.train.batch_size / config_.train.micro_batch_size);
+    const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
+    distributed::CommCounters before = mesh_.counters();
+    for (int64_t run = 0; run < runs; ++run) {
+      micro_batch(memory, watch, report, run + 1 == runs);
+      const distributed::CommCounters after = mesh_.counters();
+      if (run == 1 && runs == 3) memory.sent += times(after, before, count - runs);
+      before = after;
+    }
     for (WatchedWeights& watched : watched_) watched.watch = nullptr;
     weights.finish_gradients();
     memory.phases = watch.finish();
-    memory.sent = mesh_.counters();
+    report.squared_norm = report.loss = sized({}, at::kDouble);
+    const UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
+    memory.sent += mesh_.counters();
     end_update(player);
     for (PhaseMemory& phase : memory.phases) {
       phase.peak_bytes -= start_ + elsewhere_;
@@ -184,13 +112,51 @@ class SizesOnlyStage {
   const RoleSet& roles() const { return set_; }
 
  private:
+  /// Forward and backward of some clips.
+  void micro_batch(UpdateMemory& memory, PhaseWatch& watch, UpdateReport& report, bool is_last) {
+    const int64_t before = held();
+    model::TensorMap inputs = batch();
+    if (objective_->negative_prompt())
+      inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
+    inputs.merge(draws(memory.player));
+    for (auto& [name, tensor] : inputs) {
+      if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config_));
+    }
+    memory.input_bytes = held() - before;
+    const int64_t ready = held();
+    objective_->evaluate(memory.player,
+                         inputs,
+                         networks_,
+                         model::GradMode::kFull,
+                         [&](const LossTerms& terms, bool last) {
+                           memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
+                           for (const auto& [name, value] : terms.metrics) report.metrics[name] = 0;
+                           watch.backward_begins();
+                           if (last && is_last)
+                             set_.at(memory.player).weights->begin_last_backward();
+                           (terms.total * 1.0).backward();
+                           watch.backward_ended();
+                         });
+  }
+
+  /// `count` times what was sent between two readings.
+  static distributed::CommCounters times(const distributed::CommCounters& after,
+                                         const distributed::CommCounters& before,
+                                         int64_t count) {
+    distributed::CommCounters sent;
+    for (size_t i = 0; i < distributed::kCollectives; ++i) {
+      sent.by_kind[i].calls = count * (after.by_kind[i].calls - before.by_kind[i].calls);
+      sent.by_kind[i].bytes =
+          static_cast<double>(count) * (after.by_kind[i].bytes - before.by_kind[i].bytes);
+    }
+    return sent;
+  }
+
   /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
       if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
-      const std::string& sharding = config_.distributed.sharding;
-      if (mesh_.shape().shard > 1 && (sharding == "full" || sharding == "hybrid"))
-        continue;  // they do not stay
+      if (mesh_.shape().shard > 1 && !stays_gathered(config_, state.role)) continue;
       for (const int64_t unit : state.weights->units()) {
         state.weights->acquire(unit);
         state.weights->release(unit);
@@ -291,15 +257,29 @@ StepMemory planned_step(const TrainConfig& config,
     for (int64_t i = 0; i < config.data.prefetch_batches; ++i) read_ahead.push_back(stage.batch());
   }
   memory.loader_bytes = stage.held() - before_loader;
-  // The second round has what the first left for good: prepared plans and rope tables.
-  for (const bool settled : {false, true}) {
+  const auto step = [&](bool all) {
+    std::vector<UpdateMemory> updates;
     for (const RoleState& state : stage.roles().states) {
-      if (state.role.training != Training::kTrained) continue;
-      UpdateMemory update = stage.update(state.role.name);
-      memory.peak_bytes = std::max(memory.peak_bytes, update.peak_bytes);
-      if (settled) memory.updates.push_back(std::move(update));
+      if (state.role.training != Training::kTrained || (!all && state.role.update_every > 1))
+        continue;
+      updates.push_back(stage.update(state.role.name));
+      memory.peak_bytes = std::max(memory.peak_bytes, updates.back().peak_bytes);
     }
-  }
+    return updates;
+  };
+  // The second round has what the first left for good: prepared plans and rope tables, and weights
+  // that were gathered for others.
+  const bool alternates =
+      mesh.shape().world > 1 && std::ranges::any_of(roles, [](const PlannedRole& role) {
+        return role.role.update_every > 1;
+      });
+  step(true);
+  if (alternates) step(false);
+  memory.updates = step(true);
+  if (!alternates) return memory;
+  for (const UpdateMemory& between : step(false))
+    std::ranges::find(memory.updates, between.player, &UpdateMemory::player)->sent_between =
+        between.sent;
   return memory;
 }
 

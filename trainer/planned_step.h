@@ -24,7 +24,9 @@ struct UpdateMemory {
       0;  // the most that waits for a backward beyond what was there before: graphs
           // of the units, or their inputs under recompute, and rollout and caches
   int64_t peak_bytes = 0;
-  distributed::CommCounters sent;  // to other ranks
+  /// To other ranks in an update, all its micro-batches and the report that ends it: in a step that
+  /// updates every player, and in one that updates only those of every step (empty for others).
+  distributed::CommCounters sent, sent_between;
   const PhaseMemory& highest() const;
 };
 

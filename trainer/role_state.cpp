@@ -37,6 +37,14 @@ void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {
         tensor.is_floating_point() ? tensor.to(device, input_dtype(config)) : tensor.to(device);
 }
 
+bool cuts_used_weights(const TrainConfig& config) {
+  return config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
+}
+
+bool stays_gathered(const TrainConfig& config, const Role& role) {
+  return !cuts_used_weights(config) || (role.rolls_out && config.distributed.hold_weights);
+}
+
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective) {
   std::vector<Role> roles = objective.roles();
   if (config.ema.decay > 0) {
@@ -269,9 +277,6 @@ RoleState make_role_state(const TrainConfig& config,
                           const distributed::Mesh& mesh) {
   const auto compute = compute_dtype(config);
   const auto master = input_dtype(config);
-  const std::string& sharding = config.distributed.sharding;
-  // With the optimizer's state alone cut, frozen weights stay where they are: whole.
-  const bool drops_weights = sharding == "full" || sharding == "hybrid";
   RoleState state;
   state.role = role;
   state.config = model;
@@ -279,7 +284,8 @@ RoleState make_role_state(const TrainConfig& config,
   const bool offloaded = is_offloaded(config, role.name) && !device.is_meta();
   const at::Device home = offloaded ? at::Device(at::kCPU) : device;
   if (role.training == Training::kFrozen) {
-    if (drops_weights && mesh.shard().size() > 1) {
+    // With the optimizer's state alone cut, frozen weights stay where they are: whole.
+    if (cuts_used_weights(config) && mesh.shard().size() > 1) {
       state.frozen =
           std::make_unique<distributed::ShardedFrozenWeights>(model,
                                                               tensors,
@@ -303,7 +309,7 @@ RoleState make_role_state(const TrainConfig& config,
         model, tensors, role.name, home, compute, master, trained);
   } else {
     const distributed::ShardingPolicy policy{
-        .keep_gathered = !drops_weights,
+        .keep_gathered = stays_gathered(config, role),
         .scatter_gradients = scatters_gradients(config.distributed),
         .allow_hold = config.distributed.hold_weights};
     state.weights = std::make_unique<distributed::ShardedWeights>(model,

@@ -26,6 +26,13 @@ at::ScalarType input_dtype(const TrainConfig& config);
 /// Inputs of an evaluation on the stage's device, in the input dtype where they are floating point.
 void place_inputs(const TrainConfig& config, model::TensorMap& inputs);
 
+/// Whether sharding cuts the weights in use too, so that they are gathered for every use.
+bool cuts_used_weights(const TrainConfig& config);
+
+/// Whether what is gathered of a role stays until its weights change: for sharding that cuts
+/// optimizer state alone, and for a role that rolls out where weights may be held.
+bool stays_gathered(const TrainConfig& config, const Role& role);
+
 /// The objective's roles, and the moving average that the section `ema` asks for.
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective);
 

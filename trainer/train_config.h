@@ -211,7 +211,8 @@ struct DistributedConfig {
       "kept); auto: scattered for zero2, else local");
     v("hold_weights",
       c.hold_weights,
-      "full and hybrid: keep gathered weights over a rollout and its replay");
+      "full and hybrid: what rolls out stays gathered until it changes, what samples until it is "
+      "done");
     v("offload",
       c.offload,
       "kept in the host's memory, on the GPU only while in use: optimizer (the moments), "

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <utility>
+
 namespace vmla::distributed {
 namespace {
 
@@ -60,10 +62,7 @@ ShardedWeights::ShardedWeights(const model::ModelConfig& config,
       [this](int64_t unit, const FlatBuffer& buffer) { return own_part(unit, buffer); },
       policy.keep_gathered);
   if (!with_gradients || policy.scatter_gradients) return;
-  for (const int64_t unit : units()) {
-    for (const FlatBuffer& buffer : gathered_->unit(unit).cut.buffers)
-      gradients_[unit].push_back(at::zeros({buffer.cut * shard.size()}, master(unit).options()));
-  }
+  for (const int64_t unit : units()) whole_gradients(unit);
 }
 
 at::Tensor ShardedWeights::own_part(int64_t unit, const FlatBuffer& buffer) {
@@ -107,26 +106,44 @@ void ShardedWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>& 
   TORCH_CHECK(gradient(unit).defined() && found.size() == cut.layout.size(),
               "gradients of a unit: ",
               found.size());
+  std::vector<at::Tensor>& whole = whole_gradients(unit);
   for (size_t b = 0; b < cut.cut.buffers.size(); ++b) {
     const FlatBuffer& buffer = cut.cut.buffers[b];
-    at::Tensor whole = policy_.scatter_gradients
-                           ? at::zeros({buffer.cut * shard_.size()}, gradient(unit).options())
-                           : gradients_.at(unit)[b];
-    const auto views = buffer_views(buffer, cut.layout, whole);
+    const auto views = buffer_views(buffer, cut.layout, whole[b]);
     for (size_t i = 0; i < views.size(); ++i) {
       if (found[buffer.tensors[i]].defined()) views[i].add_(found[buffer.tensors[i]]);
     }
-    if (!policy_.scatter_gradients) continue;
-    const at::Tensor part = at::empty({buffer.cut}, whole.options());
-    shard_.reduce_scatter(part, whole).wait();
-    gradient(unit).narrow(0, buffer.local_offset, buffer.cut).add_(part);
   }
+  // The root is used first and last in a forward: its two shares travel together.
+  const bool waits = unit == model::kRootUnit && expected_[unit] > 0;
+  if (policy_.scatter_gradients && !waits) scatter(unit);
   if (last) reduce(unit);
+}
+
+std::vector<at::Tensor>& ShardedWeights::whole_gradients(int64_t unit) {
+  std::vector<at::Tensor>& whole = gradients_[unit];
+  if (!whole.empty()) return whole;
+  for (const FlatBuffer& buffer : gathered_->unit(unit).cut.buffers)
+    whole.push_back(at::zeros({buffer.cut * shard_.size()}, gradient(unit).options()));
+  return whole;
+}
+
+/// Adds the sum over the ranks of what is there of a unit to this rank's part, and drops it.
+void ShardedWeights::scatter(int64_t unit) {
+  const auto& buffers = gathered_->unit(unit).cut.buffers;
+  const std::vector<at::Tensor> found = std::exchange(gradients_[unit], {});
+  for (size_t b = 0; b < buffers.size(); ++b) {
+    const at::Tensor part = at::empty({buffers[b].cut}, found[b].options());
+    shard_.reduce_scatter(part, found[b]).wait();
+    gradient(unit).narrow(0, buffers[b].local_offset, buffers[b].cut).add_(part);
+  }
 }
 
 /// Starts what is left of the sum over the ranks.
 void ShardedWeights::reduce(int64_t unit) {
   if (reductions_.contains(unit)) return;
+  if (policy_.scatter_gradients && !gradients_[unit].empty())
+    scatter(unit);  // a use had no backward
   std::vector<Pending>& pending = reductions_[unit];
   if (is_cut() && !policy_.scatter_gradients) {
     const auto& buffers = gathered_->unit(unit).cut.buffers;

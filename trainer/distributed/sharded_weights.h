@@ -59,16 +59,19 @@ class ShardedWeights final : public model::TrainedWeights {
  private:
   bool is_cut() const { return shard_.size() > 1; }
   at::Tensor own_part(int64_t unit, const FlatBuffer& buffer);
+  std::vector<at::Tensor>& whole_gradients(int64_t unit);
+  void scatter(int64_t unit);
   void reduce(int64_t unit);
 
   at::Device device_;
   ShardingPolicy policy_;
   Communicator& shard_;
   Communicator& replica_;
-  std::unique_ptr<GatheredUnits> gathered_;               // where buffers are cut
-  std::map<int64_t, std::vector<at::Tensor>> gradients_;  // whole, one a buffer of the unit
-  std::map<int64_t, int64_t> expected_;                   // backwards to come, by unit
-  std::map<int64_t, std::vector<Pending>> reductions_;    // under way
+  std::unique_ptr<GatheredUnits> gathered_;  // where buffers are cut
+  /// Whole, one a buffer of the unit; where they are scattered: until they are.
+  std::map<int64_t, std::vector<at::Tensor>> gradients_;
+  std::map<int64_t, int64_t> expected_;                 // backwards to come, by unit
+  std::map<int64_t, std::vector<Pending>> reductions_;  // under way
   bool last_backward_ = false;
 };
 

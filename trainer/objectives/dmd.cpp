@@ -28,7 +28,6 @@ void Dmd::evaluate(const std::string& player,
                    model::GradMode grad,
                    const EmitLoss& emit) {
   const model::SelfRolloutRequest request = rollout_request(inputs);
-  const model::HeldWeights held(networks.at("generator").network.weights);  // rollout and replay
   if (player == "fake_score") {
     const at::Tensor rollout =
         model::self_rollout(networks.at("generator").network, request, rollout_plans_)

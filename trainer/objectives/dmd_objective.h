@@ -48,12 +48,13 @@ class Dmd : public Objective {
   }
 
   std::vector<Role> roles() const override {
-    return {{.name = "generator", .update_every = config_.dfake_gen_update_ratio},
-            {.name = "real_score", .training = Training::kFrozen, .is_score = true},
-            {.name = "fake_score",
-             .optimizer = config_.fake_score_optimizer,
-             .same_weights_as = "real_score",
-             .is_score = true}};
+    return {
+        {.name = "generator", .update_every = config_.dfake_gen_update_ratio, .rolls_out = true},
+        {.name = "real_score", .training = Training::kFrozen, .is_score = true},
+        {.name = "fake_score",
+         .optimizer = config_.fake_score_optimizer,
+         .same_weights_as = "real_score",
+         .is_score = true}};
   }
 
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,

@@ -33,6 +33,9 @@ struct Role {
   /// The role whose weights it takes when init_from does not name it; empty: it must be named
   /// (a generator alone may be drawn at random).
   std::string same_weights_as = {};
+  /// Runs many passes between two changes of its weights: where these are cut and may be held
+  /// (distributed.hold_weights), they stay gathered until they change.
+  bool rolls_out = false;
   /// A dense bidirectional network of its own sizes: those of its weights, not the section `model`.
   bool is_score = false;
 };
