@@ -153,6 +153,7 @@ generator stands in, and the table says which. `vmla train --dry-run` prints the
 
 Examples:
   vmla analyze memory --config configs/wan1.3b/teacher_forcing.yaml --gpus 8 --gpu-memory 80
+  vmla analyze memory --config configs/wan1.3b/dmd.yaml --gpus 64 --set distributed.sharding=hybrid
   vmla analyze memory --config configs/tiny/dmd.yaml --set train.recompute=block --json memory.json)"}},
       {"data", {"makes, encodes and inspects training data", ""}},
       {"data synth",

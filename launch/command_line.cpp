@@ -352,10 +352,11 @@ void define(CLI::App& app, AnalyzeMemoryArgs& args) {
   app.add_option("--gpus", args.gpus, "ranks that share the stage as the section distributed says")
       ->check(kCount)
       ->capture_default_str();
-  app.add_option(
-         "--gpu-memory",
-         args.gpu_memory,
-         "memory of one in GB (10^9 bytes): also looks for the largest micro-batch that fits")
+  app.add_option("--gpu-memory",
+                 args.gpu_memory,
+                 "memory of one in GB (10^9 bytes): what auto chooses fits in it, and the largest "
+                 "micro-batch "
+                 "is looked for")
       ->check(kPositive);
   add_text(app, "--json", args.json, "FILE", "also writes the plan as JSON, in bytes");
 }

@@ -3,6 +3,7 @@
 #include "kernels/cuda_module.h"
 #include "model/io/error.h"
 
+#include <ATen/DeviceAccelerator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
 namespace vmla::trainer {
@@ -29,6 +30,11 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;
+}
+
+double device_memory() {
+  const auto index = at::accelerator::getDeviceIndex();
+  return static_cast<double>(at::accelerator::getMemoryInfo(index).second);
 }
 
 }  // namespace vmla::trainer

@@ -14,4 +14,7 @@ void prepare_device(const std::string& device);
 /// prepare_device("cuda"). UserError when there are fewer.
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 
+/// Bytes of the GPU that this process uses, after prepare_device("cuda").
+double device_memory();
+
 }  // namespace vmla::trainer

@@ -4,26 +4,13 @@
 #include "model/kv_cache.h"
 #include "trainer/distributed/dry_communicator.h"
 #include "trainer/objectives/registry.h"
+#include "trainer/sharding_choice.h"
 #include "trainer/validate_distributed.h"
 
 #include <algorithm>
 
 namespace vmla::trainer {
 namespace {
-
-/// The stage with a rank's share of the batch.
-TrainConfig of_one_rank(TrainConfig config, const distributed::MeshShape& mesh) {
-  config.train.micro_batch_size = micro_batch_of(config, mesh.data_ranks());
-  config.train.batch_size /= mesh.data_ranks();
-  return config;
-}
-
-/// Rank 0 of a job whose other ranks do not exist.
-distributed::Mesh dry_mesh(const distributed::MeshShape& shape) {
-  return {shape, 0, [](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
-            return distributed::dry_communicator(name, index, static_cast<int64_t>(ranks.size()));
-          }};
-}
 
 int64_t kv_bytes(const TrainConfig& config,
                  const model::ModelConfig& model,
@@ -52,7 +39,7 @@ int64_t largest_micro_batch(TrainConfig config,
                             const MemoryRequest& request) {
   const auto fits = [&](int64_t clips) {
     config.train.micro_batch_size = config.train.batch_size = clips;
-    const distributed::Mesh mesh = dry_mesh(request.mesh);
+    const distributed::Mesh mesh = distributed::dry_mesh(request.mesh);
     return static_cast<double>(
                planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
            request.gpu_memory;
@@ -72,20 +59,6 @@ int64_t largest_micro_batch(TrainConfig config,
 
 }  // namespace
 
-int64_t MemoryPlan::cycle_steps() const {
-  int64_t steps = 1;
-  for (const RoleMemory& role : roles) steps = std::max(steps, role.role.role.update_every);
-  return steps;
-}
-
-double MemoryPlan::cycle_bytes() const {
-  double sum = 0;
-  for (const UpdateMemory& update : step.updates)
-    sum +=
-        update.sent.bytes() + static_cast<double>(cycle_steps() - 1) * update.sent_between.bytes();
-  return sum;
-}
-
 MemoryPlan plan_memory(const TrainConfig& config,
                        const ClipShape& clip,
                        const MemoryRequest& request) {
@@ -101,17 +74,21 @@ MemoryPlan plan_memory(const TrainConfig& config,
   plan.config = of_one_rank(config, request.mesh);
   plan.request = request;
   if (plan.request.text_rows == 0) plan.request.text_rows = config.model.text_len;
+  const ShardingChoice choice = sharding_choice(
+      config, roles, clip, plan.request.text_rows, request.mesh, request.gpu_memory);
+  plan.config.distributed = choice.distributed;
+  plan.sharding_reason = choice.reason;
   plan.clip = clip;
   plan.step_clips = config.train.batch_size;
   const auto objective = make_objective(config.objective, config.model);
   for (const PlannedRole& role : roles) {
-    plan.roles.push_back({role, role_bytes(config, role, request.mesh)});
+    plan.roles.push_back({role, role_bytes(plan.config, role, request.mesh)});
     plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training) * request.mesh.shard;
   }
   // Ranks that hold the same save a part each.
   plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
-  plan.step =
-      planned_step(plan.config, roles, clip, plan.request.text_rows, dry_mesh(request.mesh));
+  plan.step = planned_step(
+      plan.config, roles, clip, plan.request.text_rows, distributed::dry_mesh(request.mesh));
   if (objective->learns_from() == LearnsFrom::kPrompts) {
     const DmdConfig& dmd = config.objective.dmd;
     const int64_t frames = std::max({clip.frames, dmd.min_rollout_frames, dmd.max_rollout_frames});

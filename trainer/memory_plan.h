@@ -12,8 +12,8 @@ namespace vmla::trainer {
 /// What a plan is asked for.
 struct MemoryRequest {
   distributed::MeshShape mesh = {};  // the ranks that share the work (mesh_shape)
-  double gpu_memory = 0;             // bytes of one; 0: the largest micro-batch is not looked for
-  int64_t text_rows = 0;             // of the batches' texts; 0: text_len, the most there can be
+  double gpu_memory = 0;  // bytes of one, to fit in; 0: the largest micro-batch is not looked for
+  int64_t text_rows = 0;  // of the batches' texts; 0: text_len, the most there can be
 };
 
 /// The key-value cache of one video that is being sampled, without guidance (with: twice that).
@@ -30,7 +30,8 @@ struct RoleMemory {
 
 /// Memory and arithmetic of a stage, of one rank, and what it sends to the others.
 struct MemoryPlan {
-  TrainConfig config;  // with a rank's batch and micro-batch
+  TrainConfig config;  // with a rank's batch and micro-batch, and what `auto` stands for
+  std::string sharding_reason;
   MemoryRequest request;
   ClipShape clip;
   int64_t step_clips = 0;  // of all ranks
@@ -44,12 +45,6 @@ struct MemoryPlan {
   std::optional<int64_t> largest_micro_batch;
 
   double step_flops() const { return total_flops(flops) * static_cast<double>(step_clips); }
-  /// Steps in which every player is updated at least once.
-  int64_t cycle_steps() const;
-  /// Bytes that a rank sends in so many steps. Rollouts are the longest ones and run all their
-  /// steps: this matters where a pass sends something, that is, under sequence parallelism and
-  /// where weights are not held.
-  double cycle_bytes() const;
 };
 
 /// Plans a stage before anything of it exists: no data and no weights are needed (where files are

@@ -1,8 +1,6 @@
 #include "model/io/error.h"
 #include "trainer/memory_plan.h"
 
-#include <nlohmann/json.hpp>
-
 #include <cstdio>
 
 namespace vmla::trainer {
@@ -39,12 +37,6 @@ std::string left(const std::string& text, size_t width) {
 }
 std::string right(const std::string& text, size_t width) {
   return text.size() < width ? cat(std::string(width - text.size(), ' '), text) : text;
-}
-
-const char* training_name(Training training) {
-  return training == Training::kTrained  ? "trained"
-         : training == Training::kFrozen ? "frozen"
-                                         : "average";
 }
 
 /// "each of 8 ranks, hybrid over 4, sequence parallel over 2"
@@ -143,20 +135,34 @@ std::string kinds_text(const distributed::CommCounters& sent) {
   return kinds;
 }
 
+/// What gradient_accumulation and hold_weights are, or what `auto` chose.
+std::string choice_line(const MemoryPlan& plan) {
+  if (plan.request.mesh.shard == 1) return "";
+  const DistributedConfig& d = plan.config.distributed;
+  std::string text = entry("gradient accumulation", d.gradient_accumulation, plan.sharding_reason);
+  if (cuts_used_weights(plan.config))
+    text += entry("weights held over rollouts", d.hold_weights, "");
+  return text;
+}
+
 /// What a rank sends in each player's update, by collective.
 std::string sent_lines(const MemoryPlan& plan) {
   std::string text;
-  const auto line = [&](const std::string& name, const distributed::CommCounters& sent) {
-    text += entry(name, size_text(static_cast<int64_t>(sent.bytes())), kinds_text(sent));
+  const auto line = [&](const std::string& name, const SentBytes& sent) {
+    text += entry(name, size_text(static_cast<int64_t>(sent.all.bytes())), kinds_text(sent.all));
+    if (sent.tokens.bytes() > 0)
+      text += entry("  of these to the ranks of its clip",
+                    size_text(static_cast<int64_t>(sent.tokens.bytes())),
+                    "");
   };
-  const int64_t steps = plan.cycle_steps();
+  const int64_t steps = plan.step.cycle_steps;
   for (const UpdateMemory& update : plan.step.updates) {
     line(cat("sent in an update of ", update.player), update.sent);
-    if (update.sent_between.calls() > 0)
+    if (update.sent_between.all.calls() > 0)
       line(cat("  in the steps without the others: ", update.player), update.sent_between);
   }
   return text + entry(steps == 1 ? "sent in a step" : cat("sent in ", steps, " steps"),
-                      size_text(static_cast<int64_t>(plan.cycle_bytes())),
+                      size_text(static_cast<int64_t>(plan.step.cycle_bytes())),
                       "by a rank, all its micro-batches");
 }
 
@@ -169,42 +175,6 @@ std::string flops_lines(const MemoryPlan& plan) {
   return text + entry("arithmetic of a step",
                       flops_text(plan.step_flops()),
                       cat(plan.step_clips, " clips, all ranks; without recomputation"));
-}
-
-nlohmann::ordered_json role_json(const RoleMemory& memory) {
-  const auto& [role, bytes] = memory;
-  return {{"training", training_name(role.role.training)},
-          {"attention", role.config.attention},
-          {"sizes_from", role.sizes_from},
-          {"parameters", bytes.parameters},
-          {"masters", bytes.masters},
-          {"computing", bytes.computing},
-          {"mapped", bytes.mapped},
-          {"on_host", bytes.on_host},
-          {"gradients", bytes.gradients},
-          {"first_moments", bytes.first_moments},
-          {"second_moments", bytes.second_moments}};
-}
-
-/// Bytes by collective.
-nlohmann::ordered_json sent_json(const distributed::CommCounters& sent) {
-  auto json = nlohmann::ordered_json::object();
-  for (size_t i = 0; i < distributed::kCollectives; ++i) {
-    const std::string kind(distributed::collective_name(static_cast<distributed::Collective>(i)));
-    if (sent.by_kind[i].calls > 0) json[kind] = sent.by_kind[i].bytes;
-  }
-  return json;
-}
-
-nlohmann::ordered_json update_json(const UpdateMemory& update) {
-  nlohmann::ordered_json json = {{"peak", update.peak_bytes},
-                                 {"peak_phase", update.highest().name},
-                                 {"inputs", update.input_bytes},
-                                 {"kept_for_backward", update.kept_bytes}};
-  json["sent"] = sent_json(update.sent);
-  json["sent_between"] = sent_json(update.sent_between);
-  for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;
-  return json;
 }
 
 }  // namespace
@@ -225,7 +195,7 @@ std::string memory_table(const MemoryPlan& plan) {
         cat(*plan.largest_micro_batch),
         "leave room for the driver and the allocator's gaps");
   }
-  if (plan.request.mesh.world > 1) text += sent_lines(plan);
+  if (plan.request.mesh.world > 1) text += choice_line(plan) + sent_lines(plan);
   text += entry("checkpoint", size_text(plan.checkpoint_bytes), "");
   text += entry("copy of it while it is written",
                 size_text(plan.host_copy_bytes),
@@ -239,41 +209,6 @@ std::string memory_table(const MemoryPlan& plan) {
                     "; dense ",
                     size_text(plan.cache.dense_bytes)));
   return text + flops_lines(plan);
-}
-
-std::string memory_json(const MemoryPlan& plan) {
-  nlohmann::ordered_json json = {
-      {"stage", plan.config.stage},
-      {"objective", plan.config.objective.name},
-      {"gpus", plan.request.mesh.world},
-      {"sharding", plan.config.distributed.sharding},
-      {"shard_size", plan.request.mesh.shard},
-      {"sequence_parallel_size", plan.request.mesh.sequence},
-      {"micro_batch_size", plan.config.train.micro_batch_size},
-      {"batch_size_per_rank", plan.config.train.batch_size},
-      {"latents", {plan.clip.frames, plan.clip.channels, plan.clip.height, plan.clip.width}}};
-  for (const RoleMemory& role : plan.roles) json["roles"][role.role.role.name] = role_json(role);
-  json["resident"] = plan.step.resident_bytes;
-  json["loader"] = plan.step.loader_bytes;
-  for (const UpdateMemory& update : plan.step.updates)
-    json["updates"][update.player] = update_json(update);
-  json["peak"] = plan.step.peak_bytes;
-  json["cycle"] = {{"steps", plan.cycle_steps()}, {"sent", plan.cycle_bytes()}};
-  json["rollout_cache"] = plan.rollout_cache_bytes;
-  if (plan.largest_micro_batch) json["largest_micro_batch"] = *plan.largest_micro_batch;
-  json["checkpoint"] = plan.checkpoint_bytes;
-  json["checkpoint_host_copy"] = plan.host_copy_bytes;
-  json["sampling_cache"] = {{"frames", plan.cache.frames},
-                            {"bytes", plan.cache.bytes},
-                            {"dense_bytes", plan.cache.dense_bytes}};
-  for (const PhaseFlops& phase : plan.flops) {
-    json["flops"]["phases"].push_back(
-        {{"phase", phase.phase},
-         {"role", phase.role},
-         {"flops", phase.flops * static_cast<double>(plan.step_clips)}});
-  }
-  json["flops"]["step"] = plan.step_flops();
-  return json.dump(2) + "\n";
 }
 
 std::string memory_comparison(int64_t predicted_bytes, int64_t measured_bytes) {

@@ -53,6 +53,12 @@ PlannedRole planned_role(const TrainConfig& config, const Role& role) {
 
 }  // namespace
 
+const char* training_name(Training training) {
+  return training == Training::kTrained  ? "trained"
+         : training == Training::kFrozen ? "frozen"
+                                         : "average";
+}
+
 std::vector<PlannedRole> planned_roles(const TrainConfig& config, const std::vector<Role>& roles) {
   std::vector<PlannedRole> planned;
   for (const Role& role : roles) planned.push_back(planned_role(config, role));

@@ -7,6 +7,9 @@
 
 namespace vmla::trainer {
 
+/// "trained", "frozen", "average"
+const char* training_name(Training training);
+
 /// A role's network before its weights are there.
 struct PlannedRole {
   Role role;

@@ -25,6 +25,22 @@ ObjectiveConfig longest(ObjectiveConfig config) {
   return config;
 }
 
+distributed::CommCounters times(const distributed::CommCounters& after,
+                                const distributed::CommCounters& before,
+                                int64_t count) {
+  distributed::CommCounters sent;
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    sent.by_kind[i].calls = count * (after.by_kind[i].calls - before.by_kind[i].calls);
+    sent.by_kind[i].bytes =
+        static_cast<double>(count) * (after.by_kind[i].bytes - before.by_kind[i].bytes);
+  }
+  return sent;
+}
+/// `count` times what was sent between two readings.
+SentBytes times(const SentBytes& after, const SentBytes& before, int64_t count) {
+  return {times(after.all, before.all, count), times(after.tokens, before.tokens, count)};
+}
+
 /// The stage's step without data: its roles, its objective, and batches of its sizes.
 class SizesOnlyStage {
  public:
@@ -88,10 +104,10 @@ class SizesOnlyStage {
     const int64_t count =
         std::max<int64_t>(1, config_.train.batch_size / config_.train.micro_batch_size);
     const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
-    distributed::CommCounters before = mesh_.counters();
+    SentBytes before = reading();
     for (int64_t run = 0; run < runs; ++run) {
       micro_batch(memory, watch, report, run + 1 == runs);
-      const distributed::CommCounters after = mesh_.counters();
+      const SentBytes after = reading();
       if (run == 1 && runs == 3) memory.sent += times(after, before, count - runs);
       before = after;
     }
@@ -100,7 +116,7 @@ class SizesOnlyStage {
     memory.phases = watch.finish();
     report.squared_norm = report.loss = sized({}, at::kDouble);
     const UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
-    memory.sent += mesh_.counters();
+    memory.sent += reading();
     end_update(player);
     for (PhaseMemory& phase : memory.phases) {
       phase.peak_bytes -= start_ + elsewhere_;
@@ -139,18 +155,7 @@ class SizesOnlyStage {
                          });
   }
 
-  /// `count` times what was sent between two readings.
-  static distributed::CommCounters times(const distributed::CommCounters& after,
-                                         const distributed::CommCounters& before,
-                                         int64_t count) {
-    distributed::CommCounters sent;
-    for (size_t i = 0; i < distributed::kCollectives; ++i) {
-      sent.by_kind[i].calls = count * (after.by_kind[i].calls - before.by_kind[i].calls);
-      sent.by_kind[i].bytes =
-          static_cast<double>(count) * (after.by_kind[i].bytes - before.by_kind[i].bytes);
-    }
-    return sent;
-  }
+  SentBytes reading() const { return {mesh_.counters(), mesh_.sequence().counters()}; }
 
   /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
   void make_compute_copies() {
@@ -236,6 +241,20 @@ class SizesOnlyStage {
 
 }  // namespace
 
+SentBytes& SentBytes::operator+=(const SentBytes& other) {
+  all += other.all;
+  tokens += other.tokens;
+  return *this;
+}
+
+double StepMemory::cycle_bytes() const {
+  double sum = 0;
+  for (const UpdateMemory& update : updates)
+    sum += update.sent.all.bytes() +
+           static_cast<double>(cycle_steps - 1) * update.sent_between.all.bytes();
+  return sum;
+}
+
 const PhaseMemory& UpdateMemory::highest() const {
   return *std::ranges::max_element(phases, {}, &PhaseMemory::peak_bytes);
 }
@@ -269,10 +288,9 @@ StepMemory planned_step(const TrainConfig& config,
   };
   // The second round has what the first left for good: prepared plans and rope tables, and weights
   // that were gathered for others.
-  const bool alternates =
-      mesh.shape().world > 1 && std::ranges::any_of(roles, [](const PlannedRole& role) {
-        return role.role.update_every > 1;
-      });
+  for (const PlannedRole& role : roles)
+    memory.cycle_steps = std::max(memory.cycle_steps, role.role.update_every);
+  const bool alternates = mesh.shape().world > 1 && memory.cycle_steps > 1;
   step(true);
   if (alternates) step(false);
   memory.updates = step(true);

@@ -15,6 +15,13 @@ struct PhaseMemory {
   int64_t peak_bytes = 0;
 };
 
+/// What a rank sends to others.
+struct SentBytes {
+  distributed::CommCounters all;
+  distributed::CommCounters tokens;  // of all: to the ranks that share its clip
+  SentBytes& operator+=(const SentBytes& other);
+};
+
 /// One player's update.
 struct UpdateMemory {
   std::string player;
@@ -24,9 +31,9 @@ struct UpdateMemory {
       0;  // the most that waits for a backward beyond what was there before: graphs
           // of the units, or their inputs under recompute, and rollout and caches
   int64_t peak_bytes = 0;
-  /// To other ranks in an update, all its micro-batches and the report that ends it: in a step that
-  /// updates every player, and in one that updates only those of every step (empty for others).
-  distributed::CommCounters sent, sent_between;
+  /// In an update, all its micro-batches and the report that ends it: in a step that updates every
+  /// player, and in one that updates only those of every step (nothing for others).
+  SentBytes sent, sent_between;
   const PhaseMemory& highest() const;
 };
 
@@ -40,6 +47,11 @@ struct StepMemory {
   int64_t loader_bytes = 0;    // batches read ahead, where the loader shares the step's device
   std::vector<UpdateMemory> updates;
   int64_t peak_bytes = 0;
+  int64_t cycle_steps = 1;  // in which every player is updated at least once
+  /// Bytes that a rank sends in so many steps. Rollouts are the longest ones and run all their
+  /// steps: this matters where a pass sends something, that is, under sequence parallelism and
+  /// where weights are not held.
+  double cycle_bytes() const;
 };
 
 /// `text_rows`: rows of the batches' texts, at most text_len. `config` has a rank's share of the

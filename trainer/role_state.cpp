@@ -42,7 +42,7 @@ bool cuts_used_weights(const TrainConfig& config) {
 }
 
 bool stays_gathered(const TrainConfig& config, const Role& role) {
-  return !cuts_used_weights(config) || (role.rolls_out && config.distributed.hold_weights);
+  return !cuts_used_weights(config) || (role.rolls_out && holds_weights(config.distributed));
 }
 
 std::vector<Role> stage_roles(const TrainConfig& config, const Objective& objective) {
@@ -293,7 +293,7 @@ RoleState make_role_state(const TrainConfig& config,
                                                               home,
                                                               device,
                                                               compute,
-                                                              config.distributed.hold_weights,
+                                                              holds_weights(config.distributed),
                                                               mesh.shard());
     } else {
       state.frozen =
@@ -311,7 +311,7 @@ RoleState make_role_state(const TrainConfig& config,
     const distributed::ShardingPolicy policy{
         .keep_gathered = stays_gathered(config, role),
         .scatter_gradients = scatters_gradients(config.distributed),
-        .allow_hold = config.distributed.hold_weights};
+        .allow_hold = holds_weights(config.distributed)};
     state.weights = std::make_unique<distributed::ShardedWeights>(model,
                                                                   tensors,
                                                                   role.name,

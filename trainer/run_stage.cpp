@@ -12,8 +12,10 @@
 #include "trainer/run_folder.h"
 #include "trainer/run_summary.h"
 #include "trainer/self_check.h"
+#include "trainer/sharding_choice.h"
 #include "trainer/tensor_memory.h"
 
+#include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 #include <cstdio>
@@ -49,6 +51,35 @@ std::string mesh_line(const TrainConfig& config, const distributed::MeshShape& s
              shape.sequence);
 }
 
+/// The stage with what `auto` in the section `distributed` stands for: the same on all ranks, so
+/// the smallest of their devices decides.
+TrainConfig with_sharding_choice(const TrainConfig& config,
+                                 const std::vector<Role>& roles,
+                                 const distributed::Mesh& mesh) {
+  TrainConfig chosen = config;
+  const bool asks = mesh.shape().shard > 1 && cuts_used_weights(config);
+  const bool own_gpu = config.train.device == "cuda" && config.distributed.backend == "auto";
+  if (!asks || !own_gpu) return chosen;  // of shared memory nobody knows a rank's part
+  const at::Tensor least = at::tensor({-device_memory()}, at::kDouble);
+  mesh.host().all_reduce(least, distributed::ReduceOp::kMax).wait();
+  const ShardingChoice choice = sharding_choice(config,
+                                                planned_roles(config, roles),
+                                                planned_clip_shape(config),
+                                                config.model.text_len,
+                                                mesh.shape(),
+                                                -least.item<double>());
+  chosen.distributed = choice.distributed;
+  if (choice.reason.empty()) return chosen;
+  log::info(cat("distributed: gradient_accumulation ",
+                choice.distributed.gradient_accumulation,
+                ", hold_weights ",
+                choice.distributed.hold_weights,
+                " (",
+                choice.reason,
+                ")"));
+  return chosen;
+}
+
 }  // namespace
 
 StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
@@ -78,7 +109,8 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
                      request.run_dir.string());
   }
   // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
-  RoleSet set = build_roles(config, roles, checkpoint ? &*checkpoint : nullptr, mesh);
+  const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
+  RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
   std::optional<StageData> own_data;
   if (mesh.is_lead()) own_data.emplace(config, *objective, known_media(config, checkpoint));
   mesh.host().barrier();  // what was missing is made
@@ -133,7 +165,7 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
   }
 
   const MemoryPlan plan =
-      plan_memory(config,
+      plan_memory(chosen,
                   planned_roles(set),
                   data.clip_shape(),
                   {.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()});

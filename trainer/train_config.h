@@ -186,7 +186,7 @@ struct DistributedConfig {
   int64_t shard_size = 0;
   int64_t sequence_parallel_size = 1;
   std::string gradient_accumulation = "auto";
-  bool hold_weights = true;
+  std::string hold_weights = "auto";
   std::vector<std::string> offload;
   double timeout_seconds = 600;
 
@@ -208,11 +208,11 @@ struct DistributedConfig {
     v("gradient_accumulation",
       c.gradient_accumulation,
       "local (summed over ranks once a step), scattered (in every backward; no whole gradients are "
-      "kept); auto: scattered for zero2, else local");
+      "kept); auto: what sends least and fits, scattered for zero2");
     v("hold_weights",
       c.hold_weights,
-      "full and hybrid: what rolls out stays gathered until it changes, what samples until it is "
-      "done");
+      "full and hybrid: whether what rolls out stays gathered until it changes, and what samples "
+      "until it is done; auto: if it fits");
     v("offload",
       c.offload,
       "kept in the host's memory, on the GPU only while in use: optimizer (the moments), "

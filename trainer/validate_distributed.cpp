@@ -37,6 +37,7 @@ void validate_distributed(const TrainConfig& c) {
                    what,
                    {"optimizer", "generator_ema", "target_ema", "teacher", "real_score"});
   }
+  require_one_of("distributed.hold_weights", d.hold_weights, {"auto", "true", "false"});
   require_positive("distributed.timeout_seconds", d.timeout_seconds);
 }
 
@@ -92,6 +93,16 @@ int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {
 bool is_offloaded(const TrainConfig& config, const std::string& what) {
   // On a CPU everything is in the host's memory.
   return config.train.device != "cpu" && std::ranges::count(config.distributed.offload, what) > 0;
+}
+
+TrainConfig of_one_rank(TrainConfig config, const distributed::MeshShape& mesh) {
+  config.train.micro_batch_size = micro_batch_of(config, mesh.data_ranks());
+  config.train.batch_size /= mesh.data_ranks();
+  return config;
+}
+
+bool holds_weights(const DistributedConfig& d) {
+  return d.hold_weights != "false";
 }
 
 bool scatters_gradients(const DistributedConfig& d) {

@@ -18,10 +18,17 @@ distributed::MeshShape mesh_shape(const TrainConfig& config, int64_t world, int6
 /// that is less. ConfigRuleError when it does not divide the share.
 int64_t micro_batch_of(const TrainConfig& config, int64_t data_ranks);
 
-/// Whether gradients are summed in every backward (distributed.gradient_accumulation).
+/// The stage with one rank's share of the batch.
+TrainConfig of_one_rank(TrainConfig config, const distributed::MeshShape& mesh);
+
+/// Whether gradients are summed in every backward (distributed.gradient_accumulation). Here and
+/// below `auto` is what sends least; what fits in a device is asked by sharding_choice.
 bool scatters_gradients(const DistributedConfig& config);
 
 /// Whether `what` (a role, or "optimizer") stays in the host's memory.
 bool is_offloaded(const TrainConfig& config, const std::string& what);
+
+/// Whether gathered weights may be held (distributed.hold_weights).
+bool holds_weights(const DistributedConfig& config);
 
 }  // namespace vmla::trainer

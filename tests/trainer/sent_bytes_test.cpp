@@ -71,8 +71,8 @@ MemoryPlan teacher_forcing(const std::string& sharding,
 }
 
 double sent(const MemoryPlan& plan) {
-  EXPECT_EQ(plan.cycle_steps(), 1);
-  return plan.cycle_bytes();
+  EXPECT_EQ(plan.step.cycle_steps, 1);
+  return plan.step.cycle_bytes();
 }
 
 // "9.12 GB" of row 14 is two gatherings in bf16 and a sum of gradients, all of 1.303e9 numbers.
@@ -127,15 +127,15 @@ DmdBytes dmd(const std::vector<std::string>& more) {
 TEST(SentBytes, OfADmdCycleAreTheArithmetic) {
   const DmdBytes d = dmd({});
   const UnitBytes &g = d.generator, &s = d.score;
-  ASSERT_EQ(d.plan.cycle_steps(), 5);
+  ASSERT_EQ(d.plan.step.cycle_steps, 5);
   const double report = summed(kReport, kRanks), with_metric = summed(kReport + 8, kRanks);
   // The generator has been there since the critic's first rollout; gradients flow once.
   const double generator_update = s.all() + s.blocks + g.gradients + with_metric;
   const double critic = 2 * s.blocks + s.gradients + report;
-  EXPECT_DOUBLE_EQ(d.of(0).sent.bytes(), generator_update);
-  EXPECT_DOUBLE_EQ(d.of(1).sent.bytes(), g.all() + critic);  // its root came with the scores
-  EXPECT_DOUBLE_EQ(d.of(1).sent_between.bytes(), s.root + critic);
-  const double cycle = d.plan.cycle_bytes();
+  EXPECT_DOUBLE_EQ(d.of(0).sent.all.bytes(), generator_update);
+  EXPECT_DOUBLE_EQ(d.of(1).sent.all.bytes(), g.all() + critic);  // its root came with the scores
+  EXPECT_DOUBLE_EQ(d.of(1).sent_between.all.bytes(), s.root + critic);
+  const double cycle = d.plan.step.cycle_bytes();
   EXPECT_DOUBLE_EQ(cycle, generator_update + g.all() + 5 * critic + 4 * s.root);
   EXPECT_NEAR(cycle / 1e9, 61.4, 0.05);
   // The same with a gathering for each of the six rollouts.
@@ -149,7 +149,7 @@ TEST(SentBytes, OfRolloutsThatAreNotHeldAreThePasses) {
   const DmdBytes held = dmd({}), dropped = dmd({"distributed.hold_weights=false"});
   const UnitBytes& g = held.generator;
   const auto gathered = [](const DmdBytes& d, size_t player) {
-    return d.of(player).sent.of(Collective::kAllGather).bytes;
+    return d.of(player).sent.all.of(Collective::kAllGather).bytes;
   };
   const double rollout = static_cast<double>(kPasses) * g.blocks;
   const double replay = 2.0 * static_cast<double>(kChunks) * g.blocks;

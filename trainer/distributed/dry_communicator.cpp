@@ -23,4 +23,10 @@ std::unique_ptr<Communicator> dry_communicator(std::string name, int64_t rank, i
   return std::make_unique<DryCommunicator>(std::move(name), rank, size);
 }
 
+Mesh dry_mesh(const MeshShape& shape) {
+  return {shape, 0, [](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
+            return dry_communicator(name, index, static_cast<int64_t>(ranks.size()));
+          }};
+}
+
 }  // namespace vmla::distributed
