@@ -62,6 +62,9 @@ MemoryPlan plan_memory(const TrainConfig& config,
 std::string memory_table(const MemoryPlan& plan);
 std::string memory_json(const MemoryPlan& plan);
 
+/// Three figures: "31.2 MB"; "-" for nothing.
+std::string size_text(int64_t bytes);
+
 /// "predicted 31.2 MB, measured 30.9 MB (ratio 1.01)".
 std::string memory_comparison(int64_t predicted_bytes, int64_t measured_bytes);
 

@@ -12,17 +12,6 @@ std::string formatted(const char* format, double value, const char* unit) {
   return text;
 }
 
-/// Three figures: 31.2 MB.
-std::string size_text(int64_t bytes) {
-  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  for (; value >= 999.5 && unit + 1 < std::size(units); ++unit) value /= 1000;
-  return bytes == 0
-             ? "-"
-             : formatted(value < 99.95 && unit > 0 ? "%.3g %s" : "%.0f %s", value, units[unit]);
-}
-
 /// Four figures: 7.144 PFLOP.
 std::string flops_text(double flops) {
   const char* units[] = {"MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"};
@@ -209,6 +198,16 @@ std::string memory_table(const MemoryPlan& plan) {
                     "; dense ",
                     size_text(plan.cache.dense_bytes)));
   return text + flops_lines(plan);
+}
+
+std::string size_text(int64_t bytes) {
+  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  for (; value >= 999.5 && unit + 1 < std::size(units); ++unit) value /= 1000;
+  return bytes == 0
+             ? "-"
+             : formatted(value < 99.95 && unit > 0 ? "%.3g %s" : "%.0f %s", value, units[unit]);
 }
 
 std::string memory_comparison(int64_t predicted_bytes, int64_t measured_bytes) {

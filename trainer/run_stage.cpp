@@ -9,6 +9,7 @@
 #include "trainer/config_yaml.h"
 #include "trainer/memory_plan.h"
 #include "trainer/objectives/registry.h"
+#include "trainer/out_of_memory.h"
 #include "trainer/run_folder.h"
 #include "trainer/run_summary.h"
 #include "trainer/self_check.h"
@@ -80,9 +81,7 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
   return chosen;
 }
 
-}  // namespace
-
-StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
+StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
   const std::vector<Role> roles = stage_roles(config, *objective);
@@ -191,6 +190,17 @@ StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh
           .loss = trainer.last().loss(),
           .seconds = trainer.seconds_trained(),
           .already_done = state.step >= config.train.steps};
+}
+
+}  // namespace
+
+StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
+  try {
+    return run_in_memory(request, mesh);
+  } catch (const std::exception& error) {
+    if (!is_out_of_memory(error)) throw;
+    fail_run(out_of_memory_line(error, request.config, mesh.shape()));
+  }
 }
 
 }  // namespace vmla::trainer
