@@ -151,6 +151,19 @@ TEST(Rendezvous, AnotherConfigurationIsSaidOnceWithTheLineThatDiffers) {
                                            "'steps: 40', rank 0 has 'steps: 20'"))));
 }
 
+TEST(Rendezvous, AnotherProgramVersionIsSaidOnceAndBeforeTheConfiguration) {
+  const auto ends =
+      run_ranks({.work = "same configuration",
+                 .size = 3,
+                 .of_rank = {{1, {{"VERSION", "1.1"}, {"CONFIGURATION", "seed: 1\n"}}}}});
+  for (const EndedRank& end : ends) EXPECT_EQ(end.status, 2) << end.output;
+  EXPECT_THAT(said(ends),
+              testing::ElementsAre(
+                  AllOf(HasSubstr("rank 1 on host "),
+                        HasSubstr("has another program version than rank 0: '1.1', rank 0 has "
+                                  "'1.0'; start all ranks alike"))));
+}
+
 /// Three ranks of which one, VICTIM, is lost. These tests wait more than they compute, so two jobs
 /// run at a time, all of them before the first test.
 class Watchdog : public testing::Test {

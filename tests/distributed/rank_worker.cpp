@@ -227,8 +227,13 @@ void other_sizes(Job& job) {
 }
 
 void same_configuration(Job& job) {
-  const char* text = std::getenv("CONFIGURATION");
-  agree(*job.store, job.environment, "program version", "1.0", job.patience);
+  const char* const text = std::getenv("CONFIGURATION");
+  const char* const version = std::getenv("VERSION");
+  agree(*job.store,
+        job.environment,
+        "program version",
+        version == nullptr ? "1.0" : version,
+        job.patience);
   agree(*job.store, job.environment, "configuration", text == nullptr ? "" : text, job.patience);
 }
 

@@ -40,6 +40,11 @@ class Stage:
         return run
 
 
+def environment_of(pid: int) -> dict[str, str]:
+    text = Path(f"/proc/{pid}/environ").read_text()
+    return dict(variable.split("=", 1) for variable in text.split("\0") if "=" in variable)
+
+
 def ranks_of(job: Job) -> dict[int, int]:
     """The pid of each rank that lives."""
     found = {}
@@ -48,8 +53,7 @@ def ranks_of(job: Job) -> dict[int, int]:
         try:
             if (folder / "comm").read_text().strip() != "vmla-core" or is_zombie(folder):
                 continue
-            variables = dict(v.split("=", 1) for v in (folder / "environ").read_text().split("\0") if "=" in v)
-            found[int(variables["RANK"])] = pid
+            found[int(environment_of(pid)["RANK"])] = pid
         except OSError:
             pass
     return found

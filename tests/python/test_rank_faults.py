@@ -3,12 +3,16 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from program import REPOSITORY, VMLA
 from rank_faults import (
     Kills,
     Stage,
+    environment_of,
     expect_same_run,
     expect_whole_checkpoints,
     last_step,
@@ -17,7 +21,7 @@ from rank_faults import (
     said_by_ranks,
     saves_under_way,
 )
-from test_launch import root_cause, wait_for
+from test_launch import BASE, free_port, node, root_cause, wait_for
 
 STEPS = 24
 # Checkpoints are written all the time, so that kills fall into them.
@@ -59,7 +63,9 @@ def kill(name, stage, run, record_property, seed, count, launchers, **changed):
     expect_same_run(run, whole, steps)
 
 
-@pytest.mark.parametrize("name, seed, count", [("pretrain", 1, 3), ("teacher_forcing", 2, 2), ("consistency", 3, 2), ("dmd", 4, 3)])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, seed, count", [("pretrain", 1, 3), ("teacher_forcing", 2, 2), ("consistency", 3, 2), ("dmd", 4, 3)]
+)
 def test_killed_at_any_moment(name, seed, count, stage, tmp_path, record_property):
     """kill -9 of ranks, started again by the launcher, and once of the launcher, started again here."""
     kill(name, stage, tmp_path / "run", record_property, seed, count, launchers=1)
@@ -125,3 +131,144 @@ def test_a_stopped_rank_is_found_and_named(rank, when, stage, tmp_path):
     assert abs(int(re.search(r"has not answered for (\d+) s", line)[1]) - seconds) <= 4, line
     assert line.split("] ", 1)[1] in root_cause(done)
     expect_same_run(run, whole, STEPS)
+
+
+@pytest.mark.parametrize("killed", [0, 1])
+def test_two_nodes_and_a_launcher_that_is_killed(killed, stage, tmp_path):
+    """The other node ends; both start again and go on to the bits of one node with as many ranks."""
+    found, whole = stage("pretrain")
+    run = tmp_path / "run"
+    program = ("--", VMLA, *found.arguments(run))
+    port = free_port()
+    for attempt in range(2):
+        with node(0, port, *program) as first, node(1, port, *program) as second:
+            jobs = [first, second]
+            if attempt == 0:
+                wait_for(lambda: last_step(run) >= 5, 30)
+                jobs[killed].process.kill()
+                done = jobs[1 - killed].end(15)  # of which 10 s are the grace
+                assert done.returncode == 1 and f"launcher of node {killed}" in done.stderr, done.stderr
+            else:
+                ends = [job.end(60) for job in jobs]
+                assert [done.returncode for done in ends] == [0, 0], ends
+            for job in jobs:
+                job.process.wait()
+                job.wait_until_nothing_is_left()
+        expect_whole_checkpoints(run, whole)
+    expect_same_run(run, whole, STEPS)
+
+
+def started_by_hand(arguments, *environments) -> list[subprocess.CompletedProcess]:
+    """A process for each of these environments, all at once."""
+    processes = [
+        subprocess.Popen(
+            [str(VMLA), *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env={**BASE, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in environment.items()}},
+        )
+        for environment in environments
+    ]
+    texts = [process.communicate(timeout=60) for process in processes]
+    return [subprocess.CompletedProcess(p.args, p.returncode, *text) for p, text in zip(processes, texts, strict=True)]
+
+
+def torchruns(rank, port, **more):
+    return {
+        "RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port, **more,
+    }  # fmt: skip
+
+
+def open_mpis(rank, port):
+    return {
+        "OMPI_COMM_WORLD_RANK": rank, "OMPI_COMM_WORLD_SIZE": 2, "OMPI_COMM_WORLD_LOCAL_RANK": rank,
+        "OMPI_COMM_WORLD_LOCAL_SIZE": 2, "MASTER_ADDR": "localhost", "MASTER_PORT": port,
+    }  # fmt: skip
+
+
+def slurms(rank, port):
+    return {
+        "SLURM_PROCID": rank, "SLURM_NTASKS": 2, "SLURM_LOCALID": rank, "SLURM_NODEID": 0, "SLURM_TASKS_PER_NODE": 2,
+        "SLURM_JOB_ID": port, "SLURM_STEP_ID": 0, "SLURM_STEP_NODELIST": "localhost", "MASTER_PORT": port,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("starter", [open_mpis, slurms])
+def test_what_others_start_trains_the_same(starter, stage, tmp_path):
+    found, whole = stage("pretrain")
+    port = free_port()
+    for done in started_by_hand(found.arguments(tmp_path / "run"), starter(0, port), starter(1, port)):
+        assert done.returncode == 0, done.stderr
+    expect_same_run(tmp_path / "run", whole, STEPS)
+
+
+def test_torchrun_trains_the_same(stage, tmp_path):
+    found, whole = stage("pretrain")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--no-python", "--nproc-per-node", "2"]
+    command = [str(part) for part in (*torchrun, VMLA, *found.arguments(tmp_path / "run"))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=BASE, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    expect_same_run(tmp_path / "run", whole, STEPS)
+
+
+def test_out_of_memory_is_said_with_the_plan(stage, tmp_path):
+    """Rank 1 may have 1.5 GB of addresses, of which LibTorch takes two thirds; 256 clips need 0.9 GB."""
+    found, _ = stage("pretrain")
+    limited = ("sh", "-c", '[ "$RANK" = 1 ] && ulimit -v 1500000; exec "$0" "$@"', VMLA)
+    batch = {"train__batch_size": 512, "train__micro_batch_size": 512}
+    with found.start(tmp_path / "run", program=limited, **batch) as job:
+        done = job.end(60)
+        job.wait_until_nothing_is_left()
+    assert done.returncode == 1, done.stderr
+    (line,) = said_by_ranks(done)
+    assert "rank 1" in line and "out of memory" in line, line
+    planned = re.search(r"the plan gives this rank up to (\d+) MB of tensors", line)
+    offers = re.findall(r"(\d+) MB with (train.micro_batch_size 128|train.recompute block)", line)
+    assert planned and len(offers) == 2 and all(int(less) < 0.7 * int(planned[1]) for less, _ in offers), line
+
+
+def test_a_folder_that_takes_no_checkpoints_is_said_at_once(stage, tmp_path):
+    """sysfs, where not even root can make a folder, stands in for a read-only disk."""
+    found, _ = stage("pretrain")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.lock").touch()
+    (run / "checkpoints").symlink_to("/sys/kernel")
+    with found.start(run, "--max-restarts", 3) as job:
+        done = job.end(30)
+    assert done.returncode == 2, done.stderr
+    (line,) = said_by_ranks(done)
+    assert f"{run}/checkpoints: checkpoints cannot be written here" in line
+    assert last_step(run) == -1
+
+
+def one_line(ends, *mentions):
+    """Every process ended with 2, one of them with a line that says why."""
+    assert [done.returncode for done in ends] == [2] * len(ends), ends
+    (line,) = [line for done in ends for line in done.stderr.splitlines()]
+    for mention in mentions:
+        assert str(mention) in line, line
+
+
+def test_an_address_that_does_not_resolve(stage, tmp_path):
+    found, _ = stage("pretrain")
+    environments = [torchruns(rank, free_port(), MASTER_ADDR="no-such-host.invalid") for rank in range(2)]
+    one_line(started_by_hand(found.arguments(tmp_path / "run"), *environments), "MASTER_ADDR", "no-such-host.invalid")
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_jobs_on_one_port(stage, tmp_path):
+    found, _ = stage("pretrain")
+    one, other = tmp_path / "one", tmp_path / "other"
+    with found.start(one, train__steps=100000) as job:
+        wait_for(lambda: last_step(one) >= 1, 30)
+        port = environment_of(ranks_of(job)[0])["MASTER_PORT"]
+        environments = [torchruns(rank, port, TORCHELASTIC_RUN_ID="x") for rank in range(2)]
+        ends = started_by_hand(found.arguments(other), *environments)
+        one_line(ends, port, "MASTER_PORT")
+        step = last_step(one)
+        wait_for(lambda: last_step(one) > step, 10)  # the first job did not notice
+    assert not other.exists()

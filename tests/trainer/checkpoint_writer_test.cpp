@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <condition_variable>
+#include <fstream>
 #include <mutex>
 
 #include "model/io/error.h"
@@ -141,6 +142,38 @@ TEST_F(BackgroundSave, AFailureIsSaidOnceAndTheLastCheckpointStays) {
   saver.begin(share_with(6, weight));
   saver.finish();
   EXPECT_EQ(load_checkpoint(run_).step, 6);
+}
+
+/// Writer 1 never comes. Files would tell after ten minutes; the collective does at once.
+TEST_F(BackgroundSave, ALostWriterEndsTheWait) {
+  struct PeerLost {};
+  int asked = 0;
+  {
+    CheckpointWriter saver(checkpoints_,
+                           {.writer = 0, .writers = 2, .attempt = "a", .timeout_seconds = 600},
+                           {},
+                           [&](bool here) {
+                             EXPECT_FALSE(here);
+                             if (++asked == 3) throw PeerLost{};
+                             return false;
+                           });
+    saver.begin(share_with(1, at::ones({4})));
+    EXPECT_THROW(saver.finish(), PeerLost);
+    saver.cancel();  // as whoever learns of a lost peer does: nothing is waited for
+  }
+  EXPECT_EQ(asked, 3);
+  EXPECT_TRUE(list_checkpoints(checkpoints_).empty());
+}
+
+TEST_F(BackgroundSave, AFolderThatCannotBeWrittenIsNamedBeforeAnythingIsSaved) {
+  fs::create_directories(run_);
+  std::ofstream(run_ / "file").put('x');
+  try {
+    const CheckpointWriter saver(run_ / "file" / "checkpoints", {}, {});
+    FAIL();
+  } catch (const UserError& problem) {
+    EXPECT_THAT(problem.what(), HasSubstr("file/checkpoints: checkpoints cannot be written here"));
+  }
 }
 
 TEST_F(BackgroundSave, RanksSaveTogetherAndTheFirstPrunes) {
