@@ -36,10 +36,9 @@ std::string comparable(const std::string& file, const std::vector<std::string>& 
 
 Mesh make_mesh(const RankEnvironment& environment,
                const TrainConfig& config,
+               const distributed::MeshShape& shape,
                distributed::Store& store,
                const std::shared_ptr<distributed::CollectiveLog>& log) {
-  const auto shape =
-      trainer::mesh_shape(config, environment.world_size, environment.local_world_size);
   const double timeout = config.distributed.timeout_seconds;
   const Mesh::MakeGroup on_host =
       [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
@@ -88,6 +87,9 @@ std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, dou
   } catch (const UserError&) {
     if (environment.local_rank == 0) throw;
     std::_Exit(kWrongInput);
+  } catch (const distributed::PeerError& lost) {  // rank 0 went as soon as it had come
+    if (environment.local_rank == 0) log::error(cat("vmla: error: ", lost.what()));
+    std::_Exit(distributed::kPeerLost);
   }
 }
 
@@ -127,7 +129,11 @@ int run_ranks(const RankEnvironment& environment,
         distributed::WatchdogOptions{
             .timeout_seconds = timeout, .period_seconds = 1, .on_hang = end_when_hung});
     {
-      const Mesh mesh = make_mesh(environment, *config, *store, log);
+      distributed::MeshShape shape;
+      trainer::with_config_origins(file, overrides, [&] {
+        shape = trainer::mesh_shape(*config, environment.world_size, environment.local_world_size);
+      });
+      const Mesh mesh = make_mesh(environment, *config, shape, *store, log);
       work({*config, mesh, [&](int64_t step) { watchdog->set_step(step); }});
       mesh.host().barrier();
     }
@@ -138,7 +144,10 @@ int run_ranks(const RankEnvironment& environment,
     // All ranks stop after the same step, and all have saved.
     if (is_lead) log::warn(cat("vmla: stopped: ", stop.what()));
     watchdog.reset();
-    distributed::leave_job(*store, environment, 30);
+    try {
+      distributed::leave_job(*store, environment, 30);
+    } catch (const distributed::PeerError&) {  // everything is saved, whoever left first
+    }
     return kStopped;
   } catch (const std::exception& error) {
     const auto line =

@@ -141,13 +141,17 @@ void TrainedWeights::masters_changed() {
   }
 }
 
+std::map<std::string, at::Tensor> TrainedWeights::tensors_of(int64_t index) {
+  const Unit& unit = at(index);
+  std::map<std::string, at::Tensor> named;
+  for (const auto& spec : unit.layout)
+    named[spec.name] = unit.master.narrow(0, spec.offset, spec.numel).view(spec.shape);
+  return named;
+}
+
 std::map<std::string, at::Tensor> TrainedWeights::tensors() {
   std::map<std::string, at::Tensor> named;
-  for (const auto& [index, unit] : storage_) {
-    for (const auto& spec : unit.layout) {
-      named[spec.name] = unit.master.narrow(0, spec.offset, spec.numel).view(spec.shape);
-    }
-  }
+  for (const int64_t unit : units_) named.merge(tensors_of(unit));
   return named;
 }
 

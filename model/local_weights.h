@@ -91,10 +91,14 @@ class TrainedWeights : public WeightSource {
   virtual void masters_changed();
   /// How many ranks hold the same part.
   virtual int64_t copies() const { return 1; }
+  /// Whether tensors_of() has to gather.
+  virtual bool is_gathered() const { return false; }
 
-  /// Whole tensors by name: views into the masters where this process holds them (they follow later
-  /// updates: clone to keep), else gathered; every rank must call.
-  virtual std::map<std::string, at::Tensor> tensors();
+  /// A unit's whole tensors by name: views into the masters where this process holds them (they
+  /// follow later updates: clone to keep), else gathered; every rank must call.
+  virtual std::map<std::string, at::Tensor> tensors_of(int64_t unit);
+  /// Those of all units.
+  std::map<std::string, at::Tensor> tensors();
   /// Named views into the gradients, where this process holds them whole.
   std::map<std::string, at::Tensor> gradients() const;
 

@@ -19,7 +19,10 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <chrono>
 #include <cstdio>
+#include <future>
+#include <thread>
 
 namespace vmla::trainer {
 namespace {
@@ -81,6 +84,19 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
   return chosen;
 }
 
+/// The lead makes what is missing, in however many hours, while the other ranks ask now and then:
+/// no collective waits longer than its timeout, and a death is noticed.
+void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& mesh) {
+  std::future<void> made;
+  if (mesh.is_lead()) made = std::async(std::launch::async, make_missing_datasets, config);
+  const auto is_made = [&] {
+    return !made.valid() || made.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+  };
+  while (!mesh.everywhere(is_made())) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  if (made.valid()) made.get();
+  mesh.host().barrier();  // where the lead failed, the others end here
+}
+
 StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
@@ -110,11 +126,8 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
   // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
   RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
-  std::optional<StageData> own_data;
-  if (mesh.is_lead()) own_data.emplace(config, *objective, known_media(config, checkpoint));
-  mesh.host().barrier();  // what was missing is made
-  if (!own_data) own_data.emplace(config, *objective, known_media(config, checkpoint));
-  StageData& data = *own_data;
+  if (mesh.shape().world > 1) make_datasets_on_lead(config, mesh);
+  StageData data(config, *objective, known_media(config, checkpoint));
   objective->use_codec(model::make_video_codec(data.media().codec));
   const VideoSampler sampler(data.media(), !objective->causal());
   if (objective->causal()) {

@@ -215,6 +215,16 @@ void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t inde
                           .position = samples_seen});
 }
 
+void make_missing_datasets(const TrainConfig& config) {
+  const data::DataConfig& d = config.data;
+  const auto make = [](const std::string& path, const data::MakeConfig& how) {
+    if (!path.empty() && !std::filesystem::exists(path) && how.makes_something())
+      data::make_dataset(how, path);
+  };
+  make(d.path, d.make);
+  make(d.validation_path, d.make_validation);
+}
+
 ClipShape planned_clip_shape(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
   if (d.clip_shape.size() == 4) {

@@ -56,6 +56,9 @@ class StageData {
   std::unique_ptr<data::PrefetchLoader> loader_;  // reads what is above: destroyed first
 };
 
+/// Makes the datasets that are missing and that the configuration says how to make.
+void make_missing_datasets(const TrainConfig& config);
+
 /// The latent shape of a stage's clips without making or reading the whole dataset:
 /// data.clip_shape, else what data.make leads to, else what the dataset says. UserError when none
 /// of them is there.

@@ -51,6 +51,20 @@ void as_victim(const Call& call) {
   }
 }
 
+/// The latent projections of an MLA layer, for the rank tracker.
+analysis::LatentProjections latent_projections(int64_t layer, const model::TensorMap& tensors) {
+  const std::string prefix = cat("blocks.", layer, ".self_attn.");
+  return {.kv_b = tensors.at(prefix + "kv_b_proj.weight"),
+          .kv_gain = tensors.at(prefix + "kv_a_layernorm.weight"),
+          .kv_a = tensors.at(prefix + "kv_a_proj_with_mqa.weight")};
+}
+
+/// Copies that keep nothing else alive.
+analysis::LatentProjections on_host(const analysis::LatentProjections& layer) {
+  const auto copy = [](const at::Tensor& tensor) { return tensor.to(at::kCPU).clone(); };
+  return {.kv_b = copy(layer.kv_b), .kv_gain = copy(layer.kv_gain), .kv_a = copy(layer.kv_a)};
+}
+
 /// This rank among those that write checkpoints together. Collective.
 io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mesh) {
   std::string attempt;
@@ -320,14 +334,16 @@ void Trainer::observe() {
   if (due(config_.checkpoint.every, step, steps) || step == steps) save();
 }
 
-/// What the step sent and waited for, and how far the ranks' steps lay apart.
+/// What the step sent and waited for, and how far the ranks' own work lay apart: they end a step
+/// together, so a slow one shows in how little it waited.
 void Trainer::add_communication(MetricValues& values) const {
   const distributed::CommCounters sent = mesh_.counters();
   values.emplace_back("comm_bytes", sent.bytes());
   values.emplace_back("comm_calls", static_cast<double>(sent.calls()));
   values.emplace_back("time_comm_exposed", sent.exposed_seconds);
   values.emplace_back("time_comm_hidden", std::max(0.0, sent.busy_seconds - sent.exposed_seconds));
-  const at::Tensor ends = at::tensor({last_.seconds, -last_.seconds}, at::kDouble);
+  const double own = last_.seconds - sent.exposed_seconds;
+  const at::Tensor ends = at::tensor({own, -own}, at::kDouble);
   mesh_.host().all_reduce(ends, distributed::ReduceOp::kMax).wait();
   values.emplace_back("step_time_spread", (ends[0] + ends[1]).item<double>());
 }
@@ -383,10 +399,17 @@ const RoleState& Trainer::best() const {
 }
 
 void Trainer::measure_ranks() {
-  if (config_.rank.every <= 0) return;
+  if (config_.rank.every <= 0 || !config_.model.is_mla()) return;
   const at::NoGradGuard no_grad;
-  const auto layers = latent_projections(config_.model, roles_.at("generator").weights->tensors());
-  if (layers.empty() || !mesh_.is_lead()) return;
+  model::TrainedWeights& weights = *roles_.at("generator").weights;
+  std::vector<analysis::LatentProjections> layers;
+  for (int64_t layer = 0; layer < config_.model.num_layers; ++layer) {
+    auto found = latent_projections(layer, weights.tensors_of(layer));
+    if (!mesh_.is_lead()) continue;
+    if (weights.is_gathered()) found = on_host(found);  // a layer's few, without the rest of it
+    layers.push_back(std::move(found));
+  }
+  if (!mesh_.is_lead()) return;
   if (!ranks_.steps().empty() && ranks_.steps().back() >= state_.step) return;
   if (ranks_.null().empty()) {
     std::vector<analysis::LayerRank> null;
@@ -398,8 +421,13 @@ void Trainer::measure_ranks() {
 
 void Trainer::run_validation() {
   const NetworkTable networks = roles_.networks(false);
-  const ValidationResult result = validate(
-      config_, objective_, networks, best().role.name, *data_.held_out(), data_.shared_inputs());
+  const ValidationResult result = validate(config_,
+                                           micro_batch_,
+                                           objective_,
+                                           networks,
+                                           best().role.name,
+                                           *data_.held_out(),
+                                           data_.shared_inputs());
   last_.validation_loss = result.loss;
   last_.validation_by_time = result.loss_by_time;
 }
@@ -448,19 +476,6 @@ double Trainer::median_step_seconds() const {
   const auto middle = sorted.begin() + static_cast<long>(sorted.size() / 2);
   std::nth_element(sorted.begin(), middle, sorted.end());
   return *middle;
-}
-
-std::vector<analysis::LatentProjections> latent_projections(
-    const model::ModelConfig& config, const std::map<std::string, at::Tensor>& tensors) {
-  std::vector<analysis::LatentProjections> layers;
-  if (!config.is_mla()) return layers;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const std::string prefix = cat("blocks.", layer, ".self_attn.");
-    layers.push_back({.kv_b = tensors.at(prefix + "kv_b_proj.weight"),
-                      .kv_gain = tensors.at(prefix + "kv_a_layernorm.weight"),
-                      .kv_a = tensors.at(prefix + "kv_a_proj_with_mqa.weight")});
-  }
-  return layers;
 }
 
 }  // namespace vmla::trainer

@@ -115,8 +115,4 @@ class Trainer {
   std::vector<double> step_seconds_;
 };
 
-/// The latent projections of an MLA network's layers, for the rank tracker; empty for a dense one.
-std::vector<analysis::LatentProjections> latent_projections(
-    const model::ModelConfig& config, const std::map<std::string, at::Tensor>& tensors);
-
 }  // namespace vmla::trainer

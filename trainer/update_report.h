@@ -11,7 +11,7 @@
 
 namespace vmla::trainer {
 
-/// What one rank found in a player's update; after reduce_update what the job found.
+/// What one rank found in a player's update; after UpdateReduction what the job found.
 struct UpdateReport {
   at::Tensor squared_norm;  // of this rank's part of the summed gradients: fp64 []
   at::Tensor loss;          // this rank's clips' share of the batch's mean loss: fp64 []

@@ -48,6 +48,7 @@ class TimeBins {
 }  // namespace
 
 ValidationResult validate(const TrainConfig& config,
+                          int64_t micro_batch,
                           Objective& objective,
                           const NetworkTable& networks,
                           const std::string& player,
@@ -58,8 +59,8 @@ ValidationResult validate(const TrainConfig& config,
   const auto& shape = clips.info().clip_shape;
   TimeBins bins(config.validation.time_bins);
   double loss_sum = 0;
-  for (int64_t first = 0; first < total; first += config.train.micro_batch_size) {
-    const int64_t count = std::min(config.train.micro_batch_size, total - first);
+  for (int64_t first = 0; first < total; first += micro_batch) {
+    const int64_t count = std::min(micro_batch, total - first);
     std::vector<int64_t> indices;
     for (int64_t i = 0; i < count; ++i) indices.push_back(first + i);
     // Draws belong to the generator whoever is evaluated, so that roles are compared on the same

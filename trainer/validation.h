@@ -16,9 +16,10 @@ struct ValidationResult {
       loss_by_time;  // unweighted squared error by bin of the timestep; NaN: no sample fell in it
 };
 
-/// Evaluates `player` on the first `validation.clips` held-out clips, with noise and timesteps that
-/// are the same at every step, for every role, in every run of the seed.
+/// Evaluates `player` on the first `validation.clips` held-out clips, `micro_batch` at a time, with
+/// noise and timesteps that are the same at every step, for every role, in every run of the seed.
 ValidationResult validate(const TrainConfig& config,
+                          int64_t micro_batch,
                           Objective& objective,
                           const NetworkTable& networks,
                           const std::string& player,

@@ -57,6 +57,10 @@ int cmd_train(const TrainArgs& args) {
   if (environment.world_size == 1) {
     const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
     use_threads(config);
+    if (!args.dry_run) {
+      trainer::with_config_origins(
+          args.config, args.set, [&] { trainer::mesh_shape(config, 1, 1); });
+    }
     train_stage(args, config, distributed::Mesh(), nullptr);
     return kDone;
   }

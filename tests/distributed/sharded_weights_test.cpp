@@ -5,6 +5,7 @@
 
 #include "model/unit_function.h"
 #include "tests/model/tiny_network.h"
+#include "trainer/distributed/dry_communicator.h"
 #include "trainer/distributed/thread_communicator.h"
 
 namespace vmla::distributed {
@@ -186,6 +187,30 @@ TEST(ShardedWeights, FollowTheirMasters) {
       const at::Tensor found = weights.acquire(0)[0];
       EXPECT_TRUE(at::equal(found, 2.0 * given.at("blocks.0.modulation").to(at::kFloat)));
       weights.release(0);
+    });
+  }
+}
+
+TEST(ShardedWeights, WhatIsOffloadedLiesAtHomeAndIsGatheredWhereItIsUsed) {
+  const ModelConfig config = model::tiny_dense();
+  for (const int64_t shard : {1, 2}) {
+    Groups groups(2, shard);
+    on_threads(2, [&](Communicator& world) {
+      // The device without data stands for the one where networks compute.
+      const auto moved = dry_communicator("shard", world.rank() % shard, shard);
+      ShardedWeights weights(config,
+                             model::drawn_weights(config),
+                             "drawn",
+                             at::kCPU,
+                             at::kMeta,
+                             at::kFloat,
+                             at::kFloat,
+                             /*with_gradients=*/false,
+                             {.keep_gathered = false, .scatter_gradients = false},
+                             *moved,
+                             groups.replica_of(world.rank()));
+      EXPECT_TRUE(weights.master(0).is_cpu());
+      EXPECT_EQ(weights.acquire(0)[0].is_meta(), shard > 1);  // whole ones are copied elsewhere
     });
   }
 }

@@ -65,8 +65,12 @@ void CollectiveLog::failed(int64_t ticket) {
 
 void CollectiveLog::look_at_devices() const {
   std::erase_if(on_devices_, [this](const auto& entry) {
-    if (!entry.second()) return false;
-    change(entry.first, CollectiveRecord::State::kFinished);
+    try {
+      if (!entry.second()) return false;
+      change(entry.first, CollectiveRecord::State::kFinished);
+    } catch (const std::exception&) {  // the device is broken, whoever computes on it will say why
+      change(entry.first, CollectiveRecord::State::kFailed);
+    }
     return true;
   });
 }

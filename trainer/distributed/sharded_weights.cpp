@@ -42,7 +42,7 @@ ShardedWeights::ShardedWeights(const model::ModelConfig& config,
           config,
           tensors,
           source,
-          device,
+          home,
           compute_dtype,
           master_dtype,
           with_gradients,
@@ -186,20 +186,17 @@ void ShardedWeights::masters_changed() {
   }
 }
 
-std::map<std::string, at::Tensor> ShardedWeights::tensors() {
-  if (!is_cut()) return TrainedWeights::tensors();
+std::map<std::string, at::Tensor> ShardedWeights::tensors_of(int64_t index) {
+  if (!is_cut()) return TrainedWeights::tensors_of(index);
   const at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> named;
-  for (const int64_t index : units()) {
-    const GatheredUnits::Unit& unit = gathered_->unit(index);
-    for (const FlatBuffer& buffer : unit.cut.buffers) {
-      const at::Tensor part = master(index).narrow(0, buffer.local_offset, buffer.cut).to(device_);
-      const at::Tensor whole = at::empty({buffer.cut * shard_.size()}, part.options());
-      shard_.all_gather(whole, part).wait();
-      const auto views = buffer_views(buffer, unit.layout, whole);
-      for (size_t i = 0; i < views.size(); ++i)
-        named[unit.layout[buffer.tensors[i]].name] = views[i];
-    }
+  const GatheredUnits::Unit& unit = gathered_->unit(index);
+  for (const FlatBuffer& buffer : unit.cut.buffers) {
+    const at::Tensor part = master(index).narrow(0, buffer.local_offset, buffer.cut).to(device_);
+    const at::Tensor whole = at::empty({buffer.cut * shard_.size()}, part.options());
+    shard_.all_gather(whole, part).wait();
+    const auto views = buffer_views(buffer, unit.layout, whole);
+    for (size_t i = 0; i < views.size(); ++i) named[unit.layout[buffer.tensors[i]].name] = views[i];
   }
   return named;
 }

@@ -54,7 +54,8 @@ class ShardedWeights final : public model::TrainedWeights {
   void finish_gradients() override;
   void masters_changed() override;
   int64_t copies() const override { return replica_.size(); }
-  std::map<std::string, at::Tensor> tensors() override;
+  bool is_gathered() const override { return is_cut(); }
+  std::map<std::string, at::Tensor> tensors_of(int64_t unit) override;
 
  private:
   bool is_cut() const { return shard_.size() > 1; }
