@@ -17,4 +17,8 @@ int status_of_exception();
 /// The same for a message that has no class of its own; only its first line is shown.
 int report_fault(const std::string& message);
 
+/// Ends a rank that leaves the word to another one: with `status`, and not before that one has had
+/// its say, for whoever started the ranks stops all of them when the first one ends.
+[[noreturn]] void leave_the_word(int status);
+
 }  // namespace vmla::launch

@@ -86,7 +86,7 @@ std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, dou
     return distributed::join_job(environment, timeout);
   } catch (const UserError&) {
     if (environment.local_rank == 0) throw;
-    std::_Exit(kWrongInput);
+    leave_the_word(kWrongInput);
   } catch (const distributed::PeerError& lost) {  // rank 0 went as soon as it had come
     if (environment.local_rank == 0) log::error(cat("vmla: error: ", lost.what()));
     std::_Exit(distributed::kPeerLost);

@@ -81,7 +81,7 @@ struct FrontCheck {
 void refuse_ranks() {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
-  if (ranks.rank != 0) std::_Exit(kWrongInput);
+  if (ranks.rank != 0) leave_the_word(kWrongInput);
   fail_user("this command runs in one process, and was started as ",
             ranks.world_size,
             " ranks; only vmla train shares its work (vmla pipeline: --nproc-per-node)");

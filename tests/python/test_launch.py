@@ -20,6 +20,12 @@ LAUNCH = VMLA.with_name("vmla-launch")
 BASE = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("TORCH", "OMP_", "SLURM", "VMLA_"))}
 
 
+def hear_signals():
+    """A process that was started in the background ignores some signals, and its children inherit that."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Job:
     """A launcher that runs, and everything that it ever started, by a mark in the environment."""
 
@@ -33,6 +39,7 @@ class Job:
             stderr=subprocess.PIPE,
             text=True,
             env={**BASE, **(env or {}), name: value},
+            preexec_fn=hear_signals,
         )
 
     def end(self, timeout=20):
