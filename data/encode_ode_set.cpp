@@ -3,16 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <iomanip>
 #include <numeric>
 #include <sstream>
 
-#include "data/encode_parts.h"
 #include "data/latent_dataset.h"
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/error.h"
-#include "model/io/log.h"
 #include "model/io/sha256.h"
 
 namespace vmla::data {
@@ -65,7 +62,7 @@ std::vector<float> empty_text_of(const LatentDataset& dataset) {
 
 }  // namespace
 
-OdeSetReport encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve) {
+ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve) {
   TORCH_CHECK(options.batch > 0 && options.limit >= 0, "a batch and a limit are counts");
   const LatentDataset dataset(options.data);
   if (!dataset.has_latents()) {
@@ -73,8 +70,8 @@ OdeSetReport encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve
               ": is a prompt set; an ODE set is made from clips (/latents is missing)");
   }
   const auto claim = claim_output(options.out, options.overwrite);
-  OdeSetReport done;
-  done.clips = options.limit == 0 ? dataset.size() : std::min(options.limit, dataset.size());
+  const int64_t clips =
+      options.limit == 0 ? dataset.size() : std::min(options.limit, dataset.size());
   LatentInfo info = dataset.info();
   info.ode_times = options.ode_times;
   info.ode_fp32 = options.fp32;
@@ -82,47 +79,29 @@ OdeSetReport encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve
   EncodeParts parts(options.out,
                     info,
                     empty_text_of(dataset),
-                    job_hash(options, dataset, done.clips),
+                    job_hash(options, dataset, clips),
                     options.part_seconds);
-  done.resumed = parts.end_video();
-  if (done.resumed > 0) {
-    log::info(cat(
-        "going on with an unfinished job: ", done.resumed, " of ", done.clips, " clips are done"));
-  }
-  const auto begin = std::chrono::steady_clock::now();
-  log::ProgressBar progress("ode", static_cast<long>(done.clips));
-  // Batches begin where they would without a kill: a batch's size may show in the last bits.
-  int64_t first = done.resumed / options.batch * options.batch;
-  for (; first < done.clips; first += options.batch) {
-    std::vector<int64_t> indices(static_cast<size_t>(std::min(options.batch, done.clips - first)));
+  return compute_clips(parts, clips, options.batch, "ode", [&](int64_t first, int64_t count) {
+    std::vector<int64_t> indices(static_cast<size_t>(count));
     std::iota(indices.begin(), indices.end(), first);
     const Batch batch = read_batch(dataset, indices, first);
     const at::Tensor noise =
         kernels::normal_batch({.seed = options.seed, .purpose = kernels::Purpose::kOdeNoise},
                               static_cast<uint64_t>(first),
-                              static_cast<int64_t>(indices.size()),
+                              count,
                               info.clip_shape);
-    const at::Tensor states = solve(batch, noise);
-    for (size_t b = 0; b < indices.size(); ++b) {
-      if (indices[b] < done.resumed) continue;
-      const at::Tensor path = states[static_cast<int64_t>(b)];
+    return [&, first, states = solve(batch, noise)](int64_t b) {
+      const at::Tensor path = states[b];
       if (!at::isfinite(path).all().item<bool>()) {
         fail_run("the ODE path of clip ",
-                 indices[b],
+                 first + b,
                  " of ",
                  options.data.string(),
                  " has NaN or infinite values; nothing was written");
       }
-      parts.add(stored_clip(dataset, indices[b], path, options.fp32));
-      parts.end_of_video(std::nullopt);
-    }
-    progress.update(static_cast<long>(parts.end_video()));
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  done.seconds_per_clip =
-      taken.count() / static_cast<double>(std::max<int64_t>(1, done.clips - done.resumed));
-  parts.merge();
-  return done;
+      return stored_clip(dataset, first + b, path, options.fp32);
+    };
+  });
 }
 
 }  // namespace vmla::data

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/batch.h"
+#include "data/computed_clips.h"
 
 namespace vmla::data {
 
@@ -31,16 +32,10 @@ struct OdeSetOptions {
   bool overwrite = false;         // replace an existing `out`
 };
 
-struct OdeSetReport {
-  int64_t clips = 0;
-  int64_t resumed = 0;          // of them found done by an earlier, killed job
-  double seconds_per_clip = 0;  // of those computed now
-};
-
 /// Stores the clips of a dataset once more, with the states of the ODE path to each. Clip i starts
 /// from the noise of (seed, Purpose::kOdeNoise, sample i). Atomic and resumable as
 /// data/clip_encoder.h; the file does not depend on when a job was killed, as long as the batch is
 /// the same. UserError for a dataset without clips; RunError if a state is not finite.
-OdeSetReport encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve);
+ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve);
 
 }  // namespace vmla::data

@@ -3,13 +3,10 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <chrono>
 #include <iomanip>
 #include <sstream>
 
-#include "data/encode_parts.h"
 #include "model/io/error.h"
-#include "model/io/log.h"
 #include "model/io/sha256.h"
 #include "model/text_encoder.h"
 
@@ -43,7 +40,7 @@ at::Tensor padded_texts(const std::vector<at::Tensor>& texts) {
 
 }  // namespace
 
-GenerateReport generate_clips(const GenerateOptions& options, const ClipSampler& sample) {
+ComputedClips generate_clips(const GenerateOptions& options, const ClipSampler& sample) {
   TORCH_CHECK(options.batch > 0 && options.count_per_prompt > 0, "batch and count are counts");
   if (options.prompts.empty()) fail_user(options.out.string(), ": no prompts to sample clips for");
   const auto text = model::make_text_encoder(options.text);
@@ -56,28 +53,16 @@ GenerateReport generate_clips(const GenerateOptions& options, const ClipSampler&
   info.origin = options.origin;
   EncodeParts parts(
       options.out, info, text_rows(*text, ""), job_hash(options, info), options.part_seconds);
-  GenerateReport done;
-  done.clips = static_cast<int64_t>(options.prompts.size()) * options.count_per_prompt;
-  done.resumed = parts.end_video();
-  if (done.resumed > 0) {
-    log::info(cat(
-        "going on with an unfinished job: ", done.resumed, " of ", done.clips, " clips are done"));
-  }
-  const auto begin = std::chrono::steady_clock::now();
-  log::ProgressBar progress("generate", static_cast<long>(done.clips));
-  // Batches begin where they would without a kill: a batch's size may show in the last bits.
-  int64_t first = done.resumed / options.batch * options.batch;
-  for (; first < done.clips; first += options.batch) {
-    const int64_t count = std::min(options.batch, done.clips - first);
+  const int64_t clips = static_cast<int64_t>(options.prompts.size()) * options.count_per_prompt;
+  const auto prompt_of = [&](int64_t clip) { return clip / options.count_per_prompt; };
+  return compute_clips(parts, clips, options.batch, "generate", [&](int64_t first, int64_t count) {
     std::vector<at::Tensor> texts;
     for (int64_t clip = first; clip < first + count; ++clip) {
-      const auto prompt = static_cast<size_t>(clip / options.count_per_prompt);
+      const auto prompt = static_cast<size_t>(prompt_of(clip));
       texts.push_back(text->encode(options.prompts[prompt]).to(at::kFloat));
     }
-    const at::Tensor latents = sample(padded_texts(texts), first);
-    for (int64_t b = 0; b < count; ++b) {
-      if (first + b < done.resumed) continue;
-      const int64_t prompt = (first + b) / options.count_per_prompt;
+    return [&, first, latents = sample(padded_texts(texts), first)](int64_t b) {
+      const int64_t prompt = prompt_of(first + b);
       const std::string& caption = options.prompts[static_cast<size_t>(prompt)];
       if (!at::isfinite(latents[b]).all().item<bool>()) {
         fail_run("the clip for \"",
@@ -92,16 +77,9 @@ GenerateReport generate_clips(const GenerateOptions& options, const ClipSampler&
       clip.record.source_file = cat(options.prompts_name, ":", prompt + 1);
       clip.text = text_rows(*text, caption);
       clip.record.text_rows = static_cast<int64_t>(clip.text.size()) / info.text_dim;
-      parts.add(std::move(clip));
-      parts.end_of_video(std::nullopt);
-    }
-    progress.update(static_cast<long>(parts.end_video()));
-  }
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  done.seconds_per_clip =
-      taken.count() / static_cast<double>(std::max<int64_t>(1, done.clips - done.resumed));
-  parts.merge();
-  return done;
+      return clip;
+    };
+  });
 }
 
 }  // namespace vmla::data

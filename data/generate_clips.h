@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "data/computed_clips.h"
 #include "data/latent_file_format.h"
 
 namespace vmla::data {
@@ -31,15 +32,9 @@ struct GenerateOptions {
   bool overwrite = false;        // replace an existing `out`
 };
 
-struct GenerateReport {
-  int64_t clips = 0;
-  int64_t resumed = 0;          // of them found done by an earlier, killed job
-  double seconds_per_clip = 0;  // of those sampled now
-};
-
 /// Samples a dataset. Atomic and resumable as data/clip_encoder.h; the file does not depend on when
 /// a job was killed, as long as the batch is the same. /source says prompts file and line (from 1).
 /// RunError if a clip is not finite.
-GenerateReport generate_clips(const GenerateOptions& options, const ClipSampler& sample);
+ComputedClips generate_clips(const GenerateOptions& options, const ClipSampler& sample);
 
 }  // namespace vmla::data

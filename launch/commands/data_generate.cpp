@@ -131,7 +131,7 @@ int cmd_data_generate(const DataGenerateArgs& args) {
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
   const std::vector<int64_t>& shape = options.clips.clip_shape;
   const at::Tensor negative = text->encode(args.negative_prompt).to(at::kFloat).unsqueeze(0);
-  const data::GenerateReport report =
+  const data::ComputedClips report =
       data::generate_clips(options, [&](const at::Tensor& text_BTE, int64_t first_clip) {
         model::RolloutRequest request;
         request.text_BTE = text_BTE;

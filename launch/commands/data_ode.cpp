@@ -75,7 +75,7 @@ int cmd_data_ode(const DataOdeArgs& args) {
 
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
   const at::Tensor negative = negative_text(args.negative_prompt, dataset);
-  const data::OdeSetReport report =
+  const data::ComputedClips report =
       data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {
         return model::ode_states({teacher.config, weights},
                                  {batch.latents, noise_BFCHW, batch.text, negative},
