@@ -4,13 +4,10 @@
 #include <ATen/core/grad_mode.h>
 
 namespace vmla::model {
-namespace {
 
 at::ScalarType exact_dtype(at::ScalarType compute) {
   return compute == at::kDouble ? at::kDouble : at::kFloat;
 }
-
-}  // namespace
 
 at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,

@@ -17,6 +17,9 @@ at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,
                                 at::ScalarType exact);
 
+/// What stays exact in a network that computes in `compute`: fp64 when that is fp64, else fp32.
+at::ScalarType exact_dtype(at::ScalarType compute);
+
 /// Frozen weights in this process, kept as they were given (a mapped file stays mapped). Matrices
 /// are cast to the compute dtype, the rest to fp32 (fp64 when computing in fp64), on the device,
 /// once.

@@ -89,15 +89,6 @@ PieceMap AdamW::state(const model::TrainedWeights& weights) const {
   return pieces;
 }
 
-int64_t AdamW::state_bytes() const {
-  int64_t bytes = 0;
-  for (const auto& [unit, moments] : moments_) {
-    bytes += static_cast<int64_t>(moments.exp_avg_sq.nbytes());
-    if (moments.exp_avg.defined()) bytes += static_cast<int64_t>(moments.exp_avg.nbytes());
-  }
-  return bytes;
-}
-
 void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay) {
   for (int64_t unit : weights.units())
     average.master(unit).lerp_(weights.master(unit).to(average.master(unit).device()), 1.0 - decay);

@@ -39,7 +39,6 @@ class AdamW {
   void resume_after(int64_t updates) { updates_ = updates; }
 
   int64_t updates() const { return updates_; }
-  int64_t state_bytes() const;
 
  private:
   struct Moments {

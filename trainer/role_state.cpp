@@ -27,7 +27,7 @@ at::ScalarType compute_dtype(const TrainConfig& config) {
 }
 
 at::ScalarType input_dtype(const TrainConfig& config) {
-  return compute_dtype(config) == at::kDouble ? at::kDouble : at::kFloat;
+  return model::exact_dtype(compute_dtype(config));
 }
 
 void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {

@@ -31,7 +31,6 @@ class Mesh {
   /// Writes the run folder and speaks for the job.
   bool is_lead() const { return rank_ == 0; }
   int64_t data_index() const { return rank_ / shape_.sequence; }
-  int64_t sequence_index() const { return rank_ % shape_.sequence; }
 
   Communicator& world() const { return *world_; }
   /// All ranks, for CPU tensors: texts, counts, figures.

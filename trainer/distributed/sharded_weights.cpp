@@ -8,10 +8,6 @@
 namespace vmla::distributed {
 namespace {
 
-at::ScalarType exact_dtype(at::ScalarType compute) {
-  return compute == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 std::map<int64_t, GatheredUnits::Unit> cut_units(const model::ModelConfig& config,
                                                  at::ScalarType compute,
                                                  at::ScalarType exact,
@@ -212,7 +208,7 @@ ShardedFrozenWeights::ShardedFrozenWeights(const model::ModelConfig& config,
     : allow_hold_(allow_hold),
       gathered_(
           shard,
-          cut_units(config, compute_dtype, exact_dtype(compute_dtype), shard),
+          cut_units(config, compute_dtype, model::exact_dtype(compute_dtype), shard),
           [this, device](int64_t unit, const FlatBuffer& buffer) {
             const auto& buffers = gathered_.unit(unit).cut.buffers;
             return parts_.at(unit)[static_cast<size_t>(&buffer - buffers.data())].to(device);
