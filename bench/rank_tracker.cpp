@@ -10,7 +10,7 @@
 #include <cstring>
 #include <ctime>
 
-#include "analysis/rank_tracker.h"
+#include "analysis/rank/rank_tracker.h"
 #include "kernels/counter_rng/counter_rng.h"
 
 namespace {

@@ -20,11 +20,11 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
-#include "trainer/config_yaml.h"
-#include "trainer/cpu_threads.h"
-#include "trainer/memory_plan.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/inputs/stage_data.h"
+#include "trainer/pipeline/cpu_threads.h"
+#include "trainer/planner/memory_plan.h"
 #include "trainer/run_stage.h"
-#include "trainer/stage_data.h"
 
 namespace {
 

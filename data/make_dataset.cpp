@@ -1,15 +1,15 @@
 #include "data/make_dataset.h"
 
-#include "data/clip_encoder.h"
-#include "data/encode_prompts.h"
-#include "data/latent_dataset.h"
-#include "data/moving_shapes.h"
-#include "data/prompt_file.h"
-#include "data/synth_videos.h"
+#include "data/encode/clip_encoder.h"
+#include "data/encode/encode_prompts.h"
+#include "data/encode/prompt_file.h"
+#include "data/store/latent_dataset.h"
+#include "data/synth/moving_shapes.h"
+#include "data/synth/synth_videos.h"
+#include "model/codec/video_codec.h"
 #include "model/io/error.h"
 #include "model/io/file_lock.h"
 #include "model/io/log.h"
-#include "model/video_codec.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;

@@ -10,9 +10,9 @@
 
 #include "launch/command_help.h"
 #include "launch/prompts_over_time.h"
-#include "model/flow_match_schedule.h"
 #include "model/io/error.h"
-#include "trainer/config_node.h"
+#include "model/sampling/flow_match_schedule.h"
+#include "trainer/config/config_node.h"
 
 namespace vmla::launch {
 namespace {

@@ -1,7 +1,7 @@
 #include "launch/model_override.h"
 
-#include "model/config_json.h"
-#include "trainer/config_yaml.h"
+#include "model/config/config_json.h"
+#include "trainer/config/config_yaml.h"
 
 namespace vmla::launch {
 namespace {

@@ -1,7 +1,7 @@
 #pragma once
 
-#include "model/load_weights.h"
-#include "model/model_config.h"
+#include "model/config/model_config.h"
+#include "model/formats/load_weights.h"
 
 #include <string>
 #include <vector>

@@ -4,7 +4,8 @@
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
-#include "trainer/config_yaml.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/collective_log.h"
 #include "trainer/distributed/error_claim.h"
 #include "trainer/distributed/gloo_communicator.h"
@@ -12,7 +13,6 @@
 #include "trainer/distributed/nccl_communicator.h"
 #include "trainer/distributed/rendezvous.h"
 #include "trainer/distributed/watchdog.h"
-#include "trainer/validate_distributed.h"
 
 #include <cstdlib>
 #include <exception>

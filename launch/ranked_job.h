@@ -1,8 +1,8 @@
 #pragma once
 
+#include "trainer/config/train_config.h"
 #include "trainer/distributed/mesh.h"
 #include "trainer/distributed/rank_environment.h"
-#include "trainer/train_config.h"
 
 #include <functional>
 #include <string>

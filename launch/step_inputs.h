@@ -1,7 +1,7 @@
 #pragma once
 
-#include "model/model_config.h"
-#include "model/safetensors.h"
+#include "model/config/model_config.h"
+#include "model/formats/safetensors.h"
 
 #include <ATen/core/Tensor.h>
 

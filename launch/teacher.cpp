@@ -2,9 +2,9 @@
 
 #include <ATen/ATen.h>
 
-#include "model/config_json.h"
+#include "model/config/config_json.h"
 #include "model/io/sha256.h"
-#include "trainer/config_yaml.h"
+#include "trainer/config/config_yaml.h"
 #include "trainer/objectives/registry.h"
 
 namespace vmla::launch {

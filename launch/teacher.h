@@ -4,8 +4,8 @@
 #include <optional>
 #include <string>
 
-#include "model/load_weights.h"
-#include "trainer/media_info.h"
+#include "model/formats/load_weights.h"
+#include "trainer/inputs/media_info.h"
 #include "trainer/objectives/objective.h"
 
 namespace vmla::launch {
@@ -20,7 +20,7 @@ struct Teacher {
   std::unique_ptr<trainer::Objective> objective;
 };
 
-/// Reads weights from anywhere (model/load_weights.h); `role` is ema or raw.
+/// Reads weights from anywhere (model/formats/load_weights.h); `role` is ema or raw.
 Teacher open_teacher(const std::string& path, const std::string& role);
 
 }  // namespace vmla::launch

@@ -16,10 +16,10 @@
 #include "launch/command_line.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
-#include "trainer/config_yaml.h"
-#include "trainer/cpu_threads.h"
+#include "trainer/config/config_yaml.h"
 #include "trainer/distributed/rank_environment.h"
-#include "trainer/pipeline_config.h"
+#include "trainer/pipeline/cpu_threads.h"
+#include "trainer/pipeline/pipeline_config.h"
 
 namespace vmla::launch {
 namespace {

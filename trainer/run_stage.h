@@ -5,8 +5,8 @@
 #include <functional>
 #include <string>
 
+#include "trainer/config/train_config.h"
 #include "trainer/distributed/mesh.h"
-#include "trainer/train_config.h"
 
 namespace vmla::trainer {
 

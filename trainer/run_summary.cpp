@@ -1,10 +1,10 @@
 #include "trainer/run_summary.h"
 
-#include "analysis/drift_summary.h"
+#include "analysis/video/drift_summary.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "trainer/process_memory.h"
+#include "trainer/telemetry/process_memory.h"
 
 #include <nlohmann/json.hpp>
 

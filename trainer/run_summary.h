@@ -1,6 +1,6 @@
 #pragma once
 
-#include "trainer/stage_measures.h"
+#include "trainer/evaluation/stage_measures.h"
 #include "trainer/trainer.h"
 
 #include <filesystem>

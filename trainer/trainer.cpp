@@ -1,17 +1,17 @@
 #include "trainer/trainer.h"
 
-#include "analysis/run_reading.h"
+#include "analysis/runs/run_reading.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "trainer/config_yaml.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/shared_text.h"
-#include "trainer/gemm_rate.h"
-#include "trainer/memory_plan.h"
-#include "trainer/process_memory.h"
-#include "trainer/stage_measures.h"
-#include "trainer/tensor_memory.h"
-#include "trainer/validate_distributed.h"
-#include "trainer/validation.h"
+#include "trainer/evaluation/stage_measures.h"
+#include "trainer/evaluation/validation.h"
+#include "trainer/planner/memory_plan.h"
+#include "trainer/telemetry/gemm_rate.h"
+#include "trainer/telemetry/process_memory.h"
+#include "trainer/telemetry/tensor_memory.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

@@ -1,19 +1,19 @@
 #pragma once
 
-#include "analysis/health.h"
-#include "analysis/rank_log.h"
-#include "trainer/checkpoint_writer.h"
-#include "trainer/metrics.h"
+#include "analysis/rank/rank_log.h"
+#include "analysis/runs/health.h"
+#include "trainer/checkpoint/checkpoint_writer.h"
+#include "trainer/config/train_config.h"
+#include "trainer/distributed/update_report.h"
+#include "trainer/evaluation/video_sampler.h"
+#include "trainer/inputs/stage_data.h"
 #include "trainer/objectives/objective.h"
-#include "trainer/profiler.h"
-#include "trainer/role_state.h"
-#include "trainer/stage_data.h"
-#include "trainer/step_timer.h"
+#include "trainer/roles/role_state.h"
+#include "trainer/roles/train_checkpoint.h"
 #include "trainer/stop_signal.h"
-#include "trainer/train_checkpoint.h"
-#include "trainer/train_config.h"
-#include "trainer/update_report.h"
-#include "trainer/video_sampler.h"
+#include "trainer/telemetry/metrics.h"
+#include "trainer/telemetry/profiler.h"
+#include "trainer/telemetry/step_timer.h"
 
 #include <filesystem>
 #include <functional>

@@ -2,10 +2,10 @@
 
 #include "launch/guarded.h"
 #include "model/io/atomic_file.h"
-#include "trainer/config_yaml.h"
-#include "trainer/memory_plan.h"
-#include "trainer/stage_data.h"
-#include "trainer/validate_distributed.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/inputs/stage_data.h"
+#include "trainer/planner/memory_plan.h"
 
 #include <algorithm>
 #include <cstdio>

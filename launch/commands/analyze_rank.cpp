@@ -1,12 +1,12 @@
 #include "launch/commands/analyze_rank.h"
 
-#include "analysis/rank_study.h"
-#include "analysis/run_reading.h"
+#include "analysis/runs/run_reading.h"
+#include "analysis/study/rank_study.h"
 #include "launch/guarded.h"
+#include "model/formats/load_weights.h"
 #include "model/io/checkpoint_manifest.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/load_weights.h"
 
 #include <filesystem>
 

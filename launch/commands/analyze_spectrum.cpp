@@ -1,11 +1,11 @@
 #include "launch/commands/analyze_spectrum.h"
 
-#include "analysis/weight_spectra.h"
+#include "analysis/study/weight_spectra.h"
 #include "launch/guarded.h"
+#include "model/formats/load_weights.h"
+#include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/load_weights.h"
-#include "model/safetensors.h"
 
 #include <filesystem>
 

@@ -1,7 +1,7 @@
 #include "launch/commands/compare.h"
 
-#include "analysis/comparison_page.h"
-#include "analysis/comparison_text.h"
+#include "analysis/report/comparison_page.h"
+#include "analysis/report/comparison_text.h"
 #include "launch/guarded.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"

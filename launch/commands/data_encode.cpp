@@ -1,6 +1,6 @@
 #include "launch/commands/data_encode.h"
 
-#include "data/clip_encoder.h"
+#include "data/encode/clip_encoder.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
 #include "model/io/log.h"

@@ -6,17 +6,17 @@
 #include <iomanip>
 #include <sstream>
 
-#include "data/generate_clips.h"
-#include "data/prompt_file.h"
+#include "data/encode/generate_clips.h"
+#include "data/encode/prompt_file.h"
 #include "kernels/counter_rng/counter_rng.h"
 #include "launch/guarded.h"
 #include "launch/teacher.h"
+#include "model/codec/text_encoder.h"
+#include "model/codec/video_codec.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/local_weights.h"
-#include "model/rollout.h"
-#include "model/text_encoder.h"
-#include "model/video_codec.h"
+#include "model/sampling/rollout.h"
+#include "model/weights/local_weights.h"
 
 namespace vmla::launch {
 namespace {

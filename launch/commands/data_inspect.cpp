@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <filesystem>
 
-#include "data/inspect_dataset.h"
-#include "data/latent_dataset.h"
+#include "data/inspect/inspect_dataset.h"
+#include "data/store/latent_dataset.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
 #include "model/io/log.h"

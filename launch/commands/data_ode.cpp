@@ -5,16 +5,16 @@
 #include <iomanip>
 #include <sstream>
 
-#include "data/encode_ode_set.h"
-#include "data/latent_dataset.h"
+#include "data/encode/encode_ode_set.h"
+#include "data/store/latent_dataset.h"
 #include "launch/guarded.h"
 #include "launch/teacher.h"
-#include "model/attention_plan.h"
+#include "model/codec/text_encoder.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/local_weights.h"
-#include "model/ode_pairs.h"
-#include "model/text_encoder.h"
+#include "model/network/attention_plan.h"
+#include "model/sampling/ode_pairs.h"
+#include "model/weights/local_weights.h"
 
 namespace vmla::launch {
 namespace {

@@ -1,8 +1,8 @@
 #include "launch/commands/data_prompts.h"
 
-#include "data/encode_prompts.h"
-#include "data/latent_dataset.h"
-#include "data/prompt_file.h"
+#include "data/encode/encode_prompts.h"
+#include "data/encode/prompt_file.h"
+#include "data/store/latent_dataset.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
 #include "model/io/log.h"

@@ -1,6 +1,6 @@
 #include "launch/commands/data_synth.h"
 
-#include "data/synth_videos.h"
+#include "data/synth/synth_videos.h"
 #include "launch/guarded.h"
 #include "model/io/error.h"
 #include "model/io/log.h"

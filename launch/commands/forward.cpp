@@ -1,14 +1,14 @@
 #include "launch/commands/forward.h"
 
 #include "launch/model_override.h"
-#include "model/attention_plan.h"
-#include "model/cached_forward.h"
+#include "model/formats/load_weights.h"
+#include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/load_weights.h"
-#include "model/local_weights.h"
-#include "model/safetensors.h"
-#include "model/wan_dit.h"
+#include "model/network/attention_plan.h"
+#include "model/network/cached_forward.h"
+#include "model/network/wan_dit.h"
+#include "model/weights/local_weights.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

@@ -1,12 +1,12 @@
 #include "launch/commands/init.h"
 
 #include "launch/guarded.h"
-#include "model/export_weights.h"
+#include "model/conversion/mla_from_dense.h"
+#include "model/formats/export_weights.h"
+#include "model/formats/load_weights.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/load_weights.h"
-#include "model/mla_from_dense.h"
-#include "trainer/config_yaml.h"
+#include "trainer/config/config_yaml.h"
 #include "trainer/run_summary.h"
 
 namespace vmla::launch {

@@ -2,10 +2,10 @@
 
 #include <filesystem>
 
-#include "analysis/report.h"
+#include "analysis/report/report.h"
 #include "launch/guarded.h"
 #include "model/io/log.h"
-#include "trainer/pipeline.h"
+#include "trainer/pipeline/pipeline.h"
 
 namespace vmla::launch {
 

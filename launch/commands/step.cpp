@@ -2,15 +2,15 @@
 
 #include "launch/guarded.h"
 #include "launch/step_inputs.h"
+#include "model/codec/video_codec.h"
+#include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "model/safetensors.h"
-#include "model/video_codec.h"
 #include "trainer/compute_device.h"
-#include "trainer/config_yaml.h"
+#include "trainer/config/config_yaml.h"
 #include "trainer/objectives/registry.h"
-#include "trainer/optimizer.h"
-#include "trainer/role_state.h"
+#include "trainer/roles/optimizer.h"
+#include "trainer/roles/role_state.h"
 
 #include <ATen/ATen.h>
 

@@ -1,14 +1,14 @@
 #include "launch/commands/train.h"
 
-#include "analysis/report.h"
+#include "analysis/report/report.h"
 #include "launch/guarded.h"
 #include "launch/ranked_job.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "trainer/config_yaml.h"
-#include "trainer/cpu_threads.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/pipeline/cpu_threads.h"
 #include "trainer/run_stage.h"
-#include "trainer/validate_distributed.h"
 
 #include <ATen/Parallel.h>
 #include <malloc.h>

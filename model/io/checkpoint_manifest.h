@@ -36,7 +36,8 @@ struct ManifestFile {
 };
 
 struct ManifestRole {
-  std::string model_json;  // the role's network (model/config_json.h); empty: the checkpoint's
+  std::string
+      model_json;  // the role's network (model/config/config_json.h); empty: the checkpoint's
   std::map<std::string, ManifestTensor> tensors;
 };
 

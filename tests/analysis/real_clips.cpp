@@ -5,8 +5,8 @@
 
 #include <filesystem>
 
-#include "data/decoder_process.h"
-#include "data/video_writer.h"
+#include "data/video/decoder_process.h"
+#include "data/video/video_writer.h"
 
 namespace vmla::analysis {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "data/moving_shapes.h"
+#include "data/synth/moving_shapes.h"
 
 namespace vmla::analysis {
 

@@ -3,12 +3,12 @@
 
 #include <cmath>
 
-#include "data/moving_shapes.h"
+#include "data/synth/moving_shapes.h"
+#include "model/codec/space_to_depth_codec.h"
+#include "model/codec/text_encoder.h"
+#include "model/codec/video_codec.h"
 #include "model/io/error.h"
-#include "model/space_to_depth_codec.h"
-#include "model/text_encoder.h"
-#include "model/video_codec.h"
-#include "tests/data/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::data {
 namespace {

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "model/kv_cache.h"
-#include "model/local_weights.h"
-#include "model/wan_dit.h"
+#include "model/network/kv_cache.h"
+#include "model/network/wan_dit.h"
+#include "model/weights/local_weights.h"
 
 /// A network small enough for exact checks in fp64, with nothing at a neutral value.
 namespace vmla::model {

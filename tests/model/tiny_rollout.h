@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/rollout.h"
+#include "model/sampling/rollout.h"
 #include "tests/model/tiny_network.h"
 
 /// Videos of the tiny network, and the same videos without a cache.

@@ -112,7 +112,7 @@ def test_tensors_and_pieces(checkpoint):
 
 def test_what_three_writers_wrote_is_readable():
     """The fixture of the program's own tests: whole tensors keep their shape, pieces are one-dimensional."""
-    folder = REPOSITORY / "tests" / "trainer" / "checkpoint_v1_ranks"
+    folder = REPOSITORY / "tests" / "trainer" / "checkpoint" / "checkpoint_v1_ranks"
     expect_hashes(folder)
     manifest = read_manifest(folder)
     assert all(re.fullmatch(r"generator(\.optimizer)?\.0000[012]-of-00003\.safetensors", f) for f in manifest["files"])

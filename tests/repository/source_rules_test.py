@@ -13,9 +13,9 @@ CLEAN = {
     "kernels/CMakeLists.txt": "vmla_library(vmla_kernels HEADERS norm/norm.h SOURCES norm/norm.cpp)\n",
     "kernels/norm/norm.h": "#pragma once\n#include <ATen/core/Tensor.h>\n",
     "kernels/norm/norm.cpp": '#include "kernels/norm/norm.h"\n#include <ATen/ATen.h>\n',
-    "model/CMakeLists.txt": "add_subdirectory(io)\nvmla_library(vmla_model\n  HEADERS block.h  # the unit\n  SOURCES block.cpp\n  PUBLIC vmla_kernels)\n",
-    "model/block.h": '#pragma once\n#include <vector>\n#include "kernels/norm/norm.h"\n#include "model/io/log.h"\n',
-    "model/block.cpp": '#include "model/block.h"\n',
+    "model/CMakeLists.txt": "add_subdirectory(io)\nvmla_library(vmla_model\n  HEADERS network/block.h  # the unit\n  SOURCES network/block.cpp\n  PUBLIC vmla_kernels)\n",
+    "model/network/block.h": '#pragma once\n#include <vector>\n#include "kernels/norm/norm.h"\n#include "model/io/log.h"\n',
+    "model/network/block.cpp": '#include "model/network/block.h"\n',
     "model/io/CMakeLists.txt": "vmla_library(vmla_model_io NO_TORCH HEADERS log.h SOURCES log.cpp)\n",
     "model/io/log.h": "#pragma once\n#include <string>\n#include <unistd.h>\n",
     "model/io/log.cpp": '#include "model/io/log.h"\n#include <spdlog/spdlog.h>\n',
@@ -43,15 +43,22 @@ class Planted(unittest.TestCase):
             self.assertEqual(self.violations(rule), [], rule.__name__)
 
     def test_include_of_a_higher_layer(self):
-        self.finds(source_rules.layering, {"kernels/norm/norm.cpp": '#include "kernels/norm/norm.h"\n#include "model/block.h"\n'},
-                   "kernels/norm/norm.cpp:2: kernels includes model/block.h")
+        self.finds(source_rules.layering, {"kernels/norm/norm.cpp": '#include "kernels/norm/norm.h"\n#include "model/network/block.h"\n'},
+                   "kernels/norm/norm.cpp:2: kernels includes model/network/block.h")
 
     def test_torch_free_ground_under_model_may_not_look_up(self):
-        self.finds(source_rules.layering, {"model/io/log.cpp": '#include "model/block.h"\n'}, "model/io/log.cpp:1")
+        self.finds(source_rules.layering, {"model/io/log.cpp": '#include "model/network/block.h"\n'}, "model/io/log.cpp:1")
+
+    def test_folders_inside_a_layer_have_an_order(self):
+        self.finds(source_rules.layering, {"model/config/sizes.h": '#pragma once\n#include "model/network/block.h"\n'},
+                   "model/config/sizes.h:2: model/config includes model/network/block.h")
+
+    def test_folder_without_a_place_in_the_order(self):
+        self.finds(source_rules.layering, {"model/new/part.h": "#pragma once\n"}, "model/new/part.h:1")
 
     def test_include_of_a_test_header(self):
         self.finds(source_rules.layering, {"tests/support/near.h": "#pragma once\n",
-                                           "model/block.cpp": '#include "tests/support/near.h"\n'}, "model/block.cpp:1")
+                                           "model/network/block.cpp": '#include "tests/support/near.h"\n'}, "model/network/block.cpp:1")
 
     def test_indirect_libtorch_header_in_a_torch_free_target(self):
         self.finds(source_rules.torch_free, {
@@ -67,10 +74,10 @@ class Planted(unittest.TestCase):
         self.finds(source_rules.torch_free, {**files, "launch/CMakeLists.txt": program.format("vmla_model")})
 
     def test_spdlog_where_libtorch_is_seen(self):
-        self.finds(source_rules.torch_free, {"model/block.cpp": "#include <spdlog/spdlog.h>\n"}, "model/block.cpp:1")
+        self.finds(source_rules.torch_free, {"model/network/block.cpp": "#include <spdlog/spdlog.h>\n"}, "model/network/block.cpp:1")
 
     def test_heavy_header(self):
-        self.finds(source_rules.heavy_includes, {"model/block.cpp": "#include <torch/torch.h>\n"}, "model/block.cpp:1")
+        self.finds(source_rules.heavy_includes, {"model/network/block.cpp": "#include <torch/torch.h>\n"}, "model/network/block.cpp:1")
 
     def test_communication_outside_its_folder(self):
         header = "#include <torch/csrc/distributed/c10d/Store.hpp>\n"
@@ -78,8 +85,8 @@ class Planted(unittest.TestCase):
                    "trainer/loop.cpp:1")
 
     def test_third_party_library_in_a_header(self):
-        self.finds(source_rules.heavy_includes, {"model/block.h": "#pragma once\n#include <yaml-cpp/yaml.h>\n"},
-                   "model/block.h:2")
+        self.finds(source_rules.heavy_includes, {"model/network/block.h": "#pragma once\n#include <yaml-cpp/yaml.h>\n"},
+                   "model/network/block.h:2")
 
     def test_libtorch_in_device_code(self):
         self.finds(source_rules.heavy_includes, {"kernels/norm/norm.cu": "#include <ATen/core/Tensor.h>\n"},
@@ -87,29 +94,29 @@ class Planted(unittest.TestCase):
 
     def test_include_form(self):
         self.finds(source_rules.include_form, {
-            "model/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
-        }, "model/block.h:1: has no #pragma once", 'model/block.h:1: "io/log.h"', "model/block.h:2: <kernels/norm/norm.h>")
+            "model/network/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
+        }, "model/network/block.h:1: has no #pragma once", 'model/network/block.h:1: "io/log.h"', "model/network/block.h:2: <kernels/norm/norm.h>")
 
     def test_body_that_is_included_once_a_variant(self):
-        body = {"model/block_body.h": "", "model/block.cpp": '#include "model/block_body.h"\n'}
-        self.finds(source_rules.include_form, body, "model/block_body.h:1: has no #pragma once")
-        self.finds(source_rules.include_form, {**body, "model/block.cpp": 2 * body["model/block.cpp"]})
+        body = {"model/network/block_body.h": "", "model/network/block.cpp": '#include "model/network/block_body.h"\n'}
+        self.finds(source_rules.include_form, body, "model/network/block_body.h:1: has no #pragma once")
+        self.finds(source_rules.include_form, {**body, "model/network/block.cpp": 2 * body["model/network/block.cpp"]})
 
     def test_glob_and_unlisted_source(self):
         self.finds(source_rules.cmake_form, {
             "cmake/find.cmake": "# file(GLOB x) in a comment is no violation\nfile(GLOB x *.cpp)\nfind_package(Torch)\n",
-            "model/forgotten.cpp": "",
+            "model/network/forgotten.cpp": "",
             "launch/CMakeLists.txt": "add_executable(front main.cpp)\n",
-            "launch/main.cpp": '#include "launch/own.h"\n#include "model/forgotten.h"\n',
-            "launch/own.h": "", "model/forgotten.h": "",
-        }, "model/forgotten.h:1", "cmake/find.cmake:2", "cmake/find.cmake:3", "model/forgotten.cpp:1")
+            "launch/main.cpp": '#include "launch/own.h"\n#include "model/network/forgotten.h"\n',
+            "launch/own.h": "", "model/network/forgotten.h": "",
+        }, "model/network/forgotten.h:1", "cmake/find.cmake:2", "cmake/find.cmake:3", "model/network/forgotten.cpp:1")
 
     def test_empty_name(self):
         self.finds(source_rules.names, {"model/utils.h": "#pragma once\n", "model/common/x.txt": ""},
                    "'utils'", "'common'")
 
     def test_open_end(self):
-        self.finds(source_rules.open_ends, {"model/block.cpp": "int x;\n// TODO: finish\n"}, "model/block.cpp:2: TODO")
+        self.finds(source_rules.open_ends, {"model/network/block.cpp": "int x;\n// TODO: finish\n"}, "model/network/block.cpp:2: TODO")
 
     def test_path_of_one_machine_and_large_file(self):
         self.finds(source_rules.portable, {"README.md": "see /ro" + "ot/notes\n", "weights.bin": "0" * 1_000_001},

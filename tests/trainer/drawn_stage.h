@@ -1,11 +1,11 @@
 #pragma once
 
+#include "model/codec/video_codec.h"
 #include "model/io/error.h"
-#include "model/video_codec.h"
-#include "model/weights.h"
-#include "trainer/config_yaml.h"
+#include "model/weights/weights.h"
+#include "trainer/config/config_yaml.h"
 #include "trainer/objectives/registry.h"
-#include "trainer/planned_roles.h"
+#include "trainer/planner/planned_roles.h"
 
 #include <ATen/ATen.h>
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "model/local_weights.h"
+#include "model/weights/local_weights.h"
 #include "trainer/objectives/objective.h"
 
 /// Networks small enough to evaluate an objective hundreds of times, in fp64.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/sequence_group.h"
+#include "model/network/sequence_group.h"
 #include "trainer/distributed/communicator.h"
 
 namespace vmla::distributed {

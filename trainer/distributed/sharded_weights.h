@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/local_weights.h"
+#include "model/weights/local_weights.h"
 #include "trainer/distributed/gathered_units.h"
 
 #include <memory>

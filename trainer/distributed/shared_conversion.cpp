@@ -1,7 +1,7 @@
 #include "trainer/distributed/shared_conversion.h"
 
 #include "model/io/error.h"
-#include "model/weights.h"
+#include "model/weights/weights.h"
 
 #include <ATen/ATen.h>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/mla_from_dense.h"
+#include "model/conversion/mla_from_dense.h"
 #include "trainer/distributed/communicator.h"
 
 namespace vmla::distributed {

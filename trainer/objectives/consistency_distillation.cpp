@@ -1,7 +1,7 @@
 #include "trainer/objectives/consistency_distillation.h"
 
-#include "model/attention_plan.h"
 #include "model/io/error.h"
+#include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
 

@@ -1,6 +1,6 @@
 #include "trainer/objectives/diffusion_forcing.h"
 
-#include "model/attention_plan.h"
+#include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
 

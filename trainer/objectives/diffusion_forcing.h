@@ -1,8 +1,8 @@
 #pragma once
 
-#include "model/model_config.h"
+#include "model/config/model_config.h"
+#include "trainer/config/train_config.h"
 #include "trainer/objectives/objective.h"
-#include "trainer/train_config.h"
 
 #include <memory>
 

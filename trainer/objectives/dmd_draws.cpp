@@ -1,6 +1,6 @@
-#include "model/config_rule.h"
-#include "model/flow_match_schedule.h"
+#include "model/config/config_rule.h"
 #include "model/io/error.h"
+#include "model/sampling/flow_match_schedule.h"
 #include "trainer/objectives/dmd_objective.h"
 
 #include <ATen/ATen.h>

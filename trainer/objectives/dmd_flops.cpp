@@ -1,5 +1,5 @@
-#include "model/attention_plan.h"
-#include "model/flops.h"
+#include "model/network/attention_plan.h"
+#include "model/network/flops.h"
 #include "trainer/objectives/dmd_objective.h"
 
 #include <ATen/ATen.h>

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "model/self_rollout.h"
+#include "model/sampling/self_rollout.h"
+#include "trainer/config/train_config.h"
 #include "trainer/objectives/dmd_windows.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/objectives/plan_cache.h"
-#include "trainer/train_config.h"
 
 /// Inside the objective `dmd`: dmd.h makes one. Its parts: dmd.cpp evaluates the two players,
 /// dmd_scores.cpp asks the scores, dmd_draws.cpp plans and draws rollouts, dmd_flops.cpp counts.

@@ -1,4 +1,4 @@
-#include "model/attention_plan.h"
+#include "model/network/attention_plan.h"
 #include "trainer/objectives/dmd_objective.h"
 
 #include <ATen/ATen.h>

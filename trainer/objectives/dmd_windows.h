@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/video_codec.h"
+#include "model/codec/video_codec.h"
 
 #include <ATen/core/Tensor.h>
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/counter_rng/counter_rng.h"
-#include "model/flow_match_schedule.h"
+#include "model/sampling/flow_match_schedule.h"
 #include "trainer/objectives/objective.h"
 
 namespace vmla::trainer {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include "model/safetensors.h"
-#include "model/video_codec.h"
-#include "model/wan_dit.h"
-#include "trainer/optimizer_config.h"
+#include "model/codec/video_codec.h"
+#include "model/formats/safetensors.h"
+#include "model/network/wan_dit.h"
+#include "trainer/config/optimizer_config.h"
 
 #include <ATen/core/Tensor.h>
 

@@ -1,8 +1,8 @@
 #pragma once
 
-#include "model/flops.h"
-#include "model/prepared_plan.h"
-#include "model/wan_dit.h"
+#include "model/network/flops.h"
+#include "model/network/prepared_plan.h"
+#include "model/network/wan_dit.h"
 #include "trainer/objectives/objective.h"
 
 #include <optional>

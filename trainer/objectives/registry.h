@@ -1,7 +1,7 @@
 #pragma once
 
+#include "trainer/config/train_config.h"
 #include "trainer/objectives/objective.h"
-#include "trainer/train_config.h"
 
 #include <memory>
 

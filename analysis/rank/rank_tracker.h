@@ -1,0 +1,63 @@
+#pragma once
+
+#include "analysis/rank/spectrum.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace vmla::analysis {
+
+/// The weights of one MLA layer that the composed map is made of. Any float dtype, any device.
+struct LatentProjections {
+  at::Tensor kv_b;     // [N*(K_nope+V), R], kv_b_proj.weight
+  at::Tensor kv_gain;  // [R], kv_a_layernorm.weight
+  at::Tensor
+      kv_a;  // [R+P, D], kv_a_proj_with_mqa.weight; the last P rows (shared rope key) are not used
+};
+
+/// One layer's spectrum and its ranks.
+struct LayerRank {
+  int64_t rank = 0;   // R, the layer's budget
+  Spectrum spectrum;  // R values, descending; those beyond min(N*(K_nope+V), D) are zero
+  EffectiveRank effective;
+};
+
+/// Spectrum of kv_b · diag(kv_gain) · kv_a[first R rows] (biases left out; architecture.md section
+/// 9).
+///
+/// The map is never formed: with A = kv_b, B = diag(gain)·kv_a and any L with L·Lᵀ = B·Bᵀ, the
+/// singular values of A·B are the square roots of the eigenvalues of Lᵀ(AᵀA)L, an R x R problem
+/// (algorithms.md 1.10, performance.md 1.8). L is the Cholesky factor, or the symmetric square root
+/// where B·Bᵀ is singular (dead or repeated latents). All in fp64: Grams in fp32 would cost 2e-4 of
+/// s_1. Error: about 1e-8 |A||B| on values near zero, far less above. R x R work runs on the CPU,
+/// the two Grams where the weights are. Throws c10::Error on shapes that disagree.
+LayerRank composed_rank(const LatentProjections& layer);
+
+/// The same map written out in fp64 and given to a full SVD; the reference of tests and benchmarks.
+Spectrum composed_spectrum_reference(const LatentProjections& layer);
+
+/// Measures every layer and keeps the null baselines, the ranks that mere random matrices of the
+/// same shapes have.
+class RankTracker {
+ public:
+  /// `null_seed` decides the null's draws; runs that are compared should share it.
+  explicit RankTracker(uint64_t null_seed = 0) : null_seed_(null_seed) {}
+
+  /// One entry a layer, in order. Reads the weights only.
+  std::vector<LayerRank> measure(const std::vector<LatentProjections>& layers) const;
+
+  /// The product of two Gaussian matrices of the shapes of `layer` with gain 1, computed once a
+  /// shape (kernels/counter_rng, Purpose::kNull; iid entries of unit variance, so compare shapes,
+  /// not scales).
+  const LayerRank& null_baseline(const LatentProjections& layer);
+
+ private:
+  uint64_t null_seed_;
+  std::map<std::array<int64_t, 3>, LayerRank> nulls_;  // by (rows of kv_b, R, D)
+};
+
+}  // namespace vmla::analysis

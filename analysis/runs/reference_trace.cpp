@@ -1,0 +1,222 @@
+#include "analysis/runs/reference_trace.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+
+namespace vmla::analysis {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kDeviations = 4;
+constexpr double kLeastShare = 0.10;  // of the mean, to each side of a curve
+constexpr size_t kNeighbours = 2;
+constexpr double kUsualClips = 48;  // a share's clips where the runs do not say
+const char kFormat[] = "vmla reference trace";
+
+struct Spread {
+  double mean = 0, variance = 0;
+};
+
+Spread spread_of(const std::vector<double>& values) {
+  const auto count = static_cast<double>(values.size());
+  Spread spread;
+  for (const double value : values) spread.mean += value / count;
+  for (const double value : values) {
+    spread.variance += (value - spread.mean) * (value - spread.mean) / (count - 1);
+  }
+  return spread;
+}
+
+double prediction_width(double variance, size_t runs) {
+  return kDeviations * std::sqrt(variance * (1 + 1 / static_cast<double>(runs)));
+}
+
+// The steps at which every run has a value, and the values there, by run.
+std::map<int64_t, std::vector<double>> shared_points(const std::vector<RunTrace>& runs,
+                                                     const std::string& name) {
+  std::map<int64_t, std::vector<double>> points;
+  for (const RunTrace& run : runs) {
+    const auto curve = run.curves.find(name);
+    if (curve == run.curves.end()) return {};
+    for (const TracePoint& point : curve->second) points[point.until].push_back(point.mean);
+  }
+  std::erase_if(points, [&](const auto& entry) { return entry.second.size() < runs.size(); });
+  return points;
+}
+
+std::vector<BandPoint> curve_band(const std::map<int64_t, std::vector<double>>& points) {
+  bool positive = true;
+  for (const auto& [until, values] : points) {
+    for (const double value : values) positive = positive && value > 0;
+  }
+  std::vector<int64_t> steps;
+  std::vector<Spread> spreads;
+  size_t runs = 0;
+  for (auto [until, values] : points) {
+    if (positive) {
+      for (double& value : values) value = std::log(value);
+    }
+    runs = values.size();
+    steps.push_back(until);
+    spreads.push_back(spread_of(values));
+  }
+  std::vector<BandPoint> band;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const size_t begin = i > kNeighbours ? i - kNeighbours : 0;
+    const size_t end = std::min(steps.size(), i + kNeighbours + 1);
+    double variance = 0;
+    for (size_t j = begin; j < end; ++j)
+      variance += spreads[j].variance / static_cast<double>(end - begin);
+    const double mean = spreads[i].mean, width = prediction_width(variance, runs);
+    if (positive) {
+      const double factor = std::exp(std::max(width, std::log1p(kLeastShare)));
+      band.push_back({steps[i], std::exp(mean), std::exp(mean) / factor, std::exp(mean) * factor});
+    } else {
+      const double half = std::max(width, kLeastShare * std::abs(mean));
+      band.push_back({steps[i], mean, mean - half, mean + half});
+    }
+  }
+  return band;
+}
+
+std::optional<BandPoint> final_band(const FinalFigure& figure, const std::vector<RunTrace>& runs) {
+  std::vector<double> values;
+  for (const RunTrace& run : runs) {
+    const auto found = run.finals.find(figure.name);
+    if (found == run.finals.end()) return std::nullopt;
+    values.push_back(found->second);
+  }
+  const Spread spread = spread_of(values);
+  double half = std::max({prediction_width(spread.variance, values.size()),
+                          figure.absolute_floor,
+                          figure.relative_floor * std::abs(spread.mean)});
+  if (figure.share) {
+    const double p = std::clamp(spread.mean, 0.0, 1.0);
+    half = std::max(half, figure.absolute_floor + 3 * std::sqrt(p * (1 - p) / kUsualClips));
+  }
+  BandPoint band{0, spread.mean, spread.mean - half, spread.mean + half};
+  if (figure.share) {
+    band.low = std::max(band.low, 0.0);
+    band.high = std::min(band.high, 1.0);
+  }
+  return band;
+}
+
+Json band_json(const BandPoint& band) {
+  Json json;
+  if (band.until > 0) json["until"] = band.until;
+  json["mean"] = band.mean;
+  json["low"] = band.low;
+  json["high"] = band.high;
+  return json;
+}
+
+BandPoint parse_band(const Json& json, bool on_curve) {
+  return {on_curve ? json.at("until").get<int64_t>() : 0,
+          json.at("mean").get<double>(),
+          json.at("low").get<double>(),
+          json.at("high").get<double>()};
+}
+
+ReferenceTrace parse_reference(const Json& json) {
+  ReferenceTrace reference;
+  reference.stage = json.at("stage");
+  reference.objective = json.at("objective");
+  reference.init = json.at("init");
+  reference.runs = json.at("runs");
+  reference.settings = json.at("settings").get<std::map<std::string, std::string>>();
+  for (const auto& [name, points] : json.at("curves").items()) {
+    for (const Json& point : points) reference.curves[name].push_back(parse_band(point, true));
+  }
+  for (const auto& [name, figure] : json.at("finals").items()) {
+    reference.finals[name] = parse_band(figure, false);
+  }
+  return reference;
+}
+
+}  // namespace
+
+ReferenceTrace make_reference(const std::vector<RunTrace>& runs) {
+  if (runs.size() < 2)
+    fail_user("a reference needs two runs or more of a stage, got ", runs.size());
+  const RunTrace& first = runs.front();
+  for (const RunTrace& run : runs) {
+    if (run.objective != first.objective || run.last_step != first.last_step ||
+        run.init != first.init) {
+      fail_user("a reference needs runs that differ in their seeds only: ",
+                first.folder.string(),
+                " is ",
+                first.objective,
+                " ",
+                first.init,
+                " with ",
+                first.last_step,
+                " steps, ",
+                run.folder.string(),
+                " is ",
+                run.objective,
+                " ",
+                run.init,
+                " with ",
+                run.last_step);
+    }
+  }
+  ReferenceTrace reference{first.stage, first.objective, first.init, 0, {}, {}, first.settings};
+  reference.runs = static_cast<int64_t>(runs.size());
+  for (const RunTrace& run : runs) {
+    std::erase_if(reference.settings, [&](const auto& setting) {
+      const auto found = run.settings.find(setting.first);
+      return found == run.settings.end() || found->second != setting.second;
+    });
+  }
+  for (const auto& [name, curve] : first.curves) {
+    const auto points = shared_points(runs, name);
+    if (!points.empty()) reference.curves[name] = curve_band(points);
+  }
+  for (const FinalFigure& figure : final_figures()) {
+    if (const auto band = final_band(figure, runs)) reference.finals[figure.name] = *band;
+  }
+  return reference;
+}
+
+std::string reference_json(const ReferenceTrace& reference) {
+  Json json;
+  json["format"] = kFormat;
+  json["version"] = 1;
+  json["stage"] = reference.stage;
+  json["objective"] = reference.objective;
+  json["init"] = reference.init;
+  json["runs"] = reference.runs;
+  json["settings"] = reference.settings;
+  json["curves"] = Json::object();
+  for (const auto& [name, points] : reference.curves) {
+    for (const BandPoint& point : points) json["curves"][name].push_back(band_json(point));
+  }
+  json["finals"] = Json::object();
+  for (const auto& [name, band] : reference.finals) json["finals"][name] = band_json(band);
+  return json.dump(1) + "\n";
+}
+
+ReferenceTrace read_reference(const std::filesystem::path& file) {
+  const Json json = Json::parse(io::read_text_file(file), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("format") || json["format"] != kFormat) {
+    fail_user(file.string(),
+              ": is not a reference trace (vmla compare --make-reference writes them)");
+  }
+  if (json.value("version", 0) != 1) {
+    fail_user(
+        file.string(), ": is of version ", json.value("version", 0), ", this program reads 1");
+  }
+  try {
+    return parse_reference(json);
+  } catch (const Json::exception& error) {
+    fail_user(file.string(), ": a reference trace that cannot be read: ", error.what());
+  }
+}
+
+}  // namespace vmla::analysis

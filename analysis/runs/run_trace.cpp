@@ -1,0 +1,175 @@
+#include "analysis/runs/run_trace.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "model/io/error.h"
+
+namespace vmla::analysis {
+namespace {
+
+namespace fs = std::filesystem;
+
+const char kNone[] = "–";
+
+bool is_traced(const std::string& metric) {
+  for (const char* prefix : {"loss", "grad_norm"}) {
+    if (metric == prefix || metric.starts_with(std::string(prefix) + "_")) return true;
+  }
+  return metric == "dmd_gradient_norm" || metric == "validation_loss";
+}
+
+TraceCurve curve_of(const MetricSeries& series, const std::vector<int64_t>& steps) {
+  TraceCurve curve;
+  size_t at = 0;
+  for (const int64_t until : steps) {
+    double sum = 0, count = 0;
+    for (; at < series.steps.size() && series.steps[at] <= static_cast<double>(until); ++at) {
+      sum += series.values[at];
+      count += 1;
+    }
+    if (count > 0) curve.push_back({until, sum / count});
+  }
+  return curve;
+}
+
+MetricSeries rank_series(const RankLog& ranks) {
+  MetricSeries series;
+  for (size_t i = 0; i < ranks.steps().size(); ++i) {
+    series.steps.push_back(static_cast<double>(ranks.steps()[i]));
+    series.values.push_back(mean_rank_share(ranks, i));
+  }
+  return series;
+}
+
+// What decides how training goes; not paths, intervals, or what only looks on.
+bool is_training_setting(const std::string& key) {
+  for (const char* section :
+       {"model.", "objective.", "optimizer.", "ema.", "init.", "data.make."}) {
+    if (key.starts_with(section)) return !key.starts_with("data.make.videos");
+  }
+  return key == "train.steps" || key == "train.batch_size" || key == "train.precision" ||
+         key == "data.caption_dropout";
+}
+
+}  // namespace
+
+const std::vector<FinalFigure>& final_figures() {
+  using enum FinalFigure::Worse;
+  static const std::vector<FinalFigure> kFigures = {
+      {"losses.validation_loss", kBoth, 0.10, 0, false},
+      {"adherence.colour", kBelow, 0, 0.02, true},
+      {"adherence.direction", kBelow, 0, 0.02, true},
+      {"adherence.shape", kBelow, 0, 0.02, true},
+      {"retention.identification", kBelow, 0, 0.02, true},
+      {"retention.size_identification", kBelow, 0, 0.02, true},
+      {"retention.texture_identification", kBelow, 0, 0.02, true},
+      {"motion.border_jump", kAbove, 0.10, 0, false},
+      {"few_step.adherence.colour", kBelow, 0, 0.02, true},
+      {"few_step.adherence.direction", kBelow, 0, 0.02, true},
+      {"few_step.retention.identification", kBelow, 0, 0.02, true},
+      {"long_rollout.retention.identification", kBelow, 0, 0.02, true},
+      {"drift.shift", kAbove, 0.50, 0.30, false},
+      {"drift.score", kAbove, 0.50, 0, false},
+      {"drift.motion_share_last", kBelow, 0, 0.20, false},
+      {"drift.adherence.colour_last", kBelow, 0, 0.02, true},
+      {"drift.adherence.direction_last", kBelow, 0, 0.02, true},
+      {"rank_share", kBoth, 0, 0.03, false}};
+  return kFigures;
+}
+
+std::optional<double> RunTrace::at(const std::string& curve, int64_t until) const {
+  const auto found = curves.find(curve);
+  if (found == curves.end()) return std::nullopt;
+  for (const TracePoint& point : found->second) {
+    if (point.until == until) return point.mean;
+  }
+  return std::nullopt;
+}
+
+std::optional<double> RunTrace::final_figure(const std::string& name) const {
+  const auto found = finals.find(name);
+  return found == finals.end() ? std::nullopt : std::optional<double>(found->second);
+}
+
+std::vector<int64_t> trace_steps(int64_t last_step) {
+  std::vector<int64_t> steps;
+  for (int k = 0; steps.empty() || steps.back() < last_step; ++k) {
+    steps.push_back(std::llround(static_cast<double>(kFirstTracePoint) * std::pow(2.0, 0.5 * k)));
+  }
+  const int64_t begin = steps.size() > 1 ? steps[steps.size() - 2] : 0;
+  const bool sparse = 4 * (last_step - begin) < steps.back() - begin;
+  if (sparse && steps.size() > 1) steps.pop_back();
+  steps.back() = last_step;
+  return steps;
+}
+
+RunTrace trace_of(const RunContents& run) {
+  RunTrace trace;
+  trace.folder = run.folder;
+  trace.stage = run.setting("stage").empty() ? run.name : run.setting("stage");
+  trace.objective = run.setting("objective.name");
+  trace.init = run.setting("init.method");
+  for (const auto& [key, value] : run.config) {
+    if (is_training_setting(key)) trace.settings[key] = value;
+  }
+  const MetricSeries* loss = run.metric("loss");
+  if (loss == nullptr) return trace;
+  for (const auto& [name, series] : run.metrics) {
+    trace.last_step = std::max(trace.last_step, static_cast<int64_t>(series.steps.back()));
+  }
+  const std::vector<int64_t> steps = trace_steps(trace.last_step);
+  for (const auto& [name, series] : run.metrics) {
+    if (is_traced(name)) trace.curves[name] = curve_of(series, steps);
+  }
+  if (run.ranks && !run.ranks->steps().empty()) {
+    trace.curves["rank_share"] = curve_of(rank_series(*run.ranks), steps);
+    trace.finals["rank_share"] = mean_rank_share(*run.ranks, run.ranks->steps().size() - 1);
+  }
+  for (const FinalFigure& figure : final_figures()) {
+    if (const auto value = run.figure(figure.name)) trace.finals[figure.name] = *value;
+  }
+  return trace;
+}
+
+RunTrace read_trace(const fs::path& run_dir) {
+  if (!fs::is_directory(run_dir)) fail_user(run_dir.string(), ": is not a run folder");
+  const RunContents run = read_run(run_dir);
+  if (run.first_damaged_line > 0) {
+    fail_user((run_dir / "metrics.jsonl").string(),
+              ": line ",
+              run.first_damaged_line,
+              " is damaged or cut off; `vmla train` again on this run folder cuts it back to its "
+              "last checkpoint");
+  }
+  if (!fs::exists(run_dir / "metrics.jsonl")) {
+    fail_user(run_dir.string(),
+              ": is not a run folder of vmla train or vmla pipeline (no metrics.jsonl)");
+  }
+  if (run.metric("loss") == nullptr) {
+    fail_user((run_dir / "metrics.jsonl").string(), ": no step with a loss has been logged yet");
+  }
+  if (run.setting("objective.name").empty()) {
+    fail_user((run_dir / "config.yaml").string(),
+              ": is missing or says no objective.name, so it is unknown what was trained");
+  }
+  return trace_of(run);
+}
+
+std::vector<std::string> differing_settings(const std::map<std::string, std::string>& a,
+                                            const std::map<std::string, std::string>& b) {
+  std::map<std::string, std::pair<std::string, std::string>> both;
+  for (const auto& [key, value] : a) both[key] = {value, kNone};
+  for (const auto& [key, value] : b) {
+    const auto [place, added] = both.try_emplace(key, kNone, value);
+    if (!added) place->second.second = value;
+  }
+  std::vector<std::string> lines;
+  for (const auto& [key, values] : both) {
+    if (values.first != values.second)
+      lines.push_back(cat(key, ": ", values.first, " | ", values.second));
+  }
+  return lines;
+}
+
+}  // namespace vmla::analysis

@@ -1,0 +1,183 @@
+#include "analysis/study/rank_study.h"
+
+#include <ATen/ATen.h>
+
+#include "analysis/page/html_text.h"
+#include "analysis/page/svg_plot.h"
+#include "analysis/rank/rank_log.h"
+#include "analysis/report/report_sections.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+
+namespace vmla::analysis {
+namespace {
+
+/// One run's measurements.
+struct RankSeries {
+  std::string name;
+  RankLog log;
+};
+
+std::vector<RankSeries> group(std::vector<RankPoint> points) {
+  std::stable_sort(
+      points.begin(), points.end(), [](const auto& a, const auto& b) { return a.step < b.step; });
+  std::vector<RankSeries> series;
+  for (RankPoint& point : points) {
+    auto place = std::find_if(
+        series.begin(), series.end(), [&](const auto& s) { return s.name == point.series; });
+    if (place == series.end()) {
+      place = series.insert(series.end(), {point.series, RankLog(point.init)});
+      place->log.set_null(std::move(point.null));
+    }
+    RankLog& log = place->log;
+    if (!log.steps().empty() && log.steps().back() == point.step) {
+      fail_user(point.series, ": step ", point.step, " was given twice");
+    }
+    if (!log.steps().empty() && log.num_layers() != static_cast<int64_t>(point.layers.size())) {
+      fail_user(point.series,
+                ": step ",
+                point.step,
+                " has ",
+                point.layers.size(),
+                " layers, an earlier one ",
+                log.num_layers());
+    }
+    log.append(point.step, std::move(point.layers));
+  }
+  return series;
+}
+
+std::string csv_text(const std::vector<RankSeries>& series) {
+  std::ostringstream out;
+  out.precision(9);
+  out << "series,init,step,layer,rank,r99,r99_fractional,stable_rank,entropy_rank,null_r99_"
+         "fractional\n";
+  for (const RankSeries& s : series) {
+    for (size_t i = 0; i < s.log.steps().size(); ++i) {
+      for (size_t layer = 0; layer < s.log.measurements()[i].size(); ++layer) {
+        const LayerRank& rank = s.log.measurements()[i][layer];
+        out << s.name << ',' << s.log.init() << ',' << s.log.steps()[i] << ',' << layer << ','
+            << rank.rank << ',' << rank.effective.r99 << ',' << rank.effective.r99_fractional << ','
+            << rank.effective.stable_rank << ',' << rank.effective.entropy_rank << ','
+            << s.log.null().at(layer).effective.r99_fractional << '\n';
+      }
+    }
+  }
+  return out.str();
+}
+
+// By layer at each series' last step: readable for one checkpoint as for many.
+std::string layer_plot(const std::vector<RankSeries>& series) {
+  std::vector<Series> plot;
+  for (size_t s = 0; s < series.size(); ++s) {
+    Series line{series[s].name, {}, {}, series_colour(s), false, false, true};
+    Series null{s == 0 ? "random product" : "", {}, {}, "var(--null)", true, false, false};
+    const auto& last = series[s].log.measurements().back();
+    for (size_t layer = 0; layer < last.size(); ++layer) {
+      const auto budget = static_cast<double>(last[layer].rank);
+      line.x.push_back(static_cast<double>(layer));
+      line.y.push_back(100 * last[layer].effective.r99_fractional / budget);
+      null.x.push_back(static_cast<double>(layer));
+      null.y.push_back(100 * series[s].log.null().at(layer).effective.r99_fractional / budget);
+    }
+    plot.push_back(std::move(line));
+    plot.push_back(std::move(null));
+  }
+  return line_plot(plot,
+                   {.title = "99 %-energy rank of the budget, by layer, last step",
+                    .x_label = "layer",
+                    .y_label = "%"});
+}
+
+std::string step_plot(const std::vector<RankSeries>& series) {
+  std::vector<Series> plot;
+  for (size_t s = 0; s < series.size(); ++s) {
+    const RankLog& log = series[s].log;
+    Series line{series[s].name,
+                {log.steps().begin(), log.steps().end()},
+                {},
+                series_colour(s),
+                false,
+                false,
+                true};
+    for (size_t i = 0; i < log.steps().size(); ++i) line.y.push_back(100 * mean_rank_share(log, i));
+    plot.push_back(std::move(line));
+  }
+  return line_plot(plot,
+                   {.title = "99 %-energy rank of the budget, mean of layers",
+                    .x_label = "step",
+                    .y_label = "%"});
+}
+
+}  // namespace
+
+std::vector<LatentProjections> latent_layers(const model::TensorMap& tensors,
+                                             const std::string& source) {
+  std::vector<LatentProjections> layers;
+  for (int64_t i = 0;; ++i) {
+    const std::string prefix = cat("blocks.", i, ".self_attn.");
+    if (!tensors.contains(prefix + "kv_b_proj.weight")) break;
+    const auto get = [&](const char* name) {
+      const auto found = tensors.find(prefix + name);
+      if (found == tensors.end()) fail_user(source, ": the tensor ", prefix, name, " is missing");
+      return found->second;
+    };
+    LatentProjections layer{
+        get("kv_b_proj.weight"), get("kv_a_layernorm.weight"), get("kv_a_proj_with_mqa.weight")};
+    const bool fits = layer.kv_b.dim() == 2 && layer.kv_a.dim() == 2 && layer.kv_gain.dim() == 1 &&
+                      layer.kv_b.size(1) == layer.kv_gain.size(0) &&
+                      layer.kv_a.size(0) >= layer.kv_gain.size(0);
+    if (!fits) {
+      fail_user(source,
+                ": the latent projections of layer ",
+                i,
+                " do not fit together: kv_b_proj ",
+                layer.kv_b.sizes(),
+                ", kv_a_layernorm ",
+                layer.kv_gain.sizes(),
+                ", kv_a_proj_with_mqa ",
+                layer.kv_a.sizes());
+    }
+    for (const at::Tensor* tensor : {&layer.kv_b, &layer.kv_gain, &layer.kv_a}) {
+      if (!tensor->isfinite().all().item<bool>())
+        fail_user(source, ": a latent projection of layer ", i, " holds NaN or infinity");
+    }
+    layers.push_back(std::move(layer));
+  }
+  if (layers.empty()) {
+    fail_user(source,
+              ": has no latent attention (no tensor blocks.0.self_attn.kv_b_proj.weight); "
+              "for a dense model use `vmla analyze spectrum`");
+  }
+  return layers;
+}
+
+void write_rank_study(std::vector<RankPoint> points, const std::filesystem::path& out) {
+  TORCH_CHECK(!points.empty(), "a rank study needs a checkpoint");
+  std::filesystem::create_directories(out);
+  const std::vector<RankSeries> series = group(std::move(points));
+  series.front().log.write(out / "rank.h5");
+  for (const RankSeries& s : series) {
+    if (series.size() == 1) break;
+    std::filesystem::create_directories(out / s.name);
+    s.log.write(out / s.name / "rank.h5");
+  }
+  io::write_file_atomically(out / "rank.csv", csv_text(series));
+  std::vector<std::string> plots = {layer_plot(series), step_plot(series)};
+  io::write_file_atomically(out / "rank.svg", standalone_svg(plots.front()));
+  for (const RankSeries& s : series) {
+    plots.push_back(
+        spectrum_plot(s.log, cat("Spectra at step ", s.log.steps().back(), " · ", s.name)));
+  }
+  const std::string meaning =
+      "Of the map kv_b · diag(gain) · kv_a, without biases: the least rank that holds 99 % of the "
+      "energy, with its fraction. The "
+      "dashed lines are products of random matrices of the same shape: near them the bottleneck, "
+      "not the data, sets the rank.";
+  io::write_file_atomically(out / "rank.html",
+                            html_page("Effective rank",
+                                      cat(series.size(), series.size() == 1 ? " run" : " runs"),
+                                      section("Ranks and spectra", meaning, plot_grid(plots))));
+}
+
+}  // namespace vmla::analysis

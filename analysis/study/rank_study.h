@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "analysis/rank/rank_tracker.h"
+#include "model/formats/safetensors.h"
+
+/// The effective rank of finished checkpoints: what the tracker measures during training, from
+/// files.
+namespace vmla::analysis {
+
+/// The latent projections of every layer of an MLA model, by their checkpoint names. UserError,
+/// with `source` in front, if there is none (a dense model), one is incomplete, or the shapes do
+/// not fit.
+std::vector<LatentProjections> latent_layers(const model::TensorMap& tensors,
+                                             const std::string& source);
+
+/// One measured checkpoint.
+struct RankPoint {
+  std::string series;  // the run it belongs to
+  std::string init;    // how its latents were initialised; "" if unknown
+  int64_t step = 0;
+  std::vector<LayerRank> layers, null;
+};
+
+/// Writes into the folder `out` (made if missing) rank.h5 in the run folder's layout, rank.csv,
+/// rank.svg and rank.html. Points of one series are sorted by step; with several series each has
+/// its rank.h5 in a folder of its name, and `out`/rank.h5 is that of the first.
+void write_rank_study(std::vector<RankPoint> points, const std::filesystem::path& out);
+
+}  // namespace vmla::analysis

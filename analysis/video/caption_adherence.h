@@ -1,0 +1,43 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/synth/moving_shapes.h"
+
+namespace vmla::analysis {
+
+/// A clip and the caption it was made for.
+struct CaptionedClip {
+  at::Tensor pixels_F3HW;  // fp32 in [-1, 1]
+  std::string caption;
+};
+
+/// What one clip was to show and what it shows.
+struct ClipAdherence {
+  data::Combination asked;
+  data::Combination shown;
+  bool colour() const { return asked.colour == shown.colour; }
+  bool shape() const { return asked.shape == shown.shape; }
+  bool direction() const { return asked.direction == shown.direction; }
+};
+
+/// Shares of clips that show what their captions say, 0..1. Chance: 1/6, 1/3, 1/4.
+struct Adherence {
+  int64_t clips = 0;  // clips with a moving-shape caption; with none the shares are 0
+  double colour = 0;
+  double shape = 0;
+  double direction = 0;
+};
+
+/// Reads one clip against its caption; nothing if the caption is not one of moving shapes.
+std::optional<ClipAdherence> check_caption(const CaptionedClip& clip);
+
+/// Shares over those clips that check_caption could read.
+Adherence summarise(const std::vector<std::optional<ClipAdherence>>& clips);
+
+}  // namespace vmla::analysis

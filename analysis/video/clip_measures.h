@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "analysis/video/caption_adherence.h"
+#include "analysis/video/motion.h"
+#include "analysis/video/retention.h"
+
+namespace vmla::analysis {
+
+/// Everything that is measured on a set of sampled clips, without any external network.
+struct ClipMeasures {
+  Adherence adherence;
+  Retention retention;
+  Motion motion;  // mean over the clips; border_jump over those where it is known
+  std::vector<std::optional<ClipAdherence>> per_clip;  // in the order given
+};
+
+/// Measures `clips`, each generated in chunks of `chunk_frames` pixel frames from frame 0 (chunks
+/// beyond a clip's end are ignored). Clips of other captions than moving shapes take part in motion
+/// alone. Retention needs two or more clips of a caption to compare (see retention.h). Retention
+/// reads each shape in the colour that the clip shows, right or wrong.
+ClipMeasures measure_clips(const std::vector<CaptionedClip>& clips,
+                           const std::vector<int64_t>& chunk_frames);
+
+/// The figures by section and name, as summary.json holds them: adherence {clips, colour, shape,
+/// direction}, retention {...}, motion {...}. A section that could not be measured is left out.
+std::map<std::string, std::map<std::string, double>> figures_of(const ClipMeasures& measures);
+
+}  // namespace vmla::analysis

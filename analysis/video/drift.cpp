@@ -1,0 +1,198 @@
+#include "analysis/video/drift.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "analysis/video/motion.h"
+
+namespace vmla::analysis {
+namespace {
+
+constexpr uint64_t kBandSeed = 20260605;
+constexpr double kLevelErrors = 3;   // standard errors that a mean over videos may lie off
+constexpr int64_t kLeastClips = 24;  // a half: those of the band, those that are scored
+
+// Where a rendered clip shows nothing, the noise of a video file is all there is to measure by.
+bool zero_in_rendered_clips(size_t figure) {
+  switch (static_cast<DriftFigure>(figure)) {
+    case DriftFigure::kBackground:
+    case DriftFigure::kBackgroundContrast:
+    case DriftFigure::kBackgroundTint:
+    case DriftFigure::kShapeHue:
+      return true;
+    default:
+      return false;
+  }
+}
+
+double change(const DriftReading& reading, size_t figure) {
+  return reading.windows.back().values[figure] - reading.windows.front().values[figure];
+}
+
+std::array<double, kDriftFigures> mean_changes(const std::vector<DriftReading>& readings,
+                                               const DriftBand& band) {
+  std::array<double, kDriftFigures> scores{};
+  for (size_t i = 0; i < kDriftFigures; ++i) {
+    for (const DriftReading& reading : readings) {
+      scores[i] += std::abs(change(reading, i)) / band.unit[i];
+    }
+    scores[i] /= static_cast<double>(readings.size());
+  }
+  return scores;
+}
+
+// The specs whose captions are asked for, in the order of the draws.
+std::vector<data::ClipSpec> real_specs(const std::set<std::string>& captions,
+                                       int64_t clip_frames,
+                                       int64_t count) {
+  std::vector<data::ClipSpec> specs;
+  for (uint64_t index = 0; static_cast<int64_t>(specs.size()) < count; ++index) {
+    for (const bool held_out : {false, true}) {
+      const data::ClipSpec spec = data::draw_clip(kBandSeed, index, held_out, clip_frames);
+      if (captions.contains(data::caption_of(spec.what))) specs.push_back(spec);
+    }
+  }
+  return specs;
+}
+
+double mean_jump(const std::vector<DriftReading>& readings) {
+  double sum = 0, known = 0;
+  for (const DriftReading& reading : readings) {
+    sum += reading.border_jump;
+    known += reading.border_jump > 0;
+  }
+  return known > 0 ? sum / known : 0;
+}
+
+}  // namespace
+
+DriftReading read_drift(const CaptionedClip& clip, const DriftLayout& layout) {
+  const auto asked = data::parse_caption(clip.caption);
+  TORCH_CHECK(asked.has_value(), "not a caption of moving shapes: ", clip.caption);
+  TORCH_CHECK(clip.pixels_F3HW.size(0) >= layout.frames && layout.windows() >= 2,
+              "a video of ",
+              clip.pixels_F3HW.size(0),
+              " frames is read as ",
+              layout.frames,
+              " in windows of ",
+              layout.window_frames,
+              "; two windows are the least");
+  DriftReading reading{*asked, {}, 0};
+  for (int64_t window = 0; window < layout.windows(); ++window) {
+    reading.windows.push_back(read_drift_window(
+        clip.pixels_F3HW.narrow(0, window * layout.window_frames, layout.window_frames), *asked));
+  }
+  reading.border_jump =
+      measure_motion(clip.pixels_F3HW.narrow(0, 0, layout.frames), layout.chunk_frames).border_jump;
+  return reading;
+}
+
+DriftBand real_drift_band(const std::vector<std::string>& captions,
+                          int64_t side,
+                          int64_t clip_frames,
+                          const DriftLayout& layout) {
+  std::set<std::string> wanted;
+  for (const std::string& caption : captions) {
+    const auto what = data::parse_caption(caption);
+    TORCH_CHECK(what.has_value(), "not a caption of moving shapes: ", caption);
+    wanted.insert(data::caption_of(*what));
+  }
+  const auto kinds = static_cast<int64_t>(wanted.size());
+  TORCH_CHECK(kinds > 0, "a band of real clips needs a caption");
+  const int64_t half = (kLeastClips + kinds - 1) / kinds * kinds;
+  const std::vector<data::ClipSpec> specs = real_specs(wanted, clip_frames, 2 * half);
+  std::vector<DriftReading> band_clips, scored_clips;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    // One at a time: long clips are large.
+    const at::Tensor pixels = data::render_clips({specs[i]}, layout.frames, side)[0];
+    auto& half_of = static_cast<int64_t>(i) < half ? band_clips : scored_clips;
+    half_of.push_back(read_drift({pixels, data::caption_of(specs[i].what)}, layout));
+  }
+
+  DriftBand band;
+  band.clips = half;
+  const double windows = static_cast<double>(half * layout.windows());
+  for (size_t i = 0; i < kDriftFigures; ++i) {
+    double most = 0;
+    for (const DriftReading& reading : band_clips) {
+      most = std::max(most, std::abs(change(reading, i)));
+      for (const DriftWindow& window : reading.windows) band.mean[i] += window.values[i] / windows;
+    }
+    double squares = 0;
+    for (const DriftReading& reading : band_clips) {
+      for (const DriftWindow& window : reading.windows) {
+        squares += (window.values[i] - band.mean[i]) * (window.values[i] - band.mean[i]);
+      }
+    }
+    band.spread[i] = std::sqrt(squares / windows);
+    band.unit[i] =
+        std::max(most, kLeastUnit * (zero_in_rendered_clips(i) ? 1.0 : std::abs(band.mean[i])));
+  }
+  band.real_score = mean_changes(scored_clips, band);
+  band.border_jump = mean_jump(scored_clips);
+  return band;
+}
+
+bool DriftMeasures::inside() const {
+  return std::all_of(
+      curves.begin(), curves.end(), [](const DriftCurve& curve) { return curve.inside(); });
+}
+
+DriftMeasures measure_drift(const std::vector<CaptionedClip>& clips,
+                            const DriftLayout& layout,
+                            const DriftBand& band) {
+  std::vector<DriftReading> readings;
+  for (const CaptionedClip& clip : clips) {
+    if (data::parse_caption(clip.caption)) readings.push_back(read_drift(clip, layout));
+  }
+  TORCH_CHECK(!readings.empty(), "no video with a caption of moving shapes to measure drift on");
+  DriftMeasures result;
+  result.layout = layout;
+  result.band = band;
+  result.clips = static_cast<int64_t>(readings.size());
+  result.border_jump = mean_jump(readings);
+  const auto count = static_cast<double>(readings.size());
+  const auto windows = static_cast<size_t>(layout.windows());
+  result.colour.assign(windows, 0);
+  result.shape.assign(windows, 0);
+  result.direction.assign(windows, 0);
+  for (const DriftReading& reading : readings) {
+    for (size_t w = 0; w < windows; ++w) {
+      const data::Combination& shown = reading.windows[w].shown;
+      result.colour[w] += (shown.colour == reading.asked.colour) / count;
+      result.shape[w] += (shown.shape == reading.asked.shape) / count;
+      result.direction[w] += (shown.direction == reading.asked.direction) / count;
+    }
+  }
+  const auto scores = mean_changes(readings, band);
+  for (size_t i = 0; i < kDriftFigures; ++i) {
+    DriftCurve& curve = result.curves[i];
+    curve.mean.assign(windows, 0);
+    for (const DriftReading& reading : readings) {
+      for (size_t w = 0; w < windows; ++w) curve.mean[w] += reading.windows[w].values[i] / count;
+    }
+    curve.score = scores[i];
+    const double margin = kLevelErrors * band.spread[i] / std::sqrt(count) + band.unit[i];
+    curve.low = band.mean[i] - margin;
+    curve.high = band.mean[i] + margin;
+    curve.shift = std::abs(curve.mean.back() - curve.mean.front()) / margin;
+    if (curve.shift > result.shift) {
+      result.shift = curve.shift;
+      result.shift_worst = static_cast<DriftFigure>(i);
+    }
+    if (curve.score > result.score) {
+      result.score = curve.score;
+      result.score_worst = static_cast<DriftFigure>(i);
+    }
+  }
+  const auto motion = static_cast<size_t>(DriftFigure::kMotion);
+  for (const double amount : result.curves[motion].mean) {
+    result.motion_share.push_back(band.mean[motion] > 0 ? amount / band.mean[motion] : 0);
+  }
+  return result;
+}
+
+}  // namespace vmla::analysis

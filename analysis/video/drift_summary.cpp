@@ -1,0 +1,119 @@
+#include "analysis/video/drift_summary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "analysis/page/short_number.h"
+#include "model/io/error.h"
+
+namespace vmla::analysis {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json number(double value) {
+  return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(number(value));
+  return list;
+}
+
+std::string name_of(DriftFigure figure) {
+  return std::string(kDriftFigureNames.at(static_cast<size_t>(figure)));
+}
+
+// The figures whose last level real clips do not have.
+std::string outside_names(const DriftMeasures& measures) {
+  std::string names;
+  for (size_t i = 0; i < kDriftFigures; ++i) {
+    if (measures.curves[i].inside()) continue;
+    names += (names.empty() ? "" : ", ") + std::string(kDriftFigureNames[i]);
+  }
+  return names;
+}
+
+double worst_real_score(const DriftMeasures& measures) {
+  return *std::max_element(measures.band.real_score.begin(), measures.band.real_score.end());
+}
+
+}  // namespace
+
+std::string drift_json(const DriftMeasures& measures) {
+  const DriftLayout& layout = measures.layout;
+  Json json;
+  json["clips"] = measures.clips;
+  json["frames"] = layout.frames;
+  json["window_frames"] = layout.window_frames;
+  json["windows"] = layout.windows();
+  json["seconds"] = number(layout.fps > 0 ? static_cast<double>(layout.frames) / layout.fps : NAN);
+  json["within_band"] = measures.within_band();
+  json["shift"] = number(measures.shift);
+  json["shift_worst"] = name_of(measures.shift_worst);
+  json["inside"] = measures.inside();
+  json["steady"] = measures.steady();
+  json["score"] = number(measures.score);
+  json["score_worst"] = name_of(measures.score_worst);
+  json["real_score"] = number(worst_real_score(measures));
+  json["border_jump"] = number(measures.border_jump > 0 ? measures.border_jump : NAN);
+  json["real_border_jump"] =
+      number(measures.band.border_jump > 0 ? measures.band.border_jump : NAN);
+  json["motion_share_first"] = number(measures.motion_share.front());
+  json["motion_share_last"] = number(measures.motion_share.back());
+  json["motion_share_least"] =
+      number(*std::min_element(measures.motion_share.begin(), measures.motion_share.end()));
+  for (const auto& [name, shares] : {std::pair{"colour", &measures.colour},
+                                     {"shape", &measures.shape},
+                                     {"direction", &measures.direction}}) {
+    json["adherence"][name] = numbers(*shares);
+    json["adherence"][std::string(name) + "_last"] = number(shares->back());
+  }
+  json["motion_share"] = numbers(measures.motion_share);
+  for (size_t i = 0; i < kDriftFigures; ++i) {
+    const DriftCurve& curve = measures.curves[i];
+    Json& figure = json["figures"][std::string(kDriftFigureNames[i])];
+    figure["shift"] = number(curve.shift);
+    figure["score"] = number(curve.score);
+    figure["real_score"] = number(measures.band.real_score[i]);
+    figure["inside"] = curve.inside();
+    figure["unit"] = number(measures.band.unit[i]);
+    figure["real_mean"] = number(measures.band.mean[i]);
+    figure["low"] = number(curve.low);
+    figure["high"] = number(curve.high);
+    figure["by_window"] = numbers(curve.mean);
+  }
+  return json.dump(2);
+}
+
+std::string drift_line(const DriftMeasures& measures) {
+  const std::string outside = outside_names(measures);
+  return cat(
+      "drift over ",
+      measures.layout.frames,
+      " frames, ",
+      measures.clips,
+      " videos: ",
+      measures.within_band() ? "within" : "beyond",
+      " the band of real clips, largest shift ",
+      short_number(measures.shift),
+      " of its half width (",
+      name_of(measures.shift_worst),
+      "); a video changes by up to ",
+      short_number(measures.score),
+      " times a real clip's change (",
+      name_of(measures.score_worst),
+      "); ",
+      outside.empty() ? "every level is real clips'" : "levels unlike real clips': " + outside,
+      "; last window: colour ",
+      short_number(100 * measures.colour.back()),
+      " %, direction ",
+      short_number(100 * measures.direction.back()),
+      " %, motion ",
+      short_number(measures.motion_share.back()),
+      " of real clips'");
+}
+
+}  // namespace vmla::analysis

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+
+#include "data/loading/batch.h"
+#include "data/loading/shard_sampler.h"
+#include "data/store/latent_dataset.h"
+
+namespace vmla::data {
+
+struct LoaderOptions {
+  int64_t global_batch = 1;  // samples of a step, all shards together
+  int64_t micro_batch = 1;   // samples of a Batch; divides the shard's part of the global batch
+  int64_t threads = 1;
+  int64_t prefetch_batches =
+      2;  // the loader holds no more than this many, those being read included
+  int64_t position =
+      0;  // global sample to start at: the cursor of a checkpoint, a multiple of global_batch
+};
+
+/// Reads batches ahead on threads of its own. The batches and their order depend on (dataset,
+/// sampler, options) alone, not on the threads. The dataset and the sampler must outlive it.
+class PrefetchLoader {
+ public:
+  PrefetchLoader(const LatentDataset& dataset,
+                 const ShardSampler& sampler,
+                 const LoaderOptions& options);
+  /// Stops the threads; batches not fetched are dropped.
+  ~PrefetchLoader();
+  PrefetchLoader(const PrefetchLoader&) = delete;
+  PrefetchLoader& operator=(const PrefetchLoader&) = delete;
+
+  /// The next micro-batch; epochs never end. Rethrows what went wrong while reading it.
+  Batch next();
+  /// Global sample at which the next step starts once all micro-batches of the current one were
+  /// fetched; between two steps this is what a checkpoint saves as the data position.
+  int64_t position() const;
+  /// Seconds next() has spent waiting, all calls together.
+  double wait_seconds() const;
+  /// The most batches ever held at once.
+  int64_t most_held() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace vmla::data

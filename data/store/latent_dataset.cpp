@@ -1,0 +1,114 @@
+#include "data/store/latent_dataset.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "model/io/error.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+namespace {
+
+/// The first thing in which two files of one dataset differ, in words; empty if none.
+std::string difference(const LatentInfo& a, const LatentInfo& b) {
+  if (a.has_latents != b.has_latents) return "prompts against clips";
+  if (a.clip_shape != b.clip_shape) return "clip shape";
+  if (a.ode_times != b.ode_times || a.ode_fp32 != b.ode_fp32) return "ODE states";
+  if (a.codec_hash != b.codec_hash || a.codec != b.codec)
+    return cat("codec: ", b.codec, " against ", a.codec);
+  if (a.text_encoder_hash != b.text_encoder_hash || a.text_dim != b.text_dim) {
+    return cat("text encoder: ", b.text_encoder, " against ", a.text_encoder);
+  }
+  if (a.fps != b.fps) return cat("fps: ", b.fps, " against ", a.fps);
+  LatentInfo alike = b;
+  alike.origin = a.origin;  // files of different origin may be one dataset
+  return a == alike ? "" : "pixel size";
+}
+
+}  // namespace
+
+LatentDataset::LatentDataset(const fs::path& path) {
+  std::vector<fs::path> files;
+  if (fs::is_directory(path)) {
+    for (const auto& entry : fs::directory_iterator(path)) {
+      const std::string name = entry.path().filename().string();
+      if (entry.path().extension() == ".h5" && name[0] != '.') files.push_back(entry.path());
+    }
+    std::sort(files.begin(), files.end());
+    if (files.empty())
+      fail_user(path.string(), ": no .h5 file in this folder; a latent dataset is one or several");
+  } else {
+    files.push_back(path);
+  }
+  first_clip_ = {0};
+  for (const fs::path& file : files) {
+    files_.push_back(std::make_unique<LatentFile>(file));
+    const LatentFile& opened = *files_.back();
+    if (opened.part())
+      fail_user(file.string(),
+                ": a part of an unfinished dataset; repeat the command that began it");
+    const std::string differs = difference(info(), opened.info());
+    if (!differs.empty()) {
+      fail_user(file.string(), ": does not fit ", files.front().string(), " (", differs, ")");
+    }
+    first_clip_.push_back(first_clip_.back() + static_cast<int64_t>(opened.clips().size()));
+    for (const ClipRecord& clip : opened.clips())
+      max_text_rows_ = std::max(max_text_rows_, clip.text_rows);
+  }
+  const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
+  max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);
+}
+
+LatentDataset::Place LatentDataset::place(int64_t index) const {
+  TORCH_CHECK(
+      index >= 0 && index < size(), "clip index ", index, " outside of a dataset of ", size());
+  const auto after = std::upper_bound(first_clip_.begin(), first_clip_.end(), index);
+  const auto file = static_cast<size_t>(after - first_clip_.begin() - 1);
+  return {files_[file].get(), index - first_clip_[file]};
+}
+
+at::Tensor LatentDataset::latents(int64_t index) const {
+  TORCH_CHECK(has_latents(), "a prompt set has no latents");
+  const Place at = place(index);
+  at::Tensor bits = at::empty(info().clip_shape, at::kBFloat16);
+  at.file->read_latents(at.clip, static_cast<uint16_t*>(bits.data_ptr()));
+  return bits.to(at::kFloat);
+}
+
+at::Tensor LatentDataset::ode_states(int64_t index) const {
+  TORCH_CHECK(has_ode(), "the dataset has no ODE states");
+  const Place at = place(index);
+  std::vector<int64_t> shape = info().clip_shape;
+  shape.insert(shape.begin(), static_cast<int64_t>(info().ode_times.size()));
+  at::Tensor stored = at::empty(shape, info().ode_fp32 ? at::kFloat : at::kBFloat16);
+  at.file->read_ode(at.clip, stored.data_ptr());
+  return stored.to(at::kFloat);
+}
+
+at::Tensor LatentDataset::text(int64_t index) const {
+  const Place at = place(index);
+  at::Tensor rows = at::empty(
+      {at.file->clips()[static_cast<size_t>(at.clip)].text_rows, info().text_dim}, at::kFloat);
+  at.file->read_text(at.clip, rows.data_ptr<float>());
+  return rows;
+}
+
+at::Tensor LatentDataset::empty_text() const {
+  const std::vector<float>& rows = files_.front()->empty_text();
+  if (rows.empty()) {
+    fail_user(files_.front()->path().string(),
+              ": /text/empty: missing; caption dropout needs the empty prompt's embedding there");
+  }
+  at::Tensor out =
+      at::empty({static_cast<int64_t>(rows.size()) / info().text_dim, info().text_dim}, at::kFloat);
+  std::copy(rows.begin(), rows.end(), out.data_ptr<float>());
+  return out;
+}
+
+const ClipRecord& LatentDataset::record(int64_t index) const {
+  const Place at = place(index);
+  return at.file->clips()[static_cast<size_t>(at.clip)];
+}
+
+}  // namespace vmla::data

@@ -1,0 +1,147 @@
+#include "data/synth/synth_videos.h"
+
+#include <ATen/ATen.h>
+
+#include <atomic>
+#include <cstdio>
+#include <exception>
+#include <mutex>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "data/synth/moving_shapes.h"
+#include "data/video/csv.h"
+#include "data/video/decoder_process.h"
+#include "data/video/video_writer.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+namespace {
+
+void check_options(const SynthOptions& options) {
+  if (options.count < 1) fail_user("data synth: count is ", options.count, ", must be at least 1");
+  if (options.frames < 2)
+    fail_user("data synth: frames is ", options.frames, ", motion needs at least 2");
+  if (!(options.fps > 0)) fail_user("data synth: fps is ", options.fps, ", must be above 0");
+  if (options.size < 16 || options.size > 4096 || options.size % 2 != 0) {
+    fail_user("data synth: size is ", options.size, ", must be even and from 16 to 4096");
+  }
+  static const std::set<std::string> formats = {"mp4", "avi", "webm", "mkv", "y4m"};
+  if (!formats.contains(options.format)) {
+    fail_user("data synth: format is \"", options.format, "\", must be mp4, avi, webm, mkv or y4m");
+  }
+  if (options.format != "y4m" && default_video_extension() == std::string(".y4m")) {
+    fail_user(
+        "data synth: format ", options.format, " needs a build with OpenCV; this one writes y4m");
+  }
+}
+
+/// What the folder holds, so that a second run can tell an interrupted one of its own from other
+/// clips.
+std::string settings_text(const SynthOptions& options) {
+  return cat("{\"count\": ",
+             options.count,
+             ", \"frames\": ",
+             options.frames,
+             ", \"fps\": ",
+             options.fps,
+             ", \"size\": ",
+             options.size,
+             ", \"seed\": ",
+             options.seed,
+             ", \"held_out\": ",
+             options.held_out ? "true" : "false",
+             ", \"format\": \"",
+             options.format,
+             "\"}\n");
+}
+
+std::string file_name(int64_t index, const std::string& format) {
+  char name[48];
+  std::snprintf(name, sizeof name, "shape_%05lld.", static_cast<long long>(index));
+  return name + format;
+}
+
+void render_video(const SynthOptions& options,
+                  int64_t index,
+                  const std::shared_ptr<ChildProcess>& process) {
+  const ClipSpec spec =
+      draw_clip(options.seed, static_cast<uint64_t>(index), options.held_out, options.frames);
+  VideoWriter writer(options.out / file_name(index, options.format), options.fps, process);
+  at::Tensor rgb = at::empty({1, options.size, options.size, 3}, at::kByte);
+  for (int64_t f = 0; f < options.frames; ++f) {
+    render_frame(spec, f, options.size, rgb.data_ptr<uint8_t>());
+    writer.append(rgb.permute({0, 3, 1, 2}));
+  }
+  writer.close();
+}
+
+}  // namespace
+
+void synth_videos(const SynthOptions& given) {
+  SynthOptions options = given;
+  if (options.format.empty()) options.format = default_video_extension() + 1;  // without the dot
+  check_options(options);
+  const fs::path settings = options.out / "moving_shapes.json";
+  if (fs::exists(settings)) {
+    if (io::read_text_file(settings) != settings_text(options)) {
+      fail_user(options.out.string(),
+                ": holds clips made with other options (moving_shapes.json); ",
+                "remove it or choose another folder");
+    }
+  } else if (fs::exists(options.out) && !fs::is_empty(options.out)) {
+    fail_user(options.out.string(),
+              ": is not empty and was not made by data synth; choose another folder");
+  }
+  if (fs::exists(options.out / "captions.csv")) {
+    log::info(cat(options.out.string(), ": the ", options.count, " clips are there already"));
+    return;
+  }
+  fs::create_directories(options.out);
+  io::write_file_atomically(settings, settings_text(options));
+
+  const bool needs_process = options.format != "y4m";
+  const fs::path program = !needs_process            ? fs::path()
+                           : options.decoder.empty() ? find_decoder_program()
+                                                     : options.decoder;
+  std::atomic<int64_t> next = 0;
+  std::mutex mutex;  // of the two below
+  std::exception_ptr failure;
+  int64_t done = 0;
+  log::ProgressBar progress("synth", static_cast<long>(options.count));
+  const auto work = [&] {
+    try {
+      const auto process = needs_process ? std::make_shared<ChildProcess>(program) : nullptr;
+      for (int64_t index = next++; index < options.count; index = next++) {
+        // Files appear whole, so one that exists is finished.
+        if (!fs::exists(options.out / file_name(index, options.format)))
+          render_video(options, index, process);
+        const std::lock_guard lock(mutex);
+        if (failure) return;
+        progress.update(static_cast<long>(++done));
+      }
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+    threads.emplace_back(work);
+  for (std::thread& thread : threads) thread.join();
+  if (failure) std::rethrow_exception(failure);
+
+  std::string rows = csv_row({"file", "caption"});
+  for (int64_t i = 0; i < options.count; ++i) {
+    const ClipSpec spec =
+        draw_clip(options.seed, static_cast<uint64_t>(i), options.held_out, options.frames);
+    rows += csv_row({file_name(i, options.format), caption_of(spec.what)});
+  }
+  io::write_file_atomically(options.out / "captions.csv", rows);
+}
+
+}  // namespace vmla::data

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "data/video/decoder_process.h"
+
+namespace vmla::data {
+
+/// How a video is cut into clips.
+struct ClipCut {
+  int64_t frames = 0;     // of a clip
+  int64_t stride = 0;     // between the first frames of two clips
+  int64_t max_clips = 0;  // a video; 0: as many as fit
+};
+
+/// A clip, or (with no pixels) the end of a video and how it went.
+struct DecodedClip {
+  size_t video = 0;
+  int64_t first_frame = 0;
+  std::vector<uint8_t> rgb_FHW3;
+  ReadOutcome outcome;
+  bool is_end() const { return rgb_FHW3.empty(); }
+};
+
+/// Decodes videos on several threads, a decoder process each, and hands out clips in the order of
+/// the videos, whatever finishes first. A thread runs ahead by `kClipsAhead` clips at most. No
+/// LibTorch in these threads.
+class DecodePool {
+ public:
+  static constexpr size_t kClipsAhead = 4;
+
+  DecodePool(std::vector<std::filesystem::path> videos,
+             const ReadOptions& options,
+             const ClipCut& cut,
+             int64_t threads,
+             const std::filesystem::path& program);
+  /// Stops the threads; clips not fetched are dropped.
+  ~DecodePool();
+  DecodePool(const DecodePool&) = delete;
+  DecodePool& operator=(const DecodePool&) = delete;
+
+  /// The next clip or end of a video; false after the last. Rethrows what ended a thread.
+  bool next(DecodedClip& clip);
+
+ private:
+  struct Lane {
+    std::mutex mutex;
+    std::condition_variable changed;
+    std::deque<DecodedClip> clips;
+    std::exception_ptr failure;
+    bool stopping = false;
+    std::thread thread;
+  };
+  void decode_lane(size_t lane,
+                   const ReadOptions& options,
+                   const ClipCut& cut,
+                   const std::filesystem::path& program);
+  static bool put(Lane& lane, DecodedClip clip);
+
+  std::vector<std::filesystem::path> videos_;
+  std::vector<std::unique_ptr<Lane>> lanes_;  // lane l decodes videos l, l + lanes, ...
+  size_t current_ = 0;
+};
+
+}  // namespace vmla::data

@@ -1,0 +1,138 @@
+// vmla-decode: the process in which videos are decoded and encoded, on the requests of
+// data/video/video_protocol.h. It may crash, hang or run out of memory: its parent loses one video.
+// And neither LibTorch nor the main program's BLAS is ever loaded beside OpenCV.
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "data/video/decoder/frame_sink.h"
+#include "data/video/decoder/frame_source.h"
+#include "data/video/decoder/pipe_io.h"
+#include "data/video/decoder/resize.h"
+#include "data/video/video_protocol.h"
+#include "model/io/error.h"
+
+namespace vmla::data {
+namespace {
+
+/// The parent is gone or asked for no more.
+struct Disconnected {};
+
+void reply(ReplyKind kind, const void* bytes, size_t count) {
+  const ReplyHeader header = {kind, static_cast<uint32_t>(count)};
+  if (!write_exactly(STDOUT_FILENO, &header, sizeof header) ||
+      !write_exactly(STDOUT_FILENO, bytes, count)) {
+    throw Disconnected();
+  }
+}
+
+void reply(ReplyKind kind, std::string_view text) {
+  reply(kind, text.data(), text.size());
+}
+
+/// Resampling in time: output frame k is the source frame nearest to k / fps; the last source frame
+/// lasts as long as the one before it, so N frames at the target's own rate stay N frames.
+void stream_frames(FrameSource& source, const VideoRequest& request) {
+  CoverResize resize(static_cast<int>(request.height), static_cast<int>(request.width));
+  std::vector<uint8_t> small(size_t{request.height} * request.width * 3);
+  uint64_t sent = 0;
+  const auto due = [&] { return static_cast<double>(sent) / request.fps; };
+  const auto done = [&] { return request.max_frames != 0 && sent >= request.max_frames; };
+  const auto emit = [&](const SourceFrame& frame) {
+    resize(frame, source.pixel_aspect(), small.data());
+    reply(ReplyKind::kFrame, small.data(), small.size());
+    ++sent;
+  };
+
+  SourceFrame previous, current;
+  double interval = 1 / request.fps;
+  while (!done() && source.next(current)) {
+    if (previous.pixels != nullptr) {
+      interval = current.seconds - previous.seconds;
+      while (!done() && due() <= current.seconds) {
+        const bool earlier = due() - previous.seconds <= current.seconds - due();
+        emit(earlier ? previous : current);
+      }
+    }
+    previous = current;
+  }
+  if (previous.pixels == nullptr) {
+    const std::string damage = source.damage();
+    fail_user("no frame can be decoded", damage.empty() ? "" : " (" + damage + ")");
+  }
+  while (!done() && due() < previous.seconds + 0.8 * interval) emit(previous);
+  reply(ReplyKind::kEnd, source.damage());
+}
+
+void serve_read(const VideoRequest& request, const std::string& path) {
+  try {
+    const std::unique_ptr<FrameSource> source = open_frame_source(path);
+    const VideoInfo info = source->info();
+    reply(ReplyKind::kOpened, &info, sizeof info);
+    stream_frames(*source, request);
+  } catch (const std::exception& error) {
+    reply(ReplyKind::kFailed, error.what());
+  }
+}
+
+/// Takes every frame off the pipe even after a failure, so that the next request is found.
+void serve_write(const VideoRequest& request, const std::string& path) {
+  std::unique_ptr<FrameSink> sink;
+  std::string failure;
+  const auto guarded = [&](const auto& act) {
+    try {
+      if (failure.empty()) act();
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+  };
+  guarded([&] {
+    sink = open_frame_sink(
+        path, static_cast<int>(request.height), static_cast<int>(request.width), request.fps);
+  });
+  std::vector<uint8_t> frame(size_t{request.height} * request.width * 3);
+  for (;;) {
+    uint32_t word = kNoMore;
+    if (!read_exactly(STDIN_FILENO, &word, sizeof word)) throw Disconnected();
+    if (word == kNoMore) break;
+    if (!read_exactly(STDIN_FILENO, frame.data(), frame.size())) throw Disconnected();
+    guarded([&] { sink->append(frame.data()); });
+  }
+  guarded([&] { sink->close(); });
+  reply(failure.empty() ? ReplyKind::kEnd : ReplyKind::kFailed, failure);
+}
+
+void serve() {
+  VideoRequest request;
+  while (read_exactly(STDIN_FILENO, &request, sizeof request)) {
+    std::string path(request.path_bytes, '\0');
+    if (!read_exactly(STDIN_FILENO, path.data(), path.size())) return;
+    if (request.kind == RequestKind::kRead) serve_read(request, path);
+    if (request.kind == RequestKind::kWrite) serve_write(request, path);
+  }
+}
+
+}  // namespace
+}  // namespace vmla::data
+
+int main() {
+  std::signal(SIGPIPE, SIG_IGN);
+#ifndef __SANITIZE_ADDRESS__  // whose shadow memory is far above any limit
+  // A header that promises enormous pictures must not take the machine with it.
+  const rlimit memory = {rlim_t{4} << 30, rlim_t{4} << 30};
+  setrlimit(RLIMIT_AS, &memory);
+#endif
+  try {
+    vmla::data::serve();
+  } catch (const vmla::data::Disconnected&) {
+    return 1;
+  }
+  return 0;
+}

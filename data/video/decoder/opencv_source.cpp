@@ -1,0 +1,139 @@
+#include <array>
+#include <cmath>
+#include <opencv2/core.hpp>
+#include <opencv2/videoio.hpp>
+#include <utility>
+
+#include "data/video/decoder/complaints.h"
+#include "data/video/decoder/frame_source.h"
+#include "model/io/error.h"
+
+namespace vmla::data {
+namespace {
+
+Complaints& complaints() {
+  static Complaints caught;
+  return caught;
+}
+
+/// Degrees that a picture has to be turned clockwise to be upright: 0, 90, 180 or 270. OpenCV 4.6
+/// has the sign wrong (opencv issue 22088), in what it reports and in what it does by itself, so
+/// turning is done here.
+int clockwise_turn(const cv::VideoCapture& capture) {
+  const int reported = static_cast<int>(std::lround(capture.get(cv::CAP_PROP_ORIENTATION_META)));
+  const bool wrong_sign = cv::getVersionMajor() == 4 && cv::getVersionMinor() == 6;
+  return ((wrong_sign ? -reported : reported) % 360 + 360) % 360;
+}
+
+/// mp4, avi, webm, mkv and whatever else OpenCV's FFmpeg reads, turned upright as the file says.
+class OpenCvSource final : public FrameSource {
+ public:
+  explicit OpenCvSource(const std::string& path) {
+    complaints().clear();
+    // FFmpeg alone: the other backends would take numbered images and devices for videos.
+    if (!capture_.open(path, cv::CAP_FFMPEG) || !capture_.isOpened()) {
+      const std::string reason = complaints().first();
+      fail_user("not a video that can be read", reason.empty() ? "" : " (" + reason + ")");
+    }
+    capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
+    turn_ = clockwise_turn(capture_);
+    info_.width = static_cast<uint32_t>(std::max(0.0, capture_.get(cv::CAP_PROP_FRAME_WIDTH)));
+    info_.height = static_cast<uint32_t>(std::max(0.0, capture_.get(cv::CAP_PROP_FRAME_HEIGHT)));
+    info_.fps = capture_.get(cv::CAP_PROP_FPS);
+    const double count = capture_.get(cv::CAP_PROP_FRAME_COUNT);
+    if (info_.fps > 0 && count > 0) info_.seconds = count / info_.fps;
+    const double numerator = capture_.get(cv::CAP_PROP_SAR_NUM);
+    const double denominator = capture_.get(cv::CAP_PROP_SAR_DEN);
+    if (numerator > 0 && denominator > 0) pixel_aspect_ = numerator / denominator;
+    if (turn_ % 180 == 90) {
+      pixel_aspect_ = 1 / pixel_aspect_;
+      std::swap(info_.width, info_.height);
+    }
+    if (info_.fps > 0 && info_.fps <= 1000) interval_ = 1 / info_.fps;
+  }
+
+  VideoInfo info() const override { return info_; }
+  double pixel_aspect() const override { return pixel_aspect_; }
+
+  bool next(SourceFrame& frame) override {
+    if (!damage_.empty()) return false;
+    cv::Mat& picture = buffers_[frames_ % 2];
+    bool read = false;
+    try {
+      read = capture_.read(picture) && !picture.empty();
+    } catch (const cv::Exception& error) {
+      damage_ = error.err;
+    }
+    // The decoder's threads complain about a picture before it comes out: those handed out so far
+    // are sound.
+    if (damage_.empty()) damage_ = complaints().first();
+    if (!read || !damage_.empty()) {
+      check_length();
+      return false;
+    }
+    if (picture.type() != CV_8UC3) {
+      damage_ = "pictures are not 8-bit colour";
+      return false;
+    }
+    if (turn_ == 90) cv::rotate(picture, picture, cv::ROTATE_90_CLOCKWISE);
+    if (turn_ == 180) cv::rotate(picture, picture, cv::ROTATE_180);
+    if (turn_ == 270) cv::rotate(picture, picture, cv::ROTATE_90_COUNTERCLOCKWISE);
+    frame = {picture.data,
+             static_cast<int64_t>(picture.step[0]),
+             picture.rows,
+             picture.cols,
+             true,
+             time_stamp()};
+    ++frames_;
+    return true;
+  }
+
+  std::string damage() const override { return damage_; }
+
+ private:
+  /// Time stamps from the file, from 0. OpenCV reports none for the last few pictures, those that
+  /// are drained from the decoder at the end: these follow at the last interval seen.
+  double time_stamp() {
+    const double reported = capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0;
+    if (frames_ == 0) {
+      first_ = reported;
+      last_ = 0;
+      return 0;
+    }
+    const double seconds = reported - first_;
+    if (seconds > last_ + 1e-6) {
+      interval_ = seconds - last_;
+      last_ = seconds;
+    } else {
+      last_ += interval_;
+    }
+    return last_;
+  }
+
+  /// A container that promises clearly more than it holds was cut off, whether or not the decoder
+  /// noticed.
+  void check_length() {
+    const double seconds = frames_ == 0 ? 0 : last_ + interval_;
+    const bool cut = info_.seconds > 0 && seconds < 0.9 * info_.seconds &&
+                     seconds + 2 * interval_ < info_.seconds;
+    if (!damage_.empty() || !cut) return;
+    damage_ = cat("truncated: ", seconds, " of ", info_.seconds, " seconds can be decoded");
+  }
+
+  cv::VideoCapture capture_;
+  VideoInfo info_{};
+  double pixel_aspect_ = 1;
+  int turn_ = 0;
+  std::array<cv::Mat, 2> buffers_;
+  uint64_t frames_ = 0;
+  double first_ = 0, last_ = 0, interval_ = 0.04;
+  std::string damage_;
+};
+
+}  // namespace
+
+std::unique_ptr<FrameSource> open_opencv_source(const std::string& path) {
+  return std::make_unique<OpenCvSource>(path);
+}
+
+}  // namespace vmla::data

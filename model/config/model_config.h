@@ -1,0 +1,135 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+/// Sizes of a network. No LibTorch header here: the front program validates configurations without
+/// it.
+namespace vmla::model {
+
+/// Latent frames that RoPE positions reach (Wan2.1's table, algorithms 2.4).
+constexpr int64_t kMaxPositions = 1024;
+
+/// A value shared by all layers, or one per layer. In yaml: a scalar or a list.
+struct PerLayer {
+  std::vector<int64_t> values;  // one entry (shared) or num_layers entries
+  int64_t at(int64_t layer) const {
+    return values.size() == 1 ? values[0] : values.at(static_cast<size_t>(layer));
+  }
+  bool operator==(const PerLayer&) const = default;
+};
+
+/// Rope pair indices: one list shared by all layers, one list per layer, or empty for the count
+/// rule (highest-frequency pairs of each axis, algorithms 1.3). In yaml: a list, or a list of
+/// lists.
+struct RopePairs {
+  std::vector<std::vector<int64_t>> lists;
+  bool operator==(const RopePairs&) const = default;
+};
+
+/// One Wan2.1-shaped video transformer, dense or MLA. Defaults are Wan2.1-T2V-1.3B with VideoMLA's
+/// budget.
+struct ModelConfig {
+  std::string
+      preset;  // wan1.3b | wan14b | tiny: sizes to start from; keys given beside it override
+  std::string attention = "dense";  // dense | mla
+  int64_t dim = 1536;
+  int64_t ffn_dim = 8960;
+  int64_t num_heads = 12;
+  int64_t num_layers = 30;
+  int64_t in_dim = 16;
+  int64_t out_dim = 16;
+  int64_t freq_dim = 256;
+  int64_t text_dim = 4096;
+  int64_t text_len = 512;
+  std::array<int64_t, 3> patch_size = {1, 2, 2};
+  double eps = 1e-6;
+
+  PerLayer kv_lora_rank = {{192}};
+  int64_t q_lora_rank = 768;
+  int64_t qk_nope_head_dim = 96;
+  int64_t qk_rope_head_dim = 32;
+  int64_t v_head_dim = 128;
+  RopePairs rope_pair_indices;
+  double latent_norm_eps = 1e-6;
+  bool bias = true;
+
+  int64_t num_frame_per_block = 3;
+  int64_t local_attn_size = -1;
+  int64_t sink_size = 0;
+  bool independent_first_frame = false;
+
+  int64_t head_dim() const { return dim / num_heads; }
+  bool is_mla() const { return attention == "mla"; }
+  bool operator==(const ModelConfig&) const = default;
+
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("preset",
+      c.preset,
+      "sizes to start from: wan1.3b, wan14b or tiny; keys given beside it override");
+    v("attention", c.attention, "dense or mla (multi-head latent attention)");
+    v("dim", c.dim, "model width D");
+    v("ffn_dim", c.ffn_dim, "inner width of the feed-forward network");
+    v("num_heads", c.num_heads, "attention heads");
+    v("num_layers", c.num_layers, "transformer blocks");
+    v("in_dim", c.in_dim, "latent channels in");
+    v("out_dim", c.out_dim, "latent channels out");
+    v("freq_dim", c.freq_dim, "width of the timestep sinusoid");
+    v("text_dim", c.text_dim, "width of the text embeddings");
+    v("text_len", c.text_len, "text rows after zero padding");
+    v("patch_size", c.patch_size, "latent patch of one token: time, height, width");
+    v("eps", c.eps, "epsilon of every norm but the latent ones");
+    v("kv_lora_rank", c.kv_lora_rank, "rank of the shared K/V latent; a scalar or one per layer");
+    v("q_lora_rank", c.q_lora_rank, "rank of the query latent");
+    v("qk_nope_head_dim", c.qk_nope_head_dim, "query/key channels a head without position");
+    v("qk_rope_head_dim",
+      c.qk_rope_head_dim,
+      "query/key channels a head that are rotated; the key's are shared");
+    v("v_head_dim", c.v_head_dim, "value channels a head");
+    v("rope_pair_indices",
+      c.rope_pair_indices,
+      "which of the dense head's pairs are rotated; default: highest frequencies");
+    v("latent_norm_eps", c.latent_norm_eps, "epsilon of the two latent norms");
+    v("bias", c.bias, "biases on q_b_proj and kv_a_proj_with_mqa");
+    v("num_frame_per_block", c.num_frame_per_block, "latent frames a chunk");
+    v("local_attn_size",
+      c.local_attn_size,
+      "attended frames, sink and own chunk included; -1: all");
+    v("sink_size", c.sink_size, "first frames that are never evicted");
+    v("independent_first_frame",
+      c.independent_first_frame,
+      "the first frame is a chunk of its own");
+  }
+};
+
+/// Sizes of one layer, in the letters of the legend (model/network/wan_dit.h).
+struct LayerDims {
+  int64_t dim, ffn_dim, num_heads, head_dim;
+  int64_t kv_rank, q_rank, nope, rope, v_head;
+  bool bias;
+};
+LayerDims layer_dims(const ModelConfig& config, int64_t layer);
+
+/// Rope pairs of `layer`: the given ones, or the count rule. Indices into the dense head's
+/// head_dim/2 pairs.
+std::vector<int64_t> rope_pairs(const ModelConfig& config, int64_t layer);
+
+/// Pairs of a dense head by axis: time, height, width (Wan: 22/21/21 of 64).
+std::array<int64_t, 3> dense_axis_pairs(int64_t head_dim);
+
+/// Fills the sizes that `preset` names; keys that the user gave are set afterwards. UserError on an
+/// unknown name.
+ModelConfig model_preset(const std::string& name);
+
+/// Rules across fields; ConfigRuleError (a UserError) names the key under `prefix` ("model"; empty:
+/// the bare key), the value and the remedy.
+void validate_model(const ModelConfig& config, const std::string& prefix);
+
+/// Chunk lengths of a clip of `num_frames` latent frames, first frame first; UserError if chunks do
+/// not fill it.
+std::vector<int64_t> chunk_sizes(const ModelConfig& config, int64_t num_frames);
+
+}  // namespace vmla::model

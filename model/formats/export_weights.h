@@ -1,0 +1,52 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "model/formats/load_weights.h"
+
+/// Weights in the layouts of other programs (ecosystem.md E). docs/formats.md describes the
+/// folders.
+namespace vmla::model {
+
+enum class WeightLayout { kWan, kDiffusers, kVideomla };
+
+/// "wan", "diffusers" or "videomla"; UserError on another name ("pt" included, with its own line).
+WeightLayout weight_layout(const std::string& name);
+
+struct ExportOptions {
+  WeightLayout layout = WeightLayout::kVideomla;
+  std::optional<at::ScalarType> dtype;             // of every floating tensor; none: as they are
+  uint64_t shard_bytes = 5'000'000'000;            // larger models are split, with an index
+  std::map<std::string, std::string> extra_files;  // further text files of the folder: name to text
+};
+
+/// Writes `weights` as a folder: config.json, diffusion_pytorch_model.safetensors (or its shards
+/// and index) and export_manifest.json with the hash of every file and tensor. The folder is read
+/// back and compared bit by bit before it is published. UserError for an MLA model in a dense
+/// layout: no exact dense form exists.
+void export_weights(const LoadedWeights& weights,
+                    const ExportOptions& options,
+                    const std::filesystem::path& out);
+
+/// `vmla export`: a checkpoint's weights ("ema": generator_ema, target_ema, generator; "raw":
+/// generator) in `format`; `dtype` is "bf16" or "fp32".
+void export_checkpoint(const std::filesystem::path& checkpoint,
+                       const std::string& format,
+                       const std::string& weights_role,
+                       const std::string& dtype,
+                       const std::filesystem::path& out);
+
+/// `vmla convert`: dense weights from Wan's names to diffusers' or from diffusers' to Wan's, values
+/// and types unchanged. `out` ending in .safetensors is one file, anything else a folder with
+/// config.json.
+void convert_weights(const std::filesystem::path& in,
+                     const std::filesystem::path& out,
+                     const std::string& weights_role = {});
+
+}  // namespace vmla::model

@@ -1,0 +1,199 @@
+#include "model/formats/load_weights.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <array>
+
+#include "model/formats/checkpoint_reader.h"
+#include "model/formats/weight_names.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::model {
+namespace fs = std::filesystem;
+namespace {
+
+TensorShapes shapes_of(const TensorMap& tensors) {
+  TensorShapes shapes;
+  for (const auto& [name, tensor] : tensors) shapes.emplace(name, tensor.sizes().vec());
+  return shapes;
+}
+
+/// Wrapper prefixes off.
+TensorMap without_prefixes(const TensorMap& tensors, const std::string& source) {
+  TensorMap renamed;
+  for (const auto& [name, tensor] : tensors) {
+    if (!renamed.emplace(without_wrapper_prefix(name), tensor).second) {
+      fail_user(source,
+                ": two tensors are called ",
+                io::quoted_name(without_wrapper_prefix(name)),
+                " without their prefixes");
+    }
+  }
+  return renamed;
+}
+
+TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
+  TensorMap renamed;
+  for (const auto& [name, tensor] : tensors) {
+    const auto wan = diffusers_to_wan(name);
+    if (!wan) {
+      fail_user(source,
+                ": tensor ",
+                io::quoted_name(name),
+                " is not one of diffusers' WanTransformer3DModel (text to video)");
+    }
+    renamed.emplace(*wan, tensor);
+  }
+  return renamed;
+}
+
+/// Heads that nobody stated are dim / 128, as in Wan; where that is no whole number, nothing is
+/// guessed.
+void require_heads(const PartialConfig& stated,
+                   const ModelConfig& config,
+                   const std::string& source) {
+  if (stated.given.contains("num_heads") || config.dim % 128 == 0) return;
+  fail_user(source,
+            ": no config.json says num_heads, and dim ",
+            config.dim,
+            " is not a multiple of 128; give --set model.num_heads=N");
+}
+
+/// Everything that follows once tensors and what the source says are known.
+LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source) {
+  LoadedWeights out;
+  out.tensors = std::move(tensors);
+  out.source = std::move(source);
+  out.config_is_complete = stated.given.contains("num_heads") && stated.given.contains("text_len");
+  out.stated = stated;
+  infer_model_sizes(stated, shapes_of(out.tensors));
+  out.config = stated.config;
+  if (out.config_is_complete) {
+    try {
+      validate_model(out.config, "");
+    } catch (const UserError& problem) {
+      fail_user(out.source, ": ", problem.what());
+    }
+  }
+  return out;
+}
+
+/// The first of the usual roles that the checkpoint has.
+std::string choose_role(const CheckpointFolder& checkpoint, const std::string& wanted) {
+  if (wanted == "raw") return "generator";
+  if (!wanted.empty() && wanted != "ema") return wanted;
+  for (const char* const role : {"generator_ema", "target_ema", "generator"}) {
+    if (checkpoint.manifest.roles.contains(role)) return role;
+  }
+  return "generator";  // not there either: the reader lists what is
+}
+
+LoadedWeights from_checkpoint(const fs::path& path, const std::string& wanted) {
+  const CheckpointFolder checkpoint = open_checkpoint(path);
+  const std::string role = choose_role(checkpoint, wanted);
+  TensorMap tensors = read_checkpoint_role(checkpoint, role);
+  const std::string& json = checkpoint_model_json(checkpoint, role);
+  PartialConfig stated;
+  if (!json.empty()) {
+    stated = parse_model_json(json, (checkpoint.path / io::kManifestName).string() + " (model)");
+  }
+  LoadedWeights out =
+      finish(std::move(tensors), std::move(stated), cat(checkpoint.path.string(), " (", role, ")"));
+  out.step = checkpoint.manifest.step;
+  out.stage = checkpoint.manifest.stage;
+  out.role = role;
+  out.stage_config = checkpoint.manifest.config_yaml;
+  return out;
+}
+
+/// A pipeline's root holds the network in `transformer`.
+fs::path network_folder(const fs::path& folder) {
+  const fs::path transformer = folder / "transformer";
+  return fs::is_directory(transformer) && !fs::exists(folder / "config.json") ? transformer
+                                                                              : folder;
+}
+
+PartialConfig config_beside(const fs::path& folder) {
+  const fs::path path = folder / "config.json";
+  if (!fs::exists(path)) return {};
+  return parse_model_json(io::read_text_file(path), path.string());
+}
+
+bool has_model_file(const fs::path& folder) {
+  return std::ranges::any_of(fs::directory_iterator(folder), [](const auto& entry) {
+    const std::string name = entry.path().filename().string();
+    return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+  });
+}
+
+}  // namespace
+
+LoadedWeights read_weights(const fs::path& path, const std::string& role) {
+  if (!fs::exists(fs::symlink_status(path))) fail_user(path.string(), ": no such file or folder");
+  const std::string extension = path.extension().string();
+  if (extension == ".pt" || extension == ".pth") {
+    fail_user(path.string(),
+              ": ",
+              extension,
+              " files cannot be read yet; save the weights as .safetensors");
+  }
+  if (!io::find_checkpoint(path).empty()) return from_checkpoint(path, role);
+  // One role's file of a checkpoint: the manifest beside it knows the network.
+  if (fs::exists(path.parent_path() / io::kManifestName)) {
+    return from_checkpoint(path.parent_path(), path.stem().string());
+  }
+
+  const bool is_folder = fs::is_directory(path);
+  const fs::path folder = is_folder ? network_folder(path) : path.parent_path();
+  if (is_folder && !has_model_file(folder)) {
+    fail_user(path.string(),
+              ": no weights found; a checkpoint, a run folder, a Wan or diffusers folder "
+              "(config.json and .safetensors) or a .safetensors file is needed");
+  }
+  if (!is_folder && extension != ".safetensors" && !path.string().ends_with(".index.json")) {
+    fail_user(path.string(), ": not a .safetensors file, nor a folder with weights");
+  }
+  PartialConfig stated = config_beside(folder);
+  TensorMap tensors =
+      without_prefixes(read_safetensors_sharded(is_folder ? folder : path).tensors, path.string());
+  const bool diffusers = std::ranges::any_of(
+      tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
+  if (diffusers) tensors = from_diffusers(tensors, path.string());
+  LoadedWeights out = finish(std::move(tensors), std::move(stated), path.string());
+  out.diffusers_names = diffusers;
+  return out;
+}
+
+LoadedWeights load_weights(const fs::path& path, const std::string& role) {
+  LoadedWeights out = read_weights(path, role);
+  log::info(cat("weights: ",
+                out.source,
+                ", ",
+                out.tensors.size(),
+                " tensors",
+                out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : ""));
+  return out;
+}
+
+ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden) {
+  PartialConfig merged = weights.stated;
+  // Both visitors list the same fields in the same order: one pass over the two structs.
+  std::map<std::string, const void*> values;
+  ModelConfig::fields(
+      overridden.config,
+      [&](const std::string& key, const auto& field, const auto&) { values[key] = &field; });
+  ModelConfig::fields(merged.config, [&](const std::string& key, auto& field, const auto&) {
+    if (!overridden.given.contains(key)) return;
+    field = *static_cast<const std::remove_reference_t<decltype(field)>*>(values.at(key));
+    merged.given.insert(key);
+  });
+  infer_model_sizes(merged, shapes_of(weights.tensors));
+  require_heads(merged, merged.config, weights.source);
+  validate_model(merged.config, "model");
+  return merged.config;
+}
+
+}  // namespace vmla::model

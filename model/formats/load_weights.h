@@ -1,0 +1,42 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "model/config/config_json.h"
+#include "model/config/model_config.h"
+#include "model/formats/safetensors.h"
+
+namespace vmla::model {
+
+/// Weights from anywhere, under their Wan names.
+struct LoadedWeights {
+  ModelConfig config;               // what the source says, the rest from the tensors' shapes
+  PartialConfig stated;             // what the source says alone: see model_config_with
+  bool config_is_complete = false;  // false: num_heads or text_len had to be guessed
+  TensorMap tensors;                // mapped read-only: clone before writing
+  std::string source;               // for messages: the path, and the role of a checkpoint
+  bool diffusers_names = false;     // the names in the source were diffusers'
+  int64_t step = -1;                // of a checkpoint; -1: from elsewhere
+  std::string stage, role;
+  std::string stage_config;  // of a checkpoint: the resolved configuration of its stage
+};
+
+/// Reads a checkpoint (step folder, `latest`, run folder), a Wan folder (config.json and
+/// safetensors, sharded or not), a diffusers folder (the transformer or the pipeline's root), a
+/// videomla export, or a bare .safetensors file (with the config.json beside it, if there is one).
+///
+/// `role` chooses among a checkpoint's: empty or "ema" takes generator_ema, target_ema, generator,
+/// whichever is there first; "raw" takes generator; any other name is taken as it is. UserError if
+/// `path` is none of these, or a name in it is unknown.
+LoadedWeights read_weights(const std::filesystem::path& path, const std::string& role = {});
+
+/// The same, and a line in the log that says what was taken.
+LoadedWeights load_weights(const std::filesystem::path& path, const std::string& role = {});
+
+/// The configuration of `weights` when some keys are `overridden` by the user (none: `{}`): sizes
+/// that neither says are inferred once more (MLA's head sizes depend on num_heads). UserError if it
+/// breaks a rule, or if num_heads is not said and cannot be dim / 128.
+ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden);
+
+}  // namespace vmla::model

@@ -1,0 +1,129 @@
+#include "model/network/attention_plan.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace vmla::model {
+namespace {
+
+struct Chunk {
+  int64_t begin, end;
+};
+
+std::vector<Chunk> chunks_of(const ModelConfig& config, int64_t num_frames) {
+  std::vector<Chunk> chunks;
+  int64_t begin = 0;
+  for (int64_t size : chunk_sizes(config, num_frames)) {
+    chunks.push_back({begin, begin + size});
+    begin += size;
+  }
+  return chunks;
+}
+
+/// What a chunk that ends at `end` sees: the recent frames [recent_begin, end), and, once frames
+/// have been evicted, the sink [0, sink) at times moved by `evicted`. Before that the sink is part
+/// of the recent range.
+struct Attended {
+  int64_t recent_begin;
+  int64_t sink;
+  int64_t evicted;
+};
+
+Attended attended_until(const ModelConfig& config, int64_t end) {
+  const int64_t window = config.local_attn_size;
+  if (window < 0 || end <= window) return {0, 0, 0};
+  return {end - (window - config.sink_size), config.sink_size, end - window};
+}
+
+std::vector<int64_t> iota(int64_t count) {
+  std::vector<int64_t> values(static_cast<size_t>(count));
+  std::iota(values.begin(), values.end(), 0);
+  return values;
+}
+
+/// Rectangles by which `query` frames see the clean frames [recent_begin, key_end) and the sink.
+void add_context(std::vector<PlanRect>& rects, Chunk query, const Attended& seen, int64_t key_end) {
+  const int64_t count = query.end - query.begin;
+  if (key_end > seen.recent_begin) {
+    rects.push_back({query.begin, count, seen.recent_begin, key_end - seen.recent_begin, 0});
+  }
+  if (seen.sink > 0) rects.push_back({query.begin, count, 0, seen.sink, seen.evicted});
+}
+
+}  // namespace
+
+AttentionPlan bidirectional_plan(int64_t num_frames) {
+  AttentionPlan plan;
+  plan.query_times = iota(num_frames);
+  plan.key_times = plan.query_times;
+  plan.rects.push_back({0, num_frames, 0, num_frames, 0});
+  return plan;
+}
+
+AttentionPlan chunk_causal_plan(const ModelConfig& config, int64_t num_frames) {
+  AttentionPlan plan;
+  plan.query_times = iota(num_frames);
+  plan.key_times = plan.query_times;
+  for (const Chunk& chunk : chunks_of(config, num_frames)) {
+    add_context(plan.rects, chunk, attended_until(config, chunk.end), chunk.end);
+  }
+  return plan;
+}
+
+int64_t teacher_forcing_clean_frames(const ModelConfig& config, int64_t num_frames) {
+  return num_frames - chunk_sizes(config, num_frames).back();
+}
+
+AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames) {
+  const int64_t clean = teacher_forcing_clean_frames(config, num_frames);
+  AttentionPlan plan;
+  plan.query_times = iota(clean);
+  for (int64_t frame = 0; frame < num_frames; ++frame) plan.query_times.push_back(frame);
+  plan.key_times = plan.query_times;
+  plan.output_begin = clean;
+  for (const Chunk& chunk : chunks_of(config, num_frames)) {
+    const Attended seen = attended_until(config, chunk.end);
+    if (chunk.end <= clean) add_context(plan.rects, chunk, seen, chunk.end);
+    const Chunk noisy = {clean + chunk.begin, clean + chunk.end};
+    plan.rects.push_back(
+        {noisy.begin, chunk.end - chunk.begin, noisy.begin, chunk.end - chunk.begin, 0});
+    add_context(plan.rects, noisy, seen, chunk.begin);
+  }
+  return plan;
+}
+
+AttentionPlan cached_plan(const std::vector<int64_t>& window_frames,
+                          int64_t first_frame,
+                          int64_t count) {
+  std::vector<int64_t> ascending = window_frames;
+  std::sort(ascending.begin(), ascending.end());
+  const auto rank = [&](int64_t frame) {
+    return std::lower_bound(ascending.begin(), ascending.end(), frame) - ascending.begin();
+  };
+  AttentionPlan plan;
+  plan.window_frames = static_cast<int64_t>(window_frames.size());
+  for (int64_t frame : window_frames) plan.key_times.push_back(rank(frame));
+  for (int64_t i = 0; i < count; ++i) {
+    plan.query_times.push_back(rank(first_frame) + i);
+    plan.key_times.push_back(plan.query_times.back());
+  }
+  plan.rects.push_back({0, count, 0, plan.window_frames + count, 0});
+  return plan;
+}
+
+std::vector<int64_t> attended_context(const ModelConfig& config,
+                                      int64_t first_frame,
+                                      int64_t count) {
+  const Attended seen = attended_until(config, first_frame + count);
+  std::vector<int64_t> frames = iota(seen.sink);
+  for (int64_t frame = seen.recent_begin; frame < first_frame; ++frame) frames.push_back(frame);
+  return frames;
+}
+
+int64_t attended_pairs(const AttentionPlan& plan) {
+  int64_t pairs = 0;
+  for (const PlanRect& rect : plan.rects) pairs += rect.query_count * rect.key_count;
+  return pairs;
+}
+
+}  // namespace vmla::model

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "model/network/wan_dit.h"
+
+namespace vmla::model {
+
+/// The flow of noisy latents [B, F, C, H, W], chunk by chunk, each against a streaming cache that
+/// was filled by the clean chunks before it at t = 0: what teacher forcing computes in one masked
+/// forward (architecture 8, invariant 1). No gradients.
+at::Tensor cached_forward(const Network& network,
+                          const at::Tensor& clean_BFCHW,
+                          const DitInputs& noisy);
+
+}  // namespace vmla::model

@@ -1,0 +1,75 @@
+#include "model/network/dit_block.h"
+
+#include "kernels/gelu/gelu.h"
+#include "kernels/modulate/modulate.h"
+#include "model/network/projection.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::model {
+
+BlockOut dit_block(const DitBlockWeights& w,
+                   const at::Tensor& x_BFSD,
+                   const BlockInputs& in,
+                   const BlockSettings& settings) {
+  const ModelConfig& config = settings.config;
+  const LayerDims dims = layer_dims(config, settings.layer);
+  const auto residual_dtype = x_BFSD.scalar_type();
+  const int64_t batch = x_BFSD.size(0), tokens = x_BFSD.size(2), width = x_BFSD.size(3);
+
+  at::Tensor modulation_BF6D = in.modulation_BF6D + w.modulation.unsqueeze(1);
+  auto m = modulation_BF6D.unbind(
+      2);  // shift, scale, gate of attention; shift, scale, gate of the FFN: [B, F, D]
+
+  const SelfAttentionArgs args{.dims = dims,
+                               .plan = settings.plan,
+                               .layer = settings.layer,
+                               .eps = config.eps,
+                               .latent_norm_eps = config.latent_norm_eps,
+                               .only_output = settings.only_output,
+                               .kv_only = settings.kv_only,
+                               .window = in.window,
+                               .form = settings.form,
+                               .sequence = settings.sequence,
+                               .exchange_heads = settings.exchange_heads};
+  const at::Tensor normed_BLD =
+      kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps).flatten(1, 2);
+  const SelfAttentionOut attention = std::visit(
+      [&](const auto& a) {
+        if constexpr (std::is_same_v<std::decay_t<decltype(a)>, MlaAttentionWeights>) {
+          return mla_attention(a, normed_BLD, args);
+        } else {
+          return dense_attention(a, normed_BLD, args);
+        }
+      },
+      w.self_attn);
+  if (settings.kv_only) return {{}, attention.kv};
+
+  at::Tensor x = x_BFSD;
+  if (settings.only_output && settings.plan.plan.output_begin > 0) {
+    const int64_t begin = settings.plan.plan.output_begin, count = x.size(1) - begin;
+    x = x.narrow(1, begin, count);
+    for (auto& part : m) part = part.narrow(1, begin, count);
+  }
+  const int64_t frames = x.size(1);
+  const auto as_frames = [&](const at::Tensor& y_BLD) {
+    return y_BLD.to(residual_dtype).view({batch, frames, tokens, width});
+  };
+  x = kernels::gated_residual(x, as_frames(attention.out_BLD), m[2]);
+
+  const at::Tensor cross_in =
+      at::layer_norm(x, {width}, w.norm3_weight, w.norm3_bias, config.eps).flatten(1, 2);
+  const CrossKv text =
+      in.cross_kv ? *in.cross_kv
+                  : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
+  x = x + as_frames(cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps));
+
+  const at::Tensor ffn_in = kernels::layer_norm_modulate(x, m[3], m[4], config.eps);
+  const at::Tensor hidden =
+      kernels::gelu_tanh(project(ffn_in.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
+  x = kernels::gated_residual(
+      x, as_frames(project(hidden, w.ffn_out_weight, w.ffn_out_bias)), m[5]);
+  return {x, attention.kv};
+}
+
+}  // namespace vmla::model

@@ -1,0 +1,145 @@
+#include "model/network/kv_cache.h"
+
+#include "model/network/attention_plan.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <algorithm>
+
+namespace vmla::model {
+namespace {
+
+at::Tensor allocate_like(const at::Tensor& chunk, int64_t rows) {
+  auto sizes = chunk.sizes().vec();
+  sizes[1] = rows;
+  return at::zeros(sizes, chunk.options());
+}
+
+/// Joins `frames` of a storage: a view when their slots are consecutive, a copy otherwise.
+at::Tensor gather_slots(const at::Tensor& storage,
+                        const std::vector<int64_t>& slots,
+                        int64_t tokens) {
+  std::vector<at::Tensor> runs;
+  for (size_t begin = 0; begin < slots.size();) {
+    size_t end = begin + 1;
+    while (end < slots.size() && slots[end] == slots[end - 1] + 1) ++end;
+    runs.push_back(
+        storage.narrow(1, slots[begin] * tokens, static_cast<int64_t>(end - begin) * tokens));
+    begin = end;
+  }
+  return runs.size() == 1 ? runs[0] : at::cat(runs, 1);
+}
+
+}  // namespace
+
+int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames) {
+  if (kind == CacheKind::kAppendOnly || config.local_attn_size < 0) return max_frames;
+  return std::min(max_frames, config.local_attn_size - config.num_frame_per_block);
+}
+
+int64_t cached_numbers(const ModelConfig& config) {
+  int64_t numbers = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerDims d = layer_dims(config, layer);
+    numbers += config.is_mla() ? d.kv_rank + d.rope : 2 * config.dim;
+  }
+  return numbers;
+}
+
+KvCache::KvCache(const ModelConfig& config,
+                 CacheKind kind,
+                 int64_t tokens_per_frame,
+                 int64_t max_frames)
+    : config_(config),
+      kind_(kind),
+      tokens_per_frame_(tokens_per_frame),
+      capacity_(cache_slots(config, kind, max_frames)),
+      slot_frame_(static_cast<size_t>(std::max<int64_t>(capacity_, 0)), -1) {}
+
+int64_t KvCache::slot_of(int64_t frame) const {
+  const int64_t sink = config_.local_attn_size < 0 ? 0 : config_.sink_size;
+  if (kind_ == CacheKind::kAppendOnly || config_.local_attn_size < 0 || frame < sink) return frame;
+  const int64_t ring = capacity_ - sink;
+  return ring > 0 ? sink + (frame - sink) % ring : -1;
+}
+
+KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
+  TORCH_CHECK(first_frame <= frames_seen_,
+              "cache window before its frames were appended: ",
+              first_frame,
+              " of ",
+              frames_seen_);
+  std::vector<int64_t> slots;
+  for (int64_t frame : attended_context(config_, first_frame, count)) {
+    if (frame >= config_.sink_size && frame < flushed_until_) continue;
+    const int64_t slot = slot_of(frame);
+    TORCH_CHECK(slot >= 0 && slot_frame_[static_cast<size_t>(slot)] == frame,
+                "frame is no longer cached: ",
+                frame);
+    slots.push_back(slot);
+  }
+  std::sort(slots.begin(),
+            slots.end());  // attention does not care for the order; slot order makes views
+  KvWindow result;
+  for (int64_t slot : slots) result.frames.push_back(slot_frame_[static_cast<size_t>(slot)]);
+  if (slots.empty()) return result;
+  for (const LayerKv& layer : storage_) {
+    result.layers.push_back({gather_slots(layer.content, slots, tokens_per_frame_),
+                             gather_slots(layer.key, slots, tokens_per_frame_)});
+  }
+  return result;
+}
+
+void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count) {
+  TORCH_CHECK(first_frame <= frames_seen_,
+              "frames appended out of order: ",
+              first_frame,
+              " after ",
+              frames_seen_);
+  const at::NoGradGuard no_grad;
+  if (storage_.empty()) {
+    for (const LayerKv& layer : kv) {
+      storage_.push_back({allocate_like(layer.content, capacity_ * tokens_per_frame_),
+                          allocate_like(layer.key, capacity_ * tokens_per_frame_)});
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t slot = slot_of(first_frame + i);
+    if (slot < 0) continue;  // a window that leaves room for the sink and the own chunk only
+    TORCH_CHECK(slot < capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
+    for (size_t layer = 0; layer < kv.size(); ++layer) {
+      const auto put = [&](const at::Tensor& to, const at::Tensor& from) {
+        to.narrow(1, slot * tokens_per_frame_, tokens_per_frame_)
+            .copy_(from.narrow(1, i * tokens_per_frame_, tokens_per_frame_));
+      };
+      put(storage_[layer].content, kv[layer].content);
+      put(storage_[layer].key, kv[layer].key);
+    }
+    slot_frame_[static_cast<size_t>(slot)] = first_frame + i;
+  }
+  frames_seen_ = std::max(frames_seen_, first_frame + count);
+}
+
+void KvCache::flush(int64_t recent) {
+  TORCH_CHECK(kind_ == CacheKind::kStreaming, "only a streaming cache can be flushed");
+  flushed_until_ = std::max(flushed_until_, frames_seen_ - recent);
+}
+
+void KvCache::erase() {
+  const at::NoGradGuard no_grad;
+  for (LayerKv& layer : storage_) {
+    layer.content.zero_();
+    layer.key.zero_();
+  }
+}
+
+int64_t KvCache::bytes() const {
+  int64_t total = 0;
+  for (const LayerKv& layer : storage_) {
+    total += static_cast<int64_t>(layer.content.nbytes() + layer.key.nbytes());
+  }
+  return total;
+}
+
+}  // namespace vmla::model

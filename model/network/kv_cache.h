@@ -1,0 +1,66 @@
+#pragma once
+
+#include "model/network/self_attention.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace vmla::model {
+
+/// Keys and values of the frames before a chunk: for MLA one latent and one unrotated rope key a
+/// token.
+///
+/// kStreaming keeps what later chunks can still see, sink ∪ last (window − sink − chunk) frames, in
+/// slots with fixed addresses: memory does not grow with the video. kAppendOnly keeps every frame,
+/// so that any chunk's window can be asked for again after the rollout (training replays chunks).
+enum class CacheKind { kStreaming, kAppendOnly };
+
+/// What one chunk sees: per layer the tensors, and the absolute frame in each slot (any order).
+struct KvWindow {
+  std::vector<LayerKv> layers;
+  std::vector<int64_t> frames;
+};
+
+/// Frames a cache has slots for when `max_frames` are generated.
+int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames);
+
+/// Numbers that all layers together keep of a token: a layer keeps R + P, or 2 D when dense.
+int64_t cached_numbers(const ModelConfig& config);
+
+class KvCache {
+ public:
+  /// `max_frames` is the capacity of an append-only cache, and of a streaming one without a window.
+  KvCache(const ModelConfig& config, CacheKind kind, int64_t tokens_per_frame, int64_t max_frames);
+
+  /// The context of the chunk [first_frame, first_frame + count); all frames before it must have
+  /// been appended. The tensors are views where the frames lie side by side, copies where they do
+  /// not.
+  KvWindow window(int64_t first_frame, int64_t count) const;
+
+  /// Stores the chunk's keys and values (one per layer, [B, count * tokens, ...]), in place.
+  void append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count);
+
+  /// Forgets all frames but the sink and the `recent` last ones (a streaming cache only): chunks to
+  /// come attend to what is left, at positions that close the gap (algorithms 9.3, KV flush).
+  void flush(int64_t recent);
+
+  /// Sets everything stored to zero: what the network would do without its memory.
+  void erase();
+
+  int64_t bytes() const;
+  int64_t frames_seen() const { return frames_seen_; }
+
+ private:
+  int64_t slot_of(int64_t frame) const;
+
+  ModelConfig config_;
+  CacheKind kind_;
+  int64_t tokens_per_frame_;
+  int64_t capacity_;  // slots, in frames
+  int64_t frames_seen_ = 0;
+  int64_t flushed_until_ = 0;        // frames from the sink's end up to here are forgotten
+  std::vector<LayerKv> storage_;     // [B, capacity * tokens, ...], allocated by the first append
+  std::vector<int64_t> slot_frame_;  // absolute frame in each slot, -1: empty
+};
+
+}  // namespace vmla::model

@@ -1,0 +1,265 @@
+#include "model/network/wan_dit.h"
+
+#include "kernels/gelu/gelu.h"
+#include "kernels/modulate/modulate.h"
+#include "model/io/error.h"
+#include "model/network/projection.h"
+#include "model/network/sequence_exchange.h"
+#include "model/network/sequence_slices.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+namespace vmla::model {
+namespace {
+
+/// [B, F, C, H, W] → [B, F, S, C p q]. The patch vector is ordered (c, dy, dx): channel slowest.
+at::Tensor patchify(const at::Tensor& latents_BFCHW, const ModelConfig& config) {
+  const int64_t p = config.patch_size[1], q = config.patch_size[2];
+  const at::Tensor patches =
+      latents_BFCHW.unflatten(4, {-1, q}).unflatten(3, {-1, p});  // B F C h p w q
+  return patches.permute({0, 1, 3, 5, 2, 4, 6}).flatten(4, 6).flatten(2, 3);
+}
+
+/// Tokens [B, F, S, p q C] → [B, F, C, H, W]. The head's outputs are ordered (dy, dx, c): channel
+/// fastest.
+at::Tensor unpatchify(const at::Tensor& tokens, const ModelConfig& config, TokenGrid grid) {
+  const int64_t p = config.patch_size[1], q = config.patch_size[2];
+  const at::Tensor patches =
+      tokens.unflatten(3, {p, q, config.out_dim}).unflatten(2, {grid.rows, grid.cols});
+  return patches.permute({0, 1, 6, 2, 4, 3, 5}).flatten(5, 6).flatten(3, 4);
+}
+
+at::Tensor embed_text(const at::Tensor& text_BTE, const RootWeights& w, const ModelConfig& config) {
+  const at::Tensor padded =
+      at::constant_pad_nd(text_BTE, {0, 0, 0, config.text_len - text_BTE.size(1)});
+  const at::Tensor hidden = kernels::gelu_tanh(project(padded, w.text_in_weight, w.text_in_bias));
+  return project(hidden, w.text_out_weight, w.text_out_bias);
+}
+
+/// Time embedding e [B, F, D]; the blocks' modulation is its projection.
+at::Tensor embed_time(const at::Tensor& timesteps_BF,
+                      const RootWeights& w,
+                      const ModelConfig& config) {
+  const auto dtype = w.time_in_weight.scalar_type();
+  const at::Tensor sinusoid = timestep_sinusoid(timesteps_BF.flatten(), config.freq_dim, dtype);
+  const at::Tensor hidden = at::silu(project(sinusoid, w.time_in_weight, w.time_in_bias));
+  return project(hidden, w.time_out_weight, w.time_out_bias)
+      .view({timesteps_BF.size(0), timesteps_BF.size(1), config.dim});
+}
+
+template <class T>
+std::shared_ptr<const T> shared_or_borrowed(const T& value, bool copy) {
+  if (copy) return std::make_shared<const T>(value);
+  return {std::shared_ptr<const T>(), &value};
+}
+
+/// The plan of the rank's tokens; the whole one when they are exchanged for heads.
+std::shared_ptr<const PreparedPlan> plan_of_rank(const PreparedPlan& plan,
+                                                 SequenceGroup* ranks,
+                                                 bool exchange_heads,
+                                                 bool copy) {
+  if (!ranks || exchange_heads) return shared_or_borrowed(plan, copy);
+  return std::make_shared<const PreparedPlan>(slice_queries(plan, ranks->size(), ranks->index()));
+}
+
+void check_inputs(const ModelConfig& config, const DitInputs& in, const PreparedPlan& plan) {
+  const auto& x = in.latents_BFCHW;
+  TORCH_CHECK(x.dim() == 5, "latents must be [B, F, C, H, W], given: ", x.sizes());
+  TORCH_CHECK(x.size(1) == plan.plan.sequence_frames(),
+              "latent frames do not fit the plan: ",
+              x.size(1),
+              " against ",
+              plan.plan.sequence_frames());
+  if (x.size(2) != config.in_dim) {
+    fail_user("latents have ", x.size(2), " channels, the model takes ", config.in_dim);
+  }
+  if (in.text_BTE.size(1) > config.text_len) {
+    fail_user("text has ", in.text_BTE.size(1), " rows, more than text_len ", config.text_len);
+  }
+  if (in.text_BTE.size(2) != config.text_dim) {
+    fail_user("text embeddings are ",
+              in.text_BTE.size(2),
+              " wide, the model takes text_dim ",
+              config.text_dim);
+  }
+  TORCH_CHECK(in.timesteps_BF.sizes() == at::IntArrayRef({x.size(0), x.size(1)}),
+              "timesteps must be [B, F], given: ",
+              in.timesteps_BF.sizes());
+}
+
+}  // namespace
+
+TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width) {
+  const int64_t p = config.patch_size[1], q = config.patch_size[2];
+  if (latent_height % p != 0 || latent_width % q != 0) {
+    fail_user("latents of ",
+              latent_height,
+              "x",
+              latent_width,
+              " do not divide into patches of ",
+              p,
+              "x",
+              q,
+              ": height and width must be multiples of them");
+  }
+  return {latent_height / p, latent_width / q};
+}
+
+at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype) {
+  const int64_t half = freq_dim / 2;
+  const auto fp64 = timesteps.options().dtype(at::kDouble);
+  const at::Tensor frequency =
+      at::pow(10000.0, at::arange(half, fp64) / static_cast<double>(-half));
+  const at::Tensor angle = timesteps.to(at::kDouble).unsqueeze(1) * frequency.unsqueeze(0);
+  return at::cat({angle.cos(), angle.sin()}, 1).to(dtype);
+}
+
+DitOutputs dit_forward(const Network& network,
+                       const DitInputs& inputs,
+                       const PreparedPlan& plan,
+                       const std::vector<LayerKv>& window,
+                       const ForwardOptions& options) {
+  const ModelConfig& config = network.config;
+  check_inputs(config, inputs, plan);
+  const bool has_window = plan.plan.window_frames > 0;
+  TORCH_CHECK(!has_window || static_cast<int64_t>(window.size()) == config.num_layers,
+              "the plan has a window, layers of keys and values given: ",
+              window.size());
+  TORCH_CHECK(!options.cross_cache || options.grad == GradMode::kNone,
+              "kept text keys and values carry no gradient: leave cross_cache out of training");
+  const TokenGrid grid =
+      token_grid(config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4));
+
+  SequenceGroup* ranks =
+      network.sequence && network.sequence->size() > 1 ? network.sequence : nullptr;
+  if (ranks) {
+    check_sequence_slices(
+        config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4), ranks->size());
+  }
+  const bool exchange_heads =
+      ranks && attention_exchange(config, ranks->size()) == AttentionExchange::kHeads;
+
+  // Bodies may run again in backward, after the caller's objects are gone: then they own copies of
+  // what they read.
+  const bool may_run_again = options.grad != GradMode::kNone;
+  const auto shared_config = shared_or_borrowed(config, may_run_again);
+  const auto shared_plan = plan_of_rank(plan, ranks, exchange_heads, may_run_again);
+  // The order in which weights are wanted: the root, the blocks, the head (the root again), and
+  // back.
+  const auto unit = [&](int64_t index) {
+    UnitCall call{network.weights, index, options.grad, options.recompute};
+    if (index + 1 < config.num_layers) call.next = index + 1;
+    if (index > 0) call.previous = index - 1;
+    return call;
+  };
+  static_assert(kRootUnit + 1 == 0, "the first block comes after the root");
+
+  CrossCache* cross = options.cross_cache;
+  const bool fill_cross = cross && cross->empty();
+  const bool reads_text = !cross || fill_cross;  // else its keys and values are at hand
+  // Sliced before the projection, so that the weights' gradients are parts too.
+  at::Tensor patches = patchify(inputs.latents_BFCHW, config);
+  if (ranks) patches = take_own_tokens(patches, *ranks);
+  const auto embedded = run_unit(
+      unit(kRootUnit),
+      [shared_config, reads_text](const std::vector<at::Tensor>& weights,
+                                  const std::vector<at::Tensor>& in) {
+        const ModelConfig& c = *shared_config;
+        const RootWeights w = bind_root(c, weights);
+        const at::Tensor time_BFD = embed_time(in[1], w, c);
+        const at::Tensor projected =
+            project(at::silu(time_BFD), w.time_proj_weight, w.time_proj_bias);
+        const auto residual_dtype = w.time_in_weight.scalar_type();  // fp32, or fp64 in tests
+        const at::Tensor tokens = project(in[0], w.patch_weight.flatten(1), w.patch_bias);
+        return std::vector<at::Tensor>{tokens.to(residual_dtype),
+                                       time_BFD,
+                                       projected.unflatten(2, {6, c.dim}),
+                                       reads_text ? embed_text(in[2], w, c) : at::Tensor()};
+      },
+      {patches, inputs.timesteps_BF, inputs.text_BTE});
+  at::Tensor x_BFSD = embedded[0];
+  const at::Tensor &time_BFD = embedded[1], &modulation_BF6D = embedded[2],
+                   &context_BTD = embedded[3];
+
+  DitOutputs result;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const bool last = layer + 1 == config.num_layers;
+    // A cache fill wants no flow: the last layer has no query frames, as if all of them were
+    // context.
+    const bool kv_only = last && !options.need_flow;
+    if (fill_cross) {
+      const at::NoGradGuard no_grad;
+      const DitBlockWeights w = bind_block(config, layer, network.weights.acquire(layer));
+      cross->push_back(cross_attention_kv(w.cross_attn, context_BTD, config.num_heads, config.eps));
+    }
+    const CrossKv cross_kv = cross ? (*cross)[static_cast<size_t>(layer)] : CrossKv{};
+    const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
+    const auto body = [shared_config,
+                       shared_plan,
+                       layer,
+                       last,
+                       kv_only,
+                       cross_kv,
+                       ranks,
+                       exchange_heads,
+                       form = options.form](const std::vector<at::Tensor>& weights,
+                                            const std::vector<at::Tensor>& in) {
+      const ModelConfig& c = *shared_config;
+      const BlockInputs block_in{
+          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
+      const BlockSettings settings{
+          c, *shared_plan, layer, last, kv_only, form, ranks, exchange_heads};
+      const BlockOut out = dit_block(bind_block(c, layer, weights), in[0], block_in, settings);
+      std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
+      if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
+      return outputs;
+    };
+    const auto out =
+        run_unit(unit(layer), body, {x_BFSD, modulation_BF6D, context_BTD, kv.content, kv.key});
+    if (fill_cross) network.weights.release(layer);  // not gathered twice for one layer
+    if (options.keep_kv) result.kv.push_back({out[0], out[1]});
+    x_BFSD = kv_only ? at::Tensor() : out[2];
+  }
+  if (!options.need_flow) return result;
+
+  const int64_t begin = plan.plan.output_begin;
+  const at::Tensor time_out = time_BFD.narrow(1, begin, time_BFD.size(1) - begin);
+  UnitCall head = unit(kRootUnit);
+  head.next = std::nullopt;
+  head.previous = config.num_layers - 1;
+  at::Tensor patches_out = run_unit(
+      head,
+      [shared_config](const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& in) {
+        const ModelConfig& c = *shared_config;
+        const RootWeights w = bind_root(c, weights);
+        const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);
+        const at::Tensor normed = kernels::layer_norm_modulate(in[0], m[0], m[1], c.eps);
+        const at::Tensor out = project(normed, w.head_weight, w.head_bias);
+        return std::vector<at::Tensor>{out.to(in[0].scalar_type())};
+      },
+      {x_BFSD, time_out})[0];
+  if (ranks) patches_out = join_tokens(patches_out, *ranks);
+  result.flow_BFCHW = unpatchify(patches_out, config, grid);
+  return result;
+}
+
+at::Tensor teacher_forcing_forward(const Network& network,
+                                   const at::Tensor& clean_BFCHW,
+                                   const DitInputs& noisy,
+                                   const PreparedPlan& plan,
+                                   const ForwardOptions& options,
+                                   const at::Tensor& clean_timesteps_BF) {
+  const int64_t clean_frames = plan.plan.output_begin;
+  DitInputs both = noisy;
+  const at::Tensor clean = clean_BFCHW.narrow(1, 0, clean_frames);
+  both.latents_BFCHW = at::cat({clean, noisy.latents_BFCHW}, 1);
+  const at::Tensor context_timesteps =
+      clean_timesteps_BF.defined()
+          ? clean_timesteps_BF.narrow(1, 0, clean_frames)
+          : at::zeros({clean.size(0), clean_frames}, noisy.timesteps_BF.options());
+  both.timesteps_BF = at::cat({context_timesteps, noisy.timesteps_BF}, 1);
+  return dit_forward(network, both, plan, {}, options).flow_BFCHW;
+}
+
+}  // namespace vmla::model

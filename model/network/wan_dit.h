@@ -1,0 +1,87 @@
+#pragma once
+
+#include "model/network/dit_block.h"
+#include "model/network/sequence_group.h"
+#include "model/network/unit_function.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+/// The Wan2.1-shaped video transformer, dense or MLA, of any size (algorithms 1-3).
+///
+/// Legend of shape suffixes, here and in all of model/: B batch, F latent frames, C latent
+/// channels, H W latent grid, L query tokens, M key tokens, S tokens a frame, D model width, N
+/// heads, K q/k head dim, V value head dim, R K/V latent rank, Q query latent rank, P rope dim, T
+/// text tokens, E text embedding width.
+namespace vmla::model {
+
+/// A network that can be called: sizes, where the weights live, and who shares the sequence. Knows
+/// nothing of optimizers.
+///
+/// With a `sequence` group each rank computes its slice of every frame's tokens; all of them make
+/// the same calls with the same inputs and all get the whole flow. Gradients with respect to the
+/// latents come out whole on every rank; those of the weights (and of text and windows) are each
+/// rank's part, to be summed over the group. The group must outlive the backward pass.
+struct Network {
+  const ModelConfig& config;
+  WeightSource& weights;
+  SequenceGroup* sequence = nullptr;
+};
+
+struct DitInputs {
+  at::Tensor latents_BFCHW;
+  at::Tensor timesteps_BF;  // 0..1000, one per frame
+  at::Tensor text_BTE;  // T <= text_len rows; zero rows are appended up to text_len and attended to
+};
+
+/// The prompt's keys and values of every layer, filled by the first call that is given an empty
+/// one.
+using CrossCache = std::vector<CrossKv>;
+
+struct ForwardOptions {
+  GradMode grad = GradMode::kNone;
+  bool recompute = false;
+  bool keep_kv = false;  // return the sequence's keys and values, for a cache
+  bool need_flow =
+      true;  // false: only keys and values are wanted (a cache fill); the last layer stops there
+  CrossCache* cross_cache = nullptr;  // only without gradients
+  LatentForm form = LatentForm::kExpanded;
+};
+
+struct DitOutputs {
+  at::Tensor flow_BFCHW;    // of the frames from the plan's output_begin on, fp32
+  std::vector<LayerKv> kv;  // one per layer, with keep_kv; of all ranks' tokens
+};
+
+/// One forward of the sequence under a plan. `window`: one LayerKv per layer where the plan has
+/// window frames (they are differentiable inputs), else empty. Latents are [B, sequence frames, C,
+/// H, W]; H and W must be even. UserError if a sequence group cannot share a frame's tokens
+/// equally.
+DitOutputs dit_forward(const Network& network,
+                       const DitInputs& inputs,
+                       const PreparedPlan& plan,
+                       const std::vector<LayerKv>& window,
+                       const ForwardOptions& options);
+
+/// [clean; noisy] through the teacher-forcing plan: the clean frames it keeps at t = 0 (or at
+/// `clean_timesteps`, [B, F], for an augmented context), the noisy ones at `noisy.timesteps_BF`.
+/// Returns the flow of the noisy frames.
+at::Tensor teacher_forcing_forward(const Network& network,
+                                   const at::Tensor& clean_BFCHW,
+                                   const DitInputs& noisy,
+                                   const PreparedPlan& plan,
+                                   const ForwardOptions& options,
+                                   const at::Tensor& clean_timesteps_BF = {});
+
+/// Tokens a latent frame of the grid makes. UserError on an odd height or width.
+struct TokenGrid {
+  int64_t rows, cols;
+};
+TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width);
+
+/// Sinusoid of algorithms 2.3.2 for t [n], formed in fp64, returned in `dtype`: [n, freq_dim],
+/// cosines first.
+at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype);
+
+}  // namespace vmla::model

@@ -1,0 +1,32 @@
+#include "model/sampling/guidance.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::model {
+
+Guidance::Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len)
+    : scale_(scale), negative_(negative_text_1TE), text_len_(text_len) {
+  TORCH_CHECK(
+      scale == 1.0 || negative_.defined(), "guidance needs a negative prompt, scale: ", scale);
+}
+
+at::Tensor Guidance::text(const at::Tensor& positive_BTE) const {
+  if (scale_ == 1.0) return positive_BTE;
+  const auto padded = [&](const at::Tensor& text) {
+    return at::constant_pad_nd(text, {0, 0, 0, text_len_ - text.size(1)});
+  };
+  return at::cat({padded(positive_BTE), padded(negative_).expand({positive_BTE.size(0), -1, -1})},
+                 0);
+}
+
+at::Tensor Guidance::repeat(const at::Tensor& x) const {
+  return scale_ == 1.0 ? x : at::cat({x, x}, 0);
+}
+
+at::Tensor Guidance::combine(const at::Tensor& flow) const {
+  if (scale_ == 1.0) return flow;
+  const auto halves = flow.chunk(2, 0);
+  return halves[1] + scale_ * (halves[0] - halves[1]);
+}
+
+}  // namespace vmla::model

@@ -1,0 +1,68 @@
+#include "model/sampling/prompt_switch.h"
+
+#include "model/io/error.h"
+#include "model/network/attention_plan.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::model {
+
+PromptSwitch parse_prompt_switch(const std::string& name) {
+  if (name == "flush") return PromptSwitch::kFlush;
+  if (name == "recache") return PromptSwitch::kRecache;
+  if (name == "keep") return PromptSwitch::kKeep;
+  fail_user("unknown prompt switch '", name, "': known are flush, recache, keep");
+}
+
+void AttendedLatents::add(int64_t first_frame, const at::Tensor& latents_BFCHW) {
+  chunks_.push_back({first_frame, latents_BFCHW});
+  if (config_.local_attn_size < 0) return;
+  // Whole chunks: a frame's keys and values depend on the frames it was denoised with.
+  const int64_t recent_begin = chunks_.back().end() - (config_.local_attn_size - config_.sink_size);
+  std::erase_if(chunks_, [&](const Chunk& chunk) {
+    return chunk.first_frame >= config_.sink_size && chunk.end() <= recent_begin;
+  });
+}
+
+void AttendedLatents::recompute(const Network& network,
+                                const at::Tensor& text_BTE,
+                                CrossCache& cross,
+                                double context_noise,
+                                const std::function<at::Tensor(const at::Tensor&)>& repeat,
+                                KvCache& cache) const {
+  if (chunks_.empty()) return;
+  std::vector<at::Tensor> parts;
+  for (const Chunk& chunk : chunks_) parts.push_back(chunk.latents_BFCHW);
+  const at::Tensor latents = repeat(at::cat(parts, 1));
+  const int64_t count = latents.size(1);
+
+  ModelConfig sequence = config_;
+  // The lone first frame may have left the window.
+  if (chunks_.front().first_frame > 0) sequence.independent_first_frame = false;
+  const TokenGrid grid = token_grid(config_, latents.size(3), latents.size(4));
+  const PreparedPlan plan = prepare_plan(
+      config_, chunk_causal_plan(sequence, count), grid.rows, grid.cols, latents.options());
+  const at::Tensor timesteps =
+      at::full({latents.size(0), count}, context_noise, latents.options().dtype(at::kDouble));
+  const ForwardOptions options{.keep_kv = true, .need_flow = false, .cross_cache = &cross};
+  const auto kv = dit_forward(network, {latents, timesteps, text_BTE}, plan, {}, options).kv;
+
+  int64_t row = 0;  // ascending, so that a ring's slot ends with its newest frame
+  for (const Chunk& chunk : chunks_) {
+    const int64_t rows = chunk.count() * plan.tokens_per_frame;
+    std::vector<LayerKv> part;
+    for (const LayerKv& layer : kv) {
+      part.push_back({layer.content.narrow(1, row, rows), layer.key.narrow(1, row, rows)});
+    }
+    cache.append(part, chunk.first_frame, chunk.count());
+    row += rows;
+  }
+}
+
+int64_t AttendedLatents::frames() const {
+  int64_t frames = 0;
+  for (const Chunk& chunk : chunks_) frames += chunk.count();
+  return frames;
+}
+
+}  // namespace vmla::model

@@ -1,0 +1,220 @@
+#include "model/sampling/rollout.h"
+
+#include "model/io/error.h"
+#include "model/network/attention_plan.h"
+#include "model/network/kv_cache.h"
+#include "model/network/recent_plans.h"
+#include "model/sampling/guidance.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <chrono>
+
+namespace vmla::model {
+namespace {
+
+at::Tensor stack_frames(int64_t first,
+                        int64_t count,
+                        const std::function<at::Tensor(int64_t)>& frame) {
+  std::vector<at::Tensor> frames;
+  for (int64_t i = 0; i < count; ++i) frames.push_back(frame(first + i));
+  return at::stack(frames, 1);
+}
+
+/// One network pass over all of x at one timestep.
+at::Tensor flow_at(const Network& network,
+                   const at::Tensor& x,
+                   double timestep,
+                   const at::Tensor& text,
+                   const PreparedPlan& plan,
+                   const std::vector<LayerKv>& window,
+                   CrossCache& cross,
+                   const Guidance& guidance) {
+  const at::Tensor latents = guidance.repeat(x);
+  const at::Tensor timesteps =
+      at::full({latents.size(0), latents.size(1)}, timestep, x.options().dtype(at::kDouble));
+  const ForwardOptions options{.cross_cache = &cross, .form = LatentForm::kCheaper};
+  return guidance.combine(
+      dit_forward(network, {latents, timesteps, text}, plan, window, options).flow_BFCHW);
+}
+
+class Stopwatch {
+ public:
+  /// Seconds since the last call, or since construction.
+  double lap() {
+    const auto now = std::chrono::steady_clock::now();
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    start_ = now;
+    return seconds;
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// One video (batch) in the making.
+class CausalRollout {
+ public:
+  CausalRollout(const Network& network,
+                const RolloutRequest& request,
+                const SamplerSettings& sampler)
+      : network_(network),
+        request_(request),
+        sampler_(sampler),
+        first_sampler_(first_chunk_settings(sampler)),
+        guidance_(sampler.guidance_scale, request.negative_text_1TE, network.config.text_len),
+        grid_(token_grid(network.config, request.latent_height, request.latent_width)),
+        cache_(network.config, CacheKind::kStreaming, grid_.rows * grid_.cols, request.num_frames),
+        plans_(network.config, grid_, request.text_BTE.options()),
+        latents_(network.config),
+        text_(guidance_.text(request.text_BTE)) {}
+
+  void run(const std::function<void(const RolloutChunk&)>& emit) {
+    int64_t first = 0;
+    for (int64_t count : chunk_sizes(network_.config, request_.num_frames)) {
+      switch_prompt(first);
+      if (request_.erase_cache) cache_.erase();
+      const KvWindow window = cache_.window(first, count);
+      const PreparedPlan& plan = plans_.get(cached_plan(window.frames, first, count));
+      const double cache_seconds = watch_.lap();
+      const at::Tensor latents = denoise(first, count, plan, window);
+      const double seconds = watch_.lap();
+      emit({first, latents, seconds, cache_seconds, cache_.bytes()});
+      watch_.lap();
+      // Nothing will read the last chunk's keys and values.
+      if (first + count < request_.num_frames) fill(first, latents, plan, window);
+      first += count;
+    }
+  }
+
+ private:
+  at::Tensor denoise(int64_t first,
+                     int64_t count,
+                     const PreparedPlan& plan,
+                     const KvWindow& window) {
+    const auto velocity = [&](const at::Tensor& x, double timestep) {
+      return flow_at(network_, x, timestep, text_, plan, window.layers, cross_, guidance_);
+    };
+    const auto fresh_noise = [&](int64_t k) {
+      return stack_frames(
+          first, count, [&](int64_t frame) { return request_.frame_renoise(frame, k); });
+    };
+    return solve_flow(first == 0 ? first_sampler_ : sampler_,
+                      stack_frames(first, count, request_.frame_noise),
+                      velocity,
+                      fresh_noise);
+  }
+
+  void fill(int64_t first,
+            const at::Tensor& latents,
+            const PreparedPlan& plan,
+            const KvWindow& window) {
+    const at::Tensor clean = guidance_.repeat(latents);
+    const at::Tensor timesteps = at::full(
+        {clean.size(0), clean.size(1)}, sampler_.context_noise, clean.options().dtype(at::kDouble));
+    const ForwardOptions options{
+        .keep_kv = true, .need_flow = false, .cross_cache = &cross_, .form = LatentForm::kCheaper};
+    cache_.append(dit_forward(network_, {clean, timesteps, text_}, plan, window.layers, options).kv,
+                  first,
+                  latents.size(1));
+    if (request_.prompt_switch == PromptSwitch::kRecache &&
+        next_change_ < request_.prompt_changes.size()) {
+      latents_.add(first, latents);
+    }
+  }
+
+  void switch_prompt(int64_t first) {
+    if (next_change_ == request_.prompt_changes.size()) return;
+    const PromptChange& change = request_.prompt_changes[next_change_];
+    TORCH_CHECK(change.first_frame >= first,
+                "a prompt must change where a chunk begins, given frame: ",
+                change.first_frame);
+    if (change.first_frame > first) return;
+    ++next_change_;
+    text_ = guidance_.text(change.text_BTE);
+    cross_.clear();
+    if (request_.prompt_switch == PromptSwitch::kFlush) cache_.flush(kFlushKeepsFrames);
+    if (request_.prompt_switch == PromptSwitch::kRecache) {
+      latents_.recompute(
+          network_,
+          text_,
+          cross_,
+          sampler_.context_noise,
+          [&](const at::Tensor& x) { return guidance_.repeat(x); },
+          cache_);
+    }
+  }
+
+  const Network& network_;
+  const RolloutRequest& request_;
+  const SamplerSettings sampler_, first_sampler_;
+  const Guidance guidance_;
+  const TokenGrid grid_;
+  KvCache cache_;
+  RecentPlans plans_;
+  AttendedLatents latents_;
+  CrossCache cross_;
+  at::Tensor text_;
+  size_t next_change_ = 0;
+  Stopwatch watch_;
+};
+
+}  // namespace
+
+void check_rollout_length(const ModelConfig& config, int64_t num_frames) {
+  const int64_t window = config.local_attn_size;
+  const int64_t positions = window < 0 ? num_frames : std::min(num_frames, window);
+  if (positions <= kMaxPositions) return;
+  fail_user(
+      num_frames,
+      " latent frames with ",
+      window < 0 ? cat("an unlimited window (local_attn_size ", window, ")")
+                 : cat("a window of ", window, " frames"),
+      " need ",
+      positions,
+      " positions, and there are ",
+      kMaxPositions,
+      ": set a window (local_attn_size; --local-attn-size when sampling), or take fewer frames");
+}
+
+void sample_causal(const Network& network,
+                   const RolloutRequest& request,
+                   const SamplerSettings& sampler,
+                   const std::function<void(const RolloutChunk&)>& emit) {
+  const at::NoGradGuard no_grad;
+  check_rollout_length(network.config, request.num_frames);
+  CausalRollout(network, request, sampler).run(emit);
+}
+
+RolloutChunk sample_bidirectional(const Network& network,
+                                  const RolloutRequest& request,
+                                  const SamplerSettings& sampler) {
+  const at::NoGradGuard no_grad;
+  TORCH_CHECK(request.prompt_changes.empty(), "a clip sampled at once has one prompt");
+  const ModelConfig& config = network.config;
+  const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
+  Stopwatch watch;
+  const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
+  const PreparedPlan plan = prepare_plan(
+      config, bidirectional_plan(request.num_frames), grid.rows, grid.cols, noise.options());
+  const Guidance guidance(sampler.guidance_scale, request.negative_text_1TE, config.text_len);
+  const at::Tensor text = guidance.text(request.text_BTE);
+  CrossCache cross;
+  const auto velocity = [&](const at::Tensor& x, double timestep) {
+    return flow_at(network, x, timestep, text, plan, {}, cross, guidance);
+  };
+  const auto fresh_noise = [&](int64_t k) {
+    return stack_frames(
+        0, request.num_frames, [&](int64_t frame) { return request.frame_renoise(frame, k); });
+  };
+  const at::Tensor latents =
+      solve_flow(first_chunk_settings(sampler), noise, velocity, fresh_noise);
+  return {.first_frame = 0,
+          .latents_BFCHW = latents,
+          .seconds = watch.lap(),
+          .cache_seconds = 0.0,
+          .cache_bytes = 0};
+}
+
+}  // namespace vmla::model

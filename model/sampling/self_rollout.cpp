@@ -1,0 +1,203 @@
+#include "model/sampling/self_rollout.h"
+
+#include "model/network/attention_plan.h"
+#include "model/sampling/flow_match_schedule.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+namespace vmla::model {
+namespace {
+
+at::Tensor frame_times(const at::Tensor& latents_BFCHW, double timestep) {
+  return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)},
+                  timestep,
+                  latents_BFCHW.options().dtype(at::kDouble));
+}
+
+/// One rollout in progress: its cache and everything the passes share.
+class Rollout {
+ public:
+  Rollout(const Network& network, const SelfRolloutRequest& request, PlanSet& plans)
+      : network_(network),
+        request_(request),
+        plans_(plans),
+        grid_(token_grid(network.config, request.noise_BFCHW.size(3), request.noise_BFCHW.size(4))),
+        frames_(request.noise_BFCHW.size(1)),
+        cache_(network.config, CacheKind::kAppendOnly, grid_.rows * grid_.cols, frames_) {}
+
+  std::vector<int64_t> chunks() const { return chunk_sizes(network_.config, frames_); }
+
+  /// The passes before the exit pass, and what that one shall be given.
+  ExitPass reach_exit(int64_t first, int64_t count) {
+    const at::NoGradGuard no_grad;
+    const ExitSchedule& schedule = first == 0 ? request_.first_schedule : request_.schedule;
+    ExitPass pass{.first_frame = first,
+                  .noisy_BFCHW = request_.noise_BFCHW.narrow(1, first, count),
+                  .window = cache_.window(first, count)};
+    pass.plan = &plans_.get(network_.config,
+                            cached_plan(pass.window.frames, first, count),
+                            grid_.rows,
+                            grid_.cols,
+                            request_.noise_BFCHW.options());
+    for (int64_t k = 0;; ++k) {
+      pass.timestep = schedule.timesteps.at(static_cast<size_t>(k));
+      pass.sigma = request_.sigma(pass.timestep);
+      if (k == schedule.exit_index) return pass;
+      const at::Tensor x0 = predict(pass);
+      const double next = request_.sigma(schedule.timesteps.at(static_cast<size_t>(k + 1)));
+      const at::Tensor fresh = request_.renoise_KBFCHW.select(0, k).narrow(1, first, count);
+      pass.noisy_BFCHW = (1.0 - next) * x0 + next * fresh;
+    }
+  }
+
+  /// x0 of the exit pass, without gradients; the prompt's keys and values are kept over passes.
+  at::Tensor predict(const ExitPass& pass) {
+    const at::NoGradGuard no_grad;
+    const ForwardOptions options{.cross_cache = &cross_};
+    const DitInputs inputs{
+        pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), request_.text_BTE};
+    const at::Tensor flow =
+        dit_forward(network_, inputs, *pass.plan, pass.window.layers, options).flow_BFCHW;
+    return pass.noisy_BFCHW - pass.sigma * flow;
+  }
+
+  /// The context pass (algorithms 3.6): keys and values of the finished chunk.
+  std::vector<LayerKv> fill(const ExitPass& pass, const at::Tensor& x0_BFCHW) {
+    const at::NoGradGuard no_grad;
+    at::Tensor x = x0_BFCHW.detach();
+    if (request_.context_sigma > 0) {
+      const at::Tensor noise = request_.context_noise_BFCHW.narrow(1, pass.first_frame, x.size(1));
+      x = (1.0 - request_.context_sigma) * x + request_.context_sigma * noise;
+    }
+    const ForwardOptions options{.keep_kv = true, .need_flow = false, .cross_cache = &cross_};
+    const DitInputs inputs{x, frame_times(x, request_.context_timestep), request_.text_BTE};
+    std::vector<LayerKv> kv =
+        dit_forward(network_, inputs, *pass.plan, pass.window.layers, options).kv;
+    cache_.append(kv, pass.first_frame, x.size(1));
+    return kv;
+  }
+
+  bool is_last(int64_t first, int64_t count) const { return first + count == frames_; }
+
+ private:
+  const Network& network_;
+  const SelfRolloutRequest& request_;
+  PlanSet& plans_;
+  TokenGrid grid_;
+  int64_t frames_;
+  KvCache cache_;
+  CrossCache cross_;
+};
+
+/// `values` with the gradient of `carrier`, which has the same shape.
+LayerKv straight_through(const LayerKv& values, const LayerKv& carrier) {
+  const auto join = [](const at::Tensor& value, const at::Tensor& from) {
+    return value + (from - from.detach());
+  };
+  return {join(values.content, carrier.content), join(values.key, carrier.key)};
+}
+
+/// The frames of a window out of the chunks that hold them, differentiable.
+std::vector<LayerKv> gather_window(const std::vector<int64_t>& frames,
+                                   const std::vector<std::vector<LayerKv>>& kv_of_chunk,
+                                   const std::vector<int64_t>& first_of_chunk,
+                                   int64_t tokens,
+                                   int64_t layers) {
+  std::vector<LayerKv> window;
+  if (frames.empty()) return window;
+  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
+    std::vector<at::Tensor> content, key;
+    for (const int64_t frame : frames) {
+      size_t chunk = first_of_chunk.size() - 1;
+      while (first_of_chunk[chunk] > frame) --chunk;
+      const int64_t row = (frame - first_of_chunk[chunk]) * tokens;
+      content.push_back(kv_of_chunk[chunk][layer].content.narrow(1, row, tokens));
+      key.push_back(kv_of_chunk[chunk][layer].key.narrow(1, row, tokens));
+    }
+    window.push_back({at::cat(content, 1), at::cat(key, 1)});
+  }
+  return window;
+}
+
+}  // namespace
+
+double SelfRolloutRequest::sigma(double timestep) const {
+  return quantized_sigmas.empty() ? timestep / kTrainTimesteps
+                                  : quantized_sigma(timestep, quantized_sigmas);
+}
+
+SelfRollout self_rollout(const Network& network,
+                         const SelfRolloutRequest& request,
+                         PlanSet& plans) {
+  const at::NoGradGuard no_grad;
+  Rollout rollout(network, request, plans);
+  SelfRollout result;
+  std::vector<at::Tensor> outputs;
+  int64_t first = 0;
+  for (const int64_t count : rollout.chunks()) {
+    result.passes.push_back(rollout.reach_exit(first, count));
+    outputs.push_back(rollout.predict(result.passes.back()));
+    // Nothing reads the last chunk's keys and values.
+    if (!rollout.is_last(first, count)) rollout.fill(result.passes.back(), outputs.back());
+    first += count;
+  }
+  result.latents_BFCHW = at::cat(outputs, 1);
+  return result;
+}
+
+at::Tensor replay_exit_pass(const Network& network,
+                            const ExitPass& pass,
+                            const at::Tensor& text_BTE,
+                            const ForwardOptions& options) {
+  const DitInputs inputs{pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), text_BTE};
+  const at::Tensor flow =
+      dit_forward(network, inputs, *pass.plan, pass.window.layers, options).flow_BFCHW;
+  return pass.noisy_BFCHW - pass.sigma * flow;
+}
+
+at::Tensor self_rollout_straight_through(const Network& network,
+                                         const SelfRolloutRequest& request,
+                                         PlanSet& plans,
+                                         int64_t first_gradient_frame,
+                                         const ForwardOptions& options) {
+  Rollout rollout(network, request, plans);
+  std::vector<std::vector<LayerKv>> kv_of_chunk;
+  std::vector<int64_t> first_of_chunk;
+  std::vector<at::Tensor> outputs;
+  int64_t first = 0;
+  for (const int64_t count : rollout.chunks()) {
+    ExitPass pass = rollout.reach_exit(first, count);
+    std::vector<LayerKv> exit_kv;
+    if (first >= first_gradient_frame) {
+      const DitInputs inputs{
+          pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), request.text_BTE};
+      ForwardOptions with_kv = options;
+      with_kv.keep_kv = true;
+      const DitOutputs out = dit_forward(network,
+                                         inputs,
+                                         *pass.plan,
+                                         gather_window(pass.window.frames,
+                                                       kv_of_chunk,
+                                                       first_of_chunk,
+                                                       pass.plan->tokens_per_frame,
+                                                       network.config.num_layers),
+                                         with_kv);
+      outputs.push_back(pass.noisy_BFCHW - pass.sigma * out.flow_BFCHW);
+      exit_kv = out.kv;
+    } else {
+      outputs.push_back(rollout.predict(pass));
+    }
+    if (!rollout.is_last(first, count)) {
+      std::vector<LayerKv> kv = rollout.fill(pass, outputs.back());
+      for (size_t layer = 0; layer < exit_kv.size(); ++layer)
+        kv[layer] = straight_through(kv[layer], exit_kv[layer]);
+      kv_of_chunk.push_back(std::move(kv));
+      first_of_chunk.push_back(first);
+    }
+    first += count;
+  }
+  return at::cat(outputs, 1);
+}
+
+}  // namespace vmla::model

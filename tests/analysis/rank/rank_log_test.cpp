@@ -1,0 +1,131 @@
+#include "analysis/rank/rank_log.h"
+
+#include "analysis/rank/hdf5_file.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cmath>
+#include <fstream>
+
+namespace vmla::analysis {
+namespace {
+
+class RankLogTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::path(testing::TempDir()) /
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::filesystem::path folder_;
+};
+
+LayerRank layer_of(Spectrum spectrum) {
+  LayerRank layer{static_cast<int64_t>(spectrum.size()), std::move(spectrum), {}};
+  layer.effective = effective_rank(layer.spectrum);
+  return layer;
+}
+
+// Two layers of different ranks, three steps.
+RankLog example() {
+  RankLog log("svd_weight");
+  for (const int64_t step : {0, 10, 20}) {
+    const double s = 1.0 + static_cast<double>(step);
+    log.append(step, {layer_of({3 * s, 2, 1, 0.5}), layer_of({2 * s, 1})});
+  }
+  log.set_null({layer_of({1, 0.9, 0.8, 0.7}), layer_of({1, 0.9})});
+  return log;
+}
+
+TEST_F(RankLogTest, HoldsTheDatasetsOfTheContract) {
+  example().write(folder_ / "rank.h5");
+  const Hdf5Reader file(folder_ / "rank.h5");
+  EXPECT_EQ(file.read_integers("steps").values, (std::vector<int64_t>{0, 10, 20}));
+  EXPECT_EQ(file.read_integers("rank").values, (std::vector<int64_t>{4, 2}));
+  EXPECT_EQ(file.integer_attribute("rank_budget"), 4);
+  EXPECT_EQ(file.string_attribute("init"), "svd_weight");
+  for (const char* name : {"r99", "r99_fractional", "stable_rank", "entropy_rank"}) {
+    EXPECT_EQ(file.read_doubles(name).sizes, (std::vector<int64_t>{3, 2})) << name;
+  }
+  const Array<double> spectrum = file.read_doubles("spectrum");
+  ASSERT_EQ(spectrum.sizes, (std::vector<int64_t>{3, 2, 4}));
+  EXPECT_EQ(spectrum.values[8], 33.0);           // step 10, layer 0, value 0
+  EXPECT_EQ(spectrum.values[13], 1.0);           // step 10, layer 1, value 1
+  EXPECT_TRUE(std::isnan(spectrum.values[14]));  // its padding
+  EXPECT_TRUE(std::isnan(spectrum.values[15]));
+}
+
+TEST_F(RankLogTest, IsReadBackEqual) {
+  const RankLog log = example();
+  log.write(folder_ / "rank.h5");
+  const RankLog again = RankLog::read(folder_ / "rank.h5");
+  EXPECT_EQ(again.steps(), log.steps());
+  EXPECT_EQ(again.init(), "svd_weight");
+  ASSERT_EQ(again.num_layers(), 2);
+  for (size_t i = 0; i < 3; ++i) {
+    for (size_t layer = 0; layer < 2; ++layer) {
+      EXPECT_EQ(again.measurements()[i][layer].spectrum, log.measurements()[i][layer].spectrum);
+      EXPECT_EQ(again.measurements()[i][layer].effective.entropy_rank,
+                log.measurements()[i][layer].effective.entropy_rank);
+    }
+  }
+  EXPECT_EQ(again.null()[1].spectrum, log.null()[1].spectrum);
+}
+
+TEST_F(RankLogTest, IsCutBackOnResume) {
+  RankLog log = example();
+  log.cut_back(10);
+  EXPECT_EQ(log.steps(), (std::vector<int64_t>{0, 10}));
+  log.append(20, {layer_of({1, 1, 1, 1}), layer_of({1, 1})});
+  EXPECT_EQ(log.measurements().size(), 3u);
+  log.cut_back(-1);
+  EXPECT_TRUE(log.steps().empty());
+  log.write(folder_ / "rank.h5");  // an empty log is a readable file too
+  EXPECT_TRUE(RankLog::read(folder_ / "rank.h5").steps().empty());
+}
+
+TEST_F(RankLogTest, AFailedWriteLeavesTheOldFile) {
+  const auto path = folder_ / "rank.h5";
+  example().write(path);
+  RankLog longer = example();
+  longer.append(30, {layer_of({1, 1, 1, 1}), layer_of({1, 1})});
+  io::set_fault_hook([](std::string_view operation, const std::filesystem::path&) {
+    return operation == "rename" ? ENOSPC : 0;
+  });
+  EXPECT_THROW(longer.write(path), RunError);
+  io::set_fault_hook(nullptr);
+  EXPECT_EQ(RankLog::read(path).steps().size(), 3u);
+}
+
+TEST_F(RankLogTest, NamesAMissingOrDamagedFile) {
+  const auto path = folder_ / "rank.h5";
+  const auto message_of = [&] {
+    try {
+      RankLog::read(path);
+    } catch (const UserError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(message_of().find("rank.h5: no such file"), std::string::npos);
+  std::ofstream(path) << "not HDF5";
+  EXPECT_NE(message_of().find("rank.h5: not a readable HDF5 file"), std::string::npos);
+  example().write(path);
+  std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
+  EXPECT_NE(message_of().find("rank.h5"), std::string::npos);
+  {
+    Hdf5Writer file(path);
+    file.attribute("init", std::string("random"));
+    file.write("steps", Array<int64_t>{{1}, {0}});
+    file.close();
+  }
+  EXPECT_NE(message_of().find("/rank is missing"), std::string::npos) << message_of();
+}
+
+}  // namespace
+}  // namespace vmla::analysis

@@ -1,0 +1,108 @@
+#include "analysis/rank/rank_tracker.h"
+
+#include "kernels/counter_rng/counter_rng.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace vmla::analysis {
+namespace {
+
+at::Tensor gaussian(uint64_t seed, std::vector<int64_t> sizes) {
+  return kernels::normal({seed, 0, kernels::Purpose::kInit, 0, 0}, sizes);
+}
+
+// A layer with a decaying spectrum, a trained-looking gain and `rope` extra rows that must not
+// matter.
+LatentProjections make_layer(
+    uint64_t seed, int64_t rows, int64_t rank, int64_t width, int64_t rope) {
+  const at::Tensor decay =
+      at::exp(-4.0 * at::arange(rank).to(at::kFloat) / static_cast<double>(rank));
+  return {gaussian(3 * seed, {rows, rank}) * decay,
+          gaussian(3 * seed + 1, {rank}).abs() + 0.3,
+          gaussian(3 * seed + 2, {rank + rope, width})};
+}
+
+// Both routes run in fp64 on the same fp32 weights. The Gram route errs by eps |A|^2 |B|^2 in s^2,
+// that is by at most sqrt(1e-16 * (constant ~ 10)) |A||B| ~ 3e-8 |A||B| in s; the layers below have
+// |A||B| <= 3 s_1: 1e-7 of s_1.
+void expect_equal_spectra(const LatentProjections& layer) {
+  const LayerRank found = composed_rank(layer);
+  const Spectrum expected = composed_spectrum_reference(layer);
+  ASSERT_EQ(found.spectrum.size(), expected.size());
+  ASSERT_EQ(found.rank, layer.kv_b.size(1));
+  for (size_t k = 0; k < expected.size(); ++k) {
+    EXPECT_NEAR(found.spectrum[k], expected[k], 1e-7 * expected.front()) << "value " << k;
+  }
+  const EffectiveRank full = effective_rank(expected);
+  EXPECT_EQ(found.effective.r99, full.r99);
+  EXPECT_NEAR(
+      found.effective.r99_fractional, full.r99_fractional, 1e-6 * static_cast<double>(found.rank));
+  EXPECT_NEAR(found.effective.stable_rank, full.stable_rank, 1e-9 * full.stable_rank);
+  EXPECT_NEAR(found.effective.entropy_rank, full.entropy_rank, 1e-6 * full.entropy_rank);
+}
+
+TEST(RankTracker, EqualsTheFullSvdOfTheComposedMap) {
+  expect_equal_spectra(make_layer(1, 168, 12, 96, 2));  // the shape of Wan 1.3B at 1/16
+  expect_equal_spectra(make_layer(2, 40, 12, 64, 0));
+  expect_equal_spectra(make_layer(3, 33, 1, 7, 4));
+}
+
+TEST(RankTracker, WideLatentsLeaveZeros) {
+  expect_equal_spectra(make_layer(4, 50, 24, 16, 2));  // R > D: B·Bᵀ is singular
+  expect_equal_spectra(make_layer(5, 8, 24, 60, 2));   // R > rows of kv_b
+}
+
+TEST(RankTracker, SurvivesDeadAndRepeatedLatents) {
+  LatentProjections layer = make_layer(6, 96, 16, 64, 2);
+  layer.kv_gain[3] = 0;                // a dead latent
+  layer.kv_a[7].copy_(layer.kv_a[8]);  // two equal rows
+  expect_equal_spectra(layer);
+  layer.kv_a.zero_();
+  const LayerRank dead = composed_rank(layer);
+  EXPECT_EQ(dead.effective.r99, 0);
+  EXPECT_EQ(dead.spectrum, Spectrum(16, 0.0));
+}
+
+TEST(RankTracker, TheGainCountsAndTheRopeRowsDoNot) {
+  LatentProjections layer = make_layer(7, 60, 10, 40, 4);
+  const Spectrum before = composed_rank(layer).spectrum;
+  layer.kv_a.narrow(0, 10, 4).mul_(100);
+  EXPECT_EQ(composed_rank(layer).spectrum, before);
+  layer.kv_gain[0] *= 5;
+  EXPECT_GT(composed_rank(layer).spectrum.front(), before.front() * 1.01);
+}
+
+TEST(RankTracker, MeasuresWithoutTouchingTheWeights) {
+  LatentProjections layer = make_layer(8, 60, 10, 40, 4);
+  layer.kv_b.requires_grad_();
+  const at::Tensor up = layer.kv_b.detach().clone(), down = layer.kv_a.clone();
+  const std::vector<LayerRank> ranks = RankTracker().measure({layer, layer});
+  ASSERT_EQ(ranks.size(), 2u);
+  EXPECT_EQ(ranks[0].spectrum, ranks[1].spectrum);
+  EXPECT_TRUE(at::equal(up, layer.kv_b.detach()));
+  EXPECT_TRUE(at::equal(down, layer.kv_a));
+}
+
+TEST(RankTracker, TheNullIsThatOfAGaussianProductAndIsKept) {
+  RankTracker tracker(5);
+  const LatentProjections layer = make_layer(9, 168, 12, 96, 2);
+  const LayerRank& null = tracker.null_baseline(layer);
+  // A product of Gaussians of shapes 168x12 and 12x96 has nearly the full rank: columns and rows
+  // are almost orthogonal.
+  EXPECT_GE(null.effective.r99, 11);
+  EXPECT_EQ(null.spectrum.size(), 12u);
+  EXPECT_EQ(&null,
+            &tracker.null_baseline(make_layer(10, 168, 12, 96, 2)));  // same shape: the same object
+  EXPECT_NE(null.spectrum, RankTracker(6).null_baseline(layer).spectrum);
+  EXPECT_EQ(null.spectrum, RankTracker(5).null_baseline(layer).spectrum);
+}
+
+TEST(RankTracker, RefusesShapesThatDisagree) {
+  LatentProjections layer = make_layer(11, 60, 10, 40, 0);
+  layer.kv_gain = at::ones({9});
+  EXPECT_THROW(composed_rank(layer), c10::Error);
+}
+
+}  // namespace
+}  // namespace vmla::analysis

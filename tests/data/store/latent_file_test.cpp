@@ -1,0 +1,272 @@
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include <hdf5.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "data/inspect/inspect_dataset.h"
+#include "data/store/latent_dataset.h"
+#include "data/store/latent_file_writer.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+namespace {
+
+LatentInfo info_of(std::vector<int64_t> clip_shape) {
+  LatentInfo info;
+  info.codec = "space_to_depth:2";
+  info.codec_hash = "abc";
+  info.text_encoder = "hashing:4x8";
+  info.text_encoder_hash = "def";
+  info.fps = 8;
+  info.pixel_height = info.pixel_width = 4;
+  info.pixel_frames = 3;
+  info.clip_shape = std::move(clip_shape);
+  info.text_dim = 4;
+  return info;
+}
+
+const std::vector<float> kEmptyText = {9, 8, 7, 6};
+
+at::Tensor clip_values(int64_t clip) {
+  return (at::arange(3 * 12 * 2 * 2).to(at::kFloat) + static_cast<double>(clip * 1000))
+      .view({3, 12, 2, 2});
+}
+at::Tensor text_values(int64_t clip) {
+  return at::arange((clip % 3 + 1) * 4).to(at::kFloat).view({-1, 4}) + static_cast<double>(clip);
+}
+
+void write_dataset(const fs::path& path,
+                   int64_t n,
+                   int64_t first = 0,
+                   const std::string& codec = "space_to_depth:2") {
+  LatentInfo info = info_of({3, 12, 2, 2});
+  info.codec = codec;
+  std::vector<ClipRecord> clips;
+  for (int64_t i = 0; i < n; ++i) {
+    clips.push_back({cat("caption ", first + i, " ünï"),
+                     cat("video", first + i, ".mp4"),
+                     10 * i,
+                     (first + i) % 3 + 1});
+  }
+  io::publish_file(path, [&](const fs::path& temporary) {
+    LatentFileWriter writer(temporary, info, clips, kEmptyText);
+    for (int64_t i = 0; i < n; ++i) {
+      const at::Tensor latents = clip_values(first + i).to(at::kBFloat16),
+                       text = text_values(first + i);
+      writer.write_latents(i, static_cast<const uint16_t*>(latents.const_data_ptr()));
+      writer.write_text(i, text.const_data_ptr<float>());
+    }
+    writer.close();
+  });
+}
+
+TEST(LatentFile, WhatWasWrittenIsRead) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 7);
+  const LatentDataset dataset(folder / "a.h5");
+  ASSERT_EQ(dataset.size(), 7);
+  EXPECT_EQ(dataset.info(), info_of({3, 12, 2, 2}));
+  EXPECT_EQ(dataset.max_text_rows(), 3);
+  for (int64_t i = 0; i < 7; ++i) {
+    EXPECT_TRUE(at::equal(dataset.latents(i), clip_values(i).to(at::kBFloat16).to(at::kFloat)));
+    EXPECT_TRUE(at::equal(dataset.text(i), text_values(i)));
+    EXPECT_EQ(dataset.caption(i), cat("caption ", i, " ünï"));
+    EXPECT_EQ(dataset.record(i).source_file, cat("video", i, ".mp4"));
+    EXPECT_EQ(dataset.record(i).first_frame, 10 * i);
+  }
+  EXPECT_EQ(dataset.empty_text().sizes(), (at::IntArrayRef{1, 4}));
+  EXPECT_EQ(dataset.empty_text()[0][0].item<float>(), 9);
+  EXPECT_THROW(dataset.latents(7), c10::Error);
+}
+
+TEST(LatentFile, EqualContentIsEqualBytes) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 5);
+  write_dataset(folder / "b.h5", 5);
+  EXPECT_EQ(file_bytes(folder / "a.h5"), file_bytes(folder / "b.h5"));
+}
+
+TEST(LatentFile, AFolderIsOneDataset) {
+  const TemporaryFolder folder;
+  fs::create_directory(folder / "set");
+  write_dataset(folder / "set/a.h5", 3);
+  write_dataset(folder / "set/b.h5", 4, 3);
+  write_bytes(folder / "set/notes.txt", "not a dataset");
+  const LatentDataset dataset(folder / "set");
+  ASSERT_EQ(dataset.size(), 7);
+  for (int64_t i = 0; i < 7; ++i) EXPECT_TRUE(at::equal(dataset.text(i), text_values(i)));
+  write_dataset(folder / "set/c.h5", 1, 0, "space_to_depth:4");
+  const std::string text = error_of<UserError>([&] { LatentDataset(folder / "set"); });
+  EXPECT_NE(text.find("c.h5"), std::string::npos) << text;
+  EXPECT_NE(text.find("space_to_depth:4"), std::string::npos) << text;
+  fs::create_directory(folder / "none");
+  EXPECT_THROW(LatentDataset(folder / "none"), UserError);
+}
+
+TEST(LatentFile, EveryTruncationIsNoticed) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 4);
+  const std::string whole = file_bytes(folder / "a.h5");
+  for (size_t keep = 0; keep < whole.size(); keep += 97) {
+    write_bytes(folder / "cut.h5", whole.substr(0, keep));
+    const std::string text = error_of<UserError>([&] { LatentDataset(folder / "cut.h5"); });
+    EXPECT_NE(text.find("cut.h5"), std::string::npos) << keep << ": " << text;
+  }
+  EXPECT_THROW(LatentDataset(folder / "missing.h5"), UserError);
+}
+
+TEST(LatentFile, DamagedBytesNeverEndTheProgram) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 4);
+  const std::string whole = file_bytes(folder / "a.h5");
+  int refused = 0;
+  for (size_t at = 0; at + 16 < whole.size(); at += 53) {
+    std::string damaged = whole;
+    damaged.replace(at, 16, std::string(16, at % 2 == 0 ? '\0' : '\xFF'));
+    write_bytes(folder / "damaged.h5", damaged);
+    try {
+      const LatentDataset dataset(folder / "damaged.h5");
+      for (int64_t i = 0; i < dataset.size(); ++i) dataset.latents(i), dataset.text(i);
+    } catch (const UserError& error) {
+      ++refused;
+      EXPECT_NE(std::string(error.what()).find("damaged.h5"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_GT(refused, 0);
+}
+
+/// Changes a file through HDF5 itself, as another program might.
+template <class Edit>
+std::string complaint_after(const TemporaryFolder& folder, const Edit& edit) {
+  write_dataset(folder / "a.h5", 4);
+  const hid_t file = H5Fopen((folder / "a.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  edit(file);
+  H5Fclose(file);
+  return error_of<UserError>([&] { LatentDataset(folder / "a.h5"); });
+}
+
+void replace_dataset(hid_t file,
+                     const char* name,
+                     hid_t type,
+                     std::vector<hsize_t> dims,
+                     std::vector<hsize_t> chunk) {
+  H5Ldelete(file, name, H5P_DEFAULT);
+  const hid_t space = H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr);
+  const hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
+  if (!chunk.empty()) H5Pset_chunk(plist, static_cast<int>(chunk.size()), chunk.data());
+  const hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, plist, H5P_DEFAULT);
+  H5Dclose(set);
+  H5Pclose(plist);
+  H5Sclose(space);
+}
+
+TEST(LatentFile, WrongStructureIsNamed) {
+  const TemporaryFolder folder;
+  const auto expect = [&](const char* dataset, const char* what, const auto& edit) {
+    const std::string text = complaint_after(folder, edit);
+    EXPECT_NE(text.find("a.h5"), std::string::npos) << text;
+    EXPECT_NE(text.find(dataset), std::string::npos) << text;
+    EXPECT_NE(text.find(what), std::string::npos) << text;
+  };
+  for (const char* name : {"/captions", "/source", "/text/offsets", "/text/embeddings"}) {
+    expect(name, "missing", [&](hid_t file) { H5Ldelete(file, name, H5P_DEFAULT); });
+  }
+  for (const char* name :
+       {"format_version", "codec", "codec_hash", "text_encoder", "fps", "pixel_size"}) {
+    expect(name, "missing", [&](hid_t file) { H5Adelete(file, name); });
+  }
+  expect("/latents", "holds 3 clips", [](hid_t file) {
+    replace_dataset(file, "/latents", H5T_NATIVE_UINT16, {3, 3, 12, 2, 2}, {1, 3, 12, 2, 2});
+  });
+  expect("/latents", "16-bit", [](hid_t file) {
+    replace_dataset(file, "/latents", H5T_NATIVE_FLOAT, {4, 3, 12, 2, 2}, {1, 3, 12, 2, 2});
+  });
+  expect("dtype", "missing", [](hid_t file) {
+    replace_dataset(file, "/latents", H5T_NATIVE_UINT16, {4, 3, 12, 2, 2}, {2, 3, 12, 2, 2});
+  });
+  expect("/text/embeddings", "is [3, 4]", [](hid_t file) {
+    replace_dataset(file, "/text/embeddings", H5T_NATIVE_FLOAT, {3, 4}, {});
+  });
+  expect("/text/offsets", "must grow", [](hid_t file) {
+    replace_dataset(file, "/text/offsets", H5T_NATIVE_INT64, {5}, {});  // zeros
+  });
+}
+
+TEST(LatentFile, WhatTheContractLeavesOpenMayBeMissing) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 4);
+  const hid_t file = H5Fopen((folder / "a.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  H5Ldelete(file, "/text/empty", H5P_DEFAULT);
+  H5Adelete(file, "pixel_frames");
+  // Captions of fixed length, as numpy's byte strings are stored.
+  H5Ldelete(file, "/captions", H5P_DEFAULT);
+  const hid_t type = H5Tcopy(H5T_C_S1);
+  H5Tset_size(type, 8);
+  const hsize_t count = 4;
+  const hid_t space = H5Screate_simple(1, &count, nullptr);
+  const hid_t set =
+      H5Dcreate2(file, "/captions", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const char texts[4][8] = {"one", "two", "three", "seven77"};
+  H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts);
+  H5Dclose(set), H5Sclose(space), H5Tclose(type), H5Fclose(file);
+  const LatentDataset dataset(folder / "a.h5");
+  EXPECT_EQ(dataset.info().text_dim, 4);
+  EXPECT_EQ(dataset.caption(2), "three");
+  EXPECT_TRUE(at::equal(dataset.text(3), text_values(3)));
+  EXPECT_NE(error_of<UserError>([&] { dataset.empty_text(); }).find("/text/empty"),
+            std::string::npos);
+}
+
+TEST(LatentFile, AFailedWriteLeavesTheFileThatWasThere) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 2);
+  const std::string before = file_bytes(folder / "a.h5");
+  // Every write, flush and rename in turn: a disk that is full from that moment on.
+  int failed = 0;
+  for (int k = 0;; ++k) {
+    int seen = 0;
+    io::set_fault_hook([&](std::string_view, const fs::path&) { return seen++ >= k ? ENOSPC : 0; });
+    bool succeeded = true;
+    try {
+      write_dataset(folder / "a.h5", 5);
+    } catch (const RunError& error) {
+      succeeded = false;
+      ++failed;
+      EXPECT_NE(std::string(error.what()).find(std::strerror(ENOSPC)), std::string::npos)
+          << error.what();
+    }
+    io::set_fault_hook(nullptr);
+    if (succeeded) break;
+    const bool renamed = file_bytes(folder / "a.h5") != before;
+    if (renamed) break;  // only the folder's flush came after
+  }
+  EXPECT_GE(failed, 5 * 2 + 2);  // 5 clips of latents and text, the flush, the rename
+  EXPECT_EQ(LatentDataset(folder / "a.h5").size(), 5);
+}
+
+TEST(LatentFile, InspectionFindsNaN) {
+  const TemporaryFolder folder;
+  write_dataset(folder / "a.h5", 3);
+  EXPECT_TRUE(inspect_dataset(folder / "a.h5").problems.empty());
+  {
+    const LatentInfo info = info_of({3, 12, 2, 2});
+    LatentFileWriter writer(folder / "nan.h5", info, {{"x", "v.mp4", 0, 1}}, kEmptyText);
+    const at::Tensor bad = at::full({3, 12, 2, 2}, std::nan(""), at::kBFloat16),
+                     text = at::ones({1, 4});
+    writer.write_latents(0, static_cast<const uint16_t*>(bad.const_data_ptr()));
+    writer.write_text(0, text.const_data_ptr<float>());
+    writer.close();
+  }
+  const DatasetInspection found = inspect_dataset(folder / "nan.h5");
+  ASSERT_EQ(found.problems.size(), 1u);
+  EXPECT_NE(found.problems[0].find("v.mp4"), std::string::npos);
+  EXPECT_NE(found.problems[0].find("144 latents"), std::string::npos) << found.problems[0];
+}
+
+}  // namespace
+}  // namespace vmla::data

@@ -1,0 +1,123 @@
+#include "model/weights/local_weights.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "model/io/error.h"
+#include "tests/model/tiny_network.h"
+
+namespace vmla::model {
+namespace {
+
+TEST(FrozenWeights, CastMatricesOnly) {
+  const ModelConfig config = tiny_mla();
+  const auto given = drawn_weights(config);
+  FrozenWeights weights(config, given, "drawn", at::kCPU, at::kBFloat16);
+  for (const int64_t unit : all_units(config)) {
+    const auto layout = unit_layout(config, unit);
+    const auto tensors = weights.acquire(unit);
+    ASSERT_EQ(tensors.size(), layout.size());
+    for (size_t i = 0; i < layout.size(); ++i) {
+      const std::string& name = layout[i].name;
+      const bool matrix = layout[i].shape.size() == 2 || layout[i].shape.size() == 5;
+      const bool exact = !matrix || name.rfind("time_", 0) == 0 || name.rfind("head.", 0) == 0;
+      EXPECT_EQ(tensors[i].scalar_type(), exact ? at::kFloat : at::kBFloat16) << name;
+      EXPECT_TRUE(at::equal(tensors[i], given.at(name).to(tensors[i].scalar_type()))) << name;
+    }
+    weights.release(unit);
+  }
+}
+
+TEST(FrozenWeights, ShareWhatNeedsNoCast) {
+  const ModelConfig config = tiny_dense();
+  const auto given = random_weights(config, 1);
+  FrozenWeights weights(config, given, "random");
+  EXPECT_EQ(weights.acquire(0)[0].const_data_ptr(),
+            given.at("blocks.0.modulation").const_data_ptr());
+}
+
+TEST(FrozenWeights, TakeNoGradientAndNoMisfit) {
+  const ModelConfig config = tiny_dense();
+  auto given = drawn_weights(config);
+  FrozenWeights weights(config, given, "drawn");
+  EXPECT_THROW(weights.add_gradients(0, {}), c10::Error);
+  given.erase("head.head.bias");
+  EXPECT_THROW(FrozenWeights(config, given, "drawn"), UserError);
+  EXPECT_THROW(TrainedWeights(config, given, "drawn"), UserError);
+}
+
+TEST(TrainedWeights, AreViewsOfFlatMasters) {
+  const ModelConfig config = tiny_mla();
+  const auto given = drawn_weights(config);
+  TrainedWeights weights(config, given, "drawn", at::kCPU, at::kDouble, at::kDouble);
+  int64_t count = 0;
+  for (const int64_t unit : weights.units()) count += weights.master(unit).numel();
+  EXPECT_EQ(count, parameter_count(config));
+  for (const auto& [name, tensor] : weights.tensors()) {
+    EXPECT_TRUE(at::equal(tensor, given.at(name))) << name;
+  }
+  // What is computed with follows the masters.
+  weights.acquire(0);
+  weights.master(0).mul_(2.0);
+  weights.masters_changed();
+  EXPECT_TRUE(at::equal(weights.acquire(0)[0], 2.0 * given.at("blocks.0.modulation")));
+  EXPECT_TRUE(at::equal(weights.tensors().at("blocks.0.modulation"),
+                        2.0 * given.at("blocks.0.modulation")));
+  EXPECT_TRUE(at::equal(weights.acquire(1)[0], given.at("blocks.1.modulation")));
+}
+
+TEST(TrainedWeights, NeedNoGradientBuffers) {
+  const ModelConfig config = tiny_dense();
+  const auto given = drawn_weights(config);
+  TrainedWeights average(config, given, "drawn", at::kCPU, at::kDouble, at::kDouble, false);
+  EXPECT_TRUE(at::equal(average.acquire(1)[0], given.at("blocks.1.modulation")));
+  EXPECT_FALSE(average.gradient(1).defined());
+  EXPECT_TRUE(average.gradients().empty());
+  average.zero_gradients();
+  EXPECT_THROW(average.add_gradients(1, std::vector<at::Tensor>(average.layout(1).size())),
+               c10::Error);
+}
+
+TEST(TrainedWeights, Bf16CopiesAreMadeAnewAfterAnUpdate) {
+  const ModelConfig config = tiny_dense();
+  TrainedWeights weights(config, drawn_weights(config), "drawn", at::kCPU, at::kBFloat16);
+  const auto check = [&] {
+    const auto tensors = weights.acquire(0);
+    const auto masters = weights.tensors();
+    const auto& layout = weights.layout(0);
+    for (size_t i = 0; i < layout.size(); ++i) {
+      const at::Tensor& master = masters.at(layout[i].name);
+      EXPECT_EQ(master.scalar_type(), at::kFloat);
+      EXPECT_EQ(tensors[i].scalar_type(), layout[i].shape.size() == 2 ? at::kBFloat16 : at::kFloat);
+      EXPECT_TRUE(at::equal(tensors[i], master.to(tensors[i].scalar_type()))) << layout[i].name;
+    }
+  };
+  check();
+  weights.master(0).add_(0.25);
+  weights.masters_changed();
+  check();
+}
+
+TEST(TrainedWeights, AddGradientsUpInFp32) {
+  const ModelConfig config = tiny_dense();
+  TrainedWeights weights(config, drawn_weights(config), "drawn", at::kCPU, at::kBFloat16);
+  const auto& layout = weights.layout(1);
+  std::vector<at::Tensor> gradients(layout.size());  // undefined ones count as zero
+  gradients[1] = at::full(layout[1].shape, 1.0, at::kBFloat16);
+  weights.add_gradients(1, gradients);
+  gradients[1] = at::full(layout[1].shape, 1.0 / 1024, at::kBFloat16);
+  weights.add_gradients(1, gradients);
+  const at::Tensor flat = weights.gradient(1);
+  EXPECT_EQ(flat.scalar_type(), at::kFloat);
+  // 1 + 2^-10 would round to 1 in bf16.
+  const at::Tensor sum = weights.gradients().at(layout[1].name);
+  EXPECT_TRUE(at::equal(sum, at::full(layout[1].shape, 1.0 + 1.0 / 1024)));
+  EXPECT_EQ(flat.sum().item<double>(), sum.sum().item<double>());
+  EXPECT_EQ(weights.gradient(0).abs().max().item<double>(), 0.0);
+  weights.zero_gradients();
+  EXPECT_EQ(flat.abs().max().item<double>(), 0.0);
+  EXPECT_THROW(weights.add_gradients(1, {}), c10::Error);
+}
+
+}  // namespace
+}  // namespace vmla::model

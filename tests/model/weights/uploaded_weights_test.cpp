@@ -1,0 +1,81 @@
+#include "model/weights/uploaded_weights.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/model/tiny_network.h"
+
+namespace vmla::model {
+namespace {
+
+/// Counts how often a unit is asked for at home, and whether it was given back.
+class CountedHome : public WeightSource {
+ public:
+  explicit CountedHome(WeightSource& weights) : weights_(weights) {}
+  std::vector<at::Tensor> acquire(int64_t unit) override {
+    ++asked[unit];
+    ++in_use;
+    return weights_.acquire(unit);
+  }
+  void release(int64_t unit) override {
+    --in_use;
+    weights_.release(unit);
+  }
+  void add_gradients(int64_t, const std::vector<at::Tensor>&) override {}
+  std::map<int64_t, int64_t> asked;
+  int64_t in_use = 0;
+
+ private:
+  WeightSource& weights_;
+};
+
+TEST(UploadedWeights, AreOnTheDeviceWhileInUse) {
+  TinyNetwork net(tiny_mla());
+  CountedHome home(net.weights);
+  // The device without data stands for one with memory of its own.
+  UploadedWeights weights(home, at::Device(at::kMeta));
+  for (int pass = 0; pass < 2; ++pass) {
+    for (const int64_t unit : {kRootUnit, int64_t{0}, int64_t{1}, kRootUnit}) {
+      const auto here = weights.acquire(unit);
+      const auto there = net.weights.acquire(unit);
+      ASSERT_EQ(here.size(), there.size());
+      for (size_t i = 0; i < here.size(); ++i) {
+        EXPECT_TRUE(here[i].is_meta());
+        EXPECT_EQ(here[i].sizes(), there[i].sizes());
+      }
+      weights.release(unit);
+    }
+  }
+  EXPECT_EQ(home.in_use, 0);
+  EXPECT_EQ(home.asked[kRootUnit], 1);  // it stays
+  EXPECT_EQ(home.asked[0], 2);
+  {
+    const HeldWeights held(weights);
+    for (int pass = 0; pass < 3; ++pass) {
+      weights.prefetch(1);
+      weights.acquire(1);
+      weights.release(1);
+    }
+  }
+  EXPECT_EQ(home.asked[1], 3);
+  weights.acquire(1);
+  weights.release(1);
+  EXPECT_EQ(home.asked[1], 4);
+  weights.forget();
+  weights.acquire(kRootUnit);
+  EXPECT_EQ(home.asked[kRootUnit], 2);
+}
+
+TEST(UploadedWeights, GiveTheSameFlow) {
+  TinyNetwork net(tiny_dense());
+  UploadedWeights weights(net.weights, at::kCPU);
+  const DitInputs inputs = tiny_inputs(net.config, 3);
+  const auto plan = prepared(net.config, bidirectional_plan(3));
+  const at::Tensor there = dit_forward(net.network(), inputs, plan, {}, {}).flow_BFCHW;
+  const at::Tensor here = dit_forward({net.config, weights}, inputs, plan, {}, {}).flow_BFCHW;
+  EXPECT_TRUE(bit_equal(here, there));
+  EXPECT_THROW(weights.add_gradients(0, {}), c10::Error);
+}
+
+}  // namespace
+}  // namespace vmla::model

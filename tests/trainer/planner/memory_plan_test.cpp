@@ -1,0 +1,240 @@
+#include "trainer/planner/memory_plan.h"
+
+#include "model/network/attention_plan.h"
+#include "model/network/flops.h"
+#include "tests/trainer/drawn_stage.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/telemetry/tensor_memory.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include <ostream>
+
+namespace vmla::trainer {
+namespace {
+
+struct Stage {
+  const char* file;
+  const char* objective;
+  const char* recompute;
+};
+void PrintTo(const Stage& stage, std::ostream* out) {
+  *out << stage.objective << ", recompute " << stage.recompute;
+}
+
+TrainConfig config_of(const Stage& stage) {
+  TrainConfig config = tiny_stage(stage.file);
+  config.objective.name = stage.objective;
+  config.train.recompute = stage.recompute;
+  // Every rollout is as long as the plan assumes, the longest that may be drawn.
+  config.objective.dmd.min_rollout_frames = config.objective.dmd.max_rollout_frames;
+  return config;
+}
+
+std::vector<PlannedRole> roles_of(const TrainConfig& config) {
+  return planned_roles(config, stage_roles(config, *objective_of(config)));
+}
+
+/// The most that tensors hold in the players' updates, as the trainer takes them, beyond what was
+/// there before the stage.
+int64_t measured_peak(const TrainConfig& config, const std::vector<PlannedRole>& planned) {
+  const int64_t before = tensor_bytes(at::kCPU).live;
+  const auto objective = objective_of(config);
+  RoleSet set = drawn_roles(config, planned);
+  const NetworkTable networks = set.networks(config.train.recompute == "block");
+  std::vector<model::TensorMap> read_ahead;
+  for (int64_t i = 0; i < config.data.prefetch_batches; ++i)
+    read_ahead.push_back(blank_batch(config, tiny_clip()));
+  int64_t peak = 0;
+  // Three steps: the first leaves plans and tables behind; dmd exits at other steps.
+  for (int64_t step = 0; step < 3; ++step) {
+    for (RoleState& player : set.states) {
+      if (player.role.training != Training::kTrained) continue;
+      reset_tensor_peak(at::kCPU);
+      const auto inputs = blank_inputs(config, *objective, player.role.name, tiny_clip(), step);
+      objective->evaluate(player.role.name,
+                          inputs,
+                          networks,
+                          model::GradMode::kFull,
+                          [&](const LossTerms& terms, bool) { (terms.total * 1.0).backward(); });
+      peak = std::max(peak, tensor_bytes(at::kCPU).peak - before);
+    }
+  }
+  return peak;
+}
+
+class TinyStage : public testing::TestWithParam<Stage> {};
+
+/// The plan takes the same step, so what is left are scalars and a library's own temporaries:
+/// 1e-4 of these steps. A tensor of one activation that either side lacks is 2 % and more; 10 % is
+/// what the plan promises.
+TEST_P(TinyStage, PredictedPeakIsTheMeasuredOne) {
+  const TrainConfig config = config_of(GetParam());
+  const auto planned = roles_of(config);
+  const StepMemory plan =
+      planned_step(config, planned, tiny_clip(), config.model.text_len, distributed::Mesh());
+  const auto measured = static_cast<double>(measured_peak(config, planned));
+  const double ratio = static_cast<double>(plan.peak_bytes) / measured;
+  RecordProperty("ratio", std::to_string(ratio));
+  EXPECT_NEAR(ratio, 1.0, 0.01) << "predicted " << plan.peak_bytes << ", measured " << measured;
+}
+
+TEST_P(TinyStage, RolesHoldWhatTheTableSays) {
+  const TrainConfig config = config_of(GetParam());
+  count_tensor_bytes();
+  const auto planned = roles_of(config);
+  int64_t listed = 0;
+  for (const PlannedRole& role : planned) listed += role_bytes(config, role, {}).held();
+  const int64_t before = tensor_bytes(at::kCPU).live;
+  const RoleSet set = drawn_roles(config, planned);
+  EXPECT_EQ(tensor_bytes(at::kCPU).live - before, listed);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All,
+    TinyStage,
+    testing::Values(Stage{"pretrain.yaml", "flow_matching", "none"},
+                    Stage{"pretrain.yaml", "flow_matching", "block"},
+                    Stage{"teacher_forcing.yaml", "diffusion_forcing", "none"},
+                    Stage{"teacher_forcing.yaml", "diffusion_forcing", "block"},
+                    Stage{"teacher_forcing.yaml", "teacher_forcing", "none"},
+                    Stage{"teacher_forcing.yaml", "teacher_forcing", "block"},
+                    Stage{"teacher_forcing.yaml", "ode_regression", "none"},
+                    Stage{"teacher_forcing.yaml", "ode_regression", "block"},
+                    Stage{"consistency.yaml", "consistency_distillation", "none"},
+                    Stage{"consistency.yaml", "consistency_distillation", "block"},
+                    Stage{"dmd.yaml", "dmd", "none"},
+                    Stage{"dmd.yaml", "dmd", "block"}));
+
+TEST(MemoryPlan, KnowsWhatEveryRoleKeeps) {
+  TrainConfig config = tiny_stage("dmd.yaml");  // both optimizers have beta1 = 0
+  config.train.precision = "bf16";
+  const MemoryPlan plan = plan_memory(config, tiny_clip(), {});
+  ASSERT_EQ(plan.roles.size(), 4u);
+  const RoleBytes& generator = plan.roles[0].bytes;
+  const int64_t parameters = model::parameter_count(config.model);
+  EXPECT_EQ(generator.parameters, parameters);
+  EXPECT_EQ(generator.masters, 4 * parameters);
+  EXPECT_EQ(generator.gradients, 4 * parameters);
+  EXPECT_EQ(generator.first_moments, 0);
+  EXPECT_EQ(generator.second_moments, 4 * parameters);
+  // Copies of the matrices only: norms, biases, the time embedding and the head compute in fp32.
+  EXPECT_GT(generator.computing, 0);
+  EXPECT_LT(generator.computing, 2 * parameters);
+  const RoleBytes& real = plan.roles[1].bytes;
+  EXPECT_EQ(real.masters + real.gradients + real.first_moments + real.second_moments, 0);
+  EXPECT_EQ(plan.roles[3].role.role.name, "generator_ema");
+  EXPECT_EQ(plan.roles[3].bytes.held(), 4 * parameters);
+  // Weights and second moments of the generator and the fake score, weights of the average.
+  const int64_t fake = plan.roles[2].bytes.parameters;
+  EXPECT_EQ(plan.checkpoint_bytes, 4 * (2 * parameters + 2 * fake + parameters));
+}
+
+TEST(MemoryPlan, CacheOfAVideoIsWhatTheModelKeepsOfAToken) {
+  const TrainConfig config = tiny_stage("dmd.yaml");
+  const MemoryPlan plan = plan_memory(config, tiny_clip(), {});
+  // Window 7 less the chunk's own 3 frames, 16 tokens a frame, 3 layers, fp32.
+  EXPECT_EQ(plan.cache.frames, 4);
+  EXPECT_EQ(plan.cache.bytes, 4 * 16 * 3 * (24 + 12) * 4);
+  EXPECT_EQ(plan.cache.dense_bytes, 4 * 16 * 3 * (2 * 64) * 4);
+}
+
+/// Straight through, the graph of the whole rollout waits for one backward; detached, that of one
+/// chunk.
+TEST(MemoryPlan, StraightThroughKeepsEveryChunk) {
+  TrainConfig config = tiny_stage(
+      "dmd.yaml", {"objective.dmd.min_rollout_frames=0", "objective.dmd.max_rollout_frames=0"});
+  const auto kept = [&](const char* kv_grad) {
+    config.objective.dmd.kv_grad = kv_grad;
+    return plan_memory(config, tiny_clip(36), {}).step.updates.at(0).kept_bytes;
+  };
+  EXPECT_GT(static_cast<double>(kept("straight_through")),
+            3.0 * static_cast<double>(kept("detached")));
+}
+
+TEST(MemoryPlan, RanksShareTheBatch) {
+  const TrainConfig config = tiny_stage("teacher_forcing.yaml");  // batches of 4
+  const MemoryPlan one = plan_memory(config, tiny_clip(), {});
+  const MemoryPlan four = plan_memory(config, tiny_clip(), {.mesh = {.world = 4}});
+  EXPECT_EQ(four.config.train.micro_batch_size, 1);
+  EXPECT_LT(four.step.peak_bytes, one.step.peak_bytes);
+  EXPECT_EQ(four.step.resident_bytes, one.step.resident_bytes);
+  EXPECT_EQ(four.step_flops(), one.step_flops());
+  EXPECT_THROW(mesh_shape(config, 3, 3), std::exception);
+}
+
+TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
+  const auto plan_with = [](const std::vector<std::string>& offload) {
+    TrainConfig config = tiny_stage("dmd.yaml");
+    config.train.device = "cuda";
+    config.distributed.offload = offload;
+    return plan_memory(config, tiny_clip(), {});
+  };
+  const MemoryPlan all = plan_with({});
+  for (const std::string what : {"optimizer", "generator_ema", "real_score"}) {
+    const MemoryPlan less = plan_with({what});
+    int64_t moved = 0;
+    for (const RoleMemory& role : all.roles) {
+      if (role.role.role.name == what) moved += role.bytes.masters + role.bytes.computing;
+      if (what == "optimizer") moved += role.bytes.first_moments + role.bytes.second_moments;
+    }
+    EXPECT_GT(moved, 0) << what;
+    EXPECT_EQ(less.step.resident_bytes, all.step.resident_bytes - moved) << what;
+    EXPECT_EQ(less.step.peak_bytes, all.step.peak_bytes - moved) << what;
+    EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
+  }
+}
+
+TEST(MemoryPlan, LargestMicroBatchIsTheLastThatFits) {
+  TrainConfig config = tiny_stage("teacher_forcing.yaml");
+  config.train.batch_size = config.train.micro_batch_size = 5;
+  const auto budget = static_cast<double>(plan_memory(config, tiny_clip(), {}).step.peak_bytes);
+  const auto largest = [&](double bytes) {
+    return plan_memory(config, tiny_clip(), {.gpu_memory = bytes}).largest_micro_batch.value();
+  };
+  EXPECT_EQ(largest(budget), 5);
+  EXPECT_EQ(largest(budget - 1), 4);
+  EXPECT_EQ(largest(1000), 0);
+}
+
+TEST(MemoryPlan, CountsTheScoresWithTheirOwnSizes) {
+  const TrainConfig config = tiny_stage(
+      "dmd.yaml", {"objective.dmd.min_rollout_frames=0", "objective.dmd.max_rollout_frames=0"});
+  const auto objective = objective_of(config);
+  RoleModels models = role_models(roles_of(config));
+  models.at("real_score").num_layers = 5;
+  models.at("real_score").ffn_dim = 512;
+  const double pass =
+      model::forward_flops(models.at("real_score"), model::bidirectional_plan(9), 16).total();
+  double scored = 0, fake_backward = 0;
+  for (const PhaseFlops& phase : objective->training_flops(tiny_clip(), models)) {
+    if (phase.role == "real_score") scored += phase.flops;
+    if (phase.role == "fake_score" && phase.phase == "backward") fake_backward += phase.flops;
+  }
+  // Two guided passes in the generator's update, which is one in five steps.
+  EXPECT_DOUBLE_EQ(scored, 2 * pass / 5);
+  EXPECT_DOUBLE_EQ(
+      fake_backward,
+      2 * model::forward_flops(models.at("fake_score"), model::bidirectional_plan(9), 16).total());
+}
+
+TEST(MemoryPlan, TableAndJsonSayTheSame) {
+  const MemoryPlan plan = plan_memory(tiny_stage("dmd.yaml"), tiny_clip(), {.gpu_memory = 1e9});
+  const std::string table = memory_table(plan);
+  for (const char* said : {"assumed: a dense twin of the generator",
+                           "generator update: generator rollout",
+                           "generator update: real_score without gradient",
+                           "fake_score update: fake_score backward",
+                           "largest micro-batch in 1 GB",
+                           "checkpoint"})
+    EXPECT_NE(table.find(said), std::string::npos) << said << "\n" << table;
+  const auto json = nlohmann::json::parse(memory_json(plan));
+  EXPECT_EQ(json["peak"], plan.step.peak_bytes);
+  EXPECT_EQ(json["roles"]["generator"]["second_moments"], plan.roles[0].bytes.second_moments);
+  EXPECT_EQ(json["flops"]["step"], plan.step_flops());
+}
+
+}  // namespace
+}  // namespace vmla::trainer

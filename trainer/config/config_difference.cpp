@@ -1,0 +1,97 @@
+#include "trainer/config/config_difference.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "trainer/config/config_visit.h"
+
+namespace vmla::trainer {
+namespace {
+
+using Flat = std::vector<std::pair<std::string, std::string>>;
+
+void flatten(const ConfigNode& node, const std::string& key, Flat& out) {
+  if (!node.is_map()) {
+    out.emplace_back(key, to_inline_yaml(node));
+    return;
+  }
+  for (const auto& entry : node.entries) flatten(entry.value, visit::below(key, entry.key), out);
+}
+
+Flat flatten(TrainConfig config) {
+  for (auto& [role, source] : config.init_from) {
+    if (!source.stage.empty()) source.path.clear();
+  }
+  Flat out;
+  flatten(to_node(config), "", out);
+  return out;
+}
+
+const std::string* find(const Flat& flat, const std::string& key) {
+  const auto it =
+      std::find_if(flat.begin(), flat.end(), [&](const auto& pair) { return pair.first == key; });
+  return it == flat.end() ? nullptr : &it->second;
+}
+
+bool starts_with_any(std::string_view key, const std::vector<std::string_view>& prefixes) {
+  return std::any_of(prefixes.begin(), prefixes.end(), [&](std::string_view prefix) {
+    return key == prefix || (prefix.back() == '.' && key.starts_with(prefix));
+  });
+}
+
+bool is_refused(const std::string& key, const TrainConfig& saved, const TrainConfig& now) {
+  // The preset is a way to write the sizes; the sizes themselves are compared.
+  if (key == "model.preset") return false;
+  if (key == "ema.decay") return (saved.ema.decay == 0) != (now.ema.decay == 0);
+  static const std::vector<std::string_view> kFixed = {"stage",
+                                                       "seed",
+                                                       "init_from.",
+                                                       "model.",
+                                                       "init.",
+                                                       "objective.",
+                                                       "data.path",
+                                                       "data.make.",
+                                                       "data.caption_dropout",
+                                                       "optimizer.betas",
+                                                       "train.batch_size"};
+  return starts_with_any(key, kFixed);
+}
+
+}  // namespace
+
+std::vector<ConfigDifference> config_difference(const TrainConfig& saved, const TrainConfig& now) {
+  const Flat before = flatten(saved), after = flatten(now);
+  std::vector<ConfigDifference> out;
+  for (const auto& [key, value] : before) {
+    const std::string* other = find(after, key);
+    if (other != nullptr && *other == value) continue;
+    out.push_back({key, value, other ? *other : "(absent)", is_refused(key, saved, now)});
+  }
+  for (const auto& [key, value] : after) {
+    if (find(before, key) == nullptr) {
+      out.push_back({key, "(absent)", value, is_refused(key, saved, now)});
+    }
+  }
+  return out;
+}
+
+std::vector<ConfigDifference> check_resume(const TrainConfig& saved,
+                                           const TrainConfig& now,
+                                           const std::string& run_dir) {
+  std::vector<ConfigDifference> differences = config_difference(saved, now);
+  std::string refused;
+  for (const auto& d : differences) {
+    if (d.refused)
+      refused += cat(refused.empty() ? "" : ", ", d.key, " (", d.saved, " -> ", d.now, ")");
+  }
+  if (!refused.empty()) {
+    fail_user(
+        run_dir,
+        ": cannot resume: ",
+        refused,
+        " would change what was already trained; restore it, or start anew in another --run-dir");
+  }
+  return differences;
+}
+
+}  // namespace vmla::trainer

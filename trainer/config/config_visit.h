@@ -1,0 +1,273 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "model/io/error.h"
+#include "trainer/config/config_node.h"
+#include "trainer/config/train_config.h"
+
+/// Reads, writes and lists any configuration struct through its visitor `fields`.
+namespace vmla::trainer {
+
+/// A struct with a visitor `fields(self, v)`, called as v(name, member, help).
+template <class T>
+concept Visitable =
+    requires(T& value) { T::fields(value, [](const char*, auto&, const char*) {}); };
+
+/// A struct of which one section is chosen by a member `name` (the objective).
+template <class T>
+concept NamedChoice = Visitable<T> && requires(const T& value) { T::active(value, "name"); };
+
+namespace visit {
+template <class T>
+struct is_optional : std::false_type {};
+template <class T>
+struct is_optional<std::optional<T>> : std::true_type {};
+template <class T>
+struct is_vector : std::false_type {};
+template <class T>
+struct is_vector<std::vector<T>> : std::true_type {};
+template <class T>
+struct is_array : std::false_type {};
+template <class T, size_t N>
+struct is_array<std::array<T, N>> : std::true_type {};
+template <class T>
+struct is_map : std::false_type {};
+template <class T>
+struct is_map<std::map<std::string, T>> : std::true_type {};
+
+inline std::string below(const std::string& key, const std::string& name) {
+  return key.empty() ? name : key + "." + name;
+}
+}  // namespace visit
+
+/// Names of a struct's own fields.
+template <Visitable T>
+std::vector<std::string> field_names() {
+  std::vector<std::string> names;
+  T value{};
+  T::fields(value, [&](const char* name, auto&, const char*) { names.emplace_back(name); });
+  return names;
+}
+
+/// Names of the choices of a NamedChoice: every field but `name`.
+template <NamedChoice T>
+std::vector<std::string> choice_names() {
+  std::vector<std::string> names = field_names<T>();
+  std::erase(names, "name");
+  return names;
+}
+
+// ---- writing
+// ------------------------------------------------------------------------------------------
+
+template <class T>
+ConfigNode to_node(const T& value) {
+  ConfigNode node;
+  const auto list_of = [&](const auto& items) {
+    node.kind = ConfigNode::Kind::kList;
+    for (const auto& item : items) node.items.push_back(to_node(item));
+    return node;
+  };
+  if constexpr (std::is_same_v<T, bool>) {
+    return scalar_node(value ? "true" : "false", false);
+  } else if constexpr (std::is_same_v<T, int64_t>) {
+    return scalar_node(std::to_string(value), false);
+  } else if constexpr (std::is_same_v<T, double>) {
+    return scalar_node(shortest(value), false);
+  } else if constexpr (std::is_same_v<T, std::string>) {
+    return scalar_node(value, true);
+  } else if constexpr (visit::is_optional<T>::value) {
+    return value ? to_node(*value) : node;
+  } else if constexpr (visit::is_vector<T>::value || visit::is_array<T>::value) {
+    return list_of(value);
+  } else if constexpr (std::is_same_v<T, model::PerLayer>) {
+    return value.values.size() == 1 ? to_node(value.values[0]) : list_of(value.values);
+  } else if constexpr (std::is_same_v<T, model::RopePairs>) {
+    if (value.lists.size() == 1) return to_node(value.lists[0]);
+    return list_of(value.lists);
+  } else if constexpr (std::is_same_v<T, PromptSource>) {
+    return value.file.empty() ? to_node(value.list) : to_node(value.file);
+  } else if constexpr (visit::is_map<T>::value) {
+    node.kind = ConfigNode::Kind::kMap;
+    for (const auto& [name, item] : value) node.entries.push_back({name, to_node(item)});
+    return node;
+  } else {
+    static_assert(Visitable<T>, "a configuration member of an unknown type");
+    node.kind = ConfigNode::Kind::kMap;
+    T::fields(value, [&](const char* name, const auto& member, const char*) {
+      if constexpr (NamedChoice<T>) {
+        if (!T::active(value, name)) return;
+      }
+      if constexpr (std::is_same_v<T, InitSource>) {
+        if (member.empty()) return;
+      }
+      node.entries.push_back({name, to_node(member)});
+    });
+    return node;
+  }
+}
+
+/// One line of the reference: full key, default, help.
+struct ConfigKey {
+  std::string key, value, help;
+};
+
+/// Every key of T with its default and help; sections come before their keys, without a value.
+template <Visitable T>
+void list_keys(const std::string& section, std::vector<ConfigKey>& out) {
+  T value{};
+  T::fields(value, [&](const char* name, auto& member, const char* help) {
+    using Member = std::remove_reference_t<decltype(member)>;
+    const std::string key = visit::below(section, name);
+    if constexpr (Visitable<Member>) {
+      out.push_back({key, "", help});
+      list_keys<Member>(key, out);
+    } else {
+      out.push_back({key, to_inline_yaml(to_node(member)), help});
+    }
+  });
+}
+
+// ---- reading
+// ------------------------------------------------------------------------------------------
+
+/// Reads a tree strictly into structs: every key must exist, every value must have the right type.
+class ConfigReader {
+ public:
+  /// `all_keys`: full keys of the root struct, for suggestions when a key stands in the wrong
+  /// section.
+  explicit ConfigReader(std::vector<std::string> all_keys) : all_keys_(std::move(all_keys)) {}
+
+  template <class T>
+  void read(const ConfigNode& node, const std::string& key, T& out) const {
+    if constexpr (std::is_same_v<T, bool>) {
+      out = to_bool(node, key);
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      out = to_int(node, key);
+    } else if constexpr (std::is_same_v<T, double>) {
+      out = to_double(node, key);
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      out = to_text(node, key);
+    } else if constexpr (visit::is_optional<T>::value) {
+      if (node.is_null()) {
+        out.reset();
+      } else {
+        read(node, key, out.emplace());
+      }
+    } else if constexpr (visit::is_vector<T>::value) {
+      if (!node.is_list()) fail_type(node, key, "a list");
+      out.clear();
+      for (const auto& item : node.items) read(item, key, out.emplace_back());
+    } else if constexpr (visit::is_array<T>::value) {
+      const size_t size = std::tuple_size_v<T>;
+      const std::string wanted = "a list of " + std::to_string(size) + " numbers";
+      if (!node.is_list() || node.items.size() != size) fail_type(node, key, wanted);
+      for (size_t i = 0; i < size; ++i) read(node.items[i], key, out[i]);
+    } else if constexpr (std::is_same_v<T, model::PerLayer>) {
+      if (node.is_list() && !node.items.empty()) {
+        read(node, key, out.values);
+      } else {
+        out.values = {to_int(node, key)};
+      }
+    } else if constexpr (std::is_same_v<T, model::RopePairs>) {
+      if (!node.is_list()) fail_type(node, key, "a list of pair indices, or one list per layer");
+      if (!node.items.empty() && node.items[0].is_list()) {
+        read(node, key, out.lists);
+      } else if (node.items.empty()) {
+        out.lists.clear();
+      } else {
+        out.lists.assign(1, {});
+        read(node, key, out.lists[0]);
+      }
+    } else if constexpr (std::is_same_v<T, PromptSource>) {
+      out = {};
+      if (node.is_list()) {
+        read(node, key, out.list);
+      } else if (node.is_scalar()) {
+        out.file = node.scalar;
+      } else {
+        fail_type(node, key, "a list of prompts, or the path of a text file with one a line");
+      }
+    } else if constexpr (visit::is_map<T>::value) {
+      if (node.is_null()) return;
+      if (!node.is_map()) fail_type(node, key, "a section of role: weights");
+      for (const auto& [name, value] : node.entries)
+        read(value, visit::below(key, name), out[name]);
+    } else {
+      read_struct(node, key, out);
+    }
+  }
+
+ private:
+  template <Visitable T>
+  void read_struct(const ConfigNode& node, const std::string& key, T& out) const {
+    if constexpr (std::is_same_v<T, InitSource>) {
+      out = {};
+      if (node.is_scalar()) {
+        out.path = node.scalar;
+        return;
+      }
+    }
+    if (node.is_null()) return;  // a section whose lines are all comments
+    if (!node.is_map())
+      fail_type(node, key.empty() ? "the file" : key, "a section of `key: value` lines");
+    const std::vector<std::string> names = field_names<T>();
+    for (const auto& entry : node.entries) {
+      if (std::find(names.begin(), names.end(), entry.key) == names.end()) {
+        fail_unknown_key(entry, key, names, all_keys_);
+      }
+    }
+    if constexpr (std::is_same_v<T, model::ModelConfig>) {
+      // The preset first, wherever it stands: the keys beside it override its sizes.
+      const ConfigNode* preset = node.find("preset");
+      if (preset != nullptr && !to_text(*preset, key + ".preset").empty()) {
+        out = model::model_preset(preset->scalar);
+      }
+    }
+    T::fields(out, [&](const char* name, auto& member, const char*) {
+      const ConfigNode* value = node.find(name);
+      if (value == nullptr) return;
+      if constexpr (NamedChoice<T>) {
+        if (!T::active(out, name))
+          fail_other_section(*value, visit::below(key, name), key, out.name);
+      }
+      read(*value, visit::below(key, name), member);
+      if constexpr (NamedChoice<T>) check_choice(*value, key, name, out.name, choice_names<T>());
+    });
+  }
+
+  static void check_choice(const ConfigNode& value,
+                           const std::string& section,
+                           const std::string& field,
+                           const std::string& name,
+                           const std::vector<std::string>& valid) {
+    if (field != "name" || std::find(valid.begin(), valid.end(), name) != valid.end()) return;
+    fail_user(value.origin, ": ", section, ".name: '", name, "' is unknown; valid: ", join(valid));
+  }
+
+  [[noreturn]] static void fail_other_section(const ConfigNode& value,
+                                              const std::string& key,
+                                              const std::string& section,
+                                              const std::string& name) {
+    fail_user(value.origin,
+              ": ",
+              key,
+              ": this section does not belong here, ",
+              section,
+              ".name is ",
+              name,
+              "; remove it or choose the other name");
+  }
+
+  std::vector<std::string> all_keys_;
+};
+
+}  // namespace vmla::trainer

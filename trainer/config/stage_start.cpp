@@ -1,0 +1,189 @@
+#include "trainer/config/stage_start.h"
+
+#include <tuple>
+#include <vector>
+
+#include "model/config/config_rule.h"
+#include "trainer/config/validate_objective.h"
+
+namespace vmla::trainer {
+namespace {
+
+// The sizes that a dense model and the model converted from it share.
+void check_same_sizes(const model::ModelConfig& now,
+                      const TrainConfig& from,
+                      const std::string& source) {
+  const model::ModelConfig& then = from.model;
+  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
+      {"dim", now.dim, then.dim},
+      {"ffn_dim", now.ffn_dim, then.ffn_dim},
+      {"num_heads", now.num_heads, then.num_heads},
+      {"num_layers", now.num_layers, then.num_layers},
+      {"in_dim", now.in_dim, then.in_dim},
+      {"out_dim", now.out_dim, then.out_dim},
+      {"freq_dim", now.freq_dim, then.freq_dim},
+      {"text_dim", now.text_dim, then.text_dim},
+      {"text_len", now.text_len, then.text_len}};
+  for (const auto& [key, value, expected] : sizes) {
+    if (value == expected) continue;
+    fail_rule(cat("model.", key),
+              value,
+              ", but ",
+              source,
+              ", whose weights it starts from, has ",
+              expected);
+  }
+}
+
+// A few-step student goes on from a model that was trained chunk by chunk.
+void check_kind(const TrainConfig& config,
+                const std::string& role,
+                const TrainConfig& from,
+                const std::string& source) {
+  if (!trains_few_step(config.objective)) return;
+  if (from.objective.name != "flow_matching") return;
+  fail_rule(cat("init_from.", role),
+            source,
+            " is trained with flow_matching, bidirectional; ",
+            config.objective.name,
+            " starts from a chunk-causal stage (teacher_forcing, diffusion_forcing, ...)");
+}
+
+// A model's chunks and window, which it was trained with, and what they are called.
+std::vector<std::tuple<const char*, std::string>> window_settings(const model::ModelConfig& m) {
+  return {{"num_frame_per_block", cat(m.num_frame_per_block)},
+          {"local_attn_size", cat(m.local_attn_size)},
+          {"sink_size", cat(m.sink_size)},
+          {"independent_first_frame", m.independent_first_frame ? "true" : "false"}};
+}
+
+// The window a model was trained with belongs to its weights.
+void check_window(const TrainConfig& config, const TrainConfig& from, const std::string& source) {
+  if (from.objective.name == "flow_matching" || config.init.allow_other_window) return;
+  const auto now = window_settings(config.model), then = window_settings(from.model);
+  for (size_t i = 0; i < now.size(); ++i) {
+    const auto& [key, value] = now[i];
+    const std::string& expected = std::get<1>(then[i]);
+    if (value == expected) continue;
+    fail_rule(cat("model.", key),
+              value,
+              ", but ",
+              source,
+              " is trained with ",
+              expected,
+              "; use that, or init.allow_other_window: true");
+  }
+}
+
+// What tensors' shapes alone would not tell, or not by the key that is wrong.
+void check_same_latents(const model::ModelConfig& now,
+                        const TrainConfig& from,
+                        const std::string& source) {
+  const model::ModelConfig& then = from.model;
+  const auto fail = [&](const char* key) {
+    fail_rule(cat("model.", key),
+              "is not that of ",
+              source,
+              ", whose latent attention it takes over; use the same, or start from dense weights");
+  };
+  if (now.q_lora_rank != then.q_lora_rank) fail("q_lora_rank");
+  if (now.qk_nope_head_dim != then.qk_nope_head_dim) fail("qk_nope_head_dim");
+  if (now.qk_rope_head_dim != then.qk_rope_head_dim) fail("qk_rope_head_dim");
+  if (now.v_head_dim != then.v_head_dim) fail("v_head_dim");
+  if (now.bias != then.bias) fail("bias");
+  if (now.latent_norm_eps != then.latent_norm_eps) fail("latent_norm_eps");
+  for (int64_t layer = 0; layer < now.num_layers; ++layer) {
+    if (now.kv_lora_rank.at(layer) != then.kv_lora_rank.at(layer)) fail("kv_lora_rank");
+    if (model::rope_pairs(now, layer) != model::rope_pairs(then, layer)) fail("rope_pair_indices");
+  }
+}
+
+// A score sees the same latents and texts as the student; its width and depth are its own.
+void check_score(const TrainConfig& config,
+                 const std::string& role,
+                 const TrainConfig& from,
+                 const std::string& source) {
+  const model::ModelConfig &now = config.model, &then = from.model;
+  if (then.is_mla() || from.objective.name != "flow_matching") {
+    fail_rule(cat("init_from.", role),
+              source,
+              " is no bidirectional dense model (objective flow_matching), which a score must be");
+  }
+  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
+      {"in_dim", now.in_dim, then.in_dim},
+      {"out_dim", now.out_dim, then.out_dim},
+      {"text_dim", now.text_dim, then.text_dim},
+      {"text_len", now.text_len, then.text_len},
+      {"patch_size[1]", now.patch_size[1], then.patch_size[1]},
+      {"patch_size[2]", now.patch_size[2], then.patch_size[2]}};
+  for (const auto& [key, value, expected] : sizes) {
+    if (value == expected) continue;
+    fail_rule(cat("init_from.", role),
+              source,
+              " has model.",
+              key,
+              " ",
+              expected,
+              ", the student ",
+              value,
+              "; a score must see the student's latents and texts");
+  }
+}
+
+void check_conversion(const TrainConfig& config,
+                      const TrainConfig& from,
+                      const std::string& source) {
+  const bool mla_now = config.model.is_mla(), mla_then = from.model.is_mla();
+  if (mla_then && !mla_now) {
+    fail_rule("model.attention",
+              "dense cannot start from ",
+              source,
+              ", whose attention is mla; no exact dense form exists");
+  }
+  if (mla_now && !mla_then && config.init.method.empty()) {
+    fail_rule("init.method",
+              "is missing: ",
+              source,
+              " is dense and this model is mla; use svd_weight or random");
+  }
+  if (mla_now && mla_then && !config.init.method.empty()) {
+    fail_rule("init.method",
+              config.init.method,
+              " converts dense weights, but ",
+              source,
+              " is mla already; remove it");
+  }
+  check_same_sizes(config.model, from, source);
+  if (mla_now && mla_then) check_same_latents(config.model, from, source);
+}
+
+}  // namespace
+
+void check_start(const TrainConfig& config,
+                 const std::string& role,
+                 const TrainConfig& from,
+                 const std::string& source) {
+  if (is_score(role)) {
+    check_score(config, role, from, source);
+    return;
+  }
+  check_kind(config, role, from, source);
+  check_conversion(config, from, source);
+  check_window(config, from, source);
+}
+
+std::string other_window(const TrainConfig& config,
+                         const std::string& role,
+                         const TrainConfig& from) {
+  std::string text;
+  if (is_score(role) || from.objective.name == "flow_matching") return text;
+  const auto now = window_settings(config.model), then = window_settings(from.model);
+  for (size_t i = 0; i < now.size(); ++i) {
+    const auto& [key, value] = now[i];
+    const std::string& trained = std::get<1>(then[i]);
+    if (value != trained) text += cat(text.empty() ? "" : ", ", key, " ", trained, " -> ", value);
+  }
+  return text;
+}
+
+}  // namespace vmla::trainer

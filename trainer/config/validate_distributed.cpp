@@ -1,0 +1,113 @@
+#include "trainer/config/validate_distributed.h"
+
+#include <algorithm>
+
+#include "model/config/config_rule.h"
+#include "trainer/config/config_rules.h"
+
+namespace vmla::trainer {
+
+void validate_distributed(const TrainConfig& c) {
+  const DistributedConfig& d = c.distributed;
+  require_one_of("distributed.backend", d.backend, {"auto", "host_staged"});
+  require_one_of(
+      "distributed.sharding", d.sharding, {"replicate", "zero1", "zero2", "full", "hybrid"});
+  require_at_least("distributed.shard_size", d.shard_size, 0);
+  if (d.shard_size > 0 && d.sharding != "hybrid") {
+    fail_rule("distributed.shard_size",
+              d.shard_size,
+              " is for sharding: hybrid; ",
+              d.sharding,
+              d.sharding == "replicate" ? " cuts nothing" : " cuts over all ranks");
+  }
+  require_at_least("distributed.sequence_parallel_size", d.sequence_parallel_size, 1);
+  require_one_of(
+      "distributed.gradient_accumulation", d.gradient_accumulation, {"auto", "local", "scattered"});
+  if (d.gradient_accumulation == "scattered" && d.sharding == "replicate") {
+    fail_rule(
+        "distributed.gradient_accumulation",
+        "scattered keeps a part of the gradients, sharding: replicate has no parts; use local");
+  }
+  if (d.gradient_accumulation == "local" && d.sharding == "zero2") {
+    fail_rule("distributed.gradient_accumulation",
+              "local keeps whole gradients, which zero2 does not; use zero1, or auto");
+  }
+  for (const std::string& what : d.offload) {
+    require_one_of("distributed.offload",
+                   what,
+                   {"optimizer", "generator_ema", "target_ema", "teacher", "real_score"});
+  }
+  require_one_of("distributed.hold_weights", d.hold_weights, {"auto", "true", "false"});
+  require_positive("distributed.timeout_seconds", d.timeout_seconds);
+}
+
+distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t local_world) {
+  const DistributedConfig& d = c.distributed;
+  const int64_t sequence = d.sequence_parallel_size;
+  if (world % sequence != 0) {
+    fail_rule("distributed.sequence_parallel_size",
+              sequence,
+              " does not divide the job's ",
+              world,
+              world == 1 ? " rank" : " ranks");
+  }
+  int64_t shard = 1;
+  if (d.sharding == "hybrid") {
+    shard = d.shard_size > 0 ? d.shard_size : local_world;
+    if (world % shard != 0) {
+      fail_rule("distributed.shard_size", shard, " does not divide the job's ", world, " ranks");
+    }
+  } else if (d.sharding != "replicate") {
+    shard = world;
+  }
+  const distributed::MeshShape shape{.world = world, .sequence = sequence, .shard = shard};
+  if (c.train.batch_size % shape.data_ranks() != 0) {
+    fail_rule("train.batch_size",
+              c.train.batch_size,
+              " clips do not divide over ",
+              shape.data_ranks(),
+              " data ranks (",
+              world,
+              " ranks, sequence_parallel_size ",
+              sequence,
+              ")");
+  }
+  micro_batch_of(c, shape.data_ranks());
+  return shape;
+}
+
+int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {
+  const int64_t share = c.train.batch_size / data_ranks;
+  const int64_t micro =
+      c.train.micro_batch_size == 0 ? share : std::min(c.train.micro_batch_size, share);
+  if (share % micro != 0) {
+    fail_rule("train.micro_batch_size",
+              c.train.micro_batch_size,
+              " does not divide a rank's share of the batch, ",
+              share,
+              " clips");
+  }
+  return micro;
+}
+
+bool is_offloaded(const TrainConfig& config, const std::string& what) {
+  // On a CPU everything is in the host's memory.
+  return config.train.device != "cpu" && std::ranges::count(config.distributed.offload, what) > 0;
+}
+
+TrainConfig of_one_rank(TrainConfig config, const distributed::MeshShape& mesh) {
+  config.train.micro_batch_size = micro_batch_of(config, mesh.data_ranks());
+  config.train.batch_size /= mesh.data_ranks();
+  return config;
+}
+
+bool holds_weights(const DistributedConfig& d) {
+  return d.hold_weights != "false";
+}
+
+bool scatters_gradients(const DistributedConfig& d) {
+  return d.gradient_accumulation == "scattered" ||
+         (d.gradient_accumulation == "auto" && d.sharding == "zero2");
+}
+
+}  // namespace vmla::trainer

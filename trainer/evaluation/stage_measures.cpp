@@ -1,0 +1,192 @@
+#include "trainer/evaluation/stage_measures.h"
+
+#include "analysis/video/drift_summary.h"
+#include "data/encode/prompt_file.h"
+#include "data/synth/moving_shapes.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "model/network/attention_plan.h"
+
+#include <set>
+
+namespace vmla::trainer {
+namespace {
+
+// Seeds of measured videos stand apart from the few that users give to their samples.
+constexpr uint64_t kFirstMeasureSeed = 1'000'000;
+constexpr int64_t kVideosAtOnce = 16;
+
+std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, int64_t count) {
+  std::set<std::string> captions;
+  for (int64_t i = 0; i < held_out.size(); ++i) {
+    if (data::parse_caption(held_out.caption(i))) captions.insert(held_out.caption(i));
+  }
+  std::vector<VideoPrompt> prompts;
+  if (captions.empty()) return prompts;
+  for (uint64_t seed = kFirstMeasureSeed; static_cast<int64_t>(prompts.size()) < count; ++seed) {
+    for (const std::string& caption : captions) {
+      if (static_cast<int64_t>(prompts.size()) < count) prompts.push_back({caption, seed});
+    }
+  }
+  return prompts;
+}
+
+/// Pixel frames of each chunk of a sampled video.
+std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
+                                        const model::VideoCodec& codec,
+                                        int64_t latent_frames) {
+  std::vector<int64_t> frames;
+  int64_t done = 0;
+  for (int64_t size : model::chunk_sizes(config, latent_frames)) {
+    const int64_t before = done > 0 ? codec.pixel_frames(done) : 0;
+    done += size;
+    frames.push_back(codec.pixel_frames(done) - before);
+  }
+  return frames;
+}
+
+/// Samples whole videos of held-out captions.
+class MeasuredVideos {
+ public:
+  MeasuredVideos(const TrainConfig& config,
+                 const Objective& objective,
+                 const VideoSampler& sampler,
+                 const model::Network& network)
+      : config_(config), objective_(objective), sampler_(sampler), network_(network) {}
+
+  /// How a measured set of videos is made.
+  struct Way {
+    bool erase_cache = false;
+    std::vector<double> few_steps = {};  // not empty: the few-step sampler, these steps
+  };
+
+  std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
+                                              int64_t frames,
+                                              const Way& way) const {
+    model::SamplerSettings sampler = sampler_settings(config_.sample, objective_);
+    if (!way.few_steps.empty()) {
+      sampler.kind = model::SamplerKind::kFewStep;
+      sampler.denoising_step_list = way.few_steps;
+    }
+    const VideoSampler::Request request{.prompts = prompts,
+                                        .latent_frames = latent_frames(frames),
+                                        .sampler = sampler,
+                                        .negative_prompt = config_.sample.negative_prompt,
+                                        .batch = kVideosAtOnce,
+                                        .erase_cache = way.erase_cache,
+                                        .device = at::Device(config_.train.device),
+                                        .noise_PFCHW = {}};
+    const auto videos = sampler_.sample_pixels(network_, request);
+    std::vector<analysis::CaptionedClip> clips;
+    for (size_t i = 0; i < videos.size(); ++i) clips.push_back({videos[i], prompts[i].text});
+    return clips;
+  }
+
+  std::vector<int64_t> chunks(int64_t frames) const {
+    return chunk_pixel_frames(network_.config, sampler_.codec(), latent_frames(frames));
+  }
+
+ private:
+  int64_t latent_frames(int64_t frames) const {
+    return sampler_.latent_frames_for(network_.config, frames);
+  }
+
+  const TrainConfig& config_;
+  const Objective& objective_;
+  const VideoSampler& sampler_;
+  const model::Network& network_;
+};
+
+/// What long videos are measured against; nothing when two windows do not fit into one.
+struct LongPlan {
+  std::vector<VideoPrompt> prompts;
+  analysis::DriftLayout layout;
+  analysis::DriftBand band;
+};
+std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
+                                           const MeasuredVideos& videos,
+                                           const data::LatentDataset& held_out) {
+  const data::LatentInfo& info = held_out.info();
+  LongPlan plan{.prompts = held_out_prompts(held_out, config.long_clips),
+                .layout = {.frames = config.long_frames,
+                           .window_frames = info.pixel_frames,
+                           .chunk_frames = videos.chunks(config.long_frames),
+                           .fps = info.fps},
+                .band = {}};
+  if (plan.prompts.empty()) return std::nullopt;
+  if (plan.layout.windows() < 2) {
+    log::info(cat("drift is not measured: sample.long_frames is ",
+                  config.long_frames,
+                  ", and two windows as long as a clip take ",
+                  2 * info.pixel_frames));
+    return std::nullopt;
+  }
+  std::vector<std::string> captions;
+  for (const VideoPrompt& prompt : plan.prompts) captions.push_back(prompt.text);
+  plan.band = analysis::real_drift_band(captions, info.pixel_width, info.pixel_frames, plan.layout);
+  return plan;
+}
+
+}  // namespace
+
+std::vector<std::string> sample_prompts(const SampleConfig& config) {
+  return config.prompts.file.empty() ? config.prompts.list
+                                     : data::read_prompt_file(config.prompts.file);
+}
+
+model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective) {
+  model::SamplerSettings settings;
+  const auto few_step = objective.few_step();
+  settings.kind = config.sampler != "auto" ? model::parse_sampler(config.sampler)
+                  : few_step               ? model::SamplerKind::kFewStep
+                                           : model::SamplerKind::kUnipc;
+  settings.steps = config.steps;
+  // A few-step student has its guidance distilled into it (algorithms 9.1).
+  settings.guidance_scale =
+      settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
+  settings.timestep_shift = objective.timestep_shift();
+  if (few_step) {
+    settings.denoising_step_list = few_step->denoising_step_list;
+    settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
+    settings.context_noise = few_step->context_noise;
+  }
+  return settings;
+}
+
+std::optional<StageMeasures> measure_stage(const TrainConfig& config,
+                                           const Objective& objective,
+                                           const VideoSampler& sampler,
+                                           const model::Network& network,
+                                           const data::LatentDataset& held_out) {
+  const SampleConfig& sample = config.sample;
+  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
+  const MeasuredVideos videos(config, objective, sampler, network);
+  const auto long_plan = objective.causal() && sample.long_frames > 0
+                             ? plan_long_rollouts(sample, videos, held_out)
+                             : std::nullopt;
+  const auto measure = [&](const MeasuredVideos::Way& way) {
+    SampledMeasures measures;
+    if (!prompts.empty()) {
+      measures.clips = analysis::measure_clips(videos.sample(prompts, sample.frames, way),
+                                               videos.chunks(sample.frames));
+    }
+    if (long_plan) {
+      const auto clips = videos.sample(long_plan->prompts, sample.long_frames, way);
+      measures.long_rollout = {analysis::measure_drift(clips, long_plan->layout, long_plan->band),
+                               analysis::measure_clips(clips, long_plan->layout.chunk_frames)};
+      log::info(analysis::drift_line(measures.long_rollout->drift));
+    }
+    return measures;
+  };
+  if (prompts.empty() && !long_plan) return std::nullopt;
+  StageMeasures measures{.own = measure({}), .few_step = {}, .without_cache = std::nullopt};
+  if (!sample.also_few_step.empty())
+    measures.few_step = measure({.few_steps = sample.also_few_step});
+  if (objective.causal() && !prompts.empty()) {
+    measures.without_cache = analysis::measure_clips(
+        videos.sample(prompts, sample.frames, {.erase_cache = true}), videos.chunks(sample.frames));
+  }
+  return measures;
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,144 @@
+#include "trainer/evaluation/video_sampler.h"
+
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/io/error.h"
+#include "model/sampling/rollout.h"
+
+#include <ATen/ATen.h>
+
+#include <chrono>
+
+namespace vmla::trainer {
+namespace {
+
+/// Texts of a batch as one tensor, shorter ones zero-padded at the end: [B, T, E].
+at::Tensor batch_texts(const model::TextEncoder& encoder,
+                       const std::vector<VideoPrompt>& prompts,
+                       size_t begin,
+                       size_t end) {
+  std::vector<at::Tensor> texts;
+  int64_t rows = 0;
+  for (size_t i = begin; i < end; ++i) {
+    texts.push_back(encoder.encode(prompts[i].text));
+    rows = std::max(rows, texts.back().size(0));
+  }
+  for (at::Tensor& text : texts) text = at::constant_pad_nd(text, {0, 0, 0, rows - text.size(0)});
+  return at::stack(texts);
+}
+
+at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
+                       size_t begin,
+                       size_t end,
+                       kernels::Purpose purpose,
+                       int64_t frame,
+                       int64_t draw,
+                       const ClipShape& clip) {
+  std::vector<at::Tensor> noise;
+  for (size_t i = begin; i < end; ++i) {
+    noise.push_back(kernels::normal({.seed = prompts[i].seed,
+                                     .step = static_cast<uint64_t>(frame),
+                                     .purpose = purpose,
+                                     .role = 0,
+                                     .sample = static_cast<uint64_t>(draw)},
+                                    {clip.channels, clip.height, clip.width}));
+  }
+  return at::stack(noise);
+}
+
+}  // namespace
+
+VideoSampler::VideoSampler(const MediaInfo& media, bool bidirectional)
+    : media_(media),
+      bidirectional_(bidirectional),
+      codec_(model::make_video_codec(media.codec)),
+      text_encoder_(model::make_text_encoder(media.text_encoder)) {}
+
+int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
+                                        int64_t pixel_frames) const {
+  int64_t frames = config.independent_first_frame && !bidirectional_ ? 1 : 0;
+  while (codec_->pixel_frames(std::max<int64_t>(frames, 1)) < pixel_frames || frames == 0) {
+    frames += bidirectional_ ? 1 : config.num_frame_per_block;
+  }
+  return frames;
+}
+
+void VideoSampler::sample(const model::Network& network,
+                          const Request& request,
+                          const std::function<void(const SampledChunk&)>& emit) const {
+  const model::HeldWeights held(network.weights);  // gathered once for all videos
+  const size_t batch = static_cast<size_t>(request.batch);
+  for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
+    const auto start = std::chrono::steady_clock::now();
+    const size_t end = std::min(begin + batch, request.prompts.size());
+    std::vector<model::PromptChange> changes;
+    for (const LaterPrompt& later : request.prompts[begin].later) {
+      TORCH_CHECK(batch == 1, "prompts over time are sampled one video at a time");
+      changes.push_back(
+          {later.first_frame, text_encoder_->encode(later.text).unsqueeze(0).to(request.device)});
+    }
+    const auto draw = [&](kernels::Purpose purpose, int64_t frame, int64_t index) {
+      return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
+          .to(request.device);
+    };
+    const auto given = [&](const at::Tensor& noise_PFCHW, int64_t frame) {
+      return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
+          .select(1, frame)
+          .to(request.device);
+    };
+    const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
+    const model::RolloutRequest rollout{
+        .text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(request.device),
+        .negative_text_1TE = negative.to(request.device),
+        .num_frames = request.latent_frames,
+        .latent_height = media_.clip.height,
+        .latent_width = media_.clip.width,
+        .frame_noise =
+            [&](int64_t frame) {
+              return request.noise_PFCHW.defined() ? given(request.noise_PFCHW, frame)
+                                                   : draw(kernels::Purpose::kSampleNoise, frame, 0);
+            },
+        .frame_renoise =
+            [&](int64_t frame, int64_t k) {
+              return request.renoise_KPFCHW.defined()
+                         ? given(request.renoise_KPFCHW[k], frame)
+                         : draw(kernels::Purpose::kSampleRenoise, frame, k);
+            },
+        .erase_cache = request.erase_cache,
+        .prompt_changes = std::move(changes),
+        .prompt_switch = request.prompt_switch};
+    const auto hand_out = [&](const model::RolloutChunk& chunk) {
+      for (size_t i = begin; i < end; ++i) {
+        const at::Tensor latents =
+            chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
+        const at::Tensor pixels = codec_->decode(latents);
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+        emit({.prompt = i,
+              .first_frame = chunk.first_frame,
+              .latents_FCHW = latents,
+              .pixels_F3HW = pixels,
+              .seconds = chunk.seconds,
+              .cache_seconds = chunk.cache_seconds,
+              .since_start = elapsed.count(),
+              .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
+      }
+    };
+    if (bidirectional_) {
+      hand_out(model::sample_bidirectional(network, rollout, request.sampler));
+    } else {
+      model::sample_causal(network, rollout, request.sampler, hand_out);
+    }
+  }
+}
+
+std::vector<at::Tensor> VideoSampler::sample_pixels(const model::Network& network,
+                                                    const Request& request) const {
+  std::vector<std::vector<at::Tensor>> parts(request.prompts.size());
+  sample(network, request, [&](const SampledChunk& chunk) {
+    parts[chunk.prompt].push_back(chunk.pixels_F3HW);
+  });
+  std::vector<at::Tensor> videos;
+  for (const auto& chunks : parts) videos.push_back(at::cat(chunks, 0));
+  return videos;
+}
+
+}  // namespace vmla::trainer

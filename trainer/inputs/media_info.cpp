@@ -1,0 +1,72 @@
+#include "trainer/inputs/media_info.h"
+
+#include "model/formats/checkpoint_reader.h"
+#include "model/io/error.h"
+
+#include <charconv>
+
+namespace vmla::trainer {
+namespace {
+
+template <class T>
+const T& value_of(const std::map<std::string, io::ManifestValue>& values,
+                  const std::string& key,
+                  const std::string& source) {
+  const auto found = values.find(key);
+  if (found == values.end() || !std::holds_alternative<T>(found->second)) {
+    fail_user(
+        source, ": the checkpoint does not say '", key, "': it was not written by vmla train");
+  }
+  return std::get<T>(found->second);
+}
+
+}  // namespace
+
+MediaInfo media_info(const data::LatentInfo& dataset) {
+  const auto& shape = dataset.clip_shape;
+  return {.codec = dataset.codec,
+          .text_encoder = dataset.text_encoder,
+          .fps = dataset.fps,
+          .pixel_height = dataset.pixel_height,
+          .pixel_width = dataset.pixel_width,
+          .clip = {shape.at(0), shape.at(1), shape.at(2), shape.at(3)}};
+}
+
+void write_media_info(const MediaInfo& media, std::map<std::string, io::ManifestValue>& values) {
+  char text[32];
+  const auto end = std::to_chars(text, text + sizeof(text), media.fps).ptr;
+  values["codec"] = media.codec;
+  values["text_encoder"] = media.text_encoder;
+  values["fps"] = std::string(text, end);
+  values["pixel_height"] = media.pixel_height;
+  values["pixel_width"] = media.pixel_width;
+  values["clip_frames"] = media.clip.frames;
+  values["clip_channels"] = media.clip.channels;
+  values["clip_height"] = media.clip.height;
+  values["clip_width"] = media.clip.width;
+}
+
+MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values,
+                          const std::string& source) {
+  const auto text = [&](const char* key) { return value_of<std::string>(values, key, source); };
+  const auto number = [&](const char* key) { return value_of<int64_t>(values, key, source); };
+  MediaInfo media{.codec = text("codec"),
+                  .text_encoder = text("text_encoder"),
+                  .fps = 0,
+                  .pixel_height = number("pixel_height"),
+                  .pixel_width = number("pixel_width"),
+                  .clip = {number("clip_frames"),
+                           number("clip_channels"),
+                           number("clip_height"),
+                           number("clip_width")}};
+  const std::string fps = text("fps");
+  std::from_chars(fps.data(), fps.data() + fps.size(), media.fps);
+  return media;
+}
+
+std::optional<MediaInfo> checkpoint_media(const std::string& path) {
+  if (!std::filesystem::exists(path) || io::find_checkpoint(path).empty()) return std::nullopt;
+  return read_media_info(model::open_checkpoint(path).manifest.data_position, path);
+}
+
+}  // namespace vmla::trainer

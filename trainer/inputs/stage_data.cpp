@@ -1,0 +1,275 @@
+#include "trainer/inputs/stage_data.h"
+
+#include "data/loading/prefetch_loader.h"
+#include "data/loading/shard_sampler.h"
+#include "data/make_dataset.h"
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/codec/text_encoder.h"
+#include "model/codec/video_codec.h"
+#include "model/io/error.h"
+#include "model/sampling/flow_match_schedule.h"
+#include "trainer/config/validate_config.h"
+
+#include <cmath>
+
+namespace vmla::trainer {
+namespace {
+
+std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
+                                                        const data::MakeConfig& make,
+                                                        const char* key) {
+  if (!std::filesystem::exists(path)) {
+    if (!make.makes_something()) {
+      fail_user(
+          key,
+          ": ",
+          path,
+          " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
+    }
+    data::make_dataset(make, path);
+  }
+  return std::make_unique<const data::LatentDataset>(path);
+}
+
+/// Sizes that would fail deep inside the network, said with the key that is wrong.
+void check_texts(const TrainConfig& config,
+                 const data::LatentDataset& dataset,
+                 const std::string& path) {
+  const model::ModelConfig& m = config.model;
+  if (dataset.info().text_dim != m.text_dim) {
+    fail_user(path,
+              ": text embeddings are ",
+              dataset.info().text_dim,
+              " wide, model.text_dim is ",
+              m.text_dim);
+  }
+  if (dataset.max_text_rows() > m.text_len) {
+    fail_user(path,
+              ": the longest text has ",
+              dataset.max_text_rows(),
+              " rows, model.text_len is ",
+              m.text_len);
+  }
+}
+
+void check_clips(const TrainConfig& config,
+                 const data::LatentDataset& dataset,
+                 const std::string& path) {
+  const auto& shape = dataset.info().clip_shape;
+  const model::ModelConfig& m = config.model;
+  if (shape[1] != m.in_dim) {
+    fail_user(path, ": clips have ", shape[1], " latent channels, model.in_dim is ", m.in_dim);
+  }
+  if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
+    fail_user(path,
+              ": latents of ",
+              shape[2],
+              "x",
+              shape[3],
+              " do not divide into model.patch_size ",
+              m.patch_size[1],
+              "x",
+              m.patch_size[2]);
+  }
+  if (!config.data.clip_shape.empty() && config.data.clip_shape != shape) {
+    fail_user(path,
+              ": clips are ",
+              at::IntArrayRef(shape),
+              ", data.clip_shape is ",
+              at::IntArrayRef(config.data.clip_shape));
+  }
+}
+
+/// ODE regression reads states that were stored at the student's own steps.
+void check_ode(const TrainConfig& config,
+               const Objective& objective,
+               const data::LatentDataset& dataset,
+               const char* key,
+               const std::string& path) {
+  if (objective.learns_from() != LearnsFrom::kOdePairs) return;
+  if (!dataset.has_ode()) {
+    fail_user(key,
+              ": ",
+              path,
+              " holds no states of ODE paths, which objective ",
+              config.objective.name,
+              " learns from: make them with `vmla data ode`");
+  }
+  std::vector<double> wanted = model::warped_step_list(objective.few_step()->denoising_step_list,
+                                                       objective.timestep_shift());
+  wanted.push_back(0);
+  const std::vector<double>& times = dataset.info().ode_times;
+  bool equal = times.size() == wanted.size();
+  for (size_t i = 0; equal && i < times.size(); ++i) equal = std::abs(times[i] - wanted[i]) < 1e-6;
+  if (!equal) {
+    fail_user(key,
+              ": ",
+              path,
+              " holds ODE states at timesteps ",
+              at::ArrayRef<double>(times),
+              ", the student's steps are ",
+              at::ArrayRef<double>(wanted),
+              ": make them with the same denoising_step_list and timestep_shift");
+  }
+}
+
+/// A prompt set has no clips: their shape and codec are those of the weights the stage starts from,
+/// else what the set was made for, else what data.clip_shape and data.make say.
+MediaInfo prompt_media(const TrainConfig& config,
+                       const data::LatentDataset& prompts,
+                       const std::optional<MediaInfo>& source) {
+  const data::DataConfig& d = config.data;
+  const std::string& encoder = prompts.info().text_encoder;
+  if (source && source->text_encoder != encoder) {
+    fail_user("data.path: ",
+              d.path,
+              " was embedded by ",
+              encoder,
+              ", init_from.generator was trained with ",
+              source->text_encoder);
+  }
+  const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
+  if (!source && says_clips) return media_info(prompts.info());
+  MediaInfo media = source ? *source
+                           : MediaInfo{.codec = d.make.codec,
+                                       .text_encoder = encoder,
+                                       .fps = d.make.fps,
+                                       .pixel_height = d.make.size_height,
+                                       .pixel_width = d.make.size_width,
+                                       .clip = {}};
+  if (d.clip_shape.size() == 4) {
+    media.clip = {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
+  } else if (!source) {
+    fail_user("data.clip_shape: is missing: ",
+              d.path,
+              " is a prompt set and init_from.generator no checkpoint that says the clips' shape; "
+              "give [F, C, H, W]");
+  }
+  return media;
+}
+
+}  // namespace
+
+StageData::StageData(const TrainConfig& config,
+                     const Objective& objective,
+                     const std::optional<MediaInfo>& source)
+    : config_(config) {
+  const data::DataConfig& d = config.data;
+  train_ = open_dataset(d.path, d.make, "data.path");
+  check_texts(config, *train_, d.path);
+  if (train_->has_latents()) {
+    check_clips(config, *train_, d.path);
+    check_ode(config, objective, *train_, "data.path", d.path);
+  } else if (objective.learns_from() != LearnsFrom::kPrompts) {
+    fail_user("data.path: ",
+              d.path,
+              " is a prompt set, it holds no /latents; objective ",
+              config.objective.name,
+              " learns from clips");
+  }
+  media_ =
+      train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
+  if (!d.validation_path.empty()) {
+    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
+    check_texts(config, *held_out_, d.validation_path);
+    if (!held_out_->has_latents()) {
+      fail_user("data.validation_path: ", d.validation_path, " is a prompt set, it holds no clips");
+    }
+    check_clips(config, *held_out_, d.validation_path);
+    if (config.validation.every > 0)
+      check_ode(config, objective, *held_out_, "data.validation_path", d.validation_path);
+    if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
+      fail_user("data.validation_path: ",
+                d.validation_path,
+                " has clips of another shape than data.path ",
+                d.path);
+    }
+  }
+  if (const auto prompt = objective.negative_prompt()) {
+    const at::Tensor text = prompt->empty()
+                                ? train_->empty_text()
+                                : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
+    if (text.size(0) > config.model.text_len) {
+      fail_user("the negative prompt has ",
+                text.size(0),
+                " text rows, model.text_len is ",
+                config.model.text_len);
+    }
+    negative_text_1TE_ = text.unsqueeze(0);
+  }
+}
+
+StageData::~StageData() = default;
+
+void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count) {
+  loader_.reset();
+  order_ = std::make_unique<data::ShardSampler>(
+      static_cast<uint64_t>(config_.seed), train_->size(), index, count);
+  loader_ = std::make_unique<data::PrefetchLoader>(
+      *train_,
+      *order_,
+      data::LoaderOptions{.global_batch = config_.train.batch_size,
+                          .micro_batch = micro_batch,
+                          .threads = config_.data.loader_threads,
+                          .prefetch_batches = config_.data.prefetch_batches,
+                          .position = samples_seen});
+}
+
+void make_missing_datasets(const TrainConfig& config) {
+  const data::DataConfig& d = config.data;
+  const auto make = [](const std::string& path, const data::MakeConfig& how) {
+    if (!path.empty() && !std::filesystem::exists(path) && how.makes_something())
+      data::make_dataset(how, path);
+  };
+  make(d.path, d.make);
+  make(d.validation_path, d.make_validation);
+}
+
+ClipShape planned_clip_shape(const TrainConfig& config) {
+  const data::DataConfig& d = config.data;
+  if (d.clip_shape.size() == 4) {
+    return {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
+  }
+  if (std::filesystem::exists(d.path)) return media_info(data::LatentDataset(d.path).info()).clip;
+  const int64_t frames = known_latent_frames(config);
+  if (frames == 0) {
+    fail_user(
+        "data.path: ", d.path, " is missing: give data.clip_shape [F, C, H, W] to plan without it");
+  }
+  const auto codec = model::make_video_codec(d.make.codec);
+  return {frames,
+          codec->latent_channels(),
+          d.make.size_height / codec->spatial_factor(),
+          d.make.size_width / codec->spatial_factor()};
+}
+
+model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_sample) {
+  data::Batch batch = loader_->next();
+  TORCH_CHECK(static_cast<int64_t>(batch.indices.size()) == count,
+              "micro-batch of another size: ",
+              batch.indices.size());
+  if (config_.data.caption_dropout > 0) {
+    const at::Tensor empty = train_->empty_text();
+    for (int64_t row = 0; row < count; ++row) {
+      const kernels::DrawKey key{.seed = static_cast<uint64_t>(config_.seed),
+                                 .step = static_cast<uint64_t>(step),
+                                 .purpose = kernels::Purpose::kCaptionDropout,
+                                 .role = 0,
+                                 .sample = static_cast<uint64_t>(first_sample + row)};
+      if (kernels::uniform_at(key, 0) < config_.data.caption_dropout)
+        data::drop_caption(batch, row, empty);
+    }
+  }
+  model::TensorMap inputs = shared_inputs();
+  inputs["text"] = batch.text;
+  if (batch.latents.defined()) inputs["clean_latents"] = batch.latents;
+  if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
+  return inputs;
+}
+
+model::TensorMap StageData::shared_inputs() const {
+  if (!negative_text_1TE_.defined()) return {};
+  return {{"negative_text", negative_text_1TE_}};
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "trainer/pipeline/pipeline_config.h"
+
+namespace vmla::trainer {
+
+struct PipelineOptions {
+  std::filesystem::path
+      program;       // vmla-core; started as `PROGRAM train --config ... --run-dir ...`
+  int64_t jobs = 0;  // stages side by side; 0: what the file says
+  /// Ranks of every stage, as vmla-launch takes them (a number, cpu or gpu); empty: one process.
+  std::string nproc_per_node = {};
+  bool dry_run = false;
+};
+
+/// Runs every stage that is not finished, each as a process of its own, as many side by side as
+/// `jobs` and their init_from allow. Finished stages are skipped, interrupted ones resume. SIGINT,
+/// SIGTERM, SIGHUP and SIGUSR1 are passed on to the stages, which save and stop.
+///
+/// Returns the exit status: 0 when all are finished, else the first failing stage's own (2, 1, 75);
+/// that stage has said on stderr what was wrong, so nothing is added. At the end writes
+/// summary.json: every stage's own, by name.
+int run_pipeline(const PipelineConfig& pipeline, const PipelineOptions& options);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,218 @@
+#include "trainer/pipeline/pipeline_config.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "model/config/config_rule.h"
+#include "trainer/config/config_node.h"
+#include "trainer/config/config_visit.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/stage_start.h"
+#include "trainer/config/validate_objective.h"
+
+namespace vmla::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// One entry of `stages` with its configuration tree, not read yet.
+struct StageFile {
+  std::string name;
+  std::string origin;
+  ConfigNode root;
+};
+
+void check_keys(const ConfigNode& node,
+                const std::string& section,
+                const std::vector<std::string>& valid) {
+  for (const auto& entry : node.entries) {
+    if (std::find(valid.begin(), valid.end(), entry.key) == valid.end()) {
+      fail_unknown_key(entry, section, valid, {});
+    }
+  }
+}
+
+const ConfigNode& required(const ConfigNode& node,
+                           const std::string& section,
+                           const std::string& key) {
+  const ConfigNode* value = node.find(key);
+  if (value == nullptr) fail_user(node.origin, ": ", section, key, " is missing");
+  return *value;
+}
+
+// A folder's name, without the dot that separates a stage from a key in --set.
+void check_name(const ConfigNode& node, const std::string& key, const std::string& name) {
+  const bool good = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-';
+  });
+  if (!good)
+    fail_user(
+        node.origin, ": ", key, ": '", name, "' is no name; use letters, digits, '_' and '-'");
+}
+
+StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folder) {
+  const std::string section = cat("stages[", index, "]");
+  if (!node.is_map()) fail_type(node, section, "a section with name, config and set");
+  check_keys(node, section, {"name", "config", "set"});
+  StageFile stage;
+  const ConfigNode& name = required(node, section + ".", "name");
+  stage.name = to_text(name, section + ".name");
+  stage.origin = name.origin;
+  check_name(name, section + ".name", stage.name);
+  for (const char* taken : {"configs", "samples", "checkpoints"}) {
+    if (stage.name == taken)
+      fail_user(stage.origin, ": ", section, ".name: '", taken, "' is taken; choose another name");
+  }
+  const ConfigNode& config = required(node, section + ".", "config");
+  const fs::path path = folder / to_text(config, section + ".config");
+  if (!fs::is_regular_file(path)) {
+    fail_user(config.origin,
+              ": ",
+              section,
+              ".config: no file ",
+              path.string(),
+              " (paths are relative to the pipeline file)");
+  }
+  stage.root = parse_yaml_file(path);
+  if (const ConfigNode* set = node.find("set"); set != nullptr && !set->is_null()) {
+    if (!set->is_map())
+      fail_type(*set, section + ".set", "a section of `key.of.the.stage: value` lines");
+    for (const auto& [key, value] : set->entries) assign(stage.root, key, value);
+  }
+  return stage;
+}
+
+void override_stage(std::vector<StageFile>& stages, const std::string& assignment) {
+  const std::string name =
+      assignment.substr(0, std::min(assignment.find('.'), assignment.find('=')));
+  std::vector<std::string> names;
+  for (auto& stage : stages) {
+    names.push_back(stage.name);
+    if (stage.name != name || assignment.size() <= name.size() || assignment[name.size()] != '.')
+      continue;
+    apply_override(stage.root, assignment, name.size() + 1);
+    return;
+  }
+  const std::string near = nearest(name, names);
+  fail_user("--set ",
+            assignment,
+            ": no stage '",
+            name,
+            "'",
+            near.empty() ? "" : "; did you mean " + near + "?",
+            "; write STAGE.key=value with one of: ",
+            join(names));
+}
+
+const PipelineStage* find(const std::vector<PipelineStage>& stages, const std::string& name) {
+  for (const auto& stage : stages) {
+    if (stage.name == name) return &stage;
+  }
+  return nullptr;
+}
+
+void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& earlier) {
+  for (auto& [role, source] : stage.config.init_from) {
+    if (source.stage.empty()) continue;
+    const std::string key = "init_from." + role;
+    const PipelineStage* from = find(earlier, source.stage);
+    if (from == nullptr) {
+      std::vector<std::string> names;
+      for (const auto& other : earlier) names.push_back(other.name);
+      fail_rule(key + ".stage",
+                "no stage '",
+                source.stage,
+                "' before ",
+                stage.name,
+                "; valid: ",
+                names.empty() ? "none, it is the first" : join(names));
+    }
+    const std::vector<std::string> roles = saved_roles(from->config);
+    const bool chosen = source.role.empty();
+    if (chosen) source.role = roles.front();
+    if (std::find(roles.begin(), roles.end(), source.role) == roles.end()) {
+      fail_rule(key + ".role",
+                "stage ",
+                from->name,
+                " saves no '",
+                source.role,
+                "'; valid: ",
+                join(roles));
+    }
+    check_start(stage.config, role, from->config, cat("stage ", from->name));
+    source.path = from->run_dir.string();
+    stage.after.push_back(from->name);
+    stage.notes.push_back(cat(stage.name,
+                              ": ",
+                              role,
+                              " starts from ",
+                              source.role,
+                              " of stage ",
+                              from->name,
+                              chosen ? " (by default)" : ""));
+  }
+}
+
+}  // namespace
+
+PipelineConfig load_pipeline(const fs::path& path,
+                             const std::vector<std::string>& overrides,
+                             const fs::path& run_dir) {
+  const ConfigNode root = parse_yaml_file(path);
+  if (!root.is_map()) fail_type(root, "the file", "a pipeline: name, jobs, stages");
+  check_keys(root, "", {"name", "jobs", "stages"});
+
+  PipelineConfig pipeline;
+  const fs::path folder = path.parent_path();
+  pipeline.name = fs::absolute(path).parent_path().filename().string();
+  if (const ConfigNode* name = root.find("name")) {
+    pipeline.name = to_text(*name, "name");
+    check_name(*name, "name", pipeline.name);
+  }
+  if (const ConfigNode* jobs = root.find("jobs")) {
+    pipeline.jobs = to_int(*jobs, "jobs");
+    if (pipeline.jobs < 1)
+      fail_user(jobs->origin, ": jobs: ", pipeline.jobs, " is too small; use at least 1");
+  }
+  pipeline.run_dir = run_dir.empty() ? fs::path("runs") / pipeline.name : run_dir;
+
+  const ConfigNode& list = required(root, "", "stages");
+  if (!list.is_list() || list.items.empty())
+    fail_type(list, "stages", "a list of {name, config, set}");
+  std::vector<StageFile> files;
+  for (size_t i = 0; i < list.items.size(); ++i) {
+    StageFile stage = read_entry(list.items[i], i, folder);
+    for (const auto& other : files) {
+      if (other.name == stage.name)
+        fail_user(stage.origin,
+                  ": stages[",
+                  i,
+                  "].name: '",
+                  stage.name,
+                  "' is given twice, first at ",
+                  other.origin);
+    }
+    files.push_back(std::move(stage));
+  }
+  for (const auto& override : overrides) override_stage(files, override);
+
+  for (auto& file : files) {
+    ConfigNode name = scalar_node(file.name, true);
+    name.origin = file.origin;
+    assign(file.root, "stage", name);
+    PipelineStage stage;
+    stage.name = file.name;
+    stage.run_dir = pipeline.run_dir / file.name;
+    try {
+      stage.config = load_config(file.root, Purpose::kPipelineStage);
+      resolve_init_from(stage, pipeline.stages);
+    } catch (const ConfigRuleError& error) {
+      throw UserError(
+          cat(origin_of(file.root, error.key()), ": stage ", file.name, ": ", error.what()));
+    }
+    pipeline.stages.push_back(std::move(stage));
+  }
+  return pipeline;
+}
+
+}  // namespace vmla::trainer

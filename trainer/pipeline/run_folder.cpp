@@ -1,0 +1,97 @@
+#include "trainer/pipeline/run_folder.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "trainer/config/config_difference.h"
+#include "trainer/config/config_yaml.h"
+
+namespace vmla::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kLockName[] = "run.lock";
+constexpr char kStageMark[] = "config.yaml";
+constexpr char kPipelineMark[] = "pipeline.yaml";
+
+// Creates the folder; refuses one that holds something else. Before the lock file is made in it.
+fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
+  std::error_code error;
+  if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
+    fail_user(folder.string(), ": is a file; --run-dir must be a folder");
+  }
+  made = fs::create_directories(folder, error);
+  if (error) fail_user(folder.string(), ": cannot create the run folder: ", error.message());
+  const bool stage = fs::exists(folder / kStageMark), pipeline = fs::exists(folder / kPipelineMark);
+  if (kind == RunFolder::Kind::kStage && pipeline) {
+    fail_user(folder.string(),
+              ": is the run folder of a pipeline; give one of its stages' folders, or a new one");
+  }
+  if (kind == RunFolder::Kind::kPipeline && stage) {
+    fail_user(folder.string(),
+              ": is the run folder of a single stage; give a new --run-dir to the pipeline");
+  }
+  if (stage || pipeline || fs::exists(folder / kLockName)) return folder;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    fail_user(folder.string(),
+              ": holds ",
+              entry.path().filename().string(),
+              " and is no run folder; choose an empty or new --run-dir");
+  }
+  return folder;
+}
+
+bool changes_result(const std::string& key) {
+  static const std::vector<std::string> kHarmless = {"train.threads",
+                                                     "train.log_every",
+                                                     "data.loader_threads",
+                                                     "data.prefetch_batches",
+                                                     "model.preset"};
+  return std::find(kHarmless.begin(), kHarmless.end(), key) == kHarmless.end();
+}
+
+}  // namespace
+
+RunFolder::RunFolder(fs::path folder, Kind kind)
+    : path_(checked(std::move(folder), kind, made_)),
+      lock_(io::FileLock::try_now(path_ / kLockName)) {
+  if (!lock_) {
+    fail_user(path_.string(),
+              ": in use by ",
+              io::FileLock::holder(path_ / kLockName),
+              "; wait for it, stop it, or choose another folder");
+  }
+}
+
+RunFolder::~RunFolder() {
+  lock_.reset();
+  std::error_code error;  // a folder that holds something stays
+  if (made_) fs::remove(path_, error);
+}
+
+std::optional<TrainConfig> RunFolder::saved_config() const {
+  const fs::path file = path_ / kStageMark;
+  if (!fs::exists(file)) return std::nullopt;
+  return parse_resolved(io::read_text_file(file), file.string());
+}
+
+void RunFolder::begin(const TrainConfig& config) {
+  io::write_file_atomically(path_ / kStageMark, resolved_yaml(config));
+  std::error_code error;
+  fs::remove(path_ / "summary.json", error);
+  if (error) fail_run((path_ / "summary.json").string(), ": cannot remove: ", error.message());
+}
+
+bool is_finished(const fs::path& folder, const TrainConfig& config) {
+  if (!fs::exists(folder / "summary.json") || !fs::exists(folder / kStageMark)) return false;
+  const TrainConfig saved =
+      parse_resolved(io::read_text_file(folder / kStageMark), (folder / kStageMark).string());
+  const auto differences = config_difference(saved, config);
+  return std::none_of(
+      differences.begin(), differences.end(), [](const auto& d) { return changes_result(d.key); });
+}
+
+}  // namespace vmla::trainer

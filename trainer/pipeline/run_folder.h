@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "model/io/file_lock.h"
+#include "trainer/config/train_config.h"
+
+namespace vmla::trainer {
+
+/// A run folder, created or opened, and locked: one stage's, or a pipeline's that holds one such
+/// folder a stage.
+class RunFolder {
+ public:
+  enum class Kind { kStage, kPipeline };
+
+  /// UserError when the folder is in use (names process and host), holds something that is no run,
+  /// or is a run of the other kind. Nothing in it is changed.
+  RunFolder(std::filesystem::path folder, Kind kind);
+  /// Removes the folder if it was made here and nothing was written to it.
+  ~RunFolder();
+  RunFolder(const RunFolder&) = delete;
+  RunFolder& operator=(const RunFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
+  std::filesystem::path samples() const { return path_ / "samples"; }
+
+  /// The configuration that an earlier start wrote.
+  std::optional<TrainConfig> saved_config() const;
+
+  /// Writes config.yaml and removes the summary.json of an earlier, shorter run: from now on the
+  /// stage counts as unfinished. Call it once nothing the user gave can be wrong any more.
+  void begin(const TrainConfig& config);
+
+ private:
+  bool made_ = false;
+  std::filesystem::path path_;
+  std::unique_ptr<io::FileLock> lock_;
+};
+
+/// True when `folder` holds the finished run of `config`: its summary.json is there, and its
+/// config.yaml differs at most in what leaves the result alone (threads, intervals of log lines,
+/// loader).
+bool is_finished(const std::filesystem::path& folder, const TrainConfig& config);
+
+}  // namespace vmla::trainer

@@ -1,0 +1,91 @@
+#include "trainer/planner/memory_plan.h"
+
+#include <nlohmann/json.hpp>
+
+namespace vmla::trainer {
+namespace {
+
+nlohmann::ordered_json role_json(const RoleMemory& memory) {
+  const auto& [role, bytes] = memory;
+  return {{"training", training_name(role.role.training)},
+          {"attention", role.config.attention},
+          {"sizes_from", role.sizes_from},
+          {"parameters", bytes.parameters},
+          {"masters", bytes.masters},
+          {"computing", bytes.computing},
+          {"mapped", bytes.mapped},
+          {"on_host", bytes.on_host},
+          {"gradients", bytes.gradients},
+          {"first_moments", bytes.first_moments},
+          {"second_moments", bytes.second_moments}};
+}
+
+/// Bytes and calls by collective.
+nlohmann::ordered_json sent_json(const distributed::CommCounters& sent) {
+  auto json = nlohmann::ordered_json::object();
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    const std::string kind(distributed::collective_name(static_cast<distributed::Collective>(i)));
+    if (sent.by_kind[i].calls == 0) continue;
+    json[kind] = {{"calls", sent.by_kind[i].calls}, {"bytes", sent.by_kind[i].bytes}};
+  }
+  return json;
+}
+nlohmann::ordered_json sent_json(const SentBytes& sent) {
+  return {{"bytes", sent.all.bytes()},
+          {"collectives", sent_json(sent.all)},
+          {"tokens", sent_json(sent.tokens)}};
+}
+
+nlohmann::ordered_json update_json(const UpdateMemory& update) {
+  nlohmann::ordered_json json = {{"peak", update.peak_bytes},
+                                 {"peak_phase", update.highest().name},
+                                 {"inputs", update.input_bytes},
+                                 {"kept_for_backward", update.kept_bytes}};
+  json["sent"] = sent_json(update.sent);
+  json["sent_between"] = sent_json(update.sent_between);
+  for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;
+  return json;
+}
+
+}  // namespace
+
+std::string memory_json(const MemoryPlan& plan) {
+  nlohmann::ordered_json json = {
+      {"stage", plan.config.stage},
+      {"objective", plan.config.objective.name},
+      {"gpus", plan.request.mesh.world},
+      {"recompute", plan.config.train.recompute},
+      {"sharding", plan.config.distributed.sharding},
+      {"shard_size", plan.request.mesh.shard},
+      {"sequence_parallel_size", plan.request.mesh.sequence},
+      {"gradient_accumulation", plan.config.distributed.gradient_accumulation},
+      {"hold_weights", plan.config.distributed.hold_weights},
+      {"chosen", plan.sharding_reason},
+      {"micro_batch_size", plan.config.train.micro_batch_size},
+      {"batch_size_per_rank", plan.config.train.batch_size},
+      {"latents", {plan.clip.frames, plan.clip.channels, plan.clip.height, plan.clip.width}}};
+  for (const RoleMemory& role : plan.roles) json["roles"][role.role.role.name] = role_json(role);
+  json["resident"] = plan.step.resident_bytes;
+  json["loader"] = plan.step.loader_bytes;
+  for (const UpdateMemory& update : plan.step.updates)
+    json["updates"][update.player] = update_json(update);
+  json["peak"] = plan.step.peak_bytes;
+  json["cycle"] = {{"steps", plan.step.cycle_steps}, {"sent", plan.step.cycle_bytes()}};
+  json["rollout_cache"] = plan.rollout_cache_bytes;
+  if (plan.largest_micro_batch) json["largest_micro_batch"] = *plan.largest_micro_batch;
+  json["checkpoint"] = plan.checkpoint_bytes;
+  json["checkpoint_host_copy"] = plan.host_copy_bytes;
+  json["sampling_cache"] = {{"frames", plan.cache.frames},
+                            {"bytes", plan.cache.bytes},
+                            {"dense_bytes", plan.cache.dense_bytes}};
+  for (const PhaseFlops& phase : plan.flops) {
+    json["flops"]["phases"].push_back(
+        {{"phase", phase.phase},
+         {"role", phase.role},
+         {"flops", phase.flops * static_cast<double>(plan.step_clips)}});
+  }
+  json["flops"]["step"] = plan.step_flops();
+  return json.dump(2) + "\n";
+}
+
+}  // namespace vmla::trainer

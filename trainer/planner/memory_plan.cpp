@@ -1,0 +1,105 @@
+#include "trainer/planner/memory_plan.h"
+
+#include "model/io/error.h"
+#include "model/network/kv_cache.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/distributed/dry_communicator.h"
+#include "trainer/objectives/registry.h"
+#include "trainer/planner/sharding_choice.h"
+
+#include <algorithm>
+
+namespace vmla::trainer {
+namespace {
+
+int64_t kv_bytes(const TrainConfig& config,
+                 const model::ModelConfig& model,
+                 const ClipShape& clip,
+                 int64_t frames) {
+  const auto grid = model::token_grid(model, clip.height, clip.width);
+  return frames * grid.rows * grid.cols * model::cached_numbers(model) *
+         static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
+}
+
+RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
+  model::ModelConfig dense = config.model;
+  dense.attention = "dense";
+  // Without a window the cache grows with the video; a training clip's length stands for it.
+  const int64_t frames =
+      model::cache_slots(config.model, model::CacheKind::kStreaming, clip.frames);
+  return {.frames = frames,
+          .bytes = kv_bytes(config, config.model, clip, frames),
+          .dense_bytes = kv_bytes(config, dense, clip, frames)};
+}
+
+/// The largest micro-batch whose step stays within the memory; 0: not even one clip.
+int64_t largest_micro_batch(TrainConfig config,
+                            const std::vector<PlannedRole>& roles,
+                            const ClipShape& clip,
+                            const MemoryRequest& request) {
+  const auto fits = [&](int64_t clips) {
+    config.train.micro_batch_size = config.train.batch_size = clips;
+    const distributed::Mesh mesh = distributed::dry_mesh(request.mesh);
+    return static_cast<double>(
+               planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
+           request.gpu_memory;
+  };
+  constexpr int64_t kMost = 4096;
+  int64_t good = 0, bad = 1;
+  while (bad <= kMost && fits(bad)) {
+    good = bad;
+    bad *= 2;
+  }
+  while (bad - good > 1) {
+    const int64_t middle = (good + bad) / 2;
+    (fits(middle) ? good : bad) = middle;
+  }
+  return good;
+}
+
+}  // namespace
+
+MemoryPlan plan_memory(const TrainConfig& config,
+                       const ClipShape& clip,
+                       const MemoryRequest& request) {
+  const auto objective = make_objective(config.objective, config.model);
+  return plan_memory(config, planned_roles(config, stage_roles(config, *objective)), clip, request);
+}
+
+MemoryPlan plan_memory(const TrainConfig& config,
+                       const std::vector<PlannedRole>& roles,
+                       const ClipShape& clip,
+                       const MemoryRequest& request) {
+  MemoryPlan plan;
+  plan.config = of_one_rank(config, request.mesh);
+  plan.request = request;
+  if (plan.request.text_rows == 0) plan.request.text_rows = config.model.text_len;
+  const ShardingChoice choice = sharding_choice(
+      config, roles, clip, plan.request.text_rows, request.mesh, request.gpu_memory);
+  plan.config.distributed = choice.distributed;
+  plan.sharding_reason = choice.reason;
+  plan.clip = clip;
+  plan.step_clips = config.train.batch_size;
+  const auto objective = make_objective(config.objective, config.model);
+  for (const PlannedRole& role : roles) {
+    plan.roles.push_back({role, role_bytes(plan.config, role, request.mesh)});
+    plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training) * request.mesh.shard;
+  }
+  // Ranks that hold the same save a part each.
+  plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
+  plan.step = planned_step(
+      plan.config, roles, clip, plan.request.text_rows, distributed::dry_mesh(request.mesh));
+  if (objective->learns_from() == LearnsFrom::kPrompts) {
+    const DmdConfig& dmd = config.objective.dmd;
+    const int64_t frames = std::max({clip.frames, dmd.min_rollout_frames, dmd.max_rollout_frames});
+    plan.rollout_cache_bytes =
+        kv_bytes(config, config.model, clip, frames) * plan.config.train.micro_batch_size;
+  }
+  plan.cache = request_cache(config, clip);
+  plan.flops = objective->training_flops(clip, role_models(roles));
+  if (request.gpu_memory > 0)
+    plan.largest_micro_batch = largest_micro_batch(plan.config, roles, clip, plan.request);
+  return plan;
+}
+
+}  // namespace vmla::trainer

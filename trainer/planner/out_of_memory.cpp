@@ -1,0 +1,88 @@
+#include "trainer/planner/out_of_memory.h"
+
+#include "model/io/error.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/inputs/stage_data.h"
+#include "trainer/planner/memory_plan.h"
+
+#include <c10/util/Exception.h>
+
+#include <new>
+#include <optional>
+
+namespace vmla::trainer {
+namespace {
+
+using distributed::MeshShape;
+
+/// The first line, without the place in LibTorch's source and the condition that some begin with.
+std::string reason_of(const std::exception& error) {
+  const auto* torch = dynamic_cast<const c10::Error*>(&error);
+  std::string text = torch != nullptr ? torch->what_without_backtrace() : error.what();
+  text = text.substr(0, text.find('\n'));
+  const size_t allocator = text.find("DefaultCPUAllocator");
+  return allocator != std::string::npos ? text.substr(allocator) : text;
+}
+
+int64_t planned_peak(const TrainConfig& config, const MeshShape& mesh) {
+  return plan_memory(config, planned_clip_shape(config), {.mesh = mesh}).step.peak_bytes;
+}
+
+/// The micro-batch divided by its smallest factor; nothing when it is one clip.
+std::optional<int64_t> smaller_micro_batch(int64_t micro_batch) {
+  for (int64_t factor = 2; factor <= micro_batch; ++factor) {
+    if (micro_batch % factor == 0) return micro_batch / factor;
+  }
+  return std::nullopt;
+}
+
+/// The plan's peak, and what lowers it; each setting by itself.
+std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
+  const int64_t peak = planned_peak(config, mesh);
+  std::string text =
+      cat("; the plan gives this rank up to ", size_text(peak), " of tensors, beside the program");
+  const auto offer = [&](const std::string& setting, TrainConfig changed, const MeshShape& shape) {
+    const int64_t lower = planned_peak(changed, shape);
+    if (lower < peak) text += cat(", ", size_text(lower), " with ", setting);
+  };
+  TrainConfig changed = config;
+  if (const auto less = smaller_micro_batch(micro_batch_of(config, mesh.data_ranks()))) {
+    changed.train.micro_batch_size = *less;
+    offer(cat("train.micro_batch_size ", *less), changed, mesh);
+  }
+  if (config.train.recompute != "block") {
+    changed = config;
+    changed.train.recompute = "block";
+    offer("train.recompute block", changed, mesh);
+  }
+  if (mesh.shard < mesh.world) {
+    changed = config;
+    changed.distributed.sharding = "full";
+    MeshShape cut = mesh;
+    cut.shard = mesh.world;
+    offer("distributed.sharding full", changed, cut);
+  }
+  return text + "; vmla analyze memory shows all of it";
+}
+
+}  // namespace
+
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
+  // The allocator of the host's memory throws a plain c10::Error.
+  return std::string(error.what()).find("can't allocate memory") != std::string::npos;
+}
+
+std::string out_of_memory_line(const std::exception& error,
+                               const TrainConfig& config,
+                               const MeshShape& mesh) {
+  const std::string text = cat("out of memory (", reason_of(error), ")");
+  try {
+    return text + plan_text(config, mesh);
+  } catch (const std::exception&) {  // its own problem would hide this one
+    return text;
+  }
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,304 @@
+#include "trainer/planner/planned_step.h"
+
+#include "trainer/distributed/update_report.h"
+#include "trainer/objectives/registry.h"
+#include "trainer/planner/sizes_only.h"
+#include "trainer/planner/watched_weights.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace vmla::trainer {
+namespace {
+
+const at::Device kMeta(at::kMeta);
+
+int64_t live_bytes() {
+  return tensor_bytes(kMeta).live;
+}
+
+/// The stage with the longest rollout it may draw, which is what memory has to be there for.
+ObjectiveConfig longest(ObjectiveConfig config) {
+  config.dmd.min_rollout_frames =
+      std::max(config.dmd.min_rollout_frames, config.dmd.max_rollout_frames);
+  return config;
+}
+
+distributed::CommCounters times(const distributed::CommCounters& after,
+                                const distributed::CommCounters& before,
+                                int64_t count) {
+  distributed::CommCounters sent;
+  for (size_t i = 0; i < distributed::kCollectives; ++i) {
+    sent.by_kind[i].calls = count * (after.by_kind[i].calls - before.by_kind[i].calls);
+    sent.by_kind[i].bytes =
+        static_cast<double>(count) * (after.by_kind[i].bytes - before.by_kind[i].bytes);
+  }
+  return sent;
+}
+/// `count` times what was sent between two readings.
+SentBytes times(const SentBytes& after, const SentBytes& before, int64_t count) {
+  return {times(after.all, before.all, count), times(after.tokens, before.tokens, count)};
+}
+
+/// The stage's step without data: its roles, its objective, and batches of its sizes.
+class SizesOnlyStage {
+ public:
+  SizesOnlyStage(const TrainConfig& config,
+                 const std::vector<PlannedRole>& roles,
+                 const ClipShape& clip,
+                 int64_t text_rows,
+                 const distributed::Mesh& mesh)
+      : config_(config),
+        mesh_(mesh),
+        clip_(clip),
+        text_rows_(text_rows),
+        objective_(make_objective(longest(config.objective), config.model)),
+        start_(live_bytes()),
+        set_(sizes_only_roles(config, roles, mesh)),
+        sequence_(sequence_ranks(mesh)) {
+    for (const PlannedRole& role : roles) {
+      const RoleBytes bytes = role_bytes(config, role, mesh.shape());
+      elsewhere_ += bytes.mapped + bytes.on_host;
+    }
+    for (RoleState& state : set_.states) watched_.emplace_back(state.source(), state.role.name);
+    for (size_t i = 0; i < set_.states.size(); ++i) {
+      networks_.emplace(set_.states[i].role.name,
+                        RoleNetwork{{set_.states[i].config, watched_[i], sequence_.get()},
+                                    config.train.recompute == "block"});
+    }
+  }
+
+  int64_t held() const { return live_bytes() - start_ - elsewhere_; }
+
+  /// A batch as the loader makes it.
+  model::TensorMap batch() const {
+    const int64_t count = config_.train.micro_batch_size;
+    model::TensorMap made = {{"text", sized({count, text_rows_, config_.model.text_dim})}};
+    const std::vector<int64_t> shape = {
+        count, clip_.frames, clip_.channels, clip_.height, clip_.width};
+    if (objective_->learns_from() != LearnsFrom::kPrompts || config_.data.make.prompts.empty())
+      made["clean_latents"] = sized(shape);
+    if (objective_->learns_from() == LearnsFrom::kOdePairs) {
+      const auto steps =
+          static_cast<int64_t>(config_.objective.ode_regression.denoising_step_list.size());
+      std::vector<int64_t> states = shape;
+      states.insert(states.begin() + 1, steps + 1);
+      made["ode_states"] = sized(states);
+    }
+    return made;
+  }
+
+  UpdateMemory update(const std::string& player) {
+    UpdateMemory memory;
+    memory.player = player;
+    mesh_.reset_counters();
+    make_compute_copies();
+    model::TrainedWeights& weights = *set_.at(player).weights;
+    weights.zero_gradients();
+    PhaseWatch watch(player);
+    for (WatchedWeights& watched : watched_) watched.watch = &watch;
+    UpdateReport report;
+    // The first micro-batch gathers what stays, the last one sums the gradients: those between them
+    // send the same, so one is run for all.
+    const int64_t count =
+        std::max<int64_t>(1, config_.train.batch_size / config_.train.micro_batch_size);
+    const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
+    SentBytes before = reading();
+    for (int64_t run = 0; run < runs; ++run) {
+      micro_batch(memory, watch, report, run + 1 == runs);
+      const SentBytes after = reading();
+      if (run == 1 && runs == 3) memory.sent += times(after, before, count - runs);
+      before = after;
+    }
+    for (WatchedWeights& watched : watched_) watched.watch = nullptr;
+    weights.finish_gradients();
+    memory.phases = watch.finish();
+    report.squared_norm = report.loss = sized({}, at::kDouble);
+    const UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
+    memory.sent += reading();
+    end_update(player);
+    for (PhaseMemory& phase : memory.phases) {
+      phase.peak_bytes -= start_ + elsewhere_;
+      memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
+    }
+    return memory;
+  }
+
+  const RoleSet& roles() const { return set_; }
+
+ private:
+  /// Forward and backward of some clips.
+  void micro_batch(UpdateMemory& memory, PhaseWatch& watch, UpdateReport& report, bool is_last) {
+    const int64_t before = held();
+    model::TensorMap inputs = batch();
+    if (objective_->negative_prompt())
+      inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
+    inputs.merge(draws(memory.player));
+    for (auto& [name, tensor] : inputs) {
+      if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config_));
+    }
+    memory.input_bytes = held() - before;
+    const int64_t ready = held();
+    objective_->evaluate(memory.player,
+                         inputs,
+                         networks_,
+                         model::GradMode::kFull,
+                         [&](const LossTerms& terms, bool last) {
+                           memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
+                           for (const auto& [name, value] : terms.metrics) report.metrics[name] = 0;
+                           watch.backward_begins();
+                           if (last && is_last)
+                             set_.at(memory.player).weights->begin_last_backward();
+                           (terms.total * 1.0).backward();
+                           watch.backward_ended();
+                         });
+  }
+
+  SentBytes reading() const { return {mesh_.counters(), mesh_.sequence().counters()}; }
+
+  /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
+  void make_compute_copies() {
+    for (RoleState& state : set_.states) {
+      if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
+      if (mesh_.shape().shard > 1 && !stays_gathered(config_, state.role)) continue;
+      for (const int64_t unit : state.weights->units()) {
+        state.weights->acquire(unit);
+        state.weights->release(unit);
+      }
+    }
+  }
+
+  /// The masters that the update changed: what was gathered or copied of them is old.
+  void end_update(const std::string& player) {
+    for (RoleState& state : set_.states) {
+      const bool follows = state.role.training == Training::kEmaOf && state.role.ema_of == player;
+      if (state.role.name == player || follows) state.weights->masters_changed();
+    }
+  }
+
+  static at::Tensor sized(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
+    return at::empty(shape, at::device(kMeta).dtype(dtype));
+  }
+
+  /// The player's draws: one and two samples tell which axis is the batch, and what has none (the
+  /// exit of a rollout) is drawn. Exits are the last ones, which need the most.
+  model::TensorMap draws(const std::string& player) {
+    auto& known = drawn_[player];
+    if (known.empty()) {
+      const auto draw = [&](int64_t batch) {
+        return objective_->draws(
+            player, clip_, {.seed = 0, .step = 0, .first_sample = 0, .batch = batch});
+      };
+      model::TensorMap one = draw(1), two = draw(2);
+      for (auto& [name, tensor] : one) {
+        const at::Tensor& other = two.at(name);
+        Draw shape{.sizes = tensor.sizes().vec(), .dtype = tensor.scalar_type()};
+        for (int64_t i = 0; i < tensor.dim(); ++i) {
+          if (tensor.size(i) != other.size(i)) shape.batch_axis = i;
+        }
+        known.emplace(name, shape);
+      }
+    }
+    model::TensorMap made;
+    for (const auto& [name, shape] : known) {
+      if (shape.batch_axis < 0) {
+        made[name] = at::scalar_tensor(last_exit(name), at::kLong);
+        continue;
+      }
+      std::vector<int64_t> sizes = shape.sizes;
+      sizes[static_cast<size_t>(shape.batch_axis)] = config_.train.micro_batch_size;
+      made[name] = sized(sizes, shape.dtype);
+    }
+    return made;
+  }
+
+  int64_t last_exit(const std::string& name) const {
+    const DmdConfig& dmd = config_.objective.dmd;
+    const bool first_chunk = name == "first_chunk_exit_index";
+    const auto& list = first_chunk ? dmd.first_chunk_denoising_step_list : dmd.denoising_step_list;
+    return static_cast<int64_t>(list.size()) - 1;
+  }
+
+  struct Draw {
+    std::vector<int64_t> sizes;
+    at::ScalarType dtype;
+    int64_t batch_axis = -1;
+  };
+
+  const TrainConfig& config_;
+  const distributed::Mesh& mesh_;
+  ClipShape clip_;
+  int64_t text_rows_;
+  std::unique_ptr<Objective> objective_;
+  int64_t start_, elsewhere_ = 0;
+  RoleSet set_;
+  std::unique_ptr<model::SequenceGroup> sequence_;
+  std::vector<WatchedWeights> watched_;
+  NetworkTable networks_;
+  std::map<std::string, std::map<std::string, Draw>> drawn_;
+};
+
+}  // namespace
+
+SentBytes& SentBytes::operator+=(const SentBytes& other) {
+  all += other.all;
+  tokens += other.tokens;
+  return *this;
+}
+
+double StepMemory::cycle_bytes() const {
+  double sum = 0;
+  for (const UpdateMemory& update : updates)
+    sum += update.sent.all.bytes() +
+           static_cast<double>(cycle_steps - 1) * update.sent_between.all.bytes();
+  return sum;
+}
+
+const PhaseMemory& UpdateMemory::highest() const {
+  return *std::ranges::max_element(phases, {}, &PhaseMemory::peak_bytes);
+}
+
+StepMemory planned_step(const TrainConfig& config,
+                        const std::vector<PlannedRole>& roles,
+                        const ClipShape& clip,
+                        int64_t text_rows,
+                        const distributed::Mesh& mesh) {
+  count_tensor_bytes();
+  allow_sizes_only_steps();
+  SizesOnlyStage stage(config, roles, clip, text_rows, mesh);
+  StepMemory memory;
+  for (const PlannedRole& role : roles)
+    memory.resident_bytes += role_bytes(config, role, mesh.shape()).held();
+  const int64_t before_loader = stage.held();
+  std::vector<model::TensorMap> read_ahead;
+  if (config.train.device == "cpu") {
+    for (int64_t i = 0; i < config.data.prefetch_batches; ++i) read_ahead.push_back(stage.batch());
+  }
+  memory.loader_bytes = stage.held() - before_loader;
+  const auto step = [&](bool all) {
+    std::vector<UpdateMemory> updates;
+    for (const RoleState& state : stage.roles().states) {
+      if (state.role.training != Training::kTrained || (!all && state.role.update_every > 1))
+        continue;
+      updates.push_back(stage.update(state.role.name));
+      memory.peak_bytes = std::max(memory.peak_bytes, updates.back().peak_bytes);
+    }
+    return updates;
+  };
+  // The second round has what the first left for good: prepared plans and rope tables, and weights
+  // that were gathered for others.
+  for (const PlannedRole& role : roles)
+    memory.cycle_steps = std::max(memory.cycle_steps, role.role.update_every);
+  const bool alternates = mesh.shape().world > 1 && memory.cycle_steps > 1;
+  step(true);
+  if (alternates) step(false);
+  memory.updates = step(true);
+  if (!alternates) return memory;
+  for (const UpdateMemory& between : step(false))
+    std::ranges::find(memory.updates, between.player, &UpdateMemory::player)->sent_between =
+        between.sent;
+  return memory;
+}
+
+}  // namespace vmla::trainer

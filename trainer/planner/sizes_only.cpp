@@ -1,0 +1,82 @@
+#include "trainer/planner/sizes_only.h"
+
+#include <ATen/ATen.h>
+#include <ATen/ExpandUtils.h>
+#include <torch/library.h>
+
+namespace vmla::trainer {
+namespace {
+
+at::Scalar no_number(const at::Tensor&) {
+  return 0;
+}
+
+/// A copy between tensors without data, or zeros for a tensor that has some.
+at::Tensor& copy_sizes(at::Tensor& self, const at::Tensor& /*source*/, bool /*non_blocking*/) {
+  return self.is_meta() ? self : self.zero_();
+}
+
+at::Tensor& abs_sizes(const at::Tensor& x, at::Tensor& out) {
+  out.resize_(x.sizes());
+  return out;
+}
+
+at::Tensor where_sizes(const at::Tensor& condition, const at::Tensor& a, const at::Tensor& b) {
+  const auto sizes = at::infer_size(condition.sizes(), at::infer_size(a.sizes(), b.sizes()));
+  return at::empty(sizes, a.options());
+}
+
+at::Tensor index_select_sizes(const at::Tensor& x, int64_t dim, const at::Tensor& index) {
+  std::vector<int64_t> sizes = x.sizes().vec();
+  sizes[static_cast<size_t>(dim < 0 ? dim + x.dim() : dim)] = index.numel();
+  return at::empty(sizes, x.options());
+}
+
+/// One mean and one reciprocal deviation a row, as the CPU and CUDA kernels keep them.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_sizes(
+    const at::Tensor& x,
+    c10::SymIntArrayRef normalized,
+    const std::optional<at::Tensor>& /*weight*/,
+    const std::optional<at::Tensor>& /*bias*/,
+    double /*eps*/) {
+  std::vector<int64_t> rows = x.sizes().vec();
+  for (size_t i = rows.size() - normalized.size(); i < rows.size(); ++i) rows[i] = 1;
+  return {at::empty(x.sizes(), x.options()),
+          at::empty(rows, x.options()),
+          at::empty(rows, x.options())};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_backward_sizes(
+    const at::Tensor& /*grad*/,
+    const at::Tensor& x,
+    c10::SymIntArrayRef normalized,
+    const at::Tensor& /*mean*/,
+    const at::Tensor& /*rstd*/,
+    const std::optional<at::Tensor>& /*weight*/,
+    const std::optional<at::Tensor>& /*bias*/,
+    std::array<bool, 3> wanted) {
+  const auto make = [&](bool is_wanted, c10::IntArrayRef sizes) {
+    return is_wanted ? at::empty(sizes, x.options()) : at::Tensor();
+  };
+  const auto widths = C10_AS_INTARRAYREF_SLOW(normalized);
+  return {make(wanted[0], x.sizes()), make(wanted[1], widths), make(wanted[2], widths)};
+}
+
+}  // namespace
+
+void allow_sizes_only_steps() {
+  static const torch::Library operators = [] {
+    torch::Library library(
+        torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__);
+    library.impl("_local_scalar_dense", &no_number);
+    library.impl("copy_", &copy_sizes);
+    library.impl("abs.out", &abs_sizes);
+    library.impl("where.self", &where_sizes);
+    library.impl("index_select", &index_select_sizes);
+    library.impl("native_layer_norm", &layer_norm_sizes);
+    library.impl("native_layer_norm_backward", &layer_norm_backward_sizes);
+    return library;
+  }();
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,73 @@
+#include "trainer/roles/train_checkpoint.h"
+
+#include "model/io/error.h"
+#include "trainer/config/config_yaml.h"
+
+namespace vmla::trainer {
+namespace {
+
+std::string optimizer_role(const std::string& role) {
+  return role + ".optimizer";
+}
+std::string updates_counter(const std::string& role) {
+  return role + ".updates";
+}
+
+int64_t counter(const CheckpointInfo& saved, const std::string& name) {
+  const auto found = saved.counters.find(name);
+  if (found == saved.counters.end())
+    fail_run("the checkpoint of step ", saved.step, " lacks the counter ", name);
+  return found->second;
+}
+
+}  // namespace
+
+CheckpointShare training_share(const TrainConfig& config,
+                               const RoleSet& roles,
+                               const TrainState& state,
+                               const MediaInfo& media,
+                               const distributed::Communicator& replicas) {
+  const auto part = [&](const PieceMap& pieces) {
+    return cut_pieces(pieces, replicas.rank(), replicas.size());
+  };
+  CheckpointShare share;
+  share.step = state.step;
+  share.stage = config.stage;
+  share.config_yaml = resolved_yaml(config);
+  share.model = config.model;
+  share.init_method = config.init.method;
+  share.counters["samples_seen"] = state.samples_seen;
+  share.data_position["samples_seen"] = state.samples_seen;
+  share.data_position["seed"] = config.seed;
+  share.data_position["dataset"] = config.data.path;
+  write_media_info(media, share.data_position);
+  for (const RoleState& role : roles.states) {
+    if (!role.weights) continue;  // frozen roles are read again from where they came
+    const std::string& name = role.role.name;
+    share.roles[name] = part(held_pieces(*role.weights));
+    if (role.role.is_score) share.role_models[name] = role.config;
+    if (!role.optimizer) continue;
+    share.roles[optimizer_role(name)] = part(role.optimizer->state(*role.weights));
+    share.counters[updates_counter(name)] = role.optimizer->updates();
+  }
+  return share;
+}
+
+TrainState restore_training(const SavedStage& saved, RoleSet& roles) {
+  for (RoleState& role : roles.states) {
+    if (!role.optimizer) continue;
+    const std::string name = optimizer_role(role.role.name);
+    if (!saved.tensors->folder().manifest.roles.contains(name)) {
+      fail_user("the checkpoint of step ",
+                saved.info.step,
+                " holds no optimizer state of ",
+                role.role.name,
+                ": it can be a start (init_from), not be resumed");
+    }
+    read_pieces(*saved.tensors, name, role.optimizer->state(*role.weights));
+    role.optimizer->resume_after(counter(saved.info, updates_counter(role.role.name)));
+  }
+  return {.step = saved.info.step, .samples_seen = counter(saved.info, "samples_seen")};
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,53 @@
+#include "trainer/telemetry/profiler.h"
+
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/profiler_kineto.h>
+
+namespace vmla::trainer {
+namespace {
+
+// The first steps allocate and fill caches; they would not be typical.
+constexpr int64_t kWarmUpSteps = 3;
+
+const std::set<torch::autograd::profiler::ActivityType> kActivities = {
+    torch::autograd::profiler::ActivityType::CPU};
+
+torch::autograd::profiler::ProfilerConfig profiler_config() {
+  return torch::autograd::profiler::ProfilerConfig(
+      torch::autograd::profiler::ProfilerState::KINETO);
+}
+
+}  // namespace
+
+Profiler::~Profiler() {
+  if (recording_) torch::autograd::profiler::disableProfiler();
+}
+
+void Profiler::step_begins() {
+  if (steps_ == 0 || recording_ || seen_ != kWarmUpSteps) return;
+  torch::autograd::profiler::prepareProfiler(profiler_config(), kActivities);
+  torch::autograd::profiler::enableProfiler(profiler_config(), kActivities);
+  recording_ = true;
+}
+
+void Profiler::step_ended() {
+  if (steps_ == 0) return;
+  ++seen_;
+  if (recording_ && seen_ == kWarmUpSteps + steps_) save();
+}
+
+void Profiler::save() {
+  recording_ = false;
+  const auto result = torch::autograd::profiler::disableProfiler();
+  result->save(file_.string());
+  log::info(cat("wrote a trace of ",
+                steps_,
+                " steps to ",
+                file_.string(),
+                " (open it in chrome://tracing or Perfetto)"));
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,160 @@
+#include "trainer/telemetry/tensorboard.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+
+#include "model/io/error.h"
+
+namespace vmla::trainer {
+namespace {
+
+constexpr std::array<uint32_t, 256> make_crc_table() {
+  std::array<uint32_t, 256> table{};
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82F63B78u : 0u);
+    table[byte] = crc;
+  }
+  return table;
+}
+constexpr std::array<uint32_t, 256> kCrcTable = make_crc_table();
+
+template <class T>
+void append_little_endian(std::string& out, T value) {
+  for (size_t i = 0; i < sizeof(T); ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+}
+
+// Protobuf's wire format: a field is a varint key (number << 3 | type) and its value.
+enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+
+void append_varint(std::string& out, uint64_t value) {
+  while (value >= 0x80) {
+    out.push_back(static_cast<char>(value | 0x80));
+    value >>= 7;
+  }
+  out.push_back(static_cast<char>(value));
+}
+
+void append_key(std::string& out, uint32_t field, WireType type) {
+  append_varint(out, field << 3 | type);
+}
+
+void append_bytes(std::string& out, uint32_t field, std::string_view bytes) {
+  append_key(out, field, kBytes);
+  append_varint(out, bytes.size());
+  out += bytes;
+}
+
+// Event: wall_time = 1 (double), step = 2 (int64), then one of file_version = 3, summary = 5,
+// session_log = 7.
+std::string event_head(double wall_time, int64_t step) {
+  std::string event;
+  append_key(event, 1, kFixed64);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &wall_time, sizeof bits);
+  append_little_endian(event, bits);
+  append_key(event, 2, kVarint);
+  append_varint(event, static_cast<uint64_t>(step));
+  return event;
+}
+
+double now_seconds() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+uint32_t crc32c(std::string_view bytes) {
+  uint32_t crc = 0xFFFFFFFFu;
+  for (const char byte : bytes)
+    crc = (crc >> 8) ^ kCrcTable[(crc ^ static_cast<uint8_t>(byte)) & 0xFF];
+  return ~crc;
+}
+
+uint32_t masked_crc32c(std::string_view bytes) {
+  const uint32_t crc = crc32c(bytes);
+  return ((crc >> 15) | (crc << 17)) + 0xA282EAD8u;
+}
+
+std::string tfrecord(std::string_view data) {
+  std::string record;
+  append_little_endian(record, static_cast<uint64_t>(data.size()));
+  append_little_endian(record, masked_crc32c(record));
+  record += data;
+  append_little_endian(record, masked_crc32c(data));
+  return record;
+}
+
+std::string scalar_event(double wall_time, int64_t step, std::string_view tag, float value) {
+  std::string point;  // Summary.Value: tag = 1, simple_value = 2
+  append_bytes(point, 1, tag);
+  append_key(point, 2, kFixed32);
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  append_little_endian(point, bits);
+  std::string summary;  // Summary: repeated value = 1
+  append_bytes(summary, 1, point);
+  std::string event = event_head(wall_time, step);
+  append_bytes(event, 5, summary);
+  return event;
+}
+
+TensorboardWriter::TensorboardWriter(const std::filesystem::path& dir) {
+  std::error_code error;
+  std::filesystem::create_directories(dir, error);
+  if (error) fail_run(dir.string(), ": cannot make this folder: ", error.message());
+  const auto seconds = static_cast<int64_t>(now_seconds());
+  // TensorBoard reads the files of a folder in the order of their names; the number tells runs of
+  // one second apart.
+  for (int number = 0; fd_ < 0; ++number) {
+    path_ = dir / cat("events.out.tfevents.", seconds, ".vmla.", ::getpid(), ".", number);
+    fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd_ < 0 && errno != EEXIST) {
+      fail_run(path_.string(), ": cannot create this file: ", std::strerror(errno));
+    }
+  }
+  std::string version = event_head(now_seconds(), 0);
+  append_bytes(version, 3, "brain.Event:2");
+  buffer_ += tfrecord(version);
+  flush();
+}
+
+TensorboardWriter::~TensorboardWriter() {
+  if (fd_ < 0) return;
+  try {
+    flush();
+  } catch (const RunError&) {  // a destructor has nobody to tell
+  }
+  ::close(fd_);
+}
+
+void TensorboardWriter::scalar(std::string_view tag, int64_t step, double value) {
+  buffer_ += tfrecord(scalar_event(now_seconds(), step, tag, static_cast<float>(value)));
+}
+
+void TensorboardWriter::restart_at(int64_t step) {
+  std::string session;  // SessionLog: status = 1, START = 1
+  append_key(session, 1, kVarint);
+  append_varint(session, 1);
+  std::string event = event_head(now_seconds(), step);
+  append_bytes(event, 7, session);
+  buffer_ += tfrecord(event);
+}
+
+void TensorboardWriter::flush() {
+  size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t count = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_run(path_.string(), ": cannot write: ", std::strerror(errno));
+    done += static_cast<size_t>(count);
+  }
+  buffer_.clear();
+}
+
+}  // namespace vmla::trainer
