@@ -44,8 +44,8 @@ vmla::trainer::TrainConfig large_config() {
                                      "train.batch_size=8",
                                      "train.micro_batch_size=8",
                                      "train.log_every=1",
-                                     vmla::cat("train.steps=", kSteps),
-                                     vmla::cat("checkpoint.every=", kEvery),
+                                     vmla::formatted("train.steps={}", kSteps),
+                                     vmla::formatted("checkpoint.every={}", kEvery),
                                      "validation.every=0",
                                      "sample.every=0",
                                      "sample.measure_clips=0"});

@@ -30,10 +30,11 @@ void check_prompts(const MakeConfig& config, const LatentDataset& dataset, const
   for (int64_t i = 0; same && i < dataset.size(); ++i)
     same = dataset.caption(i) == prompts[static_cast<size_t>(i)];
   if (!same) {
-    fail_user(path.string(),
-              ": holds other prompts than the configuration (make.prompts: ",
-              config.prompts,
-              ") wants; remove the file or change the key");
+    fail_user(
+        "{}: holds other prompts than the configuration (make.prompts: {}) wants; remove the file "
+        "or change the key",
+        path.string(),
+        config.prompts);
   }
 }
 
@@ -44,31 +45,28 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   const LatentInfo& info = dataset.info();
   const auto same = [&](const char* key, const auto& wanted, const auto& found) {
     if (wanted == found) return;
-    fail_user(path.string(),
-              ": has ",
-              key,
-              " ",
-              found,
-              ", the configuration (make.",
-              key,
-              ") wants ",
-              wanted,
-              "; remove the file or change the key");
+    fail_user(
+        "{}: has {} {:g}, the configuration (make.{}) wants {:g}; remove the file or change the "
+        "key",
+        path.string(),
+        key,
+        found,
+        key,
+        wanted);
   };
   if (dataset.has_latents() != config.prompts.empty()) {
-    fail_user(path.string(),
+    fail_user("{}{} alone; remove the file or change the key",
+              path.string(),
               dataset.has_latents()
                   ? ": holds clips, the configuration (make.prompts) wants prompts"
-                  : ": holds prompts, the configuration (make) wants clips",
-              " alone; remove the file or change the key");
+                  : ": holds prompts, the configuration (make) wants clips");
   }
   if (!config.prompts.empty()) check_prompts(config, dataset, path);
   same("codec", config.codec, info.codec);
   if (info.codec_hash != model::make_video_codec(config.codec)->hash()) {
-    fail_user(path.string(),
-              ": was encoded by another version of codec ",
-              info.codec,
-              "; remove it to have it made again");
+    fail_user("{}: was encoded by another version of codec {}; remove it to have it made again",
+              path.string(),
+              info.codec);
   }
   same("text", config.text, info.text_encoder);
   same("frames", config.frames, info.pixel_frames);
@@ -90,7 +88,7 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
     synth.fps = config.fps;
     synth.seed = static_cast<uint64_t>(config.seed);
     synth.held_out = config.held_out;
-    log::info(cat("rendering ", synth.count, " clips into ", synth.out.string()));
+    log::info("rendering {} clips into {}", synth.count, synth.out.string());
     synth_videos(synth);
   }
   encode.out = path;
@@ -104,9 +102,9 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
     encode.hold_out_every = config.hold_out_every;
     encode.held_out = config.held_out;
   }
-  log::info(cat("encoding ", encode.videos.string(), " into ", path.string()));
+  log::info("encoding {} into {}", encode.videos.string(), path.string());
   const EncodeReport report = encode_videos(encode);
-  log::info(cat(path.string(), ": ", report.clips, " clips"));
+  log::info("{}: {} clips", path.string(), report.clips);
 }
 
 void make_prompts(const MakeConfig& config, const fs::path& path) {
@@ -117,7 +115,7 @@ void make_prompts(const MakeConfig& config, const fs::path& path) {
   options.clips = clips_of_codec(
       config.codec, config.frames, config.size_height, config.size_width, config.fps);
   const PromptsReport report = encode_prompts(options);
-  log::info(cat(path.string(), ": ", report.prompts, " prompts"));
+  log::info("{}: {} prompts", path.string(), report.prompts);
 }
 
 }  // namespace
@@ -130,9 +128,9 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
   if (!config.makes_something()) {
     if (fs::exists(path)) return;
     fail_user(
-        path.string(),
-        ": no such dataset, and data.make says neither synth_count nor videos nor prompts to ",
-        "make it from");
+        "{}: no such dataset, and data.make says neither synth_count nor videos nor prompts to "
+        "make it from",
+        path.string());
   }
   const auto lock = io::FileLock::wait(path.string() + ".making");
   if (fs::exists(path)) {

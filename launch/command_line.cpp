@@ -28,9 +28,9 @@ CLI::Validator integer_from(int64_t least) {
           return std::string();
         }
         const bool any = least == std::numeric_limits<int64_t>::min();
-        return cat(text,
-                   " is not an integer",
-                   any ? std::string(" of 64 bits") : cat(" of at least ", least));
+        return formatted("{} is not an integer{}",
+                         text,
+                         any ? std::string(" of 64 bits") : formatted(" of at least {}", least));
       },
       "");
 }
@@ -47,7 +47,7 @@ CLI::Validator number(bool zero) {
         if (whole && std::isfinite(value) && (value > 0 || (zero && value == 0))) {
           return std::string();
         }
-        return cat(text, " is not a number ", zero ? "from" : "above", " 0");
+        return formatted("{} is not a number {} 0", text, zero ? "from" : "above");
       },
       "");
 }
@@ -550,22 +550,22 @@ void check(const std::vector<double>& list, const std::string& flag, const Sampl
   if (list.empty()) return;
   model::warped_step_list(list, /*shift=*/1.0, "sample: " + flag);
   if (!args.sampler.empty() && args.sampler != "few_step") {
-    fail_user("sample: ", flag, " is for --sampler few_step; ", args.sampler, " takes --steps");
+    fail_user("sample: {} is for --sampler few_step; {} takes --steps", flag, args.sampler);
   }
-  if (args.steps) fail_user("sample: give either --steps or ", flag, ", not both");
+  if (args.steps) fail_user("sample: give either --steps or {}, not both", flag);
 }
 void check(const SampleArgs& args) {
   const int given = (args.prompt ? 1 : 0) + (args.prompts.empty() ? 0 : 1) +
                     (args.prompts_over_time.empty() ? 0 : 1);
   if (given != 1) {
-    fail_user("sample: give either --prompt TEXT or --prompts FILE",
-              given > 1 ? ", not both" : "",
-              "; or --prompts-over-time TEXT alone");
+    fail_user(
+        "sample: give either --prompt TEXT or --prompts FILE{}; or --prompts-over-time TEXT alone",
+        given > 1 ? ", not both" : "");
   }
   if (args.prompts_over_time.empty()) {
     if (args.frames == 0) fail_user("sample: --frames is required; see vmla sample --help");
     if (!args.prompt_switch.empty()) {
-      fail_user("sample: --prompt-switch ", args.prompt_switch, " needs --prompts-over-time");
+      fail_user("sample: --prompt-switch {} needs --prompts-over-time", args.prompt_switch);
     }
   } else if (!parse_prompts_over_time(args.prompts_over_time).back().seconds && args.frames == 0) {
     fail_user(
@@ -625,16 +625,15 @@ void check_command(
     const CLI::App& app, const std::string& group, int argc, const char* const* argv, int at) {
   const std::vector<std::string> names = names_of(app);
   if (names.empty()) return;
-  const std::string valid = cat("valid: ", trainer::join(names), "; see vmla ", group, "--help");
-  if (at >= argc) fail_user("no ", group, "command given; ", valid);
+  const std::string valid = formatted("valid: {}; see vmla {}--help", trainer::join(names), group);
+  if (at >= argc) fail_user("no {}command given; {}", group, valid);
   const std::string word = argv[at];
   if (word.starts_with("-")) return;
   if (std::find(names.begin(), names.end(), word) == names.end()) {
     const std::string near = trainer::nearest(word, names);
-    fail_user("unknown command '",
+    fail_user("unknown command '{}{}'; {}{}",
               group,
               word,
-              "'; ",
               near.empty() ? "" : "did you mean " + near + "? ",
               valid);
   }
@@ -652,7 +651,7 @@ std::string nearest_flag(const CLI::App& app, int argc, const char* const* argv)
     if (!word.starts_with("--") || std::find(flags.begin(), flags.end(), word) != flags.end())
       continue;
     const std::string near = trainer::nearest(word, flags);
-    return cat("unknown flag ", word, near.empty() ? "" : "; did you mean " + near + "?");
+    return formatted("unknown flag {}{}", word, near.empty() ? "" : "; did you mean " + near + "?");
   }
   return "";
 }
@@ -706,11 +705,10 @@ CommandLine parse_command_line(int argc, const char* const* argv) {
       said += app->get_name() + " ";
     }
     const std::string flag = nearest_flag(*app, argc, argv);
-    fail_user(said.empty() ? "" : said.substr(0, said.size() - 1) + ": ",
+    fail_user("{}{}; see vmla {}--help",
+              said.empty() ? "" : said.substr(0, said.size() - 1) + ": ",
               flag.empty() ? one_line(error.what()) : flag,
-              "; see vmla ",
-              said,
-              "--help");
+              said);
   }
   for (const auto& parsed : builder.parsed) {
     if (auto args = parsed()) return {std::nullopt, std::move(*args)};

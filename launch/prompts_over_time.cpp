@@ -27,7 +27,7 @@ std::optional<TimedPrompt> read_timed(std::string_view part) {
   const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), seconds);
   if (error != std::errc{} || end != number.data() + number.size()) return std::nullopt;
   if (!std::isfinite(seconds) || seconds <= 0) {
-    fail_user("--prompts-over-time: '", part, "' lasts ", number, " s; it must be above 0");
+    fail_user("--prompts-over-time: '{}' lasts {} s; it must be above 0", part, number);
   }
   return TimedPrompt{std::string(trimmed(part.substr(0, bracket))), seconds};
 }
@@ -47,12 +47,11 @@ std::vector<TimedPrompt> parse_prompts_over_time(const std::string& text) {
     } else if (last && !part.empty()) {
       prompts.push_back({std::string(part), std::nullopt});
     } else {
-      fail_user("--prompts-over-time: '",
-                part,
-                "' (prompt ",
-                prompts.size() + 1,
-                ") does not say how long it lasts; the form is ",
-                kForm);
+      fail_user(
+          "--prompts-over-time: '{}' (prompt {}) does not say how long it lasts; the form is {}",
+          part,
+          prompts.size() + 1,
+          kForm);
     }
   }
   return prompts;

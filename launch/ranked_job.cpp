@@ -88,7 +88,7 @@ std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, dou
     if (environment.local_rank == 0) throw;
     leave_the_word(kWrongInput);
   } catch (const distributed::PeerError& lost) {  // rank 0 went as soon as it had come
-    if (environment.local_rank == 0) log::error(cat("vmla: error: ", lost.what()));
+    if (environment.local_rank == 0) log::error("vmla: error: {}", lost.what());
     std::_Exit(distributed::kPeerLost);
   }
 }
@@ -142,7 +142,7 @@ int run_ranks(const RankEnvironment& environment,
     return kDone;
   } catch (const StopRequested& stop) {
     // All ranks stop after the same step, and all have saved.
-    if (is_lead) log::warn(cat("vmla: stopped: ", stop.what()));
+    if (is_lead) log::warn("vmla: stopped: {}", stop.what());
     watchdog.reset();
     try {
       distributed::leave_job(*store, environment, 30);

@@ -76,7 +76,7 @@ void check_shape(const std::string& path,
     wanted += (wanted.empty() ? "" : " or ") + described(form, sizes);
   }
   fail_user(
-      path, ": tensor '", shape.name, "' is ", found->second.sizes(), ", it must be ", wanted);
+      "{}: tensor '{}' is {}, it must be {}", path, shape.name, found->second.sizes(), wanted);
 }
 
 /// A step list decreases, and there is a draw to renoise with after every pass before the exit.
@@ -86,22 +86,18 @@ void check_steps(const std::string& path,
   const auto steps = inputs.find(prefix + "denoising_steps");
   if (steps != inputs.end() && steps->second.diff().ge(0).any().item<bool>())
     fail_user(
-        path, ": tensor '", steps->first, "' does not decrease; timesteps run from noise to clean");
+        "{}: tensor '{}' does not decrease; timesteps run from noise to clean", path, steps->first);
   const auto exit = inputs.find(prefix + "exit_index"), renoise = inputs.find("renoise");
   if (exit == inputs.end() || renoise == inputs.end()) return;
   const auto index = exit->second.item().toLong();
   if (steps != inputs.end() && index >= steps->second.size(0)) return;  // the objective says so
   if (renoise->second.size(0) < index) {
-    fail_user(path,
-              ": tensor 'renoise' has ",
+    fail_user("{}: tensor 'renoise' has {} draws, {} {} needs one after each of {} passes",
+              path,
               renoise->second.size(0),
-              " draws, ",
               exit->first,
-              " ",
               index,
-              " needs one after each of ",
-              index,
-              " passes");
+              index);
   }
 }
 
@@ -121,18 +117,16 @@ model::TensorMap read_step_inputs(const std::string& path,
     const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
     tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
     if (!tensor.isfinite().all().item<bool>())
-      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
+      fail_user("{}: tensor '{}' holds NaN or infinity", path, name);
   }
   Sizes sizes = {{'C', config.in_dim}, {'E', config.text_dim}, {'1', 1}};
   for (const InputShape& shape : kShapes) check_shape(path, inputs, shape, sizes);
   check_shape(path, inputs, inputs.contains("rollout_noise") ? kScoreNoise : kNoise, sizes);
   if (sizes.contains('f') && sizes['f'] > sizes['F']) {
-    fail_user(path,
-              ": tensor 'noise' has ",
+    fail_user("{}: tensor 'noise' has {} frames, the rollout {}; the scores cannot see more",
+              path,
               sizes['f'],
-              " frames, the rollout ",
-              sizes['F'],
-              "; the scores cannot see more");
+              sizes['F']);
   }
   check_steps(path, inputs, "");
   check_steps(path, inputs, "first_chunk_");

@@ -82,20 +82,18 @@ void refuse_ranks() {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
   if (ranks.rank != 0) leave_the_word(kWrongInput);
-  fail_user("this command runs in one process, and was started as ",
-            ranks.world_size,
-            " ranks; only vmla train shares its work (vmla pipeline: --nproc-per-node)");
+  fail_user(
+      "this command runs in one process, and was started as {} ranks; only vmla train shares its "
+      "work (vmla pipeline: --nproc-per-node)",
+      ranks.world_size);
 }
 
 [[noreturn]] void become_core(char** argv) {
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
   const std::string core = self.parent_path() / "vmla-core";
   execv(core.c_str(), argv);  // the pid stays, and with it signals and job control
-  fail_run("cannot start ",
-           core,
-           ": ",
-           std::strerror(errno),
-           "; it is built together with this program");
+  fail_run(
+      "cannot start {}: {}; it is built together with this program", core, std::strerror(errno));
 }
 
 int run(int argc, char** argv) {

@@ -11,7 +11,7 @@ namespace vmla::trainer {
 void prepare_device(const std::string& device) {
   if (device != "cuda") return;
   const std::string reason = kernels::load_cuda_module();
-  if (!reason.empty()) fail_user("train.device: cuda: ", reason, "; use cpu");
+  if (!reason.empty()) fail_user("train.device: cuda: {}; use cpu", reason);
 }
 
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
@@ -21,12 +21,11 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   const bool one_each = count == 1 && !shared;
   const int64_t index = one_each ? 0 : shared && count > 0 ? local_rank % count : local_rank;
   if (index >= count) {
-    fail_user("train.device: cuda: this is local rank ",
-              local_rank,
-              ", and the machine shows ",
-              count,
-              " GPUs; start at most that many ranks on it, or share them (distributed.backend: "
-              "host_staged)");
+    fail_user(
+        "train.device: cuda: this is local rank {}, and the machine shows {} GPUs; start at most "
+        "that many ranks on it, or share them (distributed.backend: host_staged)",
+        local_rank,
+        count);
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;

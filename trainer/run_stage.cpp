@@ -37,22 +37,18 @@ std::optional<MediaInfo> known_media(const TrainConfig& config,
 
 void log_differences(const std::vector<ConfigDifference>& differences) {
   for (const auto& d : differences)
-    log::info(cat("  changed since the checkpoint: ", d.key, " from ", d.saved, " to ", d.now));
+    log::info("  changed since the checkpoint: {} from {} to {}", d.key, d.saved, d.now);
 }
 
 /// "4 ranks: zero1 over 4, sequence 1, 4 data ranks of 2 clips".
 std::string mesh_line(const TrainConfig& config, const distributed::MeshShape& shape) {
-  return cat(shape.world,
-             " ranks: ",
-             config.distributed.sharding,
-             " over ",
-             shape.shard,
-             ", ",
-             shape.data_ranks(),
-             " data ranks of ",
-             config.train.batch_size / shape.data_ranks(),
-             " clips, sequence parallel over ",
-             shape.sequence);
+  return formatted("{} ranks: {} over {}, {} data ranks of {} clips, sequence parallel over {}",
+                   shape.world,
+                   config.distributed.sharding,
+                   shape.shard,
+                   shape.data_ranks(),
+                   config.train.batch_size / shape.data_ranks(),
+                   shape.sequence);
 }
 
 /// The stage with what `auto` in the section `distributed` stands for: the same on all ranks, so
@@ -74,13 +70,10 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
                                                 -least.item<double>());
   chosen.distributed = choice.distributed;
   if (choice.reason.empty()) return chosen;
-  log::info(cat("distributed: gradient_accumulation ",
-                choice.distributed.gradient_accumulation,
-                ", hold_weights ",
-                choice.distributed.hold_weights,
-                " (",
-                choice.reason,
-                ")"));
+  log::info("distributed: gradient_accumulation {}, hold_weights {} ({})",
+            choice.distributed.gradient_accumulation,
+            choice.distributed.hold_weights,
+            choice.reason);
   return chosen;
 }
 
@@ -148,23 +141,18 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
     folder->begin(config);
     log::set_file(folder->path() / "log.txt");
   }
-  log::info(cat("stage ",
-                config.stage,
-                ": ",
-                config.objective.name,
-                ", ",
-                config.model.attention,
-                ", ",
-                model::parameter_count(config.model),
-                " parameters, ",
-                data.clips().size(),
-                " clips"));
+  log::info("stage {}: {}, {}, {} parameters, {} clips",
+            config.stage,
+            config.objective.name,
+            config.model.attention,
+            model::parameter_count(config.model),
+            data.clips().size());
   if (mesh.shape().world > 1) log::info(mesh_line(config, mesh.shape()));
   if (checkpoint) {
-    log::info(cat("resuming at step ", state.step, " of ", config.train.steps));
+    log::info("resuming at step {} of {}", state.step, config.train.steps);
     log_differences(differences);
   } else {
-    log::info(cat("generator: ", set.generator_origin.origin));
+    log::info("generator: {}", set.generator_origin.origin);
     if (folder) write_init_report(folder->path(), set.generator_origin);
   }
 
@@ -173,7 +161,7 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
     const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
     const double found = check_mask_equals_cache(
         set.network(generator), data.clip_shape(), at::Device(config.train.device), tolerance);
-    log::info(cat("self-check: masked forward = cached forward, max difference / rms ", found));
+    log::info("self-check: masked forward = cached forward, max difference / rms {:g}", found);
   }
 
   const MemoryPlan plan =
@@ -187,9 +175,8 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
   Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
   trainer.run(stop, profiler, request.on_step);
   if (trainer.tensor_peak_bytes() > 0) {
-    log::info(cat("memory: ",
-                  memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()),
-                  ", the most of any step"));
+    log::info("memory: {}, the most of any step",
+              memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
   }
 
   const RoleState& best = trainer.best();

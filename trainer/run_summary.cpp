@@ -122,18 +122,16 @@ void write_init_report(const std::filesystem::path& run_dir, const InitialWeight
   const std::string note = model::dropped_bias_note(origin.conversion);
   if (!note.empty()) log::warn(note);
   for (const auto& l : origin.conversion) {
-    log::info(cat("  layer ",
-                  l.layer,
-                  ": K/V energy kept at rank ",
-                  l.kv_rank,
-                  ": ",
-                  l.kv_energy_kept,
-                  ", queries at rank ",
-                  l.q_rank,
-                  ": ",
-                  l.q_energy_kept,
-                  ", rope energy lost by sharing the key: ",
-                  l.rope_energy_lost));
+    log::info(
+        "  layer {}: K/V energy kept at rank {}: {:g}, queries at rank {}: {:g}, rope energy lost "
+        "by "
+        "sharing the key: {:g}",
+        l.layer,
+        l.kv_rank,
+        l.kv_energy_kept,
+        l.q_rank,
+        l.q_energy_kept,
+        l.rope_energy_lost);
   }
 }
 

@@ -53,7 +53,7 @@ void as_victim(const Call& call) {
 
 /// The latent projections of an MLA layer, for the rank tracker.
 analysis::LatentProjections latent_projections(int64_t layer, const model::TensorMap& tensors) {
-  const std::string prefix = cat("blocks.", layer, ".self_attn.");
+  const std::string prefix = formatted("blocks.{}.self_attn.", layer);
   return {.kv_b = tensors.at(prefix + "kv_b_proj.weight"),
           .kv_gain = tensors.at(prefix + "kv_a_layernorm.weight"),
           .kv_a = tensors.at(prefix + "kv_a_proj_with_mqa.weight")};
@@ -68,7 +68,7 @@ analysis::LatentProjections on_host(const analysis::LatentProjections& layer) {
 /// This rank among those that write checkpoints together. Collective.
 io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mesh) {
   std::string attempt;
-  if (mesh.is_lead()) attempt = cat(std::time(nullptr), "-", getpid());
+  if (mesh.is_lead()) attempt = formatted("{}-{}", std::time(nullptr), getpid());
   return {.writer = mesh.rank(),
           .writers = mesh.shape().world,
           .attempt = distributed::shared_text(mesh.host(), attempt),
@@ -134,7 +134,7 @@ void Trainer::run(const StopSignal& stop,
     while (state_.step < config_.train.steps) {
       if (on_step) on_step(state_.step + 1);
       run_step(stop, profiler);
-      if (progress) progress->update(state_.step, cat("loss ", short_number(last_.loss())));
+      if (progress) progress->update(state_.step, formatted("loss {}", short_number(last_.loss())));
       stop_if_asked(stop);
     }
     as_victim([&] { saver_.finish(); });
@@ -172,22 +172,20 @@ void Trainer::stop_if_asked(const StopSignal& stop) {
   if (!asked || state_.step >= config_.train.steps) return;
   save();
   as_victim([&] { saver_.finish(); });
-  throw StopRequested(cat(signal ? signal : "a signal to another rank",
-                          ": saved step ",
-                          state_.step,
-                          " of ",
-                          config_.train.steps,
-                          " in ",
-                          run_dir_.string(),
-                          "; run the same command again to go on"));
+  throw StopRequested(
+      formatted("{}: saved step {} of {} in {}; run the same command again to go on",
+                signal ? signal : "a signal to another rank",
+                state_.step,
+                config_.train.steps,
+                run_dir_.string()));
 }
 
 /// What the step's tensors held at most; the first step also says how that was predicted.
 void Trainer::measure_memory() {
   last_.tensor_peak_bytes = tensor_bytes(at::Device(config_.train.device)).peak;
   if (tensor_peak_bytes_ == 0 && mesh_.is_lead()) {
-    log::info(cat("memory of the first step: ",
-                  memory_comparison(predicted_bytes_, last_.tensor_peak_bytes)));
+    log::info("memory of the first step: {}",
+              memory_comparison(predicted_bytes_, last_.tensor_peak_bytes));
   }
   tensor_peak_bytes_ = std::max(tensor_peak_bytes_, last_.tensor_peak_bytes);
 }
@@ -218,20 +216,16 @@ void Trainer::train_player(RoleState& player, bool stop_asked) {
   figures.metrics = std::move(report.metrics);
   figures.grad_norm = std::sqrt(report.squared_norm.item<double>());
   if (!std::isfinite(figures.loss) || !std::isfinite(figures.grad_norm)) {
-    fail_run("step ",
-             state_.step + 1,
-             ": ",
-             name,
-             " has loss ",
-             figures.loss,
-             " and gradient norm ",
-             figures.grad_norm,
-             "; its weights were not changed, the last checkpoint in ",
-             run_dir_.string(),
-             " is intact. Lower ",
-             player.role.optimizer ? "its optimizer's" : "optimizer.",
-             player.role.optimizer ? " lr" : "lr",
-             " or look at the data");
+    fail_run(
+        "step {}: {} has loss {:g} and gradient norm {:g}; its weights were not changed, the last "
+        "checkpoint in {} is intact. Lower {}{} or look at the data",
+        state_.step + 1,
+        name,
+        figures.loss,
+        figures.grad_norm,
+        run_dir_.string(),
+        player.role.optimizer ? "its optimizer's" : "optimizer.",
+        player.role.optimizer ? " lr" : "lr");
   }
   figures.updated = true;
   for (RoleState& average : roles_.states) {
@@ -311,7 +305,7 @@ void Trainer::observe() {
   const int64_t step = state_.step, steps = config_.train.steps;
   MetricValues values = player_values();
   for (const analysis::HealthAlarm& alarm : health_.observe(step, values)) {
-    if (mesh_.is_lead()) log::warn(cat(config_.stage, ": ", alarm.message));
+    if (mesh_.is_lead()) log::warn("{}: {}", config_.stage, alarm.message);
   }
   for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", last_.seconds);
@@ -325,7 +319,7 @@ void Trainer::observe() {
     run_validation();
     values.emplace_back("validation_loss", last_.validation_loss);
     for (size_t i = 0; i < last_.validation_by_time.size(); ++i) {
-      values.emplace_back(cat("validation_loss_t", i), last_.validation_by_time[i]);
+      values.emplace_back(formatted("validation_loss_t{}", i), last_.validation_by_time[i]);
     }
   }
   if (mesh_.is_lead()) log_step(std::move(values));
@@ -364,30 +358,25 @@ void Trainer::log_step(MetricValues values) {
     const bool validated =
         data_.held_out() && due(config_.validation.every, state_.step, config_.train.steps);
     const std::string validation =
-        validated ? cat("  validation ", short_number(last_.validation_loss)) : "";
+        validated ? formatted("  validation {}", short_number(last_.validation_loss)) : "";
     std::string players;
     for (const RoleState& state : roles_.states) {
       const auto found = last_.players.find(state.role.name);
       if (found == last_.players.end()) continue;
       const auto& [name, figures] = *found;
       if (name != "generator") players += "  " + name;
-      players += cat("  loss ",
-                     short_number(figures.loss),
-                     name == "generator" ? validation : "",
-                     "  grad ",
-                     short_number(figures.grad_norm),
-                     "  lr ",
-                     short_number(figures.lr));
+      players += formatted("  loss {}{}  grad {}  lr {}",
+                           short_number(figures.loss),
+                           name == "generator" ? validation : "",
+                           short_number(figures.grad_norm),
+                           short_number(figures.lr));
     }
-    log::info(cat(config_.stage,
-                  " step ",
-                  state_.step,
-                  "/",
-                  config_.train.steps,
-                  players,
-                  "  ",
-                  short_number(last_.seconds * 1e3),
-                  " ms"));
+    log::info("{} step {}/{}{}  {} ms",
+              config_.stage,
+              state_.step,
+              config_.train.steps,
+              players,
+              short_number(last_.seconds * 1e3));
   }
 }
 
@@ -457,7 +446,7 @@ void Trainer::write_samples() {
                    network,
                    request,
                    config_.sample.frames,
-                   run_dir_ / "samples" / cat("step_", state_.step),
+                   run_dir_ / "samples" / formatted("step_{}", state_.step),
                    false);
 }
 

@@ -25,7 +25,7 @@ int64_t count_of(const std::vector<int64_t>& sizes) {
 Hdf5Writer::Hdf5Writer(const std::filesystem::path& path) : path_(path) {
   silence_hdf5();
   file_ = H5Fcreate(path.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-  if (file_ < 0) fail_run(path.string(), ": cannot create this HDF5 file");
+  if (file_ < 0) fail_run("{}: cannot create this HDF5 file", path.string());
 }
 
 Hdf5Writer::~Hdf5Writer() {
@@ -45,9 +45,9 @@ void Hdf5Writer::write_raw(const std::string& name,
   H5Pset_create_intermediate_group(links, 1);
   const Handle dataset(
       H5Dcreate2(file_, name.c_str(), type, space, links, H5P_DEFAULT, H5P_DEFAULT), &H5Dclose);
-  if (!dataset.valid()) fail_run(path_.string(), ": cannot create the dataset /", name);
+  if (!dataset.valid()) fail_run("{}: cannot create the dataset /{}", path_.string(), name);
   if (count_of(sizes) > 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) < 0) {
-    fail_run(path_.string(), ": cannot write the dataset /", name, " (is the disk full?)");
+    fail_run("{}: cannot write the dataset /{} (is the disk full?)", path_.string(), name);
   }
 }
 
@@ -65,7 +65,7 @@ void Hdf5Writer::attribute(const std::string& name, int64_t value) {
       H5Acreate2(file_, name.c_str(), H5T_NATIVE_INT64, space, H5P_DEFAULT, H5P_DEFAULT),
       &H5Aclose);
   if (!attribute.valid() || H5Awrite(attribute, H5T_NATIVE_INT64, &value) < 0) {
-    fail_run(path_.string(), ": cannot write the attribute ", name);
+    fail_run("{}: cannot write the attribute {}", path_.string(), name);
   }
 }
 
@@ -78,7 +78,7 @@ void Hdf5Writer::attribute(const std::string& name, const std::string& value) {
   const Handle attribute(H5Acreate2(file_, name.c_str(), type, space, H5P_DEFAULT, H5P_DEFAULT),
                          &H5Aclose);
   if (!attribute.valid() || H5Awrite(attribute, type, value.c_str()) < 0) {
-    fail_run(path_.string(), ": cannot write the attribute ", name);
+    fail_run("{}: cannot write the attribute {}", path_.string(), name);
   }
 }
 
@@ -87,14 +87,14 @@ void Hdf5Writer::close() {
   const bool closed = H5Fclose(file_) >= 0;
   file_ = -1;
   if (!flushed || !closed)
-    fail_run(path_.string(), ": cannot finish this HDF5 file (is the disk full?)");
+    fail_run("{}: cannot finish this HDF5 file (is the disk full?)", path_.string());
 }
 
 Hdf5Reader::Hdf5Reader(const std::filesystem::path& path) : path_(path) {
   silence_hdf5();
-  if (!std::filesystem::exists(path)) fail_user(path.string(), ": no such file");
+  if (!std::filesystem::exists(path)) fail_user("{}: no such file", path.string());
   file_ = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
-  if (file_ < 0) fail_user(path.string(), ": not a readable HDF5 file (damaged, or cut off)");
+  if (file_ < 0) fail_user("{}: not a readable HDF5 file (damaged, or cut off)", path.string());
 }
 
 Hdf5Reader::~Hdf5Reader() {
@@ -108,7 +108,7 @@ bool Hdf5Reader::has(const std::string& name) const {
 template <class T>
 Array<T> Hdf5Reader::read_array(const std::string& name, int64_t type) const {
   const Handle dataset(H5Dopen2(file_, name.c_str(), H5P_DEFAULT), &H5Dclose);
-  if (!dataset.valid()) fail_user(path_.string(), ": the dataset /", name, " is missing");
+  if (!dataset.valid()) fail_user("{}: the dataset /{} is missing", path_.string(), name);
   const Handle space(H5Dget_space(dataset), &H5Sclose);
   std::vector<hsize_t> extent(static_cast<size_t>(std::max(0, H5Sget_simple_extent_ndims(space))));
   H5Sget_simple_extent_dims(space, extent.data(), nullptr);
@@ -119,12 +119,12 @@ Array<T> Hdf5Reader::read_array(const std::string& name, int64_t type) const {
   const double bytes = std::accumulate(
       extent.begin(), extent.end(), static_cast<double>(sizeof(T)), std::multiplies<>());
   if (bytes > static_cast<double>(std::filesystem::file_size(path_)) + 1024) {
-    fail_user(path_.string(), ": the dataset /", name, " claims more data than the file holds");
+    fail_user("{}: the dataset /{} claims more data than the file holds", path_.string(), name);
   }
   array.values.resize(static_cast<size_t>(count_of(array.sizes)));
   if (!array.values.empty() &&
       H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, array.values.data()) < 0) {
-    fail_user(path_.string(), ": the dataset /", name, " cannot be read (damaged, or not numbers)");
+    fail_user("{}: the dataset /{} cannot be read (damaged, or not numbers)", path_.string(), name);
   }
   return array;
 }
@@ -141,21 +141,21 @@ int64_t Hdf5Reader::integer_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), &H5Aclose);
   int64_t value = 0;
   if (!attribute.valid() || H5Aread(attribute, H5T_NATIVE_INT64, &value) < 0) {
-    fail_user(path_.string(), ": the attribute ", name, " is missing or not an integer");
+    fail_user("{}: the attribute {} is missing or not an integer", path_.string(), name);
   }
   return value;
 }
 
 std::string Hdf5Reader::string_attribute(const std::string& name) const {
   const Handle attribute(H5Aopen(file_, name.c_str(), H5P_DEFAULT), &H5Aclose);
-  if (!attribute.valid()) fail_user(path_.string(), ": the attribute ", name, " is missing");
+  if (!attribute.valid()) fail_user("{}: the attribute {} is missing", path_.string(), name);
   const Handle type(H5Aget_type(attribute), &H5Tclose);
   if (H5Tget_class(type) != H5T_STRING || H5Tis_variable_str(type) != 0) {
-    fail_user(path_.string(), ": the attribute ", name, " is not a fixed-length string");
+    fail_user("{}: the attribute {} is not a fixed-length string", path_.string(), name);
   }
   std::string value(H5Tget_size(type), '\0');
   if (H5Aread(attribute, type, value.data()) < 0) {
-    fail_user(path_.string(), ": the attribute ", name, " cannot be read");
+    fail_user("{}: the attribute {} cannot be read", path_.string(), name);
   }
   value.resize(value.find('\0') == std::string::npos ? value.size() : value.find('\0'));
   return value;

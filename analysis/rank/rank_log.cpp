@@ -49,12 +49,10 @@ void require_sizes(const Array<T>& array,
                    const std::filesystem::path& path,
                    const std::string& name) {
   if (array.sizes == sizes) return;
-  fail_user(path.string(),
-            ": the dataset /",
+  fail_user("{}: the dataset /{} has sizes {}, expected {}",
+            path.string(),
             name,
-            " has sizes ",
             c10::IntArrayRef(array.sizes),
-            ", expected ",
             c10::IntArrayRef(sizes));
 }
 
@@ -146,7 +144,8 @@ RankLog RankLog::read(const std::filesystem::path& path) {
   const int64_t budget = file.integer_attribute("rank_budget");
   for (const int64_t rank : ranks) {
     if (rank < 1 || rank > budget) {
-      fail_user(path.string(), ": /rank holds ", rank, ", expected 1 to the rank budget ", budget);
+      fail_user(
+          "{}: /rank holds {}, expected 1 to the rank budget {}", path.string(), rank, budget);
     }
   }
   const int64_t count = static_cast<int64_t>(log.steps_.size()),

@@ -92,19 +92,17 @@ std::string stage_html(const ReferenceCheck& check) {
                       !v.measured() ? "–"
                       : v.inside    ? "<span class=\"yes\">✓ healthy</span>"
                                     : "<span class=\"no\">✗ outside</span>",
-                      v.band.until > 0 ? cat(v.band.until) : "end",
+                      v.band.until > 0 ? formatted("{}", v.band.until) : "end",
                       cell(v.value),
                       band_text(v.band)});
     }
   }
   return section(
       "Stage " + check.run.stage,
-      cat(escape_html(described(check.run)),
-          "<br>against ",
-          escape_html(check.reference_name),
-          ", ",
-          check.reference.runs,
-          " runs"),
+      formatted("{}<br>against {}, {} runs",
+                escape_html(described(check.run)),
+                escape_html(check.reference_name),
+                check.reference.runs),
       plot_grid(plots) + "<h3></h3>" + table({"figure", "", "step", "this run", "band"}, rows) +
           settings_html(differing_settings(check.run.settings, check.reference.settings)));
 }
@@ -125,23 +123,19 @@ void write_comparison(const std::vector<RunPair>& stages, const std::filesystem:
   for (const RunPair& pair : stages) {
     for (const std::string& name : curve_names(pair)) {
       for (const int64_t step : steps_of(pair, name)) {
-        csv += cat(pair.a.stage,
-                   ",",
-                   name,
-                   ",",
-                   step,
-                   ",",
-                   csv_number(pair.a.at(name, step)),
-                   ",",
-                   csv_number(pair.b.at(name, step)),
-                   "\n");
+        csv += formatted("{},{},{},{},{}\n",
+                         pair.a.stage,
+                         name,
+                         step,
+                         csv_number(pair.a.at(name, step)),
+                         csv_number(pair.b.at(name, step)));
       }
     }
     for (const FinalFigure& figure : final_figures()) {
       const auto a = pair.a.final_figure(figure.name), b = pair.b.final_figure(figure.name);
       if (a || b)
         csv +=
-            cat(pair.a.stage, ",", figure.name, ",end,", csv_number(a), ",", csv_number(b), "\n");
+            formatted("{},{},end,{},{}\n", pair.a.stage, figure.name, csv_number(a), csv_number(b));
     }
     body += stage_html(pair);
   }
@@ -156,22 +150,15 @@ void write_comparison(const std::vector<ReferenceCheck>& stages, const std::file
                        std::optional<double> value,
                        const BandPoint& band,
                        bool inside) {
-    csv += cat(stage,
-               ",",
-               name,
-               ",",
-               until,
-               ",",
-               csv_number(value),
-               ",",
-               csv_number(band.mean),
-               ",",
-               csv_number(band.low),
-               ",",
-               csv_number(band.high),
-               ",",
-               inside ? "1" : "0",
-               "\n");
+    csv += formatted("{},{},{},{},{},{},{},{}\n",
+                     stage,
+                     name,
+                     until,
+                     csv_number(value),
+                     csv_number(band.mean),
+                     csv_number(band.low),
+                     csv_number(band.high),
+                     inside ? "1" : "0");
   };
   bool healthy = true;
   for (const ReferenceCheck& check : stages) {
@@ -181,7 +168,7 @@ void write_comparison(const std::vector<ReferenceCheck>& stages, const std::file
         if (!value) continue;
         row(check.run.stage,
             name,
-            cat(point.until),
+            formatted("{}", point.until),
             value,
             point,
             *value >= point.low && *value <= point.high);

@@ -41,7 +41,7 @@ std::string curve_table(const RunPair& pair, const std::string& name) {
                                      padded("", 27) + "B/A"};
   for (const int64_t step : steps) {
     const auto a = pair.a.at(name, step), b = pair.b.at(name, step);
-    rows[0] += padded(cat(step), 11);
+    rows[0] += padded(formatted("{}", step), 11);
     rows[1] += padded(cell(a), 11);
     rows[2] += padded(cell(b), 11);
     rows[3] += padded(cell(quotient(a, b)), 11);
@@ -60,15 +60,13 @@ std::string excess_text(const BandVerdict& verdict) {
   const double value = *verdict.value;
   const bool above = !(value <= verdict.band.high);
   const double end = above ? verdict.band.high : verdict.band.low;
-  const std::string by =
-      end > 0 && value > 0 ? cat(cell(value / end), " times") : cat(cell(value - end), " off");
-  return cat(cell(value),
-             ", ",
-             by,
-             " the ",
-             above ? "upper" : "lower",
-             " end of ",
-             band_text(verdict.band));
+  const std::string by = end > 0 && value > 0 ? formatted("{} times", cell(value / end))
+                                              : formatted("{} off", cell(value - end));
+  return formatted("{}, {} the {} end of {}",
+                   cell(value),
+                   by,
+                   above ? "upper" : "lower",
+                   band_text(verdict.band));
 }
 
 std::string verdict_row(const BandVerdict& verdict) {
@@ -77,12 +75,14 @@ std::string verdict_row(const BandVerdict& verdict) {
   text += verdict.inside ? "healthy   " : "OUTSIDE   ";
   if (verdict.band.until == 0) {
     return text +
-           (verdict.inside ? cat(cell(verdict.value), "  (", band_text(verdict.band), ")")
+           (verdict.inside ? formatted("{}  ({})", cell(verdict.value), band_text(verdict.band))
                            : excess_text(verdict)) +
            "\n";
   }
-  text += cat(verdict.points - verdict.points_outside, " of ", verdict.points, " points inside");
-  if (!verdict.inside) text += cat("; from step ", verdict.band.until, ": ", excess_text(verdict));
+  text +=
+      formatted("{} of {} points inside", verdict.points - verdict.points_outside, verdict.points);
+  if (!verdict.inside)
+    text += formatted("; from step {}: {}", verdict.band.until, excess_text(verdict));
   return text + "\n";
 }
 
@@ -96,17 +96,15 @@ std::string cell(std::optional<double> value) {
 }
 
 std::string described(const RunTrace& run) {
-  return cat(run.folder.string(),
-             "  (",
-             run.objective,
-             run.init.empty() ? "" : ", " + run.init,
-             ", ",
-             run.last_step,
-             " steps)");
+  return formatted("{}  ({}{}, {} steps)",
+                   run.folder.string(),
+                   run.objective,
+                   run.init.empty() ? "" : ", " + run.init,
+                   run.last_step);
 }
 
 std::string band_text(const BandPoint& band) {
-  return cat(cell(band.low), " to ", cell(band.high));
+  return formatted("{} to {}", cell(band.low), cell(band.high));
 }
 
 std::vector<std::string> curve_names(const RunPair& pair) {
@@ -129,7 +127,7 @@ std::vector<int64_t> steps_of(const RunPair& pair, const std::string& name) {
 
 std::string comparison_text(const RunPair& pair) {
   std::string text =
-      cat("stage ", pair.a.stage, "\n  A ", described(pair.a), "\n  B ", described(pair.b), "\n");
+      formatted("stage {}\n  A {}\n  B {}\n", pair.a.stage, described(pair.a), described(pair.b));
   text += settings_text(differing_settings(pair.a.settings, pair.b.settings),
                         "settings that differ (A | B):");
   for (const std::string& name : curve_names(pair)) text += curve_table(pair, name);
@@ -145,28 +143,23 @@ std::string comparison_text(const RunPair& pair) {
 }
 
 std::string comparison_text(const ReferenceCheck& check) {
-  std::string text = cat("stage ",
-                         check.run.stage,
-                         ": ",
-                         described(check.run),
-                         "\n  against ",
-                         check.reference_name,
-                         " (",
-                         check.reference.runs,
-                         " runs)\n");
+  std::string text = formatted("stage {}: {}\n  against {} ({} runs)\n",
+                               check.run.stage,
+                               described(check.run),
+                               check.reference_name,
+                               check.reference.runs);
   for (const BandVerdict& verdict : check.verdict.curves) text += verdict_row(verdict);
   for (const BandVerdict& verdict : check.verdict.finals) text += verdict_row(verdict);
   text += settings_text(differing_settings(check.run.settings, check.reference.settings),
                         "settings that differ (run | reference):");
   const BandVerdict* first = check.verdict.first_outside();
   if (first == nullptr) return text + check.run.stage + ": healthy\n";
-  return text + cat(check.run.stage,
-                    ": outside, first in ",
-                    first->name,
-                    first->band.until > 0 ? cat(" at step ", first->band.until) : " at the end",
-                    ": ",
-                    excess_text(*first),
-                    "\n");
+  return text + formatted("{}: outside, first in {}{}: {}\n",
+                          check.run.stage,
+                          first->name,
+                          first->band.until > 0 ? formatted(" at step {}", first->band.until)
+                                                : " at the end",
+                          excess_text(*first));
 }
 
 }  // namespace vmla::analysis

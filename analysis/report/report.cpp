@@ -49,8 +49,9 @@ void write_pipeline_report(const std::filesystem::path& run_dir) {
   const std::string name = read_run(run_dir).name;
   io::write_file_atomically(
       run_dir / "report.html",
-      html_page(
-          "Pipeline " + name, cat(stages.size(), stages.size() == 1 ? " stage" : " stages"), body));
+      html_page("Pipeline " + name,
+                formatted("{}{}", stages.size(), stages.size() == 1 ? " stage" : " stages"),
+                body));
 }
 
 }  // namespace vmla::analysis

@@ -10,14 +10,14 @@ namespace {
 // validation_loss_t0 .. tN: the loss by timestep, from clean (first) to noise (last).
 std::string time_bin_plot(const RunContents& run) {
   std::vector<const MetricSeries*> bins;
-  while (const MetricSeries* bin = run.metric(cat("validation_loss_t", bins.size())))
+  while (const MetricSeries* bin = run.metric(formatted("validation_loss_t{}", bins.size())))
     bins.push_back(bin);
   if (bins.empty()) return "";
   std::vector<Series> plot;
   const auto count = static_cast<int64_t>(bins.size());
   for (size_t i = 0; i < bins.size(); ++i) {
     const auto bin = static_cast<int64_t>(i);
-    plot.push_back({cat("t ", 1000 * bin / count, "–", 1000 * (bin + 1) / count),
+    plot.push_back({formatted("t {}–{}", 1000 * bin / count, 1000 * (bin + 1) / count),
                     bins[i]->steps,
                     bins[i]->values,
                     layer_colour(i, bins.size()),
@@ -42,17 +42,15 @@ std::string loss_section(const RunContents& run) {
   const MetricSeries* validation = run.metric("validation_loss");
   if (validation != nullptr && validation->values.size() >= 2) {
     const double first = validation->values.front(), last = validation->values.back();
-    meaning += last < first ? cat("The validation loss (held-out clips, the same noise and times "
-                                  "at every visit) fell from ",
-                                  short_number(first),
-                                  " to ",
-                                  short_number(last),
-                                  ".")
-                            : cat("The validation loss did not fall: ",
-                                  short_number(first),
-                                  " at first, ",
-                                  short_number(last),
-                                  " at last.");
+    meaning += last < first
+                   ? formatted(
+                         "The validation loss (held-out clips, the same noise and times at every "
+                         "visit) fell from {} to {}.",
+                         short_number(first),
+                         short_number(last))
+                   : formatted("The validation loss did not fall: {} at first, {} at last.",
+                               short_number(first),
+                               short_number(last));
   } else {
     meaning += "There was no validation to compare with.";
   }

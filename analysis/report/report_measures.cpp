@@ -111,12 +111,12 @@ bool samples_in_few_steps(const RunContents& run) {
 std::string sampling_passes(const RunContents& run) {
   if (samples_in_few_steps(run)) {
     const size_t steps = student_steps(run);
-    return steps == 0 ? "" : cat(steps, steps == 1 ? " pass" : " passes");
+    return steps == 0 ? "" : formatted("{}{}", steps, steps == 1 ? " pass" : " passes");
   }
   const std::string steps = run.setting("sample.steps");
   if (steps.empty()) return "";
   const std::string guidance = run.setting("sample.guidance_scale");
-  return cat(steps, guidance == "1" || guidance == "1.0" ? "" : " × 2", " passes");
+  return formatted("{}{} passes", steps, guidance == "1" || guidance == "1.0" ? "" : " × 2");
 }
 
 std::string sample_section(const RunContents& run) {
@@ -127,11 +127,11 @@ std::string sample_section(const RunContents& run) {
         absence("No clip was sampled (set sample.every and sample.prompts to see some here)."));
   }
   const std::string passes = sampling_passes(run);
-  const std::string meaning = cat("Sampled at step ",
-                                  run.sample_step,
-                                  passes.empty() ? "" : ", " + passes,
-                                  ". Under a caption stands what the pixels show, read back "
-                                  "without a network: ticked where it is what was asked.");
+  const std::string meaning = formatted(
+      "Sampled at step {}{}. Under a caption stands what the pixels show, read back without a "
+      "network: ticked where it is what was asked.",
+      run.sample_step,
+      passes.empty() ? "" : ", " + passes);
   return section("Sampled clips", meaning, sample_gallery(run.samples, kMostVideoBytes));
 }
 
@@ -196,23 +196,19 @@ std::string drift_section(const RunContents& run) {
   for (const std::string_view name : kDriftFigureNames) {
     rows.push_back(drift_row(run, std::string(name)));
   }
-  const std::string meaning = cat(
+  const std::string meaning = formatted(
+      "{} videos of {} frames, read in windows of {} beside real clips of the same captions and "
+      "length. From the first window to the last their mean moves by {} half widths of the band of "
+      "real clips (green) at most: {}. A single video changes by up to {} times what a real clip "
+      "changes, which is little more than the error of reading. Motion at the end is {} of real "
+      "clips'.",
       whole("clips"),
-      " videos of ",
       whole("frames"),
-      " frames, read in windows of ",
       whole("window_frames"),
-      " beside real clips of the same captions and length. From the first window to the last their "
-      "mean moves by ",
       short_number(run.figure("drift.shift").value_or(NAN)),
-      " half widths of the band of real clips (green) at most: ",
       run.figure("drift.within_band").value_or(0) != 0 ? "within it" : "drift",
-      ". A single video changes by up to ",
       short_number(*score),
-      " times what a real clip changes, which is little more than the error of reading. Motion at "
-      "the end is ",
-      percent(run.figure("drift.motion_share_last")),
-      " of real clips'.");
+      percent(run.figure("drift.motion_share_last")));
   return section("Drift over long videos",
                  meaning,
                  plot_grid({adherence_by_window(run),

@@ -151,7 +151,7 @@ bool measured_in_few_steps(const RunContents& run) {
 
 std::string forced_passes(const RunContents& run) {
   const size_t steps = list_length(run.setting("sample.also_few_step"));
-  return steps == 0 ? "" : cat(steps, " passes");
+  return steps == 0 ? "" : formatted("{} passes", steps);
 }
 
 double last_step(const RunContents& run) {

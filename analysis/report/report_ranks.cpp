@@ -23,7 +23,7 @@ std::string layer_plot(const RankLog& ranks,
   std::vector<Series> plot;
   const auto layers = static_cast<size_t>(ranks.num_layers());
   for (size_t layer = 0; layer < layers; ++layer) {
-    Series line{cat("layer ", layer),
+    Series line{formatted("layer {}", layer),
                 steps_of(ranks),
                 {},
                 layer_colour(layer, layers),
@@ -61,8 +61,8 @@ std::string rank_table(const RankLog& ranks) {
   const auto& first = ranks.measurements().front();
   const auto& last = ranks.measurements().back();
   for (size_t i = 0; i < last.size(); ++i) {
-    rows.push_back({cat("layer ", i),
-                    cat(last[i].rank),
+    rows.push_back({formatted("layer {}", i),
+                    formatted("{}", last[i].rank),
                     cell(first[i].effective.r99_fractional),
                     cell(last[i].effective.r99_fractional),
                     percent(last[i].effective.r99_fractional / static_cast<double>(last[i].rank)),
@@ -99,7 +99,13 @@ std::string spectrum_plot(const RankLog& ranks, const std::string& title) {
   for (size_t i = 0; i < layers && !ranks.measurements().empty(); ++i) {
     const bool in_legend = layers <= 8 || i == 0 || i + 1 == layers;
     add(ranks.measurements().back()[i],
-        {in_legend ? cat("layer ", i) : "", {}, {}, layer_colour(i, layers), false, false, false});
+        {in_legend ? formatted("layer {}", i) : "",
+         {},
+         {},
+         layer_colour(i, layers),
+         false,
+         false,
+         false});
   }
   PlotOptions options;
   options.title = title;
@@ -130,16 +136,13 @@ std::string rank_section(const RunContents& run) {
   const double first = mean_rank_share(ranks, 0),
                last = mean_rank_share(ranks, ranks.steps().size() - 1);
   const double null = null_rank_share(ranks);
-  const std::string meaning =
-      cat("r<sub>0.99</sub> is the least rank that holds 99 % of the energy of the map kv_b · "
-          "diag(gain) · kv_a, shown with its "
-          "fraction. On average it went from ",
-          percent(first),
-          " to ",
-          percent(last),
-          " of the budget",
-          null > 0 ? cat("; a random product of the same shape has ", percent(null)) : "",
-          ". Near the random product means that the bottleneck, not the data, sets the rank.");
+  const std::string meaning = formatted(
+      "r<sub>0.99</sub> is the least rank that holds 99 % of the energy of the map kv_b · "
+      "diag(gain) · kv_a, shown with its fraction. On average it went from {} to {} of the "
+      "budget{}. Near the random product means that the bottleneck, not the data, sets the rank.",
+      percent(first),
+      percent(last),
+      null > 0 ? formatted("; a random product of the same shape has {}", percent(null)) : "");
   const auto r99 = [](const LayerRank& layer) { return layer.effective.r99_fractional; };
   const auto stable = [](const LayerRank& layer) { return layer.effective.stable_rank; };
   const auto entropy = [](const LayerRank& layer) { return layer.effective.entropy_rank; };

@@ -71,7 +71,7 @@ std::string run_subtitle(const RunContents& run) {
   if (run.metric("loss") != nullptr) {
     double last = 0;  // a player that is updated less often has fewer steps
     for (const auto& [name, series] : run.metrics) last = std::max(last, series.steps.back());
-    text += cat(" · step ", static_cast<int64_t>(last));
+    text += formatted(" · step {}", static_cast<int64_t>(last));
     if (!run.setting("train.steps").empty()) text += " of " + run.setting("train.steps");
   }
   return text;
@@ -130,14 +130,13 @@ std::string speed_section(const RunContents& run) {
   if (!phases.empty())
     plots.push_back("<h3 style=\"margin-top:0\">Where a step's time goes</h3>" +
                     share_bar(phases, "ms"));
-  std::string meaning =
-      time != nullptr
-          ? cat("A step takes ", short_number(1e3 * median(time->values)), " ms (median).")
-          : "";
+  std::string meaning = time != nullptr ? formatted("A step takes {} ms (median).",
+                                                    short_number(1e3 * median(time->values)))
+                                        : "";
   if (const MetricSeries* mfu = run.metric("mfu")) {
-    meaning += cat(" The model's own arithmetic runs at ",
-                   percent(median(mfu->values)),
-                   " of this machine's matrix-product rate.");
+    meaning +=
+        formatted(" The model's own arithmetic runs at {} of this machine's matrix-product rate.",
+                  percent(median(mfu->values)));
   }
   return section("Speed", meaning, plot_grid(plots));
 }

@@ -38,7 +38,8 @@ std::optional<at::Tensor> decode(data::DecoderProcess& decoder, const SampleClip
 }
 
 std::string tick(bool right, std::string_view shown) {
-  return cat("<span class=\"", right ? "yes" : "no", "\">", right ? "✓ " : "✗ ", shown, "</span>");
+  return formatted(
+      "<span class=\"{}\">{}{}</span>", right ? "yes" : "no", right ? "✓ " : "✗ ", shown);
 }
 
 std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip) {
@@ -83,12 +84,10 @@ std::string video_tag(const SampleClip& clip) {
 
 std::string details_of(const SampleClip& clip) {
   if (clip.frames <= 0) return "";
-  return cat(
-      "<span class=\"ticks\">",
+  return formatted(
+      "<span class=\"ticks\">{} frames{}</span>",
       clip.frames,
-      " frames",
-      clip.fps > 0 ? ", " + short_number(static_cast<double>(clip.frames) / clip.fps) + " s" : "",
-      "</span>");
+      clip.fps > 0 ? ", " + short_number(static_cast<double>(clip.frames) / clip.fps) + " s" : "");
 }
 
 }  // namespace
@@ -111,11 +110,11 @@ std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_by
   }
   out += "</div>";
   if (left_out > 0) {
-    out += absence(
-        cat(left_out,
-            " more in ",
-            clips.front().file.parent_path().string(),
-            " are not shown here (too large for one page, or not mp4, which browsers play)."));
+    out +=
+        absence(formatted("{} more in {} are not shown here (too large for one page, or not mp4, "
+                          "which browsers play).",
+                          left_out,
+                          clips.front().file.parent_path().string()));
   }
   return out;
 }

@@ -81,17 +81,13 @@ void HealthMonitor::check_gradient(int64_t step, const std::string& name, double
   if (value <= limits_.spike_factor * median) return;
   raise("gradient_spike",
         name,
-        cat("health: ",
-            name,
-            " jumped to ",
-            shown(value),
-            " at step ",
-            step,
-            ", ",
-            shown(value / median),
-            " times its running median of ",
-            shown(median),
-            "; if it comes back, lower optimizer.lr or optimizer.max_grad_norm"));
+        formatted("health: {} jumped to {} at step {}, {} times its running median of {}; if it "
+                  "comes back, lower optimizer.lr or optimizer.max_grad_norm",
+                  name,
+                  shown(value),
+                  step,
+                  shown(value / median),
+                  shown(median)));
 }
 
 void HealthMonitor::check_dmd_gradient(int64_t step, double value) {
@@ -103,30 +99,25 @@ void HealthMonitor::check_dmd_gradient(int64_t step, double value) {
   if (track.above_limit >= limits_.explosion_length) {
     raise("dmd_gradient_explosion",
           kDmdGradient,
-          cat("health: the DMD gradient exploded: ",
-              kDmdGradient,
-              " is ",
-              shown(value),
-              " at step ",
-              step,
-              ", ",
-              shown(value / median),
-              " times its running median; the scores no longer agree anywhere: lower the "
-              "generator's optimizer.lr or raise objective.dmd.dfake_gen_update_ratio"));
+          formatted("health: the DMD gradient exploded: {} is {} at step {}, {} times its running "
+                    "median; the scores no longer agree anywhere: lower the generator's "
+                    "optimizer.lr or raise objective.dmd.dfake_gen_update_ratio",
+                    kDmdGradient,
+                    shown(value),
+                    step,
+                    shown(value / median)));
   }
   if (median <= limits_.collapse_factor * track.best_median) {
-    raise("dmd_gradient_collapse",
-          kDmdGradient,
-          cat("health: the DMD gradient died: the running median of ",
-              kDmdGradient,
-              " is ",
-              shown(median),
-              " at step ",
-              step,
-              " (it was ",
-              shown(track.best_median),
-              "), so the generator learns nothing; check that real_score and fake_score are "
-              "different networks and that objective.dmd.guidance_scale is above 1"));
+    raise(
+        "dmd_gradient_collapse",
+        kDmdGradient,
+        formatted("health: the DMD gradient died: the running median of {} is {} at step {} (it "
+                  "was {}), so the generator learns nothing; check that real_score and fake_score "
+                  "are different networks and that objective.dmd.guidance_scale is above 1",
+                  kDmdGradient,
+                  shown(median),
+                  step,
+                  shown(track.best_median)));
   }
 }
 
@@ -134,14 +125,11 @@ void HealthMonitor::check_loss(int64_t step, const std::string& name, double val
   if (std::abs(value) >= limits_.near_overflow) {
     raise("loss_near_overflow",
           name,
-          cat("health: ",
-              name,
-              " is ",
-              shown(value),
-              " at step ",
-              step,
-              ", close to what fp32 can hold; stop, lower optimizer.lr and go on from an earlier "
-              "checkpoint"));
+          formatted("health: {} is {} at step {}, close to what fp32 can hold; stop, lower "
+                    "optimizer.lr and go on from an earlier checkpoint",
+                    name,
+                    shown(value),
+                    step));
   }
   const Track* track = find(name);
   if (track == nullptr || static_cast<int64_t>(track->recent.size()) < limits_.window) return;
@@ -150,16 +138,13 @@ void HealthMonitor::check_loss(int64_t step, const std::string& name, double val
   if (*most - *least <= limits_.flat_range * size) {
     raise("loss_flat",
           name,
-          cat("health: ",
-              name,
-              " has been ",
-              shown(value),
-              " for ",
-              limits_.window,
-              " observations up to step ",
-              step,
-              " although every batch differs; the network's output does not depend on its input "
-              "any more: lower optimizer.lr and go on from an earlier checkpoint"));
+          formatted("health: {} has been {} for {} observations up to step {} although every batch "
+                    "differs; the network's output does not depend on its input any more: lower "
+                    "optimizer.lr and go on from an earlier checkpoint",
+                    name,
+                    shown(value),
+                    limits_.window,
+                    step));
   }
 }
 
@@ -171,12 +156,11 @@ void HealthMonitor::check_critic_lag(int64_t step) {
   if (lag > limits_.critic_lag) {
     raise("critic_lags",
           kCriticLoss,
-          cat("health: the critic falls behind: its smoothed loss is ",
-              shown(lag),
-              " times its lowest at step ",
-              step,
-              "; raise objective.dmd.dfake_gen_update_ratio or the learning rate of "
-              "objective.dmd.fake_score_optimizer, or lower the generator's"));
+          formatted("health: the critic falls behind: its smoothed loss is {} times its lowest at "
+                    "step {}; raise objective.dmd.dfake_gen_update_ratio or the learning rate of "
+                    "objective.dmd.fake_score_optimizer, or lower the generator's",
+                    shown(lag),
+                    step));
   }
 }
 
@@ -192,18 +176,15 @@ void HealthMonitor::check_divergence(int64_t step) {
   if (rises && falls) {
     raise("critic_diverges",
           kCriticLoss,
-          cat("health: the critic's loss rises (",
+          formatted(
+              "health: the critic's loss rises ({} to {}) while the generator's falls ({} to {}) "
+              "up to step {}: the generator fools a critic that no longer follows it; raise "
+              "objective.dmd.dfake_gen_update_ratio or lower the generator's optimizer.lr",
               shown(c.first),
-              " to ",
               shown(c.second),
-              ") while the generator's falls (",
               shown(g.first),
-              " to ",
               shown(g.second),
-              ") up to step ",
-              step,
-              ": the generator fools a critic that no longer follows it; raise "
-              "objective.dmd.dfake_gen_update_ratio or lower the generator's optimizer.lr"));
+              step));
   }
 }
 

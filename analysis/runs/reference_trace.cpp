@@ -143,27 +143,22 @@ ReferenceTrace parse_reference(const Json& json) {
 
 ReferenceTrace make_reference(const std::vector<RunTrace>& runs) {
   if (runs.size() < 2)
-    fail_user("a reference needs two runs or more of a stage, got ", runs.size());
+    fail_user("a reference needs two runs or more of a stage, got {}", runs.size());
   const RunTrace& first = runs.front();
   for (const RunTrace& run : runs) {
     if (run.objective != first.objective || run.last_step != first.last_step ||
         run.init != first.init) {
-      fail_user("a reference needs runs that differ in their seeds only: ",
-                first.folder.string(),
-                " is ",
-                first.objective,
-                " ",
-                first.init,
-                " with ",
-                first.last_step,
-                " steps, ",
-                run.folder.string(),
-                " is ",
-                run.objective,
-                " ",
-                run.init,
-                " with ",
-                run.last_step);
+      fail_user(
+          "a reference needs runs that differ in their seeds only: {} is {} {} with {} steps, {} "
+          "is {} {} with {}",
+          first.folder.string(),
+          first.objective,
+          first.init,
+          first.last_step,
+          run.folder.string(),
+          run.objective,
+          run.init,
+          run.last_step);
     }
   }
   ReferenceTrace reference{first.stage, first.objective, first.init, 0, {}, {}, first.settings};
@@ -205,17 +200,17 @@ std::string reference_json(const ReferenceTrace& reference) {
 ReferenceTrace read_reference(const std::filesystem::path& file) {
   const Json json = Json::parse(io::read_text_file(file), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat) {
-    fail_user(file.string(),
-              ": is not a reference trace (vmla compare --make-reference writes them)");
+    fail_user("{}: is not a reference trace (vmla compare --make-reference writes them)",
+              file.string());
   }
   if (json.value("version", 0) != 1) {
     fail_user(
-        file.string(), ": is of version ", json.value("version", 0), ", this program reads 1");
+        "{}: is of version {}, this program reads 1", file.string(), json.value("version", 0));
   }
   try {
     return parse_reference(json);
   } catch (const Json::exception& error) {
-    fail_user(file.string(), ": a reference trace that cannot be read: ", error.what());
+    fail_user("{}: a reference trace that cannot be read: {}", file.string(), error.what());
   }
 }
 

@@ -76,12 +76,10 @@ const BandVerdict* ReferenceVerdict::first_outside() const {
 
 ReferenceVerdict judge(const RunTrace& run, const ReferenceTrace& reference) {
   if (run.objective != reference.objective) {
-    fail_user(run.folder.string(),
-              ": was trained by ",
+    fail_user("{}: was trained by {}, the reference trace of stage {} is of {}",
+              run.folder.string(),
               run.objective,
-              ", the reference trace of stage ",
               reference.stage,
-              " is of ",
               reference.objective);
   }
   ReferenceVerdict verdict;
@@ -94,13 +92,13 @@ ReferenceVerdict judge(const RunTrace& run, const ReferenceTrace& reference) {
     length = std::max(length, band.back().until);
   }
   if (points == 0) {
-    fail_user(run.folder.string(),
-              ": its ",
-              run.last_step,
-              " steps have no point in common with the reference trace of stage ",
-              reference.stage,
-              ", whose first is step ",
-              kFirstTracePoint);
+    fail_user(
+        "{}: its {} steps have no point in common with the reference trace of stage {}, whose "
+        "first is step {}",
+        run.folder.string(),
+        run.last_step,
+        reference.stage,
+        kFirstTracePoint);
   }
   for (const FinalFigure& figure : final_figures()) {
     const auto band = reference.finals.find(figure.name);

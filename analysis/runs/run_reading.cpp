@@ -48,7 +48,8 @@ void read_metrics(RunContents& run) {
       series.values.push_back(value.get<double>());
     }
   }
-  if (damaged > 0) run.problems.push_back(cat("metrics.jsonl has ", damaged, " damaged lines."));
+  if (damaged > 0)
+    run.problems.push_back(formatted("metrics.jsonl has {} damaged lines.", damaged));
 }
 
 void flatten(const Json& value, const std::string& key, RunContents& run) {
@@ -108,7 +109,7 @@ void read_config(RunContents& run) {
   try {
     run.config = flat_yaml(*text);
   } catch (const YAML::Exception& error) {
-    run.problems.push_back(cat("config.yaml cannot be read: ", error.what()));
+    run.problems.push_back(formatted("config.yaml cannot be read: {}", error.what()));
   }
 }
 

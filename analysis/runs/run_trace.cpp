@@ -133,25 +133,25 @@ RunTrace trace_of(const RunContents& run) {
 }
 
 RunTrace read_trace(const fs::path& run_dir) {
-  if (!fs::is_directory(run_dir)) fail_user(run_dir.string(), ": is not a run folder");
+  if (!fs::is_directory(run_dir)) fail_user("{}: is not a run folder", run_dir.string());
   const RunContents run = read_run(run_dir);
   if (run.first_damaged_line > 0) {
-    fail_user((run_dir / "metrics.jsonl").string(),
-              ": line ",
-              run.first_damaged_line,
-              " is damaged or cut off; `vmla train` again on this run folder cuts it back to its "
-              "last checkpoint");
+    fail_user(
+        "{}: line {} is damaged or cut off; `vmla train` again on this run folder cuts it back to "
+        "its last checkpoint",
+        (run_dir / "metrics.jsonl").string(),
+        run.first_damaged_line);
   }
   if (!fs::exists(run_dir / "metrics.jsonl")) {
-    fail_user(run_dir.string(),
-              ": is not a run folder of vmla train or vmla pipeline (no metrics.jsonl)");
+    fail_user("{}: is not a run folder of vmla train or vmla pipeline (no metrics.jsonl)",
+              run_dir.string());
   }
   if (run.metric("loss") == nullptr) {
-    fail_user((run_dir / "metrics.jsonl").string(), ": no step with a loss has been logged yet");
+    fail_user("{}: no step with a loss has been logged yet", (run_dir / "metrics.jsonl").string());
   }
   if (run.setting("objective.name").empty()) {
-    fail_user((run_dir / "config.yaml").string(),
-              ": is missing or says no objective.name, so it is unknown what was trained");
+    fail_user("{}: is missing or says no objective.name, so it is unknown what was trained",
+              (run_dir / "config.yaml").string());
   }
   return trace_of(run);
 }
@@ -167,7 +167,7 @@ std::vector<std::string> differing_settings(const std::map<std::string, std::str
   std::vector<std::string> lines;
   for (const auto& [key, values] : both) {
     if (values.first != values.second)
-      lines.push_back(cat(key, ": ", values.first, " | ", values.second));
+      lines.push_back(formatted("{}: {} | {}", key, values.first, values.second));
   }
   return lines;
 }

@@ -31,15 +31,13 @@ std::vector<RankSeries> group(std::vector<RankPoint> points) {
     }
     RankLog& log = place->log;
     if (!log.steps().empty() && log.steps().back() == point.step) {
-      fail_user(point.series, ": step ", point.step, " was given twice");
+      fail_user("{}: step {} was given twice", point.series, point.step);
     }
     if (!log.steps().empty() && log.num_layers() != static_cast<int64_t>(point.layers.size())) {
-      fail_user(point.series,
-                ": step ",
+      fail_user("{}: step {} has {} layers, an earlier one {}",
+                point.series,
                 point.step,
-                " has ",
                 point.layers.size(),
-                " layers, an earlier one ",
                 log.num_layers());
     }
     log.append(point.step, std::move(point.layers));
@@ -115,11 +113,11 @@ std::vector<LatentProjections> latent_layers(const model::TensorMap& tensors,
                                              const std::string& source) {
   std::vector<LatentProjections> layers;
   for (int64_t i = 0;; ++i) {
-    const std::string prefix = cat("blocks.", i, ".self_attn.");
+    const std::string prefix = formatted("blocks.{}.self_attn.", i);
     if (!tensors.contains(prefix + "kv_b_proj.weight")) break;
     const auto get = [&](const char* name) {
       const auto found = tensors.find(prefix + name);
-      if (found == tensors.end()) fail_user(source, ": the tensor ", prefix, name, " is missing");
+      if (found == tensors.end()) fail_user("{}: the tensor {}{} is missing", source, prefix, name);
       return found->second;
     };
     LatentProjections layer{
@@ -128,26 +126,26 @@ std::vector<LatentProjections> latent_layers(const model::TensorMap& tensors,
                       layer.kv_b.size(1) == layer.kv_gain.size(0) &&
                       layer.kv_a.size(0) >= layer.kv_gain.size(0);
     if (!fits) {
-      fail_user(source,
-                ": the latent projections of layer ",
-                i,
-                " do not fit together: kv_b_proj ",
-                layer.kv_b.sizes(),
-                ", kv_a_layernorm ",
-                layer.kv_gain.sizes(),
-                ", kv_a_proj_with_mqa ",
-                layer.kv_a.sizes());
+      fail_user(
+          "{}: the latent projections of layer {} do not fit together: kv_b_proj {}, "
+          "kv_a_layernorm {}, kv_a_proj_with_mqa {}",
+          source,
+          i,
+          layer.kv_b.sizes(),
+          layer.kv_gain.sizes(),
+          layer.kv_a.sizes());
     }
     for (const at::Tensor* tensor : {&layer.kv_b, &layer.kv_gain, &layer.kv_a}) {
       if (!tensor->isfinite().all().item<bool>())
-        fail_user(source, ": a latent projection of layer ", i, " holds NaN or infinity");
+        fail_user("{}: a latent projection of layer {} holds NaN or infinity", source, i);
     }
     layers.push_back(std::move(layer));
   }
   if (layers.empty()) {
-    fail_user(source,
-              ": has no latent attention (no tensor blocks.0.self_attn.kv_b_proj.weight); "
-              "for a dense model use `vmla analyze spectrum`");
+    fail_user(
+        "{}: has no latent attention (no tensor blocks.0.self_attn.kv_b_proj.weight); for a dense "
+        "model use `vmla analyze spectrum`",
+        source);
   }
   return layers;
 }
@@ -167,17 +165,18 @@ void write_rank_study(std::vector<RankPoint> points, const std::filesystem::path
   io::write_file_atomically(out / "rank.svg", standalone_svg(plots.front()));
   for (const RankSeries& s : series) {
     plots.push_back(
-        spectrum_plot(s.log, cat("Spectra at step ", s.log.steps().back(), " · ", s.name)));
+        spectrum_plot(s.log, formatted("Spectra at step {} · {}", s.log.steps().back(), s.name)));
   }
   const std::string meaning =
       "Of the map kv_b · diag(gain) · kv_a, without biases: the least rank that holds 99 % of the "
       "energy, with its fraction. The "
       "dashed lines are products of random matrices of the same shape: near them the bottleneck, "
       "not the data, sets the rank.";
-  io::write_file_atomically(out / "rank.html",
-                            html_page("Effective rank",
-                                      cat(series.size(), series.size() == 1 ? " run" : " runs"),
-                                      section("Ranks and spectra", meaning, plot_grid(plots))));
+  io::write_file_atomically(
+      out / "rank.html",
+      html_page("Effective rank",
+                formatted("{}{}", series.size(), series.size() == 1 ? " run" : " runs"),
+                section("Ranks and spectra", meaning, plot_grid(plots))));
 }
 
 }  // namespace vmla::analysis

@@ -51,15 +51,13 @@ void check_matrix(const at::Tensor& weight,
   if (weight.dim() == 2 && weight.numel() > 0 && at::isFloatingType(weight.scalar_type()) &&
       (width < 0 || weight.size(1) == width)) {
     if (weight.isfinite().all().item<bool>()) return;
-    fail_user(source, ": the tensor ", name, " holds NaN or infinity");
+    fail_user("{}: the tensor {} holds NaN or infinity", source, name);
   }
-  fail_user(source,
-            ": the tensor ",
+  fail_user("{}: the tensor {} has sizes {}; expected a matrix{}",
+            source,
             name,
-            " has sizes ",
             weight.sizes(),
-            "; expected a matrix",
-            width < 0 ? std::string() : cat(" with ", width, " columns, as its layer's keys"));
+            width < 0 ? std::string() : formatted(" with {} columns, as its layer's keys", width));
 }
 
 LayerSpectra spectra_of(const at::Tensor& k_weight, const at::Tensor& v_weight) {
@@ -147,7 +145,7 @@ std::string spectra_plot(const std::vector<LayerSpectra>& layers, const Kind& ki
   for (size_t i = 0; i < layers.size(); ++i) {
     const Spectrum& spectrum = layers[i].*kind.member;
     const bool in_legend = layers.size() <= 8 || i == 0 || i + 1 == layers.size();
-    Series line{in_legend ? cat("layer ", i) : "", {}, {}, layer_colour(i, layers.size())};
+    Series line{in_legend ? formatted("layer {}", i) : "", {}, {}, layer_colour(i, layers.size())};
     for (size_t k = 0; k < spectrum.size(); ++k) {
       const double share = spectrum.front() > 0 ? spectrum[k] / spectrum.front() : 0;
       line.x.push_back(static_cast<double>(k + 1));
@@ -156,7 +154,7 @@ std::string spectra_plot(const std::vector<LayerSpectra>& layers, const Kind& ki
     }
     plot.push_back(std::move(line));
   }
-  PlotOptions options{.title = cat("Spectrum of ", kind.title),
+  PlotOptions options{.title = formatted("Spectrum of {}", kind.title),
                       .x_label = "index i of the singular value",
                       .y_label = "s(i) / s(1)",
                       .log_y = true};
@@ -183,10 +181,10 @@ std::string rank_plot(const std::vector<LayerSpectra>& layers) {
 std::string rank_table(const std::vector<LayerSpectra>& layers) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < layers.size(); ++i) {
-    std::vector<std::string> row = {cat("layer ", i)};
+    std::vector<std::string> row = {formatted("layer {}", i)};
     for (const Kind& kind : kKinds) {
       const EffectiveRank rank = effective_rank(layers[i].*kind.member);
-      row.push_back(cat(rank.r99, " of ", (layers[i].*kind.member).size()));
+      row.push_back(formatted("{} of {}", rank.r99, (layers[i].*kind.member).size()));
       row.push_back(short_number(rank.stable_rank));
     }
     rows.push_back(row);
@@ -209,10 +207,10 @@ KvNames read_kv_names(const std::filesystem::path& yaml) {
   try {
     map = YAML::Load(io::read_text_file(yaml));
   } catch (const YAML::Exception& error) {
-    fail_user(yaml.string(), ": not valid yaml: ", error.what());
+    fail_user("{}: not valid yaml: {}", yaml.string(), error.what());
   }
   if (!map.IsMap())
-    fail_user(yaml.string(), ": expected a map from our tensor names to the file's");
+    fail_user("{}: expected a map from our tensor names to the file's", yaml.string());
   for (const auto& entry : map) {
     const std::string key = entry.first.as<std::string>("");
     const KvNames ours;
@@ -220,20 +218,17 @@ KvNames read_kv_names(const std::filesystem::path& yaml) {
                           : key == "v" || key == ours.v ? &names.v
                                                         : nullptr;
     if (target == nullptr) {
-      fail_user(yaml.string(),
-                ": unknown key '",
+      fail_user("{}: unknown key '{}'; valid are '{}' and '{}' (or k and v)",
+                yaml.string(),
                 key,
-                "'; valid are '",
                 ours.k,
-                "' and '",
-                ours.v,
-                "' (or k and v)");
+                ours.v);
     }
     if (!entry.second.IsScalar() || entry.second.Scalar().find("{layer}") == std::string::npos) {
-      fail_user(yaml.string(),
-                ": the value of '",
-                key,
-                "' must be a tensor name with {layer} where the number stands");
+      fail_user(
+          "{}: the value of '{}' must be a tensor name with {{layer}} where the number stands",
+          yaml.string(),
+          key);
     }
     *target = entry.second.Scalar();
   }
@@ -250,10 +245,9 @@ std::vector<LayerSpectra> weight_spectra(const model::TensorMap& tensors,
     const at::Tensor* v = find(tensors, v_name);
     if (k == nullptr && v == nullptr) break;
     if (k == nullptr || v == nullptr) {
-      fail_user(source,
-                ": has ",
+      fail_user("{}: has {} but no {}",
+                source,
                 k == nullptr ? v_name : k_name,
-                " but no ",
                 k == nullptr ? k_name : v_name);
     }
     check_matrix(*k, k_name, -1, source);
@@ -261,11 +255,11 @@ std::vector<LayerSpectra> weight_spectra(const model::TensorMap& tensors,
     layers.push_back(spectra_of(*k, *v));
   }
   if (layers.empty()) {
-    fail_user(source,
-              ": has no tensor ",
-              name_of(names.k, 0),
-              "; this command needs a dense model (for latent attention use `vmla analyze rank`), "
-              "or a --map to its names");
+    fail_user(
+        "{}: has no tensor {}; this command needs a dense model (for latent attention use `vmla "
+        "analyze rank`), or a --map to its names",
+        source,
+        name_of(names.k, 0));
   }
   return layers;
 }
@@ -279,7 +273,7 @@ void write_weight_spectra(const std::vector<LayerSpectra>& layers,
   std::vector<std::string> plots = {rank_plot(layers)};
   for (const Kind& kind : kKinds) {
     plots.push_back(spectra_plot(layers, kind));
-    io::write_file_atomically(out / cat("spectrum_", kind.name, ".svg"),
+    io::write_file_atomically(out / formatted("spectrum_{}.svg", kind.name),
                               standalone_svg(plots.back()));
   }
   const std::string meaning =
@@ -288,7 +282,7 @@ void write_weight_spectra(const std::vector<LayerSpectra>& layers,
       "what one shared latent would have to carry.";
   io::write_file_atomically(out / "spectrum.html",
                             html_page("Key and value spectra",
-                                      cat(source, " · ", layers.size(), " layers"),
+                                      formatted("{} · {} layers", source, layers.size()),
                                       section("Spectra", meaning, plot_grid(plots)) +
                                           section("Ranks", "", rank_table(layers))));
 }

@@ -90,30 +90,21 @@ std::string drift_json(const DriftMeasures& measures) {
 
 std::string drift_line(const DriftMeasures& measures) {
   const std::string outside = outside_names(measures);
-  return cat(
-      "drift over ",
+  return formatted(
+      "drift over {} frames, {} videos: {} the band of real clips, largest shift {} of its half "
+      "width ({}); a video changes by up to {} times a real clip's change ({}); {}; last window: "
+      "colour {} %, direction {} %, motion {} of real clips'",
       measures.layout.frames,
-      " frames, ",
       measures.clips,
-      " videos: ",
       measures.within_band() ? "within" : "beyond",
-      " the band of real clips, largest shift ",
       short_number(measures.shift),
-      " of its half width (",
       name_of(measures.shift_worst),
-      "); a video changes by up to ",
       short_number(measures.score),
-      " times a real clip's change (",
       name_of(measures.score_worst),
-      "); ",
       outside.empty() ? "every level is real clips'" : "levels unlike real clips': " + outside,
-      "; last window: colour ",
       short_number(100 * measures.colour.back()),
-      " %, direction ",
       short_number(100 * measures.direction.back()),
-      " %, motion ",
-      short_number(measures.motion_share.back()),
-      " of real clips'");
+      short_number(measures.motion_share.back()));
 }
 
 }  // namespace vmla::analysis

@@ -32,21 +32,20 @@ double seconds_since(Clock::time_point begin) {
 
 void check_options(const EncodeOptions& options, const model::VideoCodec& codec) {
   const auto at_least_one = [](const char* name, int64_t value) {
-    if (value < 1) fail_user("data encode: ", name, " is ", value, ", must be at least 1");
+    if (value < 1) fail_user("data encode: {} is {}, must be at least 1", name, value);
   };
   at_least_one("frames", options.frames);
   at_least_one("height", options.height);
   at_least_one("width", options.width);
   if (!(options.fps > 0 && options.fps <= 1000)) {
-    fail_user("data encode: fps is ", options.fps, ", must be above 0 and at most 1000");
+    fail_user("data encode: fps is {:g}, must be above 0 and at most 1000", options.fps);
   }
   if (options.stride < 0 || options.max_clips < 0 || options.threads < 0) {
     fail_user("data encode: stride, max-clips and threads must not be negative");
   }
   if (options.hold_out_every < 0 || options.hold_out_every == 1) {
-    fail_user("data encode: hold-out-every is ",
-              options.hold_out_every,
-              ", must be 0 (hold out nothing) or at least 2");
+    fail_user("data encode: hold-out-every is {}, must be 0 (hold out nothing) or at least 2",
+              options.hold_out_every);
   }
   if (options.held_out && options.hold_out_every == 0) {
     fail_user("data encode: held-out clips are asked for, and hold-out-every does not say which");
@@ -55,15 +54,11 @@ void check_options(const EncodeOptions& options, const model::VideoCodec& codec)
     fail_user("data encode: time-limit must be above 0 seconds");
   const int64_t factor = codec.spatial_factor();
   if (options.height % factor != 0 || options.width % factor != 0) {
-    fail_user("data encode: size ",
+    fail_user("data encode: size {}x{} is no multiple of {}, what codec {} needs",
               options.height,
-              "x",
               options.width,
-              " is no multiple of ",
               factor,
-              ", what codec ",
-              codec.name(),
-              " needs");
+              codec.name());
   }
 }
 
@@ -128,23 +123,23 @@ class ClipEncoder {
 /// What `outcome` leaves out, in words; empty if the whole video became clips.
 std::string loss_in_words(const ReadOutcome& outcome, int64_t clips, int64_t frames) {
   if (clips > 0) {
-    return outcome.problem.empty() ? ""
-                                   : cat(outcome.problem, "; ", clips, " clips before it are kept");
+    return outcome.problem.empty()
+               ? ""
+               : formatted("{}; {} clips before it are kept", outcome.problem, clips);
   }
   if (!outcome.problem.empty()) return outcome.problem;
-  return cat("shorter than the clip: ", outcome.frames, " of ", frames, " frames");
+  return formatted("shorter than the clip: {} of {} frames", outcome.frames, frames);
 }
 
 void report(const EncodeOptions& options, const EncodeReport& report) {
   const auto warn_some = [](const auto& items, const auto& line) {
     for (size_t i = 0; i < std::min(items.size(), kListedAtMost); ++i) log::info(line(items[i]));
-    if (items.size() > kListedAtMost)
-      log::info(cat("... and ", items.size() - kListedAtMost, " more"));
+    if (items.size() > kListedAtMost) log::info("... and {} more", items.size() - kListedAtMost);
   };
   warn_some(report.skipped,
-            [](const SkippedVideo& v) { return cat("skipped ", v.file, ": ", v.reason); });
+            [](const SkippedVideo& v) { return formatted("skipped {}: {}", v.file, v.reason); });
   warn_some(report.no_caption,
-            [](const std::string& v) { return cat("no caption for ", v, ": taken as empty"); });
+            [](const std::string& v) { return formatted("no caption for {}: taken as empty", v); });
   fs::path list = options.out;
   list.replace_extension(".skipped.csv");
   std::error_code ignored;
@@ -155,13 +150,11 @@ void report(const EncodeOptions& options, const EncodeReport& report) {
   for (const std::string& file : report.no_caption)
     rows += csv_row({file, "no caption: encoded with the empty prompt"});
   io::write_file_atomically(list, rows);
-  log::info(cat(report.skipped.size(),
-                " of ",
-                report.videos,
-                " videos skipped or cut short, ",
-                report.no_caption.size(),
-                " without a caption: listed in ",
-                list.string()));
+  log::info("{} of {} videos skipped or cut short, {} without a caption: listed in {}",
+            report.skipped.size(),
+            report.videos,
+            report.no_caption.size(),
+            list.string());
 }
 
 }  // namespace
@@ -199,11 +192,9 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   done.videos = static_cast<int64_t>(videos.size());
   done.resumed_videos = parts.end_video();
   if (done.resumed_videos > 0) {
-    log::info(cat("going on with an unfinished job: ",
-                  done.resumed_videos,
-                  " of ",
-                  done.videos,
-                  " videos are done"));
+    log::info("going on with an unfinished job: {} of {} videos are done",
+              done.resumed_videos,
+              done.videos);
   }
   std::vector<fs::path> paths;
   const auto first = static_cast<size_t>(parts.end_video());
@@ -243,12 +234,10 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   report(options, done);
   if (parts.clips() == 0) {
     parts.remove();
-    fail_user(options.videos.string(),
-              ": no clip could be made of ",
+    fail_user("{}: no clip could be made of {} videos; the first: {}: {}",
+              options.videos.string(),
               done.videos,
-              " videos; the first: ",
               done.skipped.front().file,
-              ": ",
               done.skipped.front().reason);
   }
   parts.merge();

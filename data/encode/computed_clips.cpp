@@ -15,8 +15,7 @@ ComputedClips compute_clips(EncodeParts& parts,
                             const ComputeBatch& compute) {
   ComputedClips done{.clips = clips, .resumed = parts.end_video()};
   if (done.resumed > 0) {
-    log::info(
-        cat("going on with an unfinished job: ", done.resumed, " of ", clips, " clips are done"));
+    log::info("going on with an unfinished job: {} of {} clips are done", done.resumed, clips);
   }
   const auto begin = std::chrono::steady_clock::now();
   log::ProgressBar progress(label, static_cast<long>(clips));

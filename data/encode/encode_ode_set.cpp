@@ -66,8 +66,8 @@ ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solv
   TORCH_CHECK(options.batch > 0 && options.limit >= 0, "a batch and a limit are counts");
   const LatentDataset dataset(options.data);
   if (!dataset.has_latents()) {
-    fail_user(options.data.string(),
-              ": is a prompt set; an ODE set is made from clips (/latents is missing)");
+    fail_user("{}: is a prompt set; an ODE set is made from clips (/latents is missing)",
+              options.data.string());
   }
   const auto claim = claim_output(options.out, options.overwrite);
   const int64_t clips =
@@ -93,11 +93,9 @@ ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solv
     return [&, first, states = solve(batch, noise)](int64_t b) {
       const at::Tensor path = states[b];
       if (!at::isfinite(path).all().item<bool>()) {
-        fail_run("the ODE path of clip ",
+        fail_run("the ODE path of clip {} of {} has NaN or infinite values; nothing was written",
                  first + b,
-                 " of ",
-                 options.data.string(),
-                 " has NaN or infinite values; nothing was written");
+                 options.data.string());
       }
       return stored_clip(dataset, first + b, path, options.fp32);
     };

@@ -26,13 +26,12 @@ std::unique_ptr<io::FileLock> claim_output(const fs::path& out, bool overwrite) 
   const fs::path lock_file = out.string() + ".lock";
   auto lock = io::FileLock::try_now(lock_file);
   if (!lock) {
-    fail_user(out.string(),
-              ": ",
-              io::FileLock::holder(lock_file),
-              " is writing it; wait for it or stop it");
+    fail_user("{}: {} is writing it; wait for it or stop it",
+              out.string(),
+              io::FileLock::holder(lock_file));
   }
   if (fs::exists(out) && !overwrite)
-    fail_user(out.string(), ": exists; remove it or pass --overwrite");
+    fail_user("{}: exists; remove it or pass --overwrite", out.string());
   return lock;
 }
 
@@ -72,9 +71,10 @@ void EncodeParts::take_up() {
   for (const fs::path& path : parts_) {
     const LatentFile part(path);
     if (!part.part() || part.part()->job != job_ || part.part()->first_video != end_video_) {
-      fail_user(folder_.string(),
-                ": holds the parts of an unfinished job with other inputs or settings; ",
-                "repeat that job, or remove the folder");
+      fail_user(
+          "{}: holds the parts of an unfinished job with other inputs or settings; repeat that "
+          "job, or remove the folder",
+          folder_.string());
     }
     end_video_ = part.part()->end_video;
     committed_clips_ += static_cast<int64_t>(part.clips().size());

@@ -35,7 +35,7 @@ std::string job_hash(const PromptsOptions& options, const LatentInfo& info) {
 
 PromptsReport encode_prompts(const PromptsOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  if (options.prompts.empty()) fail_user(options.out.string(), ": no prompts to embed");
+  if (options.prompts.empty()) fail_user("{}: no prompts to embed", options.out.string());
   const auto text = model::make_text_encoder(options.text);
   const auto claim = claim_output(options.out, options.overwrite);
 
@@ -72,26 +72,19 @@ LatentInfo clips_of_codec(
   const auto codec = model::make_video_codec(name);
   const int64_t factor = codec->spatial_factor();
   if (height < 1 || width < 1 || height % factor != 0 || width % factor != 0) {
-    fail_user("size ",
+    fail_user("size {}x{} is no multiple of {}, what codec {} needs",
               height,
-              "x",
               width,
-              " is no multiple of ",
               factor,
-              ", what codec ",
-              codec->name(),
-              " needs");
+              codec->name());
   }
   int64_t latent_frames = 1;
   while (codec->pixel_frames(latent_frames) < frames) ++latent_frames;
   if (codec->pixel_frames(latent_frames) != frames) {
-    fail_user("frames is ",
+    fail_user("frames is {}, codec {} makes clips of {} and the like",
               frames,
-              ", codec ",
               codec->name(),
-              " makes clips of ",
-              codec->pixel_frames(latent_frames),
-              " and the like");
+              codec->pixel_frames(latent_frames));
   }
   LatentInfo info;
   info.codec = codec->name();

@@ -42,7 +42,8 @@ at::Tensor padded_texts(const std::vector<at::Tensor>& texts) {
 
 ComputedClips generate_clips(const GenerateOptions& options, const ClipSampler& sample) {
   TORCH_CHECK(options.batch > 0 && options.count_per_prompt > 0, "batch and count are counts");
-  if (options.prompts.empty()) fail_user(options.out.string(), ": no prompts to sample clips for");
+  if (options.prompts.empty())
+    fail_user("{}: no prompts to sample clips for", options.out.string());
   const auto text = model::make_text_encoder(options.text);
   const auto claim = claim_output(options.out, options.overwrite);
   LatentInfo info = options.clips;
@@ -65,16 +66,14 @@ ComputedClips generate_clips(const GenerateOptions& options, const ClipSampler& 
       const int64_t prompt = prompt_of(first + b);
       const std::string& caption = options.prompts[static_cast<size_t>(prompt)];
       if (!at::isfinite(latents[b]).all().item<bool>()) {
-        fail_run("the clip for \"",
+        fail_run("the clip for \"{}\" has NaN or infinite values; {} was not written",
                  caption,
-                 "\" has NaN or infinite values; ",
-                 options.out.string(),
-                 " was not written");
+                 options.out.string());
       }
       EncodedClip clip;
       set_latents(clip, latents[b]);
       clip.record.caption = caption;
-      clip.record.source_file = cat(options.prompts_name, ":", prompt + 1);
+      clip.record.source_file = formatted("{}:{}", options.prompts_name, prompt + 1);
       clip.text = text_rows(*text, caption);
       clip.record.text_rows = static_cast<int64_t>(clip.text.size()) / info.text_dim;
       return clip;

@@ -40,14 +40,11 @@ void check_line(const std::filesystem::path& path, size_t number, std::string_vi
       std::ostringstream value;
       value << std::hex << std::setw(2) << std::setfill('0')
             << static_cast<int>(static_cast<uint8_t>(line[at]));
-      fail_user(path.string(),
-                ": line ",
+      fail_user("{}: line {}, column {} (byte {} of the line): 0x{}{}",
+                path.string(),
                 number,
-                ", column ",
                 column,
-                " (byte ",
                 at + 1,
-                " of the line): 0x",
                 value.str(),
                 bytes == 0 ? " is no UTF-8; save the file as UTF-8" : " is no text; remove it");
     }
@@ -61,7 +58,7 @@ std::vector<std::string> read_prompt_file(const std::filesystem::path& path) {
   const std::string whole = io::read_text_file(path);
   std::string_view rest = whole;
   if (rest.starts_with("\xEF\xBB\xBF")) rest.remove_prefix(3);
-  if (rest.empty()) fail_user(path.string(), ": is empty; one line is one prompt");
+  if (rest.empty()) fail_user("{}: is empty; one line is one prompt", path.string());
   std::vector<std::string> prompts;
   while (!rest.empty()) {
     const size_t end = rest.find('\n');

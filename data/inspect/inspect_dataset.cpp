@@ -53,7 +53,8 @@ void describe(std::ostringstream& out, const char* name, const Range& range) {
 /// "F, C, H, W".
 std::string sizes(const LatentInfo& info) {
   std::string text;
-  for (const int64_t size : info.clip_shape) text += cat(text.empty() ? "" : ", ", size);
+  for (const int64_t size : info.clip_shape)
+    text += formatted("{}{}", text.empty() ? "" : ", ", size);
   return text;
 }
 
@@ -122,17 +123,14 @@ DatasetInspection inspect_dataset(const std::filesystem::path& path) {
     const int64_t bad_ode = dataset.has_ode() ? ode.add(dataset.ode_states(i)) : 0;
     const int64_t bad_text = text.add(dataset.text(i));
     if (bad_latents + bad_ode + bad_text > 0) {
-      found.problems.push_back(cat(dataset.has_latents() ? cat("clip ",
-                                                               i,
-                                                               " (",
-                                                               dataset.record(i).source_file,
-                                                               "): ",
-                                                               bad_latents,
-                                                               " latents and ")
-                                                         : cat("prompt ", i, ": "),
-                                   dataset.has_ode() ? cat(bad_ode, " ODE values and ") : "",
-                                   bad_text,
-                                   " text values are NaN or infinite"));
+      found.problems.push_back(formatted(
+          "{}{}{} text values are NaN or infinite",
+          dataset.has_latents()
+              ? formatted(
+                    "clip {} ({}): {} latents and ", i, dataset.record(i).source_file, bad_latents)
+              : formatted("prompt {}: ", i),
+          dataset.has_ode() ? formatted("{} ODE values and ", bad_ode) : "",
+          bad_text));
     }
     ++captions[dataset.caption(i)];
   }
@@ -152,17 +150,15 @@ void write_contact_sheet(const std::filesystem::path& path,
                          const std::filesystem::path& png,
                          int64_t most) {
   const LatentDataset dataset(path);
-  if (!dataset.has_latents()) fail_user(path.string(), ": a prompt set has no pictures");
+  if (!dataset.has_latents()) fail_user("{}: a prompt set has no pictures", path.string());
   const auto codec = model::make_video_codec(dataset.info().codec);
   if (codec->hash() != dataset.info().codec_hash) {
-    fail_user(path.string(),
-              ": was made with another ",
-              codec->name(),
-              " (hash ",
-              dataset.info().codec_hash.substr(0, 12),
-              ", this program's is ",
-              codec->hash().substr(0, 12),
-              "); make the dataset again");
+    fail_user(
+        "{}: was made with another {} (hash {}, this program's is {}); make the dataset again",
+        path.string(),
+        codec->name(),
+        dataset.info().codec_hash.substr(0, 12),
+        codec->hash().substr(0, 12));
   }
   const int64_t clips = std::min(most, dataset.size());
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(clips))));

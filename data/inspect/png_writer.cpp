@@ -46,7 +46,7 @@ void write_png(const std::filesystem::path& path,
                                reinterpret_cast<const Bytef*>(rows.data()),
                                rows.size(),
                                Z_DEFAULT_COMPRESSION);
-  if (status != Z_OK) fail_run("cannot compress ", path.string(), ": zlib status ", status);
+  if (status != Z_OK) fail_run("cannot compress {}: zlib status {}", path.string(), status);
   packed.resize(bytes);
   // 8 bits, RGB, the only compression and filter methods, not interlaced.
   const std::string header = big_endian(static_cast<uint32_t>(width)) +

@@ -18,7 +18,7 @@ bool holds_floats(const Hdf5Reader& reader, hid_t set, const char* name, bool ma
   reader.expect_type(set, name, H5T_INTEGER, 2, "16-bit integers (the bits of bfloat16)");
   const std::string dtype = reader.text_attribute(set, "dtype");
   if (dtype != "bfloat16")
-    reader.fail(name, "attribute dtype is \"", dtype, "\", must be \"bfloat16\"");
+    reader.fail(name, "attribute dtype is \"{}\", must be \"bfloat16\"", dtype);
   return false;
 }
 
@@ -35,7 +35,7 @@ ClipArray locate_clip_array(
   ClipArray array;
   std::vector<int64_t> dims;
   const Hdf5Handle set = reader.open(name, dims, rank + 1);
-  if (dims[0] != n) reader.fail(name, "holds ", dims[0], " clips, /captions ", n);
+  if (dims[0] != n) reader.fail(name, "holds {} clips, /captions {}", dims[0], n);
   array.fp32 = holds_floats(reader, set, name, may_be_fp32);
   array.shape.assign(dims.begin() + 1, dims.end());
   array.bytes = block_bytes(array.shape, array.fp32);
@@ -65,12 +65,12 @@ ClipArray locate_clip_array(
       hsize_t size = 0;
       unsigned filters = 0;
       if (H5Dget_chunk_info_by_coord(set, corner.data(), &filters, &address, &size) < 0) {
-        reader.fail(name, "the index of its chunks is damaged: ", hdf5_reason());
+        reader.fail(name, "the index of its chunks is damaged: {}", hdf5_reason());
       }
-      if (address == HADDR_UNDEF) reader.fail(name, "clip ", i, " was never written");
+      if (address == HADDR_UNDEF) reader.fail(name, "clip {} was never written", i);
     }
     if (address > reader.file_bytes() || reader.file_bytes() - address < array.bytes) {
-      reader.fail(name, "clip ", i, " reaches beyond the end of the file; it is truncated");
+      reader.fail(name, "clip {} reaches beyond the end of the file; it is truncated", i);
     }
     array.offsets.push_back(address);
   }

@@ -67,7 +67,7 @@ std::string make_seal(const fs::path& path, std::vector<ByteRange> unsealed) {
   footer.ranges = ranges.size();
   std::ifstream in(path, std::ios::binary);
   const std::string hash = hash_without(in, footer.sealed_bytes, ranges);
-  if (hash.size() != sizeof footer.hash) fail_run("cannot read back ", path.string());
+  if (hash.size() != sizeof footer.hash) fail_run("cannot read back {}", path.string());
   std::memcpy(footer.hash, hash.data(), sizeof footer.hash);
   std::memcpy(footer.magic, kMagic, sizeof kMagic);
   std::string seal(reinterpret_cast<const char*>(ranges.data()), ranges.size() * sizeof(ByteRange));

@@ -75,7 +75,7 @@ void Hdf5Layout::strings(const char* name, const std::vector<std::string>& value
 }
 
 void Hdf5Layout::check(bool good, const char* name) const {
-  if (!good) io::fail_io(cat("write ", name, " (", hdf5_reason(), ") of"), path_, EIO);
+  if (!good) io::fail_io(formatted("write {} ({}) of", name, hdf5_reason()), path_, EIO);
 }
 
 }  // namespace vmla::data

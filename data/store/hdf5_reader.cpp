@@ -8,7 +8,7 @@ Hdf5Reader::Hdf5Reader(std::filesystem::path path)
     : path_(std::move(path)),
       file_bytes_(std::filesystem::file_size(path_)),
       file_(H5Fopen(path_.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose) {
-  if (!file_.valid()) fail("", "not a readable HDF5 file: ", hdf5_reason());
+  if (!file_.valid()) fail("", "not a readable HDF5 file: {}", hdf5_reason());
 }
 
 bool Hdf5Reader::has(const std::string& name) const {
@@ -21,10 +21,10 @@ bool Hdf5Reader::has(const std::string& name) const {
 Hdf5Handle Hdf5Reader::open(const char* name, std::vector<int64_t>& dims, size_t rank) const {
   if (!has(name)) fail(name, "missing; a latent dataset has it (vmla data encode writes one)");
   Hdf5Handle set(H5Dopen2(file_, name, H5P_DEFAULT), H5Dclose);
-  if (!set.valid()) fail(name, "cannot be opened: ", hdf5_reason());
+  if (!set.valid()) fail(name, "cannot be opened: {}", hdf5_reason());
   const Hdf5Handle space(H5Dget_space(set), H5Sclose);
   const int found = H5Sget_simple_extent_ndims(space);
-  if (found != static_cast<int>(rank)) fail(name, "has ", found, " dimensions, must have ", rank);
+  if (found != static_cast<int>(rank)) fail(name, "has {} dimensions, must have {}", found, rank);
   std::vector<hsize_t> sizes(rank);
   H5Sget_simple_extent_dims(space, sizes.data(), nullptr);
   dims.assign(sizes.begin(), sizes.end());
@@ -37,21 +37,21 @@ Hdf5Handle Hdf5Reader::open(const char* name, std::vector<int64_t>& dims, size_t
 
 void Hdf5Reader::read(hid_t set, hid_t type, void* into, const char* name) const {
   const herr_t status = H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, into);
-  if (status < 0) fail(name, "cannot be read: ", hdf5_reason());
+  if (status < 0) fail(name, "cannot be read: {}", hdf5_reason());
 }
 
 void Hdf5Reader::expect_type(
     hid_t set, const char* name, H5T_class_t wanted, size_t bytes, const char* words) const {
   const Hdf5Handle type(H5Dget_type(set), H5Tclose);
   const bool fits = H5Tget_class(type) == wanted && (bytes == 0 || H5Tget_size(type) == bytes);
-  if (!fits) fail(name, "must hold ", words);
+  if (!fits) fail(name, "must hold {}", words);
   if (bytes > 1 && H5Tget_order(type) != H5T_ORDER_LE) fail(name, "must be little-endian");
 }
 
 void Hdf5Reader::expect_end() const {
   haddr_t end = 0;
   if (H5Fget_eoa(file_, &end) < 0 || file_bytes_ <= end) return;
-  fail("", "its end is damaged or cut off (", file_bytes_, " bytes, its data ends at ", end, ")");
+  fail("", "its end is damaged or cut off ({} bytes, its data ends at {})", file_bytes_, end);
 }
 
 std::vector<std::string> Hdf5Reader::strings(const char* name) const {
@@ -90,14 +90,14 @@ std::string Hdf5Reader::text_attribute(hid_t place, const char* name) const {
     char* text = nullptr;
     const Hdf5Handle type = hdf5_string_type();
     H5Tset_cset(type, H5Tget_cset(stored));
-    if (H5Aread(made, type, &text) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
+    if (H5Aread(made, type, &text) < 0) fail(name, "attribute cannot be read: {}", hdf5_reason());
     const std::string out = text == nullptr ? "" : text;
     H5free_memory(text);
     return out;
   }
   std::string out(H5Tget_size(stored), '\0');
   const herr_t status = H5Aread(made, stored, out.data());
-  if (status < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
+  if (status < 0) fail(name, "attribute cannot be read: {}", hdf5_reason());
   out.resize(std::strlen(out.c_str()));
   return out;
 }
@@ -126,9 +126,9 @@ void Hdf5Reader::read_numbers(const char* name, size_t count, hid_t type, void* 
   const Hdf5Handle stored(H5Aget_type(made), H5Tclose);
   const bool number = H5Tget_class(stored) == H5T_INTEGER || H5Tget_class(stored) == H5T_FLOAT;
   if (!number || H5Sget_simple_extent_npoints(space) != static_cast<hssize_t>(count)) {
-    fail(name, "attribute must hold ", count, count == 1 ? " number" : " numbers");
+    fail(name, "attribute must hold {}{}", count, count == 1 ? " number" : " numbers");
   }
-  if (H5Aread(made, type, into) < 0) fail(name, "attribute cannot be read: ", hdf5_reason());
+  if (H5Aread(made, type, into) < 0) fail(name, "attribute cannot be read: {}", hdf5_reason());
 }
 
 }  // namespace vmla::data

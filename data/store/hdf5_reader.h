@@ -18,9 +18,15 @@ class Hdf5Reader {
 
   hid_t file() const { return file_; }
   uint64_t file_bytes() const { return file_bytes_; }
-  template <class... Parts>
-  [[noreturn]] void fail(const char* name, const Parts&... parts) const {
-    fail_user(path_.string(), name[0] == '\0' ? "" : ": ", name, ": ", parts...);
+  /// UserError: "file: name: what", without the name where it is empty.
+  [[noreturn]] void fail(const char* name, std::string_view what) const {
+    fail_user("{}{}{}: {}", path_.string(), name[0] == '\0' ? "" : ": ", name, what);
+  }
+  template <class... Values>
+  [[noreturn]] void fail(const char* name,
+                         FormatFor<Values...> what,
+                         const Values&... values) const {
+    fail(name, formatted(what, values...));
   }
 
   /// `name` is "/set" or "/group/set".

@@ -16,11 +16,11 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
   if (a.clip_shape != b.clip_shape) return "clip shape";
   if (a.ode_times != b.ode_times || a.ode_fp32 != b.ode_fp32) return "ODE states";
   if (a.codec_hash != b.codec_hash || a.codec != b.codec)
-    return cat("codec: ", b.codec, " against ", a.codec);
+    return formatted("codec: {} against {}", b.codec, a.codec);
   if (a.text_encoder_hash != b.text_encoder_hash || a.text_dim != b.text_dim) {
-    return cat("text encoder: ", b.text_encoder, " against ", a.text_encoder);
+    return formatted("text encoder: {} against {}", b.text_encoder, a.text_encoder);
   }
-  if (a.fps != b.fps) return cat("fps: ", b.fps, " against ", a.fps);
+  if (a.fps != b.fps) return formatted("fps: {:g} against {:g}", b.fps, a.fps);
   LatentInfo alike = b;
   alike.origin = a.origin;  // files of different origin may be one dataset
   return a == alike ? "" : "pixel size";
@@ -37,7 +37,8 @@ LatentDataset::LatentDataset(const fs::path& path) {
     }
     std::sort(files.begin(), files.end());
     if (files.empty())
-      fail_user(path.string(), ": no .h5 file in this folder; a latent dataset is one or several");
+      fail_user("{}: no .h5 file in this folder; a latent dataset is one or several",
+                path.string());
   } else {
     files.push_back(path);
   }
@@ -46,11 +47,11 @@ LatentDataset::LatentDataset(const fs::path& path) {
     files_.push_back(std::make_unique<LatentFile>(file));
     const LatentFile& opened = *files_.back();
     if (opened.part())
-      fail_user(file.string(),
-                ": a part of an unfinished dataset; repeat the command that began it");
+      fail_user("{}: a part of an unfinished dataset; repeat the command that began it",
+                file.string());
     const std::string differs = difference(info(), opened.info());
     if (!differs.empty()) {
-      fail_user(file.string(), ": does not fit ", files.front().string(), " (", differs, ")");
+      fail_user("{}: does not fit {} ({})", file.string(), files.front().string(), differs);
     }
     first_clip_.push_back(first_clip_.back() + static_cast<int64_t>(opened.clips().size()));
     for (const ClipRecord& clip : opened.clips())
@@ -97,8 +98,8 @@ at::Tensor LatentDataset::text(int64_t index) const {
 at::Tensor LatentDataset::empty_text() const {
   const std::vector<float>& rows = files_.front()->empty_text();
   if (rows.empty()) {
-    fail_user(files_.front()->path().string(),
-              ": /text/empty: missing; caption dropout needs the empty prompt's embedding there");
+    fail_user("{}: /text/empty: missing; caption dropout needs the empty prompt's embedding there",
+              files_.front()->path().string());
   }
   at::Tensor out =
       at::empty({static_cast<int64_t>(rows.size()) / info().text_dim, info().text_dim}, at::kFloat);

@@ -17,7 +17,7 @@ namespace {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text;
-  for (const int64_t size : shape) text += cat(text.empty() ? "[" : ", ", size);
+  for (const int64_t size : shape) text += formatted("{}{}", text.empty() ? "[" : ", ", size);
   return text + "]";
 }
 
@@ -25,18 +25,18 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 
 LatentFile::LatentFile(const fs::path& path) : path_(path) {
   struct stat status;
-  if (stat(path.c_str(), &status) != 0) fail_user(path.string(), ": ", std::strerror(errno));
-  if (status.st_size == 0) fail_user(path.string(), ": the file is empty");
+  if (stat(path.c_str(), &status) != 0) fail_user("{}: {}", path.string(), std::strerror(errno));
+  if (status.st_size == 0) fail_user("{}: the file is empty", path.string());
   const Seal seal = check_seal(path);
   if (seal == Seal::kBroken) {
-    fail_user(path.string(), ": damaged: its structure is not what was written; make it again");
+    fail_user("{}: damaged: its structure is not what was written; make it again", path.string());
   }
   const Hdf5Silence silence;
   const Hdf5Reader reader(path_);
   if (seal == Seal::kNone) reader.expect_end();
   const int64_t version = reader.integer_attributes("format_version", 1)[0];
   if (version != kLatentFormatVersion) {
-    reader.fail("format_version", "is ", version, ", this program reads ", kLatentFormatVersion);
+    reader.fail("format_version", "is {}, this program reads {}", version, kLatentFormatVersion);
   }
   info_.has_latents = reader.has("/latents");
   info_.text_encoder = reader.text_attribute(reader.file(), "text_encoder");
@@ -67,7 +67,7 @@ LatentFile::LatentFile(const fs::path& path) : path_(path) {
   }
   read_clips(reader);
   fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) fail_user(path.string(), ": ", std::strerror(errno));
+  if (fd_ < 0) fail_user("{}: {}", path.string(), std::strerror(errno));
 }
 
 void LatentFile::read_clip_attributes(const Hdf5Reader& reader) {
@@ -85,7 +85,7 @@ void LatentFile::read_clip_attributes(const Hdf5Reader& reader) {
   if (info_.has_latents || !reader.has_attribute("clip_shape")) return;
   info_.clip_shape = reader.integer_attributes("clip_shape", 4);
   for (const int64_t size : info_.clip_shape) {
-    if (size < 1) reader.fail("clip_shape", "attribute is ", shape_text(info_.clip_shape));
+    if (size < 1) reader.fail("clip_shape", "attribute is {}", shape_text(info_.clip_shape));
   }
 }
 
@@ -101,14 +101,15 @@ void LatentFile::read_clips(const Hdf5Reader& reader) {
   std::vector<int64_t> dims;
   const Hdf5Handle offsets = reader.open("/text/offsets", dims, 1);
   if (dims[0] != n + 1)
-    reader.fail("/text/offsets", "has ", dims[0], " entries, must have ", n + 1, " (clips + 1)");
+    reader.fail("/text/offsets", "has {} entries, must have {} (clips + 1)", dims[0], n + 1);
   text_rows_.resize(static_cast<size_t>(n + 1));
   reader.expect_type(offsets, "/text/offsets", H5T_INTEGER, 8, "64-bit integers");
   reader.read(offsets, H5T_NATIVE_INT64, text_rows_.data(), "/text/offsets");
-  if (text_rows_[0] != 0) reader.fail("/text/offsets", "must start with 0, found ", text_rows_[0]);
+  if (text_rows_[0] != 0)
+    reader.fail("/text/offsets", "must start with 0, found {}", text_rows_[0]);
   for (size_t i = 0; i + 1 < text_rows_.size(); ++i) {
     if (text_rows_[i + 1] <= text_rows_[i])
-      reader.fail("/text/offsets", "must grow; entry ", i + 1, " does not");
+      reader.fail("/text/offsets", "must grow; entry {} does not", i + 1);
   }
 
   const Hdf5Handle text = reader.open("/text/embeddings", dims, 2);
@@ -116,15 +117,11 @@ void LatentFile::read_clips(const Hdf5Reader& reader) {
   if (info_.text_dim == 0) info_.text_dim = dims[1];
   if (dims[0] != text_rows_.back() || dims[1] != info_.text_dim) {
     reader.fail("/text/embeddings",
-                "is [",
+                "is [{}, {}], must be [{}, {}] (/text/offsets, /text/empty)",
                 dims[0],
-                ", ",
                 dims[1],
-                "], must be [",
                 text_rows_.back(),
-                ", ",
-                info_.text_dim,
-                "] (/text/offsets, /text/empty)");
+                info_.text_dim);
   }
   text_offset_ = H5Dget_offset(text);
   if (text_offset_ == HADDR_UNDEF) {
@@ -152,7 +149,7 @@ void LatentFile::read_sources(const Hdf5Reader& reader, const std::vector<std::s
   std::vector<int64_t> dims;
   const Hdf5Handle set = reader.open("/source", dims, 1);
   if (dims[0] != static_cast<int64_t>(captions.size())) {
-    reader.fail("/source", "has ", dims[0], " entries, must have ", captions.size(), " (clips)");
+    reader.fail("/source", "has {} entries, must have {} (clips)", dims[0], captions.size());
   }
   reader.expect_type(set, "/source", H5T_COMPOUND, 0, "pairs (file, first_frame)");
   const Hdf5Handle text = hdf5_string_type();
@@ -184,15 +181,14 @@ void LatentFile::locate_blocks(const Hdf5Reader& reader, int64_t n) {
   info_.ode_fp32 = ode_.fp32;
   if (!std::equal(ode_.shape.begin() + 1, ode_.shape.end(), info_.clip_shape.begin())) {
     reader.fail("/ode",
-                "its states are ",
+                "its states are {}, the clips of /latents {}",
                 shape_text({ode_.shape.begin() + 1, ode_.shape.end()}),
-                ", the clips of /latents ",
                 shape_text(info_.clip_shape));
   }
   std::vector<int64_t> dims;
   const Hdf5Handle times = reader.open("/ode_times", dims, 1);
   if (dims[0] != ode_.shape[0]) {
-    reader.fail("/ode_times", "has ", dims[0], " entries, /ode has ", ode_.shape[0], " states");
+    reader.fail("/ode_times", "has {} entries, /ode has {} states", dims[0], ode_.shape[0]);
   }
   reader.expect_type(times, "/ode_times", H5T_FLOAT, 8, "64-bit floats");
   info_.ode_times.resize(static_cast<size_t>(dims[0]));
@@ -202,7 +198,7 @@ void LatentFile::locate_blocks(const Hdf5Reader& reader, int64_t n) {
     const bool falls = k == 0 || time < info_.ode_times[k - 1];
     if (!(time >= 0 && time <= 1000 && falls)) {
       reader.fail(
-          "/ode_times", "entry ", k, " is ", time, "; timesteps must fall from 1000 at most to 0");
+          "/ode_times", "entry {} is {:g}; timesteps must fall from 1000 at most to 0", k, time);
     }
   }
   if (info_.ode_times.size() < 2 || info_.ode_times.back() != 0) {
@@ -239,8 +235,8 @@ void LatentFile::read_at(uint64_t offset, void* into, size_t count, const char* 
     const ssize_t got = pread(fd_, at, count, static_cast<off_t>(offset));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0)
-      fail_run("cannot read ", dataset, " of ", path_.string(), ": ", std::strerror(errno));
-    if (got == 0) fail_user(path_.string(), ": ", dataset, ": the file was truncated while in use");
+      fail_run("cannot read {} of {}: {}", dataset, path_.string(), std::strerror(errno));
+    if (got == 0) fail_user("{}: {}: the file was truncated while in use", path_.string(), dataset);
     at += got;
     offset += static_cast<uint64_t>(got);
     count -= static_cast<size_t>(got);

@@ -99,7 +99,7 @@ void reserve(const fs::path& path, uint64_t bytes) {
   }
   close(fd);
   // fail_io knows the name the file is going to have.
-  if (problem != 0) io::fail_io(cat("write the ", (bytes >> 20) + 1, " MiB of"), path, problem);
+  if (problem != 0) io::fail_io(formatted("write the {} MiB of", (bytes >> 20) + 1), path, problem);
 }
 
 /// Once more for the empty file that HDF5 has just made in its place, so that nobody else takes the

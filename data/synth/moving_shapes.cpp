@@ -88,12 +88,10 @@ std::vector<Combination> combinations(bool held_out) {
 }
 
 std::string caption_of(const Combination& what) {
-  return cat("a ",
-             kColourNames.at(static_cast<size_t>(what.colour)),
-             " ",
-             kShapeNames.at(static_cast<size_t>(what.shape)),
-             " moves ",
-             kDirectionNames.at(static_cast<size_t>(what.direction)));
+  return formatted("a {} {} moves {}",
+                   kColourNames.at(static_cast<size_t>(what.colour)),
+                   kShapeNames.at(static_cast<size_t>(what.shape)),
+                   kDirectionNames.at(static_cast<size_t>(what.direction)));
 }
 
 std::optional<Combination> parse_caption(std::string_view caption) {

@@ -23,41 +23,36 @@ namespace fs = std::filesystem;
 namespace {
 
 void check_options(const SynthOptions& options) {
-  if (options.count < 1) fail_user("data synth: count is ", options.count, ", must be at least 1");
+  if (options.count < 1) fail_user("data synth: count is {}, must be at least 1", options.count);
   if (options.frames < 2)
-    fail_user("data synth: frames is ", options.frames, ", motion needs at least 2");
-  if (!(options.fps > 0)) fail_user("data synth: fps is ", options.fps, ", must be above 0");
+    fail_user("data synth: frames is {}, motion needs at least 2", options.frames);
+  if (!(options.fps > 0)) fail_user("data synth: fps is {:g}, must be above 0", options.fps);
   if (options.size < 16 || options.size > 4096 || options.size % 2 != 0) {
-    fail_user("data synth: size is ", options.size, ", must be even and from 16 to 4096");
+    fail_user("data synth: size is {}, must be even and from 16 to 4096", options.size);
   }
   static const std::set<std::string> formats = {"mp4", "avi", "webm", "mkv", "y4m"};
   if (!formats.contains(options.format)) {
-    fail_user("data synth: format is \"", options.format, "\", must be mp4, avi, webm, mkv or y4m");
+    fail_user("data synth: format is \"{}\", must be mp4, avi, webm, mkv or y4m", options.format);
   }
   if (options.format != "y4m" && default_video_extension() == std::string(".y4m")) {
-    fail_user(
-        "data synth: format ", options.format, " needs a build with OpenCV; this one writes y4m");
+    fail_user("data synth: format {} needs a build with OpenCV; this one writes y4m",
+              options.format);
   }
 }
 
 /// What the folder holds, so that a second run can tell an interrupted one of its own from other
 /// clips.
 std::string settings_text(const SynthOptions& options) {
-  return cat("{\"count\": ",
-             options.count,
-             ", \"frames\": ",
-             options.frames,
-             ", \"fps\": ",
-             options.fps,
-             ", \"size\": ",
-             options.size,
-             ", \"seed\": ",
-             options.seed,
-             ", \"held_out\": ",
-             options.held_out ? "true" : "false",
-             ", \"format\": \"",
-             options.format,
-             "\"}\n");
+  return formatted(
+      "{{\"count\": {}, \"frames\": {}, \"fps\": {}, \"size\": {}, \"seed\": {}, \"held_out\": {}, "
+      "\"format\": \"{}\"}}\n",
+      options.count,
+      options.frames,
+      options.fps,
+      options.size,
+      options.seed,
+      options.held_out ? "true" : "false",
+      options.format);
 }
 
 std::string file_name(int64_t index, const std::string& format) {
@@ -89,16 +84,17 @@ void synth_videos(const SynthOptions& given) {
   const fs::path settings = options.out / "moving_shapes.json";
   if (fs::exists(settings)) {
     if (io::read_text_file(settings) != settings_text(options)) {
-      fail_user(options.out.string(),
-                ": holds clips made with other options (moving_shapes.json); ",
-                "remove it or choose another folder");
+      fail_user(
+          "{}: holds clips made with other options (moving_shapes.json); remove it or choose "
+          "another folder",
+          options.out.string());
     }
   } else if (fs::exists(options.out) && !fs::is_empty(options.out)) {
-    fail_user(options.out.string(),
-              ": is not empty and was not made by data synth; choose another folder");
+    fail_user("{}: is not empty and was not made by data synth; choose another folder",
+              options.out.string());
   }
   if (fs::exists(options.out / "captions.csv")) {
-    log::info(cat(options.out.string(), ": the ", options.count, " clips are there already"));
+    log::info("{}: the {} clips are there already", options.out.string(), options.count);
     return;
   }
   fs::create_directories(options.out);

@@ -39,7 +39,7 @@ std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std
       row.back().push_back(c);
     }
   }
-  if (quoted) fail_user(where, ": the quote opened in line ", quote_line, " is never closed");
+  if (quoted) fail_user("{}: the quote opened in line {} is never closed", where, quote_line);
   end_row();
   return rows;
 }

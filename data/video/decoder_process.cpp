@@ -24,16 +24,17 @@ fs::path find_decoder_program() {
   for (const fs::path& folder : {here, here.parent_path()}) {
     if (fs::exists(folder / "vmla-decode")) return folder / "vmla-decode";
   }
-  fail_run("the program vmla-decode, which reads and writes videos, is not beside ", here.string());
+  fail_run("the program vmla-decode, which reads and writes videos, is not beside {}",
+           here.string());
 }
 
 ChildProcess::ChildProcess(const fs::path& program) {
   // Close-on-exec everywhere, so that no other child inherits these ends and keeps the pipe open.
   int input[2], output[2];
-  if (pipe2(input, O_CLOEXEC) != 0) fail_run("no pipe: ", std::strerror(errno));
+  if (pipe2(input, O_CLOEXEC) != 0) fail_run("no pipe: {}", std::strerror(errno));
   if (pipe2(output, O_CLOEXEC) != 0) {
     close(input[0]), close(input[1]);
-    fail_run("no pipe: ", std::strerror(errno));
+    fail_run("no pipe: {}", std::strerror(errno));
   }
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
@@ -52,7 +53,7 @@ ChildProcess::ChildProcess(const fs::path& program) {
   if (error != 0) {
     pid_ = -1;
     close(to_child_), close(from_child_);
-    fail_run("cannot start ", program.string(), ": ", std::strerror(error));
+    fail_run("cannot start {}: {}", program.string(), std::strerror(error));
   }
 }
 
@@ -119,8 +120,8 @@ std::string ChildProcess::kill_and_describe() {
   }
   pid_ = -1;
   if (WIFSIGNALED(status))
-    return cat("died of signal ", WTERMSIG(status), " (", strsignal(WTERMSIG(status)), ")");
-  return cat("ended with status ", WEXITSTATUS(status));
+    return formatted("died of signal {} ({})", WTERMSIG(status), strsignal(WTERMSIG(status)));
+  return formatted("ended with status {}", WEXITSTATUS(status));
 }
 
 DecoderProcess::DecoderProcess(fs::path program) : program_(std::move(program)) {}
@@ -161,7 +162,8 @@ ReadOutcome DecoderProcess::receive(const ReadOptions& options, const FrameSink&
   };
   const auto interrupted = [&](ChildProcess::Read how) {
     if (how == ChildProcess::Read::kTimeout) {
-      return give_up(cat("no answer from the decoder within ", options.time_limit_seconds, " s"));
+      return give_up(
+          formatted("no answer from the decoder within {:g} s", options.time_limit_seconds));
     }
     return give_up("the decoder " + child_->kill_and_describe());
   };

@@ -31,34 +31,32 @@ void add(Captions& captions,
          const std::string& where) {
   const std::string name = fs::path(file).lexically_normal().string();
   std::optional<std::string>& place = captions[name];
-  if (place) fail_user(where, ": ", name, " has a caption already; one line a video");
+  if (place) fail_user("{}: {} has a caption already; one line a video", where, name);
   place = caption;
 }
 
 void read_csv_captions(const fs::path& path, Captions& captions) {
   const auto rows = parse_csv(io::read_text_file(path), path.string());
   const auto column = [&](const char* name) {
-    if (rows.empty()) fail_user(path.string(), ": empty; the first line must be \"file,caption\"");
+    if (rows.empty())
+      fail_user("{}: empty; the first line must be \"file,caption\"", path.string());
     const auto found = std::find(rows[0].begin(), rows[0].end(), name);
     if (found == rows[0].end()) {
       fail_user(
-          path.string(), ": no column \"", name, "\"; the first line must be \"file,caption\"");
+          "{}: no column \"{}\"; the first line must be \"file,caption\"", path.string(), name);
     }
     return static_cast<size_t>(found - rows[0].begin());
   };
   const size_t file = column("file"), caption = column("caption");
   for (size_t i = 1; i < rows.size(); ++i) {
     if (rows[i].size() != rows[0].size()) {
-      fail_user(path.string(),
-                ": row ",
+      fail_user("{}: row {} has {} fields, the first has {} (quote captions with commas)",
+                path.string(),
                 i + 1,
-                " has ",
                 rows[i].size(),
-                " fields, the first has ",
-                rows[0].size(),
-                " (quote captions with commas)");
+                rows[0].size());
     }
-    add(captions, rows[i][file], rows[i][caption], cat(path.string(), ": row ", i + 1));
+    add(captions, rows[i][file], rows[i][caption], formatted("{}: row {}", path.string(), i + 1));
   }
 }
 
@@ -72,8 +70,8 @@ void read_jsonl_captions(const fs::path& path, Captions& captions) {
     const bool valid = object.is_object() && object.contains("file") &&
                        object["file"].is_string() && object.contains("caption") &&
                        object["caption"].is_string();
-    const std::string where = cat(path.string(), ": line ", number);
-    if (!valid) fail_user(where, ": not an object with the strings \"file\" and \"caption\"");
+    const std::string where = formatted("{}: line {}", path.string(), number);
+    if (!valid) fail_user("{}: not an object with the strings \"file\" and \"caption\"", where);
     add(captions, object["file"], object["caption"], where);
   }
 }
@@ -86,7 +84,7 @@ std::string without_final_space(std::string text) {
 }  // namespace
 
 std::vector<VideoEntry> list_videos(const fs::path& folder) {
-  if (!fs::is_directory(folder)) fail_user(folder.string(), ": no such folder of videos");
+  if (!fs::is_directory(folder)) fail_user("{}: no such folder of videos", folder.string());
   Captions captions;
   if (fs::exists(folder / "captions.csv")) {
     read_csv_captions(folder / "captions.csv", captions);
@@ -101,8 +99,8 @@ std::vector<VideoEntry> list_videos(const fs::path& folder) {
     if (!caption && fs::exists(sidecar)) caption = without_final_space(io::read_text_file(sidecar));
   }
   if (captions.empty()) {
-    fail_user(folder.string(),
-              ": no videos here (looked for .mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m)");
+    fail_user("{}: no videos here (looked for .mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m)",
+              folder.string());
   }
   std::vector<VideoEntry> videos;
   for (auto& [file, caption] : captions) videos.push_back({file, std::move(caption)});

@@ -18,8 +18,8 @@ constexpr double kFinishSeconds = 120;
 /// "29.97" as a ratio that players recognise.
 std::string fps_ratio(double fps) {
   const double rounded = std::round(fps);
-  if (std::abs(fps - rounded) < 1e-9) return cat(static_cast<int64_t>(rounded), ":1");
-  return cat(std::llround(fps * 1001), ":1001");
+  if (std::abs(fps - rounded) < 1e-9) return formatted("{}:1", static_cast<int64_t>(rounded));
+  return formatted("{}:1001", std::llround(fps * 1001));
 }
 
 }  // namespace
@@ -68,7 +68,7 @@ void VideoWriter::begin(int64_t height, int64_t width) {
   if (path_.extension() == ".y4m") {
     y4m_ = std::make_unique<io::FileWriter>(unfinished_);
     const std::string header =
-        cat("YUV4MPEG2 W", width_, " H", height_, " F", fps_ratio(fps_), " Ip A1:1 C444\n");
+        formatted("YUV4MPEG2 W{} H{} F{} Ip A1:1 C444\n", width_, height_, fps_ratio(fps_));
     y4m_->write(header.data(), header.size());
   } else {
     if (!process_) process_ = start_video_process();
@@ -80,7 +80,7 @@ void VideoWriter::begin(int64_t height, int64_t width) {
                                   fps_,
                                   0};
     if (!process_->write(&request, sizeof request) || !process_->write(path.data(), path.size())) {
-      fail_run("cannot write ", path_.string(), ": the encoder ", process_->kill_and_describe());
+      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
     }
   }
   open_ = true;
@@ -108,7 +108,7 @@ void VideoWriter::append(const at::Tensor& frames_F3HW) {
     if (!process_->write(&kMore, sizeof kMore) ||
         !process_->write(bytes[f].const_data_ptr<uint8_t>(),
                          static_cast<size_t>(bytes[f].numel()))) {
-      fail_run("cannot write ", path_.string(), ": the encoder ", process_->kill_and_describe());
+      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
     }
   }
 }
@@ -137,17 +137,17 @@ void VideoWriter::close() {
     double seconds_left = kFinishSeconds;
     if (!process_->write(&kNoMore, sizeof kNoMore) ||
         process_->read(&header, sizeof header, seconds_left) != ChildProcess::Read::kDone) {
-      fail_run("cannot write ", path_.string(), ": the encoder ", process_->kill_and_describe());
+      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
     }
     std::string problem(header.bytes, '\0');
     process_->read(problem.data(), problem.size(), seconds_left);
-    if (!problem.empty()) fail_run("cannot write ", path_.string(), ": ", problem);
+    if (!problem.empty()) fail_run("cannot write {}: {}", path_.string(), problem);
   }
   open_ = false;
   // Whole or not at all for whoever looks; not flushed to disk, as a lost video can be made again.
   std::error_code problem;
   fs::rename(unfinished_, path_, problem);
-  if (problem) fail_run("cannot write ", path_.string(), ": ", problem.message());
+  if (problem) fail_run("cannot write {}: {}", path_.string(), problem.message());
 }
 
 void write_video(const fs::path& path, const at::Tensor& frames_F3HW, double fps) {

@@ -49,25 +49,20 @@ int cmd_analyze_rank(const AnalyzeRankArgs& args) {
     const analysis::RankPoint& point = points.back();
     for (size_t i = 0; i < point.layers.size(); ++i) {
       const auto& rank = point.layers[i].effective;
-      log::info(cat(point.series,
-                    " step ",
-                    point.step,
-                    " layer ",
-                    i,
-                    ": r_0.99 ",
-                    rank.r99_fractional,
-                    " of ",
-                    point.layers[i].rank,
-                    " (random product ",
-                    point.null[i].effective.r99_fractional,
-                    "), stable ",
-                    rank.stable_rank,
-                    ", entropy ",
-                    rank.entropy_rank));
+      log::info(
+          "{} step {} layer {}: r_0.99 {:g} of {} (random product {:g}), stable {:g}, entropy {:g}",
+          point.series,
+          point.step,
+          i,
+          rank.r99_fractional,
+          point.layers[i].rank,
+          point.null[i].effective.r99_fractional,
+          rank.stable_rank,
+          rank.entropy_rank);
     }
   }
   analysis::write_rank_study(std::move(points), args.out);
-  log::info(cat("wrote ", args.out, "/rank.h5, .csv, .svg, .html"));
+  log::info("wrote {}/rank.h5, .csv, .svg, .html", args.out);
   return kDone;
 }
 

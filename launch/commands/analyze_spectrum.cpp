@@ -34,18 +34,14 @@ int cmd_analyze_spectrum(const AnalyzeSpectrumArgs& args) {
   analysis::write_weight_spectra(layers, source, args.out);
   for (size_t i = 0; i < layers.size(); ++i) {
     const auto rank = [](const analysis::Spectrum& s) { return analysis::effective_rank(s).r99; };
-    log::info(cat("layer ",
-                  i,
-                  ": r_0.99 of W_K ",
-                  rank(layers[i].k),
-                  ", W_V ",
-                  rank(layers[i].v),
-                  ", joint ",
-                  rank(layers[i].kv),
-                  " of ",
-                  layers[i].kv.size()));
+    log::info("layer {}: r_0.99 of W_K {}, W_V {}, joint {} of {}",
+              i,
+              rank(layers[i].k),
+              rank(layers[i].v),
+              rank(layers[i].kv),
+              layers[i].kv.size());
   }
-  log::info(cat("wrote ", args.out, "/spectrum.h5, .csv, .html and plots"));
+  log::info("wrote {}/spectrum.h5, .csv, .html and plots", args.out);
   return kDone;
 }
 

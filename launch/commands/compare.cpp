@@ -34,16 +34,17 @@ struct Run {
 };
 
 Run open_run(const fs::path& path) {
-  if (!fs::exists(path)) fail_user(path.string(), ": does not exist; a run folder is needed");
-  if (!fs::is_directory(path)) fail_user(path.string(), ": is not a run folder");
+  if (!fs::exists(path)) fail_user("{}: does not exist; a run folder is needed", path.string());
+  if (!fs::is_directory(path)) fail_user("{}: is not a run folder", path.string());
   if (fs::exists(path / "metrics.jsonl")) return {false, {{path.filename(), path}}};
   Run run{true, {}};
   for (const std::string& name : analysis::stage_names(path)) {
     run.stages.emplace_back(name, path / name);
   }
   if (run.stages.empty()) {
-    fail_user(path.string(),
-              ": is not a run folder of vmla train or vmla pipeline (no metrics.jsonl, no stages)");
+    fail_user(
+        "{}: is not a run folder of vmla train or vmla pipeline (no metrics.jsonl, no stages)",
+        path.string());
   }
   return run;
 }
@@ -67,16 +68,13 @@ std::vector<RunPair> pair_up(const Run& a, const Run& b) {
     }
   }
   if (pairs.empty())
-    fail_user("the runs have no stage in common: ", names_of(a), " and ", names_of(b));
+    fail_user("the runs have no stage in common: {} and {}", names_of(a), names_of(b));
   for (const RunPair& pair : pairs) {
     if (pair.a.objective != pair.b.objective) {
-      fail_user("the runs are different stages: ",
+      fail_user("the runs are different stages: {} was trained by {}, {} by {}",
                 pair.a.folder.string(),
-                " was trained by ",
                 pair.a.objective,
-                ", ",
                 pair.b.folder.string(),
-                " by ",
                 pair.b.objective);
     }
   }
@@ -117,7 +115,7 @@ std::vector<ReferenceCheck> check_all(const Run& run, const fs::path& reference)
     if (folder != nullptr) checks.push_back(check_run(*folder, reference));
   }
   if (checks.empty())
-    fail_user(reference.string(), ": holds no reference trace for the run's ", names_of(run));
+    fail_user("{}: holds no reference trace for the run's {}", reference.string(), names_of(run));
   return checks;
 }
 
@@ -134,9 +132,8 @@ int make_reference(const CompareArgs& args) {
   }
   const fs::path out = args.make_reference;
   if (pipelines && out.extension() == ".json") {
-    fail_user("--make-reference ",
-              out.string(),
-              ": runs of a pipeline need a folder, for one file a stage");
+    fail_user("--make-reference {}: runs of a pipeline need a folder, for one file a stage",
+              out.string());
   }
   // All of them before the first file: a stage that does not fit leaves nothing half done.
   std::vector<std::pair<fs::path, std::string>> files;
@@ -147,7 +144,7 @@ int make_reference(const CompareArgs& args) {
   for (const auto& [file, text] : files) {
     if (file.has_parent_path()) fs::create_directories(file.parent_path());
     io::write_file_atomically(file, text);
-    log::info(cat("wrote ", file.string(), ", from ", args.runs.size(), " runs"));
+    log::info("wrote {}, from {} runs", file.string(), args.runs.size());
   }
   return kDone;
 }
@@ -159,7 +156,7 @@ void show(const Stages& stages, const std::string& out) {
   std::fputs(text.c_str(), stdout);
   if (out.empty()) return;
   analysis::write_comparison(stages, out);
-  log::info(cat("wrote ", out, "/comparison.csv, .html"));
+  log::info("wrote {}/comparison.csv, .html", out);
 }
 
 }  // namespace
@@ -167,13 +164,13 @@ void show(const Stages& stages, const std::string& out) {
 int cmd_compare(const CompareArgs& args) {
   if (!args.make_reference.empty()) return make_reference(args);
   if (args.runs.size() != 2) {
-    fail_user("compare: two runs, or a run and a reference trace, are compared; got ",
+    fail_user("compare: two runs, or a run and a reference trace, are compared; got {}",
               args.runs.size());
   }
   const Run run = open_run(args.runs[0]);
   if (!is_reference(args.runs[1])) {
     if (args.check)
-      fail_user("--check: ", args.runs[1], " is no reference trace, so there is no band to check");
+      fail_user("--check: {} is no reference trace, so there is no band to check", args.runs[1]);
     show(pair_up(run, open_run(args.runs[1])), args.out);
     return kDone;
   }

@@ -25,16 +25,12 @@ int cmd_data_encode(const DataEncodeArgs& args) {
   options.time_limit_seconds = args.timeout_seconds;
   options.overwrite = args.overwrite;
   const data::EncodeReport report = data::encode_videos(options);
-  log::info(cat(args.out,
-                ": ",
-                report.clips,
-                " clips of ",
-                report.videos,
-                " videos, ",
-                report.skipped.size(),
-                " skipped or cut short, in ",
-                report.seconds,
-                " s"));
+  log::info("{}: {} clips of {} videos, {} skipped or cut short, in {:g} s",
+            args.out,
+            report.clips,
+            report.videos,
+            report.skipped.size(),
+            report.seconds);
   return kDone;
 }
 

@@ -19,13 +19,12 @@ int cmd_data_inspect(const DataInspectArgs& args) {
         args.sheet.empty() ? std::filesystem::path(args.file).replace_extension(".png")
                            : std::filesystem::path(args.sheet);
     data::write_contact_sheet(args.file, sheet);
-    log::info(cat("first frames: ", sheet.string()));
+    log::info("first frames: {}", sheet.string());
   }
   if (!found.problems.empty()) {
-    fail_user(args.file,
-              ": ",
-              found.problems.size(),
-              " clips hold NaN or infinite numbers; encode them again");
+    fail_user("{}: {} clips hold NaN or infinite numbers; encode them again",
+              args.file,
+              found.problems.size());
   }
   return kDone;
 }

@@ -22,14 +22,15 @@ namespace {
 /// What would fail deep inside the network, said with the place that is wrong.
 void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::LatentInfo& info) {
   if (teacher.objective && !teacher.objective->causal()) {
-    fail_user(args.checkpoint,
-              ": was trained with all frames at once; an ODE for a causal student needs a causal ",
-              "teacher (stage teacher_forcing or diffusion_forcing)");
+    fail_user(
+        "{}: was trained with all frames at once; an ODE for a causal student needs a causal "
+        "teacher (stage teacher_forcing or diffusion_forcing)",
+        args.checkpoint);
   }
   const auto same = [&](const char* what, const auto& wanted, const auto& found) {
     if (wanted == found) return;
     fail_user(
-        args.data, ": has ", what, " ", found, ", ", args.checkpoint, " was trained with ", wanted);
+        "{}: has {} {}, {} was trained with {}", args.data, what, found, args.checkpoint, wanted);
   };
   if (!info.clip_shape.empty()) same("latent channels", teacher.config.in_dim, info.clip_shape[1]);
   same("text width", teacher.config.text_dim, info.text_dim);
@@ -69,8 +70,8 @@ int cmd_data_ode(const DataOdeArgs& args) {
   options.seed = static_cast<uint64_t>(args.seed);
   options.limit = args.limit;
   options.batch = args.batch;
-  options.teacher = cat(teacher.identity, ' ', settings.str(), ' ', args.way);
-  options.origin = cat("ODE of ", teacher.weights.source, ": ", settings.str());
+  options.teacher = formatted("{} {} {}", teacher.identity, settings.str(), args.way);
+  options.origin = formatted("ODE of {}: {}", teacher.weights.source, settings.str());
   options.overwrite = args.overwrite;
 
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
@@ -83,14 +84,11 @@ int cmd_data_ode(const DataOdeArgs& args) {
                                  args.guidance,
                                  way);
       });
-  log::info(cat(args.out,
-                ": ",
-                report.clips,
-                " clips with ",
-                options.ode_times.size(),
-                " states each, ",
-                report.seconds_per_clip,
-                " s a clip"));
+  log::info("{}: {} clips with {} states each, {:g} s a clip",
+            args.out,
+            report.clips,
+            options.ode_times.size(),
+            report.seconds_per_clip);
   return kDone;
 }
 

@@ -20,7 +20,7 @@ int cmd_data_prompts(const DataPromptsArgs& args) {
   }
   if (args.text) options.text = *args.text;
   const data::PromptsReport report = data::encode_prompts(options);
-  log::info(cat(args.out, ": ", report.prompts, " prompts in ", report.seconds, " s"));
+  log::info("{}: {} prompts in {:g} s", args.out, report.prompts, report.seconds);
   return kDone;
 }
 

@@ -19,7 +19,7 @@ int cmd_data_synth(const DataSynthArgs& args) {
   if (!args.format.empty()) options.format = args.format;
   data::synth_videos(options);
   log::info(
-      cat(args.count, " clips of moving shapes in ", args.out, ", their captions in captions.csv"));
+      "{} clips of moving shapes in {}, their captions in captions.csv", args.count, args.out);
   return kDone;
 }
 

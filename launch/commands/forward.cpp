@@ -26,16 +26,13 @@ at::Tensor required(const model::SafetensorsFile& file,
                     const char* name,
                     int64_t dims) {
   const auto found = file.tensors.find(name);
-  if (found == file.tensors.end()) fail_user(path, ": tensor '", name, "' is missing");
+  if (found == file.tensors.end()) fail_user("{}: tensor '{}' is missing", path, name);
   if (found->second.scalar_type() != at::kFloat || found->second.dim() != dims) {
-    fail_user(path,
-              ": tensor '",
+    fail_user("{}: tensor '{}' must be F32 with {} dimensions, found {} with {}",
+              path,
               name,
-              "' must be F32 with ",
               dims,
-              " dimensions, found ",
               at::toString(found->second.scalar_type()),
-              " with ",
               found->second.dim());
   }
   return found->second;
@@ -46,7 +43,7 @@ void expect_sizes(const std::string& path,
                   const at::Tensor& tensor,
                   at::IntArrayRef sizes) {
   if (tensor.sizes() != sizes)
-    fail_user(path, ": tensor '", name, "' is ", tensor.sizes(), ", the latents want ", sizes);
+    fail_user("{}: tensor '{}' is {}, the latents want {}", path, name, tensor.sizes(), sizes);
 }
 
 ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
@@ -58,10 +55,9 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   expect_sizes(path, "timesteps", in.noisy.timesteps_BF, {latents.size(0), latents.size(1)});
   in.noisy.text_BTE = required(file, path, "text", 3);
   if (in.noisy.text_BTE.size(0) != latents.size(0)) {
-    fail_user(path,
-              ": tensor 'text' has ",
+    fail_user("{}: tensor 'text' has {} samples, latents have {}",
+              path,
               in.noisy.text_BTE.size(0),
-              " samples, latents have ",
               latents.size(0));
   }
   if (needs_clean) {
@@ -70,15 +66,14 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   }
   for (const auto& [name, tensor] : file.tensors) {
     if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>()) {
-      fail_user(path, ": tensor '", name, "' holds NaN or infinity");
+      fail_user("{}: tensor '{}' holds NaN or infinity", path, name);
     }
   }
   const auto& times = in.noisy.timesteps_BF;
   if (times.min().item<double>() < 0 || times.max().item<double>() > 1000) {
-    fail_user(path,
-              ": tensor 'timesteps' must lie in 0..1000, found ",
+    fail_user("{}: tensor 'timesteps' must lie in 0..1000, found {:g} to {:g}",
+              path,
               times.min().item<double>(),
-              " to ",
               times.max().item<double>());
   }
   return in;
@@ -118,7 +113,7 @@ int cmd_forward(const ForwardArgs& args) {
   model::FrozenWeights source(config, weights.tensors, weights.source);
   const at::Tensor flow = run_mode(args.mode, {config, source}, inputs);
   model::write_safetensors(args.output, {{"flow", flow.to(at::kFloat)}});
-  log::info(cat("wrote ", args.output, ": flow ", flow.sizes()));
+  log::info("wrote {}: flow {}", args.output, flow.sizes());
   return 0;
 }
 

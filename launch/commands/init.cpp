@@ -21,11 +21,10 @@ int cmd_init(const InitArgs& args) {
   base.model.preset.clear();
   const trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
   if (!config.model.is_mla())
-    fail_user(args.config,
-              ": model.attention is dense: init writes a latent-attention model (mla)");
+    fail_user("{}: model.attention is dense: init writes a latent-attention model (mla)",
+              args.config);
   const std::string method = config.init.method.empty() ? "svd_weight" : config.init.method;
-  if (!args.data.empty())
-    log::warn(cat(method, " works on weights alone: ", args.data, " is not read"));
+  if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", method, args.data);
   model::MlaInit init = model::init_mla_from_dense(
       config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));
   model::LoadedWeights result;
@@ -33,7 +32,7 @@ int cmd_init(const InitArgs& args) {
   result.config_is_complete = true;
   result.stated.init_method = method;
   result.tensors = std::move(init.tensors);
-  result.source = cat(dense.source, ", converted by ", method);
+  result.source = formatted("{}, converted by {}", dense.source, method);
   model::export_weights(
       result,
       {.layout = model::WeightLayout::kVideomla,
@@ -41,26 +40,22 @@ int cmd_init(const InitArgs& args) {
        .extra_files = {{"init_report.json", trainer::init_report_json(method, init.layers)}}},
       args.out);
   for (const auto& l : init.layers) {
-    log::info(cat("layer ",
-                  l.layer,
-                  ": K/V error ",
-                  l.kv_error,
-                  " (optimal ",
-                  l.kv_optimal_error,
-                  "), energy kept ",
-                  l.kv_energy_kept,
-                  " at rank ",
-                  l.kv_rank,
-                  "; queries ",
-                  l.q_energy_kept,
-                  " at rank ",
-                  l.q_rank,
-                  "; rope energy lost ",
-                  l.rope_energy_lost));
+    log::info(
+        "layer {}: K/V error {:g} (optimal {:g}), energy kept {:g} at rank {}; queries {:g} at "
+        "rank {}; "
+        "rope energy lost {:g}",
+        l.layer,
+        l.kv_error,
+        l.kv_optimal_error,
+        l.kv_energy_kept,
+        l.kv_rank,
+        l.q_energy_kept,
+        l.q_rank,
+        l.rope_energy_lost);
   }
   const std::string note = model::dropped_bias_note(init.layers);
   if (!note.empty()) log::warn(note);
-  log::info(cat("wrote ", args.out, " (", method, ")"));
+  log::info("wrote {} ({})", args.out, method);
   return kDone;
 }
 

@@ -60,8 +60,8 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
   }
   const bool few_step = settings.kind == model::SamplerKind::kFewStep;
   if (!few_step && !(args.denoising_steps.empty() && args.first_chunk_denoising_steps.empty())) {
-    fail_user(args.checkpoint,
-              " was trained for a many-step sampler: denoising steps need --sampler few_step");
+    fail_user("{} was trained for a many-step sampler: denoising steps need --sampler few_step",
+              args.checkpoint);
   }
   // A few-step student has its guidance distilled into it (algorithms 9.1).
   settings.guidance_scale = few_step ? 1.0 : config.sample.guidance_scale;
@@ -70,7 +70,7 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
 }
 
 std::string window_of(const model::ModelConfig& config) {
-  return cat("local_attn_size ", config.local_attn_size, ", sink_size ", config.sink_size);
+  return formatted("local_attn_size {}, sink_size {}", config.local_attn_size, config.sink_size);
 }
 
 /// The checkpoint's model, with the window of the command line.
@@ -82,12 +82,12 @@ model::ModelConfig windowed_model(const SampleArgs& args,
   config.sink_size = args.sink_size.value_or(trained.sink_size);
   if (!causal && (args.local_attn_size || args.sink_size)) {
     fail_user(
-        window_of(config), ": ", args.checkpoint, " sees all frames at once, without a window");
+        "{}: {} sees all frames at once, without a window", window_of(config), args.checkpoint);
   }
   try {
     model::validate_model(config, "");
   } catch (const ConfigRuleError& error) {
-    fail_user("sample: ", error.what(), " (--local-attn-size, --sink-size)");
+    fail_user("sample: {} (--local-attn-size, --sink-size)", error.what());
   }
   return config;
 }
@@ -105,7 +105,7 @@ at::Tensor for_prompts(const at::Tensor& stored,
     noise = noise.unsqueeze(at).expand(repeated);
   }
   if (noise.sizes() != at::IntArrayRef(wanted)) {
-    fail_user(place, " is ", stored.sizes(), ", wanted ", at::IntArrayRef(wanted));
+    fail_user("{} is {}, wanted {}", place, stored.sizes(), at::IntArrayRef(wanted));
   }
   return noise;
 }
@@ -118,7 +118,7 @@ void read_noise(const std::string& path,
   if (path.empty()) return;
   const auto file = model::read_safetensors(path);
   const auto found = file.tensors.find("noise");
-  if (found == file.tensors.end()) fail_user(path, ": tensor 'noise' is missing");
+  if (found == file.tensors.end()) fail_user("{}: tensor 'noise' is missing", path);
   std::vector<int64_t> wanted = {static_cast<int64_t>(request.prompts.size()),
                                  request.latent_frames,
                                  clip.channels,
@@ -160,18 +160,18 @@ trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
       first += chunks[chunk++];
     }
     if (chunk == chunks.size()) {
-      fail_user("--prompts-over-time: prompt ",
-                i + 1,
-                " would begin after ",
-                seconds,
-                " s, and the video has no chunk behind that; give a larger --frames");
+      fail_user(
+          "--prompts-over-time: prompt {} would begin after {:g} s, and the video has no chunk "
+          "behind that; give a larger --frames",
+          i + 1,
+          seconds);
     }
     if (first == before) {
-      fail_user("--prompts-over-time: prompt ",
-                i,
-                " is shorter than a chunk and would never be seen; give it more than ",
-                *prompts[i - 1].seconds,
-                " s");
+      fail_user(
+          "--prompts-over-time: prompt {} is shorter than a chunk and would never be seen; give it "
+          "more than {:g} s",
+          i,
+          *prompts[i - 1].seconds);
     }
     video.later.push_back({first, prompts[i].text});
   }
@@ -180,20 +180,14 @@ trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
 
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
-    log::info(cat(out,
-                  "/",
-                  record.file,
-                  ": ",
-                  record.frames,
-                  " frames, ",
-                  static_cast<double>(record.frames) / record.seconds,
-                  " frames/s, first chunk after ",
-                  record.first_chunk_seconds,
-                  " s, cache ",
-                  record.cache_bytes,
-                  " bytes  \"",
-                  record.prompt,
-                  "\""));
+    log::info("{}/{}: {} frames, {:g} frames/s, first chunk after {:g} s, cache {} bytes  \"{}\"",
+              out,
+              record.file,
+              record.frames,
+              static_cast<double>(record.frames) / record.seconds,
+              record.first_chunk_seconds,
+              record.cache_bytes,
+              record.prompt);
   }
 }
 
@@ -227,10 +221,10 @@ int cmd_sample(const SampleArgs& args) {
   for (const std::string& prompt : prompts) request.prompts.push_back({.text = prompt});
   if (over_time) {
     if (!objective->causal()) {
-      fail_user("--prompts-over-time: ",
-                args.checkpoint,
-                " samples all frames at once; only a model trained chunk by chunk can change its "
-                "prompt");
+      fail_user(
+          "--prompts-over-time: {} samples all frames at once; only a model trained chunk by chunk "
+          "can change its prompt",
+          args.checkpoint);
     }
     request.prompts = {scheduled(timed, model, sampler, request.latent_frames)};
     if (!args.prompt_switch.empty()) {
@@ -245,12 +239,10 @@ int cmd_sample(const SampleArgs& args) {
   // Another window than the one trained with changes context and positions, so it is only taken
   // when asked for, and said.
   if (model != checkpoint.model) {
-    log::warn(cat("sampling with ",
-                  window_of(model),
-                  ", which is not what ",
-                  args.checkpoint,
-                  " was trained with: ",
-                  window_of(checkpoint.model)));
+    log::warn("sampling with {}, which is not what {} was trained with: {}",
+              window_of(model),
+              args.checkpoint,
+              window_of(checkpoint.model));
   }
   const std::string role = pick_role(checkpoint, args.weights);
   model::FrozenWeights weights(model, checkpoint.roles.at(role), args.checkpoint);

@@ -24,8 +24,7 @@ int cmd_step(const StepArgs& args) {
   trainer::RoleSet roles =
       trainer::build_roles(config, objective->roles(), nullptr, distributed::Mesh());
   if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
-    fail_user(
-        "--player ", args.player, ": objective ", config.objective.name, " trains no such role");
+    fail_user("--player {}: objective {} trains no such role", args.player, config.objective.name);
   }
   if (!config.data.make.codec.empty())
     objective->use_codec(model::make_video_codec(config.data.make.codec));
@@ -54,12 +53,10 @@ int cmd_step(const StepArgs& args) {
   outputs["grad_norm"] = at::scalar_tensor(
       trainer::squared_gradient_norm(*player.weights).sqrt().item<double>(), dtype);
   model::write_safetensors(args.output, outputs);
-  log::info(cat("wrote ",
-                args.output,
-                ": loss ",
-                loss.item<double>(),
-                ", gradient norm ",
-                outputs["grad_norm"].item<double>()));
+  log::info("wrote {}: loss {:g}, gradient norm {:g}",
+            args.output,
+            loss.item<double>(),
+            outputs["grad_norm"].item<double>());
   return kDone;
 }
 

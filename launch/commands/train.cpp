@@ -41,8 +41,9 @@ void train_stage(const TrainArgs& args,
   });
   if (args.dry_run || !mesh.is_lead()) return;
   analysis::write_run_report(run_dir);
-  log::info(cat(result.already_done ? "was already done: " : "done: ",
-                (run_dir / "report.html").string()));
+  log::info("{}{}",
+            result.already_done ? "was already done: " : "done: ",
+            (run_dir / "report.html").string());
 }
 
 }  // namespace

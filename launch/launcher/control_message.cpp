@@ -89,7 +89,7 @@ ControlMessage message_of(const Json& json) {
   if (type == "signal") return SignalSeen{json.at("number"), json.at("at_once")};
   if (type == "stop") return StopOrder{json.at("why")};
   if (type == "finish") return FinishOrder{json.at("status"), json.at("why")};
-  fail_run("unknown type '", type, "'");
+  fail_run("unknown type '{}'", type);
 }
 
 }  // namespace
@@ -103,7 +103,7 @@ ControlMessage decode(const std::string& line) {
   try {
     return message_of(Json::parse(line));
   } catch (const std::exception& error) {
-    fail_run("not a message between launchers (", error.what(), "): ", line.substr(0, 100));
+    fail_run("not a message between launchers ({}): {}", error.what(), line.substr(0, 100));
   }
 }
 

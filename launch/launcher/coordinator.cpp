@@ -18,7 +18,7 @@ std::string make_run_id() {
   localtime_r(&now, &local);
   std::array<char, 32> text{};
   std::strftime(text.data(), text.size(), "%Y%m%d-%H%M%S", &local);
-  return cat(text.data(), "-", getpid());
+  return formatted("{}-{}", text.data(), getpid());
 }
 
 Coordinator::Coordinator(const LaunchOptions& options, LocalNode& local)
@@ -77,23 +77,23 @@ void Coordinator::accept_newcomers(Clock::time_point now) {
 
 std::string Coordinator::objection(const Hello& hello) const {
   if (hello.version != VMLA_VERSION) {
-    return cat("version ", hello.version, " here, ", VMLA_VERSION, " on node 0; install the same");
+    return formatted(
+        "version {} here, {} on node 0; install the same", hello.version, VMLA_VERSION);
   }
   if (hello.nodes != options_.nodes) {
-    return cat(
-        "--nnodes ", hello.nodes, " here, ", options_.nodes, " on node 0; give both the same");
+    return formatted(
+        "--nnodes {} here, {} on node 0; give both the same", hello.nodes, options_.nodes);
   }
   if (hello.node < 1 || hello.node >= options_.nodes || hello.workers < 1) {
-    return cat("--node-rank ", hello.node, " with ", hello.workers, " workers makes no sense here");
+    return formatted(
+        "--node-rank {} with {} workers makes no sense here", hello.node, hello.workers);
   }
   const auto taken = members_.find(hello.node);
   if (taken != members_.end()) {
-    return cat("--node-rank ",
-               hello.node,
-               " is taken by ",
-               taken->second.hello.host,
-               "; each node needs its own, from 0 to ",
-               options_.nodes - 1);
+    return formatted("--node-rank {} is taken by {}; each node needs its own, from 0 to {}",
+                     hello.node,
+                     taken->second.hello.host,
+                     options_.nodes - 1);
   }
   if (!gather_until_) return "the job is already running without this node";
   return "";
@@ -107,7 +107,7 @@ void Coordinator::hear_newcomers(Clock::time_point now) {
     if (hello == nullptr) continue;
     const std::string problem = objection(*hello);
     if (!problem.empty()) {
-      local_.say(cat("turned away a launcher on ", hello->host, ": ", problem));
+      local_.say(formatted("turned away a launcher on {}: {}", hello->host, problem));
       link->send(FinishOrder{kWorkerWrongInput, "error: " + problem});
       turned_away_.push_back(std::move(link));
       continue;
@@ -131,14 +131,13 @@ void Coordinator::hear_members(Clock::time_point now) {
     if (!member.link->closed() && !silent) continue;
     gone.push_back(node);
     if (gather_until_) continue;  // it may come again
-    control_.node_lost(
-        node,
-        cat("root cause: the launcher of node ",
-            node,
-            " on ",
-            member.hello.host,
-            silent ? cat(" has been silent for ", options_.heartbeat_timeout.count() / 1000.0, " s")
-                   : std::string(" is gone")));
+    control_.node_lost(node,
+                       formatted("root cause: the launcher of node {} on {}{}",
+                                 node,
+                                 member.hello.host,
+                                 silent ? formatted(" has been silent for {:g} s",
+                                                    options_.heartbeat_timeout.count() / 1000.0)
+                                        : std::string(" is gone")));
   }
   for (const int64_t node : gone) members_.erase(node);
 }
@@ -177,20 +176,15 @@ void Coordinator::check_gathering(Clock::time_point now) {
   for (int64_t node = 1; node < options_.nodes; ++node) {
     if (!members_.contains(node)) missing.push_back(node);
   }
-  const std::string problem = cat("node ",
-                                  rank_ranges(missing),
-                                  " of ",
-                                  options_.nodes,
-                                  " nodes did not come to ",
-                                  options_.endpoint->host,
-                                  ":",
-                                  options_.endpoint->port,
-                                  " within ",
-                                  options_.rendezvous_timeout.count() / 1000.0,
-                                  " s");
+  const std::string problem = formatted("node {} of {} nodes did not come to {}:{} within {:g} s",
+                                        rank_ranges(missing),
+                                        options_.nodes,
+                                        options_.endpoint->host,
+                                        options_.endpoint->port,
+                                        options_.rendezvous_timeout.count() / 1000.0);
   tell_all(FinishOrder{kWorkerWrongInput, "error: " + problem});
   say_goodbye();
-  fail_user(problem, "; start vmla-launch with that --node-rank there");
+  fail_user("{}; start vmla-launch with that --node-rank there", problem);
 }
 
 void Coordinator::carry_out(const JobCommand& command, Clock::time_point now) {

@@ -41,9 +41,10 @@ void stand_guard(int listed, const std::filesystem::path& temporary_folder) {
 
 Guardian::Guardian(const std::filesystem::path& temporary_folder) {
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_run("cannot create a pipe: ", std::strerror(errno));
+  if (pipe2(ends.data(), O_CLOEXEC) != 0)
+    fail_run("cannot create a pipe: {}", std::strerror(errno));
   pid_ = fork();
-  if (pid_ < 0) fail_run("cannot start a process: ", std::strerror(errno));
+  if (pid_ < 0) fail_run("cannot start a process: {}", std::strerror(errno));
   if (pid_ == 0) {
     setsid();  // out of reach of the terminal and of signals to the launcher's group
     sigset_t all;

@@ -74,7 +74,8 @@ void JobControl::stop_requested(int signal, bool at_once) {
   at_once_ = at_once_ || at_once;
   // Nothing runs: the next start continues as well as a restart would.
   if (state_ == State::kWaiting || state_ == State::kPausing) {
-    finish(kWorkerStopped, cat("stopped by ", signal_name(signal), " while no worker was running"));
+    finish(kWorkerStopped,
+           formatted("stopped by {} while no worker was running", signal_name(signal)));
   }
 }
 
@@ -110,7 +111,7 @@ void JobControl::conclude(Clock::time_point now) {
   const int status = status_of(*cause);
   if (signal_ != 0 && cause->signal == signal_) {
     return finish(status,
-                  cat("the workers ended with the ", signal_name(signal_), " they were sent"));
+                  formatted("the workers ended with the {} they were sent", signal_name(signal_)));
   }
   if (signal_ != 0 || status == kWorkerWrongInput || attempt_ >= max_restarts_) {
     return finish(status, why);
@@ -122,15 +123,12 @@ void JobControl::conclude(Clock::time_point now) {
   commands_.push_back({JobCommand::Kind::kStop,
                        attempt_,
                        0,
-                       cat(why,
-                           why.empty() ? "" : "; ",
-                           "starting all ranks again in ",
-                           pause.count(),
-                           " s (restart ",
-                           restart,
-                           " of ",
-                           max_restarts_,
-                           ")")});
+                       formatted("{}{}starting all ranks again in {} s (restart {} of {})",
+                                 why,
+                                 why.empty() ? "" : "; ",
+                                 pause.count(),
+                                 restart,
+                                 max_restarts_)});
 }
 
 void JobControl::finish(int status, const std::string& why) {

@@ -44,8 +44,9 @@ CLI::Validator integer_from(int64_t least) {
         int64_t value = 0;
         const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
         const bool whole = error == std::errc{} && end == text.data() + text.size();
-        return whole && value >= least ? std::string()
-                                       : cat(text, " is not an integer of at least ", least);
+        return whole && value >= least
+                   ? std::string()
+                   : formatted("{} is not an integer of at least {}", text, least);
       },
       "");
 }
@@ -58,7 +59,7 @@ CLI::Validator seconds_above(double least) {
         const bool whole = error == std::errc{} && end == text.data() + text.size();
         return whole && value > least && value < 1e9
                    ? std::string()
-                   : cat(text, " is not a number of seconds above ", least);
+                   : formatted("{} is not a number of seconds above {:g}", text, least);
       },
       "");
 }
@@ -152,7 +153,7 @@ LaunchOptions put_together(const Flags& flags, std::vector<std::string> program)
   options.heartbeat_timeout = milliseconds(flags.heartbeat_timeout);
   if (flags.nodes == 1) {
     if (flags.node.value_or(0) != 0) {
-      fail_user("--node-rank ", *flags.node, " needs --nnodes; with one node it is 0");
+      fail_user("--node-rank {} needs --nnodes; with one node it is 0", *flags.node);
     }
     if (flags.standalone && !flags.endpoint.empty()) {
       fail_user("--standalone finds a port of its own; leave out --rdzv-endpoint");
@@ -160,17 +161,16 @@ LaunchOptions put_together(const Flags& flags, std::vector<std::string> program)
     if (!flags.endpoint.empty()) parse_endpoint(flags.endpoint);  // not needed, but right
     return options;
   }
-  const std::string several = cat("--nnodes ", flags.nodes);
-  if (flags.standalone) fail_user("--standalone is one node, but ", several, " is given");
+  const std::string several = formatted("--nnodes {}", flags.nodes);
+  if (flags.standalone) fail_user("--standalone is one node, but {} is given", several);
   if (!flags.node) {
-    fail_user(several, " needs --node-rank R: from 0 to ", flags.nodes - 1, ", another on each");
+    fail_user("{} needs --node-rank R: from 0 to {}, another on each", several, flags.nodes - 1);
   }
   if (*flags.node >= flags.nodes) {
-    fail_user(
-        "--node-rank ", *flags.node, ": with ", several, " it is from 0 to ", flags.nodes - 1);
+    fail_user("--node-rank {}: with {} it is from 0 to {}", *flags.node, several, flags.nodes - 1);
   }
   if (flags.endpoint.empty()) {
-    fail_user(several, " needs --rdzv-endpoint HOST:PORT: where the launcher of node 0 listens");
+    fail_user("{} needs --rdzv-endpoint HOST:PORT: where the launcher of node 0 listens", several);
   }
   options.node = *flags.node;
   options.endpoint = parse_endpoint(flags.endpoint);
@@ -181,7 +181,7 @@ std::string flag_names(const CLI::App& app) {
   std::string names;
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_lnames().empty()) continue;
-    names += cat(names.empty() ? "" : ", ", "--", option->get_lnames().front());
+    names += formatted("{}--{}", names.empty() ? "" : ", ", option->get_lnames().front());
   }
   return names;
 }
@@ -192,9 +192,9 @@ std::string what_is_wrong(const CLI::App& app, const CLI::ParseError& error) {
     const std::vector<std::string> extra = app.remaining();
     const std::string word = extra.empty() ? "" : extra.front();
     if (word.starts_with("-")) {
-      return cat("unknown flag ", word, "; valid: ", flag_names(app));
+      return formatted("unknown flag {}; valid: {}", word, flag_names(app));
     }
-    return cat("'", word, "' is no flag; the program and its arguments come after --");
+    return formatted("'{}' is no flag; the program and its arguments come after --", word);
   }
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
@@ -225,16 +225,16 @@ int64_t count_workers(const std::string& text,
       }
     }
     if (count == 0) {
-      fail_user("--nproc-per-node gpu: ",
-                devices.string(),
-                " has no nvidia0; give a number, or cpu for one process a core");
+      fail_user(
+          "--nproc-per-node gpu: {} has no nvidia0; give a number, or cpu for one process a core",
+          devices.string());
     }
     return count;
   }
   int64_t count = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
   if (error != std::errc{} || end != text.data() + text.size() || count < 1 || count > 4096) {
-    fail_user("--nproc-per-node ", text, ": give a number from 1 to 4096, cpu or gpu");
+    fail_user("--nproc-per-node {}: give a number from 1 to 4096, cpu or gpu", text);
   }
   return count;
 }
@@ -254,9 +254,10 @@ Endpoint parse_endpoint(const std::string& text) {
     if (error != std::errc{} || stop != end) out.port = 0;
   }
   if (out.host.empty() || out.port < 1 || out.port > 65535) {
-    fail_user("--rdzv-endpoint ",
-              text,
-              ": not HOST:PORT with a port from 1 to 65535 (an IPv6 address goes in brackets)");
+    fail_user(
+        "--rdzv-endpoint {}: not HOST:PORT with a port from 1 to 65535 (an IPv6 address goes in "
+        "brackets)",
+        text);
   }
   return out;
 }
@@ -280,7 +281,7 @@ LaunchRequest parse_launch_options(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion& version) {
     return {std::string(version.what()) + "\n", {}};
   } catch (const CLI::ParseError& error) {
-    fail_user(what_is_wrong(app, error), "; see vmla-launch --help");
+    fail_user("{}; see vmla-launch --help", what_is_wrong(app, error));
   }
   if (end - divider < 2) {
     fail_user(

@@ -24,7 +24,7 @@ void OutputQueue::push(const std::string& line) {
     return;
   }
   if (dropped_ > 0) {
-    text_ += cat("vmla-launch: ", dropped_, " lines are not shown: nobody read them in time\n");
+    text_ += formatted("vmla-launch: {} lines are not shown: nobody read them in time\n", dropped_);
     dropped_ = 0;
   }
   text_ += line + "\n";

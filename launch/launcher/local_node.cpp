@@ -15,11 +15,9 @@ std::filesystem::path make_scratch_folder() {
   const std::string folder = wanted == nullptr || *wanted == '\0' ? "/tmp" : wanted;
   std::string name = folder + "/vmla-launch-XXXXXX";
   if (mkdtemp(name.data()) == nullptr) {
-    fail_user("cannot create a folder in ",
+    fail_user("cannot create a folder in {} ({}); TMPDIR says where temporary files go",
               folder,
-              " (",
-              std::strerror(errno),
-              "); TMPDIR says where temporary files go");
+              std::strerror(errno));
   }
   return name;
 }

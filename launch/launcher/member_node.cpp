@@ -70,14 +70,13 @@ void MemberNode::check_link(Clock::time_point now) {
   if (!link_->closed() && !silent) return;
   lost_ = true;
   status_ = 1;
-  local_.say(
-      cat("error: the launcher of node 0 at ",
-          options_.endpoint->host,
-          ":",
-          options_.endpoint->port,
-          silent ? cat(" has been silent for ", options_.heartbeat_timeout.count() / 1000.0, " s")
-                 : std::string(" is gone"),
-          local_.running() ? "; stopping the ranks here" : ""));
+  local_.say(formatted(
+      "error: the launcher of node 0 at {}:{}{}{}",
+      options_.endpoint->host,
+      options_.endpoint->port,
+      silent ? formatted(" has been silent for {:g} s", options_.heartbeat_timeout.count() / 1000.0)
+             : std::string(" is gone"),
+      local_.running() ? "; stopping the ranks here" : ""));
   local_.stop(now);
 }
 

@@ -119,7 +119,7 @@ BoundPort bind_store_port(bool loopback) {
   BoundPort out;
   out.socket = loopback ? bound(true, false, 0) : bound_anywhere(0);
   if (out.socket.fd() < 0)
-    fail_run("cannot bind a port for rank 0's store: ", std::strerror(errno));
+    fail_run("cannot bind a port for rank 0's store: {}", std::strerror(errno));
   out.port = port_of(out.socket.fd());
   return out;
 }
@@ -129,12 +129,12 @@ Socket listen_at(const Endpoint& endpoint) {
                                           : bound_anywhere(endpoint.port);
   if (out.fd() < 0 || listen(out.fd(), 1024) != 0) {
     if (errno == EADDRINUSE) {
-      fail_user("--rdzv-endpoint: port ",
-                endpoint.port,
-                " is taken on this machine, perhaps by another job; choose another port, the same "
-                "on all nodes");
+      fail_user(
+          "--rdzv-endpoint: port {} is taken on this machine, perhaps by another job; choose "
+          "another port, the same on all nodes",
+          endpoint.port);
     }
-    fail_user("--rdzv-endpoint: cannot listen on port ", endpoint.port, ": ", std::strerror(errno));
+    fail_user("--rdzv-endpoint: cannot listen on port {}: {}", endpoint.port, std::strerror(errno));
   }
   fcntl(out.fd(), F_SETFL, O_NONBLOCK);
   return out;
@@ -144,7 +144,7 @@ Socket connect_to(const Endpoint& endpoint,
                   std::chrono::milliseconds timeout,
                   const std::function<bool(std::chrono::milliseconds pause)>& interrupted) {
   const auto deadline = Clock::now() + timeout;
-  const std::string where = cat("--rdzv-endpoint ", endpoint.host, ":", endpoint.port);
+  const std::string where = formatted("--rdzv-endpoint {}:{}", endpoint.host, endpoint.port);
   while (true) {
     addrinfo hints{}, *list = nullptr;
     hints.ai_socktype = SOCK_STREAM;
@@ -152,7 +152,7 @@ Socket connect_to(const Endpoint& endpoint,
         getaddrinfo(endpoint.host.c_str(), std::to_string(endpoint.port).c_str(), &hints, &list);
     const Addresses addresses(problem == 0 ? list : nullptr, &freeaddrinfo);
     if (problem == EAI_NONAME) {
-      fail_user(where, ": the host name ", endpoint.host, " does not resolve on this machine");
+      fail_user("{}: the host name {} does not resolve on this machine", where, endpoint.host);
     }
     std::string reason = problem == 0 ? "" : gai_strerror(problem);
     for (const addrinfo* address = addresses.get(); address != nullptr;
@@ -162,13 +162,11 @@ Socket connect_to(const Endpoint& endpoint,
       reason = std::strerror(errno);
     }
     if (Clock::now() >= deadline) {
-      fail_user(where,
+      fail_user("{}{} within {:g} s ({}); is the launcher with --node-rank 0 running there?",
+                where,
                 problem == 0 ? ": nobody answers" : ": the host name does not resolve",
-                " within ",
                 timeout.count() / 1000.0,
-                " s (",
-                reason,
-                "); is the launcher with --node-rank 0 running there?");
+                reason);
     }
     if (interrupted(std::chrono::milliseconds(200))) return Socket();
   }

@@ -31,10 +31,10 @@ const WorkerEnd* root_cause(const std::vector<WorkerEnd>& failed) {
 std::string describe(const WorkerEnd& end) {
   char after[32];
   std::snprintf(after, sizeof after, "%.1f", end.seconds);
-  std::string out = cat("rank ", end.rank, " on ", end.host);
-  out += end.signal != 0 ? cat(" was killed by ", signal_name(end.signal))
-                         : cat(" ended with status ", end.exit_code);
-  out += cat(" after ", after, " s");
+  std::string out = formatted("rank {} on {}", end.rank, end.host);
+  out += end.signal != 0 ? formatted(" was killed by {}", signal_name(end.signal))
+                         : formatted(" ended with status {}", end.exit_code);
+  out += formatted(" after {} s", after);
   if (end.signal == 0 && end.exit_code == kWorkerPeerLost) out += " (it lost a peer)";
   if (end.signal == 0 && end.exit_code == kWorkerWrongInput) return out + " (wrong input)";
   if (!end.message.empty()) out += "; its error file: " + end.message;

@@ -12,7 +12,8 @@ namespace vmla::launch {
 
 std::string signal_name(int number) {
   const char* const abbreviation = sigabbrev_np(number);
-  return abbreviation == nullptr ? cat("signal ", number) : cat("SIG", abbreviation);
+  return abbreviation == nullptr ? formatted("signal {}", number)
+                                 : formatted("SIG{}", abbreviation);
 }
 
 SignalQueue::SignalQueue() {
@@ -28,7 +29,7 @@ SignalQueue::SignalQueue() {
   sigprocmask(SIG_BLOCK, &queued, &previous_);
   std::signal(SIGPIPE, SIG_IGN);
   fd_ = signalfd(-1, &queued, SFD_NONBLOCK | SFD_CLOEXEC);
-  if (fd_ < 0) fail_run("cannot receive signals: ", std::strerror(errno));
+  if (fd_ < 0) fail_run("cannot receive signals: {}", std::strerror(errno));
 }
 
 SignalQueue::~SignalQueue() {

@@ -23,8 +23,8 @@ bool is_program(const fs::path& file) {
 // What execvp would find; said once here instead of by every worker.
 void check_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
-    if (!fs::exists(name)) fail_user("the program ", name, " does not exist");
-    if (!is_program(name)) fail_user(name, " is no program: no executable file");
+    if (!fs::exists(name)) fail_user("the program {} does not exist", name);
+    if (!is_program(name)) fail_user("{} is no program: no executable file", name);
     return;
   }
   const char* const path = std::getenv("PATH");
@@ -34,13 +34,13 @@ void check_program(const std::string& name) {
     if (is_program(fs::path(rest.substr(0, colon)) / name)) return;
     rest.erase(0, colon + 1);
   }
-  fail_user("the program ", name, " is not in PATH; give its path, such as build/", name);
+  fail_user("the program {} is not in PATH; give its path, such as build/{}", name, name);
 }
 
 void create_folder(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) fail_user("--log-dir: cannot create ", folder.string(), ": ", error.message());
+  if (error) fail_user("--log-dir: cannot create {}: {}", folder.string(), error.message());
 }
 
 }  // namespace
@@ -63,8 +63,8 @@ WorkerGroup::WorkerGroup(const LaunchOptions& options,
 fs::path WorkerGroup::attempt_folder(const StartOrder& order) const {
   const fs::path base = options_.log_dir.empty() ? scratch_ : fs::absolute(options_.log_dir);
   const std::string run =
-      options_.nodes == 1 ? order.run_id : cat(order.run_id, "_node", options_.node);
-  return base / run / cat("attempt_", order.attempt);
+      options_.nodes == 1 ? order.run_id : formatted("{}_node{}", order.run_id, options_.node);
+  return base / run / formatted("attempt_{}", order.attempt);
 }
 
 void WorkerGroup::start(const StartOrder& order, int listen_fd) {

@@ -42,7 +42,8 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 std::array<int, 2> make_pipe() {
   std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_run("cannot create a pipe: ", std::strerror(errno));
+  if (pipe2(ends.data(), O_CLOEXEC) != 0)
+    fail_run("cannot create a pipe: {}", std::strerror(errno));
   return ends;
 }
 
@@ -60,7 +61,7 @@ void bind_to(const std::vector<int>& cpus) {
 
 int open_log(const std::filesystem::path& file) {
   const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) fail_user("cannot write the log file ", file.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail_user("cannot write the log file {}: {}", file.string(), std::strerror(errno));
   return fd;
 }
 
@@ -93,7 +94,7 @@ WorkerProcess::WorkerProcess(const WorkerOrder& order,
   const std::array<int, 2> out = make_pipe(), err = make_pipe();
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ < 0) fail_run("cannot start a process for rank ", rank_, ": ", std::strerror(errno));
+  if (pid_ < 0) fail_run("cannot start a process for rank {}: {}", rank_, std::strerror(errno));
   if (pid_ == 0) {
     setsid();
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -44,12 +44,12 @@ HashingTextEncoder::HashingTextEncoder(int64_t text_dim, int64_t max_rows)
     : text_dim_(text_dim), max_rows_(max_rows) {}
 
 std::string HashingTextEncoder::name() const {
-  return cat("hashing:", text_dim_, "x", max_rows_);
+  return formatted("hashing:{}x{}", text_dim_, max_rows_);
 }
 
 std::string HashingTextEncoder::hash() const {
   const std::string text =
-      cat("hashing text_dim=", text_dim_, " max_rows=", max_rows_, " fnv1a64 philox normal");
+      formatted("hashing text_dim={} max_rows={} fnv1a64 philox normal", text_dim_, max_rows_);
   return io::sha256_hex(text.data(), text.size());
 }
 

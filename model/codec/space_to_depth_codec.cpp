@@ -34,13 +34,16 @@ SpaceToDepthCodec::SpaceToDepthCodec(int64_t block) : block_(block) {
 }
 
 std::string SpaceToDepthCodec::name() const {
-  return cat("space_to_depth:", block_);
+  return formatted("space_to_depth:{}", block_);
 }
 
 std::string SpaceToDepthCodec::hash() const {
   // Whatever decides the mapping, spelled out: a change of the formula must change this text.
-  const std::string text = cat(
-      "space_to_depth block=", block_, " dct2(colour,row,column) mean=", kMean, " scale=", kScale);
+  const std::string text =
+      formatted("space_to_depth block={} dct2(colour,row,column) mean={:g} scale={:g}",
+                block_,
+                kMean,
+                kScale);
   return io::sha256_hex(text.data(), text.size());
 }
 
@@ -51,8 +54,7 @@ at::Tensor SpaceToDepthCodec::encode(const at::Tensor& pixels_F3HW) const {
   const int64_t frames = pixels_F3HW.size(0), height = pixels_F3HW.size(2),
                 width = pixels_F3HW.size(3);
   if (height % block_ != 0 || width % block_ != 0) {
-    fail_user(
-        "codec ", name(), ": pictures of ", height, "x", width, " are no multiple of ", block_);
+    fail_user("codec {}: pictures of {}x{} are no multiple of {}", name(), height, width, block_);
   }
   const at::Tensor blocks =
       pixels_F3HW.to(at::kFloat)

@@ -23,8 +23,7 @@ std::unique_ptr<TextEncoder> make_text_encoder(const std::string& name) {
       }
     }
   }
-  fail_user(
-      "text encoder \"", name, "\" is unknown; known: hashing:DxT, width D and at most T rows");
+  fail_user("text encoder \"{}\" is unknown; known: hashing:DxT, width D and at most T rows", name);
 }
 
 }  // namespace vmla::model

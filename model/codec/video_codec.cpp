@@ -18,7 +18,7 @@ std::unique_ptr<VideoCodec> make_video_codec(const std::string& name) {
       return std::make_unique<SpaceToDepthCodec>(block);
     }
   }
-  fail_user("video codec \"", name, "\" is unknown; known: space_to_depth:N with N from 1 to 16");
+  fail_user("video codec \"{}\" is unknown; known: space_to_depth:N with N from 1 to 16", name);
 }
 
 }  // namespace vmla::model

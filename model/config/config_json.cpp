@@ -24,14 +24,15 @@ class FieldReader {
     if (!has(key)) return false;
     const Document& value = json_.at(key);
     if (!convert(value, out)) {
-      fail_user(file_name_, ": ", key, " is ", value.dump(), "; ", wanted(out), " is needed");
+      fail_user("{}: {} is {}; {} is needed", file_name_, key, value.dump(), wanted(out));
     }
     return true;
   }
 
-  template <class... Parts>
-  [[noreturn]] void refuse(const Parts&... parts) const {
-    fail_user(file_name_, ": ", parts...);
+  [[noreturn]] void refuse(std::string_view what) const { fail_user("{}: {}", file_name_, what); }
+  template <class... Values>
+  [[noreturn]] void refuse(FormatFor<Values...> what, const Values&... values) const {
+    refuse(formatted(what, values...));
   }
 
  private:
@@ -95,7 +96,7 @@ class FieldReader {
 void refuse_other_models(const FieldReader& in) {
   std::string text;
   if (in.read("model_type", text) && text != "t2v") {
-    in.refuse("model_type is '", text, "'; only text-to-video models (t2v) are supported");
+    in.refuse("model_type is '{}'; only text-to-video models (t2v) are supported", text);
   }
   if (in.has("image_dim") || in.has("added_kv_proj_dim")) {
     in.refuse("image_dim or added_kv_proj_dim is set; only text-to-video models are supported");
@@ -129,11 +130,9 @@ void read_pair_counts(const FieldReader& in, PartialConfig& out) {
   int64_t start = 0;
   for (size_t axis = 0; axis < 3; ++axis) {
     if (counts[axis] < 0 || counts[axis] > axis_pairs[axis]) {
-      in.refuse("rope_pairs asks for ",
+      in.refuse("rope_pairs asks for {} pairs of axis {}, a head has {}",
                 counts[axis],
-                " pairs of axis ",
                 axis,
-                ", a head has ",
                 axis_pairs[axis]);
     }
     for (int64_t i = 0; i < counts[axis]; ++i) pairs.push_back(start + i);
@@ -158,13 +157,14 @@ Json layer_values(const T& value) {
 
 PartialConfig parse_model_json(std::string_view text, const std::string& file_name) {
   const Document json = Document::parse(text.begin(), text.end(), nullptr, false);
-  if (!json.is_object()) fail_user(file_name, ": not a JSON object");
+  if (!json.is_object()) fail_user("{}: not a JSON object", file_name);
   const FieldReader in(json, file_name);
   const bool diffusers = in.has("num_attention_heads");
   if (!diffusers && !in.has("dim")) {
-    fail_user(file_name,
-              ": neither 'dim' (Wan) nor 'num_attention_heads' (diffusers): not a video "
-              "transformer's config.json");
+    fail_user(
+        "{}: neither 'dim' (Wan) nor 'num_attention_heads' (diffusers): not a video transformer's "
+        "config.json",
+        file_name);
   }
   refuse_other_models(in);
   PartialConfig out;
@@ -181,7 +181,7 @@ PartialConfig parse_model_json(std::string_view text, const std::string& file_na
     out.given.insert("attention");
   }
   if (out.config.num_heads < 1 || out.config.dim < 1) {
-    in.refuse("dim ", out.config.dim, " and num_heads ", out.config.num_heads, " must be positive");
+    in.refuse("dim {} and num_heads {} must be positive", out.config.dim, out.config.num_heads);
   }
   if (out.config.is_mla()) read_pair_counts(in, out);
   return out;
@@ -208,7 +208,7 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes) {
   fill("ffn_dim", c.ffn_dim, size("blocks.0.ffn.0.weight", 0));
   fill("num_heads", c.num_heads, std::max<int64_t>(1, c.dim / 128));
   int64_t layers = 0;
-  while (shapes.contains(cat("blocks.", layers, ".modulation"))) ++layers;
+  while (shapes.contains(formatted("blocks.{}.modulation", layers))) ++layers;
   fill("num_layers", c.num_layers, layers);
 
   const std::string attention = "blocks.0.self_attn.";
@@ -219,7 +219,7 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes) {
     c.kv_lora_rank.values.clear();
     for (int64_t i = 0; i < std::max<int64_t>(1, layers); ++i) {
       c.kv_lora_rank.values.push_back(
-          size(cat("blocks.", i, ".self_attn.kv_a_layernorm.weight"), 0));
+          size(formatted("blocks.{}.self_attn.kv_a_layernorm.weight", i), 0));
     }
     if (std::ranges::all_of(c.kv_lora_rank.values, [&](int64_t r) { return r == rank; })) {
       c.kv_lora_rank.values = {rank};

@@ -18,10 +18,16 @@ class ConfigRuleError : public UserError {
   std::string key_;
 };
 
-/// Throws ConfigRuleError: `key: parts`. The parts say the value, the rule and the remedy.
-template <class... Parts>
-[[noreturn]] void fail_rule(const std::string& key, const Parts&... parts) {
-  throw ConfigRuleError(key, cat(parts...));
+/// Throws ConfigRuleError: `key: what`. It says the value, the rule and the remedy.
+[[noreturn]] inline void fail_rule(const std::string& key, std::string_view what) {
+  throw ConfigRuleError(key, std::string(what));
+}
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+[[noreturn]] void fail_rule(const std::string& key,
+                            FormatFor<Values...> what,
+                            const Values&... values) {
+  throw ConfigRuleError(key, formatted(what, values...));
 }
 
 }  // namespace vmla

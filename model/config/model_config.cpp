@@ -28,7 +28,7 @@ std::vector<int64_t> highest_frequency_pairs(int64_t head_dim, int64_t count) {
 }
 
 void require_at_least(const std::string& key, int64_t value, int64_t least) {
-  if (value < least) fail_rule(key, value, " is too small; use at least ", least);
+  if (value < least) fail_rule(key, "{} is too small; use at least {}", value, least);
 }
 
 void validate_sizes(const ModelConfig& c, const std::string& p) {
@@ -43,33 +43,31 @@ void validate_sizes(const ModelConfig& c, const std::string& p) {
   require_at_least(p + "freq_dim", c.freq_dim, 2);
   if (c.freq_dim % 2 != 0) {
     fail_rule(p + "freq_dim",
-              c.freq_dim,
-              " is odd; half of it are cosines, half sines: use an even width");
+              "{} is odd; half of it are cosines, half sines: use an even width",
+              c.freq_dim);
   }
   if (c.dim % c.num_heads != 0) {
-    fail_rule(p + "num_heads", c.num_heads, " does not divide ", p, "dim (", c.dim, ")");
+    fail_rule(p + "num_heads", "{} does not divide {}dim ({})", c.num_heads, p, c.dim);
   }
   if (c.head_dim() % 2 != 0) {
     fail_rule(p + "num_heads",
+              "{} gives heads of {} channels ({}dim / num_heads); rotary pairs need an even number",
               c.num_heads,
-              " gives heads of ",
               c.head_dim(),
-              " channels (",
-              p,
-              "dim / num_heads); rotary pairs need an even number");
+              p);
   }
   for (size_t axis = 0; axis < 3; ++axis) {
     require_at_least(p + "patch_size", c.patch_size[axis], 1);
   }
   if (c.patch_size[0] != 1) {
-    fail_rule(p + "patch_size",
-              "a token spans ",
-              c.patch_size[0],
-              " frames; every frame has its own timestep, so the first entry must be 1");
+    fail_rule(
+        p + "patch_size",
+        "a token spans {} frames; every frame has its own timestep, so the first entry must be 1",
+        c.patch_size[0]);
   }
-  if (!(c.eps > 0)) fail_rule(p + "eps", c.eps, " is not positive; Wan uses 1e-6");
+  if (!(c.eps > 0)) fail_rule(p + "eps", "{:g} is not positive; Wan uses 1e-6", c.eps);
   if (!(c.latent_norm_eps > 0)) {
-    fail_rule(p + "latent_norm_eps", c.latent_norm_eps, " is not positive; use 1e-6");
+    fail_rule(p + "latent_norm_eps", "{:g} is not positive; use 1e-6", c.latent_norm_eps);
   }
 }
 
@@ -78,27 +76,22 @@ void validate_window(const ModelConfig& c, const std::string& p) {
   require_at_least(p + "sink_size", c.sink_size, 0);
   if (c.local_attn_size == -1) return;
   if (c.local_attn_size < 1) {
-    fail_rule(
-        p + "local_attn_size",
-        c.local_attn_size,
-        " is no window; use -1 for all frames, or a number of frames, sink and own chunk included");
+    fail_rule(p + "local_attn_size",
+              "{} is no window; use -1 for all frames, or a number of frames, sink and own chunk "
+              "included",
+              c.local_attn_size);
   }
   if (c.local_attn_size - c.sink_size < c.num_frame_per_block) {
     fail_rule(p + "local_attn_size",
+              "{} counts every attended frame: less {}sink_size ({}) it leaves {} for a chunk of "
+              "{}num_frame_per_block ({}); use at least {}, or -1 for all frames",
               c.local_attn_size,
-              " counts every attended frame: less ",
               p,
-              "sink_size (",
               c.sink_size,
-              ") it leaves ",
               c.local_attn_size - c.sink_size,
-              " for a chunk of ",
               p,
-              "num_frame_per_block (",
               c.num_frame_per_block,
-              "); use at least ",
-              c.sink_size + c.num_frame_per_block,
-              ", or -1 for all frames");
+              c.sink_size + c.num_frame_per_block);
   }
 }
 
@@ -114,45 +107,39 @@ void validate_rope_pairs(const ModelConfig& c, const std::string& p) {
     for (size_t axis = 0; axis < 3; ++axis) {
       if (take[axis] <= have[axis]) continue;
       fail_rule(p + "qk_rope_head_dim",
+                "{} takes {} pairs of an axis that has {}; name the pairs in {} or use a smaller "
+                "rope dim",
                 c.qk_rope_head_dim,
-                " takes ",
                 take[axis],
-                " pairs of an axis that has ",
                 have[axis],
-                "; name the pairs in ",
-                key,
-                " or use a smaller rope dim");
+                key);
     }
     return;
   }
   if (lists.size() != 1 && lists.size() != static_cast<size_t>(c.num_layers)) {
     fail_rule(
-        key, lists.size(), " lists for ", c.num_layers, " layers; give one list, or one per layer");
+        key, "{} lists for {} layers; give one list, or one per layer", lists.size(), c.num_layers);
   }
   for (const auto& list : lists) {
     if (static_cast<int64_t>(list.size()) != wanted) {
       fail_rule(key,
+                "{} pairs, but {}qk_rope_head_dim ({}) holds {}",
                 list.size(),
-                " pairs, but ",
                 p,
-                "qk_rope_head_dim (",
                 c.qk_rope_head_dim,
-                ") holds ",
                 wanted);
     }
     std::vector<int64_t> sorted = list;
     std::sort(sorted.begin(), sorted.end());
     const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
     if (twice != sorted.end())
-      fail_rule(key, "pair ", *twice, " appears twice; every pair at most once");
+      fail_rule(key, "pair {} appears twice; every pair at most once", *twice);
     for (const int64_t pair : {sorted.front(), sorted.back()}) {
       if (pair < 0 || pair >= available) {
         fail_rule(key,
-                  "pair ",
+                  "pair {} is out of range; a head of {} channels has pairs 0 to {}",
                   pair,
-                  " is out of range; a head of ",
                   c.head_dim(),
-                  " channels has pairs 0 to ",
                   available - 1);
       }
     }
@@ -163,44 +150,40 @@ void validate_latent_attention(const ModelConfig& c, const std::string& p) {
   const auto& ranks = c.kv_lora_rank.values;
   if (ranks.size() != 1 && ranks.size() != static_cast<size_t>(c.num_layers)) {
     fail_rule(p + "kv_lora_rank",
+              "{} ranks for {} layers; give one number, or one per layer",
               ranks.size(),
-              " ranks for ",
-              c.num_layers,
-              " layers; give one number, or one per layer");
+              c.num_layers);
   }
   for (const int64_t rank : ranks) {
     require_at_least(p + "kv_lora_rank", rank, 1);
     if (rank > c.dim) {
       fail_rule(
-          p + "kv_lora_rank", rank, " is above the width; use at most ", p, "dim (", c.dim, ")");
+          p + "kv_lora_rank", "{} is above the width; use at most {}dim ({})", rank, p, c.dim);
     }
   }
   require_at_least(p + "q_lora_rank", c.q_lora_rank, 1);
   if (c.q_lora_rank > c.dim) {
     fail_rule(p + "q_lora_rank",
+              "{} is above the width; use at most {}dim ({})",
               c.q_lora_rank,
-              " is above the width; use at most ",
               p,
-              "dim (",
-              c.dim,
-              ")");
+              c.dim);
   }
   require_at_least(p + "qk_nope_head_dim", c.qk_nope_head_dim, 1);
   require_at_least(p + "qk_rope_head_dim", c.qk_rope_head_dim, 2);
   require_at_least(p + "v_head_dim", c.v_head_dim, 1);
   if (c.qk_rope_head_dim % 2 != 0) {
     fail_rule(p + "qk_rope_head_dim",
-              c.qk_rope_head_dim,
-              " is odd; rotation works on pairs: use an even number");
+              "{} is odd; rotation works on pairs: use an even number",
+              c.qk_rope_head_dim);
   }
   if (c.qk_rope_head_dim > c.head_dim()) {
     fail_rule(p + "qk_rope_head_dim",
+              "{} is above the dense head of {} channels ({}dim / num_heads), whose pairs it "
+              "chooses from",
               c.qk_rope_head_dim,
-              " is above the dense head of ",
               c.head_dim(),
-              " channels (",
-              p,
-              "dim / num_heads), whose pairs it chooses from");
+              p);
   }
   validate_rope_pairs(c, p);
 }
@@ -261,13 +244,13 @@ ModelConfig model_preset(const std::string& name) {
     c.v_head_dim = 16;
     return c;
   }
-  fail_rule("model.preset", "'", name, "' is unknown; valid: wan1.3b, wan14b, tiny");
+  fail_rule("model.preset", "'{}' is unknown; valid: wan1.3b, wan14b, tiny", name);
 }
 
 void validate_model(const ModelConfig& c, const std::string& prefix) {
   const std::string p = prefix.empty() ? "" : prefix + ".";
   if (c.attention != "dense" && c.attention != "mla") {
-    fail_rule(p + "attention", "'", c.attention, "' is unknown; valid: dense, mla");
+    fail_rule(p + "attention", "'{}' is unknown; valid: dense, mla", c.attention);
   }
   validate_sizes(c, p);
   validate_window(c, p);
@@ -279,16 +262,12 @@ std::vector<int64_t> chunk_sizes(const ModelConfig& c, int64_t num_frames) {
   const int64_t first = c.independent_first_frame ? 1 : 0;
   if (num_frames < 1 || num_frames < first || (num_frames - first) % block != 0) {
     fail_rule("model.num_frame_per_block",
+              "{} does not divide a clip of {} latent frames{}; use {}a multiple of {} frames",
               block,
-              " does not divide a clip of ",
               num_frames,
-              " latent frames",
               first ? " after its first frame" : "",
-              "; use ",
               first ? "1 + " : "",
-              "a multiple of ",
-              block,
-              " frames");
+              block);
   }
   std::vector<int64_t> sizes(static_cast<size_t>(first), 1);
   sizes.insert(sizes.end(), static_cast<size_t>((num_frames - first) / block), block);

@@ -14,13 +14,11 @@ using Tensors = std::map<std::string, at::Tensor>;
 void check_sizes(const ModelConfig& mla, const ModelConfig& dense) {
   const auto same = [](const char* key, int64_t a, int64_t b) {
     if (a != b)
-      fail_user("init from dense weights: model.",
-                key,
-                " is ",
-                a,
-                ", the dense model's is ",
-                b,
-                ": they must be equal");
+      fail_user(
+          "init from dense weights: model.{} is {}, the dense model's is {}: they must be equal",
+          key,
+          a,
+          b);
   };
   if (dense.is_mla())
     fail_user(
@@ -41,11 +39,9 @@ void check_head_split(const ModelConfig& mla) {
       mla.v_head_dim != mla.head_dim()) {
     fail_user(
         "init.method svd_weight keeps every channel of a dense head: qk_nope_head_dim + "
-        "qk_rope_head_dim = ",
+        "qk_rope_head_dim = {} and v_head_dim = {} must both be the dense head's {}",
         mla.qk_nope_head_dim + mla.qk_rope_head_dim,
-        " and v_head_dim = ",
         mla.v_head_dim,
-        " must both be the dense head's ",
         mla.head_dim());
   }
 }
@@ -198,14 +194,15 @@ std::string dropped_bias_note(const std::vector<InitLayerReport>& layers) {
     key = std::max(key, layer.rope_key_bias_lost);
   }
   if (query == 0 && key == 0) return "";
-  const auto percent = [](double share) { return cat(std::round(share * 1000) / 10, " %"); };
-  return cat(
+  const auto percent = [](double share) {
+    return formatted("{:g} %", std::round(share * 1000) / 10);
+  };
+  return formatted(
       "model.bias is false: the dense query biases and rotary key biases are dropped, in the layer "
-      "that loses most ",
+      "that loses most {} of the queries' energy and {} of the rotary key's; model.bias: true "
+      "keeps them",
       percent(query),
-      " of the queries' energy and ",
-      percent(key),
-      " of the rotary key's; model.bias: true keeps them");
+      percent(key));
 }
 
 LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
@@ -259,7 +256,7 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
   check_weights(dense, dense_tensors, "dense weights");
   const bool by_svd = method == "svd_weight";
   if (!by_svd && method != "random") {
-    fail_user("init.method '", method, "' is unknown: known are svd_weight, random");
+    fail_user("init.method '{}' is unknown: known are svd_weight, random", method);
   }
   if (by_svd) check_head_split(mla);
 

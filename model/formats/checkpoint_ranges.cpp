@@ -34,10 +34,9 @@ const io::ManifestTensor& CheckpointRanges::tensor(const std::string& role,
   const auto& tensors = checkpoint_role(checkpoint_, role).tensors;
   const auto found = tensors.find(name);
   if (found == tensors.end()) {
-    fail_user(checkpoint_.path.string(),
-              ": role ",
+    fail_user("{}: role {} has no tensor {}",
+              checkpoint_.path.string(),
               io::quoted_name(role),
-              " has no tensor ",
               io::quoted_name(name));
   }
   return found->second;
@@ -51,7 +50,7 @@ const io::MappedFile& CheckpointRanges::file(const std::string& name) {
   // The manifest was compared with the file's size when it was read; a page beyond the end of a
   // file that has shrunk since would be a signal, not an error.
   if (opened->size() != checkpoint_.manifest.files.at(name).bytes) {
-    fail_user(path.string(), ": changed while it was in use");
+    fail_user("{}: changed while it was in use", path.string());
   }
   mapped = std::move(opened);
   return *mapped;

@@ -28,7 +28,7 @@ std::shared_ptr<io::MappedFile> map_verified(const CheckpointFolder& checkpoint,
   auto file = std::make_shared<io::MappedFile>(path);
   if (file->size() != expected.bytes ||
       io::sha256_hex(file->data(), file->size()) != expected.sha256) {
-    fail_user(path.string(), ": altered since it was written (its sha256 is not the manifest's)");
+    fail_user("{}: altered since it was written (its sha256 is not the manifest's)", path.string());
   }
   return file;
 }
@@ -61,9 +61,9 @@ CheckpointFolder open_checkpoint(const fs::path& path) {
   CheckpointFolder checkpoint;
   checkpoint.path = io::find_checkpoint(path);
   if (checkpoint.path.empty()) {
-    fail_user(path.string(),
-              fs::exists(path) ? ": no checkpoint" : ": does not exist",
-              "; a step folder (with manifest.json), 'latest' or a run folder is needed");
+    fail_user("{}{}; a step folder (with manifest.json), 'latest' or a run folder is needed",
+              path.string(),
+              fs::exists(path) ? ": no checkpoint" : ": does not exist");
   }
   checkpoint.manifest = io::read_manifest(checkpoint.path);
   return checkpoint;
@@ -75,8 +75,9 @@ const io::ManifestRole& checkpoint_role(const CheckpointFolder& checkpoint,
   const auto found = roles.find(role);
   if (found != roles.end()) return found->second;
   std::string known;
-  for (const auto& [name, entry] : roles) known += cat(known.empty() ? "" : ", ", name);
-  fail_user(checkpoint.path.string(), " has no role ", quoted_name(role), "; it has ", known);
+  for (const auto& [name, entry] : roles)
+    known += formatted("{}{}", known.empty() ? "" : ", ", name);
+  fail_user("{} has no role {}; it has {}", checkpoint.path.string(), quoted_name(role), known);
 }
 
 TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::string& role) {

@@ -83,10 +83,10 @@ std::vector<TensorMap> shards_of(const TensorMap& tensors, const ExportOptions& 
 }
 
 std::string shard_name(size_t index, size_t count) {
-  if (count == 1) return cat(kModelFile, ".safetensors");
+  if (count == 1) return formatted("{}.safetensors", kModelFile);
   char number[32];
   std::snprintf(number, sizeof number, "-%05zu-of-%05zu", index + 1, count);
-  return cat(kModelFile, number, ".safetensors");
+  return formatted("{}{}.safetensors", kModelFile, number);
 }
 
 /// Writes a text file into the folder being made.
@@ -118,7 +118,7 @@ void write_tensors(const fs::path& folder,
     manifest.files[name] = {written.bytes, written.sha256};
   }
   if (shards.size() > 1) {
-    const std::string name = cat(kModelFile, ".safetensors.index.json");
+    const std::string name = formatted("{}.safetensors.index.json", kModelFile);
     manifest.files[name] =
         write_text(folder / name, io::safetensors_index_json(weight_map, total_bytes));
   }
@@ -130,11 +130,8 @@ void verify_export(const fs::path& folder,
                    const ExportOptions& options) {
   const LoadedWeights back = read_weights(folder);
   if (back.tensors.size() != weights.tensors.size()) {
-    fail_run("export: ",
-             back.tensors.size(),
-             " tensors read back, ",
-             weights.tensors.size(),
-             " written");
+    fail_run(
+        "export: {} tensors read back, {} written", back.tensors.size(), weights.tensors.size());
   }
   for (const auto& [name, tensor] : weights.tensors) {
     const auto found = back.tensors.find(name);
@@ -145,7 +142,7 @@ void verify_export(const fs::path& folder,
                                                              expected.const_data_ptr(),
                                                              expected.nbytes()) == 0);
     if (!same)
-      fail_run("export: tensor ", io::quoted_name(name), " reads back otherwise than written");
+      fail_run("export: tensor {} reads back otherwise than written", io::quoted_name(name));
   }
   const ModelConfig &ours = weights.config, &theirs = back.config;
   if (theirs.num_heads != ours.num_heads || theirs.eps != ours.eps) {
@@ -158,15 +155,16 @@ void verify_export(const fs::path& folder,
 at::ScalarType dtype_named(const std::string& name) {
   if (name == "bf16") return at::kBFloat16;
   if (name == "fp32") return at::kFloat;
-  fail_user("--dtype ", name, ": bf16 or fp32 is needed");
+  fail_user("--dtype {}: bf16 or fp32 is needed", name);
 }
 
 void refuse_mla(const LoadedWeights& weights, const std::string& wanted) {
   if (!weights.config.is_mla()) return;
-  fail_user(weights.source,
-            ": an MLA model has no exact dense form, so it cannot be written as '",
-            wanted,
-            "'; use vmla export --format videomla");
+  fail_user(
+      "{}: an MLA model has no exact dense form, so it cannot be written as '{}'; use vmla export "
+      "--format videomla",
+      weights.source,
+      wanted);
 }
 
 }  // namespace
@@ -178,7 +176,7 @@ WeightLayout weight_layout(const std::string& name) {
   }
   if (name == "pt")
     fail_user("--format pt: .pt files cannot be written yet; use wan, diffusers or videomla");
-  fail_user("--format ", name, ": wan, diffusers or videomla is needed");
+  fail_user("--format {}: wan, diffusers or videomla is needed", name);
 }
 
 void export_weights(const LoadedWeights& weights,
@@ -207,12 +205,10 @@ void export_weights(const LoadedWeights& weights,
     manifest.checks.push_back({"tensors", "self", 0.0});
     write_text(folder / "export_manifest.json", export_manifest_json(manifest));
   });
-  log::info(cat("wrote ",
-                out.string(),
-                ": ",
-                weights.tensors.size(),
-                " tensors, layout ",
-                layout_name(options.layout)));
+  log::info("wrote {}: {} tensors, layout {}",
+            out.string(),
+            weights.tensors.size(),
+            layout_name(options.layout));
 }
 
 void export_checkpoint(const fs::path& checkpoint,
@@ -224,7 +220,7 @@ void export_checkpoint(const fs::path& checkpoint,
   options.layout = weight_layout(format);
   options.dtype = dtype_named(dtype);
   if (weights_role != "ema" && weights_role != "raw") {
-    fail_user("--weights ", weights_role, ": ema or raw is needed");
+    fail_user("--weights {}: ema or raw is needed", weights_role);
   }
   export_weights(load_weights(checkpoint, weights_role), options, out);
 }
@@ -232,10 +228,9 @@ void export_checkpoint(const fs::path& checkpoint,
 void convert_weights(const fs::path& in, const fs::path& out, const std::string& weights_role) {
   const std::string extension = out.extension().string();
   if (extension == ".pt" || extension == ".pth") {
-    fail_user(out.string(),
-              ": ",
-              extension,
-              " files cannot be written yet; use .safetensors or a folder");
+    fail_user("{}: {} files cannot be written yet; use .safetensors or a folder",
+              out.string(),
+              extension);
   }
   const LoadedWeights weights = load_weights(in, weights_role);
   const WeightLayout layout =
@@ -246,12 +241,10 @@ void convert_weights(const fs::path& in, const fs::path& out, const std::string&
     return;
   }
   write_safetensors(out, named_for(weights.tensors, layout), {{"format", "pt"}});
-  log::info(cat("wrote ",
-                out.string(),
-                ": ",
-                weights.tensors.size(),
-                " tensors, names of ",
-                layout_name(layout)));
+  log::info("wrote {}: {} tensors, names of {}",
+            out.string(),
+            weights.tensors.size(),
+            layout_name(layout));
 }
 
 }  // namespace vmla::model

@@ -26,10 +26,9 @@ TensorMap without_prefixes(const TensorMap& tensors, const std::string& source) 
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
     if (!renamed.emplace(without_wrapper_prefix(name), tensor).second) {
-      fail_user(source,
-                ": two tensors are called ",
-                io::quoted_name(without_wrapper_prefix(name)),
-                " without their prefixes");
+      fail_user("{}: two tensors are called {} without their prefixes",
+                source,
+                io::quoted_name(without_wrapper_prefix(name)));
     }
   }
   return renamed;
@@ -40,10 +39,9 @@ TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
   for (const auto& [name, tensor] : tensors) {
     const auto wan = diffusers_to_wan(name);
     if (!wan) {
-      fail_user(source,
-                ": tensor ",
-                io::quoted_name(name),
-                " is not one of diffusers' WanTransformer3DModel (text to video)");
+      fail_user("{}: tensor {} is not one of diffusers' WanTransformer3DModel (text to video)",
+                source,
+                io::quoted_name(name));
     }
     renamed.emplace(*wan, tensor);
   }
@@ -56,10 +54,11 @@ void require_heads(const PartialConfig& stated,
                    const ModelConfig& config,
                    const std::string& source) {
   if (stated.given.contains("num_heads") || config.dim % 128 == 0) return;
-  fail_user(source,
-            ": no config.json says num_heads, and dim ",
-            config.dim,
-            " is not a multiple of 128; give --set model.num_heads=N");
+  fail_user(
+      "{}: no config.json says num_heads, and dim {} is not a multiple of 128; give --set "
+      "model.num_heads=N",
+      source,
+      config.dim);
 }
 
 /// Everything that follows once tensors and what the source says are known.
@@ -75,7 +74,7 @@ LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source
     try {
       validate_model(out.config, "");
     } catch (const UserError& problem) {
-      fail_user(out.source, ": ", problem.what());
+      fail_user("{}: {}", out.source, problem.what());
     }
   }
   return out;
@@ -100,8 +99,8 @@ LoadedWeights from_checkpoint(const fs::path& path, const std::string& wanted) {
   if (!json.empty()) {
     stated = parse_model_json(json, (checkpoint.path / io::kManifestName).string() + " (model)");
   }
-  LoadedWeights out =
-      finish(std::move(tensors), std::move(stated), cat(checkpoint.path.string(), " (", role, ")"));
+  LoadedWeights out = finish(
+      std::move(tensors), std::move(stated), formatted("{} ({})", checkpoint.path.string(), role));
   out.step = checkpoint.manifest.step;
   out.stage = checkpoint.manifest.stage;
   out.role = role;
@@ -132,13 +131,12 @@ bool has_model_file(const fs::path& folder) {
 }  // namespace
 
 LoadedWeights read_weights(const fs::path& path, const std::string& role) {
-  if (!fs::exists(fs::symlink_status(path))) fail_user(path.string(), ": no such file or folder");
+  if (!fs::exists(fs::symlink_status(path))) fail_user("{}: no such file or folder", path.string());
   const std::string extension = path.extension().string();
   if (extension == ".pt" || extension == ".pth") {
-    fail_user(path.string(),
-              ": ",
-              extension,
-              " files cannot be read yet; save the weights as .safetensors");
+    fail_user("{}: {} files cannot be read yet; save the weights as .safetensors",
+              path.string(),
+              extension);
   }
   if (!io::find_checkpoint(path).empty()) return from_checkpoint(path, role);
   // One role's file of a checkpoint: the manifest beside it knows the network.
@@ -149,12 +147,13 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
   const bool is_folder = fs::is_directory(path);
   const fs::path folder = is_folder ? network_folder(path) : path.parent_path();
   if (is_folder && !has_model_file(folder)) {
-    fail_user(path.string(),
-              ": no weights found; a checkpoint, a run folder, a Wan or diffusers folder "
-              "(config.json and .safetensors) or a .safetensors file is needed");
+    fail_user(
+        "{}: no weights found; a checkpoint, a run folder, a Wan or diffusers folder (config.json "
+        "and .safetensors) or a .safetensors file is needed",
+        path.string());
   }
   if (!is_folder && extension != ".safetensors" && !path.string().ends_with(".index.json")) {
-    fail_user(path.string(), ": not a .safetensors file, nor a folder with weights");
+    fail_user("{}: not a .safetensors file, nor a folder with weights", path.string());
   }
   PartialConfig stated = config_beside(folder);
   TensorMap tensors =
@@ -169,12 +168,10 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
 
 LoadedWeights load_weights(const fs::path& path, const std::string& role) {
   LoadedWeights out = read_weights(path, role);
-  log::info(cat("weights: ",
-                out.source,
-                ", ",
-                out.tensors.size(),
-                " tensors",
-                out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : ""));
+  log::info("weights: {}, {} tensors{}",
+            out.source,
+            out.tensors.size(),
+            out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : "");
   return out;
 }
 

@@ -54,12 +54,12 @@ fs::path model_file_of(const fs::path& folder) {
   }
   if (indexes.size() == 1) return *indexes.begin();
   if (indexes.empty() && files.size() == 1) return *files.begin();
-  fail_user(folder.string(),
-            " holds ",
-            files.size(),
-            " .safetensors files and ",
-            indexes.size(),
-            " indexes (*.safetensors.index.json); one file or one index is needed");
+  fail_user(
+      "{} holds {} .safetensors files and {} indexes (*.safetensors.index.json); one file or one "
+      "index is needed",
+      folder.string(),
+      files.size(),
+      indexes.size());
 }
 
 SafetensorsFile read_shards(const fs::path& index) {
@@ -72,14 +72,12 @@ SafetensorsFile read_shards(const fs::path& index) {
     for (auto& [name, tensor] : part.tensors) {
       const auto place = weight_map.find(name);
       if (place == weight_map.end() || place->second != shard) {
-        fail_user(index.string(),
-                  ": ",
+        fail_user("{}: {} holds tensor {}, the index {}",
+                  index.string(),
                   shard,
-                  " holds tensor ",
                   quoted_name(name),
-                  ", the index ",
                   place == weight_map.end() ? std::string("does not name it")
-                                            : cat("says ", place->second));
+                                            : formatted("says {}", place->second));
       }
       all.tensors.emplace(name, tensor);
     }
@@ -87,12 +85,10 @@ SafetensorsFile read_shards(const fs::path& index) {
   }
   for (const auto& [name, shard] : weight_map) {
     if (!all.tensors.contains(name)) {
-      fail_user(index.string(),
-                ": tensor ",
+      fail_user("{}: tensor {} is not in {}, where the index puts it",
+                index.string(),
                 quoted_name(name),
-                " is not in ",
-                shard,
-                ", where the index puts it");
+                shard);
     }
   }
   return all;

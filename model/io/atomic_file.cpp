@@ -78,16 +78,13 @@ fs::path without_trailing_slash(const fs::path& path) {
 fs::path temporary_path(const fs::path& path) {
   static std::atomic<uint64_t> count{0};
   const std::string pid = std::to_string(getpid());  // not cached: a fork has its own
-  return folder_of(path) / cat(kTemporary,
-                               host_name(),
-                               "+",
-                               pid,
-                               "+",
-                               process_start(pid),
-                               "+",
-                               count++,
-                               "+",
-                               path.filename().string());
+  return folder_of(path) / formatted("{}{}+{}+{}+{}+{}",
+                                     kTemporary,
+                                     host_name(),
+                                     pid,
+                                     process_start(pid),
+                                     count++,
+                                     path.filename().string());
 }
 
 /// Removes what killed processes of this machine left in `folder`.
@@ -169,7 +166,7 @@ void fail_io(std::string_view verb, const fs::path& path, int error_number) {
     if (part.string().starts_with(kSharedSavePrefix)) continue;  // step_N lies in it
     shown /= parse_temporary(part.string(), name) ? fs::path(name.name) : part;
   }
-  fail_run("cannot ", verb, " ", shown.string(), ": ", std::strerror(error_number));
+  fail_run("cannot {} {}: {}", verb, shown.string(), std::strerror(error_number));
 }
 
 void set_fault_hook(FaultHook hook) {
@@ -252,14 +249,14 @@ void publish_symlink(const fs::path& link, const std::string& target) {
 std::string read_text_file(const fs::path& path) {
   std::error_code problem;
   if (fs::is_directory(path, problem)) {
-    fail_user("cannot read ", path.string(), ": it is a folder, a file is needed");
+    fail_user("cannot read {}: it is a folder, a file is needed", path.string());
   }
   errno = 0;
   std::ifstream in(path, std::ios::binary);
   std::ostringstream text;
   if (in && in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
   if (!in.is_open() || in.bad()) {
-    fail_user("cannot read ", path.string(), ": ", std::strerror(errno != 0 ? errno : EIO));
+    fail_user("cannot read {}: {}", path.string(), std::strerror(errno != 0 ? errno : EIO));
   }
   return text.str();
 }

@@ -32,7 +32,7 @@ StoredType type_named(const std::string& name, const std::string& where) {
                                 StoredType::boolean}) {
     if (stored_type_name(type) == name) return type;
   }
-  fail_user(where, " has the unknown dtype ", quoted_name(name));
+  fail_user("{} has the unknown dtype {}", where, quoted_name(name));
 }
 
 /// The hash of `text` with the digits of its own hash field as zeros; empty if it has no such
@@ -82,29 +82,29 @@ void check_pieces(const ManifestTensor& tensor,
   uint64_t elements = 1;
   for (const int64_t size : tensor.shape) {
     if (size < 0 || __builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements)) {
-      fail_user(where, " has an impossible shape");
+      fail_user("{} has an impossible shape", where);
     }
   }
   uint64_t next = 0;
   for (const ManifestPiece& piece : tensor.pieces) {
     if (piece.first != next) {
-      fail_user(where,
+      fail_user("{}{}{} to {}",
+                where,
                 piece.first > next ? " lacks elements " : " has twice the elements ",
                 std::min(next, piece.first),
-                " to ",
                 std::max(next, piece.first) - 1);
     }
     const auto file = files.find(piece.file);
     if (file == files.end())
-      fail_user(where, " is in ", quoted_name(piece.file), ", which is not listed");
+      fail_user("{} is in {}, which is not listed", where, quoted_name(piece.file));
     uint64_t bytes = 0, end = 0;
     if (__builtin_mul_overflow(piece.count, stored_type_bytes(tensor.type), &bytes) ||
         __builtin_add_overflow(piece.offset, bytes, &end) || end > file->second.bytes ||
         __builtin_add_overflow(next, piece.count, &next)) {
-      fail_user(where, " reaches beyond the end of ", piece.file);
+      fail_user("{} reaches beyond the end of {}", where, piece.file);
     }
   }
-  if (next != elements) fail_user(where, " holds ", next, " of its ", elements, " elements");
+  if (next != elements) fail_user("{} holds {} of its {} elements", where, next, elements);
 }
 
 CheckpointManifest manifest_of(const Document& json, const std::string& file_name) {
@@ -124,11 +124,11 @@ CheckpointManifest manifest_of(const Document& json, const std::string& file_nam
   if (json.contains("model")) manifest.model_json = json.at("model").dump();
   if (json.at("hash_algorithm") != "sha256") {
     fail_user(
-        file_name, ": hash_algorithm ", json.at("hash_algorithm").dump(), "; sha256 is needed");
+        "{}: hash_algorithm {}; sha256 is needed", file_name, json.at("hash_algorithm").dump());
   }
   for (const auto& [name, file] : json.at("files").items()) {
     if (!is_plain_file_name(name))
-      fail_user(file_name, ": a file outside the folder: ", quoted_name(name));
+      fail_user("{}: a file outside the folder: {}", file_name, quoted_name(name));
     manifest.files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
   }
   for (const auto& [role_name, role_json] : json.at("roles").items()) {
@@ -136,7 +136,7 @@ CheckpointManifest manifest_of(const Document& json, const std::string& file_nam
     if (role_json.contains("model")) role.model_json = role_json.at("model").dump();
     for (const auto& [name, tensor] : role_json.at("tensors").items()) {
       const std::string where =
-          cat(file_name, ": tensor ", quoted_name(name), " of ", quoted_name(role_name));
+          formatted("{}: tensor {} of {}", file_name, quoted_name(name), quoted_name(role_name));
       role.tensors[name] = tensor_of(tensor, where);
       check_pieces(role.tensors[name], manifest.files, where);
     }
@@ -193,25 +193,24 @@ CheckpointManifest parse_manifest(std::string_view text, const std::string& file
   const Document json =
       Document::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || json.value("format", Document()) != kFormat) {
-    fail_user(file_name, ": not the manifest of a checkpoint, or incomplete");
+    fail_user("{}: not the manifest of a checkpoint, or incomplete", file_name);
   }
   // The version comes first: a later one may hash itself differently.
   const Document version = json.value("format_version", Document());
   if (!version.is_number_integer() || version.get<int64_t>() != kCheckpointFormatVersion) {
-    fail_user(file_name,
-              ": format_version ",
+    fail_user("{}: format_version {}; this program reads version {}",
+              file_name,
               version.dump(),
-              "; this program reads version ",
               kCheckpointFormatVersion);
   }
   const Document stated = json.value("manifest_sha256", Document());
   if (!stated.is_string() || stated.get<std::string>() != self_hash(std::string(text))) {
-    fail_user(file_name, ": altered since it was written (its manifest_sha256 does not match)");
+    fail_user("{}: altered since it was written (its manifest_sha256 does not match)", file_name);
   }
   try {
     return manifest_of(json, file_name);
   } catch (const nlohmann::json::exception& problem) {
-    fail_user(file_name, ": ", problem.what());
+    fail_user("{}: {}", file_name, problem.what());
   }
 }
 
@@ -222,10 +221,10 @@ CheckpointManifest read_manifest(const fs::path& folder) {
     std::error_code problem;
     const uint64_t bytes = fs::file_size(folder / name, problem);
     if (problem)
-      fail_user((folder / name).string(), ": ", problem.message(), "; the manifest lists it");
+      fail_user("{}: {}; the manifest lists it", (folder / name).string(), problem.message());
     if (bytes != file.bytes) {
       fail_user(
-          (folder / name).string(), ": has ", bytes, " bytes, the manifest says ", file.bytes);
+          "{}: has {} bytes, the manifest says {}", (folder / name).string(), bytes, file.bytes);
     }
   }
   return manifest;
@@ -256,11 +255,11 @@ CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
     for (const auto& [role, tensors] : json.at("roles").items()) {
       auto& entries = part.roles[role];
       for (const auto& [name, tensor] : tensors.items()) {
-        entries[name] = tensor_of(tensor, cat(file_name, ": tensor ", quoted_name(name)));
+        entries[name] = tensor_of(tensor, formatted("{}: tensor {}", file_name, quoted_name(name)));
       }
     }
   } catch (const nlohmann::json::exception& problem) {
-    fail_run(file_name, ": not what a writer of a checkpoint leaves: ", problem.what());
+    fail_run("{}: not what a writer of a checkpoint leaves: {}", file_name, problem.what());
   } catch (const UserError& problem) {
     fail_run(problem.what());  // nobody but this program writes these files
   }
@@ -270,7 +269,7 @@ CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
 void merge_part(CheckpointManifest& manifest, const CheckpointPart& part) {
   for (const auto& [name, file] : part.files) {
     if (!manifest.files.emplace(name, file).second) {
-      fail_run("two writers of a checkpoint wrote the file ", quoted_name(name));
+      fail_run("two writers of a checkpoint wrote the file {}", quoted_name(name));
     }
   }
   for (const auto& [role, tensors] : part.roles) {
@@ -280,9 +279,8 @@ void merge_part(CheckpointManifest& manifest, const CheckpointPart& part) {
       if (is_new) continue;
       ManifestTensor& whole = entry->second;
       if (whole.type != tensor.type || whole.shape != tensor.shape) {
-        fail_run("two writers of a checkpoint have other types or shapes of tensor ",
+        fail_run("two writers of a checkpoint have other types or shapes of tensor {} of {}",
                  quoted_name(name),
-                 " of ",
                  quoted_name(role));
       }
       whole.pieces.insert(whole.pieces.end(), tensor.pieces.begin(), tensor.pieces.end());
@@ -316,17 +314,15 @@ fs::path find_checkpoint(const fs::path& path) {
       return fs::canonical(steps.back());
     }
     if (fs::is_symlink(latest, ignored)) {
-      fail_user(latest.string(),
-                ": points to ",
-                fs::read_symlink(latest, ignored).string(),
-                ", which holds no checkpoint");
+      fail_user("{}: points to {}, which holds no checkpoint",
+                latest.string(),
+                fs::read_symlink(latest, ignored).string());
     }
   }
   if (fs::is_symlink(path, ignored) && !fs::exists(path, ignored)) {
-    fail_user(path.string(),
-              ": points to ",
-              fs::read_symlink(path, ignored).string(),
-              ", which does not exist");
+    fail_user("{}: points to {}, which does not exist",
+              path.string(),
+              fs::read_symlink(path, ignored).string());
   }
   return {};
 }

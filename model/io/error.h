@@ -1,18 +1,12 @@
 #pragma once
 
-#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+
+#include "model/io/format.h"
 
 namespace vmla {
-
-/// Concatenates anything that has operator<<. The one way messages are put together.
-template <class... Parts>
-std::string cat(const Parts&... parts) {
-  std::ostringstream out;
-  (out << ... << parts);
-  return out.str();
-}
 
 /// Something the user can fix: a configuration, a file, a missing codec. The message is one line
 /// that says what was found, where, and what would be right. Ends the program with status 2.
@@ -34,14 +28,24 @@ class StopRequested : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-template <class... Parts>
-[[noreturn]] void fail_user(const Parts&... parts) {
-  throw UserError(cat(parts...));
+/// Throws UserError with a message as it stands, or with a template and its values (format.h).
+[[noreturn]] inline void fail_user(std::string_view message) {
+  throw UserError(std::string(message));
+}
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+[[noreturn]] void fail_user(FormatFor<Values...> message, const Values&... values) {
+  throw UserError(formatted(message, values...));
 }
 
-template <class... Parts>
-[[noreturn]] void fail_run(const Parts&... parts) {
-  throw RunError(cat(parts...));
+/// Throws RunError, likewise.
+[[noreturn]] inline void fail_run(std::string_view message) {
+  throw RunError(std::string(message));
+}
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+[[noreturn]] void fail_run(FormatFor<Values...> message, const Values&... values) {
+  throw RunError(formatted(message, values...));
 }
 
 }  // namespace vmla

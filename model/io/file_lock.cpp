@@ -20,7 +20,7 @@ namespace {
 void write_holder(int fd) {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
-  const std::string text = cat("process ", getpid(), " on ", host.data(), "\n");
+  const std::string text = formatted("process {} on {}\n", getpid(), host.data());
   if (ftruncate(fd, 0) != 0 || pwrite(fd, text.data(), text.size(), 0) < 0) return;
 }
 
@@ -32,17 +32,16 @@ std::unique_ptr<FileLock> FileLock::acquire(const fs::path& path, bool may_wait)
     // Close-on-exec: a process that this one starts must not hold its lock.
     const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd < 0) {
-      fail_user(path.string(),
-                ": cannot open the lock file: ",
-                std::strerror(errno),
-                "; choose a folder you may write to");
+      fail_user("{}: cannot open the lock file: {}; choose a folder you may write to",
+                path.string(),
+                std::strerror(errno));
     }
     if (flock(fd, LOCK_EX | (may_wait ? 0 : LOCK_NB)) != 0) {
       const int problem = errno;
       close(fd);
       if (problem == EINTR) continue;
       if (problem == EWOULDBLOCK) return nullptr;
-      fail_run("cannot lock ", path.string(), ": ", std::strerror(problem));
+      fail_run("cannot lock {}: {}", path.string(), std::strerror(problem));
     }
     // The holder before us may have removed the file while we waited for it: then this lock guards
     // nothing.

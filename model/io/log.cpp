@@ -111,7 +111,7 @@ void set_file(const std::filesystem::path& file) {
     all.file = std::make_unique<spdlog::logger>(
         "file", std::make_shared<spdlog::sinks::basic_file_sink_st>(file.string(), false));
   } catch (const spdlog::spdlog_ex& problem) {
-    fail_run("cannot write the log file ", file.string(), ": ", problem.what());
+    fail_run("cannot write the log file {}: {}", file.string(), problem.what());
   }
   all.file->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   all.file->flush_on(spdlog::level::trace);
@@ -180,22 +180,20 @@ void ProgressBar::update(long done, std::string_view note) {
   constexpr long kCells = 24;
   const double fraction = s.total > 0 ? std::clamp(double(done) / double(s.total), 0.0, 1.0) : 1.0;
   const long filled = std::lround(fraction * double(kCells));
-  std::string line = cat(s.label,
-                         " [",
-                         std::string(size_t(filled), '#'),
-                         std::string(size_t(kCells - filled), '.'),
-                         "] ",
-                         done,
-                         "/",
-                         s.total);
+  std::string line = formatted("{} [{}{}] {}/{}",
+                               s.label,
+                               std::string(size_t(filled), '#'),
+                               std::string(size_t(kCells - filled), '.'),
+                               done,
+                               s.total);
   const double seconds = std::chrono::duration<double>(now - s.start).count();
   if (done > s.first_done && seconds > 0) {
     const double rate = double(done - s.first_done) / seconds;
     char text[64];
     std::snprintf(text, sizeof text, rate >= 1 ? "  %.1f/s" : "  %.3f/s", rate);
-    line += cat(text, "  ", clock_text(double(s.total - done) / rate), " left");
+    line += formatted("{}  {} left", text, clock_text(double(s.total - done) / rate));
   }
-  if (!note.empty()) line += cat("  ", note);
+  if (!note.empty()) line += formatted("  {}", note);
   line.resize(std::min(line.size(), terminal_columns() - 1));
 
   Loggers& all = loggers();

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <string_view>
 
+#include "model/io/format.h"
+
 /// The logging facade. spdlog stays behind it: its headers and LibTorch's do not compile in one
 /// file. Informational lines go to stdout, warnings and errors to stderr, all of them to the run's
 /// log file.
@@ -11,6 +13,23 @@ namespace vmla::log {
 void info(std::string_view line);
 void warn(std::string_view line);
 void error(std::string_view line);
+
+/// The same from a template and its values (format.h).
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+void info(FormatFor<Values...> line, const Values&... values) {
+  info(formatted(line, values...));
+}
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+void warn(FormatFor<Values...> line, const Values&... values) {
+  warn(formatted(line, values...));
+}
+template <class... Values>
+  requires(sizeof...(Values) > 0)
+void error(FormatFor<Values...> line, const Values&... values) {
+  error(formatted(line, values...));
+}
 
 /// Appends every line, with a time stamp, to `file` from now on (and no longer to an earlier one).
 void set_file(const std::filesystem::path& file);

@@ -14,14 +14,13 @@ namespace vmla::io {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_user("cannot read ", path.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(errno));
   struct stat info = {};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
     const bool folder = S_ISDIR(info.st_mode);
     close(fd);
-    fail_user("cannot read ",
+    fail_user("cannot read {}: a file is needed, this is {}",
               path.string(),
-              ": a file is needed, this is ",
               folder ? "a folder" : "no regular file");
   }
   const auto size = static_cast<size_t>(info.st_size);
@@ -32,7 +31,7 @@ MappedFile::MappedFile(const std::filesystem::path& path) {
     problem = errno;
   }
   close(fd);
-  if (start == MAP_FAILED) fail_run("cannot map ", path.string(), ": ", std::strerror(problem));
+  if (start == MAP_FAILED) fail_run("cannot map {}: {}", path.string(), std::strerror(problem));
   start_ = start;
   size_ = size;
 }

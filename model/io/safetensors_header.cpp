@@ -75,14 +75,14 @@ class HeaderReader : public Json::json_sax_t {
       case Place::metadata:
         field_ = text;
         if (out_.metadata.contains(text))
-          return refuse(cat("key ", quoted_name(text), " is there twice"));
+          return refuse(formatted("key {} is there twice", quoted_name(text)));
         return go(Place::metadata_value);
       case Place::tensor:
         field_ = text;
         if (text == "dtype") return once(has_type_, Place::type);
         if (text == "shape") return once(has_shape_, Place::before_shape);
         if (text == "data_offsets") return once(has_offsets_, Place::before_offsets);
-        return refuse(cat("unexpected field ", quoted_name(text)));
+        return refuse(formatted("unexpected field {}", quoted_name(text)));
       default:
         return refuse("a key where none belongs");
     }
@@ -96,10 +96,10 @@ class HeaderReader : public Json::json_sax_t {
         return go(Place::top);
       case Place::tensor:
         if (!has_type_ || !has_shape_ || !has_offsets_) {
-          return refuse(cat("has no ",
-                            !has_type_    ? "dtype"
-                            : !has_shape_ ? "shape"
-                                          : "data_offsets"));
+          return refuse(formatted("has no {}",
+                                  !has_type_    ? "dtype"
+                                  : !has_shape_ ? "shape"
+                                                : "data_offsets"));
         }
         if (offsets_.size() != 2) return refuse("data_offsets must be two numbers");
         tensor_.name = name_;
@@ -126,22 +126,22 @@ class HeaderReader : public Json::json_sax_t {
       out_.metadata.emplace(field_, text);
       return go(Place::metadata);
     }
-    if (place_ != Place::type) return refuse(cat("unexpected text ", quoted_name(text)));
+    if (place_ != Place::type) return refuse(formatted("unexpected text {}", quoted_name(text)));
     for (const TypeInfo& info : kTypes) {
       if (info.name == text) {
         tensor_.type = info.type;
         return go(Place::tensor);
       }
     }
-    return refuse(cat(
-        "has dtype ", quoted_name(text), "; known are F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL"));
+    return refuse(formatted("has dtype {}; known are F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL",
+                            quoted_name(text)));
   }
 
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ == Place::shape) {
-      if (value > uint64_t{INT64_MAX}) return refuse(cat("has a dimension of ", value));
+      if (value > uint64_t{INT64_MAX}) return refuse(formatted("has a dimension of {}", value));
       if (tensor_.shape.size() == kMaxDims)
-        return refuse(cat("has more than ", kMaxDims, " dimensions"));
+        return refuse(formatted("has more than {} dimensions", kMaxDims));
       tensor_.shape.push_back(static_cast<int64_t>(value));
       return true;
     }
@@ -150,21 +150,21 @@ class HeaderReader : public Json::json_sax_t {
       offsets_.push_back(value);
       return true;
     }
-    return refuse(cat("unexpected number ", value));
+    return refuse(formatted("unexpected number {}", value));
   }
 
   bool number_integer(number_integer_t value) override {
-    return refuse(cat("has ", value, " where a whole number >= 0 belongs"));
+    return refuse(formatted("has {} where a whole number >= 0 belongs", value));
   }
   bool number_float(number_float_t, const string_t& text) override {
-    return refuse(cat("has ", quoted_name(text), " where a whole number >= 0 belongs"));
+    return refuse(formatted("has {} where a whole number >= 0 belongs", quoted_name(text)));
   }
   bool null() override { return refuse("has a null"); }
   bool boolean(bool) override { return refuse("has a true or false"); }
   bool binary(binary_t&) override { return refuse("has binary JSON"); }
 
   bool parse_error(std::size_t position, const std::string&, const Json::exception&) override {
-    problem_ = cat("the header is not valid JSON (byte ", position, ")");
+    problem_ = formatted("the header is not valid JSON (byte {})", position);
     return false;
   }
 
@@ -190,13 +190,13 @@ class HeaderReader : public Json::json_sax_t {
   }
   bool once(bool& seen, Place place) {
     if (std::exchange(seen, true))
-      return refuse(cat("field ", quoted_name(field_), " is there twice"));
+      return refuse(formatted("field {} is there twice", quoted_name(field_)));
     return go(place);
   }
   bool refuse(const std::string& what) {
     problem_ = name_.empty() && place_ == Place::start
-                   ? cat("the header is not an object: ", what)
-                   : cat("tensor ", quoted_name(name_), " ", what);
+                   ? formatted("the header is not an object: {}", what)
+                   : formatted("tensor {} {}", quoted_name(name_), what);
     return false;
   }
 
@@ -211,7 +211,7 @@ class HeaderReader : public Json::json_sax_t {
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += cat(i ? ", " : "", shape[i]);
+  for (size_t i = 0; i < shape.size(); ++i) text += formatted("{}{}", i ? ", " : "", shape[i]);
   return text + "]";
 }
 
@@ -237,39 +237,35 @@ void check_ranges(const std::vector<StoredTensor>& tensors,
                   const std::string& file_name) {
   uint64_t cursor = 0;
   for (const StoredTensor& tensor : tensors) {
-    const auto refuse = [&](const auto&... what) {
-      fail_user(file_name, ": tensor ", quoted_name(tensor.name), " ", what...);
+    const auto refuse = [&](std::string_view what) {
+      fail_user("{}: tensor {} {}", file_name, quoted_name(tensor.name), what);
     };
+    const std::string shape = shape_text(tensor.shape);
     uint64_t bytes = 0;
-    if (!tensor_bytes(tensor, bytes)) refuse("has the impossible shape ", shape_text(tensor.shape));
+    if (!tensor_bytes(tensor, bytes)) refuse("has the impossible shape " + shape);
     if (tensor.end < tensor.begin || tensor.end - tensor.begin != bytes) {
-      refuse("of ",
-             stored_type_name(tensor.type),
-             " ",
-             shape_text(tensor.shape),
-             " needs ",
-             bytes,
-             " bytes, its data_offsets are [",
-             tensor.begin,
-             ", ",
-             tensor.end,
-             "]");
+      refuse(formatted("of {} {} needs {} bytes, its data_offsets are [{}, {}]",
+                       stored_type_name(tensor.type),
+                       shape,
+                       bytes,
+                       tensor.begin,
+                       tensor.end));
     }
-    if (tensor.begin < cursor)
-      refuse("overlaps the one before it, at byte ", tensor.begin, " of the data");
-    if (tensor.begin > cursor)
-      refuse("leaves a hole of ", tensor.begin - cursor, " bytes before it");
+    if (tensor.begin < cursor) {
+      refuse(formatted("overlaps the one before it, at byte {} of the data", tensor.begin));
+    }
+    if (tensor.begin > cursor) {
+      refuse(formatted("leaves a hole of {} bytes before it", tensor.begin - cursor));
+    }
     if (tensor.end > data_bytes) {
-      refuse("ends at byte ",
-             tensor.end,
-             " of the data, but the file has only ",
-             data_bytes,
-             ": it is truncated");
+      refuse(formatted("ends at byte {} of the data, but the file has only {}: it is truncated",
+                       tensor.end,
+                       data_bytes));
     }
     cursor = tensor.end;
   }
   if (cursor != data_bytes) {
-    fail_user(file_name, ": ", data_bytes - cursor, " bytes follow the last tensor; none should");
+    fail_user("{}: {} bytes follow the last tensor; none should", file_name, data_bytes - cursor);
   }
 }
 
@@ -284,36 +280,34 @@ uint64_t stored_type_bytes(StoredType type) {
 
 SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& file_name) {
   if (file.size() < 10) {
-    fail_user(file_name, ": ", file.size(), " bytes are too few for a safetensors file");
+    fail_user("{}: {} bytes are too few for a safetensors file", file_name, file.size());
   }
   uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof length);
   if (length < 2 || length > kMaxHeaderBytes) {
-    fail_user(file_name, ": not a safetensors file (a header of ", length, " bytes)");
+    fail_user("{}: not a safetensors file (a header of {} bytes)", file_name, length);
   }
   if (length > file.size() - 8) {
-    fail_user(file_name,
-              ": truncated: a header of ",
+    fail_user("{}: truncated: a header of {} bytes is promised, the file has {} bytes",
+              file_name,
               length,
-              " bytes is promised, the file has ",
-              file.size(),
-              " bytes");
+              file.size());
   }
   const std::string_view text = file.substr(8, length);
   if (text.front() != '{')
-    fail_user(file_name, ": not a safetensors file (the header is no JSON object)");
+    fail_user("{}: not a safetensors file (the header is no JSON object)", file_name);
 
   // The JSON reader takes a NUL between tokens for the end of its input and would not look behind
   // it.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
-    fail_user(file_name, ": the header is not valid JSON (byte ", nul + 1, ")");
+    fail_user("{}: the header is not valid JSON (byte {})", file_name, nul + 1);
   }
 
   SafetensorsHeader header;
   header.data_start = 8 + length;
   HeaderReader reader(header);
   if (!Json::sax_parse(text.begin(), text.end(), &reader)) {
-    fail_user(file_name, ": ", reader.problem());
+    fail_user("{}: {}", file_name, reader.problem());
   }
   // Empty tensors come first among those that begin at the same byte.
   std::ranges::sort(
@@ -334,7 +328,7 @@ std::string lay_out_safetensors(std::vector<StoredTensor>& tensors,
   for (StoredTensor& tensor : tensors) {
     uint64_t bytes = 0;
     if (!tensor_bytes(tensor, bytes))
-      fail_run("tensor ", quoted_name(tensor.name), " is too large to store");
+      fail_run("tensor {} is too large to store", quoted_name(tensor.name));
     tensor.begin = cursor;
     cursor += bytes;
     tensor.end = cursor;
@@ -354,24 +348,22 @@ std::map<std::string, std::string> parse_safetensors_index(std::string_view text
                                                            const std::string& file_name) {
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
-    fail_user(file_name, ": not a safetensors index (a JSON object with \"weight_map\")");
+    fail_user("{}: not a safetensors index (a JSON object with \"weight_map\")", file_name);
   }
   std::map<std::string, std::string> weight_map;
   for (const auto& [name, file] : json["weight_map"].items()) {
     if (!file.is_string())
-      fail_user(file_name, ": weight_map of ", quoted_name(name), " is not a file name");
+      fail_user("{}: weight_map of {} is not a file name", file_name, quoted_name(name));
     const std::string shard = file.get<std::string>();
     if (shard.empty() || shard.find('/') != std::string::npos || shard == "." || shard == "..") {
-      fail_user(file_name,
-                ": tensor ",
+      fail_user("{}: tensor {} is said to be in {}; a file of the same folder is needed",
+                file_name,
                 quoted_name(name),
-                " is said to be in ",
-                quoted_name(shard),
-                "; a file of the same folder is needed");
+                quoted_name(shard));
     }
     weight_map.emplace(name, shard);
   }
-  if (weight_map.empty()) fail_user(file_name, ": weight_map is empty");
+  if (weight_map.empty()) fail_user("{}: weight_map is empty", file_name);
   return weight_map;
 }
 
@@ -385,14 +377,15 @@ std::string quoted_name(std::string_view name) {
   constexpr size_t kLongest = 160;
   std::string text(name);
   if (text.size() > kLongest) {
-    text = cat(name.substr(0, kLongest / 2), "...", name.substr(name.size() - kLongest / 2));
+    text =
+        formatted("{}...{}", name.substr(0, kLongest / 2), name.substr(name.size() - kLongest / 2));
   }
   constexpr char kHex[] = "0123456789abcdef";
   std::string out = "'";
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte < 0x20 || byte == 0x7f) {
-      out += cat("\\x", kHex[byte >> 4], kHex[byte & 15]);
+      out += formatted("\\x{}{}", kHex[byte >> 4], kHex[byte & 15]);
     } else {
       out += c;
     }

@@ -51,7 +51,7 @@ std::string sha256_hex(const void* bytes, size_t count) {
 
 std::string file_sha256(const std::filesystem::path& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_user("cannot read ", path.string(), ": ", std::strerror(errno));
+  if (fd < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(errno));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   ssize_t count = 0;
@@ -61,7 +61,7 @@ std::string file_sha256(const std::filesystem::path& path) {
   } while (count > 0 || (count < 0 && errno == EINTR));
   const int problem = errno;
   close(fd);
-  if (count < 0) fail_user("cannot read ", path.string(), ": ", std::strerror(problem));
+  if (count < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(problem));
   return hash.finish();
 }
 

@@ -58,7 +58,7 @@ std::string problem_in(const fs::path& failed, int64_t writer) {
     if (const std::string said = read_text_file(failed); !said.empty()) return said;
   } catch (const UserError&) {  // it had no room to say it
   }
-  return cat("writer ", writer, " failed, and could not say why");
+  return formatted("writer {} failed, and could not say why", writer);
 }
 
 void create_folder(const fs::path& folder) {
@@ -74,7 +74,7 @@ SharedSave::SharedSave(const fs::path& checkpoints,
                        const SavePlace& place,
                        const std::atomic<bool>* cancelled)
     : checkpoints_(checkpoints),
-      shared_(checkpoints / cat(kSharedSavePrefix, place.attempt, "+", place.serial)),
+      shared_(checkpoints / formatted("{}{}+{}", kSharedSavePrefix, place.attempt, place.serial)),
       payload_(shared_ / name),
       name_(name),
       place_(place),
@@ -123,17 +123,17 @@ void SharedSave::expect_alive(double waited_seconds,
                               double limit,
                               const std::string& missing) const {
   if (cancelled_ != nullptr && cancelled_->load()) {
-    throw SaveFailedElsewhere(cat(name_, " was not saved: given up while waiting for ", missing));
+    throw SaveFailedElsewhere(
+        formatted("{} was not saved: given up while waiting for {}", name_, missing));
   }
   if (waited_seconds > limit) {
-    fail_run(name_,
-             " was not saved: ",
-             missing,
-             " did not finish within ",
-             limit,
-             " s; the checkpoints before it in ",
-             checkpoints_.string(),
-             " are intact");
+    fail_run(
+        "{} was not saved: {} did not finish within {:g} s; the checkpoints before it in {} are "
+        "intact",
+        name_,
+        missing,
+        limit,
+        checkpoints_.string());
   }
 }
 
@@ -144,18 +144,18 @@ std::vector<CheckpointPart> SharedSave::collect_parts() const {
     int64_t count = 0;
     for (int64_t writer = 0; writer < place_.writers; ++writer) {
       if (const fs::path failed = part(writer, kFailed); names.contains(failed.filename())) {
-        throw SaveFailedElsewhere(
-            cat(name_, " was not saved: writer ", writer, " says: ", problem_in(failed, writer)));
+        throw SaveFailedElsewhere(formatted(
+            "{} was not saved: writer {} says: {}", name_, writer, problem_in(failed, writer)));
       }
       if (names.contains(part(writer, kDone).filename())) continue;
       constexpr int64_t kNamed = 8;
-      if (++count <= kNamed) missing += cat(count == 1 ? "" : ", ", writer);
+      if (++count <= kNamed) missing += formatted("{}{}", count == 1 ? "" : ", ", writer);
       if (count == kNamed + 1) missing += ", ...";
     }
     if (count == 0) break;
     expect_alive(waiting.seconds(),
                  place_.timeout_seconds,
-                 cat(count == 1 ? "writer " : "writers ", missing));
+                 formatted("{}{}", count == 1 ? "writer " : "writers ", missing));
   }
   std::vector<CheckpointPart> parts;
   for (int64_t writer = 0; writer < place_.writers; ++writer) {
@@ -190,7 +190,8 @@ void SharedSave::wait_for_commit() const {
 
 void remove_abandoned_saves(const fs::path& checkpoints, const std::string& attempt) {
   for (const std::string& name : names_in(checkpoints)) {
-    const bool own = !attempt.empty() && name.starts_with(cat(kSharedSavePrefix, attempt, "+"));
+    const bool own =
+        !attempt.empty() && name.starts_with(formatted("{}{}+", kSharedSavePrefix, attempt));
     if (!name.starts_with(kSharedSavePrefix) || own) continue;
     std::error_code ignored;
     fs::remove_all(checkpoints / name, ignored);

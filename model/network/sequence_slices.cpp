@@ -16,7 +16,7 @@ void check_sequence_slices(const ModelConfig& config,
                            int64_t latent_width,
                            int64_t ranks) {
   constexpr const char* kKey = "distributed.sequence_parallel_size";
-  if (ranks < 1) fail_rule(kKey, ranks, " ranks share a clip: at least 1 must");
+  if (ranks < 1) fail_rule(kKey, "{} ranks share a clip: at least 1 must", ranks);
   const int64_t rows = latent_height / config.patch_size[1];
   const int64_t cols = latent_width / config.patch_size[2];
   const int64_t tokens = rows * cols;
@@ -24,20 +24,17 @@ void check_sequence_slices(const ModelConfig& config,
   int64_t below = std::min(ranks, tokens), above = ranks;
   while (tokens % below != 0) --below;
   while (above < tokens && tokens % above != 0) ++above;
-  fail_rule(kKey,
-            ranks,
-            " ranks cannot share the ",
-            rows,
-            "x",
-            cols,
-            " = ",
-            tokens,
-            " tokens of a latent frame (latents ",
-            latent_height,
-            "x",
-            latent_width,
-            ") equally: ",
-            above <= tokens ? cat(below, " or ", above, " ranks can") : cat(below, " ranks can"));
+  fail_rule(
+      kKey,
+      "{} ranks cannot share the {}x{} = {} tokens of a latent frame (latents {}x{}) equally: {}",
+      ranks,
+      rows,
+      cols,
+      tokens,
+      latent_height,
+      latent_width,
+      above <= tokens ? formatted("{} or {} ranks can", below, above)
+                      : formatted("{} ranks can", below));
 }
 
 }  // namespace vmla::model

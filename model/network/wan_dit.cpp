@@ -72,15 +72,14 @@ void check_inputs(const ModelConfig& config, const DitInputs& in, const Prepared
               " against ",
               plan.plan.sequence_frames());
   if (x.size(2) != config.in_dim) {
-    fail_user("latents have ", x.size(2), " channels, the model takes ", config.in_dim);
+    fail_user("latents have {} channels, the model takes {}", x.size(2), config.in_dim);
   }
   if (in.text_BTE.size(1) > config.text_len) {
-    fail_user("text has ", in.text_BTE.size(1), " rows, more than text_len ", config.text_len);
+    fail_user("text has {} rows, more than text_len {}", in.text_BTE.size(1), config.text_len);
   }
   if (in.text_BTE.size(2) != config.text_dim) {
-    fail_user("text embeddings are ",
+    fail_user("text embeddings are {} wide, the model takes text_dim {}",
               in.text_BTE.size(2),
-              " wide, the model takes text_dim ",
               config.text_dim);
   }
   TORCH_CHECK(in.timesteps_BF.sizes() == at::IntArrayRef({x.size(0), x.size(1)}),
@@ -93,15 +92,13 @@ void check_inputs(const ModelConfig& config, const DitInputs& in, const Prepared
 TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width) {
   const int64_t p = config.patch_size[1], q = config.patch_size[2];
   if (latent_height % p != 0 || latent_width % q != 0) {
-    fail_user("latents of ",
-              latent_height,
-              "x",
-              latent_width,
-              " do not divide into patches of ",
-              p,
-              "x",
-              q,
-              ": height and width must be multiples of them");
+    fail_user(
+        "latents of {}x{} do not divide into patches of {}x{}: height and width must be multiples "
+        "of them",
+        latent_height,
+        latent_width,
+        p,
+        q);
   }
   return {latent_height / p, latent_width / q};
 }

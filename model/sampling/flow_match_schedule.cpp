@@ -63,16 +63,16 @@ std::vector<double> warped_step_list(const std::vector<double>& list,
   std::vector<double> steps = list;
   if (steps.size() > 1 && steps.back() == 0.0) steps.pop_back();
   if (steps.empty()) {
-    fail_user(name, " is empty: at least one step is needed, e.g. [1000]");
+    fail_user("{} is empty: at least one step is needed, e.g. [1000]", name);
   }
   std::vector<double> warped;
   for (size_t k = 0; k < steps.size(); ++k) {
     const double step = steps[k];
     if (!(step > 0.0 && step <= kTrainTimesteps)) {
-      fail_user(name, ": found ", step, ": steps must lie in (0, 1000]");
+      fail_user("{}: found {:g}: steps must lie in (0, 1000]", name, step);
     }
     if (k > 0 && step >= steps[k - 1]) {
-      fail_user(name, ": found ", step, " after ", steps[k - 1], ": steps must decrease");
+      fail_user("{}: found {:g} after {:g}: steps must decrease", name, step, steps[k - 1]);
     }
     warped.push_back(kTrainTimesteps * shifted_sigma(step / kTrainTimesteps, shift));
   }

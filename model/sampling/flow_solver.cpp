@@ -106,7 +106,7 @@ SamplerKind parse_sampler(const std::string& name) {
   if (name == "few_step") return SamplerKind::kFewStep;
   if (name == "unipc") return SamplerKind::kUnipc;
   if (name == "euler") return SamplerKind::kEuler;
-  fail_user("unknown sampler '", name, "': known are few_step, unipc, euler");
+  fail_user("unknown sampler '{}': known are few_step, unipc, euler", name);
 }
 
 SamplerSettings first_chunk_settings(const SamplerSettings& settings) {

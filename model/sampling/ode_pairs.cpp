@@ -109,7 +109,7 @@ std::vector<double> OdeGrid::state_times() const {
 OdeGrid ode_grid(int64_t steps,
                  double timestep_shift,
                  const std::vector<double>& denoising_step_list) {
-  if (steps < 1) fail_user("steps: found ", steps, ": at least 1 is needed");
+  if (steps < 1) fail_user("steps: found {}: at least 1 is needed", steps);
   const std::vector<double> warped = warped_step_list(denoising_step_list, timestep_shift);
   OdeGrid grid{timestep_grid(steps, timestep_shift), {}};
   for (size_t k = 0; k < warped.size(); ++k) {
@@ -118,13 +118,13 @@ OdeGrid ode_grid(int64_t steps,
         static_cast<double>(steps) * (1.0 - denoising_step_list[k] / kTrainTimesteps);
     const double nearest = std::round(place);
     if (std::abs(place - nearest) > 1e-6) {
-      fail_user("denoising_step_list: step ",
-                denoising_step_list[k],
-                " is no point of a grid of ",
-                steps,
-                " steps (it lies at ",
-                place,
-                "); choose a number of steps that it falls on: 48 holds 1000, 750, 500 and 250");
+      fail_user(
+          "denoising_step_list: step {:g} is no point of a grid of {} steps (it lies at {:g}); "
+          "choose "
+          "a number of steps that it falls on: 48 holds 1000, 750, 500 and 250",
+          denoising_step_list[k],
+          steps,
+          place);
     }
     grid.recorded.push_back(static_cast<int64_t>(nearest));
   }

@@ -11,7 +11,7 @@ PromptSwitch parse_prompt_switch(const std::string& name) {
   if (name == "flush") return PromptSwitch::kFlush;
   if (name == "recache") return PromptSwitch::kRecache;
   if (name == "keep") return PromptSwitch::kKeep;
-  fail_user("unknown prompt switch '", name, "': known are flush, recache, keep");
+  fail_user("unknown prompt switch '{}': known are flush, recache, keep", name);
 }
 
 void AttendedLatents::add(int64_t first_frame, const at::Tensor& latents_BFCHW) {

@@ -167,15 +167,13 @@ void check_rollout_length(const ModelConfig& config, int64_t num_frames) {
   const int64_t positions = window < 0 ? num_frames : std::min(num_frames, window);
   if (positions <= kMaxPositions) return;
   fail_user(
+      "{} latent frames with {} need {} positions, and there are {}: set a window "
+      "(local_attn_size; --local-attn-size when sampling), or take fewer frames",
       num_frames,
-      " latent frames with ",
-      window < 0 ? cat("an unlimited window (local_attn_size ", window, ")")
-                 : cat("a window of ", window, " frames"),
-      " need ",
+      window < 0 ? formatted("an unlimited window (local_attn_size {})", window)
+                 : formatted("a window of {} frames", window),
       positions,
-      " positions, and there are ",
-      kMaxPositions,
-      ": set a window (local_attn_size; --local-attn-size when sampling), or take fewer frames");
+      kMaxPositions);
 }
 
 void sample_causal(const Network& network,

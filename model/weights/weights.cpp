@@ -131,11 +131,10 @@ void check_weights(const ModelConfig& config,
       if (found == tensors.end()) {
         problems.push_back(spec.name + " is missing");
       } else if (found->second.sizes() != at::IntArrayRef(spec.shape)) {
-        problems.push_back(cat(spec.name,
-                               " is ",
-                               shape_text(found->second.sizes()),
-                               ", the model wants ",
-                               shape_text(spec.shape)));
+        problems.push_back(formatted("{} is {}, the model wants {}",
+                                     spec.name,
+                                     shape_text(found->second.sizes()),
+                                     shape_text(spec.shape)));
       }
     }
   }
@@ -146,8 +145,8 @@ void check_weights(const ModelConfig& config,
   std::string list;
   constexpr size_t kShown = 4;
   for (size_t i = 0; i < problems.size() && i < kShown; ++i) list += (i ? "; " : "") + problems[i];
-  if (problems.size() > kShown) list += cat("; and ", problems.size() - kShown, " more");
-  fail_user(source, ": weights do not fit the model: ", list);
+  if (problems.size() > kShown) list += formatted("; and {} more", problems.size() - kShown);
+  fail_user("{}: weights do not fit the model: {}", source, list);
 }
 
 }  // namespace vmla::model

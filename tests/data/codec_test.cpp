@@ -20,7 +20,7 @@ at::Tensor random_pixels(at::IntArrayRef sizes) {
 
 TEST(SpaceToDepth, DecodingReturnsThePixels) {
   for (const int64_t block : {1, 2, 3, 4, 8}) {
-    const auto codec = model::make_video_codec(cat("space_to_depth:", block));
+    const auto codec = model::make_video_codec(formatted("space_to_depth:{}", block));
     const at::Tensor pixels = random_pixels({3, 3, 2 * block, 5 * block});
     const at::Tensor latents = codec->encode(pixels);
     EXPECT_EQ(latents.sizes(), (at::IntArrayRef{3, 3 * block * block, 2, 5}));

@@ -23,7 +23,7 @@ inline ClipShape tiny_clip(int64_t frames = 9) {
 
 /// The stage of configs/tiny/`file`; sizes are those of its section `model` and of dense twins.
 inline TrainConfig tiny_stage(const std::string& file, const std::vector<std::string>& set = {}) {
-  TrainConfig config = load_config(cat(VMLA_CONFIG_DIR, "/tiny/", file), set);
+  TrainConfig config = load_config(formatted("{}/tiny/{}", VMLA_CONFIG_DIR, file), set);
   config.init_from.clear();
   return config;
 }

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 namespace {
 
 fs::path step_folder(const fs::path& checkpoints_folder, int64_t step) {
-  return checkpoints_folder / cat("step_", step);
+  return checkpoints_folder / formatted("step_{}", step);
 }
 
 /// "generator.safetensors", or one of several writers' "generator.00002-of-00008.safetensors".
@@ -29,7 +29,7 @@ std::string role_file(const std::string& role, const io::SavePlace& place) {
                 ".%05d-of-%05d",
                 static_cast<int>(place.writer),
                 static_cast<int>(place.writers));
-  return cat(role, which, ".safetensors");
+  return formatted("{}{}.safetensors", role, which);
 }
 
 /// Writes a role's file into `folder` and enters it, and where each piece lies, into the part.
@@ -119,7 +119,7 @@ void save_as_one_of_several(const CheckpointShare& share,
     io::read_manifest(
         save.folder());  // before it is too late: every element once, every file there
   } catch (const UserError& problem) {
-    fail_run("the writers' parts are no checkpoint: ", problem.what());
+    fail_run("the writers' parts are no checkpoint: {}", problem.what());
   }
   save.commit();
 }

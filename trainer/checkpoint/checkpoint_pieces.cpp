@@ -78,14 +78,11 @@ void read_pieces(model::CheckpointRanges& checkpoint,
   for (const auto& [name, piece] : pieces) {
     const io::ManifestTensor& stored = checkpoint.tensor(role, name);
     if (stored.shape != piece.shape) {
-      fail_user(checkpoint.folder().path.string(),
-                ": tensor ",
+      fail_user("{}: tensor {} of {} has shape {}; this model's is {}",
+                checkpoint.folder().path.string(),
                 name,
-                " of ",
                 role,
-                " has shape ",
                 at::IntArrayRef(stored.shape),
-                "; this model's is ",
                 at::IntArrayRef(piece.shape));
     }
     checkpoint.read(role, name, piece.first, piece.data.view({-1}));

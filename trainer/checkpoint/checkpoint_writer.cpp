@@ -27,15 +27,15 @@ class Stopwatch {
 /// A disk that takes no files is found before hours of training are to be saved on it. Each writer
 /// looks for itself: they may be on different machines.
 void expect_writable(const std::filesystem::path& checkpoints, const io::SavePlace& place) {
-  const auto probe = checkpoints / cat(".saving-", place.attempt, "+probe-", place.writer);
+  const auto probe = checkpoints / formatted(".saving-{}+probe-{}", place.attempt, place.writer);
   std::error_code problem;
   std::filesystem::create_directories(checkpoints, problem);
   if (!problem) std::filesystem::create_directory(probe, problem);
   if (problem)
-    fail_user(checkpoints.string(),
-              ": checkpoints cannot be written here: ",
-              problem.message(),
-              "; make it writable, or give another --run-dir");
+    fail_user(
+        "{}: checkpoints cannot be written here: {}; make it writable, or give another --run-dir",
+        checkpoints.string(),
+        problem.message());
   std::filesystem::remove(probe, problem);
 }
 

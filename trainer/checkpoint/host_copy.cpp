@@ -30,9 +30,8 @@ at::Tensor mapped_block(size_t bytes) {
   void* const data =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) {
-    fail_run("no memory for a copy of the state while it is saved (",
+    fail_run("no memory for a copy of the state while it is saved ({} bytes): {}",
              bytes,
-             " bytes): ",
              std::strerror(errno));
   }
   madvise(data, bytes, MADV_HUGEPAGE);  // advice: it may be refused

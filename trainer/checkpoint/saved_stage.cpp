@@ -27,10 +27,9 @@ std::optional<fs::path> newest_intact(const fs::path& checkpoints, const distrib
   for (size_t i = none_left ? 1 : 0; i < complaints.size(); ++i) log::warn(complaints[i]);
   if (none_left) {
     // Starting over would bury what is left of the run.
-    fail_user(checkpoints.string(),
-              ": no checkpoint is intact (",
-              complaints.front(),
-              "): repair one, or give another --run-dir");
+    fail_user("{}: no checkpoint is intact ({}): repair one, or give another --run-dir",
+              checkpoints.string(),
+              complaints.front());
   }
   return newest;
 }
@@ -43,8 +42,8 @@ std::optional<SavedStage> open_resume(const fs::path& checkpoints,
   if (resume == "never") {
     if (mesh.is_lead() && !list_checkpoints(checkpoints).empty()) {
       fail_user(
-          checkpoints.string(),
-          " already holds checkpoints: resume them (--resume auto), or give another --run-dir");
+          "{} already holds checkpoints: resume them (--resume auto), or give another --run-dir",
+          checkpoints.string());
     }
     return std::nullopt;
   }

@@ -82,14 +82,14 @@ std::vector<ConfigDifference> check_resume(const TrainConfig& saved,
   std::string refused;
   for (const auto& d : differences) {
     if (d.refused)
-      refused += cat(refused.empty() ? "" : ", ", d.key, " (", d.saved, " -> ", d.now, ")");
+      refused += formatted("{}{} ({} -> {})", refused.empty() ? "" : ", ", d.key, d.saved, d.now);
   }
   if (!refused.empty()) {
     fail_user(
+        "{}: cannot resume: {} would change what was already trained; restore it, or start anew in "
+        "another --run-dir",
         run_dir,
-        ": cannot resume: ",
-        refused,
-        " would change what was already trained; restore it, or start anew in another --run-dir");
+        refused);
   }
   return differences;
 }

@@ -178,7 +178,7 @@ std::string origin_of(const ConfigNode& root, const std::string& key) {
 }
 
 void fail_type(const ConfigNode& node, const std::string& key, const std::string& wanted) {
-  fail_user(node.origin, ": ", key, ": ", describe(node), " is not ", wanted);
+  fail_user("{}: {}: {} is not {}", node.origin, key, describe(node), wanted);
 }
 
 int64_t to_int(const ConfigNode& node, const std::string& key) {
@@ -187,12 +187,10 @@ int64_t to_int(const ConfigNode& node, const std::string& key) {
   if (!node.is_scalar() || node.quoted) fail_type(node, key, wanted);
   const std::errc error = parse_number(node.scalar, value);
   if (error == std::errc::result_out_of_range) {
-    fail_user(node.origin,
-              ": ",
+    fail_user("{}: {}: {} does not fit into 64 bits; use a smaller integer",
+              node.origin,
               key,
-              ": ",
-              node.scalar,
-              " does not fit into 64 bits; use a smaller integer");
+              node.scalar);
   }
   if (error != std::errc{}) fail_type(node, key, wanted);
   return value;
@@ -204,15 +202,13 @@ double to_double(const ConfigNode& node, const std::string& key) {
   if (!node.is_scalar() || node.quoted) fail_type(node, key, wanted);
   const std::errc error = parse_number(node.scalar, value);
   if (error == std::errc::result_out_of_range) {
-    fail_user(node.origin,
-              ": ",
+    fail_user("{}: {}: {} is outside the range of a double; use a number within it",
+              node.origin,
               key,
-              ": ",
-              node.scalar,
-              " is outside the range of a double; use a number within it");
+              node.scalar);
   }
   if (is_yaml_infinity_or_nan(node.scalar) || (error == std::errc{} && !std::isfinite(value))) {
-    fail_user(node.origin, ": ", key, ": ", node.scalar, " is not finite; use a finite number");
+    fail_user("{}: {}: {} is not finite; use a finite number", node.origin, key, node.scalar);
   }
   if (error != std::errc{}) fail_type(node, key, wanted);
   return value;
@@ -275,8 +271,8 @@ void fail_unknown_key(const ConfigEntry& entry,
       }
     }
   }
-  fail_user(entry.value.origin,
-            ": unknown key ",
+  fail_user("{}: unknown key {}{}{}{}{}",
+            entry.value.origin,
             prefix,
             entry.key,
             hint.empty() ? "" : "; did you mean " + hint + "?",

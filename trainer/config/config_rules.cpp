@@ -11,24 +11,23 @@ void require_one_of(const std::string& key,
                     const std::string& value,
                     const std::vector<std::string>& valid) {
   if (std::find(valid.begin(), valid.end(), value) != valid.end()) return;
-  fail_rule(key, "'", value, "' is unknown; valid: ", join(valid));
+  fail_rule(key, "'{}' is unknown; valid: {}", value, join(valid));
 }
 
 void require_at_least(const std::string& key, int64_t value, int64_t least) {
-  if (value < least) fail_rule(key, value, " is too small; use at least ", least);
+  if (value < least) fail_rule(key, "{} is too small; use at least {}", value, least);
 }
 
 void require_positive(const std::string& key, double value) {
-  if (!(value > 0)) fail_rule(key, shortest(value), " must be above 0");
+  if (!(value > 0)) fail_rule(key, "{} must be above 0", shortest(value));
 }
 
 void require_range(const std::string& key, double value, double low, double high, bool open_end) {
   if (value >= low && (open_end ? value < high : value <= high)) return;
   fail_rule(key,
+            "{} is out of range; use {} <= {}{}{}",
             shortest(value),
-            " is out of range; use ",
             shortest(low),
-            " <= ",
             key,
             open_end ? " < " : " <= ",
             shortest(high));

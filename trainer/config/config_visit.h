@@ -250,21 +250,20 @@ class ConfigReader {
                            const std::string& name,
                            const std::vector<std::string>& valid) {
     if (field != "name" || std::find(valid.begin(), valid.end(), name) != valid.end()) return;
-    fail_user(value.origin, ": ", section, ".name: '", name, "' is unknown; valid: ", join(valid));
+    fail_user("{}: {}.name: '{}' is unknown; valid: {}", value.origin, section, name, join(valid));
   }
 
   [[noreturn]] static void fail_other_section(const ConfigNode& value,
                                               const std::string& key,
                                               const std::string& section,
                                               const std::string& name) {
-    fail_user(value.origin,
-              ": ",
-              key,
-              ": this section does not belong here, ",
-              section,
-              ".name is ",
-              name,
-              "; remove it or choose the other name");
+    fail_user(
+        "{}: {}: this section does not belong here, {}.name is {}; remove it or choose the other "
+        "name",
+        value.origin,
+        key,
+        section,
+        name);
   }
 
   std::vector<std::string> all_keys_;

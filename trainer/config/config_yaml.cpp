@@ -16,14 +16,14 @@ namespace {
 constexpr int kDeepest = 32;
 
 std::string place(const std::string& name, const YAML::Mark& mark) {
-  return mark.is_null() ? name : cat(name, ":", mark.line + 1);
+  return mark.is_null() ? name : formatted("{}:{}", name, mark.line + 1);
 }
 
 ConfigNode convert(const YAML::Node& yaml,
                    const std::string& name,
                    const std::string& origin,
                    int depth) {
-  if (depth > kDeepest) fail_user(origin, ": nested more than ", kDeepest, " levels deep");
+  if (depth > kDeepest) fail_user("{}: nested more than {} levels deep", origin, kDeepest);
   ConfigNode node;
   node.origin = origin;
   switch (yaml.Type()) {
@@ -44,11 +44,10 @@ ConfigNode convert(const YAML::Node& yaml,
       node.kind = ConfigNode::Kind::kMap;
       for (const auto& item : yaml) {
         const std::string here = place(name, item.first.Mark());
-        if (!item.first.IsScalar()) fail_user(here, ": a key must be a single word");
+        if (!item.first.IsScalar()) fail_user("{}: a key must be a single word", here);
         const std::string key = item.first.Scalar();
         if (const ConfigNode* earlier = node.find(key)) {
-          fail_user(
-              here, ": key ", key, " is given twice, first at ", earlier->origin, "; keep one");
+          fail_user("{}: key {} is given twice, first at {}; keep one", here, key, earlier->origin);
         }
         node.entries.push_back({key, convert(item.second, name, here, depth + 1)});
       }
@@ -116,12 +115,12 @@ ConfigNode parse_yaml(const std::string& text, const std::string& name) {
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(text);
     if (documents.size() > 1)
-      fail_user(name, ": holds ", documents.size(), " yaml documents; keep one");
+      fail_user("{}: holds {} yaml documents; keep one", name, documents.size());
     ConfigNode root = documents.empty() ? ConfigNode{} : convert(documents[0], name, name, 0);
     root.origin = name;
     return root;
   } catch (const YAML::Exception& error) {
-    fail_user(place(name, error.mark), ": not valid yaml: ", error.msg);
+    fail_user("{}: not valid yaml: {}", place(name, error.mark), error.msg);
   }
 }
 
@@ -136,11 +135,11 @@ void assign(ConfigNode& root, const std::string& key, const ConfigNode& value) {
     const size_t end = std::min(key.find('.', begin), key.size());
     const std::string name = key.substr(begin, end - begin);
     if (name.empty())
-      fail_user(value.origin, ": key '", key, "' has an empty part; write section.key=value");
+      fail_user("{}: key '{}' has an empty part; write section.key=value", value.origin, key);
     if (node->is_null()) node->kind = ConfigNode::Kind::kMap;
     if (!node->is_map()) {
       fail_user(
-          value.origin, ": ", key.substr(0, begin - 1), " at ", node->origin, " is not a section");
+          "{}: {} at {} is not a section", value.origin, key.substr(0, begin - 1), node->origin);
     }
     ConfigNode* next = node->find(name);
     if (next == nullptr) {
@@ -159,13 +158,13 @@ void apply_override(ConfigNode& root, const std::string& assignment, size_t key_
   const std::string origin = "--set " + assignment;
   const size_t equals = assignment.find('=');
   if (equals == std::string::npos || equals <= key_begin) {
-    fail_user(origin, ": is no assignment; write --set section.key=value");
+    fail_user("{}: is no assignment; write --set section.key=value", origin);
   }
   ConfigNode value;
   try {
     value = convert(YAML::Load(assignment.substr(equals + 1)), origin, origin, 0);
   } catch (const YAML::Exception& error) {
-    fail_user(origin, ": the value is not valid yaml: ", error.msg);
+    fail_user("{}: the value is not valid yaml: {}", origin, error.msg);
   }
   set_origin(value, origin);
   assign(root, assignment.substr(key_begin, equals - key_begin), value);

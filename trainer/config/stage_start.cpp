@@ -26,11 +26,10 @@ void check_same_sizes(const model::ModelConfig& now,
       {"text_len", now.text_len, then.text_len}};
   for (const auto& [key, value, expected] : sizes) {
     if (value == expected) continue;
-    fail_rule(cat("model.", key),
+    fail_rule(formatted("model.{}", key),
+              "{}, but {}, whose weights it starts from, has {}",
               value,
-              ", but ",
               source,
-              ", whose weights it starts from, has ",
               expected);
   }
 }
@@ -42,18 +41,18 @@ void check_kind(const TrainConfig& config,
                 const std::string& source) {
   if (!trains_few_step(config.objective)) return;
   if (from.objective.name != "flow_matching") return;
-  fail_rule(cat("init_from.", role),
+  fail_rule(formatted("init_from.{}", role),
+            "{} is trained with flow_matching, bidirectional; {} starts from a chunk-causal stage "
+            "(teacher_forcing, diffusion_forcing, ...)",
             source,
-            " is trained with flow_matching, bidirectional; ",
-            config.objective.name,
-            " starts from a chunk-causal stage (teacher_forcing, diffusion_forcing, ...)");
+            config.objective.name);
 }
 
 // A model's chunks and window, which it was trained with, and what they are called.
 std::vector<std::tuple<const char*, std::string>> window_settings(const model::ModelConfig& m) {
-  return {{"num_frame_per_block", cat(m.num_frame_per_block)},
-          {"local_attn_size", cat(m.local_attn_size)},
-          {"sink_size", cat(m.sink_size)},
+  return {{"num_frame_per_block", formatted("{}", m.num_frame_per_block)},
+          {"local_attn_size", formatted("{}", m.local_attn_size)},
+          {"sink_size", formatted("{}", m.sink_size)},
           {"independent_first_frame", m.independent_first_frame ? "true" : "false"}};
 }
 
@@ -65,13 +64,11 @@ void check_window(const TrainConfig& config, const TrainConfig& from, const std:
     const auto& [key, value] = now[i];
     const std::string& expected = std::get<1>(then[i]);
     if (value == expected) continue;
-    fail_rule(cat("model.", key),
+    fail_rule(formatted("model.{}", key),
+              "{}, but {} is trained with {}; use that, or init.allow_other_window: true",
               value,
-              ", but ",
               source,
-              " is trained with ",
-              expected,
-              "; use that, or init.allow_other_window: true");
+              expected);
   }
 }
 
@@ -81,10 +78,10 @@ void check_same_latents(const model::ModelConfig& now,
                         const std::string& source) {
   const model::ModelConfig& then = from.model;
   const auto fail = [&](const char* key) {
-    fail_rule(cat("model.", key),
-              "is not that of ",
-              source,
-              ", whose latent attention it takes over; use the same, or start from dense weights");
+    fail_rule(formatted("model.{}", key),
+              "is not that of {}, whose latent attention it takes over; use the same, or start "
+              "from dense weights",
+              source);
   };
   if (now.q_lora_rank != then.q_lora_rank) fail("q_lora_rank");
   if (now.qk_nope_head_dim != then.qk_nope_head_dim) fail("qk_nope_head_dim");
@@ -105,9 +102,9 @@ void check_score(const TrainConfig& config,
                  const std::string& source) {
   const model::ModelConfig &now = config.model, &then = from.model;
   if (then.is_mla() || from.objective.name != "flow_matching") {
-    fail_rule(cat("init_from.", role),
-              source,
-              " is no bidirectional dense model (objective flow_matching), which a score must be");
+    fail_rule(formatted("init_from.{}", role),
+              "{} is no bidirectional dense model (objective flow_matching), which a score must be",
+              source);
   }
   const std::tuple<const char*, int64_t, int64_t> sizes[] = {
       {"in_dim", now.in_dim, then.in_dim},
@@ -118,15 +115,13 @@ void check_score(const TrainConfig& config,
       {"patch_size[2]", now.patch_size[2], then.patch_size[2]}};
   for (const auto& [key, value, expected] : sizes) {
     if (value == expected) continue;
-    fail_rule(cat("init_from.", role),
-              source,
-              " has model.",
-              key,
-              " ",
-              expected,
-              ", the student ",
-              value,
-              "; a score must see the student's latents and texts");
+    fail_rule(
+        formatted("init_from.{}", role),
+        "{} has model.{} {}, the student {}; a score must see the student's latents and texts",
+        source,
+        key,
+        expected,
+        value);
   }
 }
 
@@ -136,22 +131,19 @@ void check_conversion(const TrainConfig& config,
   const bool mla_now = config.model.is_mla(), mla_then = from.model.is_mla();
   if (mla_then && !mla_now) {
     fail_rule("model.attention",
-              "dense cannot start from ",
-              source,
-              ", whose attention is mla; no exact dense form exists");
+              "dense cannot start from {}, whose attention is mla; no exact dense form exists",
+              source);
   }
   if (mla_now && !mla_then && config.init.method.empty()) {
     fail_rule("init.method",
-              "is missing: ",
-              source,
-              " is dense and this model is mla; use svd_weight or random");
+              "is missing: {} is dense and this model is mla; use svd_weight or random",
+              source);
   }
   if (mla_now && mla_then && !config.init.method.empty()) {
     fail_rule("init.method",
+              "{} converts dense weights, but {} is mla already; remove it",
               config.init.method,
-              " converts dense weights, but ",
-              source,
-              " is mla already; remove it");
+              source);
   }
   check_same_sizes(config.model, from, source);
   if (mla_now && mla_then) check_same_latents(config.model, from, source);
@@ -181,7 +173,8 @@ std::string other_window(const TrainConfig& config,
   for (size_t i = 0; i < now.size(); ++i) {
     const auto& [key, value] = now[i];
     const std::string& trained = std::get<1>(then[i]);
-    if (value != trained) text += cat(text.empty() ? "" : ", ", key, " ", trained, " -> ", value);
+    if (value != trained)
+      text += formatted("{}{} {} -> {}", text.empty() ? "" : ", ", key, trained, value);
   }
   return text;
 }

@@ -42,25 +42,23 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
   if (!is_made(make)) return;
   if (!make.prompts.empty() && (make.synth_count > 0 || !make.videos.empty())) {
     fail_rule(section + ".prompts",
-              make.prompts,
-              ": a dataset holds prompts or clips; leave out synth_count and videos");
+              "{}: a dataset holds prompts or clips; leave out synth_count and videos",
+              make.prompts);
   }
   if (make.prompts.empty() && make.videos.empty()) {
     fail_rule(section + ".videos",
-              "is empty, but ",
-              section,
-              ".synth_count renders videos; name their folder");
+              "is empty, but {}.synth_count renders videos; name their folder",
+              section);
   }
   if (make.hold_out_every < 0 || make.hold_out_every == 1) {
     fail_rule(section + ".hold_out_every",
-              make.hold_out_every,
-              ": must be 0 (hold out nothing) or at least 2");
+              "{}: must be 0 (hold out nothing) or at least 2",
+              make.hold_out_every);
   }
   if (!make.videos.empty() && make.synth_count == 0 && make.held_out && make.hold_out_every == 0) {
     fail_rule(section + ".held_out",
-              "true, but ",
-              section,
-              ".hold_out_every does not say which clips of the videos are held out");
+              "true, but {}.hold_out_every does not say which clips of the videos are held out",
+              section);
   }
   require_at_least(section + ".frames", make.frames, 1);
   require_at_least(section + ".size_height", make.size_height, 1);
@@ -72,12 +70,10 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
          {std::pair{"model.in_dim", c.model.in_dim}, {"model.out_dim", c.model.out_dim}}) {
       if (channels != codec->channels) {
         fail_rule(key,
+                  "{} channels, but {}.codec {} gives {}",
                   channels,
-                  " channels, but ",
                   section,
-                  ".codec ",
                   make.codec,
-                  " gives ",
                   codec->channels);
       }
     }
@@ -87,14 +83,11 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
       const int64_t token = codec->spatial_factor * c.model.patch_size[i + 1];
       if (sides[i].second % token == 0) continue;
       fail_rule(section + sides[i].first,
+                "{} pixels: a token covers {} (codec {} x patch {}); use a multiple of {}",
                 sides[i].second,
-                " pixels: a token covers ",
                 token,
-                " (codec ",
                 codec->spatial_factor,
-                " x patch ",
                 c.model.patch_size[i + 1],
-                "); use a multiple of ",
                 token);
     }
   }
@@ -105,22 +98,18 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
     const auto rows = positive_int(std::string_view(make.text).substr(cross + 1));
     if (dim && *dim != c.model.text_dim) {
       fail_rule("model.text_dim",
+                "{}, but {}.text {} gives {}",
                 c.model.text_dim,
-                ", but ",
                 section,
-                ".text ",
                 make.text,
-                " gives ",
                 *dim);
     }
     if (rows && *rows > c.model.text_len) {
       fail_rule("model.text_len",
+                "{} rows, but {}.text {} gives up to {}",
                 c.model.text_len,
-                " rows, but ",
                 section,
-                ".text ",
                 make.text,
-                " gives up to ",
                 *rows);
     }
   }
@@ -133,7 +122,7 @@ void validate_data(const TrainConfig& c) {
   }
   if (!c.data.clip_shape.empty() && c.data.clip_shape.size() != 4) {
     fail_rule(
-        "data.clip_shape", "has ", c.data.clip_shape.size(), " entries; give four: [F, C, H, W]");
+        "data.clip_shape", "has {} entries; give four: [F, C, H, W]", c.data.clip_shape.size());
   }
   require_range("data.caption_dropout", c.data.caption_dropout, 0, 1, false);
   require_at_least("data.loader_threads", c.data.loader_threads, 1);
@@ -151,16 +140,14 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
     const std::string key = "init_from." + role;
     if (std::find(roles.begin(), roles.end(), role) == roles.end()) {
       fail_rule(
-          key, "objective ", c.objective.name, " has no role '", role, "'; valid: ", join(roles));
+          key, "objective {} has no role '{}'; valid: {}", c.objective.name, role, join(roles));
     }
     if (source.path.empty() && source.stage.empty()) {
       fail_rule(key, "says no place; give a path, or {stage: NAME} in a pipeline");
     }
     if (source.path.empty() && purpose != Purpose::kPipelineStage) {
-      fail_rule(key + ".stage",
-                "'",
-                source.stage,
-                "' is known to `vmla pipeline` only; give a path here");
+      fail_rule(
+          key + ".stage", "'{}' is known to `vmla pipeline` only; give a path here", source.stage);
     }
   }
   if (c.objective.name == "dmd" && !c.init_from.contains("real_score")) {
@@ -177,36 +164,33 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
   require_one_of("init.method", method, {"random", "svd_weight"});
   if (!c.model.is_mla()) {
     fail_rule("init.method",
-              method,
-              " converts to latent attention, but model.attention is dense; remove it or use mla");
+              "{} converts to latent attention, but model.attention is dense; remove it or use mla",
+              method);
   }
   if (method == "svd_weight" && !c.init_from.contains("generator")) {
     fail_rule(
-        "init.method", method, " starts from dense weights; name them in init_from.generator");
+        "init.method", "{} starts from dense weights; name them in init_from.generator", method);
   }
   // `o` is taken over from the dense model, and svd_weight keeps every dense query/key channel,
   // rotated or not.
   if (!c.init_from.contains("generator")) return;
   if (c.model.v_head_dim != c.model.head_dim()) {
     fail_rule("model.v_head_dim",
+              "{} differs from the dense head ({}), whose values and output projection init.method "
+              "{} keeps",
               c.model.v_head_dim,
-              " differs from the dense head (",
               c.model.head_dim(),
-              "), whose values and output projection init.method ",
-              method,
-              " keeps");
+              method);
   }
   const int64_t kept = c.model.qk_nope_head_dim + c.model.qk_rope_head_dim;
   if (method == "svd_weight" && kept != c.model.head_dim()) {
     fail_rule("model.qk_nope_head_dim",
+              "{} + qk_rope_head_dim ({}) is {}, but svd_weight keeps the dense head of {} "
+              "channels; use {}",
               c.model.qk_nope_head_dim,
-              " + qk_rope_head_dim (",
               c.model.qk_rope_head_dim,
-              ") is ",
               kept,
-              ", but svd_weight keeps the dense head of ",
               c.model.head_dim(),
-              " channels; use ",
               c.model.head_dim() - c.model.qk_rope_head_dim);
   }
 }
@@ -218,11 +202,11 @@ void validate_train(const TrainConfig& c) {
   require_at_least("train.micro_batch_size", t.micro_batch_size, 0);
   // What several ranks make of it is checked when their number is known (mesh_shape).
   if (t.micro_batch_size > 0 && t.batch_size % t.micro_batch_size != 0) {
-    fail_rule("train.micro_batch_size",
-              t.micro_batch_size,
-              " does not divide train.batch_size (",
-              t.batch_size,
-              "); the batch is a whole number of micro batches");
+    fail_rule(
+        "train.micro_batch_size",
+        "{} does not divide train.batch_size ({}); the batch is a whole number of micro batches",
+        t.micro_batch_size,
+        t.batch_size);
   }
   require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
   require_one_of("train.recompute", t.recompute, {"none", "block"});
@@ -236,18 +220,18 @@ void validate_observers(const TrainConfig& c) {
   require_at_least("ema.start_step", c.ema.start_step, 0);
   if (c.ema.decay > 0 && c.ema.start_step >= c.train.steps) {
     fail_rule("ema.start_step",
+              "{} is not before train.steps ({}): the average would never start; use ema.decay: 0 "
+              "to have none",
               c.ema.start_step,
-              " is not before train.steps (",
-              c.train.steps,
-              "): the average would never start; use ema.decay: 0 to have none");
+              c.train.steps);
   }
   require_at_least("validation.every", c.validation.every, 0);
   require_at_least("validation.clips", c.validation.clips, 1);
   require_at_least("validation.time_bins", c.validation.time_bins, 1);
   if (c.validation.every > 0 && c.data.validation_path.empty()) {
     fail_rule("validation.every",
-              c.validation.every,
-              " needs held-out clips; name them in data.validation_path, or use 0");
+              "{} needs held-out clips; name them in data.validation_path, or use 0",
+              c.validation.every);
   }
   require_at_least("checkpoint.every", c.checkpoint.every, 0);
   require_at_least("checkpoint.keep_last", c.checkpoint.keep_last, 1);
@@ -259,15 +243,14 @@ void validate_sample(const TrainConfig& c) {
   const auto& s = c.sample;
   require_at_least("sample.every", s.every, 0);
   if (s.every > 0 && s.prompts.empty()) {
-    fail_rule("sample.every", s.every, " needs prompts; list them in sample.prompts, or use 0");
+    fail_rule("sample.every", "{} needs prompts; list them in sample.prompts, or use 0", s.every);
   }
   require_at_least("sample.frames", s.frames, 1);
   require_one_of("sample.sampler", s.sampler, {"auto", "unipc", "euler", "few_step"});
   if (s.sampler == "few_step" && !trains_few_step(c.objective)) {
     fail_rule("sample.sampler",
-              "few_step needs a distilled model, objective ",
-              c.objective.name,
-              " trains none; use unipc or euler");
+              "few_step needs a distilled model, objective {} trains none; use unipc or euler",
+              c.objective.name);
   }
   require_at_least("sample.steps", s.steps, 1);
   if (!s.also_few_step.empty()) validate_steps("sample.also_few_step", s.also_few_step);
@@ -275,7 +258,7 @@ void validate_sample(const TrainConfig& c) {
   require_at_least("sample.long_clips", s.long_clips, 1);
   if (s.guidance_scale < 0)
     fail_rule(
-        "sample.guidance_scale", shortest(s.guidance_scale), " is negative; 1 means no guidance");
+        "sample.guidance_scale", "{} is negative; 1 means no guidance", shortest(s.guidance_scale));
 }
 
 // A stage's name is a folder's name in a pipeline's run folder.
@@ -285,7 +268,7 @@ void validate_stage_name(const std::string& name) {
                       return std::isalnum(ch) || ch == '_' || ch == '-' || ch == '.';
                     });
   if (!good)
-    fail_rule("stage", "'", name, "' is no folder name; use letters, digits, '_', '-' and '.'");
+    fail_rule("stage", "'{}' is no folder name; use letters, digits, '_', '-' and '.'", name);
 }
 
 }  // namespace

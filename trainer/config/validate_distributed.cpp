@@ -15,8 +15,8 @@ void validate_distributed(const TrainConfig& c) {
   require_at_least("distributed.shard_size", d.shard_size, 0);
   if (d.shard_size > 0 && d.sharding != "hybrid") {
     fail_rule("distributed.shard_size",
+              "{} is for sharding: hybrid; {}{}",
               d.shard_size,
-              " is for sharding: hybrid; ",
               d.sharding,
               d.sharding == "replicate" ? " cuts nothing" : " cuts over all ranks");
   }
@@ -46,8 +46,8 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   const int64_t sequence = d.sequence_parallel_size;
   if (world % sequence != 0) {
     fail_rule("distributed.sequence_parallel_size",
+              "{} does not divide the job's {}{}",
               sequence,
-              " does not divide the job's ",
               world,
               world == 1 ? " rank" : " ranks");
   }
@@ -55,7 +55,7 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   if (d.sharding == "hybrid") {
     shard = d.shard_size > 0 ? d.shard_size : local_world;
     if (world % shard != 0) {
-      fail_rule("distributed.shard_size", shard, " does not divide the job's ", world, " ranks");
+      fail_rule("distributed.shard_size", "{} does not divide the job's {} ranks", shard, world);
     }
   } else if (d.sharding != "replicate") {
     shard = world;
@@ -63,14 +63,11 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   const distributed::MeshShape shape{.world = world, .sequence = sequence, .shard = shard};
   if (c.train.batch_size % shape.data_ranks() != 0) {
     fail_rule("train.batch_size",
+              "{} clips do not divide over {} data ranks ({} ranks, sequence_parallel_size {})",
               c.train.batch_size,
-              " clips do not divide over ",
               shape.data_ranks(),
-              " data ranks (",
               world,
-              " ranks, sequence_parallel_size ",
-              sequence,
-              ")");
+              sequence);
   }
   micro_batch_of(c, shape.data_ranks());
   return shape;
@@ -82,10 +79,9 @@ int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {
       c.train.micro_batch_size == 0 ? share : std::min(c.train.micro_batch_size, share);
   if (share % micro != 0) {
     fail_rule("train.micro_batch_size",
+              "{} does not divide a rank's share of the batch, {} clips",
               c.train.micro_batch_size,
-              " does not divide a rank's share of the batch, ",
-              share,
-              " clips");
+              share);
   }
   return micro;
 }

@@ -14,8 +14,8 @@ namespace {
 void validate_context(const TeacherForcingConfig& c, const std::string& section) {
   if (c.noise_augmentation_max_timestep >= 0 && c.noise_augmentation_max_timestep < 1000) return;
   fail_rule(section + ".noise_augmentation_max_timestep",
-            c.noise_augmentation_max_timestep,
-            " is out of range; use 0 (off) to 999");
+            "{} is out of range; use 0 (off) to 999",
+            c.noise_augmentation_max_timestep);
 }
 
 void validate_ode(const OdeRegressionConfig& c, const std::string& section) {
@@ -35,18 +35,17 @@ void validate_rollout(const model::ModelConfig& m, const std::string& key, int64
   const int64_t first = m.independent_first_frame ? 1 : 0;
   if ((frames - first) % m.num_frame_per_block != 0) {
     fail_rule(key,
+              "{} latent frames are no whole chunks (model.num_frame_per_block {}{}",
               frames,
-              " latent frames are no whole chunks (model.num_frame_per_block ",
               m.num_frame_per_block,
               first ? ", after a first frame of its own)" : ")");
   }
   if (m.local_attn_size < 0 && frames > model::kMaxPositions) {
     fail_rule(key,
+              "{} latent frames need as many positions with an unlimited window "
+              "(model.local_attn_size -1), and there are {}; give a window, or fewer frames",
               frames,
-              " latent frames need as many positions with an unlimited window "
-              "(model.local_attn_size -1), and there are ",
-              model::kMaxPositions,
-              "; give a window, or fewer frames");
+              model::kMaxPositions);
   }
 }
 
@@ -61,25 +60,22 @@ void validate_dmd(const TrainConfig& config, const DmdConfig& c, const std::stri
   require_at_least(section + ".min_rollout_frames", c.min_rollout_frames, 0);
   if (c.max_rollout_frames < c.min_rollout_frames) {
     fail_rule(section + ".max_rollout_frames",
+              "{} is below min_rollout_frames ({})",
               c.max_rollout_frames,
-              " is below min_rollout_frames (",
-              c.min_rollout_frames,
-              ")");
+              c.min_rollout_frames);
   }
   validate_rollout(config.model, section + ".min_rollout_frames", c.min_rollout_frames);
   validate_rollout(config.model, section + ".max_rollout_frames", c.max_rollout_frames);
   if (c.min_score_timestep < 0 || c.min_score_timestep >= 1000) {
     fail_rule(
-        section + ".min_score_timestep", c.min_score_timestep, " is out of range; use 0 to 999");
+        section + ".min_score_timestep", "{} is out of range; use 0 to 999", c.min_score_timestep);
   }
   const auto& [low, high] = c.score_timestep_range;
   if (!(low > 0 && low < high && high <= 1000)) {
     fail_rule(section + ".score_timestep_range",
-              "[",
+              "[{}, {}]: use 0 < low < high <= 1000",
               shortest(low),
-              ", ",
-              shortest(high),
-              "]: use 0 < low < high <= 1000");
+              shortest(high));
   }
   require_at_least(section + ".dfake_gen_update_ratio", c.dfake_gen_update_ratio, 1);
   validate_optimizer(c.fake_score_optimizer, section + ".fake_score_optimizer", config.train.steps);
@@ -134,20 +130,19 @@ void validate_objective(const TrainConfig& c) {
   validate_section(c);
   if (c.model.in_dim != c.model.out_dim) {
     fail_rule("model.out_dim",
+              "{} differs from model.in_dim ({}); a flow has the latents' channels",
               c.model.out_dim,
-              " differs from model.in_dim (",
-              c.model.in_dim,
-              "); a flow has the latents' channels");
+              c.model.in_dim);
   }
   if (c.objective.name == "flow_matching") {
     const std::string why =
         " limits what a frame attends to, but objective flow_matching is bidirectional; ";
     if (c.model.local_attn_size != -1) {
-      fail_rule("model.local_attn_size", c.model.local_attn_size, why, "use -1");
+      fail_rule("model.local_attn_size", "{}{}use -1", c.model.local_attn_size, why);
     }
-    if (c.model.sink_size != 0) fail_rule("model.sink_size", c.model.sink_size, why, "use 0");
+    if (c.model.sink_size != 0) fail_rule("model.sink_size", "{}{}use 0", c.model.sink_size, why);
     if (c.model.independent_first_frame) {
-      fail_rule("model.independent_first_frame", "true", why, "use false");
+      fail_rule("model.independent_first_frame", "true{}use false", why);
     }
   } else if (const int64_t frames = known_latent_frames(c); frames > 0) {
     model::chunk_sizes(c.model, frames);
@@ -159,19 +154,18 @@ void validate_optimizer(const OptimizerConfig& o, const std::string& section, in
   for (const double beta : o.betas) require_range(section + ".betas", beta, 0, 1, true);
   require_positive(section + ".eps", o.eps);
   if (o.weight_decay < 0)
-    fail_rule(section + ".weight_decay", shortest(o.weight_decay), " is negative; use 0 or more");
+    fail_rule(section + ".weight_decay", "{} is negative; use 0 or more", shortest(o.weight_decay));
   if (o.max_grad_norm < 0)
     fail_rule(section + ".max_grad_norm",
-              shortest(o.max_grad_norm),
-              " is negative; use 0 for no clipping");
+              "{} is negative; use 0 for no clipping",
+              shortest(o.max_grad_norm));
   require_one_of(section + ".lr_schedule", o.lr_schedule, {"constant", "linear", "cosine"});
   require_at_least(section + ".warmup_steps", o.warmup_steps, 0);
   if (o.warmup_steps > steps) {
     fail_rule(section + ".warmup_steps",
+              "{} is longer than the stage (train.steps is {})",
               o.warmup_steps,
-              " is longer than the stage (train.steps is ",
-              steps,
-              ")");
+              steps);
   }
   require_range(section + ".min_lr_ratio", o.min_lr_ratio, 0, 1, false);
 }

@@ -5,7 +5,8 @@
 namespace vmla::distributed {
 
 std::string describe(const CollectiveRecord& record) {
-  return cat(collective_name(record.collective), " #", record.sequence, " of group ", record.group);
+  return formatted(
+      "{} #{} of group {}", collective_name(record.collective), record.sequence, record.group);
 }
 
 void CollectiveLog::set_members(const std::string& group, const std::vector<int64_t>& members) {

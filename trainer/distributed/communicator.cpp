@@ -64,7 +64,8 @@ CommError::CommError(const std::string& group,
                      Collective kind,
                      int64_t noticed_by,
                      const std::string& why)
-    : PeerError(cat(collective_name(kind), " of group ", group, ", rank ", noticed_by, ": ", why)),
+    : PeerError(
+          formatted("{} of group {}, rank {}: {}", collective_name(kind), group, noticed_by, why)),
       collective(kind),
       rank(noticed_by) {}
 

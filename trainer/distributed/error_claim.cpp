@@ -17,7 +17,7 @@ constexpr const char* kHeardKey = "error_heard";
 
 /// Says it, unless somebody was faster.
 ErrorLine claim(Store& store, int64_t rank, const std::string& text) {
-  const std::string mine = cat(rank, "\t", text);
+  const std::string mine = formatted("{}\t{}", rank, text);
   const std::string claimed = store.set_if_new(kErrorKey, mine);
   return {claimed == mine, claimed.substr(claimed.find('\t') + 1)};
 }
@@ -38,7 +38,7 @@ ErrorLine claim_error(const Store& store,
   const std::string own =
       victim || environment.world_size == 1
           ? error.what()
-          : cat("rank ", environment.rank, " on host ", host_name(), ": ", error.what());
+          : formatted("rank {} on host {}: {}", environment.rank, host_name(), error.what());
   const int64_t speaker = environment.use_agent_store ? 0 : 1;  // for the victims, without a store
   try {
     if (victim && watchdog != nullptr && !watchdog->store_answers())

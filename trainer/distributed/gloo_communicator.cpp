@@ -75,8 +75,8 @@ class GlooCommunicator final : public Communicator {
   void check(Collective collective, const at::Tensor& tensor = {}, int64_t root = -1) {
     if (!check_) return;
     std::string what(collective_name(collective));
-    if (tensor.defined()) what += cat(" of ", tensor.numel(), " ", tensor.scalar_type());
-    if (root >= 0) what += cat(" from ", root);
+    if (tensor.defined()) what += formatted(" of {} {}", tensor.numel(), tensor.scalar_type());
+    if (root >= 0) what += formatted(" from {}", root);
     check_->same(what);
   }
 
@@ -207,14 +207,16 @@ std::unique_ptr<Communicator> gloo_communicator(Store& store,
   if (ranks.size() == 1) return self_communicator(name);
   const int64_t index = own - ranks.begin(), size = static_cast<int64_t>(ranks.size());
   // Groups of one name are disjoint: their first rank tells them apart.
-  const std::string key = cat("gloo/", name, "/", ranks.front(), "/");
-  TORCH_CHECK(store.add(cat(key, "made/", rank), 1) == 1, "a second group named ", name);
+  const std::string key = formatted("gloo/{}/{}/", name, ranks.front());
+  TORCH_CHECK(store.add(formatted("{}made/{}", key, rank), 1) == 1, "a second group named ", name);
   Group group;
   try {
     group = connect_members(store, key, index, size, options);
   } catch (const std::exception& error) {
-    throw CommError(
-        name, Collective::kBarrier, index, cat("the ranks cannot connect: ", reason_of(error)));
+    throw CommError(name,
+                    Collective::kBarrier,
+                    index,
+                    formatted("the ranks cannot connect: {}", reason_of(error)));
   }
   close_sockets_on_exec();
   std::unique_ptr<SizeCheck> check;

@@ -14,7 +14,7 @@ namespace {
 constexpr size_t kNamedRanks = 3;
 
 std::string whole_seconds(double seconds) {
-  return cat(std::llround(std::max(0.0, seconds)), " s");
+  return formatted("{} s", std::llround(std::max(0.0, seconds)));
 }
 
 struct Missing {
@@ -30,7 +30,7 @@ std::string join(std::vector<Missing> missing) {
   for (size_t i = 0; i < std::min(missing.size(), kNamedRanks); ++i)
     text += (i == 0 ? "" : "; ") + missing[i].text;
   if (missing.size() > kNamedRanks)
-    text += cat("; and ", missing.size() - kNamedRanks, " more ranks");
+    text += formatted("; and {} more ranks", missing.size() - kNamedRanks);
   return text;
 }
 
@@ -81,7 +81,8 @@ std::string last_collective_of(const Heartbeat& beat) {
         return a.seconds < b.seconds;
       });
   if (last == beat.groups.end()) return "; it has come to no collective yet";
-  return cat("; its last collective was ", last->collective, last->under_way ? "" : ", finished");
+  return formatted(
+      "; its last collective was {}{}", last->collective, last->under_way ? "" : ", finished");
 }
 
 std::string name_missing_ranks(const CollectiveRecord& failed,
@@ -94,29 +95,32 @@ std::string name_missing_ranks(const CollectiveRecord& failed,
     if (rank == own_rank) continue;
     const auto& [before, after] = by_rank[static_cast<size_t>(rank)];
     if (!after) {
-      silent.push_back({HUGE_VAL, cat("rank ", rank, " has never answered")});
+      silent.push_back({HUGE_VAL, formatted("rank {} has never answered", rank)});
       continue;
     }
-    const std::string who = cat("rank ", rank, " on host ", after->host);
+    const std::string who = formatted("rank {} on host {}", rank, after->host);
     const double age = now - after->sent_at;
     if (after->state == Heartbeat::State::kFailed) continue;  // a victim too
     if (after->state == Heartbeat::State::kEnded) {
-      ended.push_back({age, cat(who, " has ended", last_collective_of(*after))});
+      ended.push_back({age, formatted("{} has ended{}", who, last_collective_of(*after))});
     } else if (before && before->count == after->count) {
-      silent.push_back(
-          {age,
-           cat(who, " has not answered for ", whole_seconds(age), last_collective_of(*after))});
+      silent.push_back({age,
+                        formatted("{} has not answered for {}{}",
+                                  who,
+                                  whole_seconds(age),
+                                  last_collective_of(*after))});
     } else if (!members.empty() && !std::binary_search(members.begin(), members.end(), rank)) {
       continue;
     } else if (const auto* group = group_of(*after, failed.group);
                group == nullptr || group->sequence < failed.sequence) {
       const double waiting = group == nullptr ? 0 : group->seconds;
-      late.push_back({waiting,
-                      cat(who,
-                          " answers but has not come to it, in step ",
-                          after->step,
-                          last_collective_of(*after),
-                          group == nullptr ? "" : cat(" ", whole_seconds(waiting), " ago"))});
+      late.push_back(
+          {waiting,
+           formatted("{} answers but has not come to it, in step {}{}{}",
+                     who,
+                     after->step,
+                     last_collective_of(*after),
+                     group == nullptr ? "" : formatted(" {} ago", whole_seconds(waiting)))});
     }
   }
   const std::string what = describe(failed) + ": ";

@@ -24,7 +24,8 @@ Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make, const Ma
               " ranks does not divide");
   const auto group = [&](const char* name, int64_t first, int64_t count, int64_t stride) {
     if (count == 1) return self_communicator(name);
-    return make(cat(name, "_", first), ranks_from(first, count, stride), (rank - first) / stride);
+    return make(
+        formatted("{}_{}", name, first), ranks_from(first, count, stride), (rank - first) / stride);
   };
   world_ = group("world", 0, shape.world, 1);
   shard_ = group("shard", rank / shape.shard * shape.shard, shape.shard, 1);

@@ -104,8 +104,8 @@ std::unique_ptr<Communicator> nccl_communicator(Store& store,
     fail_user("this build's CUDA module has no NCCL: configure again where nccl.h is found");
   const int64_t index = own - ranks.begin();
   // Groups of one name are disjoint: their first rank tells them apart.
-  const std::string key = cat("nccl/", name, "/", ranks.front(), "/");
-  TORCH_CHECK(store.add(cat(key, "made/", rank), 1) == 1, "a second group named ", name);
+  const std::string key = formatted("nccl/{}/{}/", name, ranks.front());
+  TORCH_CHECK(store.add(formatted("{}made/{}", key, rank), 1) == 1, "a second group named ", name);
   try {
     auto engine = make({.store = &store.engine(),
                         .key = store.prefix() + key,
@@ -116,7 +116,7 @@ std::unique_ptr<Communicator> nccl_communicator(Store& store,
     return std::make_unique<NcclCommunicator>(name, ranks, index, std::move(engine));
   } catch (const std::exception& error) {
     throw CommError(
-        name, Collective::kBarrier, index, cat("the ranks cannot connect: ", error.what()));
+        name, Collective::kBarrier, index, formatted("the ranks cannot connect: {}", error.what()));
   }
 }
 

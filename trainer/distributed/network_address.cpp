@@ -116,14 +116,12 @@ std::vector<std::string> resolve_host(const std::string& host, const std::string
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
   if (failed != 0)
-    fail_user(what,
-              " '",
-              host,
-              "' does not resolve on host ",
-              host_name(),
-              ": ",
-              gai_strerror(failed),
-              "; give a name or address that every host knows");
+    fail_user(
+        "{} '{}' does not resolve on host {}: {}; give a name or address that every host knows",
+        what,
+        host,
+        host_name(),
+        gai_strerror(failed));
   const std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(found, &freeaddrinfo);
   std::vector<std::string> addresses;
   for (const addrinfo* one = found; one != nullptr; one = one->ai_next)
@@ -152,16 +150,14 @@ int listen_on(int64_t port) {
   if (fd < 0 && errno != EADDRINUSE) fd = try_listen(AF_INET, port);
   if (fd >= 0) return fd;
   if (errno == EADDRINUSE)
-    fail_user("MASTER_PORT ",
-              port,
-              " is taken on host ",
-              host_name(),
-              ": another job or program listens there; choose another port");
-  fail_user("MASTER_PORT ",
+    fail_user(
+        "MASTER_PORT {} is taken on host {}: another job or program listens there; choose another "
+        "port",
+        port,
+        host_name());
+  fail_user("MASTER_PORT {} cannot be listened on, on host {}: {}",
             port,
-            " cannot be listened on, on host ",
             host_name(),
-            ": ",
             std::strerror(errno));
 }
 

@@ -17,7 +17,7 @@ int64_t integer(const std::string& text, const std::string& where) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < 0) {
-    fail_user(where, "=", text, " in the environment: not an integer from 0");
+    fail_user("{}={} in the environment: not an integer from 0", where, text);
   }
   return value;
 }
@@ -46,12 +46,10 @@ class Variables {
   /// `name`, which must be there because `other` is.
   int64_t beside(const std::string& other, const std::string& name) const {
     if (!has(name)) {
-      fail_user(other,
-                "=",
+      fail_user("{}={} is set in the environment, {} is not; set both, or neither for one process",
+                other,
                 text(other),
-                " is set in the environment, ",
-                name,
-                " is not; set both, or neither for one process");
+                name);
     }
     return integer(text(name), name);
   }
@@ -66,16 +64,12 @@ void check_index(const std::string& index_name,
                  const std::string& count_name,
                  int64_t count) {
   if (index >= count) {
-    fail_user(index_name,
-              "=",
+    fail_user("{}={} does not fit {}={}: it must be from 0 to {} - 1",
+              index_name,
               index,
-              " does not fit ",
               count_name,
-              "=",
               count,
-              ": it must be from 0 to ",
-              count_name,
-              " - 1");
+              count_name);
   }
 }
 
@@ -83,17 +77,17 @@ void read_master(const Variables& variables, RankEnvironment& out) {
   if (variables.has("MASTER_ADDR")) out.master_addr = variables.text("MASTER_ADDR");
   if (const auto port = variables.number("MASTER_PORT")) out.master_port = *port;
   if (out.master_port > 65535) {
-    fail_user("MASTER_PORT=", out.master_port, " in the environment: ports end at 65535");
+    fail_user("MASTER_PORT={} in the environment: ports end at 65535", out.master_port);
   }
   if (out.world_size == 1) return;
   for (const auto& [name, missing] : {std::pair{"MASTER_ADDR", out.master_addr.empty()},
                                       std::pair{"MASTER_PORT", out.master_port == 0}}) {
     if (missing) {
-      fail_user(name,
-                " is not set, but there are ",
-                out.world_size,
-                " ranks; set MASTER_ADDR and MASTER_PORT to where rank 0 can be reached, or start "
-                "with vmla-launch, which does");
+      fail_user(
+          "{} is not set, but there are {} ranks; set MASTER_ADDR and MASTER_PORT to where rank 0 "
+          "can be reached, or start with vmla-launch, which does",
+          name,
+          out.world_size);
     }
   }
 }
@@ -109,11 +103,9 @@ RankEnvironment torchrun(const Variables& variables) {
                        .value_or(out.rank % std::max<int64_t>(out.local_world_size, 1));
   check_index("LOCAL_RANK", out.local_rank, "LOCAL_WORLD_SIZE", out.local_world_size);
   if (out.local_world_size > out.world_size) {
-    fail_user("LOCAL_WORLD_SIZE=",
+    fail_user("LOCAL_WORLD_SIZE={} is more than WORLD_SIZE={} in the environment",
               out.local_world_size,
-              " is more than WORLD_SIZE=",
-              out.world_size,
-              " in the environment");
+              out.world_size);
   }
   out.nodes = variables.number("GROUP_WORLD_SIZE")
                   .value_or((out.world_size + out.local_world_size - 1) / out.local_world_size);
@@ -155,11 +147,11 @@ std::vector<int64_t> tasks_per_node(const std::string& text, const std::string& 
     const size_t times = item.find("(x");
     int64_t repeat = 1;
     if (times != std::string::npos) {
-      if (item.back() != ')') fail_user(variable, "=", text, ": '", item, "' lacks its ')'");
+      if (item.back() != ')') fail_user("{}={}: '{}' lacks its ')'", variable, text, item);
       repeat = integer(item.substr(times + 2, item.size() - times - 3), variable);
     }
     const int64_t tasks = integer(item.substr(0, times), variable);
-    if (repeat > 1'000'000) fail_user(variable, "=", text, ": more nodes than there can be");
+    if (repeat > 1'000'000) fail_user("{}={}: more nodes than there can be", variable, text);
     out.insert(out.end(), static_cast<size_t>(repeat), tasks);
     begin = end + 1;
   }
@@ -174,7 +166,7 @@ void read_slurm_nodes(const Variables& variables, RankEnvironment& out) {
     const std::vector<int64_t> tasks = tasks_per_node(text, name);
     const int64_t sum = std::accumulate(tasks.begin(), tasks.end(), int64_t{0});
     if (sum != out.world_size) {
-      fail_user(name, "=", text, " makes ", sum, " tasks, but SLURM_NTASKS is ", out.world_size);
+      fail_user("{}={} makes {} tasks, but SLURM_NTASKS is {}", name, text, sum, out.world_size);
     }
     out.nodes = static_cast<int64_t>(tasks.size());
     check_index("SLURM_NODEID", out.node, "nodes of " + name, out.nodes);
@@ -183,10 +175,11 @@ void read_slurm_nodes(const Variables& variables, RankEnvironment& out) {
     out.nodes = variables.number("SLURM_NNODES").value_or(1);
     check_index("SLURM_NODEID", out.node, "SLURM_NNODES", out.nodes);
     if (out.world_size % out.nodes != 0) {
-      fail_user("SLURM_TASKS_PER_NODE is not set, and SLURM_NTASKS=",
-                out.world_size,
-                " does not divide over SLURM_NNODES=",
-                out.nodes);
+      fail_user(
+          "SLURM_TASKS_PER_NODE is not set, and SLURM_NTASKS={} does not divide over "
+          "SLURM_NNODES={}",
+          out.world_size,
+          out.nodes);
     }
     out.local_world_size = out.world_size / out.nodes;
   }
@@ -235,11 +228,11 @@ std::string first_host(const std::string& node_list, const std::string& variable
       continue;
     }
     const size_t close = node_list.find(']', i);
-    if (close == std::string::npos) fail_user(variable, "=", node_list, ": a '[' lacks its ']'");
+    if (close == std::string::npos) fail_user("{}={}: a '[' lacks its ']'", variable, node_list);
     host += node_list.substr(i + 1, node_list.find_first_of("-,]", i + 1) - i - 1);
     i = close;
   }
-  if (host.empty()) fail_user(variable, "=", node_list, ": names no host");
+  if (host.empty()) fail_user("{}={}: names no host", variable, node_list);
   return host;
 }
 

@@ -25,7 +25,7 @@ void tell(Communicator& group,
   std::memcpy(report.mutable_data_ptr(), &layer.report, sizeof(InitLayerReport));
   group.broadcast(report, root).wait();
   std::memcpy(&layer.report, report.const_data_ptr(), sizeof(InitLayerReport));
-  const std::string prefix = cat("blocks.", index, ".self_attn.");
+  const std::string prefix = formatted("blocks.{}.self_attn.", index);
   for (const model::TensorSpec& spec : model::unit_layout(mla, index)) {
     if (!spec.name.starts_with(prefix)) continue;
     at::Tensor& tensor = layer.tensors[spec.name.substr(prefix.size())];

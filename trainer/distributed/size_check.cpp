@@ -18,7 +18,7 @@ SizeCheck::SizeCheck(Store& store,
       timeout_seconds_(timeout_seconds) {}
 
 std::string SizeCheck::key_of(int64_t sequence, int64_t rank) const {
-  return cat(key_, "sizes/", sequence, "/", rank);
+  return formatted("{}sizes/{}/{}", key_, sequence, rank);
 }
 
 void SizeCheck::same(const std::string& what) {
@@ -28,29 +28,20 @@ void SizeCheck::same(const std::string& what) {
   for (int64_t rank = 0; rank < size_; ++rank) {
     const auto other = store_.wait_for(key_of(sequence_, rank), timeout_seconds_);
     if (!other)
-      throw StoreError(cat("rank ",
-                           rank,
-                           " of group ",
-                           group_,
-                           " did not come to ",
-                           what,
-                           " (#",
-                           sequence_,
-                           ") within ",
-                           timeout_seconds_,
-                           " s"),
+      throw StoreError(formatted("rank {} of group {} did not come to {} (#{}) within {:g} s",
+                                 rank,
+                                 group_,
+                                 what,
+                                 sequence_,
+                                 timeout_seconds_),
                        false);
     if (rank == 0) of_first = *other;
     if (*other != of_first)
-      fail_run("collective #",
+      fail_run("collective #{} of group {}: rank {} came with {}, rank 0 with {}",
                sequence_,
-               " of group ",
                group_,
-               ": rank ",
                rank,
-               " came with ",
                *other,
-               ", rank 0 with ",
                of_first);
   }
   // Whoever came here has read everything of the collective before.

@@ -111,12 +111,13 @@ class Store::Connection {
         } catch (const c10::DistStoreError&) {  // a key did not come in time
           throw;
         } catch (const std::exception& error) {
-          throw StoreError(cat("the job's store at ", name(), " is gone: ", error.what()), true);
+          throw StoreError(formatted("the job's store at {} is gone: {}", name(), error.what()),
+                           true);
         }
       }
       silent_ = true;
     }
-    throw StoreError(cat("the job's store at ", name(), " has not answered for ", limit, " s"),
+    throw StoreError(formatted("the job's store at {} has not answered for {:g} s", name(), limit),
                      false);
   }
 
@@ -152,7 +153,7 @@ class Store::Connection {
     }
   };
 
-  std::string name() const { return cat(server_.host, ":", server_.port); }
+  std::string name() const { return formatted("{}:{}", server_.host, server_.port); }
 
   Server server_;
   double answer_seconds_;

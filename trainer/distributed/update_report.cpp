@@ -17,13 +17,12 @@ constexpr int64_t kHashParts = 4;  // 16 bits each: their squares and sums are e
   std::string ranks;
   const int64_t* hashes = all.const_data_ptr<int64_t>();
   for (int64_t rank = 1; rank < world; ++rank) {
-    if (hashes[rank] != hashes[0]) ranks += cat(ranks.empty() ? "" : ", ", rank);
+    if (hashes[rank] != hashes[0]) ranks += formatted("{}{}", ranks.empty() ? "" : ", ", rank);
   }
   fail_run(
-      "rank ",
-      ranks,
-      ": its step, data position, configuration or draws differ from rank 0's; the last checkpoint "
-      "is intact");
+      "rank {}: its step, data position, configuration or draws differ from rank 0's; the last "
+      "checkpoint is intact",
+      ranks);
 }
 
 }  // namespace

@@ -26,7 +26,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 std::string beat_key(int64_t rank) {
-  return cat("beat/", rank);
+  return formatted("beat/{}", rank);
 }
 
 std::vector<std::optional<Heartbeat>> read_beats(Store& store, int64_t world_size) {
@@ -171,19 +171,19 @@ std::string Watchdog::explain(const std::function<bool()>& give_up) const {
 
 std::string Watchdog::blame_store(const std::string& what, const StoreError& error) const {
   const std::scoped_lock lock(shared_->mutex);
-  const std::string since = cat(error.gone ? " is gone, since about " : " has not answered for ",
-                                std::llround(seconds_since(shared_->store_answered)),
-                                " s");
+  const std::string since =
+      formatted("{}{} s",
+                error.gone ? " is gone, since about " : " has not answered for ",
+                std::llround(seconds_since(shared_->store_answered)));
   const Store::Server& server = store_.server();
   if (environment_.use_agent_store)
-    return cat(what, ": the launcher's store at ", server.host, ":", server.port, since);
+    return formatted("{}: the launcher's store at {}:{}{}", what, server.host, server.port, since);
   const auto& last = shared_->of_rank_0;
-  return cat(what,
-             ": rank 0 on host ",
-             last ? last->host : server.host,
-             ", which serves the store,",
-             since,
-             last ? last_collective_of(*last) : "");
+  return formatted("{}: rank 0 on host {}, which serves the store,{}{}",
+                   what,
+                   last ? last->host : server.host,
+                   since,
+                   last ? last_collective_of(*last) : "");
 }
 
 }  // namespace vmla::distributed

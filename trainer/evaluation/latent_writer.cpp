@@ -44,7 +44,7 @@ void LatentWriter::close() {
   // Whole or not at all for whoever looks; not flushed to disk, as a lost video can be made again.
   std::error_code problem;
   fs::rename(unfinished_, path_, problem);
-  if (problem) fail_run("cannot write ", path_.string(), ": ", problem.message());
+  if (problem) fail_run("cannot write {}: {}", path_.string(), problem.message());
 }
 
 }  // namespace vmla::trainer

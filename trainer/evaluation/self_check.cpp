@@ -42,11 +42,12 @@ double check_mask_equals_cache(const model::Network& network,
   const double difference = (masked - cached).abs().max().item<double>();
   const double relative = rms > 0 ? difference / rms : difference;
   if (!(relative <= tolerance)) {
-    fail_run("self-check: the masked forward and the cached forward differ by ",
-             relative,
-             " of the rms, more than ",
-             tolerance,
-             ": training and sampling would not be the same model");
+    fail_run(
+        "self-check: the masked forward and the cached forward differ by {:g} of the rms, more "
+        "than "
+        "{:g}: training and sampling would not be the same model",
+        relative,
+        tolerance);
   }
   return relative;
 }

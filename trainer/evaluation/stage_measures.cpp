@@ -115,10 +115,11 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
                 .band = {}};
   if (plan.prompts.empty()) return std::nullopt;
   if (plan.layout.windows() < 2) {
-    log::info(cat("drift is not measured: sample.long_frames is ",
-                  config.long_frames,
-                  ", and two windows as long as a clip take ",
-                  2 * info.pixel_frames));
+    log::info(
+        "drift is not measured: sample.long_frames is {}, and two windows as long as a clip take "
+        "{}",
+        config.long_frames,
+        2 * info.pixel_frames);
     return std::nullopt;
   }
   std::vector<std::string> captions;

@@ -15,7 +15,7 @@ const T& value_of(const std::map<std::string, io::ManifestValue>& values,
   const auto found = values.find(key);
   if (found == values.end() || !std::holds_alternative<T>(found->second)) {
     fail_user(
-        source, ": the checkpoint does not say '", key, "': it was not written by vmla train");
+        "{}: the checkpoint does not say '{}': it was not written by vmla train", source, key);
   }
   return std::get<T>(found->second);
 }

@@ -21,10 +21,10 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
   if (!std::filesystem::exists(path)) {
     if (!make.makes_something()) {
       fail_user(
+          "{}: {} is missing, and nothing says how to make it: encode videos with `vmla data "
+          "encode`",
           key,
-          ": ",
-          path,
-          " is missing, and nothing says how to make it: encode videos with `vmla data encode`");
+          path);
     }
     data::make_dataset(make, path);
   }
@@ -37,17 +37,15 @@ void check_texts(const TrainConfig& config,
                  const std::string& path) {
   const model::ModelConfig& m = config.model;
   if (dataset.info().text_dim != m.text_dim) {
-    fail_user(path,
-              ": text embeddings are ",
+    fail_user("{}: text embeddings are {} wide, model.text_dim is {}",
+              path,
               dataset.info().text_dim,
-              " wide, model.text_dim is ",
               m.text_dim);
   }
   if (dataset.max_text_rows() > m.text_len) {
-    fail_user(path,
-              ": the longest text has ",
+    fail_user("{}: the longest text has {} rows, model.text_len is {}",
+              path,
               dataset.max_text_rows(),
-              " rows, model.text_len is ",
               m.text_len);
   }
 }
@@ -58,24 +56,20 @@ void check_clips(const TrainConfig& config,
   const auto& shape = dataset.info().clip_shape;
   const model::ModelConfig& m = config.model;
   if (shape[1] != m.in_dim) {
-    fail_user(path, ": clips have ", shape[1], " latent channels, model.in_dim is ", m.in_dim);
+    fail_user("{}: clips have {} latent channels, model.in_dim is {}", path, shape[1], m.in_dim);
   }
   if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
-    fail_user(path,
-              ": latents of ",
+    fail_user("{}: latents of {}x{} do not divide into model.patch_size {}x{}",
+              path,
               shape[2],
-              "x",
               shape[3],
-              " do not divide into model.patch_size ",
               m.patch_size[1],
-              "x",
               m.patch_size[2]);
   }
   if (!config.data.clip_shape.empty() && config.data.clip_shape != shape) {
-    fail_user(path,
-              ": clips are ",
+    fail_user("{}: clips are {}, data.clip_shape is {}",
+              path,
               at::IntArrayRef(shape),
-              ", data.clip_shape is ",
               at::IntArrayRef(config.data.clip_shape));
   }
 }
@@ -88,12 +82,12 @@ void check_ode(const TrainConfig& config,
                const std::string& path) {
   if (objective.learns_from() != LearnsFrom::kOdePairs) return;
   if (!dataset.has_ode()) {
-    fail_user(key,
-              ": ",
-              path,
-              " holds no states of ODE paths, which objective ",
-              config.objective.name,
-              " learns from: make them with `vmla data ode`");
+    fail_user(
+        "{}: {} holds no states of ODE paths, which objective {} learns from: make them with `vmla "
+        "data ode`",
+        key,
+        path,
+        config.objective.name);
   }
   std::vector<double> wanted = model::warped_step_list(objective.few_step()->denoising_step_list,
                                                        objective.timestep_shift());
@@ -102,14 +96,13 @@ void check_ode(const TrainConfig& config,
   bool equal = times.size() == wanted.size();
   for (size_t i = 0; equal && i < times.size(); ++i) equal = std::abs(times[i] - wanted[i]) < 1e-6;
   if (!equal) {
-    fail_user(key,
-              ": ",
-              path,
-              " holds ODE states at timesteps ",
-              at::ArrayRef<double>(times),
-              ", the student's steps are ",
-              at::ArrayRef<double>(wanted),
-              ": make them with the same denoising_step_list and timestep_shift");
+    fail_user(
+        "{}: {} holds ODE states at timesteps {}, the student's steps are {}: make them with the "
+        "same denoising_step_list and timestep_shift",
+        key,
+        path,
+        at::ArrayRef<double>(times),
+        at::ArrayRef<double>(wanted));
   }
 }
 
@@ -121,11 +114,9 @@ MediaInfo prompt_media(const TrainConfig& config,
   const data::DataConfig& d = config.data;
   const std::string& encoder = prompts.info().text_encoder;
   if (source && source->text_encoder != encoder) {
-    fail_user("data.path: ",
+    fail_user("data.path: {} was embedded by {}, init_from.generator was trained with {}",
               d.path,
-              " was embedded by ",
               encoder,
-              ", init_from.generator was trained with ",
               source->text_encoder);
   }
   const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
@@ -140,10 +131,10 @@ MediaInfo prompt_media(const TrainConfig& config,
   if (d.clip_shape.size() == 4) {
     media.clip = {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
   } else if (!source) {
-    fail_user("data.clip_shape: is missing: ",
-              d.path,
-              " is a prompt set and init_from.generator no checkpoint that says the clips' shape; "
-              "give [F, C, H, W]");
+    fail_user(
+        "data.clip_shape: is missing: {} is a prompt set and init_from.generator no checkpoint "
+        "that says the clips' shape; give [F, C, H, W]",
+        d.path);
   }
   return media;
 }
@@ -161,11 +152,9 @@ StageData::StageData(const TrainConfig& config,
     check_clips(config, *train_, d.path);
     check_ode(config, objective, *train_, "data.path", d.path);
   } else if (objective.learns_from() != LearnsFrom::kPrompts) {
-    fail_user("data.path: ",
+    fail_user("data.path: {} is a prompt set, it holds no /latents; objective {} learns from clips",
               d.path,
-              " is a prompt set, it holds no /latents; objective ",
-              config.objective.name,
-              " learns from clips");
+              config.objective.name);
   }
   media_ =
       train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
@@ -173,15 +162,14 @@ StageData::StageData(const TrainConfig& config,
     held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
     check_texts(config, *held_out_, d.validation_path);
     if (!held_out_->has_latents()) {
-      fail_user("data.validation_path: ", d.validation_path, " is a prompt set, it holds no clips");
+      fail_user("data.validation_path: {} is a prompt set, it holds no clips", d.validation_path);
     }
     check_clips(config, *held_out_, d.validation_path);
     if (config.validation.every > 0)
       check_ode(config, objective, *held_out_, "data.validation_path", d.validation_path);
     if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
-      fail_user("data.validation_path: ",
+      fail_user("data.validation_path: {} has clips of another shape than data.path {}",
                 d.validation_path,
-                " has clips of another shape than data.path ",
                 d.path);
     }
   }
@@ -190,9 +178,8 @@ StageData::StageData(const TrainConfig& config,
                                 ? train_->empty_text()
                                 : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
     if (text.size(0) > config.model.text_len) {
-      fail_user("the negative prompt has ",
+      fail_user("the negative prompt has {} text rows, model.text_len is {}",
                 text.size(0),
-                " text rows, model.text_len is ",
                 config.model.text_len);
     }
     negative_text_1TE_ = text.unsqueeze(0);
@@ -233,8 +220,8 @@ ClipShape planned_clip_shape(const TrainConfig& config) {
   if (std::filesystem::exists(d.path)) return media_info(data::LatentDataset(d.path).info()).clip;
   const int64_t frames = known_latent_frames(config);
   if (frames == 0) {
-    fail_user(
-        "data.path: ", d.path, " is missing: give data.clip_shape [F, C, H, W] to plan without it");
+    fail_user("data.path: {} is missing: give data.clip_shape [F, C, H, W] to plan without it",
+              d.path);
   }
   const auto codec = model::make_video_codec(d.make.codec);
   return {frames,

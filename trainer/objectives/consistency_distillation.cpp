@@ -118,7 +118,7 @@ class ConsistencyDistillation : public Objective {
     const at::Tensor places = index_B.to(clean.device(), at::kLong) + offset;
     const int64_t last = config_.discrete_cd_n - (config_.include_endpoint ? 1 : 2);
     if (index_B.lt(0).any().item<bool>() || index_B.gt(last).any().item<bool>()) {
-      fail_user("tensor 'index' leaves the grid: it must lie in 0..",
+      fail_user("tensor 'index' leaves the grid: it must lie in 0..{}{}",
                 last,
                 config_.include_endpoint ? "" : " without include_endpoint");
     }

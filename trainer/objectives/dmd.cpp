@@ -13,11 +13,11 @@ namespace vmla::trainer {
 at::Tensor of_window(const at::Tensor& draws, size_t window, size_t windows) {
   if (windows == 1) return draws;
   if (draws.size(0) != static_cast<int64_t>(windows)) {
-    fail_user("tensors 'tau' and 'noise' must have ",
-              windows,
-              " windows in front, found ",
-              draws.sizes(),
-              ": that many are scored of this rollout");
+    fail_user(
+        "tensors 'tau' and 'noise' must have {} windows in front, found {}: that many are scored "
+        "of this rollout",
+        windows,
+        draws.sizes());
   }
   return draws.select(0, static_cast<int64_t>(window));
 }

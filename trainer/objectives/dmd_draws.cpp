@@ -24,7 +24,7 @@ model::ExitSchedule exit_schedule(const model::TensorMap& inputs,
                                input_tensor(inputs, index).item().toLong()};
   const auto count = static_cast<int64_t>(schedule.timesteps.size());
   if (schedule.exit_index < 0 || schedule.exit_index >= count) {
-    fail_user("tensor '", index, "' is ", schedule.exit_index, ", there are ", count, " steps");
+    fail_user("tensor '{}' is {}, there are {} steps", index, schedule.exit_index, count);
   }
   return schedule;
 }
@@ -41,19 +41,18 @@ void Dmd::check_clip(const ClipShape& clip) const {
   const int64_t most = config_.max_rollout_frames;
   if (most == 0) return;
   if (config_.min_rollout_frames == 0 && most < clip.frames) {
-    fail_rule(key,
-              most,
-              " is below a clip (",
-              clip.frames,
-              " latent frames), the shortest rollout while min_rollout_frames is 0");
+    fail_rule(
+        key,
+        "{} is below a clip ({} latent frames), the shortest rollout while min_rollout_frames is 0",
+        most,
+        clip.frames);
   }
   if (most > clip.frames && clip.frames <= untrained_frames()) {
     fail_rule(key,
+              "{}: clips of {} latent frames are one chunk, and the first chunk of a later window "
+              "is not trained; use longer clips, or 0",
               most,
-              ": clips of ",
-              clip.frames,
-              " latent frames are one chunk, and the first chunk of a later window is not "
-              "trained; use longer clips, or 0");
+              clip.frames);
   }
 }
 

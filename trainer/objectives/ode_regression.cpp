@@ -103,12 +103,11 @@ class OdeRegression : public Objective {
     const at::Tensor& index_BF = input_tensor(inputs, "ode_index");
     const auto steps = static_cast<int64_t>(timesteps_.size());
     if (states.size(1) != steps + 1) {
-      fail_user("the dataset holds ",
-                states.size(1) - 1,
-                " states before each ODE endpoint, objective.ode_regression.denoising_step_list "
-                "has ",
-                steps,
-                " steps; make them with the same list");
+      fail_user(
+          "the dataset holds {} states before each ODE endpoint, "
+          "objective.ode_regression.denoising_step_list has {} steps; make them with the same list",
+          states.size(1) - 1,
+          steps);
     }
     const at::Tensor index = index_BF.to(states.device()).view({states.size(0), 1, -1, 1, 1, 1});
     const at::Tensor state =

@@ -51,7 +51,7 @@ std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
     if (config.name == entry.name) return entry.make(config, model);
     known += (known.empty() ? "" : ", ") + std::string(entry.name);
   }
-  fail_user("objective.name '", config.name, "' is unknown: known are ", known);
+  fail_user("objective.name '{}' is unknown: known are {}", config.name, known);
 }
 
 double total_flops(const std::vector<PhaseFlops>& phases) {
@@ -65,7 +65,7 @@ const at::Tensor& input_tensor(const model::TensorMap& inputs, const std::string
   if (found != inputs.end()) return found->second;
   std::string given;
   for (const auto& [other, tensor] : inputs) given += (given.empty() ? "" : ", ") + other;
-  fail_user("the objective needs the tensor '", name, "', given: ", given);
+  fail_user("the objective needs the tensor '{}', given: {}", name, given);
 }
 
 }  // namespace vmla::trainer

@@ -63,7 +63,7 @@ class SignalScope {
 class TemporaryFolder {
  public:
   TemporaryFolder() : path_((fs::temp_directory_path() / "vmla-XXXXXX").string()) {
-    if (mkdtemp(path_.data()) == nullptr) fail_run(path_, ": cannot create a temporary folder");
+    if (mkdtemp(path_.data()) == nullptr) fail_run("{}: cannot create a temporary folder", path_);
   }
   ~TemporaryFolder() {
     std::error_code ignored;
@@ -132,16 +132,15 @@ class Runner {
   void skip(const PipelineStage& stage) {
     for (const auto& name : stage.after) {
       if (ran_.contains(name)) {
-        log::warn(cat("stage ",
-                      stage.name,
-                      " is finished and stays as it is, but ",
-                      name,
-                      ", which it started from, was trained further; remove ",
-                      stage.run_dir.string(),
-                      " to train it again"));
+        log::warn(
+            "stage {} is finished and stays as it is, but {}, which it started from, was trained "
+            "further; remove {} to train it again",
+            stage.name,
+            name,
+            stage.run_dir.string());
       }
     }
-    log::info(cat("stage ", stage.name, ": finished before, skipped"));
+    log::info("stage {}: finished before, skipped", stage.name);
     done_.insert(stage.name);
   }
 
@@ -167,7 +166,7 @@ class Runner {
                  "--run-dir",
                  stage.run_dir.string()});
     if (options_.dry_run) argv.push_back("--dry-run");
-    log::info(cat("stage ", stage.name, ": ", stage.run_dir.string()));
+    log::info("stage {}: {}", stage.name, stage.run_dir.string());
     for (const auto& note : stage.notes) log::info("  " + note);
     running_.push_back({&stage,
                         std::make_unique<StageProcess>(
@@ -207,13 +206,13 @@ class Runner {
     // Stopped on our signal before it had installed its own handler: there was nothing to save yet.
     const bool stopped = how.status == kStopped || (how.killed && stopping_);
     if (how.killed && !stopped) {
-      log::error(cat("vmla: error: stage ",
-                     stage.name,
-                     " was killed by signal ",
-                     how.status - 128,
-                     "; run the same command again to go on from its last checkpoint"));
+      log::error(
+          "vmla: error: stage {} was killed by signal {}; run the same command again to go on from "
+          "its last checkpoint",
+          stage.name,
+          how.status - 128);
     } else {
-      log::info(cat("stage ", stage.name, stopped ? ": stopped" : ": failed"));
+      log::info("stage {}{}", stage.name, stopped ? ": stopped" : ": failed");
     }
     // The others save; what is done stays done.
     if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
@@ -255,7 +254,7 @@ void write_summary(const PipelineConfig& pipeline) {
     const fs::path file = stage.run_dir / "summary.json";
     auto content = nlohmann::ordered_json::parse(io::read_text_file(file), nullptr, false);
     if (content.is_discarded())
-      fail_run(file.string(), ": is not valid JSON; remove it and run the stage again");
+      fail_run("{}: is not valid JSON; remove it and run the stage again", file.string());
     summary["stages"][stage.name] = std::move(content);
   }
   io::write_file_atomically(pipeline.run_dir / "summary.json", summary.dump(2) + "\n");

@@ -36,7 +36,7 @@ const ConfigNode& required(const ConfigNode& node,
                            const std::string& section,
                            const std::string& key) {
   const ConfigNode* value = node.find(key);
-  if (value == nullptr) fail_user(node.origin, ": ", section, key, " is missing");
+  if (value == nullptr) fail_user("{}: {}{} is missing", node.origin, section, key);
   return *value;
 }
 
@@ -46,12 +46,11 @@ void check_name(const ConfigNode& node, const std::string& key, const std::strin
     return std::isalnum(c) || c == '_' || c == '-';
   });
   if (!good)
-    fail_user(
-        node.origin, ": ", key, ": '", name, "' is no name; use letters, digits, '_' and '-'");
+    fail_user("{}: {}: '{}' is no name; use letters, digits, '_' and '-'", node.origin, key, name);
 }
 
 StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folder) {
-  const std::string section = cat("stages[", index, "]");
+  const std::string section = formatted("stages[{}]", index);
   if (!node.is_map()) fail_type(node, section, "a section with name, config and set");
   check_keys(node, section, {"name", "config", "set"});
   StageFile stage;
@@ -61,17 +60,15 @@ StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folde
   check_name(name, section + ".name", stage.name);
   for (const char* taken : {"configs", "samples", "checkpoints"}) {
     if (stage.name == taken)
-      fail_user(stage.origin, ": ", section, ".name: '", taken, "' is taken; choose another name");
+      fail_user("{}: {}.name: '{}' is taken; choose another name", stage.origin, section, taken);
   }
   const ConfigNode& config = required(node, section + ".", "config");
   const fs::path path = folder / to_text(config, section + ".config");
   if (!fs::is_regular_file(path)) {
-    fail_user(config.origin,
-              ": ",
+    fail_user("{}: {}.config: no file {} (paths are relative to the pipeline file)",
+              config.origin,
               section,
-              ".config: no file ",
-              path.string(),
-              " (paths are relative to the pipeline file)");
+              path.string());
   }
   stage.root = parse_yaml_file(path);
   if (const ConfigNode* set = node.find("set"); set != nullptr && !set->is_null()) {
@@ -94,13 +91,10 @@ void override_stage(std::vector<StageFile>& stages, const std::string& assignmen
     return;
   }
   const std::string near = nearest(name, names);
-  fail_user("--set ",
+  fail_user("--set {}: no stage '{}'{}; write STAGE.key=value with one of: {}",
             assignment,
-            ": no stage '",
             name,
-            "'",
             near.empty() ? "" : "; did you mean " + near + "?",
-            "; write STAGE.key=value with one of: ",
             join(names));
 }
 
@@ -120,36 +114,27 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
       std::vector<std::string> names;
       for (const auto& other : earlier) names.push_back(other.name);
       fail_rule(key + ".stage",
-                "no stage '",
+                "no stage '{}' before {}; valid: {}",
                 source.stage,
-                "' before ",
                 stage.name,
-                "; valid: ",
                 names.empty() ? "none, it is the first" : join(names));
     }
     const std::vector<std::string> roles = saved_roles(from->config);
     const bool chosen = source.role.empty();
     if (chosen) source.role = roles.front();
     if (std::find(roles.begin(), roles.end(), source.role) == roles.end()) {
-      fail_rule(key + ".role",
-                "stage ",
-                from->name,
-                " saves no '",
-                source.role,
-                "'; valid: ",
-                join(roles));
+      fail_rule(
+          key + ".role", "stage {} saves no '{}'; valid: {}", from->name, source.role, join(roles));
     }
-    check_start(stage.config, role, from->config, cat("stage ", from->name));
+    check_start(stage.config, role, from->config, formatted("stage {}", from->name));
     source.path = from->run_dir.string();
     stage.after.push_back(from->name);
-    stage.notes.push_back(cat(stage.name,
-                              ": ",
-                              role,
-                              " starts from ",
-                              source.role,
-                              " of stage ",
-                              from->name,
-                              chosen ? " (by default)" : ""));
+    stage.notes.push_back(formatted("{}: {} starts from {} of stage {}{}",
+                                    stage.name,
+                                    role,
+                                    source.role,
+                                    from->name,
+                                    chosen ? " (by default)" : ""));
   }
 }
 
@@ -172,7 +157,7 @@ PipelineConfig load_pipeline(const fs::path& path,
   if (const ConfigNode* jobs = root.find("jobs")) {
     pipeline.jobs = to_int(*jobs, "jobs");
     if (pipeline.jobs < 1)
-      fail_user(jobs->origin, ": jobs: ", pipeline.jobs, " is too small; use at least 1");
+      fail_user("{}: jobs: {} is too small; use at least 1", jobs->origin, pipeline.jobs);
   }
   pipeline.run_dir = run_dir.empty() ? fs::path("runs") / pipeline.name : run_dir;
 
@@ -184,12 +169,10 @@ PipelineConfig load_pipeline(const fs::path& path,
     StageFile stage = read_entry(list.items[i], i, folder);
     for (const auto& other : files) {
       if (other.name == stage.name)
-        fail_user(stage.origin,
-                  ": stages[",
+        fail_user("{}: stages[{}].name: '{}' is given twice, first at {}",
+                  stage.origin,
                   i,
-                  "].name: '",
                   stage.name,
-                  "' is given twice, first at ",
                   other.origin);
     }
     files.push_back(std::move(stage));
@@ -207,8 +190,8 @@ PipelineConfig load_pipeline(const fs::path& path,
       stage.config = load_config(file.root, Purpose::kPipelineStage);
       resolve_init_from(stage, pipeline.stages);
     } catch (const ConfigRuleError& error) {
-      throw UserError(
-          cat(origin_of(file.root, error.key()), ": stage ", file.name, ": ", error.what()));
+      throw UserError(formatted(
+          "{}: stage {}: {}", origin_of(file.root, error.key()), file.name, error.what()));
     }
     pipeline.stages.push_back(std::move(stage));
   }

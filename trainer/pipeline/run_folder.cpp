@@ -21,25 +21,24 @@ constexpr char kPipelineMark[] = "pipeline.yaml";
 fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   std::error_code error;
   if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
-    fail_user(folder.string(), ": is a file; --run-dir must be a folder");
+    fail_user("{}: is a file; --run-dir must be a folder", folder.string());
   }
   made = fs::create_directories(folder, error);
-  if (error) fail_user(folder.string(), ": cannot create the run folder: ", error.message());
+  if (error) fail_user("{}: cannot create the run folder: {}", folder.string(), error.message());
   const bool stage = fs::exists(folder / kStageMark), pipeline = fs::exists(folder / kPipelineMark);
   if (kind == RunFolder::Kind::kStage && pipeline) {
-    fail_user(folder.string(),
-              ": is the run folder of a pipeline; give one of its stages' folders, or a new one");
+    fail_user("{}: is the run folder of a pipeline; give one of its stages' folders, or a new one",
+              folder.string());
   }
   if (kind == RunFolder::Kind::kPipeline && stage) {
-    fail_user(folder.string(),
-              ": is the run folder of a single stage; give a new --run-dir to the pipeline");
+    fail_user("{}: is the run folder of a single stage; give a new --run-dir to the pipeline",
+              folder.string());
   }
   if (stage || pipeline || fs::exists(folder / kLockName)) return folder;
   for (const auto& entry : fs::directory_iterator(folder)) {
-    fail_user(folder.string(),
-              ": holds ",
-              entry.path().filename().string(),
-              " and is no run folder; choose an empty or new --run-dir");
+    fail_user("{}: holds {} and is no run folder; choose an empty or new --run-dir",
+              folder.string(),
+              entry.path().filename().string());
   }
   return folder;
 }
@@ -59,10 +58,9 @@ RunFolder::RunFolder(fs::path folder, Kind kind)
     : path_(checked(std::move(folder), kind, made_)),
       lock_(io::FileLock::try_now(path_ / kLockName)) {
   if (!lock_) {
-    fail_user(path_.string(),
-              ": in use by ",
-              io::FileLock::holder(path_ / kLockName),
-              "; wait for it, stop it, or choose another folder");
+    fail_user("{}: in use by {}; wait for it, stop it, or choose another folder",
+              path_.string(),
+              io::FileLock::holder(path_ / kLockName));
   }
 }
 
@@ -82,7 +80,7 @@ void RunFolder::begin(const TrainConfig& config) {
   io::write_file_atomically(path_ / kStageMark, resolved_yaml(config));
   std::error_code error;
   fs::remove(path_ / "summary.json", error);
-  if (error) fail_run((path_ / "summary.json").string(), ": cannot remove: ", error.message());
+  if (error) fail_run("{}: cannot remove: {}", (path_ / "summary.json").string(), error.message());
 }
 
 bool is_finished(const fs::path& folder, const TrainConfig& config) {

@@ -35,7 +35,8 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
 }
 
 void make_pipe(std::array<int, 2>& ends) {
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) fail_run("cannot create a pipe: ", std::strerror(errno));
+  if (pipe2(ends.data(), O_CLOEXEC) != 0)
+    fail_run("cannot create a pipe: {}", std::strerror(errno));
 }
 
 }  // namespace
@@ -54,7 +55,7 @@ StageProcess::StageProcess(const std::vector<std::string>& argv,
   }
   const pid_t parent = getpid();
   pid_ = fork();
-  if (pid_ < 0) fail_run("cannot start a process for a stage: ", std::strerror(errno));
+  if (pid_ < 0) fail_run("cannot start a process for a stage: {}", std::strerror(errno));
   if (pid_ == 0) {
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -1,16 +1,8 @@
 #include "model/io/error.h"
 #include "trainer/planner/memory_plan.h"
 
-#include <cstdio>
-
 namespace vmla::trainer {
 namespace {
-
-std::string formatted(const char* format, double value, const char* unit) {
-  char text[48];
-  std::snprintf(text, sizeof(text), format, value, unit);
-  return text;
-}
 
 /// Four figures: 7.144 PFLOP.
 std::string flops_text(double flops) {
@@ -18,81 +10,78 @@ std::string flops_text(double flops) {
   double value = flops * 1e-6;
   size_t unit = 0;
   for (; value >= 999.95 && unit + 1 < std::size(units); ++unit) value /= 1000;
-  return formatted("%.4g %s", value, units[unit]);
+  return formatted("{:.4g} {}", value, units[unit]);
 }
 
 std::string left(const std::string& text, size_t width) {
-  return text.size() < width ? cat(text, std::string(width - text.size(), ' ')) : text;
+  return text.size() < width ? formatted("{}{}", text, std::string(width - text.size(), ' '))
+                             : text;
 }
 std::string right(const std::string& text, size_t width) {
-  return text.size() < width ? cat(std::string(width - text.size(), ' '), text) : text;
+  return text.size() < width ? formatted("{}{}", std::string(width - text.size(), ' '), text)
+                             : text;
 }
 
 /// "each of 8 ranks, hybrid over 4, sequence parallel over 2"
 std::string ranks_text(const MemoryPlan& plan) {
   const distributed::MeshShape& mesh = plan.request.mesh;
   if (mesh.world == 1) return "one rank";
-  std::string text = cat("each of ", mesh.world, " ranks, ", plan.config.distributed.sharding);
-  if (mesh.shard > 1) text += cat(" over ", mesh.shard);
-  if (mesh.sequence > 1) text += cat(", sequence parallel over ", mesh.sequence);
+  std::string text =
+      formatted("each of {} ranks, {}", mesh.world, plan.config.distributed.sharding);
+  if (mesh.shard > 1) text += formatted(" over {}", mesh.shard);
+  if (mesh.sequence > 1) text += formatted(", sequence parallel over {}", mesh.sequence);
   return text;
 }
 
 std::string head_line(const MemoryPlan& plan) {
   const TrainSection& train = plan.config.train;
   const ClipShape& clip = plan.clip;
-  return cat("plan of stage ",
-             plan.config.stage,
-             " (",
-             plan.config.objective.name,
-             "), ",
-             ranks_text(plan),
-             ": micro-batch ",
-             train.micro_batch_size,
-             " of ",
-             train.batch_size,
-             " clips, latents ",
-             clip.frames,
-             "x",
-             clip.channels,
-             "x",
-             clip.height,
-             "x",
-             clip.width,
-             ", ",
-             train.precision,
-             ", recompute ",
-             train.recompute,
-             "\n");
+  return formatted(
+      "plan of stage {} ({}), {}: micro-batch {} of {} clips, latents {}x{}x{}x{}, {}, recompute "
+      "{}\n",
+      plan.config.stage,
+      plan.config.objective.name,
+      ranks_text(plan),
+      train.micro_batch_size,
+      train.batch_size,
+      clip.frames,
+      clip.channels,
+      clip.height,
+      clip.width,
+      train.precision,
+      train.recompute);
 }
 
 std::string role_lines(const MemoryPlan& plan) {
   constexpr size_t kName = 14, kColumn = 12;
-  std::string text = cat("  ", left("role", kName), left("", 9));
+  std::string text = formatted("  {}{}", left("role", kName), left("", 9));
   for (const char* column :
        {"parameters", "masters", "computing", "gradients", "1st moment", "2nd moment"})
     text += right(column, kColumn);
   text += "   sizes from\n";
   for (const auto& [role, bytes] : plan.roles) {
-    text += cat("  ",
-                left(role.role.name, kName),
-                left(training_name(role.role.training), 9),
-                right(cat(bytes.parameters), kColumn));
+    text += formatted("  {}{}{}",
+                      left(role.role.name, kName),
+                      left(training_name(role.role.training), 9),
+                      right(formatted("{}", bytes.parameters), kColumn));
     for (const int64_t size : {bytes.masters,
                                bytes.computing,
                                bytes.gradients,
                                bytes.first_moments,
                                bytes.second_moments})
       text += right(size_text(size), kColumn);
-    text += cat("   ", role.sizes_from, bytes.mapped > 0 ? " (mapped from its file)" : "");
-    if (bytes.on_host > 0) text += cat(" (", size_text(bytes.on_host), " in the host's memory)");
+    text +=
+        formatted("   {}{}", role.sizes_from, bytes.mapped > 0 ? " (mapped from its file)" : "");
+    if (bytes.on_host > 0)
+      text += formatted(" ({} in the host's memory)", size_text(bytes.on_host));
     text += "\n";
   }
   return text;
 }
 
 std::string entry(const std::string& name, const std::string& value, const std::string& remark) {
-  return cat("  ", left(name, 46), right(value, 12), remark.empty() ? "" : "   ", remark, "\n");
+  return formatted(
+      "  {}{}{}{}\n", left(name, 46), right(value, 12), remark.empty() ? "" : "   ", remark);
 }
 
 std::string update_lines(const MemoryPlan& plan) {
@@ -100,7 +89,7 @@ std::string update_lines(const MemoryPlan& plan) {
   for (const UpdateMemory& update : plan.step.updates) {
     const PhaseMemory& highest = update.highest();
     for (const PhaseMemory& phase : update.phases) {
-      text += entry(cat(update.player, " update: ", phase.name),
+      text += entry(formatted("{} update: {}", update.player, phase.name),
                     size_text(phase.peak_bytes),
                     &phase == &highest ? "its peak" : "");
     }
@@ -116,10 +105,10 @@ std::string kinds_text(const distributed::CommCounters& sent) {
   for (size_t i = 0; i < distributed::kCollectives; ++i) {
     const double bytes = sent.by_kind[i].bytes;
     if (bytes == 0) continue;
-    kinds += cat(kinds.empty() ? "" : ", ",
-                 distributed::collective_name(static_cast<distributed::Collective>(i)),
-                 " ",
-                 size_text(static_cast<int64_t>(bytes)));
+    kinds += formatted("{}{} {}",
+                       kinds.empty() ? "" : ", ",
+                       distributed::collective_name(static_cast<distributed::Collective>(i)),
+                       size_text(static_cast<int64_t>(bytes)));
   }
   return kinds;
 }
@@ -146,11 +135,11 @@ std::string sent_lines(const MemoryPlan& plan) {
   };
   const int64_t steps = plan.step.cycle_steps;
   for (const UpdateMemory& update : plan.step.updates) {
-    line(cat("sent in an update of ", update.player), update.sent);
+    line(formatted("sent in an update of {}", update.player), update.sent);
     if (update.sent_between.all.calls() > 0)
-      line(cat("  in the steps without the others: ", update.player), update.sent_between);
+      line(formatted("  in the steps without the others: {}", update.player), update.sent_between);
   }
-  return text + entry(steps == 1 ? "sent in a step" : cat("sent in ", steps, " steps"),
+  return text + entry(steps == 1 ? "sent in a step" : formatted("sent in {} steps", steps),
                       size_text(static_cast<int64_t>(plan.step.cycle_bytes())),
                       "by a rank, all its micro-batches");
 }
@@ -159,11 +148,12 @@ std::string flops_lines(const MemoryPlan& plan) {
   std::string text;
   const auto clips = static_cast<double>(plan.step_clips);
   for (const PhaseFlops& phase : plan.flops)
-    text += entry(
-        cat("arithmetic: ", phase.role, " ", phase.phase), flops_text(phase.flops * clips), "");
+    text += entry(formatted("arithmetic: {} {}", phase.role, phase.phase),
+                  flops_text(phase.flops * clips),
+                  "");
   return text + entry("arithmetic of a step",
                       flops_text(plan.step_flops()),
-                      cat(plan.step_clips, " clips, all ranks; without recomputation"));
+                      formatted("{} clips, all ranks; without recomputation", plan.step_clips));
 }
 
 }  // namespace
@@ -179,10 +169,10 @@ std::string memory_table(const MemoryPlan& plan) {
     text +=
         entry("cache of a training rollout", size_text(plan.rollout_cache_bytes), "in the peak");
   if (plan.largest_micro_batch) {
-    text += entry(
-        cat("largest micro-batch in ", size_text(static_cast<int64_t>(plan.request.gpu_memory))),
-        cat(*plan.largest_micro_batch),
-        "leave room for the driver and the allocator's gaps");
+    text += entry(formatted("largest micro-batch in {}",
+                            size_text(static_cast<int64_t>(plan.request.gpu_memory))),
+                  formatted("{}", *plan.largest_micro_batch),
+                  "leave room for the driver and the allocator's gaps");
   }
   if (plan.request.mesh.world > 1) text += choice_line(plan) + sent_lines(plan);
   text += entry("checkpoint", size_text(plan.checkpoint_bytes), "");
@@ -192,11 +182,10 @@ std::string memory_table(const MemoryPlan& plan) {
   const bool unlimited = plan.config.model.local_attn_size < 0;
   text += entry("cache of a video being sampled",
                 size_text(plan.cache.bytes),
-                cat(plan.cache.frames,
-                    " frames",
-                    unlimited ? " (no window: it grows)" : "",
-                    "; dense ",
-                    size_text(plan.cache.dense_bytes)));
+                formatted("{} frames{}; dense {}",
+                          plan.cache.frames,
+                          unlimited ? " (no window: it grows)" : "",
+                          size_text(plan.cache.dense_bytes)));
   return text + flops_lines(plan);
 }
 
@@ -205,19 +194,19 @@ std::string size_text(int64_t bytes) {
   double value = static_cast<double>(bytes);
   size_t unit = 0;
   for (; value >= 999.5 && unit + 1 < std::size(units); ++unit) value /= 1000;
-  return bytes == 0
-             ? "-"
-             : formatted(value < 99.95 && unit > 0 ? "%.3g %s" : "%.0f %s", value, units[unit]);
+  if (bytes == 0) return "-";
+  if (value < 99.95 && unit > 0) return formatted("{:.3g} {}", value, units[unit]);
+  return formatted("{:.0f} {}", value, units[unit]);
 }
 
 std::string memory_comparison(int64_t predicted_bytes, int64_t measured_bytes) {
-  return cat("predicted ",
-             size_text(predicted_bytes),
-             ", measured ",
-             size_text(measured_bytes),
-             formatted(" (ratio %.3f%s)",
-                       static_cast<double>(predicted_bytes) / static_cast<double>(measured_bytes),
-                       ""));
+  return formatted(
+      "predicted {}, measured {}{}",
+      size_text(predicted_bytes),
+      size_text(measured_bytes),
+      formatted(" (ratio {:.3f}{})",
+                static_cast<double>(predicted_bytes) / static_cast<double>(measured_bytes),
+                ""));
 }
 
 }  // namespace vmla::trainer

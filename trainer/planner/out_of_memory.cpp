@@ -39,16 +39,16 @@ std::optional<int64_t> smaller_micro_batch(int64_t micro_batch) {
 /// The plan's peak, and what lowers it; each setting by itself.
 std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
   const int64_t peak = planned_peak(config, mesh);
-  std::string text =
-      cat("; the plan gives this rank up to ", size_text(peak), " of tensors, beside the program");
+  std::string text = formatted("; the plan gives this rank up to {} of tensors, beside the program",
+                               size_text(peak));
   const auto offer = [&](const std::string& setting, TrainConfig changed, const MeshShape& shape) {
     const int64_t lower = planned_peak(changed, shape);
-    if (lower < peak) text += cat(", ", size_text(lower), " with ", setting);
+    if (lower < peak) text += formatted(", {} with {}", size_text(lower), setting);
   };
   TrainConfig changed = config;
   if (const auto less = smaller_micro_batch(micro_batch_of(config, mesh.data_ranks()))) {
     changed.train.micro_batch_size = *less;
-    offer(cat("train.micro_batch_size ", *less), changed, mesh);
+    offer(formatted("train.micro_batch_size {}", *less), changed, mesh);
   }
   if (config.train.recompute != "block") {
     changed = config;
@@ -77,7 +77,7 @@ bool is_out_of_memory(const std::exception& error) {
 std::string out_of_memory_line(const std::exception& error,
                                const TrainConfig& config,
                                const MeshShape& mesh) {
-  const std::string text = cat("out of memory (", reason_of(error), ")");
+  const std::string text = formatted("out of memory ({})", reason_of(error));
   try {
     return text + plan_text(config, mesh);
   } catch (const std::exception&) {  // its own problem would hide this one

@@ -72,13 +72,10 @@ ShardingChoice sharding_choice(const TrainConfig& config,
   }
   chosen = best->config;
   choice.reason =
-      cat("auto: ",
-          best->peak <= usable ? "sends least of what fits" : "needs least, nothing fits",
-          ", ",
-          gigabytes(best->peak),
-          " planned, ",
-          gigabytes(usable),
-          " of a device usable");
+      formatted("auto: {}, {} planned, {} of a device usable",
+                best->peak <= usable ? "sends least of what fits" : "needs least, nothing fits",
+                gigabytes(best->peak),
+                gigabytes(usable));
   return choice;
 }
 

@@ -64,15 +64,11 @@ namespace {
 void expect_same_sizes(const model::ModelConfig& wanted, const model::LoadedWeights& loaded) {
   if (!loaded.config_is_complete) return;
   if (loaded.config.num_heads != wanted.num_heads || loaded.config.text_len != wanted.text_len) {
-    fail_user("model.num_heads ",
+    fail_user("model.num_heads {} and model.text_len {} do not fit {}, which has {} and {}",
               wanted.num_heads,
-              " and model.text_len ",
               wanted.text_len,
-              " do not fit ",
               loaded.source,
-              ", which has ",
               loaded.config.num_heads,
-              " and ",
               loaded.config.text_len);
   }
 }
@@ -87,13 +83,10 @@ void expect_fitting_stage(const TrainConfig& config,
   check_start(config, role, from, loaded.source);
   const std::string other = other_window(config, role, from);
   if (!other.empty()) {
-    log::warn(cat("init_from.",
-                  role,
-                  ": ",
-                  loaded.source,
-                  " was trained with another window: ",
-                  other,
-                  " (init.allow_other_window)"));
+    log::warn("init_from.{}: {} was trained with another window: {} (init.allow_other_window)",
+              role,
+              loaded.source,
+              other);
   }
 }
 
@@ -116,7 +109,7 @@ void expect_score_fits(const TrainConfig& config,
                        const model::ModelConfig& score,
                        const std::string& source) {
   if (score.is_mla()) {
-    fail_rule(cat("init_from.", role), source, " is latent attention; a score is dense");
+    fail_rule(formatted("init_from.{}", role), "{} is latent attention; a score is dense", source);
   }
   const model::ModelConfig& m = config.model;
   const std::tuple<const char*, int64_t, int64_t> sizes[] = {
@@ -128,17 +121,14 @@ void expect_score_fits(const TrainConfig& config,
       {"text_len", m.text_len, score.text_len}};
   for (const auto& [key, wanted, found] : sizes) {
     if (wanted == found) continue;
-    fail_rule(cat("init_from.", role),
+    fail_rule(formatted("init_from.{}", role),
+              "{} has {} {}, the student's model.{} is {}; a score must see the student's latents "
+              "and texts",
               source,
-              " has ",
               key,
-              " ",
               found,
-              ", the student's model.",
               key,
-              " is ",
-              wanted,
-              "; a score must see the student's latents and texts");
+              wanted);
   }
 }
 
@@ -157,7 +147,7 @@ void check_sources(const TrainConfig& config) {
   for (const auto& [role, source] : config.init_from) {
     if (!std::filesystem::exists(source.path)) {
       if (source.stage.empty())
-        log::warn(cat("init_from.", role, ": ", source.path, " is not here; planned without it"));
+        log::warn("init_from.{}: {} is not here; planned without it", role, source.path);
       continue;
     }
     const model::LoadedWeights loaded = model::load_weights(source.path, source.role);
@@ -174,7 +164,7 @@ InitialWeights initial_weights(const TrainConfig& config,
   const auto source = config.init_from.find(source_name);
   if (source == config.init_from.end()) {
     return {.tensors = model::random_weights(config.model, static_cast<uint64_t>(config.seed)),
-            .origin = cat("drawn at random, seed ", config.seed),
+            .origin = formatted("drawn at random, seed {}", config.seed),
             .config = config.model,
             .init_method = {},
             .conversion = {}};
@@ -194,9 +184,9 @@ InitialWeights initial_weights(const TrainConfig& config,
   const bool converts = config.model.is_mla() && !loaded.config.is_mla();
   if (!converts) {
     if (config.model.is_mla() != loaded.config.is_mla()) {
-      fail_rule(cat("init_from.", source_name),
-                loaded.source,
-                " is latent attention, model.attention is dense: there is no way back");
+      fail_rule(formatted("init_from.{}", source_name),
+                "{} is latent attention, model.attention is dense: there is no way back",
+                loaded.source);
     }
     expect_same_sizes(config.model, loaded);
     model::check_weights(config.model, loaded.tensors, loaded.source);
@@ -207,10 +197,10 @@ InitialWeights initial_weights(const TrainConfig& config,
             .conversion = {}};
   }
   if (config.init.method.empty()) {
-    fail_rule(cat("init_from.", source_name),
-              loaded.source,
-              " is dense and model.attention is mla: init.method must say how to convert it "
-              "(svd_weight or random)");
+    fail_rule(formatted("init_from.{}", source_name),
+              "{} is dense and model.attention is mla: init.method must say how to convert it "
+              "(svd_weight or random)",
+              loaded.source);
   }
   model::ModelConfig dense = loaded.config;
   if (!loaded.config_is_complete) {  // shapes alone do not tell these two: the stage's model does
@@ -224,7 +214,7 @@ InitialWeights initial_weights(const TrainConfig& config,
                                                    static_cast<uint64_t>(config.seed),
                                                    convert);
   return {.tensors = std::move(init.tensors),
-          .origin = cat(loaded.source, ", converted by ", config.init.method),
+          .origin = formatted("{}, converted by {}", loaded.source, config.init.method),
           .config = config.model,
           .init_method = config.init.method,
           .conversion = std::move(init.layers)};
@@ -342,7 +332,7 @@ namespace {
 InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
   const auto own = saved.role_models.find(role.name);
   InitialWeights weights{.tensors = {},
-                         .origin = cat("checkpoint of step ", saved.step),
+                         .origin = formatted("checkpoint of step {}", saved.step),
                          .config = own == saved.role_models.end() ? saved.model : own->second,
                          .init_method = {},
                          .conversion = {}};

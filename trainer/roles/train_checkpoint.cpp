@@ -16,7 +16,7 @@ std::string updates_counter(const std::string& role) {
 int64_t counter(const CheckpointInfo& saved, const std::string& name) {
   const auto found = saved.counters.find(name);
   if (found == saved.counters.end())
-    fail_run("the checkpoint of step ", saved.step, " lacks the counter ", name);
+    fail_run("the checkpoint of step {} lacks the counter {}", saved.step, name);
   return found->second;
 }
 
@@ -58,11 +58,11 @@ TrainState restore_training(const SavedStage& saved, RoleSet& roles) {
     if (!role.optimizer) continue;
     const std::string name = optimizer_role(role.role.name);
     if (!saved.tensors->folder().manifest.roles.contains(name)) {
-      fail_user("the checkpoint of step ",
-                saved.info.step,
-                " holds no optimizer state of ",
-                role.role.name,
-                ": it can be a start (init_from), not be resumed");
+      fail_user(
+          "the checkpoint of step {} holds no optimizer state of {}: it can be a start "
+          "(init_from), not be resumed",
+          saved.info.step,
+          role.role.name);
     }
     read_pieces(*saved.tensors, name, role.optimizer->state(*role.weights));
     role.optimizer->resume_after(counter(saved.info, updates_counter(role.role.name)));

@@ -49,11 +49,11 @@ MetricsLog::MetricsLog(const std::filesystem::path& run_dir, std::string stage, 
     int64_t dropped = 0;
     io::write_file_atomically(path_,
                               cut_back_metrics(io::read_text_file(path_), last_step, dropped));
-    if (dropped > 0) log::warn(cat(path_.string(), ": dropped ", dropped, " damaged lines"));
+    if (dropped > 0) log::warn("{}: dropped {} damaged lines", path_.string(), dropped);
     tensorboard_.restart_at(last_step + 1);
   }
   fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_run(path_.string(), ": cannot open this file: ", std::strerror(errno));
+  if (fd_ < 0) fail_run("{}: cannot open this file: {}", path_.string(), std::strerror(errno));
 }
 
 MetricsLog::~MetricsLog() {
@@ -76,7 +76,7 @@ void MetricsLog::append(int64_t step, const MetricValues& values) {
   while (done < line.size()) {
     const ssize_t count = ::write(fd_, line.data() + done, line.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_run(path_.string(), ": cannot write: ", std::strerror(errno));
+    if (count < 0) fail_run("{}: cannot write: {}", path_.string(), std::strerror(errno));
     done += static_cast<size_t>(count);
   }
   tensorboard_.flush();

@@ -43,11 +43,9 @@ void Profiler::save() {
   recording_ = false;
   const auto result = torch::autograd::profiler::disableProfiler();
   result->save(file_.string());
-  log::info(cat("wrote a trace of ",
-                steps_,
-                " steps to ",
-                file_.string(),
-                " (open it in chrome://tracing or Perfetto)"));
+  log::info("wrote a trace of {} steps to {} (open it in chrome://tracing or Perfetto)",
+            steps_,
+            file_.string());
 }
 
 }  // namespace vmla::trainer

@@ -107,15 +107,15 @@ std::string scalar_event(double wall_time, int64_t step, std::string_view tag, f
 TensorboardWriter::TensorboardWriter(const std::filesystem::path& dir) {
   std::error_code error;
   std::filesystem::create_directories(dir, error);
-  if (error) fail_run(dir.string(), ": cannot make this folder: ", error.message());
+  if (error) fail_run("{}: cannot make this folder: {}", dir.string(), error.message());
   const auto seconds = static_cast<int64_t>(now_seconds());
   // TensorBoard reads the files of a folder in the order of their names; the number tells runs of
   // one second apart.
   for (int number = 0; fd_ < 0; ++number) {
-    path_ = dir / cat("events.out.tfevents.", seconds, ".vmla.", ::getpid(), ".", number);
+    path_ = dir / formatted("events.out.tfevents.{}.vmla.{}.{}", seconds, ::getpid(), number);
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd_ < 0 && errno != EEXIST) {
-      fail_run(path_.string(), ": cannot create this file: ", std::strerror(errno));
+      fail_run("{}: cannot create this file: {}", path_.string(), std::strerror(errno));
     }
   }
   std::string version = event_head(now_seconds(), 0);
@@ -151,7 +151,7 @@ void TensorboardWriter::flush() {
   while (done < buffer_.size()) {
     const ssize_t count = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
     if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_run(path_.string(), ": cannot write: ", std::strerror(errno));
+    if (count < 0) fail_run("{}: cannot write: {}", path_.string(), std::strerror(errno));
     done += static_cast<size_t>(count);
   }
   buffer_.clear();

@@ -18,7 +18,7 @@ int codec_of(const std::string& path) {
     return cv::VideoWriter::fourcc('a', 'v', 'c', '1');
   if (extension == ".avi") return cv::VideoWriter::fourcc('M', 'J', 'P', 'G');
   if (extension == ".webm") return cv::VideoWriter::fourcc('V', 'P', '8', '0');
-  fail_user("videos are written as .mp4, .mkv, .avi, .webm or .y4m, not ", extension);
+  fail_user("videos are written as .mp4, .mkv, .avi, .webm or .y4m, not {}", extension);
 }
 
 class OpenCvSink final : public FrameSink {
@@ -48,7 +48,7 @@ class OpenCvSink final : public FrameSink {
     cv::VideoCapture check(path_, cv::CAP_FFMPEG);
     const double found = check.isOpened() ? check.get(cv::CAP_PROP_FRAME_COUNT) : 0;
     if (found + 0.5 < static_cast<double>(frames_)) {
-      fail_run("only ", found, " of ", frames_, " frames reached the file; is the disk full?");
+      fail_run("only {:g} of {} frames reached the file; is the disk full?", found, frames_);
     }
   }
 
@@ -69,7 +69,7 @@ std::unique_ptr<FrameSink> open_frame_sink(const std::string& path,
 }
 #else
 std::unique_ptr<FrameSink> open_frame_sink(const std::string& path, int, int, double) {
-  fail_user("this build has no OpenCV and writes videos as .y4m only, not ", path);
+  fail_user("this build has no OpenCV and writes videos as .y4m only, not {}", path);
 }
 #endif
 

@@ -65,7 +65,7 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
   }
   if (previous.pixels == nullptr) {
     const std::string damage = source.damage();
-    fail_user("no frame can be decoded", damage.empty() ? "" : " (" + damage + ")");
+    fail_user("no frame can be decoded{}", damage.empty() ? "" : " (" + damage + ")");
   }
   while (!done() && due() < previous.seconds + 0.8 * interval) emit(previous);
   reply(ReplyKind::kEnd, source.damage());

@@ -33,7 +33,7 @@ class OpenCvSource final : public FrameSource {
     // FFmpeg alone: the other backends would take numbered images and devices for videos.
     if (!capture_.open(path, cv::CAP_FFMPEG) || !capture_.isOpened()) {
       const std::string reason = complaints().first();
-      fail_user("not a video that can be read", reason.empty() ? "" : " (" + reason + ")");
+      fail_user("not a video that can be read{}", reason.empty() ? "" : " (" + reason + ")");
     }
     capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
     turn_ = clockwise_turn(capture_);
@@ -117,7 +117,7 @@ class OpenCvSource final : public FrameSource {
     const bool cut = info_.seconds > 0 && seconds < 0.9 * info_.seconds &&
                      seconds + 2 * interval_ < info_.seconds;
     if (!damage_.empty() || !cut) return;
-    damage_ = cat("truncated: ", seconds, " of ", info_.seconds, " seconds can be decoded");
+    damage_ = formatted("truncated: {:g} of {:g} seconds can be decoded", seconds, info_.seconds);
   }
 
   cv::VideoCapture capture_;

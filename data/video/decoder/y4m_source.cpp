@@ -37,14 +37,14 @@ class Y4mSource final : public FrameSource {
     std::string line;
     if (!damage_.empty() || !std::getline(file_, line)) return false;
     if (line.rfind("FRAME", 0) != 0) {
-      damage_ = cat("frame ", frames_, " does not start with FRAME");
+      damage_ = formatted("frame {} does not start with FRAME", frames_);
       return false;
     }
     for (size_t p = 0; p < 3; ++p) {
       planes_[p].resize(plane_bytes_[p == 0 ? 0 : 1]);
       if (!file_.read(reinterpret_cast<char*>(planes_[p].data()),
                       static_cast<std::streamsize>(planes_[p].size()))) {
-        damage_ = cat("truncated in frame ", frames_);
+        damage_ = formatted("truncated in frame {}", frames_);
         return false;
       }
     }
@@ -72,10 +72,10 @@ class Y4mSource final : public FrameSource {
       if (word[0] == 'F') info_.fps = ratio(value);
       if (word[0] == 'A') pixel_aspect_ = ratio(value);
       if (word[0] == 'C') chroma = value;
-      if (word[0] == 'I' && value != "p" && value != "?") fail_user("interlaced (I", value, ")");
+      if (word[0] == 'I' && value != "p" && value != "?") fail_user("interlaced (I{})", value);
     }
     if (!(width >= 1 && height >= 1 && width <= 16384 && height <= 16384)) {
-      fail_user("picture size ", width, " x ", height, " in the header");
+      fail_user("picture size {:g} x {:g} in the header", width, height);
     }
     if (!(info_.fps > 0)) fail_user("no frame rate in the header");
     if (!(pixel_aspect_ > 0)) pixel_aspect_ = 1;  // 0:0 means unknown
@@ -91,7 +91,7 @@ class Y4mSource final : public FrameSource {
     } else if (is_420) {
       chroma_x_ = chroma_y_ = 2;
     } else {
-      fail_user("chroma C", chroma, " (readable: mono, 420, 422, 444 with 8 bits)");
+      fail_user("chroma C{} (readable: mono, 420, 422, 444 with 8 bits)", chroma);
     }
     plane_bytes_[0] = size_t{info_.width} * info_.height;
     plane_bytes_[1] =

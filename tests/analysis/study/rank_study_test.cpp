@@ -21,7 +21,7 @@ at::Tensor gaussian(uint64_t sample, std::vector<int64_t> sizes) {
 model::TensorMap example() {
   model::TensorMap tensors;
   for (int64_t i = 0; i < 2; ++i) {
-    const std::string prefix = cat("blocks.", i, ".self_attn.");
+    const std::string prefix = formatted("blocks.{}.self_attn.", i);
     const auto sample = static_cast<uint64_t>(2 * i);
     tensors[prefix + "kv_b_proj.weight"] = gaussian(sample, {40, 6});
     tensors[prefix + "kv_a_layernorm.weight"] = at::ones({6});

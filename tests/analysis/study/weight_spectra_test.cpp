@@ -24,7 +24,7 @@ at::Tensor gaussian(uint64_t sample, std::vector<int64_t> sizes) {
 model::TensorMap example() {
   model::TensorMap tensors;
   for (int64_t i = 0; i < 3; ++i) {
-    const std::string prefix = cat("blocks.", i, ".self_attn.");
+    const std::string prefix = formatted("blocks.{}.self_attn.", i);
     tensors[prefix + "k.weight"] = gaussian(static_cast<uint64_t>(2 * i), {i == 1 ? 8 : 24, 24});
     tensors[prefix + "v.weight"] = gaussian(static_cast<uint64_t>(2 * i + 1), {24, 24});
   }
@@ -45,8 +45,8 @@ TEST(WeightSpectra, EqualTheFullSvd) {
   const auto layers = weight_spectra(tensors, {}, "example");
   ASSERT_EQ(layers.size(), 3u);
   for (size_t i = 0; i < 3; ++i) {
-    const at::Tensor k = tensors.at(cat("blocks.", i, ".self_attn.k.weight")).to(at::kDouble);
-    const at::Tensor v = tensors.at(cat("blocks.", i, ".self_attn.v.weight")).to(at::kDouble);
+    const at::Tensor k = tensors.at(formatted("blocks.{}.self_attn.k.weight", i)).to(at::kDouble);
+    const at::Tensor v = tensors.at(formatted("blocks.{}.self_attn.v.weight", i)).to(at::kDouble);
     const std::array<std::pair<const Spectrum*, at::Tensor>, 3> pairs = {
         {{&layers[i].k, k}, {&layers[i].v, v}, {&layers[i].kv, at::cat({k, v})}}};
     for (const auto& [found, matrix] : pairs) {

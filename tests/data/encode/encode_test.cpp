@@ -29,7 +29,7 @@ namespace {
 
 /// The name of the i-th rendered video in this build's format.
 std::string shape_name(int64_t i) {
-  return cat("shape_0000", i, default_video_extension());
+  return formatted("shape_0000{}{}", i, default_video_extension());
 }
 
 SynthOptions synth_options(const fs::path& out, int64_t count) {
@@ -83,13 +83,11 @@ TEST(Encode, WhatCannotBeReadIsListedAndTheRestEncoded) {
   write_video(
       folder / ("v/short" + extension), render_clips({draw_clip(0, 0, false, 4)}, 4, 128)[0], 8);
   std::string captions = file_bytes(folder / "v/captions.csv");
-  captions += cat("missing",
-                  extension,
-                  ",gone\nempty",
-                  extension,
-                  ",x\ntruncated",
-                  extension,
-                  ",x\nnoise.webm,\"a, quoted caption\"\n");
+  captions +=
+      formatted("missing{},gone\nempty{},x\ntruncated{},x\nnoise.webm,\"a, quoted caption\"\n",
+                extension,
+                extension,
+                extension);
   write_bytes(folder / "v/captions.csv", captions);
 
   const EncodeReport report = encode_videos(encode_options(folder / "v", folder / "a.h5"));
@@ -253,7 +251,7 @@ TEST(Encode, ThreadsDoNotChangeTheResult) {
   const TemporaryFolder folder;
   synth_videos(synth_options(folder / "v", 7));
   for (const int64_t threads : {1, 2, 5}) {
-    EncodeOptions options = encode_options(folder / "v", folder / cat(threads, ".h5"));
+    EncodeOptions options = encode_options(folder / "v", folder / formatted("{}.h5", threads));
     options.threads = threads;
     encode_videos(options);
   }

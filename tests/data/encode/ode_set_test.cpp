@@ -39,7 +39,7 @@ EncodedClip clip_of(int64_t clip, bool fp32) {
   const at::Tensor latents = at::full({2, 3, 4, 4}, clip, at::kBFloat16);
   const at::Tensor states = states_of(clip).to(fp32 ? at::kFloat : at::kBFloat16).contiguous();
   EncodedClip out;
-  out.record = {cat("caption ", clip), "v.mp4", clip, 1};
+  out.record = {formatted("caption {}", clip), "v.mp4", clip, 1};
   out.shape = latents.sizes().vec();
   const auto* bits = static_cast<const uint16_t*>(latents.const_data_ptr());
   out.latents.assign(bits, bits + latents.numel());
@@ -64,7 +64,7 @@ void write_set(const fs::path& path, int64_t n, bool fp32, int64_t cut) {
 TEST(OdeSet, StatesAreReadBesideTheirClips) {
   const TemporaryFolder folder;
   for (const bool fp32 : {false, true}) {
-    const fs::path path = folder / cat("ode", fp32, ".h5");
+    const fs::path path = folder / formatted("ode{}.h5", fp32);
     write_set(path, 5, fp32, 3);
     const LatentDataset dataset(path);
     ASSERT_EQ(dataset.size(), 5);

@@ -147,7 +147,7 @@ TEST(PromptSet, WhatIsThereIsNotLost) {
 TEST(PromptSet, KilledAndResumedIsUninterruptedByteForByte) {
   const TemporaryFolder folder;
   std::vector<std::string> prompts;
-  for (int i = 0; i < 300; ++i) prompts.push_back(cat("prompt number ", i));
+  for (int i = 0; i < 300; ++i) prompts.push_back(formatted("prompt number {}", i));
   encode_prompts(options_for(folder / "whole.h5", prompts));
   PromptsOptions options = options_for(folder / "killed.h5", prompts);
   options.part_seconds = 0;  // a part a prompt

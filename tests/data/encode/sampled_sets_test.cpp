@@ -53,7 +53,7 @@ TEST(GenerateClips, EachPromptHasItsClips) {
   for (int64_t i = 0; i < 9; ++i) {
     const std::string& prompt = options.prompts[static_cast<size_t>(i / 3)];
     EXPECT_EQ(dataset.caption(i), prompt);
-    EXPECT_EQ(dataset.record(i).source_file, cat("prompts.txt:", i / 3 + 1));
+    EXPECT_EQ(dataset.record(i).source_file, formatted("prompts.txt:{}", i / 3 + 1));
     EXPECT_TRUE(at::equal(dataset.text(i), text->encode(prompt)));
     // The last batch has one clip.
     const double wanted =
@@ -68,7 +68,7 @@ TEST(GenerateClips, KilledAndResumedIsUninterruptedByteForByte) {
   const TemporaryFolder folder;
   generate_clips(generate_options(folder / "whole.h5"), sampled);
   for (const int64_t kill_at : {2, 4, 8}) {
-    const GenerateOptions options = generate_options(folder / cat("killed", kill_at, ".h5"));
+    const GenerateOptions options = generate_options(folder / formatted("killed{}.h5", kill_at));
     const auto killed = [&](const at::Tensor& text, int64_t first) {
       if (first >= kill_at) throw Stopped();
       return sampled(text, first);
@@ -77,7 +77,7 @@ TEST(GenerateClips, KilledAndResumedIsUninterruptedByteForByte) {
     EXPECT_FALSE(fs::exists(options.out));
     // Part of a batch is lost too: that batch is sampled again as it was.
     fs::remove(fs::path(options.out.string() + ".parts") /
-               cat("part-", std::string(11, '0'), kill_at - 1, ".h5"));
+               formatted("part-{}{}.h5", std::string(11, '0'), kill_at - 1));
     GenerateOptions other = options;
     other.teacher = "another function";
     EXPECT_THROW(generate_clips(other, sampled), UserError);

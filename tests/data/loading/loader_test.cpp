@@ -76,7 +76,7 @@ void write_clips(const fs::path& path, int64_t n) {
   info.clip_shape = {2, 3, 4, 4};
   info.text_dim = 5;
   std::vector<ClipRecord> clips;
-  for (int64_t i = 0; i < n; ++i) clips.push_back({cat("caption ", i), "v", i, i % 3 + 1});
+  for (int64_t i = 0; i < n; ++i) clips.push_back({formatted("caption {}", i), "v", i, i % 3 + 1});
   LatentFileWriter writer(path, info, clips, std::vector<float>(5, -1));
   for (int64_t i = 0; i < n; ++i) {
     const at::Tensor latents = at::full({2, 3, 4, 4}, i, at::kBFloat16);

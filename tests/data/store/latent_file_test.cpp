@@ -48,8 +48,8 @@ void write_dataset(const fs::path& path,
   info.codec = codec;
   std::vector<ClipRecord> clips;
   for (int64_t i = 0; i < n; ++i) {
-    clips.push_back({cat("caption ", first + i, " ünï"),
-                     cat("video", first + i, ".mp4"),
+    clips.push_back({formatted("caption {} ünï", first + i),
+                     formatted("video{}.mp4", first + i),
                      10 * i,
                      (first + i) % 3 + 1});
   }
@@ -75,8 +75,8 @@ TEST(LatentFile, WhatWasWrittenIsRead) {
   for (int64_t i = 0; i < 7; ++i) {
     EXPECT_TRUE(at::equal(dataset.latents(i), clip_values(i).to(at::kBFloat16).to(at::kFloat)));
     EXPECT_TRUE(at::equal(dataset.text(i), text_values(i)));
-    EXPECT_EQ(dataset.caption(i), cat("caption ", i, " ünï"));
-    EXPECT_EQ(dataset.record(i).source_file, cat("video", i, ".mp4"));
+    EXPECT_EQ(dataset.caption(i), formatted("caption {} ünï", i));
+    EXPECT_EQ(dataset.record(i).source_file, formatted("video{}.mp4", i));
     EXPECT_EQ(dataset.record(i).first_frame, 10 * i);
   }
   EXPECT_EQ(dataset.empty_text().sizes(), (at::IntArrayRef{1, 4}));

@@ -47,7 +47,7 @@ TEST(CompressedVideo, RotationFlagsAreHonoured) {
   const at::Tensor clip =
       render_clips({draw_clip(5, 3, false, 3)}, 3, 128)[0].narrow(2, 0, 64);  // 64 x 128
   for (const int degrees : {0, 90, 180, 270}) {
-    const fs::path path = folder / (cat(degrees) + ".mp4");
+    const fs::path path = folder / (formatted("{}", degrees) + ".mp4");
     write_video(path, clip, 8);
     set_rotation(path, degrees);
     const at::Tensor upright = clip.rot90(-degrees / 90, {2, 3});  // rot90 turns counter-clockwise

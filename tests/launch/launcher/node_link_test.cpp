@@ -173,7 +173,7 @@ TEST(Rendezvous, NobodyAnswers) {
     });
     ADD_FAILURE() << "somebody answered";
   } catch (const UserError& error) {
-    EXPECT_THAT(error.what(), HasSubstr(cat("127.0.0.1:", port.port)));
+    EXPECT_THAT(error.what(), HasSubstr(formatted("127.0.0.1:{}", port.port)));
     EXPECT_THAT(error.what(), HasSubstr("nobody answers"));
   }
   const Socket none = connect_to(

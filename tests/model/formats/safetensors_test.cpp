@@ -48,7 +48,7 @@ TensorMap all_kinds() {
                           at::kInt,
                           at::kShort,
                           at::kChar}) {
-    tensors[cat("type ", type)] = (base * 7).to(type);
+    tensors[formatted("type {}", type)] = (base * 7).to(type);
   }
   tensors["u8"] = at::arange(5, at::kByte);
   tensors["bool"] = at::arange(3).ne(1);

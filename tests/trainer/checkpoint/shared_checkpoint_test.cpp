@@ -96,8 +96,9 @@ TEST_F(SharedCheckpoint, MovesBetweenAnyNumbersOfRanks) {
                       share_of(model, step, pieces_of(model, state, rank, to)),
                       place_of(rank, to, step));
     }));
-    fs::rename(checkpoints_ / "next" / cat("step_", step), checkpoints_ / cat("step_", step));
-    io::publish_symlink(checkpoints_ / "latest", cat("step_", step));
+    fs::rename(checkpoints_ / "next" / formatted("step_{}", step),
+               checkpoints_ / formatted("step_{}", step));
+    io::publish_symlink(checkpoints_ / "latest", formatted("step_{}", step));
     EXPECT_EQ(model::open_checkpoint(run_).manifest.step, step);
   }
   // And whole, by the reader of one process.

@@ -123,7 +123,7 @@ void compare_with_threads(Communicator& group) {
       });
       for (size_t i = 0; i < found.size(); ++i)
         expect(at::equal(found[i], expected[i]),
-               cat("operation ", i, " in ", dtype, " of ", count, " on rank ", group.rank()));
+               formatted("operation {} in {} of {} on rank {}", i, dtype, count, group.rank()));
     }
   }
 }

@@ -76,8 +76,8 @@ TEST_P(SequenceRollout, KeepsAllTokensOrTheOwnHeadsOfThem) {
                         .kv;
     Tensors kept;
     for (size_t layer = 0; layer < kv.size(); ++layer) {
-      kept[cat("content ", layer)] = kv[layer].content;
-      kept[cat("key ", layer)] = kv[layer].key;
+      kept[formatted("content {}", layer)] = kv[layer].content;
+      kept[formatted("key {}", layer)] = kv[layer].key;
     }
     return kept;
   };
@@ -153,7 +153,7 @@ INSTANTIATE_TEST_SUITE_P(All,
                                          Case{"dense", 2},   // a head each
                                          Case{"dense", 3}),  // keys and values are gathered
                          [](const auto& test) {
-                           return cat(test.param.attention, "_", test.param.ranks);
+                           return formatted("{}_{}", test.param.attention, test.param.ranks);
                          });
 
 }  // namespace

@@ -164,14 +164,12 @@ std::vector<Case> cases() {
 std::string case_name(const testing::TestParamInfo<Case>& test) {
   const Case& c = test.param;
   const char* passes[] = {"bidirectional", "chunk_causal", "teacher_forcing", "cached"};
-  return cat(c.attention,
-             c.form == model::LatentForm::kAbsorbed ? "_absorbed_" : "_",
-             passes[static_cast<int>(c.pass)],
-             "_",
-             c.heads,
-             "_heads_",
-             c.ranks,
-             "_ranks");
+  return formatted("{}{}{}_{}_heads_{}_ranks",
+                   c.attention,
+                   c.form == model::LatentForm::kAbsorbed ? "_absorbed_" : "_",
+                   passes[static_cast<int>(c.pass)],
+                   c.heads,
+                   c.ranks);
 }
 
 INSTANTIATE_TEST_SUITE_P(All, SequenceParallel, testing::ValuesIn(cases()), case_name);

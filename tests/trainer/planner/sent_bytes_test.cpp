@@ -52,7 +52,7 @@ double summed(double bytes, int64_t ranks) {
 }
 
 TrainConfig wan_stage(const std::string& file, const std::vector<std::string>& set) {
-  TrainConfig config = load_config(cat(VMLA_CONFIG_DIR, "/wan1.3b/", file), set);
+  TrainConfig config = load_config(formatted("{}/wan1.3b/{}", VMLA_CONFIG_DIR, file), set);
   config.init_from.clear();  // scores are dense twins of the student
   return config;
 }
@@ -64,8 +64,8 @@ MemoryPlan plan_of(const TrainConfig& config, int64_t ranks) {
 MemoryPlan teacher_forcing(const std::string& sharding,
                            int64_t micro_batches,
                            const std::vector<std::string>& more = {}) {
-  std::vector<std::string> set = {cat("distributed.sharding=", sharding),
-                                  cat("train.batch_size=", kRanks * micro_batches)};
+  std::vector<std::string> set = {formatted("distributed.sharding={}", sharding),
+                                  formatted("train.batch_size={}", kRanks * micro_batches)};
   set.insert(set.end(), more.begin(), more.end());
   return plan_of(wan_stage("teacher_forcing.yaml", set), kRanks);
 }
@@ -167,10 +167,11 @@ TEST(SentBytes, OfRolloutsThatAreNotHeldAreThePasses) {
 // them. The flow's tokens are joined once, in fp32.
 TEST(SentBytes, OfSequenceRanksAreTheirLatents) {
   for (const int64_t ranks : {2, 4, 8, 12}) {
-    const TrainConfig config = wan_stage("teacher_forcing.yaml",
-                                         {"train.batch_size=1",
-                                          "distributed.sharding=zero1",
-                                          cat("distributed.sequence_parallel_size=", ranks)});
+    const TrainConfig config =
+        wan_stage("teacher_forcing.yaml",
+                  {"train.batch_size=1",
+                   "distributed.sharding=zero1",
+                   formatted("distributed.sequence_parallel_size={}", ranks)});
     const auto n = static_cast<double>(ranks);
     const double share = (n - 1) / n, tokens = (21 + 18) * 1560;
     const UnitBytes weights = unit_bytes(config.model, ranks);

@@ -37,8 +37,9 @@ std::vector<Way> all_ways() {
   std::vector<Way> ways;
   for (const char* hold : {"true", "false"}) {
     for (const char* accumulation : {"local", "scattered"}) {
-      const TrainConfig config = stage({cat("distributed.hold_weights=", hold),
-                                        cat("distributed.gradient_accumulation=", accumulation)});
+      const TrainConfig config =
+          stage({formatted("distributed.hold_weights={}", hold),
+                 formatted("distributed.gradient_accumulation={}", accumulation)});
       const MemoryPlan plan =
           plan_memory(config, tiny_clip(), {.mesh = mesh_shape(config, kRanks, kRanks)});
       EXPECT_EQ(plan.sharding_reason, "");
