@@ -45,14 +45,20 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   const LatentInfo& info = dataset.info();
   const auto same = [&](const char* key, const auto& wanted, const auto& found) {
     if (wanted == found) return;
+    const auto text = [](const auto& value) {
+      if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(value)>>) {
+        return formatted("{:g}", value);
+      } else {
+        return formatted("{}", value);
+      }
+    };
     fail_user(
-        "{}: has {} {:g}, the configuration (make.{}) wants {:g}; remove the file or change the "
-        "key",
+        "{}: has {} {}, the configuration (make.{}) wants {}; remove the file or change the key",
         path.string(),
         key,
-        found,
+        text(found),
         key,
-        wanted);
+        text(wanted));
   };
   if (dataset.has_latents() != config.prompts.empty()) {
     fail_user("{}{} alone; remove the file or change the key",

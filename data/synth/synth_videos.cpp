@@ -44,7 +44,8 @@ void check_options(const SynthOptions& options) {
 /// clips.
 std::string settings_text(const SynthOptions& options) {
   return formatted(
-      "{{\"count\": {}, \"frames\": {}, \"fps\": {}, \"size\": {}, \"seed\": {}, \"held_out\": {}, "
+      "{{\"count\": {}, \"frames\": {}, \"fps\": {:g}, \"size\": {}, \"seed\": {}, \"held_out\": "
+      "{}, "
       "\"format\": \"{}\"}}\n",
       options.count,
       options.frames,
