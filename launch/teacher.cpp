@@ -5,7 +5,6 @@
 #include "model/config/config_json.h"
 #include "model/io/sha256.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/objectives/registry.h"
 
 namespace vmla::launch {
 namespace {
@@ -33,7 +32,7 @@ Teacher open_teacher(const std::string& path, const std::string& role) {
   teacher.media = trainer::checkpoint_media(path);
   const trainer::TrainConfig config =
       trainer::parse_resolved(teacher.weights.stage_config, path + ": config");
-  teacher.objective = trainer::make_objective(config.objective, teacher.config);
+  teacher.objective = trainer::objective_traits(config.objective);
   return teacher;
 }
 

@@ -5,8 +5,8 @@
 #include <string>
 
 #include "model/formats/load_weights.h"
+#include "trainer/config/objective_config.h"
 #include "trainer/inputs/media_info.h"
-#include "trainer/objectives/objective.h"
 
 namespace vmla::launch {
 
@@ -17,7 +17,7 @@ struct Teacher {
   std::string identity;  // hash of sizes and tensors: equal teachers make equal data
   // Of a checkpoint only:
   std::optional<trainer::MediaInfo> media;
-  std::unique_ptr<trainer::Objective> objective;
+  std::optional<trainer::ObjectiveTraits> objective;
 };
 
 /// Reads weights from anywhere (model/formats/load_weights.h); `role` is ema or raw.

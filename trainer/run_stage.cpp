@@ -7,12 +7,14 @@
 #include "trainer/compute_device.h"
 #include "trainer/config/config_difference.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/evaluation/self_check.h"
-#include "trainer/objectives/registry.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
 #include "trainer/planner/memory_plan.h"
 #include "trainer/planner/out_of_memory.h"
 #include "trainer/planner/sharding_choice.h"
+#include "trainer/roles/initial_weights.h"
 #include "trainer/run_summary.h"
 #include "trainer/telemetry/tensor_memory.h"
 
@@ -90,57 +92,57 @@ void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& m
   mesh.host().barrier();  // where the lead failed, the others end here
 }
 
-StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& mesh) {
-  const TrainConfig& config = request.config;
-  const auto objective = make_objective(config.objective, config.model);
-  const std::vector<Role> roles = stage_roles(config, *objective);
-  if (request.dry_run) {
-    if (!mesh.is_lead()) return {};
-    check_sources(config);
-    const ClipShape clip = planned_clip_shape(config);
-    objective->check_clip(clip);
-    std::fputs(memory_table(plan_memory(config, clip, {.mesh = mesh.shape()})).c_str(), stdout);
-    return {};
-  }
+/// --dry-run: everything is checked that needs no data, and the plan is printed.
+void print_plan(const TrainConfig& config,
+                const Objective& objective,
+                const distributed::Mesh& mesh) {
+  if (!mesh.is_lead()) return;
+  check_sources(config);
+  const ClipShape clip = planned_clip_shape(config);
+  objective.check_clip(clip);
+  std::fputs(memory_table(plan_memory(config, clip, {.mesh = mesh.shape()})).c_str(), stdout);
+}
 
-  prepare_device(config.train.device);
-  count_tensor_bytes();
-  // Each of the lead's steps that the others build on ends at a barrier: where it fails, they do.
-  std::optional<RunFolder> folder;
-  if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);
-  auto checkpoint = open_resume(request.run_dir / "checkpoints", request.resume, mesh);
+/// The checkpoint that a stage goes on from, if any, and what its configuration changes.
+struct Resume {
+  std::optional<SavedStage> checkpoint;
   std::vector<ConfigDifference> differences;
-  if (checkpoint) {
-    differences =
-        check_resume(parse_resolved(checkpoint->info.config_yaml, "the checkpoint's config"),
-                     config,
-                     request.run_dir.string());
-  }
-  // Before the data, which may take hours to make: what a stage cannot start from costs nothing.
-  const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
-  RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
-  if (mesh.shape().world > 1) make_datasets_on_lead(config, mesh);
-  StageData data(config, *objective, known_media(config, checkpoint));
-  objective->use_codec(model::make_video_codec(data.media().codec));
-  const VideoSampler sampler(data.media(), !objective->causal());
-  if (objective->causal()) {
-    model::chunk_sizes(config.model, data.clip_shape().frames);
+};
+
+Resume open_checkpoint(const StageRequest& request, const distributed::Mesh& mesh) {
+  Resume resume;
+  resume.checkpoint = open_resume(request.run_dir / "checkpoints", request.resume, mesh);
+  if (!resume.checkpoint) return resume;
+  const TrainConfig saved =
+      parse_resolved(resume.checkpoint->info.config_yaml, "the checkpoint's config");
+  resume.differences = check_resume(saved, request.config, request.run_dir.string());
+  return resume;
+}
+
+/// Everything that depends on the clips' shape: whole chunks, positions enough for the longest
+/// video that will be sampled, tokens that divide over the ranks of a sequence group.
+void check_shapes(const TrainConfig& config,
+                  const Objective& objective,
+                  const ClipShape& clip,
+                  const VideoSampler& sampler,
+                  const RoleSet& roles,
+                  const distributed::Mesh& mesh) {
+  if (objective_traits(config.objective).causal) {
+    model::chunk_sizes(config.model, clip.frames);
     const int64_t longest = std::max(config.sample.frames, config.sample.long_frames);
     model::check_rollout_length(config.model, sampler.latent_frames_for(config.model, longest));
   }
-  objective->check_clip(data.clip_shape());
-  for (const RoleState& role : set.states) {
-    const ClipShape clip = data.clip_shape();
+  objective.check_clip(clip);
+  for (const RoleState& role : roles.states)
     model::check_sequence_slices(role.config, clip.height, clip.width, mesh.shape().sequence);
-  }
-  const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
-  if (checkpoint)
-    checkpoint->tensors.reset();  // mapped files keep their room after they are pruned
-  // Nothing the user gave can be wrong any more: from here on the run folder is written.
-  if (folder) {
-    folder->begin(config);
-    log::set_file(folder->path() / "log.txt");
-  }
+}
+
+/// The first lines of a run: what is trained, on what, from where.
+void log_start(const TrainConfig& config,
+               const StageData& data,
+               const RoleSet& roles,
+               const Resume& resume,
+               const distributed::Mesh& mesh) {
   log::info("stage {}: {}, {}, {} parameters, {} clips",
             config.stage,
             config.objective.name,
@@ -148,29 +150,91 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
             model::parameter_count(config.model),
             data.clips().size());
   if (mesh.shape().world > 1) log::info(mesh_line(config, mesh.shape()));
-  if (checkpoint) {
-    log::info("resuming at step {} of {}", state.step, config.train.steps);
-    log_differences(differences);
+  if (resume.checkpoint) {
+    log::info("resuming at step {} of {}", resume.checkpoint->info.step, config.train.steps);
+    log_differences(resume.differences);
   } else {
-    log::info("generator: {}", set.generator_origin.origin);
-    if (folder) write_init_report(folder->path(), set.generator_origin);
+    log::info("generator: {}", roles.generator_origin.origin);
   }
+}
 
-  RoleState& generator = set.at("generator");
-  if (objective->causal()) {
-    const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
-    const double found = check_mask_equals_cache(
-        set.network(generator), data.clip_shape(), at::Device(config.train.device), tolerance);
-    log::info("self-check: masked forward = cached forward, max difference / rms {:g}", found);
+/// Once a run, on its real shapes: the masked forward of training equals the cached forward of
+/// sampling (docs/architecture.md).
+void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& clip) {
+  // Two orders of summation over a clip's tokens, relative to the flow's rms.
+  const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
+  const double found = check_mask_equals_cache(
+      roles.network(roles.at("generator")), clip, at::Device(config.train.device), tolerance);
+  log::info("self-check: masked forward = cached forward, max difference / rms {:g}", found);
+}
+
+/// Samples the trained model over held-out captions and writes the final figures.
+void measure_and_summarise(const TrainConfig& config,
+                           const std::optional<RunFolder>& folder,
+                           const Trainer& trainer,
+                           const RoleSet& roles,
+                           const StageData& data,
+                           const VideoSampler& sampler) {
+  std::optional<StageMeasures> measures;
+  const bool wanted = config.sample.measure_clips > 0 || config.sample.long_frames > 0;
+  if (wanted && data.held_out())
+    measures = measure_stage(config, sampler, roles.network(roles.best()), *data.held_out());
+  if (folder) write_summary(folder->path(), config, trainer, measures);
+}
+
+/// A stage from its configuration to its summary, in this order: what the user gave is opened and
+/// checked, cheapest first, and nothing is written; then the run folder is begun, and it trains.
+/// Each of the lead's steps that the others build on ends at a barrier: where it fails, they do.
+StageResult train_stage(const StageRequest& request, const distributed::Mesh& mesh) {
+  const TrainConfig& config = request.config;
+  const auto objective = make_objective(config.objective, config.model);
+  if (request.dry_run) {
+    print_plan(config, *objective, mesh);
+    return {};
   }
+  prepare_device(config.train.device);
+  count_tensor_bytes();
+  std::optional<RunFolder> folder;
+  if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);
+  Resume resume = open_checkpoint(request, mesh);
+  auto& checkpoint = resume.checkpoint;
 
+  // Weights before the data, which may take hours to make: what a stage cannot start from costs
+  // nothing.
+  const std::vector<Role> roles = stage_roles(config);
+  const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
+  RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
+  if (mesh.shape().world > 1) make_datasets_on_lead(config, mesh);
+  StageData data(config, known_media(config, checkpoint));
+  objective->use_codec(model::make_video_codec(data.media().codec));
+  const bool causal = objective_traits(config.objective).causal;
+  const VideoSampler sampler(data.media(), !causal);
+  check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
+  const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
+  if (checkpoint)
+    checkpoint->tensors.reset();  // mapped files keep their room after they are pruned
+
+  // Nothing the user gave can be wrong any more: from here on the run folder is written.
+  if (folder) {
+    folder->begin(config);
+    log::set_file(folder->path() / "log.txt");
+  }
+  log_start(config, data, set, resume, mesh);
+  if (folder && !checkpoint) write_init_report(folder->path(), set.generator_origin);
+  if (causal) check_forward(config, set, data.clip_shape());
   const MemoryPlan plan =
       plan_memory(chosen,
                   planned_roles(set),
                   data.clip_shape(),
                   {.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()});
-  Trainer trainer(
-      config, request.run_dir, *objective, set, data, state, plan.step.peak_bytes, mesh);
+  Trainer trainer({.config = config,
+                   .run_dir = request.run_dir,
+                   .objective = *objective,
+                   .roles = set,
+                   .data = data,
+                   .mesh = mesh},
+                  state,
+                  plan.step.peak_bytes);
   const StopSignal stop;
   Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
   trainer.run(stop, profiler, request.on_step);
@@ -178,13 +242,7 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
     log::info("memory: {}, the most of any step",
               memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
   }
-
-  const RoleState& best = trainer.best();
-  std::optional<StageMeasures> measures;
-  if ((config.sample.measure_clips > 0 || config.sample.long_frames > 0) && data.held_out()) {
-    measures = measure_stage(config, *objective, sampler, set.network(best), *data.held_out());
-  }
-  if (folder) write_summary(folder->path(), config, trainer, measures);
+  measure_and_summarise(config, folder, trainer, set, data, sampler);
   mesh.host().barrier();  // nobody leaves while another still needs it
   return {.steps = trainer.state().step,
           .loss = trainer.last().loss(),
@@ -196,7 +254,7 @@ StageResult run_in_memory(const StageRequest& request, const distributed::Mesh& 
 
 StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   try {
-    return run_in_memory(request, mesh);
+    return train_stage(request, mesh);
   } catch (const std::exception& error) {
     if (!is_out_of_memory(error)) throw;
     fail_run(out_of_memory_line(error, request.config, mesh.shape()));

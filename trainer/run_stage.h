@@ -14,10 +14,11 @@ namespace vmla::trainer {
 struct StageRequest {
   TrainConfig config;
   std::filesystem::path run_dir;
-  std::string resume =
-      "auto";  // auto: the run folder's latest checkpoint if any; never; or a checkpoint's path
-  bool dry_run =
-      false;  // validate, print the plan (parameters, FLOPs, memory, checkpoint size), stop
+  /// auto: go on from the run folder's latest checkpoint if there is one; never; or a checkpoint's
+  /// path.
+  std::string resume = "auto";
+  /// Validate, print the plan (parameters, FLOPs, memory, checkpoint size) and stop.
+  bool dry_run = false;
   int64_t profile_steps = 0;  // > 0: trace this many steps into the run folder
   std::function<void(int64_t step)> on_step = nullptr;  // called as each step begins
 };

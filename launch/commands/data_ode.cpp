@@ -21,7 +21,7 @@ namespace {
 
 /// What would fail deep inside the network, said with the place that is wrong.
 void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::LatentInfo& info) {
-  if (teacher.objective && !teacher.objective->causal()) {
+  if (teacher.objective && !teacher.objective->causal) {
     fail_user(
         "{}: was trained with all frames at once; an ODE for a causal student needs a causal "
         "teacher (stage teacher_forcing or diffusion_forcing)",
@@ -54,7 +54,7 @@ int cmd_data_ode(const DataOdeArgs& args) {
   check_fit(args, teacher, dataset.info());
   if (dataset.has_latents()) model::chunk_sizes(teacher.config, dataset.info().clip_shape[0]);
   const double shift = args.shift          ? *args.shift
-                       : teacher.objective ? teacher.objective->timestep_shift()
+                       : teacher.objective ? teacher.objective->timestep_shift
                                            : 5.0;
   const model::OdeGrid grid = model::ode_grid(args.steps, shift, args.denoising_steps);
   const auto way = args.way == "doubled" ? model::OdeWay::kDoubled : model::OdeWay::kCached;

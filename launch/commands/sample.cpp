@@ -12,10 +12,10 @@
 #include "model/weights/local_weights.h"
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/evaluation/stage_measures.h"
+#include "trainer/config/objective_config.h"
+#include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/media_info.h"
-#include "trainer/objectives/registry.h"
 
 #include <ATen/ATen.h>
 
@@ -43,7 +43,7 @@ std::string pick_role(const trainer::CheckpointData& checkpoint, const std::stri
 /// The checkpoint's own sampler, overridden by the command line.
 model::SamplerSettings chosen_sampler(const SampleArgs& args,
                                       const trainer::TrainConfig& config,
-                                      const trainer::Objective& objective) {
+                                      const trainer::ObjectiveTraits& objective) {
   model::SamplerSettings settings = trainer::sampler_settings(config.sample, objective);
   if (!args.sampler.empty()) settings.kind = model::parse_sampler(args.sampler);
   if (args.steps) {
@@ -204,23 +204,23 @@ int cmd_sample(const SampleArgs& args) {
       trainer::parse_resolved(checkpoint.config_yaml, args.checkpoint + ": config");
   const trainer::MediaInfo media =
       trainer::read_media_info(checkpoint.data_position, args.checkpoint);
-  const auto objective = trainer::make_objective(config.objective, checkpoint.model);
-  const model::ModelConfig model = windowed_model(args, checkpoint.model, objective->causal());
-  const trainer::VideoSampler sampler(media, !objective->causal());
+  const trainer::ObjectiveTraits objective = trainer::objective_traits(config.objective);
+  const model::ModelConfig model = windowed_model(args, checkpoint.model, objective.causal);
+  const trainer::VideoSampler sampler(media, !objective.causal);
   const int64_t frames = args.frames > 0 ? args.frames : frames_of(timed, media.fps);
   trainer::VideoSampler::Request request{
       .prompts = {},
       .latent_frames = sampler.latent_frames_for(model, frames),
-      .sampler = chosen_sampler(args, config, *objective),
+      .sampler = chosen_sampler(args, config, objective),
       .negative_prompt = args.negative_prompt.value_or(config.sample.negative_prompt),
       .batch = 1,
       .erase_cache = false,
       .device = at::kCPU,
       .noise_PFCHW = {}};
-  if (objective->causal()) model::check_rollout_length(model, request.latent_frames);
+  if (objective.causal) model::check_rollout_length(model, request.latent_frames);
   for (const std::string& prompt : prompts) request.prompts.push_back({.text = prompt});
   if (over_time) {
-    if (!objective->causal()) {
+    if (!objective.causal) {
       fail_user(
           "--prompts-over-time: {} samples all frames at once; only a model trained chunk by chunk "
           "can change its prompt",

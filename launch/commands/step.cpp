@@ -8,9 +8,9 @@
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/objectives/registry.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/roles/optimizer.h"
-#include "trainer/roles/role_state.h"
+#include "trainer/roles/role_set.h"
 
 #include <ATen/ATen.h>
 
@@ -21,8 +21,8 @@ int cmd_step(const StepArgs& args) {
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
   trainer::prepare_device(config.train.device);
   const auto objective = trainer::make_objective(config.objective, config.model);
-  trainer::RoleSet roles =
-      trainer::build_roles(config, objective->roles(), nullptr, distributed::Mesh());
+  trainer::RoleSet roles = trainer::build_roles(
+      config, trainer::objective_traits(config.objective).roles, nullptr, distributed::Mesh());
   if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
     fail_user("--player {}: objective {} trains no such role", args.player, config.objective.name);
   }

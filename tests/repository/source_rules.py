@@ -53,6 +53,8 @@ BELOW = {
                         "trainer/inputs", "trainer/checkpoint", "trainer/roles", "trainer/telemetry"},
     "trainer/evaluation": {"kernels", "model", "data", "analysis", "trainer/config", "trainer/distributed",
                            "trainer/objectives", "trainer/inputs", "trainer/roles"},
+    "trainer/observers": {"kernels", "model", "data", "analysis", "trainer/config", "trainer/distributed",
+                          "trainer/checkpoint", "trainer/inputs", "trainer/roles", "trainer/telemetry"},
     "trainer": {"kernels", "model", "data", "analysis", "trainer"},
     "launch/launcher": {"model/io", "trainer/distributed"},
     "launch": {"kernels", "model", "data", "analysis", "trainer", "launch"},

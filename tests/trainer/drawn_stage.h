@@ -4,7 +4,7 @@
 #include "model/io/error.h"
 #include "model/weights/weights.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/objectives/registry.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/planner/planned_roles.h"
 
 #include <ATen/ATen.h>

@@ -1,21 +1,36 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
+#include "trainer/config/objective_traits.h"
 #include "trainer/config/optimizer_config.h"
 
-/// One section an objective. Defaults are the recommended values of algorithms 5 to 8; where a
-/// reference does otherwise and a parity check may want that, the key says so.
+/// One struct an objective: the keys of its section with their defaults, what others must know of
+/// it (traits), and the declaration of what makes it. Defaults are the recommended values of
+/// algorithms 5 to 8; where a reference does otherwise and a parity check may want that, the key
+/// says so.
+namespace vmla::model {
+struct ModelConfig;
+}
+
 namespace vmla::trainer {
+
+class Objective;
 
 struct FlowMatchingConfig {
   double timestep_shift = 5.0;
   bool quantized_sigma = false;
 
+  ObjectiveTraits traits() const {
+    return {.roles = {{.name = "generator"}}, .causal = false, .timestep_shift = timestep_shift};
+  }
   bool operator==(const FlowMatchingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -27,11 +42,17 @@ struct FlowMatchingConfig {
       "look sigma up in the 1000-entry table, as the references do");
   }
 };
+/// Its losses: trainer/objectives/flow_matching.cpp.
+std::unique_ptr<Objective> make_objective(const FlowMatchingConfig& config,
+                                          const model::ModelConfig& model);
 
 struct DiffusionForcingConfig {
   double timestep_shift = 5.0;
   bool quantized_sigma = false;
 
+  ObjectiveTraits traits() const {
+    return {.roles = {{.name = "generator"}}, .timestep_shift = timestep_shift};
+  }
   bool operator==(const DiffusionForcingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -43,12 +64,18 @@ struct DiffusionForcingConfig {
       "look sigma up in the 1000-entry table, as the references do");
   }
 };
+/// Its losses: trainer/objectives/diffusion_forcing.cpp.
+std::unique_ptr<Objective> make_objective(const DiffusionForcingConfig& config,
+                                          const model::ModelConfig& model);
 
 struct TeacherForcingConfig {
   double timestep_shift = 5.0;
   bool quantized_sigma = false;
   int64_t noise_augmentation_max_timestep = 0;
 
+  ObjectiveTraits traits() const {
+    return {.roles = {{.name = "generator"}}, .timestep_shift = timestep_shift};
+  }
   bool operator==(const TeacherForcingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -63,12 +90,21 @@ struct TeacherForcingConfig {
       "the clean context gets noise of a timestep below this; 0: none");
   }
 };
+/// Its losses: trainer/objectives/teacher_forcing.cpp.
+std::unique_ptr<Objective> make_objective(const TeacherForcingConfig& config,
+                                          const model::ModelConfig& model);
 
 struct OdeRegressionConfig {
   double timestep_shift = 5.0;
   std::vector<double> denoising_step_list = {1000, 750, 500, 250};
   std::string context = "teacher_forcing";
 
+  ObjectiveTraits traits() const {
+    return {.roles = {{.name = "generator"}},
+            .learns_from = LearnsFrom::kOdePairs,
+            .timestep_shift = timestep_shift,
+            .few_step = FewStepSchedule{denoising_step_list}};
+  }
   bool operator==(const OdeRegressionConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -83,6 +119,9 @@ struct OdeRegressionConfig {
       "a step a chunk (Self-Forcing's variant)");
   }
 };
+/// Its losses: trainer/objectives/ode_regression.cpp.
+std::unique_ptr<Objective> make_objective(const OdeRegressionConfig& config,
+                                          const model::ModelConfig& model);
 
 struct ConsistencyConfig {
   double timestep_shift = 5.0;
@@ -93,6 +132,21 @@ struct ConsistencyConfig {
   bool include_endpoint = false;
   std::vector<double> denoising_step_list = {1000, 750, 500, 250};
 
+  ObjectiveTraits traits() const {
+    return {.roles = {{.name = "generator",
+                       .must_start_from = "starts from a model trained with teacher_forcing or "
+                                          "diffusion_forcing"},
+                      {.name = "teacher",
+                       .training = Training::kFrozen,
+                       .same_weights_as = "generator"},
+                      {.name = "target_ema",
+                       .training = Training::kEmaOf,
+                       .ema_of = "generator",
+                       .ema_decay = target_ema_decay}},
+            .timestep_shift = timestep_shift,
+            .negative_prompt = negative_prompt,
+            .few_step = FewStepSchedule{denoising_step_list}};
+  }
   bool operator==(const ConsistencyConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -109,6 +163,9 @@ struct ConsistencyConfig {
       "steps the student is sampled with, decreasing, before the shift");
   }
 };
+/// Its losses: trainer/objectives/consistency_distillation.cpp.
+std::unique_ptr<Objective> make_objective(const ConsistencyConfig& config,
+                                          const model::ModelConfig& model);
 
 struct DmdConfig {
   double timestep_shift = 5.0;
@@ -128,6 +185,24 @@ struct DmdConfig {
   int64_t dfake_gen_update_ratio = 5;
   OptimizerConfig fake_score_optimizer = {.lr = 4e-7};
 
+  ObjectiveTraits traits() const {
+    return {
+        .roles = {{.name = "generator", .update_every = dfake_gen_update_ratio, .rolls_out = true},
+                  {.name = "real_score",
+                   .training = Training::kFrozen,
+                   .must_start_from = "needs the weights of a dense bidirectional model",
+                   .is_score = true},
+                  {.name = "fake_score",
+                   .optimizer = fake_score_optimizer,
+                   .same_weights_as = "real_score",
+                   .is_score = true}},
+        .learns_from = LearnsFrom::kPrompts,
+        .timestep_shift = timestep_shift,
+        .negative_prompt = negative_prompt,
+        .few_step =
+            FewStepSchedule{denoising_step_list, first_chunk_denoising_step_list, context_noise},
+        .max_rollout_frames = std::max(min_rollout_frames, max_rollout_frames)};
+  }
   bool operator==(const DmdConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
@@ -168,9 +243,11 @@ struct DmdConfig {
     v("fake_score_optimizer", c.fake_score_optimizer, "AdamW of the fake score");
   }
 };
+/// Its losses: trainer/objectives/dmd.cpp.
+std::unique_ptr<Objective> make_objective(const DmdConfig& config, const model::ModelConfig& model);
 
-/// The name chooses the objective; of the sections below only the one of that name may appear in a
-/// file. A new objective is one struct, one member and one line here.
+/// The table of objectives. The name chooses one; of the sections below only the one of that name
+/// may appear in a file. A new objective is one struct above, and one member and one line here.
 struct ObjectiveConfig {
   std::string name = "teacher_forcing";
   FlowMatchingConfig flow_matching;
@@ -202,5 +279,28 @@ struct ObjectiveConfig {
     v("dmd", c.dmd, "distribution matching distillation over the student's own rollouts");
   }
 };
+
+/// ConfigRuleError that lists the known objectives.
+[[noreturn]] void fail_unknown_objective(const std::string& name);
+
+/// Calls `visit(section)` with the section of the chosen objective. UserError lists the known
+/// objectives where the name is none of them.
+template <class Visit>
+void visit_objective(const ObjectiveConfig& config, Visit&& visit) {
+  bool found = false;
+  ObjectiveConfig::fields(config, [&](const char* name, const auto& section, const char*) {
+    if constexpr (!std::is_same_v<std::remove_cvref_t<decltype(section)>, std::string>) {
+      if (config.name != name) return;
+      found = true;
+      visit(section);
+    }
+  });
+  if (!found) fail_unknown_objective(config.name);
+}
+
+/// The chosen objective's traits, and its losses. UserError as visit_objective.
+ObjectiveTraits objective_traits(const ObjectiveConfig& config);
+std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
+                                          const model::ModelConfig& model);
 
 }  // namespace vmla::trainer

@@ -4,7 +4,8 @@
 #include <vector>
 
 #include "model/config/config_rule.h"
-#include "trainer/config/validate_objective.h"
+#include "trainer/config/score_fit.h"
+#include "trainer/config/stage_roles.h"
 
 namespace vmla::trainer {
 namespace {
@@ -39,12 +40,13 @@ void check_kind(const TrainConfig& config,
                 const std::string& role,
                 const TrainConfig& from,
                 const std::string& source) {
-  if (!trains_few_step(config.objective)) return;
-  if (from.objective.name != "flow_matching") return;
+  if (!objective_traits(config.objective).few_step) return;
+  if (objective_traits(from.objective).causal) return;
   fail_rule(formatted("init_from.{}", role),
-            "{} is trained with flow_matching, bidirectional; {} starts from a chunk-causal stage "
+            "{} is trained with {}, bidirectional; {} starts from a chunk-causal stage "
             "(teacher_forcing, diffusion_forcing, ...)",
             source,
+            from.objective.name,
             config.objective.name);
 }
 
@@ -58,7 +60,7 @@ std::vector<std::tuple<const char*, std::string>> window_settings(const model::M
 
 // The window a model was trained with belongs to its weights.
 void check_window(const TrainConfig& config, const TrainConfig& from, const std::string& source) {
-  if (from.objective.name == "flow_matching" || config.init.allow_other_window) return;
+  if (!objective_traits(from.objective).causal || config.init.allow_other_window) return;
   const auto now = window_settings(config.model), then = window_settings(from.model);
   for (size_t i = 0; i < now.size(); ++i) {
     const auto& [key, value] = now[i];
@@ -100,29 +102,12 @@ void check_score(const TrainConfig& config,
                  const std::string& role,
                  const TrainConfig& from,
                  const std::string& source) {
-  const model::ModelConfig &now = config.model, &then = from.model;
-  if (then.is_mla() || from.objective.name != "flow_matching") {
+  if (from.model.is_mla() || objective_traits(from.objective).causal) {
     fail_rule(formatted("init_from.{}", role),
               "{} is no bidirectional dense model (objective flow_matching), which a score must be",
               source);
   }
-  const std::tuple<const char*, int64_t, int64_t> sizes[] = {
-      {"in_dim", now.in_dim, then.in_dim},
-      {"out_dim", now.out_dim, then.out_dim},
-      {"text_dim", now.text_dim, then.text_dim},
-      {"text_len", now.text_len, then.text_len},
-      {"patch_size[1]", now.patch_size[1], then.patch_size[1]},
-      {"patch_size[2]", now.patch_size[2], then.patch_size[2]}};
-  for (const auto& [key, value, expected] : sizes) {
-    if (value == expected) continue;
-    fail_rule(
-        formatted("init_from.{}", role),
-        "{} has model.{} {}, the student {}; a score must see the student's latents and texts",
-        source,
-        key,
-        expected,
-        value);
-  }
+  require_score_fits(role, config.model, from.model, source);
 }
 
 void check_conversion(const TrainConfig& config,
@@ -155,7 +140,7 @@ void check_start(const TrainConfig& config,
                  const std::string& role,
                  const TrainConfig& from,
                  const std::string& source) {
-  if (is_score(role)) {
+  if (is_score(config.objective, role)) {
     check_score(config, role, from, source);
     return;
   }
@@ -168,7 +153,7 @@ std::string other_window(const TrainConfig& config,
                          const std::string& role,
                          const TrainConfig& from) {
   std::string text;
-  if (is_score(role) || from.objective.name == "flow_matching") return text;
+  if (is_score(config.objective, role) || !objective_traits(from.objective).causal) return text;
   const auto now = window_settings(config.model), then = window_settings(from.model);
   for (size_t i = 0; i < now.size(); ++i) {
     const auto& [key, value] = now[i];

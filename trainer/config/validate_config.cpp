@@ -7,6 +7,7 @@
 #include "model/config/config_rule.h"
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_rules.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/config/validate_objective.h"
 
@@ -150,14 +151,10 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
           key + ".stage", "'{}' is known to `vmla pipeline` only; give a path here", source.stage);
     }
   }
-  if (c.objective.name == "dmd" && !c.init_from.contains("real_score")) {
-    fail_rule("init_from.real_score",
-              "is missing: dmd needs the weights of a dense bidirectional model");
-  }
-  if (c.objective.name == "consistency_distillation" && !c.init_from.contains("generator")) {
-    fail_rule("init_from.generator",
-              "is missing: consistency_distillation starts from a model trained with "
-              "teacher_forcing or diffusion_forcing");
+  for (const Role& role : objective_traits(c.objective).roles) {
+    if (role.must_start_from.empty() || c.init_from.contains(role.name)) continue;
+    fail_rule(
+        "init_from." + role.name, "is missing: {} {}", c.objective.name, role.must_start_from);
   }
   const std::string& method = c.init.method;
   if (method.empty()) return;
@@ -247,7 +244,7 @@ void validate_sample(const TrainConfig& c) {
   }
   require_at_least("sample.frames", s.frames, 1);
   require_one_of("sample.sampler", s.sampler, {"auto", "unipc", "euler", "few_step"});
-  if (s.sampler == "few_step" && !trains_few_step(c.objective)) {
+  if (s.sampler == "few_step" && !objective_traits(c.objective).few_step) {
     fail_rule("sample.sampler",
               "few_step needs a distilled model, objective {} trains none; use unipc or euler",
               c.objective.name);

@@ -11,20 +11,27 @@
 namespace vmla::trainer {
 namespace {
 
-void validate_context(const TeacherForcingConfig& c, const std::string& section) {
+/// The rules of an objective's own section beyond those that all of them share; `section` is its
+/// key. An objective without rules of its own needs no overload.
+template <class Config>
+void validate_section(const Config&, const TrainConfig&, const std::string&) {}
+
+void validate_section(const TeacherForcingConfig& c,
+                      const TrainConfig&,
+                      const std::string& section) {
   if (c.noise_augmentation_max_timestep >= 0 && c.noise_augmentation_max_timestep < 1000) return;
   fail_rule(section + ".noise_augmentation_max_timestep",
             "{} is out of range; use 0 (off) to 999",
             c.noise_augmentation_max_timestep);
 }
 
-void validate_ode(const OdeRegressionConfig& c, const std::string& section) {
-  validate_steps(section + ".denoising_step_list", c.denoising_step_list);
+void validate_section(const OdeRegressionConfig& c,
+                      const TrainConfig&,
+                      const std::string& section) {
   require_one_of(section + ".context", c.context, {"teacher_forcing", "chunk_causal"});
 }
 
-void validate_consistency(const ConsistencyConfig& c, const std::string& section) {
-  validate_steps(section + ".denoising_step_list", c.denoising_step_list);
+void validate_section(const ConsistencyConfig& c, const TrainConfig&, const std::string& section) {
   require_at_least(section + ".discrete_cd_n", c.discrete_cd_n, 2);
   require_range(section + ".target_ema_decay", c.target_ema_decay, 0, 1, true);
 }
@@ -49,11 +56,7 @@ void validate_rollout(const model::ModelConfig& m, const std::string& key, int64
   }
 }
 
-void validate_dmd(const TrainConfig& config, const DmdConfig& c, const std::string& section) {
-  validate_steps(section + ".denoising_step_list", c.denoising_step_list);
-  if (!c.first_chunk_denoising_step_list.empty()) {
-    validate_steps(section + ".first_chunk_denoising_step_list", c.first_chunk_denoising_step_list);
-  }
+void validate_section(const DmdConfig& c, const TrainConfig& config, const std::string& section) {
   require_one_of(section + ".kv_grad", c.kv_grad, {"detached", "straight_through"});
   require_one_of(section + ".scored_windows", c.scored_windows, {"last", "all"});
   require_range(section + ".context_noise", c.context_noise, 0, 1000, true);
@@ -81,36 +84,28 @@ void validate_dmd(const TrainConfig& config, const DmdConfig& c, const std::stri
   validate_optimizer(c.fake_score_optimizer, section + ".fake_score_optimizer", config.train.steps);
 }
 
-/// The section's own rules; an unknown name is an error that lists the known ones.
-void validate_section(const TrainConfig& c) {
-  const ObjectiveConfig& o = c.objective;
-  const std::string section = "objective." + o.name;
-  double shift = 1;
-  if (o.name == "flow_matching") {
-    shift = o.flow_matching.timestep_shift;
-  } else if (o.name == "diffusion_forcing") {
-    shift = o.diffusion_forcing.timestep_shift;
-  } else if (o.name == "teacher_forcing") {
-    shift = o.teacher_forcing.timestep_shift;
-    validate_context(o.teacher_forcing, section);
-  } else if (o.name == "ode_regression") {
-    shift = o.ode_regression.timestep_shift;
-    validate_ode(o.ode_regression, section);
-  } else if (o.name == "consistency_distillation") {
-    shift = o.consistency_distillation.timestep_shift;
-    validate_consistency(o.consistency_distillation, section);
-  } else if (o.name == "dmd") {
-    shift = o.dmd.timestep_shift;
-    validate_dmd(c, o.dmd, section);
-  } else {
-    std::vector<std::string> names;
-    ObjectiveConfig all;
-    ObjectiveConfig::fields(all, [&](const char* name, auto&, const char*) {
-      if (std::string_view(name) != "name") names.emplace_back(name);
-    });
-    require_one_of("objective.name", o.name, names);
+/// A student's steps, of every objective that has them.
+void validate_few_step(const FewStepSchedule& steps, const std::string& section) {
+  validate_steps(section + ".denoising_step_list", steps.denoising_step_list);
+  if (!steps.first_chunk_denoising_step_list.empty()) {
+    validate_steps(section + ".first_chunk_denoising_step_list",
+                   steps.first_chunk_denoising_step_list);
   }
-  require_positive(section + ".timestep_shift", shift);
+}
+
+/// What limits the attended frames has no meaning where every frame attends to all.
+void validate_bidirectional(const TrainConfig& c) {
+  const auto refuse = [&](const char* key, const std::string& value, const char* use) {
+    fail_rule(formatted("model.{}", key),
+              "{} limits what a frame attends to, but objective {} is bidirectional; use {}",
+              value,
+              c.objective.name,
+              use);
+  };
+  const model::ModelConfig& m = c.model;
+  if (m.local_attn_size != -1) refuse("local_attn_size", std::to_string(m.local_attn_size), "-1");
+  if (m.sink_size != 0) refuse("sink_size", std::to_string(m.sink_size), "0");
+  if (m.independent_first_frame) refuse("independent_first_frame", "true", "false");
 }
 
 }  // namespace
@@ -127,25 +122,21 @@ void validate_steps(const std::string& key, const std::vector<double>& list) {
 }
 
 void validate_objective(const TrainConfig& c) {
-  validate_section(c);
+  const ObjectiveTraits traits = objective_traits(c.objective);
+  const std::string section = "objective." + c.objective.name;
+  if (traits.few_step) validate_few_step(*traits.few_step, section);
+  visit_objective(c.objective, [&](const auto& chosen) { validate_section(chosen, c, section); });
+  require_positive(section + ".timestep_shift", traits.timestep_shift);
   if (c.model.in_dim != c.model.out_dim) {
     fail_rule("model.out_dim",
               "{} differs from model.in_dim ({}); a flow has the latents' channels",
               c.model.out_dim,
               c.model.in_dim);
   }
-  if (c.objective.name == "flow_matching") {
-    const std::string why =
-        " limits what a frame attends to, but objective flow_matching is bidirectional; ";
-    if (c.model.local_attn_size != -1) {
-      fail_rule("model.local_attn_size", "{}{}use -1", c.model.local_attn_size, why);
-    }
-    if (c.model.sink_size != 0) fail_rule("model.sink_size", "{}{}use 0", c.model.sink_size, why);
-    if (c.model.independent_first_frame) {
-      fail_rule("model.independent_first_frame", "true{}use false", why);
-    }
+  if (!traits.causal) {
+    validate_bidirectional(c);
   } else if (const int64_t frames = known_latent_frames(c); frames > 0) {
-    model::chunk_sizes(c.model, frames);
+    model::chunk_sizes(c.model, frames);  // fails where they are not whole chunks
   }
 }
 
@@ -168,34 +159,6 @@ void validate_optimizer(const OptimizerConfig& o, const std::string& section, in
               steps);
   }
   require_range(section + ".min_lr_ratio", o.min_lr_ratio, 0, 1, false);
-}
-
-std::vector<std::string> named_roles(const ObjectiveConfig& objective) {
-  if (objective.name == "consistency_distillation") return {"generator", "teacher", "target_ema"};
-  if (objective.name == "dmd") return {"generator", "real_score", "fake_score"};
-  return {"generator"};
-}
-
-bool is_score(const std::string& role) {
-  return role == "real_score" || role == "fake_score";
-}
-
-std::vector<std::string> saved_roles(const TrainConfig& config) {
-  std::vector<std::string> roles;
-  if (config.ema.decay > 0) roles.push_back("generator_ema");
-  if (config.objective.name == "consistency_distillation") roles.push_back("target_ema");
-  roles.push_back("generator");
-  if (config.objective.name == "dmd") roles.push_back("fake_score");
-  return roles;
-}
-
-bool trains_few_step(const ObjectiveConfig& objective) {
-  return objective.name == "ode_regression" || objective.name == "consistency_distillation" ||
-         objective.name == "dmd";
-}
-
-bool learns_from_prompts(const ObjectiveConfig& objective) {
-  return objective.name == "dmd";
 }
 
 }  // namespace vmla::trainer

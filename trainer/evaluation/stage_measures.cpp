@@ -1,11 +1,11 @@
 #include "trainer/evaluation/stage_measures.h"
 
 #include "analysis/video/drift_summary.h"
-#include "data/encode/prompt_file.h"
 #include "data/synth/moving_shapes.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/network/attention_plan.h"
+#include "trainer/evaluation/sampler_settings.h"
 
 #include <set>
 
@@ -49,10 +49,12 @@ std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
 class MeasuredVideos {
  public:
   MeasuredVideos(const TrainConfig& config,
-                 const Objective& objective,
                  const VideoSampler& sampler,
                  const model::Network& network)
-      : config_(config), objective_(objective), sampler_(sampler), network_(network) {}
+      : config_(config),
+        traits_(objective_traits(config.objective)),
+        sampler_(sampler),
+        network_(network) {}
 
   /// How a measured set of videos is made.
   struct Way {
@@ -63,7 +65,7 @@ class MeasuredVideos {
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
                                               const Way& way) const {
-    model::SamplerSettings sampler = sampler_settings(config_.sample, objective_);
+    model::SamplerSettings sampler = sampler_settings(config_.sample, traits_);
     if (!way.few_steps.empty()) {
       sampler.kind = model::SamplerKind::kFewStep;
       sampler.denoising_step_list = way.few_steps;
@@ -92,7 +94,7 @@ class MeasuredVideos {
   }
 
   const TrainConfig& config_;
-  const Objective& objective_;
+  ObjectiveTraits traits_;
   const VideoSampler& sampler_;
   const model::Network& network_;
 };
@@ -130,39 +132,15 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
 
 }  // namespace
 
-std::vector<std::string> sample_prompts(const SampleConfig& config) {
-  return config.prompts.file.empty() ? config.prompts.list
-                                     : data::read_prompt_file(config.prompts.file);
-}
-
-model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective) {
-  model::SamplerSettings settings;
-  const auto few_step = objective.few_step();
-  settings.kind = config.sampler != "auto" ? model::parse_sampler(config.sampler)
-                  : few_step               ? model::SamplerKind::kFewStep
-                                           : model::SamplerKind::kUnipc;
-  settings.steps = config.steps;
-  // A few-step student has its guidance distilled into it (algorithms 9.1).
-  settings.guidance_scale =
-      settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
-  settings.timestep_shift = objective.timestep_shift();
-  if (few_step) {
-    settings.denoising_step_list = few_step->denoising_step_list;
-    settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
-    settings.context_noise = few_step->context_noise;
-  }
-  return settings;
-}
-
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
-                                           const Objective& objective,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out) {
   const SampleConfig& sample = config.sample;
   const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
-  const MeasuredVideos videos(config, objective, sampler, network);
-  const auto long_plan = objective.causal() && sample.long_frames > 0
+  const MeasuredVideos videos(config, sampler, network);
+  const bool causal = objective_traits(config.objective).causal;
+  const auto long_plan = causal && sample.long_frames > 0
                              ? plan_long_rollouts(sample, videos, held_out)
                              : std::nullopt;
   const auto measure = [&](const MeasuredVideos::Way& way) {
@@ -183,7 +161,7 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   StageMeasures measures{.own = measure({}), .few_step = {}, .without_cache = std::nullopt};
   if (!sample.also_few_step.empty())
     measures.few_step = measure({.few_steps = sample.also_few_step});
-  if (objective.causal() && !prompts.empty()) {
+  if (causal && !prompts.empty()) {
     measures.without_cache = analysis::measure_clips(
         videos.sample(prompts, sample.frames, {.erase_cache = true}), videos.chunks(sample.frames));
   }

@@ -36,16 +36,8 @@ struct StageMeasures {
 /// a clip of `held_out`. Nothing when the captions are not those of moving shapes, or no videos are
 /// asked for.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
-                                           const Objective& objective,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out);
-
-/// The prompts of `sample.prompts`: the list, or the lines of the file (an empty line is the empty
-/// prompt).
-std::vector<std::string> sample_prompts(const SampleConfig& config);
-
-/// The sampler that a stage's settings describe, on its objective's schedule.
-model::SamplerSettings sampler_settings(const SampleConfig& config, const Objective& objective);
 
 }  // namespace vmla::trainer

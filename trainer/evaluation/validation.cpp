@@ -2,7 +2,7 @@
 
 #include "data/loading/batch.h"
 #include "model/sampling/flow_match_schedule.h"
-#include "trainer/roles/role_state.h"
+#include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>

@@ -76,11 +76,11 @@ void check_clips(const TrainConfig& config,
 
 /// ODE regression reads states that were stored at the student's own steps.
 void check_ode(const TrainConfig& config,
-               const Objective& objective,
                const data::LatentDataset& dataset,
                const char* key,
                const std::string& path) {
-  if (objective.learns_from() != LearnsFrom::kOdePairs) return;
+  const ObjectiveTraits traits = objective_traits(config.objective);
+  if (traits.learns_from != LearnsFrom::kOdePairs) return;
   if (!dataset.has_ode()) {
     fail_user(
         "{}: {} holds no states of ODE paths, which objective {} learns from: make them with `vmla "
@@ -89,8 +89,8 @@ void check_ode(const TrainConfig& config,
         path,
         config.objective.name);
   }
-  std::vector<double> wanted = model::warped_step_list(objective.few_step()->denoising_step_list,
-                                                       objective.timestep_shift());
+  std::vector<double> wanted =
+      model::warped_step_list(traits.few_step->denoising_step_list, traits.timestep_shift);
   wanted.push_back(0);
   const std::vector<double>& times = dataset.info().ode_times;
   bool equal = times.size() == wanted.size();
@@ -141,17 +141,16 @@ MediaInfo prompt_media(const TrainConfig& config,
 
 }  // namespace
 
-StageData::StageData(const TrainConfig& config,
-                     const Objective& objective,
-                     const std::optional<MediaInfo>& source)
+StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& source)
     : config_(config) {
+  const ObjectiveTraits traits = objective_traits(config.objective);
   const data::DataConfig& d = config.data;
   train_ = open_dataset(d.path, d.make, "data.path");
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
-    check_ode(config, objective, *train_, "data.path", d.path);
-  } else if (objective.learns_from() != LearnsFrom::kPrompts) {
+    check_ode(config, *train_, "data.path", d.path);
+  } else if (traits.learns_from != LearnsFrom::kPrompts) {
     fail_user("data.path: {} is a prompt set, it holds no /latents; objective {} learns from clips",
               d.path,
               config.objective.name);
@@ -166,14 +165,14 @@ StageData::StageData(const TrainConfig& config,
     }
     check_clips(config, *held_out_, d.validation_path);
     if (config.validation.every > 0)
-      check_ode(config, objective, *held_out_, "data.validation_path", d.validation_path);
+      check_ode(config, *held_out_, "data.validation_path", d.validation_path);
     if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
       fail_user("data.validation_path: {} has clips of another shape than data.path {}",
                 d.validation_path,
                 d.path);
     }
   }
-  if (const auto prompt = objective.negative_prompt()) {
+  if (const auto& prompt = traits.negative_prompt) {
     const at::Tensor text = prompt->empty()
                                 ? train_->empty_text()
                                 : model::make_text_encoder(media_.text_encoder)->encode(*prompt);

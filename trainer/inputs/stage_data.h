@@ -23,9 +23,7 @@ class StageData {
   /// UserError when a dataset is missing and cannot be made, or does not fit the model or what the
   /// objective learns from.
   /// `source`: how the weights the stage starts from make pixels and texts, for a prompt set.
-  StageData(const TrainConfig& config,
-            const Objective& objective,
-            const std::optional<MediaInfo>& source);
+  StageData(const TrainConfig& config, const std::optional<MediaInfo>& source);
   ~StageData();
 
   /// Starts reading at a position in the data order: samples seen so far, by all shards together.

@@ -1,5 +1,3 @@
-#include "trainer/objectives/consistency_distillation.h"
-
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
@@ -10,6 +8,10 @@
 namespace vmla::trainer {
 namespace {
 
+/// Causal consistency distillation (algorithms 6.2). Between neighbours t > t' of a fixed grid, one
+/// Euler step of the guided teacher leads from x_t to x_t'; the student's x0 at (x_t, t) shall be
+/// what its moving average says at (x_t', t'). All three see the clean earlier chunks. Inputs of
+/// evaluate(): clean_latents, noise, index [B] (of t in the grid), text, negative_text.
 class ConsistencyDistillation : public Objective {
  public:
   ConsistencyDistillation(const ConsistencyConfig& config, const model::ModelConfig& model)
@@ -20,12 +22,6 @@ class ConsistencyDistillation : public Objective {
     grid_.push_back(0.0);
   }
 
-  bool causal() const override { return true; }
-  double timestep_shift() const override { return config_.timestep_shift; }
-  std::optional<std::string> negative_prompt() const override { return config_.negative_prompt; }
-  std::optional<FewStepSchedule> few_step() const override {
-    return FewStepSchedule{config_.denoising_step_list, {}};
-  }
   /// One or two forwards of the teacher, one of the target, forward and backward of the student.
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override {
@@ -39,13 +35,8 @@ class ConsistencyDistillation : public Objective {
     return phases;
   }
 
-  std::vector<Role> roles() const override {
-    return {{.name = "generator"},
-            {.name = "teacher", .training = Training::kFrozen, .same_weights_as = "generator"},
-            {.name = "target_ema",
-             .training = Training::kEmaOf,
-             .ema_of = "generator",
-             .ema_decay = config_.target_ema_decay}};
+  std::vector<DrawSpec> draw_specs(const std::string&, const ClipShape& clip) const override {
+    return {noise_spec(clip), {"index", {DrawSpec::kBatch}, at::kLong}};
   }
 
   model::TensorMap draws(const std::string& player,
@@ -154,8 +145,8 @@ class ConsistencyDistillation : public Objective {
 
 }  // namespace
 
-std::unique_ptr<Objective> make_consistency_distillation(const ConsistencyConfig& config,
-                                                         const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const ConsistencyConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<ConsistencyDistillation>(config, model);
 }
 

@@ -1,5 +1,3 @@
-#include "trainer/objectives/diffusion_forcing.h"
-
 #include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
@@ -9,6 +7,9 @@
 namespace vmla::trainer {
 namespace {
 
+/// The baseline of stage 1: chunk-causal flow matching (algorithms 3.3) in which a chunk sees the
+/// noisy earlier chunks, each at its own timestep, instead of clean ones. Loss weight and inputs as
+/// teacher forcing: clean_latents, noise, timesteps [B, F], text.
 class DiffusionForcing : public Objective {
  public:
   DiffusionForcing(const DiffusionForcingConfig& config, const model::ModelConfig& model)
@@ -17,15 +18,15 @@ class DiffusionForcing : public Objective {
         noising_(config.timestep_shift, config.quantized_sigma),
         weight_(config.timestep_shift) {}
 
-  bool causal() const override { return true; }
-  double timestep_shift() const override { return config_.timestep_shift; }
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override {
     const model::ModelConfig& m = models.at("generator");
     return generator_flops(plan_flops(m, model::chunk_causal_plan(m, clip.frames), clip));
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+  std::vector<DrawSpec> draw_specs(const std::string&, const ClipShape& clip) const override {
+    return {noise_spec(clip), timesteps_spec(clip)};
+  }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
@@ -72,8 +73,8 @@ class DiffusionForcing : public Objective {
 
 }  // namespace
 
-std::unique_ptr<Objective> make_diffusion_forcing(const DiffusionForcingConfig& config,
-                                                  const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const DiffusionForcingConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<DiffusionForcing>(config, model);
 }
 

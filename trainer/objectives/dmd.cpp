@@ -1,5 +1,3 @@
-#include "trainer/objectives/dmd.h"
-
 #include "model/io/error.h"
 #include "trainer/objectives/dmd_objective.h"
 
@@ -119,7 +117,8 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
   }
 }
 
-std::unique_ptr<Objective> make_dmd(const DmdConfig& config, const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const DmdConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<Dmd>(config, model);
 }
 

@@ -77,6 +77,36 @@ double Dmd::context_sigma() const {
   return config_.context_noise / model::kTrainTimesteps;
 }
 
+std::vector<DrawSpec> Dmd::draw_specs(const std::string&, const ClipShape& clip) const {
+  const int64_t frames = rollout_range(clip).second, scored = std::min(frames, clip.frames);
+  const auto windows_count = static_cast<int64_t>(windows(frames, clip.frames).size());
+  const auto latents = [&](std::vector<int64_t> front, int64_t length) {
+    front.insert(front.end(), {DrawSpec::kBatch, length, clip.channels, clip.height, clip.width});
+    return front;
+  };
+  // Several windows have an axis of their own in front.
+  const auto by_window =
+      windows_count == 1 ? std::vector<int64_t>{} : std::vector<int64_t>{windows_count};
+  std::vector<int64_t> tau = by_window;
+  tau.push_back(DrawSpec::kBatch);
+  std::vector<DrawSpec> specs = {{"rollout_noise", latents({}, frames)},
+                                 {"renoise", latents({renoise_count()}, frames)},
+                                 {"noise", latents(by_window, scored)},
+                                 {"tau", tau, at::kLong}};
+  if (adds_context_noise()) specs.push_back({"context_noise", latents({}, frames)});
+  const auto exit_of = [](const char* name, const std::vector<double>& steps) {
+    return DrawSpec{name, {}, at::kLong, static_cast<int64_t>(steps.size())};
+  };
+  specs.push_back(exit_of("exit_index", steps_));
+  if (has_own_first_steps()) specs.push_back(exit_of("first_chunk_exit_index", first_steps_));
+  return specs;
+}
+
+int64_t Dmd::renoise_count() const {
+  const auto most_steps = static_cast<int64_t>(std::max(steps_.size(), first_steps_.size()));
+  return std::max<int64_t>(most_steps - 1, 1);
+}
+
 model::TensorMap Dmd::draws(const std::string& player,
                             const ClipShape& clip,
                             const DrawContext& context) const {
@@ -84,7 +114,6 @@ model::TensorMap Dmd::draws(const std::string& player,
   const int64_t frames = rollout_frames(clip, context);
   const int64_t scored = std::min(frames, clip.frames);
   const auto windows_count = static_cast<int64_t>(windows(frames, clip.frames).size());
-  const auto most_steps = static_cast<int64_t>(std::max(steps_.size(), first_steps_.size()));
   // A validation draw is the same for ever: its step is 0, and its purposes need not differ.
   const auto normals = [&](Purpose purpose, int64_t count, int64_t length) {
     const auto key = draw_key(player, context, purpose, purpose);
@@ -97,7 +126,7 @@ model::TensorMap Dmd::draws(const std::string& player,
   };
   model::TensorMap draws;
   draws["rollout_noise"] = normals(Purpose::kRolloutNoise, 1, frames).squeeze(0);
-  draws["renoise"] = normals(Purpose::kRenoise, std::max<int64_t>(most_steps - 1, 1), frames);
+  draws["renoise"] = normals(Purpose::kRenoise, renoise_count(), frames);
   const at::Tensor noise = normals(Purpose::kScoreNoise, windows_count, scored);
   draws["noise"] = windows_count == 1 ? noise.squeeze(0) : noise;
   if (adds_context_noise())
@@ -124,8 +153,7 @@ model::TensorMap Dmd::draws(const std::string& player,
         at::kLong);
   };
   draws["exit_index"] = exit_of(steps_, 0);
-  if (!config_.first_chunk_denoising_step_list.empty())
-    draws["first_chunk_exit_index"] = exit_of(first_steps_, 1);
+  if (has_own_first_steps()) draws["first_chunk_exit_index"] = exit_of(first_steps_, 1);
   return draws;
 }
 
@@ -134,9 +162,9 @@ model::SelfRolloutRequest Dmd::rollout_request(const model::TensorMap& inputs) c
   request.text_BTE = input_tensor(inputs, "text");
   request.noise_BFCHW = input_tensor(inputs, "rollout_noise");
   request.schedule = exit_schedule(inputs, "", steps_);
-  request.first_schedule = config_.first_chunk_denoising_step_list.empty()
-                               ? request.schedule
-                               : exit_schedule(inputs, "first_chunk_", first_steps_);
+  request.first_schedule = has_own_first_steps()
+                               ? exit_schedule(inputs, "first_chunk_", first_steps_)
+                               : request.schedule;
   if (request.schedule.exit_index > 0 || request.first_schedule.exit_index > 0)
     request.renoise_KBFCHW = input_tensor(inputs, "renoise");
   request.context_timestep = config_.context_noise;

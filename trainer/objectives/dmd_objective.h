@@ -7,7 +7,7 @@
 #include "trainer/objectives/objective.h"
 #include "trainer/objectives/plan_cache.h"
 
-/// Inside the objective `dmd`: dmd.h makes one. Its parts: dmd.cpp evaluates the two players,
+/// Inside the objective `dmd`. Its parts: dmd.cpp evaluates the two players,
 /// dmd_scores.cpp asks the scores, dmd_draws.cpp plans and draws rollouts, dmd_flops.cpp counts.
 namespace vmla::trainer {
 
@@ -20,6 +20,17 @@ struct DmdGradient {
 /// 4.2). Only quantized_sigma looks at it.
 inline constexpr double kPublishedScoreShift = 8.0;
 
+/// Asymmetric distribution matching distillation over the student's own rollouts (algorithms 7).
+/// The student rolls out without gradients; two bidirectional scores say where the result should
+/// move; with kv_grad `detached` each chunk's exit pass is then replayed and back-propagated alone,
+/// so that memory does not depend on the number of chunks.
+///
+/// Inputs of evaluate(), for both players: text, rollout_noise [B, F, C, H, W], renoise
+/// [steps − 1, B, F, C, H, W] (draw k re-noises after step k), exit_index [], tau [B] (integers in
+/// 0..999, before the shift) and noise (what the scores' input gets, [B, frames of a clip, C, H,
+/// W]); the generator's also negative_text. Optional: denoising_steps (timesteps as the network
+/// sees them), first_chunk_exit_index and first_chunk_denoising_steps, context_noise. A rollout
+/// longer than a clip that is scored in W windows takes tau [W, B] and noise [W, B, F, C, H, W].
 class Dmd : public Objective {
  public:
   Dmd(const DmdConfig& config, const model::ModelConfig& model)
@@ -33,32 +44,14 @@ class Dmd : public Objective {
                          : model::warped_step_list(config.first_chunk_denoising_step_list,
                                                    config.timestep_shift)) {}
 
-  bool causal() const override { return true; }
-  LearnsFrom learns_from() const override { return LearnsFrom::kPrompts; }
-  double timestep_shift() const override { return config_.timestep_shift; }
-  std::optional<std::string> negative_prompt() const override { return config_.negative_prompt; }
-  std::optional<FewStepSchedule> few_step() const override {
-    return FewStepSchedule{config_.denoising_step_list,
-                           config_.first_chunk_denoising_step_list,
-                           config_.context_noise};
-  }
   void check_clip(const ClipShape& clip) const override;
   void use_codec(std::shared_ptr<const model::VideoCodec> codec) override {
     codec_ = std::move(codec);
   }
 
-  std::vector<Role> roles() const override {
-    return {
-        {.name = "generator", .update_every = config_.dfake_gen_update_ratio, .rolls_out = true},
-        {.name = "real_score", .training = Training::kFrozen, .is_score = true},
-        {.name = "fake_score",
-         .optimizer = config_.fake_score_optimizer,
-         .same_weights_as = "real_score",
-         .is_score = true}};
-  }
-
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override;
+  std::vector<DrawSpec> draw_specs(const std::string& player, const ClipShape& clip) const override;
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
                          const DrawContext& context) const override;
@@ -79,6 +72,8 @@ class Dmd : public Objective {
   int64_t untrained_frames() const {
     return model_.independent_first_frame ? 1 : model_.num_frame_per_block;
   }
+  bool has_own_first_steps() const { return !config_.first_chunk_denoising_step_list.empty(); }
+  int64_t renoise_count() const;  // fresh noises that the longest chunk's steps may need
   bool adds_context_noise() const { return context_sigma() > 0; }
   double context_sigma() const;
   model::SelfRolloutRequest rollout_request(const model::TensorMap& inputs) const;

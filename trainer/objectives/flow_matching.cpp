@@ -1,5 +1,3 @@
-#include "trainer/objectives/flow_matching.h"
-
 #include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
@@ -9,22 +7,22 @@
 namespace vmla::trainer {
 namespace {
 
+/// Stage 0: bidirectional flow matching, one timestep a clip, plain mean squared error of the
+/// velocity. Inputs of evaluate(): clean_latents, noise, timesteps [B, F] (or [B]), text.
 class FlowMatching : public Objective {
  public:
   FlowMatching(const FlowMatchingConfig& config, const model::ModelConfig& model)
-      : model_(model),
-        timestep_shift_(config.timestep_shift),
-        noising_(config.timestep_shift, config.quantized_sigma) {}
+      : model_(model), noising_(config.timestep_shift, config.quantized_sigma) {}
 
-  bool causal() const override { return false; }
-  double timestep_shift() const override { return timestep_shift_; }
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override {
     const model::ModelConfig& m = models.at("generator");
     return generator_flops(plan_flops(m, model::bidirectional_plan(clip.frames), clip));
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+  std::vector<DrawSpec> draw_specs(const std::string&, const ClipShape& clip) const override {
+    return {noise_spec(clip), timesteps_spec(clip)};
+  }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
@@ -60,15 +58,14 @@ class FlowMatching : public Objective {
 
  private:
   model::ModelConfig model_;
-  double timestep_shift_;
   Noising noising_;
   PlanCache plans_;
 };
 
 }  // namespace
 
-std::unique_ptr<Objective> make_flow_matching(const FlowMatchingConfig& config,
-                                              const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const FlowMatchingConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<FlowMatching>(config, model);
 }
 

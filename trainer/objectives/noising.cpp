@@ -67,6 +67,14 @@ NoisyLatents Noising::operator()(const at::Tensor& clean_BFCHW,
   return {(1.0 - s) * clean_BFCHW + s * noise, noise - clean_BFCHW};
 }
 
+DrawSpec noise_spec(const ClipShape& clip) {
+  return {"noise", {DrawSpec::kBatch, clip.frames, clip.channels, clip.height, clip.width}};
+}
+
+DrawSpec timesteps_spec(const ClipShape& clip, const std::string& name) {
+  return {name, {DrawSpec::kBatch, clip.frames}, at::kDouble};
+}
+
 at::Tensor draw_noise(const std::string& player,
                       const ClipShape& clip,
                       const DrawContext& context) {

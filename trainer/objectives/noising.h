@@ -63,6 +63,10 @@ at::Tensor with_negative(const at::Tensor& text_BTE,
                          const at::Tensor& negative_text,
                          int64_t text_len);
 
+/// What draw_noise and draw_timesteps make.
+DrawSpec noise_spec(const ClipShape& clip);
+DrawSpec timesteps_spec(const ClipShape& clip, const std::string& name = "timesteps");
+
 /// `noise` [B, F, C, H, W] for the context's samples.
 at::Tensor draw_noise(const std::string& player, const ClipShape& clip, const DrawContext& context);
 

@@ -3,7 +3,7 @@
 #include "model/codec/video_codec.h"
 #include "model/formats/safetensors.h"
 #include "model/network/wan_dit.h"
-#include "trainer/config/optimizer_config.h"
+#include "trainer/config/objective_config.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -15,30 +15,6 @@
 #include <vector>
 
 namespace vmla::trainer {
-
-enum class Training { kTrained, kFrozen, kEmaOf };
-
-/// A network an objective needs. The trainer builds it, and what a checkpoint holds follows from
-/// the list.
-struct Role {
-  std::string name;  // generator, teacher, fake_score, ...
-  Training training = Training::kTrained;
-  /// Of a kEmaOf: the role it follows, which it starts as a copy of, and how.
-  std::string ema_of = {};
-  double ema_decay = 0;
-  int64_t ema_start_step = 0;
-  int64_t update_every = 1;  // of a trained role
-  /// Of a trained role; nothing: the stage's section `optimizer`.
-  std::optional<OptimizerConfig> optimizer = {};
-  /// The role whose weights it takes when init_from does not name it; empty: it must be named
-  /// (a generator alone may be drawn at random).
-  std::string same_weights_as = {};
-  /// Runs many passes between two changes of its weights: where these are cut and may be held
-  /// (distributed.hold_weights), they stay gathered until they change.
-  bool rolls_out = false;
-  /// A dense bidirectional network of its own sizes: those of its weights, not the section `model`.
-  bool is_score = false;
-};
 
 /// Which samples of which step a set of draws is for. Draws depend on nothing else.
 struct DrawContext {
@@ -52,6 +28,19 @@ struct DrawContext {
 /// Latent shape of one clip: F, C, H, W.
 struct ClipShape {
   int64_t frames, channels, height, width;
+};
+
+/// A random tensor that a player's evaluation needs, without its values.
+struct DrawSpec {
+  /// Stands in `shape` for the axis of the samples.
+  static constexpr int64_t kBatch = -1;
+
+  std::string name;
+  std::vector<int64_t> shape;  // [] and the like: one for all samples
+  at::ScalarType dtype = at::kFloat;
+  /// Above 0: a whole number below this, one for all samples of a step, so that all ranks must have
+  /// drawn the same. 0: every sample has its own.
+  int64_t shared_below = 0;
 };
 
 /// A part of a step's model FLOPs: what runs, and whose network.
@@ -71,18 +60,6 @@ struct LossTerms {
   model::TensorMap details;  // e.g. frame_loss and timesteps [B, F]
 };
 
-/// What an objective reads from a dataset: clips, clips with the states of ODE paths, or prompts
-/// alone.
-enum class LearnsFrom { kClips, kOdePairs, kPrompts };
-
-/// The steps of a student that needs few of them, before the shift (algorithms 4.3). The first
-/// chunk may have steps of its own.
-struct FewStepSchedule {
-  std::vector<double> denoising_step_list;
-  std::vector<double> first_chunk_denoising_step_list;  // empty: the same
-  double context_noise = 0.0;  // timestep at which a finished chunk fills the cache
-};
-
 /// Takes a loss and, before it returns, has back-propagated it (when training). More losses follow
 /// unless `last`.
 using EmitLoss = std::function<void(const LossTerms&, bool last)>;
@@ -94,24 +71,14 @@ struct RoleNetwork {
 };
 using NetworkTable = std::map<std::string, RoleNetwork>;
 
-/// Computes losses. Never runs an optimizer or a collective, knows nothing of ranks or files.
+/// Computes losses. Never runs an optimizer or a collective, knows nothing of ranks or files. What
+/// others must know of it stands in its traits (trainer/config/objective_config.h).
 ///
 /// Everything random is a named tensor: draws() makes them for training, and `vmla step` reads them
 /// from a file (architecture 9), so both go through the one evaluate().
 class Objective {
  public:
   virtual ~Objective() = default;
-  virtual std::vector<Role> roles() const = 0;
-  /// Whether the generator is trained, and hence sampled, chunk by chunk.
-  virtual bool causal() const = 0;
-  /// Shift of the noise schedule, which samplers use too.
-  virtual double timestep_shift() const = 0;
-  /// What its dataset must hold beside texts.
-  virtual LearnsFrom learns_from() const { return LearnsFrom::kClips; }
-  /// The prompt whose embedding evaluate() gets as `negative_text` [1, T, E]; nothing: none.
-  virtual std::optional<std::string> negative_prompt() const { return std::nullopt; }
-  /// What a few-step student is sampled with; nothing: it takes many steps.
-  virtual std::optional<FewStepSchedule> few_step() const { return std::nullopt; }
   /// Whether it can learn from clips of this shape; ConfigRuleError names the key that does not
   /// fit.
   virtual void check_clip(const ClipShape&) const {}
@@ -123,6 +90,11 @@ class Objective {
   /// two forwards, recomputation does not count (performance.md 1.4).
   virtual std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                                  const RoleModels& models) const = 0;
+  /// What draws() makes for this player, each in the largest shape that it may draw: a plan of the
+  /// memory needs no values.
+  virtual std::vector<DrawSpec> draw_specs(const std::string& player,
+                                           const ClipShape& clip) const = 0;
+  /// The tensors of draw_specs(), as a function of the context alone.
   virtual model::TensorMap draws(const std::string& player,
                                  const ClipShape& clip,
                                  const DrawContext& context) const = 0;

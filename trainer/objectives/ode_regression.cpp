@@ -1,5 +1,3 @@
-#include "trainer/objectives/ode_regression.h"
-
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
@@ -15,6 +13,11 @@ struct OdePair {
   at::Tensor state_BFCHW, target_BFCHW, timesteps_BF;
 };
 
+/// Causal ODE regression (algorithms 6.1): from a state of the teacher's ODE at one of the
+/// student's steps, predict its endpoint. Inputs of evaluate(): clean_latents (the context), text,
+/// and either state, ode_target [B, F, C, H, W] and timesteps ([B] or [B, F]), or what a dataset of
+/// ODE pairs and draws() give: ode_states [B, states, F, C, H, W] (the last one is the endpoint)
+/// and ode_index [B, F].
 class OdeRegression : public Objective {
  public:
   OdeRegression(const OdeRegressionConfig& config, const model::ModelConfig& model)
@@ -23,20 +26,16 @@ class OdeRegression : public Objective {
         noising_(config.timestep_shift, false),
         timesteps_(model::warped_step_list(config.denoising_step_list, config.timestep_shift)) {}
 
-  bool causal() const override { return true; }
-  LearnsFrom learns_from() const override { return LearnsFrom::kOdePairs; }
   std::string reported_input() const override { return "state"; }
-  double timestep_shift() const override { return config_.timestep_shift; }
-  std::optional<FewStepSchedule> few_step() const override {
-    return FewStepSchedule{config_.denoising_step_list, {}};
-  }
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override {
     const model::ModelConfig& m = models.at("generator");
     return generator_flops(plan_flops(m, make_plan(m, clip.frames), clip));
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+  std::vector<DrawSpec> draw_specs(const std::string&, const ClipShape& clip) const override {
+    return {{"ode_index", {DrawSpec::kBatch, clip.frames}, at::kLong}};
+  }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
@@ -127,8 +126,8 @@ class OdeRegression : public Objective {
 
 }  // namespace
 
-std::unique_ptr<Objective> make_ode_regression(const OdeRegressionConfig& config,
-                                               const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const OdeRegressionConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<OdeRegression>(config, model);
 }
 

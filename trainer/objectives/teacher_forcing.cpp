@@ -1,5 +1,3 @@
-#include "trainer/objectives/teacher_forcing.h"
-
 #include "model/network/attention_plan.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/plan_cache.h"
@@ -9,6 +7,10 @@
 namespace vmla::trainer {
 namespace {
 
+/// Stage 1: teacher forcing (algorithms 5). Each chunk has its own timestep and sees the clean
+/// earlier chunks at t = 0; the velocity's squared error is weighted by LossWeight(t). Inputs of
+/// evaluate(): clean_latents, noise, timesteps [B, F], text; with noise augmentation also
+/// `context_timesteps` [B, F] (the clean context is noised to them, with the same noise).
 class TeacherForcing : public Objective {
  public:
   TeacherForcing(const TeacherForcingConfig& config, const model::ModelConfig& model)
@@ -17,15 +19,18 @@ class TeacherForcing : public Objective {
         noising_(config.timestep_shift, config.quantized_sigma),
         weight_(config.timestep_shift) {}
 
-  bool causal() const override { return true; }
-  double timestep_shift() const override { return config_.timestep_shift; }
   std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                          const RoleModels& models) const override {
     const model::ModelConfig& m = models.at("generator");
     return generator_flops(plan_flops(m, model::teacher_forcing_plan(m, clip.frames), clip));
   }
 
-  std::vector<Role> roles() const override { return {{.name = "generator"}}; }
+  std::vector<DrawSpec> draw_specs(const std::string&, const ClipShape& clip) const override {
+    std::vector<DrawSpec> specs = {noise_spec(clip), timesteps_spec(clip)};
+    if (config_.noise_augmentation_max_timestep > 0)
+      specs.push_back(timesteps_spec(clip, "context_timesteps"));
+    return specs;
+  }
 
   model::TensorMap draws(const std::string& player,
                          const ClipShape& clip,
@@ -101,8 +106,8 @@ class TeacherForcing : public Objective {
 
 }  // namespace
 
-std::unique_ptr<Objective> make_teacher_forcing(const TeacherForcingConfig& config,
-                                                const model::ModelConfig& model) {
+std::unique_ptr<Objective> make_objective(const TeacherForcingConfig& config,
+                                          const model::ModelConfig& model) {
   return std::make_unique<TeacherForcing>(config, model);
 }
 

@@ -7,8 +7,8 @@
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_visit.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/config/stage_start.h"
-#include "trainer/config/validate_objective.h"
 
 namespace vmla::trainer {
 namespace {

@@ -2,10 +2,12 @@
 
 #include "model/io/error.h"
 #include "model/network/kv_cache.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/dry_communicator.h"
-#include "trainer/objectives/registry.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/planner/sharding_choice.h"
+#include "trainer/roles/stage_precision.h"
 
 #include <algorithm>
 
@@ -62,8 +64,7 @@ int64_t largest_micro_batch(TrainConfig config,
 MemoryPlan plan_memory(const TrainConfig& config,
                        const ClipShape& clip,
                        const MemoryRequest& request) {
-  const auto objective = make_objective(config.objective, config.model);
-  return plan_memory(config, planned_roles(config, stage_roles(config, *objective)), clip, request);
+  return plan_memory(config, planned_roles(config, stage_roles(config)), clip, request);
 }
 
 MemoryPlan plan_memory(const TrainConfig& config,
@@ -89,9 +90,9 @@ MemoryPlan plan_memory(const TrainConfig& config,
   plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
   plan.step = planned_step(
       plan.config, roles, clip, plan.request.text_rows, distributed::dry_mesh(request.mesh));
-  if (objective->learns_from() == LearnsFrom::kPrompts) {
-    const DmdConfig& dmd = config.objective.dmd;
-    const int64_t frames = std::max({clip.frames, dmd.min_rollout_frames, dmd.max_rollout_frames});
+  if (std::ranges::any_of(roles, [](const auto& planned) { return planned.role.rolls_out; })) {
+    const int64_t longest = objective_traits(config.objective).max_rollout_frames;
+    const int64_t frames = std::max(clip.frames, longest);
     plan.rollout_cache_bytes =
         kv_bytes(config, config.model, clip, frames) * plan.config.train.micro_batch_size;
   }

@@ -2,8 +2,10 @@
 
 #include "model/formats/load_weights.h"
 #include "model/io/error.h"
+#include "trainer/config/score_fit.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/unit_cut.h"
+#include "trainer/roles/stage_precision.h"
 #include "trainer/telemetry/tensor_memory.h"
 
 #include <ATen/ATen.h>
@@ -39,7 +41,7 @@ PlannedRole planned_role(const TrainConfig& config, const Role& role) {
     if (role.is_score) {
       planned.config = score_config(*source, weights);
       planned.sizes_from = weights.source;
-      expect_score_fits(config, role.name, planned.config, weights.source);
+      require_score_fits(role.name, config.model, planned.config, weights.source);
     }
   } else if (role.is_score && source && !source->preset.empty()) {
     planned.config = model::model_preset(source->preset);
@@ -118,9 +120,7 @@ RoleBytes role_bytes(const TrainConfig& config,
   bytes.masters = own * size_of(master);
   bytes.computing = !cut ? copied : stays_gathered(config, role.role) ? whole_computed : 0;
   if (role.role.training == Training::kEmaOf) {
-    // The average computes only where the objective asks it: the target of consistency
-    // distillation.
-    if (role.role.name == "generator_ema") bytes.computing = 0;
+    if (!role.role.computes) bytes.computing = 0;
     if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.masters + bytes.computing;
     return bytes;
   }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "trainer/roles/role_state.h"
+#include "trainer/roles/role_set.h"
 
 #include <string>
 #include <vector>

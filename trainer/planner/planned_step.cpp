@@ -1,9 +1,11 @@
 #include "trainer/planner/planned_step.h"
 
 #include "trainer/distributed/update_report.h"
-#include "trainer/objectives/registry.h"
+#include "trainer/inputs/sizes_only_batch.h"
+#include "trainer/objectives/objective.h"
 #include "trainer/planner/sizes_only.h"
 #include "trainer/planner/watched_weights.h"
+#include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
 
@@ -16,13 +18,6 @@ const at::Device kMeta(at::kMeta);
 
 int64_t live_bytes() {
   return tensor_bytes(kMeta).live;
-}
-
-/// The stage with the longest rollout it may draw, which is what memory has to be there for.
-ObjectiveConfig longest(ObjectiveConfig config) {
-  config.dmd.min_rollout_frames =
-      std::max(config.dmd.min_rollout_frames, config.dmd.max_rollout_frames);
-  return config;
 }
 
 distributed::CommCounters times(const distributed::CommCounters& after,
@@ -53,7 +48,7 @@ class SizesOnlyStage {
         mesh_(mesh),
         clip_(clip),
         text_rows_(text_rows),
-        objective_(make_objective(longest(config.objective), config.model)),
+        objective_(make_objective(config.objective, config.model)),
         start_(live_bytes()),
         set_(sizes_only_roles(config, roles, mesh)),
         sequence_(sequence_ranks(mesh)) {
@@ -71,23 +66,7 @@ class SizesOnlyStage {
 
   int64_t held() const { return live_bytes() - start_ - elsewhere_; }
 
-  /// A batch as the loader makes it.
-  model::TensorMap batch() const {
-    const int64_t count = config_.train.micro_batch_size;
-    model::TensorMap made = {{"text", sized({count, text_rows_, config_.model.text_dim})}};
-    const std::vector<int64_t> shape = {
-        count, clip_.frames, clip_.channels, clip_.height, clip_.width};
-    if (objective_->learns_from() != LearnsFrom::kPrompts || config_.data.make.prompts.empty())
-      made["clean_latents"] = sized(shape);
-    if (objective_->learns_from() == LearnsFrom::kOdePairs) {
-      const auto steps =
-          static_cast<int64_t>(config_.objective.ode_regression.denoising_step_list.size());
-      std::vector<int64_t> states = shape;
-      states.insert(states.begin() + 1, steps + 1);
-      made["ode_states"] = sized(states);
-    }
-    return made;
-  }
+  model::TensorMap batch() const { return sizes_only_batch(config_, clip_, text_rows_); }
 
   UpdateMemory update(const std::string& player) {
     UpdateMemory memory;
@@ -114,7 +93,7 @@ class SizesOnlyStage {
     for (WatchedWeights& watched : watched_) watched.watch = nullptr;
     weights.finish_gradients();
     memory.phases = watch.finish();
-    report.squared_norm = report.loss = sized({}, at::kDouble);
+    report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
     const UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
     end_update(player);
@@ -132,9 +111,9 @@ class SizesOnlyStage {
   void micro_batch(UpdateMemory& memory, PhaseWatch& watch, UpdateReport& report, bool is_last) {
     const int64_t before = held();
     model::TensorMap inputs = batch();
-    if (objective_->negative_prompt())
-      inputs["negative_text"] = sized({1, text_rows_, config_.model.text_dim});
-    inputs.merge(draws(memory.player));
+    inputs.merge(sizes_only_shared_inputs(config_, text_rows_));
+    inputs.merge(sizes_only_draws(objective_->draw_specs(memory.player, clip_),
+                                  config_.train.micro_batch_size));
     for (auto& [name, tensor] : inputs) {
       if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config_));
     }
@@ -160,7 +139,7 @@ class SizesOnlyStage {
   /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
-      if (!state.weights || state.role.name == "generator_ema") continue;  // it does not compute
+      if (!state.weights || !state.role.computes) continue;
       if (mesh_.shape().shard > 1 && !stays_gathered(config_, state.role)) continue;
       for (const int64_t unit : state.weights->units()) {
         state.weights->acquire(unit);
@@ -177,55 +156,6 @@ class SizesOnlyStage {
     }
   }
 
-  static at::Tensor sized(at::IntArrayRef shape, at::ScalarType dtype = at::kFloat) {
-    return at::empty(shape, at::device(kMeta).dtype(dtype));
-  }
-
-  /// The player's draws: one and two samples tell which axis is the batch, and what has none (the
-  /// exit of a rollout) is drawn. Exits are the last ones, which need the most.
-  model::TensorMap draws(const std::string& player) {
-    auto& known = drawn_[player];
-    if (known.empty()) {
-      const auto draw = [&](int64_t batch) {
-        return objective_->draws(
-            player, clip_, {.seed = 0, .step = 0, .first_sample = 0, .batch = batch});
-      };
-      model::TensorMap one = draw(1), two = draw(2);
-      for (auto& [name, tensor] : one) {
-        const at::Tensor& other = two.at(name);
-        Draw shape{.sizes = tensor.sizes().vec(), .dtype = tensor.scalar_type()};
-        for (int64_t i = 0; i < tensor.dim(); ++i) {
-          if (tensor.size(i) != other.size(i)) shape.batch_axis = i;
-        }
-        known.emplace(name, shape);
-      }
-    }
-    model::TensorMap made;
-    for (const auto& [name, shape] : known) {
-      if (shape.batch_axis < 0) {
-        made[name] = at::scalar_tensor(last_exit(name), at::kLong);
-        continue;
-      }
-      std::vector<int64_t> sizes = shape.sizes;
-      sizes[static_cast<size_t>(shape.batch_axis)] = config_.train.micro_batch_size;
-      made[name] = sized(sizes, shape.dtype);
-    }
-    return made;
-  }
-
-  int64_t last_exit(const std::string& name) const {
-    const DmdConfig& dmd = config_.objective.dmd;
-    const bool first_chunk = name == "first_chunk_exit_index";
-    const auto& list = first_chunk ? dmd.first_chunk_denoising_step_list : dmd.denoising_step_list;
-    return static_cast<int64_t>(list.size()) - 1;
-  }
-
-  struct Draw {
-    std::vector<int64_t> sizes;
-    at::ScalarType dtype;
-    int64_t batch_axis = -1;
-  };
-
   const TrainConfig& config_;
   const distributed::Mesh& mesh_;
   ClipShape clip_;
@@ -236,7 +166,6 @@ class SizesOnlyStage {
   std::unique_ptr<model::SequenceGroup> sequence_;
   std::vector<WatchedWeights> watched_;
   NetworkTable networks_;
-  std::map<std::string, std::map<std::string, Draw>> drawn_;
 };
 
 }  // namespace

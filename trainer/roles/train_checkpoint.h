@@ -4,7 +4,7 @@
 #include "trainer/checkpoint/saved_stage.h"
 #include "trainer/config/train_config.h"
 #include "trainer/inputs/media_info.h"
-#include "trainer/roles/role_state.h"
+#include "trainer/roles/role_set.h"
 
 namespace vmla::trainer {
 

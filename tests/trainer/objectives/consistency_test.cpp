@@ -1,4 +1,4 @@
-#include "trainer/objectives/consistency_distillation.h"
+#include "trainer/objectives/objective.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -38,7 +38,7 @@ TEST(Consistency, LossIsZeroOnAConstantField) {
   SmallNetworks networks;
   for (const char* role : {"generator", "teacher", "target_ema"})
     networks.add(role, config, weights);
-  const auto objective = make_consistency_distillation(consistency(true), config);
+  const auto objective = make_objective(consistency(true), config);
   auto inputs = small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 2, .batch = 2});
   for (int64_t index = 0; index < 48; ++index) {
     inputs["index"] = at::tensor({index, 47 - index}, at::kLong);
@@ -51,7 +51,7 @@ TEST(Consistency, LossIsZeroOnAConstantField) {
 
 TEST(Consistency, TargetOfTheLastGridPointIsTheTeachersEndpoint) {
   const SmallNetworks networks = three_networks();
-  const auto objective = make_consistency_distillation(consistency(true), small_model("mla"));
+  const auto objective = make_objective(consistency(true), small_model("mla"));
   auto inputs = small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 2, .batch = 2});
   inputs["index"] = at::tensor({47, 10}, at::kLong);
   const auto details =
@@ -64,7 +64,7 @@ TEST(Consistency, TargetOfTheLastGridPointIsTheTeachersEndpoint) {
 
 TEST(Consistency, OnlyTheStudentIsMoved) {
   SmallNetworks networks = three_networks();
-  const auto objective = make_consistency_distillation(consistency(false), small_model("mla"));
+  const auto objective = make_objective(consistency(false), small_model("mla"));
   const auto inputs =
       small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 2, .batch = 2});
   evaluate_small(*objective, "generator", inputs, networks);
@@ -77,7 +77,7 @@ TEST(Consistency, OnlyTheStudentIsMoved) {
 
 TEST(Consistency, DrawsEveryGridPointAndTheLastOnlyWhenAsked) {
   for (const bool endpoint : {false, true}) {
-    const auto objective = make_consistency_distillation(consistency(endpoint), small_model("mla"));
+    const auto objective = make_objective(consistency(endpoint), small_model("mla"));
     const at::Tensor index =
         objective->draws("generator", {1, 1, 1, 1}, {.seed = 1, .step = 0, .batch = 4000})
             .at("index");
@@ -94,7 +94,7 @@ TEST(Consistency, DrawsEveryGridPointAndTheLastOnlyWhenAsked) {
 
 TEST(Consistency, RefusesAnIndexOutsideTheGrid) {
   const SmallNetworks networks = three_networks();
-  const auto objective = make_consistency_distillation(consistency(true), small_model("mla"));
+  const auto objective = make_objective(consistency(true), small_model("mla"));
   auto inputs = small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 2, .batch = 2});
   for (const int64_t bad : {-1, 48}) {
     inputs["index"] = at::tensor({int64_t{0}, bad}, at::kLong);

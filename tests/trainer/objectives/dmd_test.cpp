@@ -1,4 +1,4 @@
-#include "trainer/objectives/dmd.h"
+#include "trainer/objectives/objective.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ SmallNetworks three_networks(bool recompute = false) {
 }
 
 std::unique_ptr<Objective> dmd(const DmdConfig& config) {
-  auto objective = make_dmd(config, small_model("mla"));
+  auto objective = make_objective(config, small_model("mla"));
   objective->use_codec(model::make_video_codec("space_to_depth:1"));
   return objective;
 }
@@ -305,7 +305,7 @@ TEST(DmdDraws, ExitAtEveryStepAlikeOrAtTheLastOnly) {
     DmdConfig config;
     config.last_step_only = last_only;
     config.first_chunk_denoising_step_list = {1000, 500};
-    const auto objective = make_dmd(config, small_model("mla"));
+    const auto objective = make_objective(config, small_model("mla"));
     std::map<int64_t, int64_t> exits, first_exits, together;
     for (int64_t step = 0; step < kDraws; ++step) {
       const auto draws = objective->draws(
@@ -330,7 +330,7 @@ TEST(DmdDraws, ExitAtEveryStepAlikeOrAtTheLastOnly) {
 TEST(DmdDraws, RollOutEveryAllowedLengthAlike) {
   DmdConfig config;
   config.max_rollout_frames = 12;
-  const auto objective = make_dmd(config, small_model("mla"));
+  const auto objective = make_objective(config, small_model("mla"));
   std::map<int64_t, int64_t> lengths;
   for (int64_t step = 0; step < 1000; ++step) {
     ++lengths[objective->draws("generator", {6, 1, 1, 1}, {.seed = 1, .step = step, .batch = 1})
@@ -345,7 +345,7 @@ TEST(DmdDraws, RollOutEveryAllowedLengthAlike) {
 TEST(DmdDraws, ScoreTimesKeepTheirLeast) {
   DmdConfig config;
   config.min_score_timestep = 600;
-  const auto objective = make_dmd(config, small_model("mla"));
+  const auto objective = make_objective(config, small_model("mla"));
   const at::Tensor tau =
       objective->draws("generator", {2, 1, 1, 1}, {.seed = 1, .step = 0, .batch = 4000}).at("tau");
   EXPECT_GE(tau.min().item<int64_t>(), 600);

@@ -1,7 +1,7 @@
+#include "trainer/objectives/objective.h"
 #include "model/weights/local_weights.h"
 #include "tests/trainer/small_networks.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/registry.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -58,6 +58,42 @@ INSTANTIATE_TEST_SUITE_P(All,
                                          "teacher_forcing",
                                          "ode_regression",
                                          "consistency_distillation"));
+
+/// Shapes and types of draws are declared beforehand, for plans and for what ranks must agree on.
+TEST(DrawSpecs, SayWhatIsDrawn) {
+  for (const char* name : {"flow_matching",
+                           "diffusion_forcing",
+                           "teacher_forcing",
+                           "ode_regression",
+                           "consistency_distillation",
+                           "dmd"}) {
+    ObjectiveConfig config = objective_config(name);
+    config.teacher_forcing.noise_augmentation_max_timestep = 100;
+    config.dmd.first_chunk_denoising_step_list = {1000, 500};
+    config.dmd.context_noise = 10;
+    config.dmd.min_rollout_frames = config.dmd.max_rollout_frames = 10;
+    config.dmd.scored_windows = "all";
+    const auto objective = make_objective(config, small_model("mla"));
+    for (const Role& role : objective_traits(config).roles) {
+      if (role.training != Training::kTrained) continue;
+      auto drawn =
+          objective->draws(role.name, kClip, {.seed = 3, .step = 5, .first_sample = 0, .batch = 7});
+      for (const DrawSpec& spec : objective->draw_specs(role.name, kClip)) {
+        ASSERT_TRUE(drawn.contains(spec.name)) << name << ": " << spec.name;
+        const at::Tensor tensor = drawn.at(spec.name);
+        std::vector<int64_t> shape = spec.shape;
+        for (int64_t& size : shape) size = size == DrawSpec::kBatch ? 7 : size;
+        EXPECT_EQ(tensor.sizes(), at::IntArrayRef(shape)) << name << ": " << spec.name;
+        EXPECT_EQ(tensor.scalar_type(), spec.dtype) << name << ": " << spec.name;
+        if (spec.shared_below > 0) {
+          EXPECT_LT(tensor.item<int64_t>(), spec.shared_below) << spec.name;
+        }
+        drawn.erase(spec.name);
+      }
+      EXPECT_TRUE(drawn.empty()) << name << " also draws " << drawn.begin()->first;
+    }
+  }
+}
 
 TEST(Draws, TimestepsAreOnePerClipOrOnePerChunk) {
   const DrawContext context{.seed = 1, .step = 2, .first_sample = 0, .batch = 64};

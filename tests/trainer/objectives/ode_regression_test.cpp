@@ -1,4 +1,4 @@
-#include "trainer/objectives/ode_regression.h"
+#include "trainer/objectives/objective.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -41,7 +41,7 @@ TEST(OdeRegression, EachSampleAndChunkSeesItsOwnState) {
   for (const char* context : {"teacher_forcing", "chunk_causal"}) {
     OdeRegressionConfig config;
     config.context = context;
-    const auto objective = make_ode_regression(config, small_model("mla"));
+    const auto objective = make_objective(config, small_model("mla"));
     auto inputs = small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 0, .batch = 3});
     inputs["ode_states"] = numbered_states(3, 4);
     const at::Tensor index =
@@ -66,7 +66,7 @@ TEST(OdeRegression, DrawsOneStateAVideoOrOneAChunk) {
   const DrawContext many{.seed = 1, .step = 0, .first_sample = 0, .batch = 200};
   OdeRegressionConfig config;
   const auto index = [&] {
-    return make_ode_regression(config, small_model("mla"))
+    return make_objective(config, small_model("mla"))
         ->draws("generator", kClip, many)
         .at("ode_index");
   };
@@ -83,7 +83,7 @@ TEST(OdeRegression, DrawsOneStateAVideoOrOneAChunk) {
 
 TEST(OdeRegression, SaysHowManyStatesItNeeds) {
   const SmallNetworks networks = silent_network();
-  const auto objective = make_ode_regression({}, small_model("mla"));
+  const auto objective = make_objective(OdeRegressionConfig{}, small_model("mla"));
   auto inputs = small_inputs(*objective, "generator", kClip, {.seed = 1, .step = 0, .batch = 2});
   inputs["ode_states"] = numbered_states(2, 3);
   try {

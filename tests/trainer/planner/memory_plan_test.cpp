@@ -3,6 +3,7 @@
 #include "model/network/attention_plan.h"
 #include "model/network/flops.h"
 #include "tests/trainer/drawn_stage.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/telemetry/tensor_memory.h"
 
@@ -34,7 +35,7 @@ TrainConfig config_of(const Stage& stage) {
 }
 
 std::vector<PlannedRole> roles_of(const TrainConfig& config) {
-  return planned_roles(config, stage_roles(config, *objective_of(config)));
+  return planned_roles(config, stage_roles(config));
 }
 
 /// The most that tensors hold in the players' updates, as the trainer takes them, beyond what was

@@ -1,6 +1,7 @@
 #include "trainer/telemetry/tensor_memory.h"
 
 #include "tests/trainer/drawn_stage.h"
+#include "trainer/config/stage_roles.h"
 
 #include <gtest/gtest.h>
 
@@ -94,7 +95,7 @@ GeneratorUpdate generator_update(const std::string& kv_grad, int64_t chunks) {
   config.train.micro_batch_size = 1;
   const ClipShape clip = tiny_clip(chunks * config.model.num_frame_per_block);
   const auto objective = objective_of(config);
-  RoleSet set = drawn_roles(config, planned_roles(config, stage_roles(config, *objective)));
+  RoleSet set = drawn_roles(config, planned_roles(config, stage_roles(config)));
   ReplayWatch watch;
   std::vector<std::unique_ptr<WatchedWeights>> watched;
   NetworkTable networks;

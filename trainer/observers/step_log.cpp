@@ -1,0 +1,104 @@
+#include "trainer/observers/step_log.h"
+
+#include "analysis/runs/run_reading.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/telemetry/gemm_rate.h"
+#include "trainer/telemetry/process_memory.h"
+
+namespace vmla::trainer {
+namespace {
+
+/// The figure's name in metrics.jsonl: the generator's as it is, any other player's behind it
+/// (`loss`, `loss_fake_score`).
+std::string metric_name(const char* what, const std::string& player) {
+  return player == "generator" ? what : std::string(what) + "_" + player;
+}
+
+/// Figures of the players that were updated in the last step. A step without a generator update has
+/// no `loss`: a stale one would look like a new one.
+MetricValues player_values(const TrainConfig& config, const StepFigures& last) {
+  MetricValues values;
+  for (const Role& role : objective_traits(config.objective).roles) {
+    const auto found = last.players.find(role.name);
+    if (found == last.players.end() || !found->second.updated) continue;
+    const auto& [name, figures] = *found;
+    values.emplace_back(metric_name("loss", name), figures.loss);
+    values.emplace_back(metric_name("grad_norm", name), figures.grad_norm);
+    values.emplace_back(metric_name("lr", name), figures.lr);
+    for (const auto& [metric, value] : figures.metrics) values.emplace_back(metric, value);
+  }
+  return values;
+}
+
+}  // namespace
+
+StepLog::StepLog(const TrainConfig& config,
+                 const std::filesystem::path& run_dir,
+                 int64_t step,
+                 const ClipWork& clip,
+                 StepFigures& figures)
+    : config_(config), clip_(clip), metrics_(run_dir, config.stage, step > 0 ? step : -1) {
+  if (step == 0) return;
+  const auto newest = newest_metrics(run_dir);
+  const auto figure = [&](const char* name) {
+    const auto found = newest.find(name);
+    return found == newest.end() ? 0.0 : found->second;
+  };
+  figures.players["generator"].loss = figure("loss");
+  figures.validation_loss = figure("validation_loss");
+  // The monitor goes on with what the run has shown so far; its old alarms are in the log.
+  analysis::replay_health(analysis::read_run(run_dir).metrics, health_);
+}
+
+void StepLog::record(int64_t step,
+                     const StepFigures& figures,
+                     const MetricValues& observed,
+                     bool validated) {
+  MetricValues values = player_values(config_, figures);
+  for (const analysis::HealthAlarm& alarm : health_.observe(step, values))
+    log::warn("{}: {}", config_.stage, alarm.message);
+  for (const auto& figure : health_.figures()) values.push_back(figure);
+  values.emplace_back("time_step", figures.seconds);
+  values.insert(values.end(), observed.begin(), observed.end());
+  if (validated) {
+    values.emplace_back("validation_loss", figures.validation_loss);
+    for (size_t i = 0; i < figures.validation_by_time.size(); ++i)
+      values.emplace_back(formatted("validation_loss_t{}", i), figures.validation_by_time[i]);
+  }
+  const auto clips = static_cast<double>(config_.train.batch_size);
+  const double tflops = clips * clip_.flops / figures.seconds * 1e-12;
+  values.emplace_back("tokens_per_second", clips * clip_.tokens / figures.seconds);
+  values.emplace_back("tflops", tflops);
+  values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
+  values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
+  values.emplace_back("tensor_peak_bytes", static_cast<double>(figures.tensor_peak_bytes));
+  metrics_.append(step, values);
+  if (due(config_.train.log_every, step, config_.train.steps)) print(step, figures, validated);
+}
+
+/// One line on the terminal, with every player's last loss, old ones too.
+void StepLog::print(int64_t step, const StepFigures& last, bool validated) const {
+  const std::string validation =
+      validated ? formatted("  validation {:.4g}", last.validation_loss) : "";
+  std::string players;
+  for (const Role& role : objective_traits(config_.objective).roles) {
+    const auto found = last.players.find(role.name);
+    if (found == last.players.end()) continue;
+    const auto& [name, figures] = *found;
+    if (name != "generator") players += "  " + name;
+    players += formatted("  loss {:.4g}{}  grad {:.4g}  lr {:.4g}",
+                         figures.loss,
+                         name == "generator" ? validation : "",
+                         figures.grad_norm,
+                         figures.lr);
+  }
+  log::info("{} step {}/{}{}  {:.4g} ms",
+            config_.stage,
+            step,
+            config_.train.steps,
+            players,
+            last.seconds * 1e3);
+}
+
+}  // namespace vmla::trainer

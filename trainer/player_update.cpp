@@ -1,0 +1,131 @@
+#include "trainer/player_update.h"
+
+#include "model/io/error.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/config/validate_distributed.h"
+#include "trainer/roles/optimizer.h"
+#include "trainer/roles/stage_precision.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+namespace vmla::trainer {
+namespace {
+
+/// RunError where a figure is not finite.
+void expect_finite(const PlayerFigures& figures,
+                   const Role& player,
+                   int64_t step,
+                   const std::filesystem::path& run_dir) {
+  if (std::isfinite(figures.loss) && std::isfinite(figures.grad_norm)) return;
+  fail_run(
+      "step {}: {} has loss {:g} and gradient norm {:g}; its weights were not changed, the last "
+      "checkpoint in {} is intact. Lower {} or look at the data",
+      step,
+      player.name,
+      figures.loss,
+      figures.grad_norm,
+      run_dir.string(),
+      player.optimizer ? "its optimizer's lr" : "optimizer.lr");
+}
+
+}  // namespace
+
+PlayerUpdate::PlayerUpdate(const UpdateParts& parts)
+    : parts_(parts),
+      micro_batch_(micro_batch_of(parts.config, parts.mesh.shape().data_ranks())),
+      settings_hash_(mixed(0xcbf29ce484222325ull, resolved_yaml(parts.config))) {}
+
+PlayerFigures PlayerUpdate::run(RoleState& player,
+                                TrainState& state,
+                                bool stop_asked,
+                                const std::function<void()>& before_writing) {
+  const OptimizerConfig& optimizer =
+      player.role.optimizer ? *player.role.optimizer : parts_.config.optimizer;
+  player.weights->zero_gradients();
+  UpdateReport report = accumulate(player, state);
+  state.samples_seen += parts_.config.train.batch_size;
+  parts_.timer.begin("optimizer");
+  player.weights->finish_gradients();
+  report.squared_norm = squared_gradient_norm(*player.weights);
+  report.stop = stop_asked;
+  UpdateReduction sums(parts_.mesh, player.weights->copies(), std::move(report));
+  PlayerFigures figures;
+  figures.lr = learning_rate(optimizer, state.step, parts_.config.train.steps);
+  // The update is under way before the host has read a number: it writes nothing where one of them
+  // is not finite.
+  const at::Tensor scale =
+      clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
+  before_writing();
+  player.optimizer->step(*player.weights, figures.lr, scale);
+  report = sums.read();
+  stop_agreed_ = stop_agreed_ || report.stop;
+  figures.loss = report.loss.item<double>();
+  figures.metrics = std::move(report.metrics);
+  figures.grad_norm = std::sqrt(report.squared_norm.item<double>());
+  figures.updated = true;
+  expect_finite(figures, player.role, state.step + 1, parts_.run_dir);
+  follow(player, state.step);
+  return figures;
+}
+
+/// Forward and backward of this rank's micro-batches; gradients of all ranks add up to those of the
+/// batch's mean loss.
+UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state) {
+  const TrainConfig& config = parts_.config;
+  const std::string& name = player.role.name;
+  const ClipShape clip = parts_.data.clip_shape();
+  const NetworkTable networks = parts_.roles.networks(config.train.recompute == "block");
+  const int64_t batch = config.train.batch_size;
+  const double share = static_cast<double>(micro_batch_) / static_cast<double>(batch);
+  const int64_t rank_share = batch / parts_.mesh.shape().data_ranks();
+  const int64_t begin = parts_.mesh.data_index() * rank_share, end = begin + rank_share;
+  const std::vector<DrawSpec> draws = parts_.objective.draw_specs(name, clip);
+  UpdateReport report;
+  report.loss = at::zeros({}, at::device(at::Device(config.train.device)).dtype(at::kDouble));
+  report.agreement = mixed(mixed(settings_hash_, static_cast<uint64_t>(state.step)),
+                           static_cast<uint64_t>(state.samples_seen));
+  for (int64_t first = begin; first < end; first += micro_batch_) {
+    parts_.timer.begin("data");
+    model::TensorMap inputs = parts_.data.next(micro_batch_, state.step, first);
+    inputs.merge(parts_.objective.draws(name,
+                                        clip,
+                                        {.seed = static_cast<uint64_t>(config.seed),
+                                         .step = state.step,
+                                         .first_sample = first,
+                                         .batch = micro_batch_,
+                                         .validation = false}));
+    for (const DrawSpec& draw : draws) {
+      if (draw.shared_below == 0) continue;
+      const int64_t value = inputs.at(draw.name).item<int64_t>();
+      report.agreement = mixed(report.agreement, static_cast<uint64_t>(value));
+    }
+    place_inputs(config, inputs);
+    parts_.timer.begin("forward");
+    const bool last_micro_batch = first + micro_batch_ >= end;
+    const auto backward = [&](const LossTerms& terms, bool last) {
+      report.loss += terms.total.detach().to(at::kDouble) * share;
+      for (const auto& [metric, value] : terms.metrics) report.metrics[metric] += value * share;
+      parts_.timer.begin("backward");
+      if (last && last_micro_batch) player.weights->begin_last_backward();
+      (terms.total * share).backward();
+      if (!last) parts_.timer.begin("forward");
+    };
+    parts_.objective.evaluate(name, inputs, networks, model::GradMode::kFull, backward);
+  }
+  return report;
+}
+
+/// The moving averages of the player's weights.
+void PlayerUpdate::follow(const RoleState& player, int64_t step) {
+  for (RoleState& average : parts_.roles.states) {
+    const Role& role = average.role;
+    if (role.training != Training::kEmaOf || role.ema_of != player.role.name) continue;
+    const double decay = step < role.ema_start_step ? 0.0 : role.ema_decay;
+    update_ema(*average.weights, *player.weights, decay);
+    if (average.uploaded) average.uploaded->forget();
+  }
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,131 @@
+#include "trainer/roles/role_set.h"
+
+#include "model/io/error.h"
+#include "model/weights/weights.h"
+#include "trainer/distributed/sequence_ranks.h"
+#include "trainer/distributed/shared_conversion.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace vmla::trainer {
+namespace {
+
+/// Sizes of what the checkpoint holds of a role. Its values are read into the role's buffers, where
+/// they are, so that a rank reads no more than it holds; the tensors here have no memory of theirs.
+InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
+  const auto own = saved.role_models.find(role.name);
+  InitialWeights weights{.origin = formatted("checkpoint of step {}", saved.step),
+                         .config = own == saved.role_models.end() ? saved.model : own->second};
+  const at::Tensor zero = at::zeros({1});
+  for (const int64_t unit : model::all_units(weights.config)) {
+    for (const auto& spec : model::unit_layout(weights.config, unit))
+      weights.tensors[spec.name] = zero.expand(spec.shape);
+  }
+  return weights;
+}
+
+/// Finds each role's initial weights; what one source gives several roles is read once.
+class WeightReader {
+ public:
+  WeightReader(const TrainConfig& config, const SavedStage* saved, const distributed::Mesh& mesh)
+      : config_(config),
+        saved_(saved),
+        convert_(distributed::convert_shared(mesh.host(), config.model)) {}
+
+  const InitialWeights& read(const Role& role) {
+    if (is_saved(role)) return known_[role.name] = saved_weights(saved_->info, role);
+    const bool copies = role.training == Training::kEmaOf && !config_.init_from.contains(role.name);
+    if (copies) return known_.at(role.ema_of);
+    const std::string source = source_role(config_, role);
+    if (source != role.name && known_.contains(source) && !saved_)
+      return known_[role.name] = known_.at(source);
+    return known_[role.name] = initial_weights(config_, role.name, source, convert_);
+  }
+
+  /// A checkpoint holds what the stage changes.
+  bool is_saved(const Role& role) const { return saved_ && role.training != Training::kFrozen; }
+
+ private:
+  const TrainConfig& config_;
+  const SavedStage* saved_;
+  model::ConvertLayers convert_;
+  std::map<std::string, InitialWeights> known_;
+};
+
+}  // namespace
+
+const RoleState& RoleSet::at(const std::string& name) const {
+  for (const RoleState& state : states) {
+    if (state.role.name == name) return state;
+  }
+  TORCH_CHECK(false, "no role of this name: ", name);
+}
+
+RoleState& RoleSet::at(const std::string& name) {
+  return const_cast<RoleState&>(std::as_const(*this).at(name));
+}
+
+bool RoleSet::has(const std::string& name) const {
+  return std::ranges::any_of(states,
+                             [&](const RoleState& state) { return state.role.name == name; });
+}
+
+RoleModels RoleSet::models() const {
+  RoleModels models;
+  for (const RoleState& state : states) models.emplace(state.role.name, state.config);
+  return models;
+}
+
+model::Network RoleSet::network(const RoleState& state) const {
+  return {state.config, state.source(), sequence.get()};
+}
+
+NetworkTable RoleSet::networks(bool recompute) const {
+  NetworkTable table;
+  for (const RoleState& state : states) {
+    table.emplace(state.role.name, RoleNetwork{network(state), recompute});
+  }
+  return table;
+}
+
+const RoleState& RoleSet::best() const {
+  for (const char* role : {"generator_ema", "target_ema"}) {
+    if (has(role)) return at(role);
+  }
+  return at("generator");
+}
+
+std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh) {
+  if (mesh.shape().sequence == 1) return nullptr;
+  return std::make_unique<distributed::SequenceRanks>(mesh.sequence());
+}
+
+RoleSet build_roles(const TrainConfig& config,
+                    const std::vector<Role>& roles,
+                    const SavedStage* saved,
+                    const distributed::Mesh& mesh) {
+  RoleSet set;
+  set.sequence = sequence_ranks(mesh);
+  const at::Device device(config.train.device);
+  WeightReader reader(config, saved, mesh);
+  for (const Role& role : roles) {
+    const InitialWeights& weights = reader.read(role);
+    RoleState& state = set.states.emplace_back(
+        make_role_state(config, role, weights.config, weights.tensors, device, mesh));
+    if (reader.is_saved(role)) {
+      read_pieces(*saved->tensors, role.name, held_pieces(*state.weights));
+      state.weights->masters_changed();
+    }
+    if (role.name == "generator" && !saved) {
+      set.generator_origin = weights;
+      set.generator_origin.tensors.clear();  // the masters hold them now
+    }
+  }
+  return set;
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,25 @@
+#include "trainer/roles/stage_precision.h"
+
+#include "model/weights/local_weights.h"
+
+#include <ATen/ATen.h>
+
+namespace vmla::trainer {
+
+at::ScalarType compute_dtype(const TrainConfig& config) {
+  if (config.train.precision == "fp64") return at::kDouble;
+  return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
+}
+
+at::ScalarType input_dtype(const TrainConfig& config) {
+  return model::exact_dtype(compute_dtype(config));
+}
+
+void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {
+  const at::Device device(config.train.device);
+  for (auto& [name, tensor] : inputs)
+    tensor =
+        tensor.is_floating_point() ? tensor.to(device, input_dtype(config)) : tensor.to(device);
+}
+
+}  // namespace vmla::trainer
