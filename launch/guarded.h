@@ -4,7 +4,7 @@
 
 namespace vmla::launch {
 
-/// What the program's exit status means (architecture, section 5).
+/// What the program's exit status means (docs/operations.md "Statuses").
 inline constexpr int kDone = 0;
 inline constexpr int kFault = 1;
 inline constexpr int kWrongInput = 2;

@@ -8,7 +8,7 @@
 
 namespace vmla::trainer {
 
-/// Writes summary.json: the stage's final figures, for programs (architecture 6).
+/// Writes summary.json: the stage's final figures, for programs (docs/formats.md "Run folder").
 void write_summary(const std::filesystem::path& run_dir,
                    const TrainConfig& config,
                    const Trainer& trainer,

@@ -26,15 +26,15 @@ struct LayerRank {
   EffectiveRank effective;
 };
 
-/// Spectrum of kv_b · diag(kv_gain) · kv_a[first R rows] (biases left out; architecture.md section
-/// 9).
+/// Spectrum of kv_b · diag(kv_gain) · kv_a[first R rows] (biases left out; docs/algorithms.md
+/// 13.1).
 ///
 /// The map is never formed: with A = kv_b, B = diag(gain)·kv_a and any L with L·Lᵀ = B·Bᵀ, the
 /// singular values of A·B are the square roots of the eigenvalues of Lᵀ(AᵀA)L, an R x R problem
-/// (algorithms.md 1.10, performance.md 1.8). L is the Cholesky factor, or the symmetric square root
-/// where B·Bᵀ is singular (dead or repeated latents). All in fp64: Grams in fp32 would cost 2e-4 of
-/// s_1. Error: about 1e-8 |A||B| on values near zero, far less above. R x R work runs on the CPU,
-/// the two Grams where the weights are. Throws c10::Error on shapes that disagree.
+/// (docs/algorithms.md 13.3). L is the Cholesky factor, or the symmetric square root where B·Bᵀ is
+/// singular (dead or repeated latents). All in fp64: Grams in fp32 would cost 2e-4 of s_1. Error:
+/// about 1e-8 |A||B| on values near zero, far less above. R x R work runs on the CPU, the two Grams
+/// where the weights are. Throws c10::Error on shapes that disagree.
 LayerRank composed_rank(const LatentProjections& layer);
 
 /// The same map written out in fp64 and given to a full SVD; the reference of tests and benchmarks.

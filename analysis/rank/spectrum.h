@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-/// Singular spectra and the ranks read off them (architecture.md section 9, "Rank").
+/// Singular spectra and the ranks read off them (docs/algorithms.md 13.2).
 namespace vmla::analysis {
 
 /// Singular values in descending order, fp64.

@@ -17,7 +17,7 @@ struct AttentionOutput {
 
 /// Softmax attention over the union of `segments` (disjoint in (query, key)), each a plain SDPA,
 /// merged by log-sum-exp; one autograd Function whose backward runs each segment's backward with
-/// the merged output and LSE, which is exact (libtorch.md 5). No mask is ever built.
+/// the merged output and LSE, which is exact (docs/algorithms.md 3.7). No mask is ever built.
 ///
 /// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V] with dense last dims, any other strides. V
 /// may differ from K (padded inside where the backend wants equal sizes). Segments with query_count

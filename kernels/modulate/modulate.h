@@ -4,9 +4,9 @@
 
 namespace vmla::kernels {
 
-/// LayerNorm without parameters, then adaptive modulation per frame (Wan2.1, algorithms 2.3):
-/// y = LN(x) * (1 + scale) + shift. x: [B, F, S, D]; shift, scale: [B, F, D]. Biased variance,
-/// statistics in fp32 (fp64 for fp64). Differentiable in all three.
+/// LayerNorm without parameters, then adaptive modulation per frame (Wan2.1, docs/algorithms.md
+/// 2.6): y = LN(x) * (1 + scale) + shift. x: [B, F, S, D]; shift, scale: [B, F, D]. Biased
+/// variance, statistics in fp32 (fp64 for fp64). Differentiable in all three.
 at::Tensor layer_norm_modulate(const at::Tensor& x_BFSD,
                                const at::Tensor& shift_BFD,
                                const at::Tensor& scale_BFD,

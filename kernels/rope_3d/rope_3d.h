@@ -26,8 +26,8 @@ struct RopePairSet {
 };
 
 /// Builds the table for frames at `times` (one RoPE time a frame) of a grid of rows x cols tokens.
-/// Frequency j of an axis with a pairs is theta^(-j/a) (algorithms 2.4). Angles are formed in fp64,
-/// then cast.
+/// Frequency j of an axis with a pairs is theta^(-j/a) (docs/algorithms.md 2.8). Angles are formed
+/// in fp64, then cast.
 RopeTable rope_table(const std::vector<int64_t>& times,
                      int64_t rows,
                      int64_t cols,

@@ -63,7 +63,7 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
     fail_user("{} was trained for a many-step sampler: denoising steps need --sampler few_step",
               args.checkpoint);
   }
-  // A few-step student has its guidance distilled into it (algorithms 9.1).
+  // A few-step student has its guidance distilled into it (docs/algorithms.md 8.4).
   settings.guidance_scale = few_step ? 1.0 : config.sample.guidance_scale;
   if (args.guidance) settings.guidance_scale = *args.guidance;
   return settings;

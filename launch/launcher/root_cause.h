@@ -7,7 +7,7 @@
 /// How workers end, and which of those that failed was the reason for the others.
 namespace vmla::launch {
 
-// Exit statuses of workers that mean something here (architecture, section 5).
+// Exit statuses of workers that mean something here (docs/operations.md "Statuses").
 inline constexpr int kWorkerWrongInput = 2;
 inline constexpr int kWorkerPeerLost = 3;  // it failed because another one did
 inline constexpr int kWorkerStopped = 75;  // stopped on request after saving

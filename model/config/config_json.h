@@ -34,8 +34,8 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes);
 /// Every field of `config`, under our names: what a checkpoint's manifest holds. One line.
 std::string model_json(const ModelConfig& config, const std::string& init_method = {});
 
-/// config.json of the layouts of ecosystem.md E: Wan's folder, a diffusers transformer, a videomla
-/// export.
+/// config.json of the layouts of docs/algorithms.md 2.11: Wan's folder, a diffusers transformer, a
+/// videomla export.
 std::string wan_config_json(const ModelConfig& config);
 std::string diffusers_config_json(const ModelConfig& config);
 std::string videomla_config_json(const ModelConfig& config, const std::string& init_method);

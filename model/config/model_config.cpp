@@ -8,8 +8,8 @@ namespace vmla::model {
 namespace {
 
 // The pairs of one axis group of `count` pairs: Wan gives height and width a third each, rounded
-// down, and time the rest (algorithms 1.3 and 2.4). The count rule for rope pairs splits the same
-// way.
+// down, and time the rest (docs/algorithms.md 2.8 and 4.4). The count rule for rope pairs splits
+// the same way.
 std::array<int64_t, 3> split_by_axis(int64_t count) {
   const int64_t third = count / 3;
   return {count - 2 * third, third, third};

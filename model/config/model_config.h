@@ -9,7 +9,7 @@
 /// it.
 namespace vmla::model {
 
-/// Latent frames that RoPE positions reach (Wan2.1's table, algorithms 2.4).
+/// Latent frames that RoPE positions reach (Wan2.1's table, docs/algorithms.md 2.8).
 constexpr int64_t kMaxPositions = 1024;
 
 /// A value shared by all layers, or one per layer. In yaml: a scalar or a list.
@@ -22,8 +22,8 @@ struct PerLayer {
 };
 
 /// Rope pair indices: one list shared by all layers, one list per layer, or empty for the count
-/// rule (highest-frequency pairs of each axis, algorithms 1.3). In yaml: a list, or a list of
-/// lists.
+/// rule (highest-frequency pairs of each axis, docs/algorithms.md 4.4). In yaml: a list, or a list
+/// of lists.
 struct RopePairs {
   std::vector<std::vector<int64_t>> lists;
   bool operator==(const RopePairs&) const = default;

@@ -50,15 +50,15 @@ struct MlaInit {
 /// Builds MLA weights from a dense model of the same width, heads and depth. Everything outside
 /// self-attention, and the output projection, is copied.
 ///
-/// svd_weight (VideoMLA; architecture 9 "Initialisation", algorithms 1.4): one unbalanced truncated
-/// SVD of [diag(norm_k) W_K content rows; W_V], content channels ascending, split as down = S^½ Vᵀ,
-/// up = U S^½. Queries likewise from diag(norm_q) W_q. The shared rope key of a pair is the top
-/// eigenvector u of the heads' Hermitian second moment: s = uᴴ k, and conj(u_h) moves into head h's
-/// query (ecosystem F.5.4). Wan's norm over all heads has no place in MLA; the latent norm takes
-/// its role, so typical scales E[rms] become constants in kv_b, q_b and the rope rows (F.5.1),
-/// computed for isotropic inputs of unit variance. b_v moves exactly into the output bias as W_o
-/// b_v; the content part of b_k drops out of the softmax; the rope part of b_k and b_q stay
-/// (F.5.2).
+/// svd_weight (VideoMLA; docs/algorithms.md 5.1): one unbalanced truncated SVD of [diag(norm_k) W_K
+/// content rows; W_V], content channels ascending, split as down = S^½ Vᵀ, up = U S^½. Queries
+/// likewise from diag(norm_q) W_q. The shared rope key of a pair is the top eigenvector u of the
+/// heads' Hermitian second moment: s = uᴴ k, and conj(u_h) moves into head h's query
+/// (docs/algorithms.md 5.2). Wan's norm over all heads has no place in MLA; the latent norm takes
+/// its role, so typical scales E[rms] become constants in kv_b, q_b and the rope rows
+/// (docs/algorithms.md 5.3), computed for isotropic inputs of unit variance. b_v moves exactly into
+/// the output bias as W_o b_v; the content part of b_k drops out of the softmax; the rope part of
+/// b_k and b_q stay (docs/algorithms.md 5.4).
 ///
 /// random: Xavier-uniform new matrices from `seed`, the rest from the dense model.
 ///

@@ -13,8 +13,8 @@ struct SharedRopeKey {
 };
 
 /// Top eigenvector of the N x N Hermitian second moment of each pair's complex key rows (bias as
-/// one more input column): s = uᴴ k (ecosystem F.5.4). rows: [N P, D] per head, pairs interleaved;
-/// bias: [N P]. fp64.
+/// one more input column): s = uᴴ k (docs/algorithms.md 5.2). rows: [N P, D] per head, pairs
+/// interleaved; bias: [N P]. fp64.
 SharedRopeKey shared_rope_key(const at::Tensor& rows, const at::Tensor& bias, int64_t num_heads);
 
 /// conj(u_h) applied to head h's rope rows of the query: [N P, ...] → the same shape. Commutes with

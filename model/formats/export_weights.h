@@ -10,8 +10,8 @@
 
 #include "model/formats/load_weights.h"
 
-/// Weights in the layouts of other programs (ecosystem.md E). docs/formats.md describes the
-/// folders.
+/// Weights in the layouts of other programs (docs/algorithms.md 2.11). docs/formats.md describes
+/// the folders.
 namespace vmla::model {
 
 enum class WeightLayout { kWan, kDiffusers, kVideomla };

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-/// Tensor names of the layouts that weights come in. Ours are Wan2.1's (algorithms 2.2).
+/// Tensor names of the layouts that weights come in. Ours are Wan2.1's (docs/algorithms.md 2.2).
 namespace vmla::model {
 
 /// Name of a dense Wan tensor in diffusers' WanTransformer3DModel, and back. Nothing for a name
@@ -16,7 +16,7 @@ std::optional<std::string> diffusers_to_wan(std::string_view name);
 bool is_diffusers_name(std::string_view name);
 
 /// Drops the prefix that training programs leave on names: `model.`, `model._fsdp_wrapped_module.`
-/// (ecosystem.md E.4).
+/// (docs/algorithms.md 2.11).
 std::string_view without_wrapper_prefix(std::string_view name);
 
 }  // namespace vmla::model

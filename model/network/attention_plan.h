@@ -11,8 +11,8 @@ namespace vmla::model {
 
 /// Every query frame of the rectangle sees every key frame of it, with the keys' RoPE times moved
 /// by `time_shift`. RoPE is relative, so positions that are re-indexed per query chunk
-/// (architecture 9.2: a frame's position is its rank in the ascending attended set) need only move
-/// the sink's keys by the number of evicted frames.
+/// (docs/algorithms.md 3.6: a frame's position is its rank in the ascending attended set) need only
+/// move the sink's keys by the number of evicted frames.
 struct PlanRect {
   int64_t query_begin, query_count;
   int64_t key_begin, key_count;
@@ -41,10 +41,10 @@ AttentionPlan bidirectional_plan(int64_t num_frames);
 /// included in the window.
 AttentionPlan chunk_causal_plan(const ModelConfig& config, int64_t num_frames);
 
-/// Sequence = clean frames, then noisy frames (algorithms 3.4; architecture 9.3). A noisy chunk
-/// sees its own noisy frames and the clean version of every earlier attended frame. No noisy token
-/// sees the clean copy of the last chunk, so that copy is left out: the sequence has (F − last
-/// chunk) + F frames (performance.md, finding 9).
+/// Sequence = clean frames, then noisy frames (docs/algorithms.md 3.4). A noisy chunk sees its own
+/// noisy frames and the clean version of every earlier attended frame. No noisy token sees the
+/// clean copy of the last chunk, so that copy is left out: the sequence has (F − last chunk) + F
+/// frames.
 AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames);
 /// Clean frames in front of the noisy ones in that plan.
 int64_t teacher_forcing_clean_frames(const ModelConfig& config, int64_t num_frames);

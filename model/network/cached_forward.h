@@ -8,7 +8,7 @@ namespace vmla::model {
 
 /// The flow of noisy latents [B, F, C, H, W], chunk by chunk, each against a streaming cache that
 /// was filled by the clean chunks before it at t = 0: what teacher forcing computes in one masked
-/// forward (architecture 8, invariant 1). No gradients.
+/// forward (docs/algorithms.md 3.4). No gradients.
 at::Tensor cached_forward(const Network& network,
                           const at::Tensor& clean_BFCHW,
                           const DitInputs& noisy);

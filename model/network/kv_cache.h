@@ -41,7 +41,7 @@ class KvCache {
   void append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count);
 
   /// Forgets all frames but the sink and the `recent` last ones (a streaming cache only): chunks to
-  /// come attend to what is left, at positions that close the gap (algorithms 9.3, KV flush).
+  /// come attend to what is left, at positions that close the gap (docs/algorithms.md 6.4).
   void flush(int64_t recent);
 
   /// Sets everything stored to zero: what the network would do without its memory.

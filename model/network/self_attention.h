@@ -22,11 +22,11 @@ struct LayerKv {
 };
 
 /// Latent attention has two exact forms: rebuild per-head keys and values from the latent, or fold
-/// the up-projections into query and output and attend to the latent itself (algorithms 1.6).
-/// kCheaper picks per layer, by cheaper_form().
+/// the up-projections into query and output and attend to the latent itself (docs/algorithms.md
+/// 4.2). kCheaper picks per layer, by cheaper_form().
 enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 
-/// The form with fewer multiply-adds for that many query and key tokens (performance.md 0.2, 1.5).
+/// The form with fewer multiply-adds for that many query and key tokens (docs/algorithms.md 4.3).
 LatentForm cheaper_form(const LayerDims& dims, int64_t query_tokens, int64_t key_tokens);
 
 struct SelfAttentionArgs {
@@ -67,7 +67,7 @@ CrossKv cross_attention_kv(const DenseAttentionWeights& w,
                            const at::Tensor& context_BTD,
                            int64_t num_heads,
                            double eps);
-/// Attention of x [B, L, D] to all text rows, padding included (algorithms 2.3.3).
+/// Attention of x [B, L, D] to all text rows, padding included (docs/algorithms.md 2.5).
 at::Tensor cross_attention(const DenseAttentionWeights& w,
                            const at::Tensor& x_BLD,
                            const CrossKv& kv,

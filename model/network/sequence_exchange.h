@@ -7,8 +7,8 @@
 #include <vector>
 
 /// What the ranks that share a clip say to each other inside a forward, differentiable
-/// (architecture 3, sequence parallelism). Rank i of P holds the tokens [i s, (i + 1) s) of every
-/// frame, s = S/P.
+/// (docs/algorithms.md 15.5). Rank i of P holds the tokens [i s, (i + 1) s) of every frame, s =
+/// S/P.
 ///
 /// Gradients: what every rank computes alike from whole tensors (the loss) has the whole gradient
 /// on every rank, and so have the latents. What each rank computes from its own tokens (the blocks)

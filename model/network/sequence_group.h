@@ -6,8 +6,8 @@
 
 namespace vmla::model {
 
-/// The ranks that share one clip: each holds an equal slice of every frame's tokens (architecture
-/// 3, sequence parallelism). What the network's forward needs of them and nothing more; all ranks
+/// The ranks that share one clip: each holds an equal slice of every frame's tokens
+/// (docs/algorithms.md 15.5). What the network's forward needs of them and nothing more; all ranks
 /// of a group make the same calls in the same order. None of them is differentiable by itself.
 class SequenceGroup {
  public:

@@ -8,7 +8,7 @@
 
 #include <vector>
 
-/// The Wan2.1-shaped video transformer, dense or MLA, of any size (algorithms 1-3).
+/// The Wan2.1-shaped video transformer, dense or MLA, of any size (docs/algorithms.md 2 to 4).
 ///
 /// Legend of shape suffixes, here and in all of model/: B batch, F latent frames, C latent
 /// channels, H W latent grid, L query tokens, M key tokens, S tokens a frame, D model width, N
@@ -80,8 +80,8 @@ struct TokenGrid {
 };
 TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width);
 
-/// Sinusoid of algorithms 2.3.2 for t [n], formed in fp64, returned in `dtype`: [n, freq_dim],
-/// cosines first.
+/// Sinusoid of docs/algorithms.md 2.4 for t [n], formed in fp64, returned in `dtype`: [n,
+/// freq_dim], cosines first.
 at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype);
 
 }  // namespace vmla::model

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-/// The rectified-flow schedule (algorithms 4), exact: sigma = t / 1000 everywhere, no table. x_t =
-/// (1 − sigma) x0 + sigma eps, v = eps − x0. Plain arithmetic in fp64, no LibTorch.
+/// The rectified-flow schedule (docs/algorithms.md 7), exact: sigma = t / 1000 everywhere, no
+/// table. x_t = (1 − sigma) x0 + sigma eps, v = eps − x0. Plain arithmetic in fp64, no LibTorch.
 namespace vmla::model {
 
 constexpr double kTrainTimesteps = 1000.0;
@@ -21,8 +21,8 @@ std::vector<double> training_sigmas(double shift);
 double quantized_sigma(double timestep, const std::vector<double>& sigmas);
 
 /// Loss weight of teacher forcing at t: exp(−2 ((t − 500)/1000)²) less its minimum over the
-/// training table of `shift`, scaled so that its mean over that table is 1 (algorithms 4.2;
-/// continuous in t, architecture 9).
+/// training table of `shift`, scaled so that its mean over that table is 1 (docs/algorithms.md
+/// 7.5); continuous in t.
 class LossWeight {
  public:
   explicit LossWeight(double shift);
@@ -33,8 +33,8 @@ class LossWeight {
   double scale_;
 };
 
-/// `steps` descending timesteps from 1000 (shifted uniform grid, algorithms 4.4), without the final
-/// 0.
+/// `steps` descending timesteps from 1000 (shifted uniform grid, docs/algorithms.md 7.4), without
+/// the final 0.
 std::vector<double> timestep_grid(int64_t steps, double shift);
 
 /// A denoising_step_list in linear units ([1000, 750, 500, 250]) after the shift: [1000, 937.5,

@@ -36,7 +36,8 @@ at::Tensor solve_few_step(const SamplerSettings& settings,
   return x;
 }
 
-/// sigmas of UniPC: 0.999 → 0 uniformly, last dropped, shifted, 0 appended (algorithms 9.2).
+/// sigmas of UniPC: 0.999 → 0 uniformly, last dropped, shifted, 0 appended (docs/algorithms.md
+/// 8.3).
 std::vector<double> unipc_sigmas(const SamplerSettings& settings) {
   constexpr double kFirst = 0.999;
   std::vector<double> sigmas;

@@ -10,9 +10,9 @@ namespace vmla::model {
 
 /// How a chunk (or a whole clip) is sampled.
 enum class SamplerKind {
-  kFewStep,  // predict x0, re-noise with fresh noise to the next listed step (algorithms 9.1)
-  kUnipc,    // UniPC, order 2, bh2, predicting x0 (algorithms 9.2)
-  kEuler,
+  kFewStep,  // predict x0, add fresh noise for the next listed step (docs/algorithms.md 8.1)
+  kUnipc,    // UniPC, order 2, bh2, predicting x0 (docs/algorithms.md 8.3)
+  kEuler,    // docs/algorithms.md 8.2
 };
 SamplerKind parse_sampler(const std::string& name);
 

@@ -7,8 +7,8 @@
 
 #include "model/network/wan_dit.h"
 
-/// Paths of the probability-flow ODE that a student can learn in few steps (algorithms 6.1): from
-/// noise by Euler steps of a causal teacher, every chunk given the clean clip before it.
+/// Paths of the probability-flow ODE that a student can learn in few steps (docs/algorithms.md
+/// 9.4): from noise by Euler steps of a causal teacher, every chunk given the clean clip before it.
 namespace vmla::model {
 
 /// The Euler grid, and the states of a path that are kept: those before the steps a student is
@@ -21,9 +21,9 @@ struct OdeGrid {
   std::vector<double> state_times() const;
 };
 
-/// `steps` steps of the shifted uniform grid (algorithms 4.4) that keeps the states at the warped
-/// `denoising_step_list`. UserError unless every step of the list is a point of the grid: a student
-/// must not be taught at a noise level where no state is.
+/// `steps` steps of the shifted uniform grid (docs/algorithms.md 7.4) that keeps the states at the
+/// warped `denoising_step_list`. UserError unless every step of the list is a point of the grid: a
+/// student must not be taught at a noise level where no state is.
 OdeGrid ode_grid(int64_t steps,
                  double timestep_shift,
                  const std::vector<double>& denoising_step_list);

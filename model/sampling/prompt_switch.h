@@ -12,8 +12,8 @@
 
 namespace vmla::model {
 
-/// What becomes of the frames so far when a video's prompt changes (algorithms 9.3). The text's own
-/// keys and values are made anew in every case.
+/// What becomes of the frames so far when a video's prompt changes (docs/algorithms.md 6.4). The
+/// text's own keys and values are made anew in every case.
 enum class PromptSwitch {
   kFlush,    // the cache keeps the sink and the last two frames (Infinity-RoPE)
   kRecache,  // the attended frames' keys and values are computed again under the new prompt

@@ -48,10 +48,10 @@ struct RolloutChunk {
   int64_t cache_bytes;   // of the cache this chunk was denoised against
 };
 
-/// Samples chunk by chunk (algorithms 9.1, 9.2): each chunk is denoised against the cache, handed
-/// to `emit`, then run once more (at t = context_noise) to fill the cache; the last one is not.
-/// Memory does not grow with the video when the model has a window. With guidance, the positive and
-/// the negative prompt run as one batch of 2B; without, a step is one pass of B.
+/// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,
+/// handed to `emit`, then run once more (at t = context_noise) to fill the cache; the last one is
+/// not. Memory does not grow with the video when the model has a window. With guidance, the
+/// positive and the negative prompt run as one batch of 2B; without, a step is one pass of B.
 void sample_causal(const Network& network,
                    const RolloutRequest& request,
                    const SamplerSettings& sampler,

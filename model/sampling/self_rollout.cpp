@@ -62,7 +62,7 @@ class Rollout {
     return pass.noisy_BFCHW - pass.sigma * flow;
   }
 
-  /// The context pass (algorithms 3.6): keys and values of the finished chunk.
+  /// The context pass (docs/algorithms.md 6.3): keys and values of the finished chunk.
   std::vector<LayerKv> fill(const ExitPass& pass, const at::Tensor& x0_BFCHW) {
     const at::NoGradGuard no_grad;
     at::Tensor x = x0_BFCHW.detach();

@@ -8,8 +8,8 @@
 
 #include <vector>
 
-/// The rollout of self-forcing (algorithms 7.2): the student generates a clip chunk by chunk
-/// against its own cache, and every chunk stops at one drawn step, the exit step, whose x0
+/// The rollout of self-forcing (docs/algorithms.md 10.2): the student generates a clip chunk by
+/// chunk against its own cache, and every chunk stops at one drawn step, the exit step, whose x0
 /// prediction is its output and what is trained.
 namespace vmla::model {
 
@@ -57,10 +57,10 @@ at::Tensor replay_exit_pass(const Network& network,
                             const at::Tensor& text_BTE,
                             const ForwardOptions& options);
 
-/// The whole rollout in one graph, as the published code back-propagates (algorithms 7.2): a
-/// cached key has the value of the context pass and the gradient of the chunk's exit pass, so later
-/// chunks reach earlier ones. Chunks before `first_gradient_frame` carry no gradient. Memory grows
-/// with the rollout.
+/// The whole rollout in one graph, as the published code back-propagates (docs/algorithms.md 10.4):
+/// a cached key has the value of the context pass and the gradient of the chunk's exit pass, so
+/// later chunks reach earlier ones. Chunks before `first_gradient_frame` carry no gradient. Memory
+/// grows with the rollout.
 at::Tensor self_rollout_straight_through(const Network& network,
                                          const SelfRolloutRequest& request,
                                          PlanSet& plans,

@@ -12,7 +12,7 @@ namespace vmla::model {
 
 /// The dtype a tensor of a network that computes in `compute` has. Matrix products run in that
 /// dtype; what they leave alone (norm gains, biases, modulation) and the time embedding and head,
-/// whose precision decides the schedule, stay as exact as the masters (algorithms 2.5).
+/// whose precision decides the schedule, stay as exact as the masters (docs/algorithms.md 2.9).
 at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,
                                 at::ScalarType exact);

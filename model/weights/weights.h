@@ -47,7 +47,8 @@ struct DenseAttentionWeights {
   }
 };
 
-/// Multi-head latent attention (VideoMLA, algorithms 1.2). Q query rank, R K/V rank, P rope dim.
+/// Multi-head latent attention (VideoMLA, docs/algorithms.md 4.1). Q query rank, R K/V rank, P rope
+/// dim.
 struct MlaAttentionWeights {
   at::Tensor q_a_proj;        // [Q, D]
   at::Tensor q_a_layernorm;   // [Q]
@@ -157,9 +158,10 @@ DitBlockWeights bind_block(const ModelConfig& config,
                            const std::vector<at::Tensor>& tensors);
 RootWeights bind_root(const ModelConfig& config, const std::vector<at::Tensor>& tensors);
 
-/// Fresh weights as Wan initialises new modules (algorithms 2.6): Xavier-uniform linears with zero
-/// bias, normal 0.02 for the text and time embeddings, zero head, modulation normal / sqrt(D), unit
-/// norm gains. Drawn by counter: the value of a tensor depends on (seed, its name) alone.
+/// Fresh weights as Wan initialises new modules (docs/algorithms.md 2.10): Xavier-uniform linears
+/// with zero bias, normal 0.02 for the text and time embeddings, zero head, modulation normal /
+/// sqrt(D), unit norm gains. Drawn by counter: the value of a tensor depends on (seed, its name)
+/// alone.
 at::Tensor random_tensor(const ModelConfig& config, const TensorSpec& spec, uint64_t seed);
 std::map<std::string, at::Tensor> random_weights(const ModelConfig& config, uint64_t seed);
 

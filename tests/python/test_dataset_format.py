@@ -1,4 +1,4 @@
-"""Datasets as architecture 6 lays them out, read with h5py."""
+"""Datasets as docs/formats.md "Latent dataset" lays them out, read with h5py."""
 
 import os
 

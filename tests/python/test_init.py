@@ -213,7 +213,7 @@ def test_forward_of_the_export(mode, tmp_path):
 
 
 def test_config_of_the_export_is_complete(tmp_path):
-    """The fields an engine reads (architecture 9, ecosystem E.7)."""
+    """The fields an engine reads (docs/formats.md "Weights: names and conventions")."""
     dense, latent = LATENTS["heads of 16"]
     convert(tmp_path, dense, latent, random_weights(dense, seed=72))
     fields = json.loads((tmp_path / "export" / "config.json").read_text())

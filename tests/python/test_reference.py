@@ -127,7 +127,7 @@ def test_one_chunk_is_bidirectional():
 
 
 def test_attended_sets():
-    """The cache simulation of algorithms 3.5: window 6, sink 1 and window 12, sink 3, chunks of 3."""
+    """The attended sets of docs/algorithms.md 3.5: window 6, sink 1 and window 12, sink 3, chunks of 3."""
     six = DENSE.replace(num_frame_per_block=3, local_attn_size=6, sink_size=1)
     assert windows.attended_frames(six, 9) == [0, 4, 5, 6, 7, 8]
     assert windows.attended_frames(six, 12) == [0, 7, 8, 9, 10, 11]
@@ -137,7 +137,7 @@ def test_attended_sets():
 
 
 def test_schedule_golden_values():
-    """The printed values of algorithms 4, to their last digit."""
+    """The printed values of docs/algorithms.md 7, to their last digit."""
     assert torch.allclose(
         schedule.warped_steps([1000, 750, 500, 250], 5),
         torch.tensor([1000, 937.5, 833.333, 625], dtype=torch.float64),

@@ -29,7 +29,7 @@ def warped(steps):
 
 
 def few_step(velocity, x, sigmas, renoise):
-    """Predict the clean chunk, add the next step's noise, and so on (algorithms 9.1)."""
+    """Predict the clean chunk, add the next step's noise, and so on (docs/algorithms.md 8.1)."""
     for k, sigma in enumerate(sigmas):
         clean = x - sigma * velocity(x, 1000 * sigma)
         if k + 1 < len(sigmas):

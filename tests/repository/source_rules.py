@@ -8,8 +8,11 @@ RULE all of them run. Status 1 when one of them found something.
 """
 
 import argparse
+import os
 import re
 import sys
+from bisect import bisect_right
+from itertools import accumulate
 from pathlib import Path
 
 from source_tree import HEADER_SUFFIXES, SourceTree
@@ -74,6 +77,14 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
 MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
 LARGEST_FILE_BYTES = 1_000_000
+HEADING = re.compile(r"#{1,6} +(.*\S)")
+SECTION = re.compile(r"\d+(?:\.\d+)*")
+# A page, and behind it maybe sections of it: numbers (docs/page.md 3.1, 3.4 and 5 to 7) or a heading in quotes.
+CITATION = re.compile(r"(?<![\w/.-])(?P<page>[\w./-]*\w\.md)\b(?:(?P<word>,? section)? +(?P<numbers>\d+(?:\.\d+)*"
+                      r"(?:(?:,| and| to) +\d+(?:\.\d+)*)*)|\s+\\?\"(?P<title>[^\s\"\\][^\"\\]*)\\?\")?")
+COMMENT_MARK = re.compile(r"^\s*(///?|#+|\*)?\s*")
+LINK = re.compile(r"\]\(([^()\s]+)\)")
+CODE = re.compile(r"`[^`]*`")
 
 
 def folder_of(path):
@@ -214,7 +225,79 @@ def portable(tree):
                 yield f"{path}:{number}: '{match[0]}' is a path of one machine"
 
 
-RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, portable)
+class Page:
+    """The headings of a page of the documentation: by their text, their number, and the anchor that GitHub gives them."""
+
+    def __init__(self, text):
+        # Lines of a code block are none of the page's own: neither headings nor links.
+        self.lines, fenced = [], False
+        for line in text.splitlines():
+            fence = line.lstrip().startswith("```")
+            self.lines.append("" if fenced or fence else line)
+            fenced ^= fence
+        titles = [match[1] for match in map(HEADING.match, self.lines) if match]
+        self.titles = {plain(title) for title in titles}
+        self.numbers = {match[0] for match in map(SECTION.match, titles) if match}
+        self.anchors = set()
+        for title in titles:
+            anchor = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+            again = sum(re.fullmatch(re.escape(anchor) + r"(-\d+)?", other) is not None for other in self.anchors)
+            self.anchors.add(f"{anchor}-{again}" if again else anchor)
+
+
+def plain(title):
+    """A heading as a citation spells it: without the marks of code, in single spaces."""
+    return " ".join(title.replace("`", "").split())
+
+
+def joined(text):
+    """The text as one line without comment marks, and how to find the line of a place in it: what is cited may go on in
+    the next line of a comment."""
+    lines = [COMMENT_MARK.sub("", line) for line in text.splitlines()]
+    ends = list(accumulate(len(line) + 1 for line in lines))
+    return " ".join(lines), lambda place: bisect_right(ends, place) + 1
+
+
+def citations(tree):
+    """What a comment, a message or a page cites is a page of this repository, and a heading in it."""
+    pages = {path: Page(tree.text(path)) for path in tree.files if path.endswith(".md")}
+    stems = "|".join(sorted(Path(path).stem for path in pages if path.startswith("docs/")))
+    bare = re.compile(rf"(?<![\w/.-])({stems}),? (?:section )?\d+(?:\.\d+)*") if stems else None
+    for path in tree.files:
+        # The rules' own files plant violations; the others hold no prose.
+        if path.startswith("tests/repository/") or path == "LICENSE" or Path(path).suffix in {".json", ".png"}:
+            continue
+        text, line_of = joined("\n".join(pages[path].lines) if path in pages else tree.text(path))
+        for match in CITATION.finditer(text):
+            where, name = f"{path}:{line_of(match.start())}", match["page"]
+            beside = (Path(path).parent / name).as_posix()
+            page = pages.get(name) or (pages.get(beside) if path in pages else None)
+            if page is None:
+                yield f"{where}: {name} is no page of this repository"
+                continue
+            if match["word"]:
+                yield f"{where}: '{match[0]}'; write the number right behind the page"
+            for number in SECTION.findall(match["numbers"] or ""):
+                if number not in page.numbers:
+                    yield f"{where}: {name} has no section {number}"
+            if match["title"] and plain(match["title"]) not in page.titles:
+                yield f"{where}: {name} has no heading \"{plain(match['title'])}\""
+        for match in bare.finditer(text) if bare else ():
+            yield f"{path}:{line_of(match.start())}: '{match[0]}'; a page is cited by its path: docs/{match[1]}.md"
+    for path, page in pages.items():
+        for number, line in enumerate(page.lines, 1):
+            for target in LINK.findall(CODE.sub("", line)):
+                name, _, anchor = target.partition("#")
+                there = os.path.normpath(os.path.join(os.path.dirname(path), name)) if name else path
+                if re.match(r"\w+:", target):
+                    continue
+                if not (tree.root / there).exists():
+                    yield f"{path}:{number}: the link leads to {there}, which is not there"
+                elif anchor and anchor not in (pages[there].anchors if there in pages else ()):
+                    yield f"{path}:{number}: the link leads to #{anchor}, and {there} has no such heading"
+
+
+RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, portable, citations)
 
 
 def main():

@@ -122,6 +122,34 @@ class Planted(unittest.TestCase):
         self.finds(source_rules.portable, {"README.md": "see /ro" + "ot/notes\n", "weights.bin": "0" * 1_000_001},
                    "README.md:1", "weights.bin:1")
 
+    def test_citation_of_a_page_that_is_not_there(self):
+        page = {"docs/method.md": "# Method\n## 1 Past\n### 1.2 Now\n## The `run` folder\n```sh\n# 9 no heading\n```\n"}
+        good = ('// As docs/method.md 1.2 says, and 1; (docs/method.md\n/// 1 and 1.2), docs/method.md "The run\n'
+                '// folder". See README.md.\nauto s = "docs/method.md has it" "; docs/method.md \\"1 Past\\"";\n')
+        files = {**page, "README.md": "[now](docs/method.md#12-now), `[no](nowhere)`\n", "model/io/log.cpp": good}
+        self.finds(source_rules.citations, files)
+        for planted, line, what in (
+                ("// docs/other.md", 1, "docs/other.md is no page"),
+                ("// method.md 1.2", 1, "method.md is no page"),
+                ("//\n// docs/method.md\n// 1.3", 2, "docs/method.md has no section 1.3"),
+                ("// docs/method.md 1.2 and 2", 1, "docs/method.md has no section 2"),
+                ("// docs/method.md 1 to 9", 1, "docs/method.md has no section 9"),
+                ("// docs/method.md, section 1", 1, "'docs/method.md, section 1'; write the number right behind the page"),
+                ("// docs/method.md \"The run\n// file\"", 1, 'docs/method.md has no heading "The run file"'),
+                ("auto s = \"docs/method.md \\\"Future\\\"\";", 1, 'docs/method.md has no heading "Future"'),
+                ("int x;\n\n// (Wan2.1, method\n// 1.2)", 3, "'method 1.2'; a page is cited by its path"),
+                ("// method, section 1", 1, "'method, section 1'")):
+            self.finds(source_rules.citations, {**files, "model/io/log.cpp": planted}, f"model/io/log.cpp:{line}: {what}")
+            self.finds(source_rules.citations, {**files, "configs/a.yaml": planted.replace("//", "#")},
+                       f"configs/a.yaml:{line}: {what}")
+
+    def test_link_that_leads_nowhere(self):
+        page = "## Twice\n## Twice\n## A `b` c: d, e\n[x](#twice-1) [y](#a-b-c-d-e) [z](../kernels) [w](https://a.b/c#d) [v](a.md#twice)\n"
+        self.finds(source_rules.citations, {"docs/a.md": page})
+        self.finds(source_rules.citations, {"docs/a.md": page + "[x](#twice-2)\n[y](b.md)\n\n[z](../kernels/norm/norm.h#x)\n"},
+                   "docs/a.md:5: the link leads to #twice-2", "docs/a.md:6: the link leads to docs/b.md", "docs/a.md:6: b.md is no page",
+                   "docs/a.md:8: the link leads to #x")
+
     def test_torch_free_sources_are_listed(self):
         with tempfile.TemporaryDirectory() as folder:
             for path, text in CLEAN.items():

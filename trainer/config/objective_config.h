@@ -13,8 +13,8 @@
 #include "trainer/config/optimizer_config.h"
 
 /// One struct an objective: the keys of its section with their defaults, what others must know of
-/// it (traits), and the declaration of what makes it. Defaults are the recommended values of
-/// algorithms 5 to 8; where a reference does otherwise and a parity check may want that, the key
+/// it (traits), and the declaration of what makes it. Defaults are those of docs/algorithms.md 9 and
+/// 10; where a reference does otherwise and a parity check may want that, the key
 /// says so.
 namespace vmla::model {
 struct ModelConfig;

@@ -12,7 +12,7 @@ namespace vmla::trainer {
 /// alone (a dataset of clips serves too).
 enum class LearnsFrom { kClips, kOdePairs, kPrompts };
 
-/// The steps of a student that needs few of them, before the timestep shift (docs/algorithms.md).
+/// The steps of a student that needs few of them, before the timestep shift (docs/algorithms.md 7.3).
 struct FewStepSchedule {
   std::vector<double> denoising_step_list;
   /// The first chunk's own steps; empty: the same.

@@ -12,8 +12,8 @@
 #include "trainer/config/optimizer_config.h"
 
 /// One stage's configuration: plain structs, defaults beside the members, one visitor each.
-/// Defaults are the recommended values of algorithms 1.7, 5 and 8. No LibTorch here: the front
-/// program validates with these.
+/// Defaults are those of docs/algorithms.md 9 to 11. No LibTorch here: the front program validates
+/// with these.
 namespace vmla::trainer {
 
 /// Where a role's weights come from. In yaml: a path, or a mapping with some of these keys.

@@ -16,7 +16,7 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
                   : few_step               ? model::SamplerKind::kFewStep
                                            : model::SamplerKind::kUnipc;
   settings.steps = config.steps;
-  // A few-step student has its guidance distilled into it (algorithms 9.1).
+  // A few-step student has its guidance distilled into it (docs/algorithms.md 8.4).
   settings.guidance_scale =
       settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
   settings.timestep_shift = traits.timestep_shift;

@@ -8,10 +8,10 @@
 namespace vmla::trainer {
 namespace {
 
-/// Causal consistency distillation (algorithms 6.2). Between neighbours t > t' of a fixed grid, one
-/// Euler step of the guided teacher leads from x_t to x_t'; the student's x0 at (x_t, t) shall be
-/// what its moving average says at (x_t', t'). All three see the clean earlier chunks. Inputs of
-/// evaluate(): clean_latents, noise, index [B] (of t in the grid), text, negative_text.
+/// Causal consistency distillation (docs/algorithms.md 9.5). Between neighbours t > t' of a fixed
+/// grid, one Euler step of the guided teacher leads from x_t to x_t'; the student's x0 at (x_t, t)
+/// shall be what its moving average says at (x_t', t'). All three see the clean earlier chunks.
+/// Inputs of evaluate(): clean_latents, noise, index [B] (of t in the grid), text, negative_text.
 class ConsistencyDistillation : public Objective {
  public:
   ConsistencyDistillation(const ConsistencyConfig& config, const model::ModelConfig& model)

@@ -7,9 +7,9 @@
 namespace vmla::trainer {
 namespace {
 
-/// The baseline of stage 1: chunk-causal flow matching (algorithms 3.3) in which a chunk sees the
-/// noisy earlier chunks, each at its own timestep, instead of clean ones. Loss weight and inputs as
-/// teacher forcing: clean_latents, noise, timesteps [B, F], text.
+/// The baseline of stage 1: chunk-causal flow matching (docs/algorithms.md 9.2) in which a chunk
+/// sees the noisy earlier chunks, each at its own timestep, instead of clean ones. Loss weight and
+/// inputs as teacher forcing: clean_latents, noise, timesteps [B, F], text.
 class DiffusionForcing : public Objective {
  public:
   DiffusionForcing(const DiffusionForcingConfig& config, const model::ModelConfig& model)

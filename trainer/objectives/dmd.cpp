@@ -47,7 +47,7 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
   const model::ForwardOptions options{.grad = grad, .recompute = generator.recompute};
   const bool one_graph = config_.kv_grad == "straight_through" && grad != model::GradMode::kNone;
   // The graph holds a clip's length of frames: the chunk behind the front frame is not scored, but
-  // later chunks reach its keys (algorithms 7.2.3).
+  // later chunks reach its keys (docs/algorithms.md 10.4).
   const int64_t graph_begin = scored.front().has_front ? scored.front().begin - 1 : 0;
 
   model::SelfRollout rollout;

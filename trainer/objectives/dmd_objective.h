@@ -11,19 +11,19 @@
 /// dmd_scores.cpp asks the scores, dmd_draws.cpp plans and draws rollouts, dmd_flops.cpp counts.
 namespace vmla::trainer {
 
-/// Where the scores want a rollout to go (algorithms 7.3), and what they said.
+/// Where the scores want a rollout to go (docs/algorithms.md 10.5), and what they said.
 struct DmdGradient {
   at::Tensor d_fake, d_real, gradient;  // [B, frames of the window, C, H, W]
 };
 
-/// The published scores have a sigma table of their own, whatever the training shift (algorithms
-/// 4.2). Only quantized_sigma looks at it.
+/// The published scores have a sigma table of their own, whatever the training shift
+/// (docs/algorithms.md 7.2). Only quantized_sigma looks at it.
 inline constexpr double kPublishedScoreShift = 8.0;
 
-/// Asymmetric distribution matching distillation over the student's own rollouts (algorithms 7).
-/// The student rolls out without gradients; two bidirectional scores say where the result should
-/// move; with kv_grad `detached` each chunk's exit pass is then replayed and back-propagated alone,
-/// so that memory does not depend on the number of chunks.
+/// Asymmetric distribution matching distillation over the student's own rollouts
+/// (docs/algorithms.md 10). The student rolls out without gradients; two bidirectional scores say
+/// where the result should move; with kv_grad `detached` each chunk's exit pass is then replayed
+/// and back-propagated alone, so that memory does not depend on the number of chunks.
 ///
 /// Inputs of evaluate(), for both players: text, rollout_noise [B, F, C, H, W], renoise
 /// [steps − 1, B, F, C, H, W] (draw k re-noises after step k), exit_index [], tau [B] (integers in

@@ -9,8 +9,8 @@
 namespace vmla::trainer {
 
 /// Frames of a rollout that the scores see as one clip. A window that does not start with the
-/// rollout has one frame in front that stands for everything before (algorithms 7.2.4), and its
-/// first chunk is not trained.
+/// rollout has one frame in front that stands for everything before (docs/algorithms.md 10.7), and
+/// its first chunk is not trained.
 struct ScoredWindow {
   int64_t begin = 0, end = 0;  // rollout frames that are scored as they are
   bool has_front = false;      // a re-encoded frame stands before them

@@ -6,8 +6,8 @@
 
 namespace vmla::trainer {
 
-/// x_t and the target v of flow matching at per-frame timesteps (algorithms 4.2): x_t = (1 − sigma)
-/// x0 + sigma eps, v = eps − x0.
+/// x_t and the target v of flow matching at per-frame timesteps (docs/algorithms.md 7.1): x_t = (1
+/// − sigma) x0 + sigma eps, v = eps − x0.
 struct NoisyLatents {
   at::Tensor noisy_BFCHW;
   at::Tensor target_BFCHW;
@@ -53,7 +53,7 @@ at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options);
 
-/// x0 from a flow at sigma [B, F, 1, 1, 1]: x_t − sigma v (algorithms 4.2).
+/// x0 from a flow at sigma [B, F, 1, 1, 1]: x_t − sigma v (docs/algorithms.md 7.1).
 at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
                            const at::Tensor& flow_BFCHW,
                            const at::Tensor& sigma);

@@ -75,7 +75,8 @@ using NetworkTable = std::map<std::string, RoleNetwork>;
 /// others must know of it stands in its traits (trainer/config/objective_config.h).
 ///
 /// Everything random is a named tensor: draws() makes them for training, and `vmla step` reads them
-/// from a file (architecture 9), so both go through the one evaluate().
+/// from a file (docs/formats.md "Tensors of forward and step"), so both go through the one
+/// evaluate().
 class Objective {
  public:
   virtual ~Objective() = default;
@@ -87,7 +88,7 @@ class Objective {
   /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
   virtual std::string reported_input() const { return {}; }
   /// Model FLOPs of one clip's share of a step, on average over what is drawn: a backward counts as
-  /// two forwards, recomputation does not count (performance.md 1.4).
+  /// two forwards, recomputation does not count (docs/algorithms.md 15.2).
   virtual std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                                  const RoleModels& models) const = 0;
   /// What draws() makes for this player, each in the largest shape that it may draw: a plan of the

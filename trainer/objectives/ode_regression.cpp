@@ -13,7 +13,7 @@ struct OdePair {
   at::Tensor state_BFCHW, target_BFCHW, timesteps_BF;
 };
 
-/// Causal ODE regression (algorithms 6.1): from a state of the teacher's ODE at one of the
+/// Causal ODE regression (docs/algorithms.md 9.4): from a state of the teacher's ODE at one of the
 /// student's steps, predict its endpoint. Inputs of evaluate(): clean_latents (the context), text,
 /// and either state, ode_target [B, F, C, H, W] and timesteps ([B] or [B, F]), or what a dataset of
 /// ODE pairs and draws() give: ode_states [B, states, F, C, H, W] (the last one is the endpoint)

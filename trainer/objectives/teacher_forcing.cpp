@@ -7,9 +7,9 @@
 namespace vmla::trainer {
 namespace {
 
-/// Stage 1: teacher forcing (algorithms 5). Each chunk has its own timestep and sees the clean
-/// earlier chunks at t = 0; the velocity's squared error is weighted by LossWeight(t). Inputs of
-/// evaluate(): clean_latents, noise, timesteps [B, F], text; with noise augmentation also
+/// Stage 1: teacher forcing (docs/algorithms.md 9.3). Each chunk has its own timestep and sees the
+/// clean earlier chunks at t = 0; the velocity's squared error is weighted by LossWeight(t). Inputs
+/// of evaluate(): clean_latents, noise, timesteps [B, F], text; with noise augmentation also
 /// `context_timesteps` [B, F] (the clean context is noised to them, with the same noise).
 class TeacherForcing : public Objective {
  public:

@@ -20,8 +20,8 @@ at::Tensor squared_gradient_norm(model::TrainedWeights& weights);
 /// 0. fp32 [], not finite where `norm` or `loss` (fp64 []) is not.
 at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm);
 
-/// AdamW over the flat buffers of a role. With beta1 = 0 no first moment is kept (performance.md,
-/// finding 10).
+/// AdamW over the flat buffers of a role. With beta1 = 0 no first moment is kept
+/// (docs/algorithms.md 11.1).
 class AdamW {
  public:
   /// `on_host`: the moments stay in the host's memory and are where the weights are only during the

@@ -18,8 +18,7 @@ Adherence adherence_of(const RealClips& clips, const at::Tensor& pixels, int64_t
   return summarise(read);
 }
 
-// The calibration that architecture.md section 7 asks for. Lengths: a training clip, and one that
-// wraps around.
+// The calibration of docs/algorithms.md 14.2. Lengths: a training clip, and one that wraps around.
 TEST(ShapeReader, ReadsRealClipsThroughTheCodec) {
   for (const RealClips* clips : {&training_clips(), &held_out_clips()}) {
     for (const at::Tensor& pixels : {clips->side16, clips->side32}) {

@@ -309,7 +309,7 @@ TEST(MakeDataset, IsMadeOnceEvenByTwoProcesses) {
 TEST(VideoFolder, CaptionsComeFromThreeKindsOfFiles) {
   const TemporaryFolder folder;
   for (const char* name : {"a.mp4", "b.MP4", "c.webm"}) write_bytes(folder / name, "x");
-  write_bytes(folder / "notes.md", "no video");
+  write_bytes(folder / "notes.log", "no video");
   write_bytes(folder / "c.txt", "from a sidecar\n");
   const auto captions = [&] {
     std::map<std::string, std::string> all;

@@ -131,7 +131,7 @@ TEST(ConfigJson, ReadsOtherSpellings) {
   const PartialConfig mla = parse_model_json(
       R"({"dim": 1536, "num_heads": 12, "kv_lora_rank": 192, "rope_pairs": [6, 5, 5]})", "m");
   EXPECT_TRUE(mla.config.is_mla());
-  // The first pairs of each axis are the count rule's (algorithms 1.3).
+  // The first pairs of each axis are the count rule's (docs/algorithms.md 4.4).
   ModelConfig ruled = mla.config;
   ruled.rope_pair_indices = {};
   EXPECT_EQ(rope_pairs(mla.config, 0), rope_pairs(ruled, 0));

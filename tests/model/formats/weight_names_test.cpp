@@ -9,7 +9,7 @@
 namespace vmla::model {
 namespace {
 
-// The table of algorithms 2.2, spelt out once more by hand.
+// The table of docs/algorithms.md 2.11, spelt out once more by hand.
 TEST(WeightNames, KnownPairs) {
   const std::pair<const char*, const char*> pairs[] = {
       {"patch_embedding.weight", "patch_embedding.weight"},

@@ -160,7 +160,7 @@ TEST(AttentionPlan, PositionsAreRanksInTheAttendedSet) {
 }
 
 TEST(AttentionPlan, RollsAsTheReferenceCache) {
-  // Frames a chunk sees, own ones included (algorithms 3.5, simulation check).
+  // Frames a chunk sees, own ones included (docs/algorithms.md 3.5).
   const auto seen = [](const ModelConfig& c, int64_t first) {
     std::vector<int64_t> frames = attended_context(c, first, 3);
     for (int64_t i = 0; i < 3; ++i) frames.push_back(first + i);

@@ -120,7 +120,7 @@ TEST_P(CausalForm, ExpandedIsAbsorbed) {
     };
     EXPECT_LT(max_difference(masked(LatentForm::kExpanded), masked(LatentForm::kAbsorbed)), 1e-10);
 
-    // fp32: relative to the largest flow (algorithms 14, test 12).
+    // fp32: relative to the largest flow (docs/algorithms.md 4.2).
     TinyNetwork single(config, at::kFloat);
     const at::Tensor expanded32 = cached_flow(single, to_float(noisy), to_float(clean));
     const at::Tensor absorbed32 =

@@ -246,8 +246,8 @@ std::string case_name(const testing::TestParamInfo<GradientCase>& test) {
 
 INSTANTIATE_TEST_SUITE_P(All, DitGradient, testing::ValuesIn(gradient_cases()), case_name);
 
-/// The doubled sequence of algorithms 3.4 without any cut: all F clean and all F noisy frames pass
-/// every layer and the head. One rectangle a frame pair, no windows.
+/// The doubled sequence of docs/algorithms.md 3.4 without any cut: all F clean and all F noisy
+/// frames pass every layer and the head. One rectangle a frame pair, no windows.
 AttentionPlan doubled_plan(int64_t n, int64_t num_frames) {
   AttentionPlan plan;
   for (const int64_t half : {0, 1}) {

@@ -5,8 +5,8 @@
 namespace vmla::model {
 namespace {
 
-// performance.md 1.1 and 1.2: one clip of 21 frames of 1560 tokens, to the digits printed there.
-// Text keys and values (0.15 TFLOP in each forward) are counted with the cross-attention here.
+// docs/algorithms.md 15.1: one clip of 21 frames of 1560 tokens, to the digits printed there. Text
+// keys and values (0.15 TFLOP in each forward) are counted with the cross-attention here.
 constexpr int64_t kFrames = 21, kTokens = 1560;
 constexpr double kTera = 1e12;
 

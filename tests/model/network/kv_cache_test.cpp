@@ -42,8 +42,8 @@ void expect_marks(const KvWindow& window) {
 }
 
 TEST(KvCache, RollsAsTheReferenceCache) {
-  // Frames a chunk finds in the cache (algorithms 3.5: with its own they are {0, 4..8},
-  // {0, 7..11}).
+  // Frames a chunk finds in the cache (docs/algorithms.md 3.5: with its own they are {0, 4..8}, {0,
+  // 7..11}).
   KvCache cache(causal(3, 6, 1), CacheKind::kStreaming, kTokens, 1000);
   const auto next = [&](int64_t first) {
     const KvWindow window = cache.window(first, 3);

@@ -14,7 +14,8 @@ using testing::DoubleNear;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-// Golden values of algorithms 4, printed there with 2 to 4 decimals: half a unit of the last one.
+// Golden values of docs/algorithms.md 7, printed there with 2 to 4 decimals: half a unit of the
+// last one.
 
 TEST(FlowMatchSchedule, TrainingTable) {
   const auto sigmas = training_sigmas(5.0);

@@ -26,7 +26,8 @@ at::Tensor no_noise(int64_t) {
   return {};
 }
 
-/// sigma at which a sampler takes the noise to be (algorithms 9.2: UniPC starts at u = 0.999).
+/// sigma at which a sampler takes the noise to be (docs/algorithms.md 8.3: UniPC starts at u =
+/// 0.999).
 double first_sigma(const SamplerSettings& s) {
   return s.kind == SamplerKind::kUnipc ? shifted_sigma(0.999, s.timestep_shift) : 1.0;
 }

@@ -74,7 +74,7 @@ TEST_P(SelfRolloutOf, IsWhatTheFewStepSamplerSamples) {
   for (int64_t k = 0; k < 3; ++k)
     again.push_back(frames([&](int64_t frame) { return sampled.frame_renoise(frame, k); }));
   request.renoise_KBFCHW = at::stack(again);
-  // Sampling tells the network of context noise but adds none (algorithms 3.6).
+  // Sampling tells the network of context noise but adds none (docs/algorithms.md 6.3).
   request.context_sigma = 0;
   PlanSet plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
@@ -418,7 +418,7 @@ TEST(SelfRollout, LooksSigmaUpInATableWhenAsked) {
   SelfRolloutRequest request;
   EXPECT_DOUBLE_EQ(request.sigma(5.0), 0.005);
   request.quantized_sigmas = training_sigmas(5.0);
-  // The least entry of the table of shift 5: 5 / (999 + 5) (algorithms 4.1).
+  // The least entry of the table of shift 5: 5 / (999 + 5) (docs/algorithms.md 7.2).
   EXPECT_NEAR(request.sigma(0.0), 5.0 / 1004.0, 1e-12);
 }
 

@@ -1,4 +1,4 @@
-"""Stage 2: regression of ODE endpoints and consistency distillation on given draws (algorithms 6)."""
+"""Stage 2: regression of ODE endpoints and consistency distillation on given draws (docs/algorithms.md 9.4 and 9.5)."""
 
 from __future__ import annotations
 

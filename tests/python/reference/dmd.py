@@ -1,4 +1,4 @@
-"""Stage 3: distribution matching over the student's own rollouts, on given draws (algorithms 7)."""
+"""Stage 3: distribution matching over the student's own rollouts, on given draws (docs/algorithms.md 10)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Wan2.1-shaped video transformer with dense or latent self-attention (algorithms 1.2, 2.3, 3)."""
+"""The Wan2.1-shaped video transformer with dense or latent self-attention (docs/algorithms.md 2 to 4)."""
 
 from __future__ import annotations
 

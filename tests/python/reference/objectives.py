@@ -1,4 +1,4 @@
-"""Training objectives on given draws, and AdamW, for one step of training (algorithms 5; architecture 9)."""
+"""Training objectives on given draws, and AdamW, for one step of training (docs/algorithms.md 9 and 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Effective rank of the composed latent map by a full SVD in numpy (architecture 9, "Rank")."""
+"""Effective rank of the composed latent map by a full SVD in numpy (docs/algorithms.md 13)."""
 
 from __future__ import annotations
 

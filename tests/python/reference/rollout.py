@@ -1,4 +1,4 @@
-"""The student's own rollout: chunk after chunk against a cache of its own latents (algorithms 7.2).
+"""The student's own rollout: chunk after chunk against a cache of its own latents (docs/algorithms.md 10.2).
 
 The cache is a Python list with one entry a chunk; a chunk's window is gathered from it by frame number. What it keeps
 of a token is the latent after its norm and the unrotated rotary key (dense: values and keys); later chunks expand the

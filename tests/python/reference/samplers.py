@@ -1,4 +1,4 @@
-"""Samplers over a velocity function v(x, t): Euler on the shifted grid, UniPC of order 2 (algorithms 4.2, 9.2)."""
+"""Samplers over a velocity function v(x, t): Euler on the shifted grid, UniPC of order 2 (docs/algorithms.md 8)."""
 
 from __future__ import annotations
 

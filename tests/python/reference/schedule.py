@@ -1,4 +1,4 @@
-"""Flow matching: xt = (1 - sigma) x0 + sigma eps, v = eps - x0, sigma = t / 1000 exactly (algorithms 4)."""
+"""Flow matching: xt = (1 - sigma) x0 + sigma eps, v = eps - x0, sigma = t / 1000 exactly (docs/algorithms.md 7)."""
 
 from __future__ import annotations
 

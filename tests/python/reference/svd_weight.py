@@ -1,4 +1,4 @@
-"""Latent attention from dense weights by truncated SVD (algorithms 1.4, architecture 9 "Initialisation").
+"""Latent attention from dense weights by truncated SVD (docs/algorithms.md 5.1).
 
 What is fixed by the method: the operators, their optimal errors, the order of rows, the biases. The split of singular
 values between the two factors is free, because the latent norm absorbs it; the tests compare only what is fixed.

@@ -14,7 +14,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def weight_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of the network (algorithms 2.2; latent attention: architecture 6)."""
+    """Name and shape of every tensor of the network (docs/algorithms.md 2.2 and 4.1)."""
     width, heads = config.dim, config.num_heads
     shapes: dict[str, tuple[int, ...]] = {}
 

@@ -1,4 +1,4 @@
-"""Chunks, attended sets and temporal positions (architecture 9, conventions 1 to 3)."""
+"""Chunks, attended sets and temporal positions (docs/algorithms.md 3.4 to 3.6)."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-/// What sequence parallelism sends, counted and by arithmetic (performance.md 1.7, row 15). Bytes
-/// are those a rank must send: (P-1)/P of a whole tensor that is gathered or scattered, (P-1)/P of
-/// a local one that is exchanged all to all.
+/// What sequence parallelism sends, counted and by arithmetic (docs/algorithms.md 15.5). Bytes are
+/// those a rank must send: (P-1)/P of a whole tensor that is gathered or scattered, (P-1)/P of a
+/// local one that is exchanged all to all.
 namespace vmla::distributed {
 namespace {
 

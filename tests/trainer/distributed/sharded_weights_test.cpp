@@ -215,7 +215,7 @@ TEST(ShardedWeights, WhatIsOffloadedLiesAtHomeAndIsGatheredWhereItIsUsed) {
   }
 }
 
-/// Bytes of a pass and of an update, in elements of fp32: what performance.md 1.7 counts.
+/// Bytes of a pass and of an update, in elements of fp32: what docs/algorithms.md 15.4 counts.
 TEST(ShardedWeights, SendWhatTheArithmeticSays) {
   const ModelConfig config = model::tiny_dense();
   const auto parameters = [&](int64_t unit) {

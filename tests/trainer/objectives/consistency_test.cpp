@@ -27,8 +27,8 @@ SmallNetworks three_networks() {
 }
 
 /// Student, target and teacher say one constant velocity field: all points of a straight path have
-/// the same end, whatever the guidance (algorithms 14.6). What is left is rounding: squares of
-/// 1e-16 times values around 1.
+/// the same end, whatever the guidance (docs/algorithms.md 9.5). What is left is rounding: squares
+/// of 1e-16 times values around 1.
 TEST(Consistency, LossIsZeroOnAConstantField) {
   const auto config = small_model("mla");
   auto weights = small_weights(config, 1);
@@ -58,7 +58,8 @@ TEST(Consistency, TargetOfTheLastGridPointIsTheTeachersEndpoint) {
       evaluate_small(*objective, "generator", inputs, networks, model::GradMode::kNone).details;
   EXPECT_TRUE(tests::same_bits(details.at("target")[0], details.at("x_next")[0]));
   EXPECT_FALSE(at::equal(details.at("target")[1], details.at("x_next")[1]));
-  // t of the last of 48 points with shift 5 (algorithms 4.4): 5 u / (1 + 4 u) with u = 1/48.
+  // t of the last of 48 points with shift 5 (docs/algorithms.md 7.4): 5 u / (1 + 4 u) with u =
+  // 1/48.
   EXPECT_NEAR(details.at("timesteps")[0][0].item<double>(), 1000.0 * 5 / 52, 1e-9);
 }
 

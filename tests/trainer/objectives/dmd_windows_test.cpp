@@ -27,8 +27,8 @@ TEST(ScoredWindows, OfAWholeClipAreTheClip) {
 }
 
 TEST(ScoredWindows, TheLastIsAFrontFrameAndTheLastFrames) {
-  // 21 frames of algorithms 7.2.4: the front and the last 20; the first chunk of the 21 is not
-  // trained.
+  // 21 frames of docs/algorithms.md 10.7: the front and the last 20; the first chunk of the 21 is
+  // not trained.
   EXPECT_EQ(written(scored_windows(24, 21, 3, false)), "+[4,24)6");
   EXPECT_EQ(written(scored_windows(210, 21, 3, false)), "+[190,210)192");
   EXPECT_EQ(written(scored_windows(42, 21, 1, false)),

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 /// What a rank sends, counted while a step of a Wan stage runs without data, and by arithmetic from
-/// the model's sizes (performance.md 1.7, rows 14 and 15). Bytes are those that a rank must send:
+/// the model's sizes (docs/algorithms.md 15.4 and 15.5). Bytes are those that a rank must send:
 /// (n-1)/n of a whole tensor that is gathered or scattered, twice that for a sum that all keep.
 namespace vmla::trainer {
 namespace {
