@@ -16,8 +16,8 @@ enum class Purpose : uint32_t {
   kCaptionDropout = 5,
   kValidationNoise = 6,  // step 0: the same for ever
   kValidationTimestep = 7,
-  kSampleNoise = 8,    // initial noise of a sampled video; step = chunk, sample = prompt
-  kSampleRenoise = 9,  // fresh noise between few-step passes
+  kSampleNoise = 8,    // initial noise of a sampled video; step = latent frame
+  kSampleRenoise = 9,  // fresh noise between few-step passes; step = latent frame, sample = pass
   kExitStep = 10,
   kRenoise = 11,
   kScoreTimestep = 12,

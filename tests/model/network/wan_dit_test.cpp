@@ -202,8 +202,8 @@ TEST(WanDit, CheaperFormFollowsTheArithmetic) {
   ModelConfig wan = model_preset("wan1.3b");
   wan.attention = "mla";
   const LayerDims d = layer_dims(wan, 0);
-  // A chunk of 4680 queries expands; a few queries on a long cache do not. The two meet near 263
-  // queries for long contexts (docs/algorithms.md 4.3): R (K + V) / (2 R + P - K - V) = 268.8.
+  // A chunk of 4680 queries expands; a few queries on a long cache do not. The two meet near 265
+  // queries: R (nope + V) / (2 R - nope - V) = 268.8 for long contexts (docs/algorithms.md 4.3).
   EXPECT_EQ(cheaper_form(d, 4680, 10920), LatentForm::kExpanded);
   EXPECT_EQ(cheaper_form(d, 4680, 4680), LatentForm::kExpanded);
   EXPECT_EQ(cheaper_form(d, 200, 32760), LatentForm::kAbsorbed);

@@ -31,7 +31,7 @@ TEST(FlowMatchSchedule, TrainingTable) {
 TEST(FlowMatchSchedule, QuantizedSigmaIsTheNearestEntry) {
   const auto sigmas = training_sigmas(5.0);
   EXPECT_EQ(quantized_sigma(1000.0, sigmas), 1.0);
-  EXPECT_EQ(quantized_sigma(0.0, sigmas), sigmas[999]);  // the quirk of 3.6: t = 0 becomes 4.98
+  EXPECT_EQ(quantized_sigma(0.0, sigmas), sigmas[999]);  // docs/algorithms.md 6.3: 0 becomes 4.98
   EXPECT_EQ(quantized_sigma(1000 * sigmas[500], sigmas), sigmas[500]);
   const double between = 500 * (sigmas[40] + sigmas[41]);
   EXPECT_EQ(quantized_sigma(between + 1e-6, sigmas), sigmas[40]);

@@ -119,9 +119,10 @@ double training_bytes(const ModelConfig& config, int64_t ranks) {
   return group.bytes();
 }
 
-// "1.16 GB" of row 15 is this count: three exchanges of R + P = 224 bf16 numbers a token and layer
-// (forward, forward again, gradients in bf16), and so are the dense figures beside it. The flow's
-// tokens, which are joined in fp32 once, come on top and are the same for all.
+// The 1.16 GB of docs/algorithms.md 15.5 are this count: three exchanges of R + P = 224 bf16
+// numbers a token and layer (forward, forward again, gradients in bf16), and so are the dense
+// figures beside it. The flow's tokens, which are joined in fp32 once, come on top and are the same
+// for all.
 TEST(SequenceBytes, AreTheArithmeticAtWansSizes) {
   ModelConfig mla;
   mla.attention = "mla";

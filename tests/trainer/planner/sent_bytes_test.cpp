@@ -75,7 +75,7 @@ double sent(const MemoryPlan& plan) {
   return plan.step.cycle_bytes();
 }
 
-// "9.12 GB" of row 14 is two gatherings in bf16 and a sum of gradients, all of 1.303e9 numbers.
+// The estimate of 9.12 GB is two gatherings in bf16 and a sum of gradients, all of 1.303e9 numbers.
 // Ours differs where the root is gathered once, and where what is not a matrix travels in fp32.
 TEST(SentBytes, OfATeacherForcingStepAreTheArithmetic) {
   const model::ModelConfig mla = wan_stage("teacher_forcing.yaml", {}).model;
@@ -119,7 +119,7 @@ DmdBytes dmd(const std::vector<std::string>& more) {
   return {unit_bytes(config.model, kRanks), unit_bytes(dense, kRanks), plan_of(config, kRanks)};
 }
 
-// Row 14 counts 72.9 GB a cycle (one generator and five critic updates, scores of 1.3B): the
+// The estimate is 72.9 GB a cycle (one generator and five critic updates, scores of 1.3B): the
 // generator gathered for each of six rollouts (13.7), its gradients (4.6), the real score (2.5),
 // the fake score (2.5) and five times two gatherings of it and a sum of its gradients (49.7). Ours
 // gathers the generator once a cycle, because it does not change while the critic trains; every
