@@ -77,6 +77,22 @@ EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
 MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
 LARGEST_FILE_BYTES = 1_000_000
+OBJECTIVES = "flow_matching|diffusion_forcing|teacher_forcing|ode_regression|consistency_distillation|dmd"
+# What is written down once: a pattern of code (comments and texts inside longer strings do not count), and the files that
+# may have it. Elsewhere the table is read: objective_traits(), sharding_mode(), the list of init methods.
+ONE_PLACE = {
+    "an objective": (
+        re.compile(rf'"(?:{OBJECTIVES})"|\b(?:FlowMatching|DiffusionForcing|TeacherForcing|OdeRegression|Consistency|Dmd)Config\b'
+                   rf"|\w\.objective\.(?:{OBJECTIVES})\b"),
+        ("trainer/objectives/", "trainer/config/objective_config.", "trainer/config/validate_objective.cpp",
+         "launch/commands/forward")),  # teacher_forcing is also a way of calling the network
+    "a sharding mode": (
+        re.compile(r'"(?:zero1|zero2|hybrid)"'),
+        ("trainer/distributed/sharding/sharding_mode.",)),
+    "an init method": (
+        re.compile(r'"(?:svd_weight)"'),
+        ("model/conversion/",)),
+}
 HEADING = re.compile(r"#{1,6} +(.*\S)")
 SECTION = re.compile(r"\d+(?:\.\d+)*")
 # A page, and behind it maybe sections of it: numbers (docs/page.md 3.1, 3.4 and 5 to 7) or a heading in quotes.
@@ -297,7 +313,20 @@ def citations(tree):
                     yield f"{path}:{number}: the link leads to #{anchor}, and {there} has no such heading"
 
 
-RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, portable, citations)
+def one_place(tree):
+    """A fact about an objective, a sharding mode or an init method is read from its table, never compared by name."""
+    for path in tree.code():
+        if folder_of(path) is None:
+            continue
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            code = line.split("//")[0]
+            for what, (pattern, places) in ONE_PLACE.items():
+                match = pattern.search(code)
+                if match and not path.startswith(places):
+                    yield f"{path}:{number}: {match[0]} names {what}; only {', '.join(places)} may, others read the table"
+
+
+RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, one_place, portable, citations)
 
 
 def main():

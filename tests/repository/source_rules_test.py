@@ -92,6 +92,13 @@ class Planted(unittest.TestCase):
         self.finds(source_rules.heavy_includes, {"kernels/norm/norm.cu": "#include <ATen/core/Tensor.h>\n"},
                    "kernels/norm/norm.cu:1")
 
+    def test_a_fact_in_a_second_place(self):
+        self.finds(source_rules.one_place, {
+            "trainer/config/objective_config.h": '#pragma once\nconst char* name = "dmd";\n',
+            "trainer/planner/plan.cpp": '// like "dmd"\nif (objective.name == "dmd") return config.objective.dmd.steps;\n',
+            "model/network/mode.cpp": 'bool whole = sharding == "hybrid";\n',
+        }, 'trainer/planner/plan.cpp:2: "dmd" names an objective', 'model/network/mode.cpp:1: "hybrid" names a sharding mode')
+
     def test_include_form(self):
         self.finds(source_rules.include_form, {
             "model/network/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
