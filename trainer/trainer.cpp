@@ -18,7 +18,7 @@ namespace {
 ClipWork clip_work(const TrainerParts& parts) {
   const ClipShape clip = parts.data.clip_shape();
   const auto grid = model::token_grid(parts.config.model, clip.height, clip.width);
-  return {.tokens = static_cast<double>(clip.frames * grid.rows * grid.cols),
+  return {.tokens = static_cast<double>(clip.frames * grid.tokens()),
           .flops = total_flops(parts.objective.training_flops(clip, parts.roles.models()))};
 }
 

@@ -88,7 +88,7 @@ at::Tensor run_mode(const std::string& mode,
   if (mode == "cached") return model::cached_forward(network, in.clean_latents, in.noisy);
   const auto grid = model::token_grid(config, latents.size(3), latents.size(4));
   const auto prepared = [&](model::AttentionPlan plan) {
-    return model::prepare_plan(config, std::move(plan), grid.rows, grid.cols, latents.options());
+    return model::prepare_plan(config, std::move(plan), grid, latents.options());
   };
   if (mode == "teacher_forcing") {
     return model::teacher_forcing_forward(network,

@@ -15,13 +15,13 @@ at::Tensor cached_forward(const Network& network,
   const ModelConfig& config = network.config;
   const at::Tensor& latents = noisy.latents_BFCHW;
   const TokenGrid grid = token_grid(config, latents.size(3), latents.size(4));
-  KvCache cache(config, CacheKind::kStreaming, grid.rows * grid.cols, latents.size(1));
+  KvCache cache(config, CacheKind::kStreaming, grid.tokens(), latents.size(1));
   std::vector<at::Tensor> flows;
   int64_t first = 0;
   for (int64_t count : chunk_sizes(config, latents.size(1))) {
     const KvWindow window = cache.window(first, count);
-    const PreparedPlan plan = prepare_plan(
-        config, cached_plan(window.frames, first, count), grid.rows, grid.cols, latents.options());
+    const PreparedPlan plan =
+        prepare_plan(config, cached_plan(window.frames, first, count), grid, latents.options());
     const auto run = [&](const at::Tensor& x, const at::Tensor& t, const ForwardOptions& options) {
       const DitInputs chunk = {
           x.narrow(1, first, count), t.narrow(1, first, count), noisy.text_BTE};

@@ -27,11 +27,10 @@ bool same_copy(const PlanRect& a, const PlanRect& b) {
 
 PreparedPlan prepare_plan(const ModelConfig& config,
                           AttentionPlan plan,
-                          int64_t rows,
-                          int64_t cols,
+                          TokenGrid grid,
                           const at::TensorOptions& options) {
   PreparedPlan prepared;
-  const int64_t tokens = rows * cols;
+  const int64_t tokens = grid.tokens();
   prepared.tokens_per_frame = tokens;
   prepared.query_tokens_per_frame = tokens;
 
@@ -76,9 +75,10 @@ PreparedPlan prepare_plan(const ModelConfig& config,
     prepared.tables_of_layer.push_back(known->second);
     if (!is_new) continue;
     const kernels::RopePairSet pair_set{pairs, dense_axis_pairs(config.head_dim())};
-    prepared.tables.push_back({pairs,
-                               kernels::rope_table(plan.query_times, rows, cols, pair_set, options),
-                               kernels::rope_table(key_times, rows, cols, pair_set, options)});
+    prepared.tables.push_back(
+        {pairs,
+         kernels::rope_table(plan.query_times, grid.rows, grid.cols, pair_set, options),
+         kernels::rope_table(key_times, grid.rows, grid.cols, pair_set, options)});
   }
   prepared.plan = std::move(plan);
   return prepared;

@@ -3,6 +3,7 @@
 #include "kernels/attention/attention.h"
 #include "kernels/rope_3d/rope_3d.h"
 #include "model/network/attention_plan.h"
+#include "model/network/token_grid.h"
 
 #include <ATen/core/Tensor.h>
 
@@ -48,11 +49,11 @@ struct PreparedPlan {
   }
 };
 
-/// rows x cols tokens a frame. Tables are fp32 (fp64 for `options` of fp64) on the options' device.
+/// The plan for frames of that token grid. Tables are fp32 (fp64 for `options` of fp64) on the
+/// options' device.
 PreparedPlan prepare_plan(const ModelConfig& config,
                           AttentionPlan plan,
-                          int64_t rows,
-                          int64_t cols,
+                          TokenGrid grid,
                           const at::TensorOptions& options);
 
 /// The plan as rank `index` of `parts` computes it: of every frame's queries the slice [index S/P,

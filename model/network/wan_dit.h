@@ -2,6 +2,7 @@
 
 #include "model/network/dit_block.h"
 #include "model/network/sequence_group.h"
+#include "model/network/token_grid.h"
 #include "model/network/unit_function.h"
 
 #include <ATen/core/Tensor.h>
@@ -73,12 +74,6 @@ at::Tensor teacher_forcing_forward(const Network& network,
                                    const PreparedPlan& plan,
                                    const ForwardOptions& options,
                                    const at::Tensor& clean_timesteps_BF = {});
-
-/// Tokens a latent frame of the grid makes. UserError on an odd height or width.
-struct TokenGrid {
-  int64_t rows, cols;
-};
-TokenGrid token_grid(const ModelConfig& config, int64_t latent_height, int64_t latent_width);
 
 /// Sinusoid of docs/algorithms.md 2.4 for t [n], formed in fp64, returned in `dtype`: [n,
 /// freq_dim], cosines first.

@@ -9,7 +9,7 @@
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "model/network/kv_cache.h"
-#include "model/network/recent_plans.h"
+#include "model/network/plan_cache.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "model/sampling/guidance.h"
 
@@ -47,14 +47,15 @@ at::Tensor cached_states(const Network& teacher,
   const ModelConfig& config = teacher.config;
   const int64_t num_frames = start.clean_BFCHW.size(1);
   const at::Tensor text = guidance.text(start.text_BTE);
-  KvCache cache(config, CacheKind::kStreaming, tokens.rows * tokens.cols, num_frames);
-  RecentPlans plans(config, tokens, start.noise_BFCHW.options());
+  KvCache cache(config, CacheKind::kStreaming, tokens.tokens(), num_frames);
+  PlanCache plans(streaming_plan_limit(config));
   CrossCache cross;
   std::vector<at::Tensor> chunks;
   int64_t first = 0;
   for (const int64_t count : chunk_sizes(config, num_frames)) {
     const KvWindow window = cache.window(first, count);
-    const PreparedPlan& plan = plans.get(cached_plan(window.frames, first, count));
+    const PreparedPlan& plan =
+        plans.get(config, cached_plan(window.frames, first, count), start.noise_BFCHW);
     ForwardOptions options{.cross_cache = &cross, .form = LatentForm::kCheaper};
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
@@ -83,8 +84,7 @@ at::Tensor doubled_states(const Network& teacher,
   const PreparedPlan plan =
       prepare_plan(teacher.config,
                    teacher_forcing_plan(teacher.config, start.clean_BFCHW.size(1)),
-                   tokens.rows,
-                   tokens.cols,
+                   tokens,
                    start.noise_BFCHW.options());
   const at::Tensor text = guidance.text(start.text_BTE);
   const at::Tensor clean = guidance.repeat(start.clean_BFCHW);

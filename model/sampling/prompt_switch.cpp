@@ -40,8 +40,8 @@ void AttendedLatents::recompute(const Network& network,
   // The lone first frame may have left the window.
   if (chunks_.front().first_frame > 0) sequence.independent_first_frame = false;
   const TokenGrid grid = token_grid(config_, latents.size(3), latents.size(4));
-  const PreparedPlan plan = prepare_plan(
-      config_, chunk_causal_plan(sequence, count), grid.rows, grid.cols, latents.options());
+  const PreparedPlan plan =
+      prepare_plan(config_, chunk_causal_plan(sequence, count), grid, latents.options());
   const at::Tensor timesteps =
       at::full({latents.size(0), count}, context_noise, latents.options().dtype(at::kDouble));
   const ForwardOptions options{.keep_kv = true, .need_flow = false, .cross_cache = &cross};

@@ -3,7 +3,7 @@
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "model/network/kv_cache.h"
-#include "model/network/recent_plans.h"
+#include "model/network/plan_cache.h"
 #include "model/sampling/guidance.h"
 
 #include <ATen/ATen.h>
@@ -65,8 +65,8 @@ class CausalRollout {
         first_sampler_(first_chunk_settings(sampler)),
         guidance_(sampler.guidance_scale, request.negative_text_1TE, network.config.text_len),
         grid_(token_grid(network.config, request.latent_height, request.latent_width)),
-        cache_(network.config, CacheKind::kStreaming, grid_.rows * grid_.cols, request.num_frames),
-        plans_(network.config, grid_, request.text_BTE.options()),
+        cache_(network.config, CacheKind::kStreaming, grid_.tokens(), request.num_frames),
+        plans_(streaming_plan_limit(network.config)),
         latents_(network.config),
         text_(guidance_.text(request.text_BTE)) {}
 
@@ -76,7 +76,10 @@ class CausalRollout {
       switch_prompt(first);
       if (request_.erase_cache) cache_.erase();
       const KvWindow window = cache_.window(first, count);
-      const PreparedPlan& plan = plans_.get(cached_plan(window.frames, first, count));
+      const PreparedPlan& plan = plans_.get(network_.config,
+                                            cached_plan(window.frames, first, count),
+                                            grid_,
+                                            request_.text_BTE.options());
       const double cache_seconds = watch_.lap();
       const at::Tensor latents = denoise(first, count, plan, window);
       const double seconds = watch_.lap();
@@ -152,7 +155,7 @@ class CausalRollout {
   const Guidance guidance_;
   const TokenGrid grid_;
   KvCache cache_;
-  RecentPlans plans_;
+  PlanCache plans_;
   AttendedLatents latents_;
   CrossCache cross_;
   at::Tensor text_;
@@ -194,8 +197,8 @@ RolloutChunk sample_bidirectional(const Network& network,
   const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
   Stopwatch watch;
   const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
-  const PreparedPlan plan = prepare_plan(
-      config, bidirectional_plan(request.num_frames), grid.rows, grid.cols, noise.options());
+  const PreparedPlan plan =
+      prepare_plan(config, bidirectional_plan(request.num_frames), grid, noise.options());
   const Guidance guidance(sampler.guidance_scale, request.negative_text_1TE, config.text_len);
   const at::Tensor text = guidance.text(request.text_BTE);
   CrossCache cross;

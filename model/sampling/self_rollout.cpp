@@ -18,13 +18,13 @@ at::Tensor frame_times(const at::Tensor& latents_BFCHW, double timestep) {
 /// One rollout in progress: its cache and everything the passes share.
 class Rollout {
  public:
-  Rollout(const Network& network, const SelfRolloutRequest& request, PlanSet& plans)
+  Rollout(const Network& network, const SelfRolloutRequest& request, PlanCache& plans)
       : network_(network),
         request_(request),
         plans_(plans),
         grid_(token_grid(network.config, request.noise_BFCHW.size(3), request.noise_BFCHW.size(4))),
         frames_(request.noise_BFCHW.size(1)),
-        cache_(network.config, CacheKind::kAppendOnly, grid_.rows * grid_.cols, frames_) {}
+        cache_(network.config, CacheKind::kAppendOnly, grid_.tokens(), frames_) {}
 
   std::vector<int64_t> chunks() const { return chunk_sizes(network_.config, frames_); }
 
@@ -35,11 +35,8 @@ class Rollout {
     ExitPass pass{.first_frame = first,
                   .noisy_BFCHW = request_.noise_BFCHW.narrow(1, first, count),
                   .window = cache_.window(first, count)};
-    pass.plan = &plans_.get(network_.config,
-                            cached_plan(pass.window.frames, first, count),
-                            grid_.rows,
-                            grid_.cols,
-                            request_.noise_BFCHW.options());
+    pass.plan = &plans_.get(
+        network_.config, cached_plan(pass.window.frames, first, count), request_.noise_BFCHW);
     for (int64_t k = 0;; ++k) {
       pass.timestep = schedule.timesteps.at(static_cast<size_t>(k));
       pass.sigma = request_.sigma(pass.timestep);
@@ -83,7 +80,7 @@ class Rollout {
  private:
   const Network& network_;
   const SelfRolloutRequest& request_;
-  PlanSet& plans_;
+  PlanCache& plans_;
   TokenGrid grid_;
   int64_t frames_;
   KvCache cache_;
@@ -129,7 +126,7 @@ double SelfRolloutRequest::sigma(double timestep) const {
 
 SelfRollout self_rollout(const Network& network,
                          const SelfRolloutRequest& request,
-                         PlanSet& plans) {
+                         PlanCache& plans) {
   const at::NoGradGuard no_grad;
   Rollout rollout(network, request, plans);
   SelfRollout result;
@@ -158,7 +155,7 @@ at::Tensor replay_exit_pass(const Network& network,
 
 at::Tensor self_rollout_straight_through(const Network& network,
                                          const SelfRolloutRequest& request,
-                                         PlanSet& plans,
+                                         PlanCache& plans,
                                          int64_t first_gradient_frame,
                                          const ForwardOptions& options) {
   Rollout rollout(network, request, plans);

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "model/network/kv_cache.h"
-#include "model/network/plan_set.h"
+#include "model/network/plan_cache.h"
 #include "model/network/wan_dit.h"
 
 #include <ATen/core/Tensor.h>
@@ -39,7 +39,7 @@ struct ExitPass {
   at::Tensor noisy_BFCHW;
   double timestep = 0, sigma = 0;
   KvWindow window;                     // views of the rollout's append-only cache
-  const PreparedPlan* plan = nullptr;  // of the PlanSet
+  const PreparedPlan* plan = nullptr;  // of the PlanCache
 };
 
 struct SelfRollout {
@@ -48,7 +48,9 @@ struct SelfRollout {
 };
 
 /// Rolls out without gradients. The cache is append-only and lives as long as the passes' windows.
-SelfRollout self_rollout(const Network& network, const SelfRolloutRequest& request, PlanSet& plans);
+SelfRollout self_rollout(const Network& network,
+                         const SelfRolloutRequest& request,
+                         PlanCache& plans);
 
 /// A chunk's output once more, differentiable in the weights: the window is an immutable input, no
 /// gradient goes through it, so chunks can be replayed one at a time, in any order.
@@ -63,7 +65,7 @@ at::Tensor replay_exit_pass(const Network& network,
 /// grows with the rollout.
 at::Tensor self_rollout_straight_through(const Network& network,
                                          const SelfRolloutRequest& request,
-                                         PlanSet& plans,
+                                         PlanCache& plans,
                                          int64_t first_gradient_frame,
                                          const ForwardOptions& options);
 

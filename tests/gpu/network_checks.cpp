@@ -23,8 +23,7 @@ PreparedPlan plan_on(const ModelConfig& config,
                      at::ScalarType dtype) {
   return prepare_plan(config,
                       plan,
-                      kTinyHeight / 2,
-                      kTinyWidth / 2,
+                      {kTinyHeight / 2, kTinyWidth / 2},
                       at::TensorOptions().device(device).dtype(dtype));
 }
 

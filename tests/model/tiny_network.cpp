@@ -91,7 +91,7 @@ DitInputs frames_of(const DitInputs& in, int64_t first, int64_t count, bool clea
 
 PreparedPlan prepared(const ModelConfig& config, const AttentionPlan& plan, at::ScalarType dtype) {
   return prepare_plan(
-      config, plan, kTinyHeight / 2, kTinyWidth / 2, at::TensorOptions().dtype(dtype));
+      config, plan, {kTinyHeight / 2, kTinyWidth / 2}, at::TensorOptions().dtype(dtype));
 }
 
 at::Tensor flow_of(TinyNetwork& net, const DitInputs& inputs, const AttentionPlan& plan) {

@@ -30,11 +30,8 @@ double check_mask_equals_cache(const model::Network& network,
   const at::Tensor text = draw(2, {1, 1, config.text_dim});
   const at::Tensor t = at::full({1, clip.frames}, 500.0, clean.options().dtype(at::kDouble));
   const auto grid = model::token_grid(config, clip.height, clip.width);
-  const auto plan = model::prepare_plan(config,
-                                        model::teacher_forcing_plan(config, clip.frames),
-                                        grid.rows,
-                                        grid.cols,
-                                        clean.options());
+  const auto plan = model::prepare_plan(
+      config, model::teacher_forcing_plan(config, clip.frames), grid, clean.options());
   const at::Tensor masked =
       model::teacher_forcing_forward(network, clean, {noisy, t, text}, plan, {});
   const at::Tensor cached = model::cached_forward(network, clean, {noisy, t, text});

@@ -1,7 +1,8 @@
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
+#include "model/network/plan_cache.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/plan_cache.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -63,9 +64,10 @@ class ConsistencyDistillation : public Objective {
     const at::Tensor& clean = input_tensor(inputs, "clean_latents");
     const at::Tensor& text = input_tensor(inputs, "text");
     const at::Tensor& index = input_tensor(inputs, "index");
-    const auto& plan = plans_.get(student.network.config, clean, [&](int64_t frames) {
-      return model::teacher_forcing_plan(student.network.config, frames);
-    });
+    const auto& plan =
+        plans_.get(student.network.config,
+                   model::teacher_forcing_plan(student.network.config, clean.size(1)),
+                   clean);
     const at::Tensor t = grid_times(index, 0, clean), t_next = grid_times(index, 1, clean);
     const at::Tensor sigma = noising_.sigma(t, clean), sigma_next = noising_.sigma(t_next, clean);
     const at::Tensor x_t = noising_(clean, input_tensor(inputs, "noise"), t).noisy_BFCHW;
@@ -140,7 +142,7 @@ class ConsistencyDistillation : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   std::vector<double> grid_;  // descending, with the endpoint 0
-  PlanCache plans_;
+  model::PlanCache plans_{1};
 };
 
 }  // namespace

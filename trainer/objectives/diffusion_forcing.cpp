@@ -1,6 +1,7 @@
 #include "model/network/attention_plan.h"
+#include "model/network/plan_cache.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/plan_cache.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -45,9 +46,8 @@ class DiffusionForcing : public Objective {
     const at::Tensor& clean = input_tensor(inputs, "clean_latents");
     const at::Tensor& timesteps = input_tensor(inputs, "timesteps");
     const NoisyLatents x = noising_(clean, input_tensor(inputs, "noise"), timesteps);
-    const auto& plan = plans_.get(role.network.config, clean, [&](int64_t frames) {
-      return model::chunk_causal_plan(role.network.config, frames);
-    });
+    const auto& plan = plans_.get(
+        role.network.config, model::chunk_causal_plan(role.network.config, clean.size(1)), clean);
     const at::Tensor flow =
         model::dit_forward(role.network,
                            {x.noisy_BFCHW, timesteps, input_tensor(inputs, "text")},
@@ -68,7 +68,7 @@ class DiffusionForcing : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   model::LossWeight weight_;
-  PlanCache plans_;
+  model::PlanCache plans_{1};
 };
 
 }  // namespace

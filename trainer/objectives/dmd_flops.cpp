@@ -1,6 +1,6 @@
 #include "model/network/attention_plan.h"
-#include "model/network/flops.h"
 #include "trainer/objectives/dmd_objective.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -40,7 +40,7 @@ std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
   for (const int64_t count : model::chunk_sizes(student, frames)) {
     const auto plan =
         model::cached_plan(model::attended_context(student, first, count), first, count);
-    const double pass = model::forward_flops(student, plan, grid.rows * grid.cols).total();
+    const double pass = model::forward_flops(student, plan, grid.tokens()).total();
     const double fill = first + count < frames ? 1 : 0;
     rollout += pass * (passes(first == 0 ? first_steps_ : steps_) + fill);
     first += count;

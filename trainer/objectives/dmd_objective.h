@@ -1,11 +1,11 @@
 #pragma once
 
+#include "model/network/plan_cache.h"
 #include "model/sampling/self_rollout.h"
 #include "trainer/config/train_config.h"
 #include "trainer/objectives/dmd_windows.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/objective.h"
-#include "trainer/objectives/plan_cache.h"
 
 /// Inside the objective `dmd`. Its parts: dmd.cpp evaluates the two players,
 /// dmd_scores.cpp asks the scores, dmd_draws.cpp plans and draws rollouts, dmd_flops.cpp counts.
@@ -107,8 +107,8 @@ class Dmd : public Objective {
   Noising score_noising_;  // flow to clean latents in a score: noising_'s sigma unless quantized
   std::vector<double> steps_, first_steps_;  // as the network sees them
   std::shared_ptr<const model::VideoCodec> codec_;
-  model::PlanSet rollout_plans_;
-  std::map<std::string, PlanCache> score_plans_;  // the scores may have other sizes
+  model::PlanCache rollout_plans_;
+  std::map<std::string, model::PlanCache> score_plans_;  // the scores may have other sizes
 };
 
 /// The w-th window's part of tau or noise, which have a leading axis when there are several.

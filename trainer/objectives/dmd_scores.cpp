@@ -24,7 +24,8 @@ at::Tensor Dmd::score_flow(const std::string& name,
                            const at::Tensor& timesteps_BF,
                            const at::Tensor& text,
                            model::GradMode grad) {
-  const auto& plan = score_plans_[name].get(score.network.config, noisy, model::bidirectional_plan);
+  const auto& plan =
+      score_plans_[name].get(score.network.config, model::bidirectional_plan(noisy.size(1)), noisy);
   return model::dit_forward(score.network,
                             {noisy, timesteps_BF, text},
                             plan,

@@ -1,6 +1,7 @@
 #include "model/network/attention_plan.h"
+#include "model/network/plan_cache.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/plan_cache.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -41,7 +42,8 @@ class FlowMatching : public Objective {
     at::Tensor timesteps = input_tensor(inputs, "timesteps");
     if (timesteps.dim() == 1) timesteps = timesteps.unsqueeze(1).expand({-1, clean.size(1)});
     const NoisyLatents x = noising_(clean, input_tensor(inputs, "noise"), timesteps);
-    const auto& plan = plans_.get(role.network.config, clean, model::bidirectional_plan);
+    const auto& plan =
+        plans_.get(role.network.config, model::bidirectional_plan(clean.size(1)), clean);
     const at::Tensor flow =
         model::dit_forward(role.network,
                            {x.noisy_BFCHW, timesteps, input_tensor(inputs, "text")},
@@ -59,7 +61,7 @@ class FlowMatching : public Objective {
  private:
   model::ModelConfig model_;
   Noising noising_;
-  PlanCache plans_;
+  model::PlanCache plans_{1};
 };
 
 }  // namespace

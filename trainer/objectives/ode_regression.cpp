@@ -1,7 +1,8 @@
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
+#include "model/network/plan_cache.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/plan_cache.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -62,9 +63,9 @@ class OdeRegression : public Objective {
                 const EmitLoss& emit) override {
     const RoleNetwork& role = networks.at(player);
     const OdePair pair = inputs.contains("state") ? given_pair(inputs) : stored_pair(inputs);
-    const auto& plan = plans_.get(role.network.config, pair.state_BFCHW, [&](int64_t frames) {
-      return make_plan(role.network.config, frames);
-    });
+    const auto& plan = plans_.get(role.network.config,
+                                  make_plan(role.network.config, pair.state_BFCHW.size(1)),
+                                  pair.state_BFCHW);
     const model::DitInputs noisy{pair.state_BFCHW, pair.timesteps_BF, input_tensor(inputs, "text")};
     const model::ForwardOptions options{.grad = grad, .recompute = role.recompute};
     const at::Tensor flow =
@@ -121,7 +122,7 @@ class OdeRegression : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   std::vector<double> timesteps_;  // of the stored states, as the network sees them
-  PlanCache plans_;
+  model::PlanCache plans_{1};
 };
 
 }  // namespace

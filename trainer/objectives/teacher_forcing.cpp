@@ -1,6 +1,7 @@
 #include "model/network/attention_plan.h"
+#include "model/network/plan_cache.h"
 #include "trainer/objectives/noising.h"
-#include "trainer/objectives/plan_cache.h"
+#include "trainer/objectives/phase_flops.h"
 
 #include <ATen/ATen.h>
 
@@ -54,9 +55,9 @@ class TeacherForcing : public Objective {
     const at::Tensor& timesteps = input_tensor(inputs, "timesteps");
     const at::Tensor& noise = input_tensor(inputs, "noise");
     const NoisyLatents x = noising_(clean, noise, timesteps);
-    const auto& plan = plans_.get(role.network.config, clean, [&](int64_t frames) {
-      return model::teacher_forcing_plan(role.network.config, frames);
-    });
+    const auto& plan = plans_.get(role.network.config,
+                                  model::teacher_forcing_plan(role.network.config, clean.size(1)),
+                                  clean);
     at::Tensor context = clean, context_timesteps;
     if (inputs.count("context_timesteps")) {
       context_timesteps = inputs.at("context_timesteps");
@@ -101,7 +102,7 @@ class TeacherForcing : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   model::LossWeight weight_;
-  PlanCache plans_;
+  model::PlanCache plans_{1};
 };
 
 }  // namespace

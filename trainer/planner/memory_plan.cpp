@@ -19,7 +19,7 @@ int64_t kv_bytes(const TrainConfig& config,
                  const ClipShape& clip,
                  int64_t frames) {
   const auto grid = model::token_grid(model, clip.height, clip.width);
-  return frames * grid.rows * grid.cols * model::cached_numbers(model) *
+  return frames * grid.tokens() * model::cached_numbers(model) *
          static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
 }
 

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "model/network/recent_plans.h"
+#include "model/network/plan_cache.h"
 #include "tests/model/tiny_rollout.h"
 
 namespace vmla::model {
@@ -79,9 +79,12 @@ INSTANTIATE_TEST_SUITE_P(All, RolloutMemory, testing::Values("dense", "mla"), []
   return std::string(test.param);
 });
 
-TEST(RecentPlans, KeepsEveryOrderOfTheRingAndNoMore) {
+TEST(PlanCache, KeepsEveryOrderOfTheRingAndNoMore) {
   const ModelConfig config = tiny_causal("mla", 2, 6, 1);
-  RecentPlans plans(config, {2, 3}, at::kDouble);
+  PlanCache plans(streaming_plan_limit(config));
+  const auto get = [&](const AttentionPlan& plan) -> const PreparedPlan& {
+    return plans.get(config, plan, {2, 3}, at::kDouble);
+  };
   const auto order = [](int64_t turn) {  // frames 0 and {10, 11, 12}, turned
     std::vector<int64_t> frames = {0};
     for (int64_t i = 0; i < 3; ++i) frames.push_back(10 + (i + turn) % 3);
@@ -89,19 +92,19 @@ TEST(RecentPlans, KeepsEveryOrderOfTheRingAndNoMore) {
   };
   std::vector<at::Tensor> tables;
   for (int64_t turn = 0; turn < 3; ++turn) {
-    tables.push_back(plans.get(order(turn)).tables[0].key.cos);
+    tables.push_back(get(order(turn)).tables[0].key.cos);
   }
   EXPECT_EQ(plans.size(), 3U);
   for (int64_t turn = 0; turn < 9; ++turn) {
-    const PreparedPlan& plan = plans.get(order(turn % 3));
+    const PreparedPlan& plan = get(order(turn % 3));
     EXPECT_EQ(plan.plan, order(turn % 3));
     EXPECT_TRUE(plan.tables[0].key.cos.is_same(tables[static_cast<size_t>(turn % 3)]));
   }
   // Another plan takes the place of the one that was used longest ago.
-  EXPECT_EQ(plans.get(cached_plan({0, 1}, 2, 2)).plan, cached_plan({0, 1}, 2, 2));
+  EXPECT_EQ(get(cached_plan({0, 1}, 2, 2)).plan, cached_plan({0, 1}, 2, 2));
   EXPECT_EQ(plans.size(), 3U);
-  EXPECT_TRUE(plans.get(order(2)).tables[0].key.cos.is_same(tables[2]));
-  EXPECT_FALSE(plans.get(order(0)).tables[0].key.cos.is_same(tables[0]));
+  EXPECT_TRUE(get(order(2)).tables[0].key.cos.is_same(tables[2]));
+  EXPECT_FALSE(get(order(0)).tables[0].key.cos.is_same(tables[0]));
 }
 
 }  // namespace

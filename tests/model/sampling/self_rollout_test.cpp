@@ -76,7 +76,7 @@ TEST_P(SelfRolloutOf, IsWhatTheFewStepSamplerSamples) {
   request.renoise_KBFCHW = at::stack(again);
   // Sampling tells the network of context noise but adds none (docs/algorithms.md 6.3).
   request.context_sigma = 0;
-  PlanSet plans;
+  PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
   EXPECT_LT(relative_difference(rollout.latents_BFCHW, video), kRolloutTolerance);
 }
@@ -107,7 +107,7 @@ TEST_P(SelfRolloutOf, IsReplayedToTheBit) {
     TrainedNetwork net(config_of(c), dtype);
     SelfRolloutRequest request = request_of(c, net.config, 2);
     to_dtype(request, dtype);
-    PlanSet plans;
+    PlanCache plans;
     const SelfRollout rollout = self_rollout(net.network(), request, plans);
     for (const bool recompute : {false, true}) {
       for (const ExitPass& pass : rollout.passes) {
@@ -135,7 +135,7 @@ std::map<std::string, at::Tensor> replayed_gradients(TrainedNetwork& net,
                                                      const SelfRolloutRequest& request,
                                                      const std::vector<size_t>& order,
                                                      bool recompute) {
-  PlanSet plans;
+  PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
   const at::Tensor pull = pull_on(rollout.latents_BFCHW);
   net.weights.zero_gradients();
@@ -322,7 +322,7 @@ TEST_P(SelfRolloutOf, BackPropagatesItsExitPassesAgainstAConstantCache) {
   TrainedNetwork net(config_of(c));
   const SelfRolloutRequest request = request_of(c, net.config, 1);
   const ByHand hand(c, request, net.network());
-  PlanSet plans;
+  PlanCache plans;
   EXPECT_LT(relative_difference(self_rollout(net.network(), request, plans).latents_BFCHW,
                                 hand.latents()),
             kRolloutTolerance);
@@ -340,7 +340,7 @@ TEST_P(SelfRolloutOf, StraightThroughMovesCachedKeysWithTheirExitPasses) {
   const double detached = numeric_along(hand, net.config, false, 0);
   for (const int64_t from : {int64_t{0}, c.chunk}) {
     if (from > 0 && c.independent_first_frame) continue;
-    PlanSet plans;
+    PlanCache plans;
     net.weights.zero_gradients();
     const at::Tensor x = self_rollout_straight_through(
         net.network(), request, plans, from, {.grad = GradMode::kFull});
@@ -365,7 +365,7 @@ TEST_P(SelfRolloutOf, BackPropagatesOneChunkAtATimeInAnyOrder) {
   std::reverse(order.begin(), order.end());
   const auto backwards = replayed_gradients(net, request, order, false);
 
-  PlanSet plans;
+  PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
   net.weights.zero_gradients();
   std::vector<at::Tensor> parts;
@@ -388,7 +388,7 @@ TEST_P(SelfRolloutOf, NoGradientReachesEarlierChunks) {
   SelfRolloutRequest request = request_of(c, net.config, 1);
   request.noise_BFCHW.requires_grad_(true);
   request.renoise_KBFCHW.requires_grad_(true);
-  PlanSet plans;
+  PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
   EXPECT_FALSE(rollout.latents_BFCHW.requires_grad());
   ExitPass last = rollout.passes.back();
@@ -426,7 +426,7 @@ TEST(SelfRollout, StopsEveryChunkAtItsExitStep) {
   const Case c{"", "dense", 2, 5, 1, 6, false, true};
   TinyNetwork net(config_of(c));
   const auto passes_of = [&](int64_t exit_index) {
-    PlanSet plans;
+    PlanCache plans;
     return self_rollout(net.network(), request_of(c, net.config, exit_index), plans).passes;
   };
   const auto steps = warped_step_list(kSteps, 5.0),

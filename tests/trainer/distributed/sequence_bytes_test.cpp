@@ -105,8 +105,7 @@ double training_bytes(const ModelConfig& config, int64_t ranks) {
   CountingGroup group(ranks);
   const model::PreparedPlan plan = model::prepare_plan(config,
                                                        model::bidirectional_plan(kClipFrames),
-                                                       30,
-                                                       52,
+                                                       {30, 52},
                                                        at::device(at::kMeta).dtype(at::kFloat));
   const model::DitInputs inputs = {made({1, kClipFrames, config.in_dim, 60, 104}),
                                    made({1, kClipFrames}),

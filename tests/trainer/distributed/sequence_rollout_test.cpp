@@ -116,7 +116,7 @@ void pull(const at::Tensor& latents) {
 TEST_P(SequenceRollout, TrainsThroughTheCacheAlike) {
   for (const bool recompute : {false, true}) {
     expect_as_one(config(), [&](const model::Network& network, model::TrainedWeights& weights) {
-      model::PlanSet plans;
+      model::PlanCache plans;
       const at::Tensor latents =
           model::self_rollout_straight_through(network,
                                                training_request(network.config),
@@ -133,7 +133,7 @@ TEST_P(SequenceRollout, TrainsThroughTheCacheAlike) {
 
 TEST_P(SequenceRollout, ReplaysChunksAlike) {
   expect_as_one(config(), [](const model::Network& network, model::TrainedWeights& weights) {
-    model::PlanSet plans;
+    model::PlanCache plans;
     const model::SelfRolloutRequest request = training_request(network.config);
     const model::SelfRollout rollout = model::self_rollout(network, request, plans);
     for (const model::ExitPass& pass : rollout.passes) {

@@ -46,7 +46,7 @@ class TrainingPass {
  public:
   explicit TrainingPass(const Case& c) : case_(c), config_(config_of(c)) {
     const auto plan = [&](const model::AttentionPlan& p) {
-      return model::prepare_plan(config_, p, 2, c.cols, at::kDouble);
+      return model::prepare_plan(config_, p, {2, c.cols}, at::kDouble);
     };
     const int64_t frames = c.pass == Pass::kBidirectional ? 3 : c.pass == Pass::kCached ? 2 : 6;
     inputs_ = inputs_on_grid(config_, 3, frames, c.cols);
@@ -181,7 +181,7 @@ TEST(SequenceParallelLowPrecision, DiffersByRoundingAlone) {
     const ModelConfig config = model::tiny_causal(attention, 2, -1, 0);
     const model::DitInputs inputs = model::to_float(inputs_on_grid(config, 1, 4, 3));
     const model::PreparedPlan plan =
-        model::prepare_plan(config, model::chunk_causal_plan(config, 4), 2, 3, at::kFloat);
+        model::prepare_plan(config, model::chunk_causal_plan(config, 4), {2, 3}, at::kFloat);
     const auto run = [&](model::SequenceGroup* sequence) {
       model::TrainedWeights weights(
           config, model::drawn_weights(config), "drawn", at::kCPU, at::kBFloat16);

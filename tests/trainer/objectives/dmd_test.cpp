@@ -102,7 +102,7 @@ TEST(Dmd, MovesTheRolloutByTheGradientOverItsSize) {
   request.renoise_KBFCHW = inputs.at("renoise");
   request.schedule = {steps, inputs.at("exit_index").item<int64_t>()};
   request.first_schedule = request.schedule;
-  model::PlanSet plans;
+  model::PlanCache plans;
   const auto rollout =
       model::self_rollout(networks.table().at("generator").network, request, plans);
   EXPECT_TRUE(tests::same_bits(rollout.latents_BFCHW, done.details.at("rollout")));
