@@ -10,6 +10,7 @@
 #include "model/config/model_config.h"
 #include "trainer/config/objective_config.h"
 #include "trainer/config/optimizer_config.h"
+#include "trainer/distributed/sharding/sharding_mode.h"
 
 /// One stage's configuration: plain structs, defaults beside the members, one visitor each.
 /// Defaults are those of docs/algorithms.md 9 to 11. No LibTorch here: the front program validates
@@ -198,11 +199,7 @@ struct DistributedConfig {
       "how ranks speak: auto (nccl on GPUs, gloo on a CPU), or host_staged: GPUs through the "
       "host's "
       "memory and gloo, where several ranks may share a GPU");
-    v("sharding",
-      c.sharding,
-      "what is cut over ranks: replicate (nothing), zero1 (optimizer state and masters), zero2 "
-      "(and "
-      "gradients), full (and weights in use), hybrid (full within shard_size ranks)");
+    v("sharding", c.sharding, distributed::sharding_help());
     v("shard_size", c.shard_size, "ranks that share one copy in hybrid; 0: those of a node");
     v("sequence_parallel_size", c.sequence_parallel_size, "ranks that share a clip's tokens");
     v("gradient_accumulation",

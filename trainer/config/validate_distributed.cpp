@@ -4,33 +4,44 @@
 
 #include "model/config/config_rule.h"
 #include "trainer/config/config_rules.h"
+#include "trainer/distributed/sharding/sharding_mode.h"
 
 namespace vmla::trainer {
+
+using distributed::GradientCut;
+using distributed::ShardingMode;
 
 void validate_distributed(const TrainConfig& c) {
   const DistributedConfig& d = c.distributed;
   require_one_of("distributed.backend", d.backend, {"auto", "host_staged"});
-  require_one_of(
-      "distributed.sharding", d.sharding, {"replicate", "zero1", "zero2", "full", "hybrid"});
+  std::vector<std::string> modes;
+  for (const ShardingMode& known : distributed::sharding_modes()) modes.emplace_back(known.name);
+  require_one_of("distributed.sharding", d.sharding, modes);
+  const ShardingMode& mode = distributed::sharding_mode(d.sharding);
   require_at_least("distributed.shard_size", d.shard_size, 0);
-  if (d.shard_size > 0 && d.sharding != "hybrid") {
+  if (d.shard_size > 0 && !mode.within_groups) {
     fail_rule("distributed.shard_size",
-              "{} is for sharding: hybrid; {}{}",
+              "{} is for sharding: {}; {} cuts {}",
               d.shard_size,
-              d.sharding,
-              d.sharding == "replicate" ? " cuts nothing" : " cuts over all ranks");
+              distributed::sharding_names([](const ShardingMode& m) { return m.within_groups; }),
+              mode.name,
+              mode.cuts_optimizer ? "over all ranks" : "nothing");
   }
   require_at_least("distributed.sequence_parallel_size", d.sequence_parallel_size, 1);
   require_one_of(
       "distributed.gradient_accumulation", d.gradient_accumulation, {"auto", "local", "scattered"});
-  if (d.gradient_accumulation == "scattered" && d.sharding == "replicate") {
-    fail_rule(
-        "distributed.gradient_accumulation",
-        "scattered keeps a part of the gradients, sharding: replicate has no parts; use local");
-  }
-  if (d.gradient_accumulation == "local" && d.sharding == "zero2") {
+  if (d.gradient_accumulation == "scattered" && mode.gradients == GradientCut::kNever) {
     fail_rule("distributed.gradient_accumulation",
-              "local keeps whole gradients, which zero2 does not; use zero1, or auto");
+              "scattered keeps a part of the gradients, sharding: {} has no parts; use local",
+              mode.name);
+  }
+  if (d.gradient_accumulation == "local" && mode.gradients == GradientCut::kAlways) {
+    fail_rule("distributed.gradient_accumulation",
+              "local keeps whole gradients, which {} does not; use {}, or auto",
+              mode.name,
+              distributed::sharding_names([](const ShardingMode& m) {
+                return m.gradients == GradientCut::kOptional && !m.cuts_used_weights;
+              }));
   }
   for (const std::string& what : d.offload) {
     require_one_of("distributed.offload",
@@ -52,12 +63,13 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
               world == 1 ? " rank" : " ranks");
   }
   int64_t shard = 1;
-  if (d.sharding == "hybrid") {
+  const ShardingMode& mode = distributed::sharding_mode(d.sharding);
+  if (mode.within_groups) {
     shard = d.shard_size > 0 ? d.shard_size : local_world;
     if (world % shard != 0) {
       fail_rule("distributed.shard_size", "{} does not divide the job's {} ranks", shard, world);
     }
-  } else if (d.sharding != "replicate") {
+  } else if (mode.cuts_optimizer) {
     shard = world;
   }
   const distributed::MeshShape shape{.world = world, .sequence = sequence, .shard = shard};
@@ -102,8 +114,8 @@ bool holds_weights(const DistributedConfig& d) {
 }
 
 bool scatters_gradients(const DistributedConfig& d) {
-  return d.gradient_accumulation == "scattered" ||
-         (d.gradient_accumulation == "auto" && d.sharding == "zero2");
+  if (d.gradient_accumulation != "auto") return d.gradient_accumulation == "scattered";
+  return distributed::sharding_mode(d.sharding).gradients == GradientCut::kAlways;
 }
 
 }  // namespace vmla::trainer

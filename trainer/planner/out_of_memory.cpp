@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "trainer/config/validate_distributed.h"
+#include "trainer/distributed/sharding/sharding_mode.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/planner/memory_plan.h"
 
@@ -55,12 +56,13 @@ std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
     changed.train.recompute = "block";
     offer("train.recompute block", changed, mesh);
   }
+  const distributed::ShardingMode& most_cut = distributed::most_cut_mode();
   if (mesh.shard < mesh.world) {
     changed = config;
-    changed.distributed.sharding = "full";
+    changed.distributed.sharding = most_cut.name;
     MeshShape cut = mesh;
     cut.shard = mesh.world;
-    offer("distributed.sharding full", changed, cut);
+    offer(formatted("distributed.sharding {}", most_cut.name), changed, cut);
   }
   return text + "; vmla analyze memory shows all of it";
 }

@@ -2,6 +2,7 @@
 
 #include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/sharded_weights.h"
+#include "trainer/distributed/sharding/sharding_mode.h"
 #include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
@@ -9,7 +10,7 @@
 namespace vmla::trainer {
 
 bool cuts_used_weights(const TrainConfig& config) {
-  return config.distributed.sharding == "full" || config.distributed.sharding == "hybrid";
+  return distributed::sharding_mode(config.distributed.sharding).cuts_used_weights;
 }
 
 bool stays_gathered(const TrainConfig& config, const Role& role) {
