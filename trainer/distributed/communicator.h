@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "trainer/distributed/peer_error.h"
 
 /// Groups of ranks and what they say to each other. The engines are c10d's; one translation unit
 /// each.
@@ -29,13 +30,6 @@ constexpr size_t kCollectives = 6;
 std::string_view collective_name(Collective collective);
 
 enum class ReduceOp { kSum, kMax };
-
-/// Another rank, or the job's store, is gone or does not answer. Whoever sees this is a victim:
-/// the root cause is another rank's error, or its death (error_claim.h).
-class PeerError : public std::runtime_error {
- public:
-  using std::runtime_error::runtime_error;
-};
 
 /// A collective failed: a peer is gone, or did not come within the timeout. The group cannot be
 /// used any more.

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "trainer/distributed/communicator.h"
 #include "trainer/distributed/rank_environment.h"
 #include "trainer/distributed/store.h"
 

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "trainer/distributed/communicator.h"
 #include "trainer/distributed/store.h"
 
 namespace vmla::distributed {

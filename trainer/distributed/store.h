@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "trainer/distributed/communicator.h"
+#include "trainer/distributed/peer_error.h"
 
 namespace c10d {
 class Store;
