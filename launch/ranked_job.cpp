@@ -6,13 +6,13 @@
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/validate_distributed.h"
-#include "trainer/distributed/collective_log.h"
-#include "trainer/distributed/error_claim.h"
-#include "trainer/distributed/gloo_communicator.h"
-#include "trainer/distributed/host_staged_communicator.h"
-#include "trainer/distributed/nccl_communicator.h"
-#include "trainer/distributed/rendezvous.h"
-#include "trainer/distributed/watchdog.h"
+#include "trainer/distributed/collectives/collective_log.h"
+#include "trainer/distributed/collectives/gloo_communicator.h"
+#include "trainer/distributed/collectives/host_staged_communicator.h"
+#include "trainer/distributed/collectives/nccl_communicator.h"
+#include "trainer/distributed/faults/error_claim.h"
+#include "trainer/distributed/faults/watchdog.h"
+#include "trainer/distributed/job/rendezvous.h"
 
 #include <cstdlib>
 #include <exception>

@@ -1,8 +1,8 @@
 #pragma once
 
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
-#include "trainer/distributed/rank_environment.h"
+#include "trainer/distributed/collectives/mesh.h"
+#include "trainer/distributed/job/rank_environment.h"
 
 #include <functional>
 #include <string>

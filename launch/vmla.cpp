@@ -17,7 +17,7 @@
 #include "launch/guarded.h"
 #include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/distributed/rank_environment.h"
+#include "trainer/distributed/job/rank_environment.h"
 #include "trainer/pipeline/cpu_threads.h"
 #include "trainer/pipeline/pipeline_config.h"
 

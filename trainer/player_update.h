@@ -1,6 +1,6 @@
 #pragma once
 
-#include "trainer/distributed/update_report.h"
+#include "trainer/distributed/collectives/update_report.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/roles/role_set.h"

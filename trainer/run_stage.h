@@ -6,7 +6,7 @@
 #include <string>
 
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 
 namespace vmla::trainer {
 

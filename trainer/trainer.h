@@ -1,7 +1,7 @@
 #pragma once
 
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/objectives/objective.h"

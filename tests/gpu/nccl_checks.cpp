@@ -4,9 +4,9 @@
 
 #include "kernels/cuda_module.h"
 #include "tests/gpu/check.h"
-#include "trainer/distributed/nccl_engine.h"
-#include "trainer/distributed/network_address.h"
-#include "trainer/distributed/store.h"
+#include "trainer/distributed/collectives/nccl_engine.h"
+#include "trainer/distributed/job/network_address.h"
+#include "trainer/distributed/job/store.h"
 
 // NCCL with one process and one GPU: every operation goes through c10d, the streams and the events;
 // only the network is missing. What a group of one gives is known: its own tensors.

@@ -43,7 +43,10 @@ BELOW = {
     "analysis/runs": {"model/io", "analysis/rank"},
     "analysis/report": {"model/io", "data", "analysis/page", "analysis/rank", "analysis/video", "analysis/runs"},
     "analysis/study": {"model", "kernels", "analysis/page", "analysis/rank", "analysis/report"},
-    "trainer/distributed": {"kernels", "model"},
+    "trainer/distributed/job": {"model/io"},
+    "trainer/distributed/collectives": {"model/io", "kernels", "trainer/distributed/job"},
+    "trainer/distributed/faults": {"model/io", "trainer/distributed/job", "trainer/distributed/collectives"},
+    "trainer/distributed/sharding": {"model", "trainer/distributed/collectives"},
     "trainer/config": {"model", "data", "trainer/distributed"},
     "trainer/telemetry": {"model/io"},
     "trainer/pipeline": {"model/io", "model/config", "trainer/config"},
@@ -59,7 +62,7 @@ BELOW = {
     "trainer/observers": {"kernels", "model", "data", "analysis", "trainer/config", "trainer/distributed",
                           "trainer/checkpoint", "trainer/inputs", "trainer/roles", "trainer/telemetry"},
     "trainer": {"kernels", "model", "data", "analysis", "trainer"},
-    "launch/launcher": {"model/io", "trainer/distributed"},
+    "launch/launcher": {"model/io", "trainer/distributed/job"},
     "launch": {"kernels", "model", "data", "analysis", "trainer", "launch"},
 }
 LAYERED = {layer.split("/")[0] for layer in BELOW}

@@ -81,7 +81,7 @@ class Planted(unittest.TestCase):
 
     def test_communication_outside_its_folder(self):
         header = "#include <torch/csrc/distributed/c10d/Store.hpp>\n"
-        self.finds(source_rules.heavy_includes, {"trainer/loop.cpp": header, "trainer/distributed/store.cpp": header},
+        self.finds(source_rules.heavy_includes, {"trainer/loop.cpp": header, "trainer/distributed/job/store.cpp": header},
                    "trainer/loop.cpp:1")
 
     def test_third_party_library_in_a_header(self):

@@ -2,7 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
-#include "trainer/distributed/shared_text.h"
+#include "trainer/distributed/collectives/shared_text.h"
 
 #include <ATen/ATen.h>
 

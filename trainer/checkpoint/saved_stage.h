@@ -2,7 +2,7 @@
 
 #include "model/formats/checkpoint_ranges.h"
 #include "trainer/checkpoint/checkpoint.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 
 #include <filesystem>
 #include <memory>

@@ -3,7 +3,7 @@
 #include <string>
 
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh_shape.h"
+#include "trainer/distributed/collectives/mesh_shape.h"
 
 namespace vmla::trainer {
 

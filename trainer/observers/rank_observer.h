@@ -2,7 +2,7 @@
 
 #include "analysis/rank/rank_log.h"
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/roles/role_set.h"
 
 #include <filesystem>

@@ -2,7 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/shared_save.h"
-#include "trainer/distributed/shared_text.h"
+#include "trainer/distributed/collectives/shared_text.h"
 
 #include <unistd.h>
 

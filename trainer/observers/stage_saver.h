@@ -2,7 +2,7 @@
 
 #include "trainer/checkpoint/checkpoint_writer.h"
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/inputs/media_info.h"
 #include "trainer/roles/role_set.h"
 #include "trainer/roles/train_checkpoint.h"

@@ -4,7 +4,7 @@
 #include "model/network/kv_cache.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/config/validate_distributed.h"
-#include "trainer/distributed/dry_communicator.h"
+#include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/planner/sharding_choice.h"
 #include "trainer/roles/stage_precision.h"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "trainer/distributed/mesh_shape.h"
+#include "trainer/distributed/collectives/mesh_shape.h"
 #include "trainer/planner/planned_step.h"
 
 #include <optional>

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh_shape.h"
+#include "trainer/distributed/collectives/mesh_shape.h"
 
 #include <exception>
 #include <string>

@@ -4,7 +4,7 @@
 #include "model/io/error.h"
 #include "trainer/config/score_fit.h"
 #include "trainer/config/validate_distributed.h"
-#include "trainer/distributed/unit_cut.h"
+#include "trainer/distributed/sharding/unit_cut.h"
 #include "trainer/roles/stage_precision.h"
 #include "trainer/telemetry/tensor_memory.h"
 

@@ -1,6 +1,6 @@
 #include "trainer/planner/planned_step.h"
 
-#include "trainer/distributed/update_report.h"
+#include "trainer/distributed/collectives/update_report.h"
 #include "trainer/inputs/sizes_only_batch.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/planner/sizes_only.h"

@@ -2,7 +2,7 @@
 
 #include "model/io/error.h"
 #include "trainer/config/validate_distributed.h"
-#include "trainer/distributed/dry_communicator.h"
+#include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/planner/planned_step.h"
 
 #include <algorithm>

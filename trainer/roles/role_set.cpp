@@ -2,8 +2,8 @@
 
 #include "model/io/error.h"
 #include "model/weights/weights.h"
-#include "trainer/distributed/sequence_ranks.h"
-#include "trainer/distributed/shared_conversion.h"
+#include "trainer/distributed/sharding/sequence_ranks.h"
+#include "trainer/distributed/sharding/shared_conversion.h"
 
 #include <ATen/ATen.h>
 

@@ -1,7 +1,7 @@
 #include "trainer/roles/role_state.h"
 
 #include "trainer/config/validate_distributed.h"
-#include "trainer/distributed/sharded_weights.h"
+#include "trainer/distributed/sharding/sharded_weights.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
 #include "trainer/roles/stage_precision.h"
 

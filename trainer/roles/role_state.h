@@ -3,7 +3,7 @@
 #include "model/weights/local_weights.h"
 #include "model/weights/uploaded_weights.h"
 #include "trainer/config/train_config.h"
-#include "trainer/distributed/mesh.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/roles/optimizer.h"
 

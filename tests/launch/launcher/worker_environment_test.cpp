@@ -9,7 +9,7 @@
 #include <set>
 
 #include "launch/launcher/cpu_binding.h"
-#include "trainer/distributed/rank_environment.h"
+#include "trainer/distributed/job/rank_environment.h"
 
 namespace vmla::launch {
 namespace {

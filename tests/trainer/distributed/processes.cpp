@@ -12,7 +12,7 @@
 #include <stdexcept>
 #include <thread>
 
-#include "trainer/distributed/network_address.h"
+#include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
 namespace {

@@ -8,8 +8,8 @@
 #include <future>
 #include <map>
 
-#include "trainer/distributed/network_address.h"
-#include "trainer/distributed/store.h"
+#include "trainer/distributed/job/network_address.h"
+#include "trainer/distributed/job/store.h"
 
 namespace vmla::distributed {
 namespace {

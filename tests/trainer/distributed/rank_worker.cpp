@@ -13,11 +13,11 @@
 #include <thread>
 
 #include "model/io/error.h"
-#include "trainer/distributed/error_claim.h"
-#include "trainer/distributed/gloo_communicator.h"
-#include "trainer/distributed/network_address.h"
-#include "trainer/distributed/rendezvous.h"
-#include "trainer/distributed/thread_communicator.h"
+#include "trainer/distributed/collectives/gloo_communicator.h"
+#include "trainer/distributed/collectives/thread_communicator.h"
+#include "trainer/distributed/faults/error_claim.h"
+#include "trainer/distributed/job/network_address.h"
+#include "trainer/distributed/job/rendezvous.h"
 
 namespace vmla::distributed {
 namespace {
