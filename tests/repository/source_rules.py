@@ -316,6 +316,37 @@ def citations(tree):
                     yield f"{path}:{number}: the link leads to #{anchor}, and {there} has no such heading"
 
 
+PATH_IN_PAGE = re.compile(r"`((?:kernels|model|data|analysis|trainer|launch|configs|tests|bench|docs|cmake)/[\w./*{},-]*)`")
+PLACEHOLDER = re.compile(r"(?<![A-Za-z])[A-Z]{2,}(?!\.md)(?![A-Za-z])")  # NAME, OP: what a reader fills in
+# Folders that users and runs make.
+MADE_LATER = ("data/cache", "data/wan")
+
+
+def paths_in_pages(tree):
+    """A file or folder that a page names in backquotes exists; `*` stands for anything, `{a,b}` for both."""
+    known = set(tree.files) | {str(folder) for file in tree.files for folder in Path(file).parents}
+    for page in tree.files:
+        if not page.endswith(".md") or page == "CHANGELOG.md":
+            continue
+        for number, line in enumerate(tree.text(page).splitlines(), 1):
+            for match in PATH_IN_PAGE.finditer(line):
+                for path in braces(match[1].rstrip("/")):
+                    pattern = re.compile(re.escape(path).replace(r"\*", "[^/]*"))
+                    # A module is named without its suffix: model/network/kv_cache.
+                    if path.startswith(MADE_LATER) or PLACEHOLDER.search(path) or any(
+                            pattern.fullmatch(name) or pattern.fullmatch(name.rsplit(".", 1)[0]) for name in known):
+                        continue
+                    yield f"{page}:{number}: {path} is not there; name the place where it is now"
+
+
+def braces(path):
+    """a{b,c} as ab and ac."""
+    match = re.search(r"\{([^{}]*)\}", path)
+    if not match:
+        return [path]
+    return [whole for part in match[1].split(",") for whole in braces(path[:match.start()] + part + path[match.end():])]
+
+
 def one_place(tree):
     """A fact about an objective, a sharding mode or an init method is read from its table, never compared by name."""
     for path in tree.code():
@@ -329,7 +360,7 @@ def one_place(tree):
                     yield f"{path}:{number}: {match[0]} names {what}; only {', '.join(places)} may, others read the table"
 
 
-RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, one_place, portable, citations)
+RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, one_place, portable, citations, paths_in_pages)
 
 
 def main():

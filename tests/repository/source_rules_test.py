@@ -99,6 +99,11 @@ class Planted(unittest.TestCase):
             "model/network/mode.cpp": 'bool whole = sharding == "hybrid";\n',
         }, 'trainer/planner/plan.cpp:2: "dmd" names an objective', 'model/network/mode.cpp:1: "hybrid" names a sharding mode')
 
+    def test_a_page_that_names_a_file_that_moved(self):
+        page = "See `model/network/block.h`, `model/network/block`, `model/*/block.cpp`, `model/{io,network}/`.\n"
+        self.finds(source_rules.paths_in_pages, {"docs/map.md": page + "And `model/block.h`, `model/{io,weights}`.\n"},
+                   "docs/map.md:2: model/block.h is not there", "docs/map.md:2: model/weights is not there")
+
     def test_include_form(self):
         self.finds(source_rules.include_form, {
             "model/network/block.h": '#include "io/log.h"\n#include <kernels/norm/norm.h>\n',
