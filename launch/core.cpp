@@ -25,7 +25,7 @@
 #include "launch/commands/sample.h"
 #include "launch/commands/step.h"
 #include "launch/commands/train.h"
-#include "launch/guarded.h"
+#include "launch/error_report.h"
 
 namespace vmla::launch {
 namespace {
@@ -72,6 +72,6 @@ int main(int argc, char** argv) {
     // user's line.
     return vmla::launch::report_fault(error.what_without_backtrace());
   } catch (...) {
-    return vmla::launch::status_of_exception();
+    return vmla::launch::report_exception();
   }
 }

@@ -1,6 +1,6 @@
 #include "launch/ranked_job.h"
 
-#include "launch/guarded.h"
+#include "launch/error_report.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
@@ -74,7 +74,7 @@ Mesh make_mesh(const RankEnvironment& environment,
 
 /// Exit status of an error that another rank may be the cause of.
 int status_of(const std::exception& error) {
-  if (dynamic_cast<const distributed::PeerError*>(&error) != nullptr) return distributed::kPeerLost;
+  if (dynamic_cast<const distributed::PeerError*>(&error) != nullptr) return kPeerLost;
   if (dynamic_cast<const UserError*>(&error) != nullptr) return kWrongInput;
   return kFault;
 }
@@ -86,10 +86,10 @@ std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, dou
     return distributed::join_job(environment, timeout);
   } catch (const UserError&) {
     if (environment.local_rank == 0) throw;
-    leave_the_word(kWrongInput);
+    exit_after_peer_reports(kWrongInput);
   } catch (const distributed::PeerError& lost) {  // rank 0 went as soon as it had come
     if (environment.local_rank == 0) log::error("vmla: error: {}", lost.what());
-    std::_Exit(distributed::kPeerLost);
+    std::_Exit(kPeerLost);
   }
 }
 
@@ -120,7 +120,7 @@ int run_ranks(const RankEnvironment& environment,
       const distributed::PeerError hung(line);
       const auto said = distributed::claim_error(*store, environment, nullptr, hung);
       if (said.say) log::error("vmla: error: " + said.text);
-      std::_Exit(distributed::kPeerLost);
+      std::_Exit(kPeerLost);
     };
     watchdog.emplace(
         *store,

@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "launch/command_line.h"
-#include "launch/guarded.h"
+#include "launch/error_report.h"
 #include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/distributed/job/rank_environment.h"
@@ -81,7 +81,7 @@ struct FrontCheck {
 void refuse_ranks() {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
-  if (ranks.rank != 0) leave_the_word(kWrongInput);
+  if (ranks.rank != 0) exit_after_peer_reports(kWrongInput);
   fail_user(
       "this command runs in one process, and was started as {} ranks; only vmla train shares its "
       "work (vmla pipeline: --nproc-per-node)",
@@ -125,6 +125,6 @@ int main(int argc, char** argv) {
   try {
     return vmla::launch::run(argc, argv);
   } catch (...) {
-    return vmla::launch::status_of_exception();
+    return vmla::launch::report_exception();
   }
 }

@@ -1,7 +1,7 @@
 #include "launch/commands/analyze_memory.h"
 
-#include "launch/guarded.h"
 #include "model/io/atomic_file.h"
+#include "model/io/exit_status.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/inputs/stage_data.h"

@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// What a stage needs, before it starts (vmla analyze memory --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_analyze_memory(const AnalyzeMemoryArgs& args);
 
 }  // namespace vmla::launch

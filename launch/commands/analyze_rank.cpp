@@ -2,10 +2,10 @@
 
 #include "analysis/runs/run_reading.h"
 #include "analysis/study/rank_study.h"
-#include "launch/guarded.h"
 #include "model/formats/load_weights.h"
 #include "model/io/checkpoint_manifest.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 #include <filesystem>

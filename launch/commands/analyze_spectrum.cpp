@@ -1,10 +1,10 @@
 #include "launch/commands/analyze_spectrum.h"
 
 #include "analysis/study/weight_spectra.h"
-#include "launch/guarded.h"
 #include "model/formats/load_weights.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 #include <filesystem>

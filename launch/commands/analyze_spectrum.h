@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// Singular spectra of dense key and value weights (vmla analyze spectrum --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_analyze_spectrum(const AnalyzeSpectrumArgs& args);
 
 }  // namespace vmla::launch

@@ -2,9 +2,9 @@
 
 #include "analysis/report/comparison_page.h"
 #include "analysis/report/comparison_text.h"
-#include "launch/guarded.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 #include <algorithm>

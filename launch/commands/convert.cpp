@@ -1,7 +1,7 @@
 #include "launch/commands/convert.h"
 
-#include "launch/guarded.h"
 #include "model/formats/export_weights.h"
+#include "model/io/exit_status.h"
 
 namespace vmla::launch {
 

@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// Samples a dataset of clips from a bidirectional teacher (vmla data generate --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_data_generate(const DataGenerateArgs& args);
 
 }  // namespace vmla::launch

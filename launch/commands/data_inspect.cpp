@@ -5,8 +5,8 @@
 
 #include "data/inspect/inspect_dataset.h"
 #include "data/store/latent_dataset.h"
-#include "launch/guarded.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 namespace vmla::launch {

@@ -7,10 +7,10 @@
 
 #include "data/encode/encode_ode_set.h"
 #include "data/store/latent_dataset.h"
-#include "launch/guarded.h"
 #include "launch/teacher.h"
 #include "model/codec/text_encoder.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "model/network/attention_plan.h"
 #include "model/sampling/ode_pairs.h"

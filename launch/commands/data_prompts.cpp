@@ -3,8 +3,8 @@
 #include "data/encode/encode_prompts.h"
 #include "data/encode/prompt_file.h"
 #include "data/store/latent_dataset.h"
-#include "launch/guarded.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 namespace vmla::launch {

@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// Embeds a file of prompts into a prompt set (vmla data prompts --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_data_prompts(const DataPromptsArgs& args);
 
 }  // namespace vmla::launch

@@ -1,8 +1,8 @@
 #include "launch/commands/data_synth.h"
 
 #include "data/synth/synth_videos.h"
-#include "launch/guarded.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 
 namespace vmla::launch {

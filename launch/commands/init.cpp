@@ -1,10 +1,10 @@
 #include "launch/commands/init.h"
 
-#include "launch/guarded.h"
 #include "model/conversion/mla_from_dense.h"
 #include "model/formats/export_weights.h"
 #include "model/formats/load_weights.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/run_summary.h"

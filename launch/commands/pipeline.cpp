@@ -3,7 +3,7 @@
 #include <filesystem>
 
 #include "analysis/report/report.h"
-#include "launch/guarded.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/pipeline/pipeline.h"
 

@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// Trains the stages of a pipeline file, then writes its summary and report (vmla pipeline --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_pipeline(const PipelineArgs& args);
 
 }  // namespace vmla::launch

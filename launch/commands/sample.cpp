@@ -1,11 +1,11 @@
 #include "launch/commands/sample.h"
 
 #include "data/encode/prompt_file.h"
-#include "launch/guarded.h"
 #include "launch/prompts_over_time.h"
 #include "model/config/config_rule.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "model/sampling/rollout.h"

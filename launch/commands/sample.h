@@ -5,7 +5,7 @@
 namespace vmla::launch {
 
 /// Generates videos from a checkpoint (vmla sample --help).
-/// Returns the exit status; throws what guarded.h turns into one.
+/// Returns the exit status; throws what error_report.h turns into one.
 int cmd_sample(const SampleArgs& args);
 
 }  // namespace vmla::launch

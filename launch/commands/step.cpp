@@ -1,10 +1,10 @@
 #include "launch/commands/step.h"
 
-#include "launch/guarded.h"
 #include "launch/step_inputs.h"
 #include "model/codec/video_codec.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"

@@ -1,9 +1,9 @@
 #include "launch/commands/train.h"
 
 #include "analysis/report/report.h"
-#include "launch/guarded.h"
 #include "launch/ranked_job.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/validate_distributed.h"

@@ -108,7 +108,7 @@ void Coordinator::hear_newcomers(Clock::time_point now) {
     const std::string problem = objection(*hello);
     if (!problem.empty()) {
       local_.say(formatted("turned away a launcher on {}: {}", hello->host, problem));
-      link->send(FinishOrder{kWorkerWrongInput, "error: " + problem});
+      link->send(FinishOrder{kWrongInput, "error: " + problem});
       turned_away_.push_back(std::move(link));
       continue;
     }
@@ -182,7 +182,7 @@ void Coordinator::check_gathering(Clock::time_point now) {
                                         options_.endpoint->host,
                                         options_.endpoint->port,
                                         options_.rendezvous_timeout.count() / 1000.0);
-  tell_all(FinishOrder{kWorkerWrongInput, "error: " + problem});
+  tell_all(FinishOrder{kWrongInput, "error: " + problem});
   say_goodbye();
   fail_user("{}; start vmla-launch with that --node-rank there", problem);
 }

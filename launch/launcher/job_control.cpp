@@ -74,8 +74,7 @@ void JobControl::stop_requested(int signal, bool at_once) {
   at_once_ = at_once_ || at_once;
   // Nothing runs: the next start continues as well as a restart would.
   if (state_ == State::kWaiting || state_ == State::kPausing) {
-    finish(kWorkerStopped,
-           formatted("stopped by {} while no worker was running", signal_name(signal)));
+    finish(kStopped, formatted("stopped by {} while no worker was running", signal_name(signal)));
   }
 }
 
@@ -107,13 +106,13 @@ void JobControl::conclude(Clock::time_point now) {
   const std::string why = cause == nullptr || said_ ? "" : say_root_cause(*cause);
   if (at_once_) return finish(128 + signal_, "");
   if (!lost_.empty()) return finish(1, "");
-  if (cause == nullptr) return finish(stopped_ ? kWorkerStopped : 0, "");
+  if (cause == nullptr) return finish(stopped_ ? kStopped : 0, "");
   const int status = status_of(*cause);
   if (signal_ != 0 && cause->signal == signal_) {
     return finish(status,
                   formatted("the workers ended with the {} they were sent", signal_name(signal_)));
   }
-  if (signal_ != 0 || status == kWorkerWrongInput || attempt_ >= max_restarts_) {
+  if (signal_ != 0 || status == kWrongInput || attempt_ >= max_restarts_) {
     return finish(status, why);
   }
   const int64_t restart = attempt_ + 1;

@@ -87,7 +87,7 @@ void LocalNode::forward(const SignalSeen& signal) {
 LocalNode::Ends LocalNode::progress(Clock::time_point now) {
   Ends out;
   for (WorkerEnd& end : workers_.progress(now)) {
-    any_stopped_ = any_stopped_ || (end.signal == 0 && end.exit_code == kWorkerStopped);
+    any_stopped_ = any_stopped_ || (end.signal == 0 && end.exit_code == kStopped);
     if (has_failed(end)) out.failed.push_back(std::move(end));
   }
   if (started_ && !workers_.running()) {

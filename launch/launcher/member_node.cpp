@@ -28,7 +28,7 @@ bool MemberNode::join() {
 }
 
 int MemberNode::run() {
-  if (!join()) return kWorkerStopped;
+  if (!join()) return kStopped;
   while (true) {
     const Clock::time_point now = Clock::now();
     for (const SignalSeen& signal : local_.take_signals()) link_->send(signal);

@@ -10,11 +10,11 @@
 namespace vmla::launch {
 
 bool has_failed(const WorkerEnd& end) {
-  return end.signal != 0 || (end.exit_code != 0 && end.exit_code != kWorkerStopped);
+  return end.signal != 0 || (end.exit_code != 0 && end.exit_code != kStopped);
 }
 
 bool is_victim(const WorkerEnd& end) {
-  return end.after_stop || (end.signal == 0 && end.exit_code == kWorkerPeerLost);
+  return end.after_stop || (end.signal == 0 && end.exit_code == kPeerLost);
 }
 
 int status_of(const WorkerEnd& end) {
@@ -35,8 +35,8 @@ std::string describe(const WorkerEnd& end) {
   out += end.signal != 0 ? formatted(" was killed by {}", signal_name(end.signal))
                          : formatted(" ended with status {}", end.exit_code);
   out += formatted(" after {} s", after);
-  if (end.signal == 0 && end.exit_code == kWorkerPeerLost) out += " (it lost a peer)";
-  if (end.signal == 0 && end.exit_code == kWorkerWrongInput) return out + " (wrong input)";
+  if (end.signal == 0 && end.exit_code == kPeerLost) out += " (it lost a peer)";
+  if (end.signal == 0 && end.exit_code == kWrongInput) return out + " (wrong input)";
   if (!end.message.empty()) out += "; its error file: " + end.message;
   if (!end.last_lines.empty()) out += "; last lines of its stderr: " + end.last_lines;
   return out;

@@ -4,13 +4,10 @@
 #include <string>
 #include <vector>
 
+#include "model/io/exit_status.h"
+
 /// How workers end, and which of those that failed was the reason for the others.
 namespace vmla::launch {
-
-// Exit statuses of workers that mean something here (docs/operations.md "Statuses").
-inline constexpr int kWorkerWrongInput = 2;
-inline constexpr int kWorkerPeerLost = 3;  // it failed because another one did
-inline constexpr int kWorkerStopped = 75;  // stopped on request after saving
 
 struct WorkerEnd {
   int64_t rank = 0;

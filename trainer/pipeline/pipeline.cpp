@@ -14,6 +14,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/pipeline/cpu_threads.h"
@@ -24,8 +25,6 @@ namespace vmla::trainer {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int kStopped = 75;
 
 // The last signal that asked us to stop; 0: none. Written by the handler.
 volatile std::sig_atomic_t stop_signal = 0;
@@ -199,7 +198,7 @@ class Runner {
   }
 
   void finish(const PipelineStage& stage, const StageExit& how) {
-    if (how.status == 0) {
+    if (how.status == kDone) {
       done_.insert(stage.name);
       return;
     }
@@ -215,7 +214,8 @@ class Runner {
       log::info("stage {}{}", stage.name, stopped ? ": stopped" : ": failed");
     }
     // The others save; what is done stays done.
-    if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
+    if (!stopping_)
+      stop(SIGTERM, stopped ? kStopped : how.status == kWrongInput ? kWrongInput : kFault);
   }
 
   const PipelineOptions& options_;

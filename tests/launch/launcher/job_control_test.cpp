@@ -73,7 +73,7 @@ TEST(JobControl, TheFirstFailureStopsAllNodesAndIsSaidOnce) {
 
 TEST(JobControl, AVictimWaitsForTheRootCause) {
   JobControl job = started(1);
-  job.worker_failed(end_of(0, kWorkerPeerLost), kStart);
+  job.worker_failed(end_of(0, kPeerLost), kStart);
   EXPECT_FALSE(job.next());
   EXPECT_EQ(job.due(), kStart + 1s);
   job.worker_failed(end_of(1, 9), kStart + 300ms);
@@ -84,7 +84,7 @@ TEST(JobControl, AVictimWaitsForTheRootCause) {
 
 TEST(JobControl, WithVictimsOnlyTheFirstIsTheCause) {
   JobControl job = started(1);
-  job.worker_failed(end_of(2, kWorkerPeerLost), kStart);
+  job.worker_failed(end_of(2, kPeerLost), kStart);
   job.tick(kStart + 999ms);
   EXPECT_FALSE(job.next());
   job.tick(kStart + 1s);
@@ -92,7 +92,7 @@ TEST(JobControl, WithVictimsOnlyTheFirstIsTheCause) {
   // Killed by the launcher while it hung: no news.
   job.worker_failed(end_of(0, 0, SIGKILL, true), kStart + 5s);
   job.node_ended(0, false, kStart + 5s);
-  EXPECT_EQ(expect_next(job, Kind::kFinish).status, kWorkerPeerLost);
+  EXPECT_EQ(expect_next(job, Kind::kFinish).status, kPeerLost);
 }
 
 TEST(JobControl, RestartsWithGrowingPauses) {
@@ -131,7 +131,7 @@ TEST(JobControl, ARestartForgetsTheAttemptBefore) {
 
 TEST(JobControl, WrongInputIsNotTriedAgain) {
   JobControl job = started(1, 3);
-  job.worker_failed(end_of(0, kWorkerWrongInput), kStart);
+  job.worker_failed(end_of(0, kWrongInput), kStart);
   expect_next(job, Kind::kStop);
   job.node_ended(0, false, kStart);
   EXPECT_EQ(expect_next(job, Kind::kFinish).status, 2);
@@ -178,7 +178,7 @@ TEST(JobControl, ALostNodeEndsTheJob) {
   JobControl job = started(3, 5);
   job.node_lost(2, "node 2 is gone");
   EXPECT_EQ(expect_next(job, Kind::kStop).why, "node 2 is gone");
-  job.worker_failed(end_of(0, kWorkerPeerLost), kStart);
+  job.worker_failed(end_of(0, kPeerLost), kStart);
   job.node_ended(0, false, kStart);
   EXPECT_FALSE(job.next());
   job.node_ended(1, false, kStart);

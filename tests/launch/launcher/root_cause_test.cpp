@@ -31,9 +31,9 @@ WorkerEnd after_stop(WorkerEnd end) {
 
 TEST(RootCause, WhatIsAFailure) {
   EXPECT_FALSE(has_failed(exited(0, 0)));
-  EXPECT_FALSE(has_failed(exited(0, kWorkerStopped)));
+  EXPECT_FALSE(has_failed(exited(0, kStopped)));
   EXPECT_TRUE(has_failed(exited(0, 1)));
-  EXPECT_TRUE(has_failed(exited(0, kWorkerPeerLost)));
+  EXPECT_TRUE(has_failed(exited(0, kPeerLost)));
   EXPECT_TRUE(has_failed(killed(0, SIGKILL)));
   EXPECT_EQ(status_of(exited(0, 7)), 7);
   EXPECT_EQ(status_of(killed(0, SIGSEGV)), 139);
@@ -44,12 +44,11 @@ TEST(RootCause, TheFirstThatIsNoVictim) {
   EXPECT_EQ(root_cause({}), nullptr);
   EXPECT_EQ(rank_of({exited(2, 1), exited(0, 1)}), 2);
   // Told of the loss before the loss itself was heard of.
-  EXPECT_EQ(rank_of({exited(0, kWorkerPeerLost), exited(1, kWorkerPeerLost), killed(3, SIGKILL)}),
-            3);
+  EXPECT_EQ(rank_of({exited(0, kPeerLost), exited(1, kPeerLost), killed(3, SIGKILL)}), 3);
   EXPECT_EQ(rank_of({after_stop(killed(0, SIGTERM)), after_stop(exited(1, 1)), exited(2, 1)}), 2);
   // A signal whose number is that status is another matter.
   EXPECT_EQ(rank_of({killed(1, SIGQUIT), exited(0, 1)}), 1);
-  EXPECT_EQ(rank_of({exited(4, kWorkerPeerLost), after_stop(killed(0, SIGTERM))}), 4);
+  EXPECT_EQ(rank_of({exited(4, kPeerLost), after_stop(killed(0, SIGTERM))}), 4);
 }
 
 TEST(RootCause, OneLineSaysAll) {
@@ -64,7 +63,7 @@ TEST(RootCause, OneLineSaysAll) {
   EXPECT_THAT(said, Not(HasSubstr("\n")));
   EXPECT_THAT(describe(exited(1, 9)), HasSubstr("status 9"));
   // A user's mistake has been said by the worker, in one line, just now.
-  end = exited(0, kWorkerWrongInput);
+  end = exited(0, kWrongInput);
   end.last_lines = "vmla: error: no such file";
   EXPECT_THAT(describe(end), Not(HasSubstr("no such file")));
 }

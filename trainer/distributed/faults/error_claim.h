@@ -3,14 +3,12 @@
 #include <exception>
 #include <string>
 
+#include "model/io/exit_status.h"
 #include "trainer/distributed/faults/watchdog.h"
 #include "trainer/distributed/job/rank_environment.h"
 #include "trainer/distributed/job/store.h"
 
 namespace vmla::distributed {
-
-/// Exit status of a rank that ended because another one did.
-constexpr int kPeerLost = 3;
 
 struct ErrorLine {
   bool say;          // this rank is the one that says it, on stderr

@@ -1,4 +1,4 @@
-#include "launch/guarded.h"
+#include "launch/error_report.h"
 
 #include <chrono>
 #include <cstdlib>
@@ -19,18 +19,18 @@ std::string first_line(const std::string& text) {
 }  // namespace
 
 int report_fault(const std::string& message) {
-  log::error("vmla: error: " + first_line(message));
+  log::error("vmla: error: {}", first_line(message));
   return kFault;
 }
 
-int status_of_exception() {
+int report_exception() {
   try {
     throw;
   } catch (const UserError& error) {
-    log::error("vmla: error: " + first_line(error.what()));
+    log::error("vmla: error: {}", first_line(error.what()));
     return kWrongInput;
   } catch (const StopRequested& stop) {
-    log::warn("vmla: stopped: " + first_line(stop.what()));
+    log::warn("vmla: stopped: {}", first_line(stop.what()));
     return kStopped;
   } catch (const std::bad_alloc&) {
     return report_fault("out of memory");
@@ -41,7 +41,7 @@ int status_of_exception() {
   }
 }
 
-void leave_the_word(int status) {
+void exit_after_peer_reports(int status) {
   std::this_thread::sleep_for(std::chrono::seconds(3));
   std::_Exit(status);
 }

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <string>
+
+#include "model/io/exit_status.h"
+
+/// How the programs end with an error: one line on stderr and in the run's log, and an exit status.
+namespace vmla::launch {
+
+/// For use in a catch block: says the current exception and returns its exit status. UserError:
+/// kWrongInput; StopRequested: kStopped; anything else: kFault.
+int report_exception();
+
+/// Says the first line of `message`, and returns kFault.
+int report_fault(const std::string& message);
+
+/// Ends this rank quietly with `status`, because another rank reports the same error. Waits three
+/// seconds before: whoever started the ranks stops all of them when the first one ends, and the
+/// other one needs time to report.
+[[noreturn]] void exit_after_peer_reports(int status);
+
+}  // namespace vmla::launch
