@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the exit statuses of our programs mean (docs/operations.md, Statuses).
+/// What the exit statuses of our programs mean (docs/operations.md "Statuses").
 namespace vmla {
 
 inline constexpr int kDone = 0;
