@@ -96,17 +96,19 @@ RoleBytes role_bytes(const TrainConfig& config,
   };
   const bool frozen = role.role.training == Training::kFrozen;
   const bool cut = mesh.shard > 1 && (!frozen || cuts_used_weights(config));
+  const int64_t ranks = cut ? mesh.shard : 1;
   int64_t own = 0, whole = 0;  // elements: of this rank's parts, and of what they are gathered to
   int64_t own_computed = 0, whole_computed = 0, copied = 0;  // bytes in the dtypes of computation
   for (const int64_t unit : model::all_units(role.config)) {
     const auto layout = model::unit_layout(role.config, unit);
-    for (const auto& buffer :
-         distributed::cut_unit(layout, compute, master, 0, cut ? mesh.shard : 1).buffers) {
-      const int64_t gathered = buffer.cut * (cut ? mesh.shard : 1);
+    const distributed::UnitCut parts =
+        distributed::cut_unit(layout, {.compute = compute, .exact = master}, {.size = ranks});
+    for (const auto& buffer : parts.buffers) {
+      const int64_t gathered = buffer.part_numel * ranks;
       bytes.parameters += buffer.numel;
-      own += buffer.cut;
+      own += buffer.part_numel;
       whole += gathered;
-      own_computed += buffer.cut * size_of(buffer.dtype);
+      own_computed += buffer.part_numel * size_of(buffer.dtype);
       whole_computed += gathered * size_of(buffer.dtype);
       if (buffer.dtype != master) copied += gathered * size_of(buffer.dtype);
     }

@@ -1,6 +1,7 @@
 #include "trainer/roles/role_state.h"
 
 #include "trainer/config/validate_distributed.h"
+#include "trainer/distributed/sharding/sharded_frozen_weights.h"
 #include "trainer/distributed/sharding/sharded_weights.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
 #include "trainer/roles/stage_precision.h"
@@ -40,15 +41,15 @@ RoleState make_role_state(const TrainConfig& config,
   if (role.training == Training::kFrozen) {
     // With the optimizer's state alone cut, frozen weights stay where they are: whole.
     if (cuts_used_weights(config) && mesh.shard().size() > 1) {
-      state.frozen =
-          std::make_unique<distributed::ShardedFrozenWeights>(model,
-                                                              tensors,
-                                                              role.name,
-                                                              home,
-                                                              device,
-                                                              compute,
-                                                              holds_weights(config.distributed),
-                                                              mesh.shard());
+      state.frozen = std::make_unique<distributed::ShardedFrozenWeights>(
+          distributed::ShardedFrozenWeights::Setup{.config = model,
+                                                   .tensors = tensors,
+                                                   .source = role.name,
+                                                   .home = home,
+                                                   .device = device,
+                                                   .compute_dtype = compute,
+                                                   .allow_hold = holds_weights(config.distributed),
+                                                   .shard = mesh.shard()});
     } else {
       state.frozen =
           std::make_unique<model::FrozenWeights>(model, tensors, role.name, home, compute);
@@ -66,17 +67,18 @@ RoleState make_role_state(const TrainConfig& config,
         .keep_gathered = stays_gathered(config, role),
         .scatter_gradients = scatters_gradients(config.distributed),
         .allow_hold = holds_weights(config.distributed)};
-    state.weights = std::make_unique<distributed::ShardedWeights>(model,
-                                                                  tensors,
-                                                                  role.name,
-                                                                  home,
-                                                                  device,
-                                                                  compute,
-                                                                  master,
-                                                                  trained,
-                                                                  policy,
-                                                                  mesh.shard(),
-                                                                  mesh.replica());
+    state.weights = std::make_unique<distributed::ShardedWeights>(
+        distributed::ShardedWeights::Setup{.config = model,
+                                           .tensors = tensors,
+                                           .source = role.name,
+                                           .home = home,
+                                           .device = device,
+                                           .compute_dtype = compute,
+                                           .master_dtype = master,
+                                           .with_gradients = trained,
+                                           .policy = policy,
+                                           .shard = mesh.shard(),
+                                           .replica = mesh.replica()});
   }
   // Parts are gathered where they are used; what is whole is copied there.
   if (offloaded && mesh.shard().size() == 1)

@@ -17,25 +17,20 @@ void GatheredUnits::start(int64_t index, Slot& slot) {
   const at::NoGradGuard no_grad;
   for (const FlatBuffer& buffer : units_.at(index).cut.buffers) {
     const at::Tensor part = own_(index, buffer);
-    slot.whole.push_back(at::empty({buffer.cut * group_.size()}, part.options()));
-    slot.arriving.push_back(group_.all_gather(slot.whole.back(), part));
+    slot.buffers.push_back(at::empty({buffer.part_numel * group_.size()}, part.options()));
+    slot.arriving.push_back(group_.all_gather(slot.buffers.back(), part));
   }
 }
 
 std::vector<at::Tensor> GatheredUnits::acquire(int64_t index) {
   Slot& slot = slots_.at(index);
   ++slot.uses;
-  if (slot.whole.empty()) start(index, slot);
+  if (slot.buffers.empty()) start(index, slot);
   if (slot.tensors.empty()) {
     for (Pending& part : slot.arriving) part.wait();
     slot.arriving.clear();
     const Unit& unit = units_.at(index);
-    slot.tensors.resize(unit.layout.size());
-    for (size_t b = 0; b < slot.whole.size(); ++b) {
-      const FlatBuffer& buffer = unit.cut.buffers[b];
-      const auto views = buffer_views(buffer, unit.layout, slot.whole[b]);
-      for (size_t i = 0; i < views.size(); ++i) slot.tensors[buffer.tensors[i]] = views[i];
-    }
+    slot.tensors = unit_views(unit.cut, unit.layout, slot.buffers);
   }
   return slot.tensors;
 }
@@ -49,7 +44,7 @@ void GatheredUnits::release(int64_t index) {
 
 void GatheredUnits::prefetch(int64_t index) {
   const auto found = slots_.find(index);
-  if (found != slots_.end() && found->second.whole.empty()) start(index, found->second);
+  if (found != slots_.end() && found->second.buffers.empty()) start(index, found->second);
 }
 
 void GatheredUnits::drop_if_idle(int64_t index, Slot& slot) {
@@ -68,6 +63,18 @@ void GatheredUnits::forget() {
     TORCH_CHECK(slot.uses == 0, "weights change while a unit is in use: ", index);
     slot = {};  // what is still arriving is waited for by its Pending
   }
+}
+
+std::map<int64_t, GatheredUnits::Unit> cut_units(const model::ModelConfig& config,
+                                                 const UnitDtypes& dtypes,
+                                                 const Communicator& group) {
+  std::map<int64_t, GatheredUnits::Unit> units;
+  for (const int64_t unit : model::all_units(config)) {
+    auto layout = model::unit_layout(config, unit);
+    UnitCut cut = cut_unit(layout, dtypes, {.rank = group.rank(), .size = group.size()});
+    units.emplace(unit, GatheredUnits::Unit{std::move(layout), std::move(cut)});
+  }
+  return units;
 }
 
 }  // namespace vmla::distributed

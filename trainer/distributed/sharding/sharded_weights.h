@@ -3,43 +3,59 @@
 #include "model/weights/local_weights.h"
 #include "trainer/distributed/sharding/gathered_units.h"
 
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 namespace vmla::distributed {
 
-/// How weights, gradients and optimizer state are spread (`distributed.sharding`). Every mode is a
-/// group over which the flat buffers are cut, a group of ranks that hold the same part, and two
-/// answers.
+/// When gathered weights are dropped, and when gradients are summed. With the two groups of
+/// ShardedWeights::Setup this makes every value of `distributed.sharding` (sharding_mode.h).
 struct ShardingPolicy {
-  /// Gathered weights stay until the masters change (replicate, zero1, zero2), or are dropped after
+  /// Gathered weights stay until the masters change (zero1, zero2); else a unit is dropped after
   /// each use (full, hybrid).
   bool keep_gathered = true;
-  /// Gradients are summed over the ranks in every backward and only this rank's part is kept
-  /// (`gradient_accumulation: scattered`), or stay whole until the step's last one (`local`).
+  /// Gradients are reduce-scattered in every backward, and only this rank's part is kept between
+  /// them (`gradient_accumulation: scattered`); else full-size gradients add up on each rank until
+  /// the step's last backward (`local`).
   bool scatter_gradients = false;
-  /// Whether hold() keeps gathered weights; else every use gathers.
+  /// Whether hold() keeps units gathered over several passes; else it changes nothing.
   bool allow_hold = true;
 };
 
-/// Trained weights of which this rank holds a part. master(unit), gradient(unit) and optimizer
-/// state are flat buffers of that part; acquire() gathers in the compute dtype, gradients are
-/// summed in the masters' dtype over all ranks of both groups.
+/// Trained weights of which this rank holds a part. master(unit), gradient(unit) and the optimizer
+/// state are flat buffers [part(unit).numel] of that part; acquire() gathers whole tensors in the
+/// compute dtype. When finish_gradients() returns, gradient(unit) is the sum over all ranks of both
+/// groups, formed in the masters' dtype.
+///
+/// Where the shard group has one member nothing is cut: each rank has whole weights, and only
+/// gradients are summed, over the replicas.
+///
+/// One thread a rank. Every rank makes the same calls in the same order, for most of them start a
+/// collective.
 class ShardedWeights final : public model::TrainedWeights {
  public:
-  /// `tensors` as for TrainedWeights: only this rank's elements are read. They lie on `home` and
-  /// are gathered on `device`, of which the groups are. `shard`: the ranks over
-  /// which buffers are cut; `replica`: those that hold the same part as this one.
-  ShardedWeights(const model::ModelConfig& config,
-                 const std::map<std::string, at::Tensor>& tensors,
-                 const std::string& source,
-                 at::Device home,
-                 at::Device device,
-                 at::ScalarType compute_dtype,
-                 at::ScalarType master_dtype,
-                 bool with_gradients,
-                 const ShardingPolicy& policy,
-                 Communicator& shard,
-                 Communicator& replica);
+  /// Lives for the time of the constructor, save for the groups, which outlive the weights.
+  struct Setup {
+    const model::ModelConfig& config;
+    /// Whole tensors by their Wan names; only this rank's elements of them are read.
+    const std::map<std::string, at::Tensor>& tensors;
+    /// Where the tensors come from: stands in front of errors.
+    std::string source;
+    /// Where this rank's part lies, and where units are gathered. They differ for offloaded
+    /// weights, which are not trained.
+    at::Device home;
+    at::Device device;
+    at::ScalarType compute_dtype;
+    at::ScalarType master_dtype;
+    bool with_gradients;
+    ShardingPolicy policy;
+    /// The ranks over which buffers are cut, and those that hold the same part as this one.
+    Communicator& shard;
+    Communicator& replica;
+  };
+  explicit ShardedWeights(const Setup& setup);
 
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t unit) override;
@@ -59,46 +75,24 @@ class ShardedWeights final : public model::TrainedWeights {
 
  private:
   bool is_cut() const { return shard_.size() > 1; }
-  at::Tensor own_part(int64_t unit, const FlatBuffer& buffer);
+  void add_to_whole(int64_t unit, const std::vector<at::Tensor>& gradients);
   std::vector<at::Tensor>& whole_gradients(int64_t unit);
   void scatter(int64_t unit);
-  void reduce(int64_t unit);
+  void start_reduction(int64_t unit);
 
   at::Device device_;
   ShardingPolicy policy_;
   Communicator& shard_;
   Communicator& replica_;
-  std::unique_ptr<GatheredUnits> gathered_;  // where buffers are cut
-  /// Whole, one a buffer of the unit; where they are scattered: until they are.
-  std::map<int64_t, std::vector<at::Tensor>> gradients_;
-  std::map<int64_t, int64_t> expected_;                 // backwards to come, by unit
-  std::map<int64_t, std::vector<Pending>> reductions_;  // under way
+  std::unique_ptr<GatheredUnits> gathered_;  // null where nothing is cut
+  /// This rank's full-size gradients [size * part_numel], one a flat buffer of the unit. With
+  /// scatter_gradients they are freed once reduce-scattered; else they stay for the whole run.
+  std::map<int64_t, std::vector<at::Tensor>> whole_gradients_;
+  /// Recorded uses whose backward has not come yet, by unit.
+  std::map<int64_t, int64_t> expected_;
+  /// Sums under way in the step's last backward, by unit; finish_gradients() waits for them.
+  std::map<int64_t, std::vector<Pending>> reductions_;
   bool last_backward_ = false;
-};
-
-/// Frozen weights of which this rank holds a part, in the dtypes they are computed with.
-class ShardedFrozenWeights final : public model::WeightSource {
- public:
-  ShardedFrozenWeights(const model::ModelConfig& config,
-                       const std::map<std::string, at::Tensor>& tensors,
-                       const std::string& source,
-                       at::Device home,
-                       at::Device device,
-                       at::ScalarType compute_dtype,
-                       bool allow_hold,
-                       Communicator& shard);
-
-  std::vector<at::Tensor> acquire(int64_t unit) override { return gathered_.acquire(unit); }
-  void release(int64_t unit) override { gathered_.release(unit); }
-  void prefetch(int64_t unit) override { gathered_.prefetch(unit); }
-  void hold() override;
-  void unhold() override;
-  void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override;
-
- private:
-  bool allow_hold_;
-  std::map<int64_t, std::vector<at::Tensor>> parts_;  // one a buffer of the unit
-  GatheredUnits gathered_;
 };
 
 }  // namespace vmla::distributed

@@ -53,17 +53,17 @@ TEST_P(CutWeights, GetTheGradientsOfOneProcess) {
       SequenceRanks sequence(
           *pairs[static_cast<size_t>(clip)][static_cast<size_t>(world.rank() % 2)]);
       const auto nobody = self_communicator("replica");
-      ShardedWeights weights(config_,
-                             given,
-                             "drawn",
-                             at::kCPU,
-                             at::kCPU,
-                             at::kDouble,
-                             at::kDouble,
-                             true,
-                             policy,
-                             world,
-                             *nobody);
+      ShardedWeights weights({.config = config_,
+                              .tensors = given,
+                              .source = "drawn",
+                              .home = at::kCPU,
+                              .device = at::kCPU,
+                              .compute_dtype = at::kDouble,
+                              .master_dtype = at::kDouble,
+                              .with_gradients = true,
+                              .policy = policy,
+                              .shard = world,
+                              .replica = *nobody});
       weights.begin_last_backward();
       train_on({config_, weights, &sequence}, clip, /*recompute=*/true);
       weights.finish_gradients();

@@ -7,6 +7,7 @@
 #include "tests/model/tiny_network.h"
 #include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/distributed/collectives/thread_communicator.h"
+#include "trainer/distributed/sharding/sharded_frozen_weights.h"
 
 namespace vmla::distributed {
 namespace {
@@ -63,17 +64,17 @@ void with_sharded(const Mode& mode,
   const auto given = model::drawn_weights(config);
   Groups groups(mode.ranks, mode.shard);
   on_threads(mode.ranks, [&](Communicator& world) {
-    ShardedWeights weights(config,
-                           given,
-                           "drawn",
-                           at::kCPU,
-                           at::kCPU,
-                           compute,
-                           master,
-                           true,
-                           mode.policy,
-                           groups.shard_of(world.rank()),
-                           groups.replica_of(world.rank()));
+    ShardedWeights weights({.config = config,
+                            .tensors = given,
+                            .source = "drawn",
+                            .home = at::kCPU,
+                            .device = at::kCPU,
+                            .compute_dtype = compute,
+                            .master_dtype = master,
+                            .with_gradients = true,
+                            .policy = mode.policy,
+                            .shard = groups.shard_of(world.rank()),
+                            .replica = groups.replica_of(world.rank())});
     work(world.rank(), weights);
     world.barrier();
   });
@@ -112,7 +113,8 @@ TEST(ShardedWeights, PartsCoverEveryElementOnce) {
       std::vector<at::Tensor> covered;
       for (const auto& spec : layout) covered.push_back(at::zeros({spec.numel}, at::kLong));
       for (int64_t rank = 0; rank < size; ++rank) {
-        const UnitCut cut = cut_unit(layout, at::kBFloat16, at::kFloat, rank, size);
+        const UnitCut cut = cut_unit(
+            layout, {.compute = at::kBFloat16, .exact = at::kFloat}, {.rank = rank, .size = size});
         for (const model::FlatPiece& piece : cut.part.pieces) {
           ASSERT_LE(piece.offset + piece.count, cut.part.numel);
           covered[piece.tensor].narrow(0, piece.first, piece.count).add_(1);
@@ -198,17 +200,17 @@ TEST(ShardedWeights, WhatIsOffloadedLiesAtHomeAndIsGatheredWhereItIsUsed) {
     on_threads(2, [&](Communicator& world) {
       // The device without data stands for the one where networks compute.
       const auto moved = dry_communicator("shard", world.rank() % shard, shard);
-      ShardedWeights weights(config,
-                             model::drawn_weights(config),
-                             "drawn",
-                             at::kCPU,
-                             at::kMeta,
-                             at::kFloat,
-                             at::kFloat,
-                             /*with_gradients=*/false,
-                             {.keep_gathered = false, .scatter_gradients = false},
-                             *moved,
-                             groups.replica_of(world.rank()));
+      ShardedWeights weights({.config = config,
+                              .tensors = model::drawn_weights(config),
+                              .source = "drawn",
+                              .home = at::kCPU,
+                              .device = at::kMeta,
+                              .compute_dtype = at::kFloat,
+                              .master_dtype = at::kFloat,
+                              .with_gradients = false,
+                              .policy = {.keep_gathered = false, .scatter_gradients = false},
+                              .shard = *moved,
+                              .replica = groups.replica_of(world.rank())});
       EXPECT_TRUE(weights.master(0).is_cpu());
       EXPECT_EQ(weights.acquire(0)[0].is_meta(), shard > 1);  // whole ones are copied elsewhere
     });
@@ -228,17 +230,17 @@ TEST(ShardedWeights, SendWhatTheArithmeticSays) {
   Groups groups(kRanks, kRanks);
   on_threads(kRanks, [&](Communicator& world) {
     Communicator& shard = groups.shard_of(world.rank());
-    ShardedWeights weights(config,
-                           model::drawn_weights(config),
-                           "drawn",
-                           at::kCPU,
-                           at::kCPU,
-                           at::kFloat,
-                           at::kFloat,
-                           true,
-                           full.policy,
-                           shard,
-                           groups.replica_of(world.rank()));
+    ShardedWeights weights({.config = config,
+                            .tensors = model::drawn_weights(config),
+                            .source = "drawn",
+                            .home = at::kCPU,
+                            .device = at::kCPU,
+                            .compute_dtype = at::kFloat,
+                            .master_dtype = at::kFloat,
+                            .with_gradients = true,
+                            .policy = full.policy,
+                            .shard = shard,
+                            .replica = groups.replica_of(world.rank())});
     const auto pass = [&] {
       for (const int64_t unit : {model::kRootUnit, int64_t{0}, int64_t{1}, model::kRootUnit}) {
         weights.acquire(unit);
@@ -269,8 +271,14 @@ TEST(ShardedFrozenWeights, GatherWhatOneProcessHolds) {
   for (const at::ScalarType compute : {at::kFloat, at::kBFloat16, at::kDouble}) {
     model::FrozenWeights alone(config, given, "drawn", at::kCPU, compute);
     on_threads(3, [&](Communicator& shard) {
-      ShardedFrozenWeights weights(
-          config, given, "drawn", at::kCPU, at::kCPU, compute, true, shard);
+      ShardedFrozenWeights weights({.config = config,
+                                    .tensors = given,
+                                    .source = "drawn",
+                                    .home = at::kCPU,
+                                    .device = at::kCPU,
+                                    .compute_dtype = compute,
+                                    .allow_hold = true,
+                                    .shard = shard});
       for (const int64_t unit : model::all_units(config)) {
         const auto expected = alone.acquire(unit), found = weights.acquire(unit);
         for (size_t i = 0; i < found.size(); ++i) {
