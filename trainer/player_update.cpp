@@ -35,7 +35,8 @@ void expect_finite(const PlayerFigures& figures,
 PlayerUpdate::PlayerUpdate(const UpdateParts& parts)
     : parts_(parts),
       micro_batch_(micro_batch_of(parts.config, parts.mesh.shape().data_ranks())),
-      settings_hash_(mixed(0xcbf29ce484222325ull, resolved_yaml(parts.config))) {}
+      settings_hash_(
+          distributed::hash_combine(distributed::kHashStart, resolved_yaml(parts.config))) {}
 
 PlayerFigures PlayerUpdate::run(RoleState& player,
                                 TrainState& state,
@@ -44,13 +45,13 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
   const OptimizerConfig& optimizer =
       player.role.optimizer ? *player.role.optimizer : parts_.config.optimizer;
   player.weights->zero_gradients();
-  UpdateReport report = accumulate(player, state);
+  distributed::UpdateReport report = accumulate(player, state);
   state.samples_seen += parts_.config.train.batch_size;
   parts_.timer.begin("optimizer");
   player.weights->finish_gradients();
   report.squared_norm = squared_gradient_norm(*player.weights);
   report.stop = stop_asked;
-  UpdateReduction sums(parts_.mesh, player.weights->copies(), std::move(report));
+  distributed::UpdateReduction sums(parts_.mesh, player.weights->copies(), std::move(report));
   PlayerFigures figures;
   figures.lr = learning_rate(optimizer, state.step, parts_.config.train.steps);
   // The update is under way before the host has read a number: it writes nothing where one of them
@@ -72,7 +73,7 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
 
 /// Forward and backward of this rank's micro-batches; gradients of all ranks add up to those of the
 /// batch's mean loss.
-UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state) {
+distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state) {
   const TrainConfig& config = parts_.config;
   const std::string& name = player.role.name;
   const ClipShape clip = parts_.data.clip_shape();
@@ -82,10 +83,11 @@ UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state
   const int64_t rank_share = batch / parts_.mesh.shape().data_ranks();
   const int64_t begin = parts_.mesh.data_index() * rank_share, end = begin + rank_share;
   const std::vector<DrawSpec> draws = parts_.objective.draw_specs(name, clip);
-  UpdateReport report;
+  distributed::UpdateReport report;
   report.loss = at::zeros({}, at::device(at::Device(config.train.device)).dtype(at::kDouble));
-  report.agreement = mixed(mixed(settings_hash_, static_cast<uint64_t>(state.step)),
-                           static_cast<uint64_t>(state.samples_seen));
+  report.agreement = distributed::hash_combine(
+      distributed::hash_combine(settings_hash_, static_cast<uint64_t>(state.step)),
+      static_cast<uint64_t>(state.samples_seen));
   for (int64_t first = begin; first < end; first += micro_batch_) {
     parts_.timer.begin("data");
     model::TensorMap inputs = parts_.data.next(micro_batch_, state.step, first);
@@ -99,7 +101,7 @@ UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state
     for (const DrawSpec& draw : draws) {
       if (draw.shared_below == 0) continue;
       const int64_t value = inputs.at(draw.name).item<int64_t>();
-      report.agreement = mixed(report.agreement, static_cast<uint64_t>(value));
+      report.agreement = distributed::hash_combine(report.agreement, static_cast<uint64_t>(value));
     }
     place_inputs(config, inputs);
     parts_.timer.begin("forward");

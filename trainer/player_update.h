@@ -44,7 +44,7 @@ class PlayerUpdate {
   int64_t micro_batch() const { return micro_batch_; }
 
  private:
-  UpdateReport accumulate(RoleState& player, const TrainState& state);
+  distributed::UpdateReport accumulate(RoleState& player, const TrainState& state);
   void follow(const RoleState& player, int64_t step);
 
   UpdateParts parts_;

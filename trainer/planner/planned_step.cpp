@@ -77,7 +77,7 @@ class SizesOnlyStage {
     weights.zero_gradients();
     PhaseWatch watch(player);
     for (WatchedWeights& watched : watched_) watched.watch = &watch;
-    UpdateReport report;
+    distributed::UpdateReport report;
     // The first micro-batch gathers what stays, the last one sums the gradients: those between them
     // send the same, so one is run for all.
     const int64_t count =
@@ -94,7 +94,7 @@ class SizesOnlyStage {
     weights.finish_gradients();
     memory.phases = watch.finish();
     report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
-    const UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
+    const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
     end_update(player);
     for (PhaseMemory& phase : memory.phases) {
@@ -108,7 +108,10 @@ class SizesOnlyStage {
 
  private:
   /// Forward and backward of some clips.
-  void micro_batch(UpdateMemory& memory, PhaseWatch& watch, UpdateReport& report, bool is_last) {
+  void micro_batch(UpdateMemory& memory,
+                   PhaseWatch& watch,
+                   distributed::UpdateReport& report,
+                   bool is_last) {
     const int64_t before = held();
     model::TensorMap inputs = batch();
     inputs.merge(sizes_only_shared_inputs(config_, text_rows_));

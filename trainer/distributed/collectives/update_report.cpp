@@ -4,13 +4,26 @@
 
 #include <ATen/ATen.h>
 
-namespace vmla::trainer {
+#include <utility>
+
+namespace vmla::distributed {
 namespace {
 
-constexpr int64_t kHashParts = 4;  // 16 bits each: their squares and sums are exact in fp64
+// A hash travels as four numbers of 16 bits: their squares, and sums of these over any job's ranks,
+// are exact in fp64.
+constexpr size_t kHashParts = 4;
+constexpr size_t kPartBits = 16;
+// The host's numbers: the stop flag, each part of the hash and its square, then the metrics.
+constexpr size_t kFirstPart = 1;
+constexpr size_t kFirstMetric = kFirstPart + 2 * kHashParts;
 
-/// RunError with the ranks whose hash is not rank 0's.
-[[noreturn]] void name_who_differs(const distributed::Mesh& mesh, uint64_t agreement) {
+uint64_t with_byte(uint64_t hash, unsigned char byte) {
+  constexpr uint64_t kPrime = 0x100000001b3ull;
+  return (hash ^ byte) * kPrime;
+}
+
+/// Gathers the hashes, and throws RunError with the ranks whose hash is not rank 0's.
+[[noreturn]] void name_who_differs(const Mesh& mesh, uint64_t agreement) {
   const int64_t world = mesh.shape().world;
   const at::Tensor all = at::zeros({world}, at::kLong);
   mesh.host().all_gather(all, at::full({1}, static_cast<int64_t>(agreement), at::kLong)).wait();
@@ -27,48 +40,49 @@ constexpr int64_t kHashParts = 4;  // 16 bits each: their squares and sums are e
 
 }  // namespace
 
-uint64_t mixed(uint64_t hash, uint64_t value) {
-  for (int i = 0; i < 8; ++i)
-    hash = (hash ^ (value >> (8 * i) & 0xff)) * 0x100000001b3ull;  // FNV-1a
+uint64_t hash_combine(uint64_t hash, uint64_t value) {
+  for (int i = 0; i < 8; ++i) hash = with_byte(hash, static_cast<unsigned char>(value >> (8 * i)));
   return hash;
 }
 
-uint64_t mixed(uint64_t hash, const std::string& text) {
-  for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3ull;
+uint64_t hash_combine(uint64_t hash, const std::string& text) {
+  for (const char byte : text) hash = with_byte(hash, static_cast<unsigned char>(byte));
   return hash;
 }
 
-UpdateReduction::UpdateReduction(const distributed::Mesh& mesh, int64_t copies, UpdateReport report)
+UpdateReduction::UpdateReduction(const Mesh& mesh, int64_t copies, UpdateReport report)
     : mesh_(mesh), report_(std::move(report)) {
-  const auto clips_twice = static_cast<double>(mesh.shape().sequence);
-  mine_.push_back(report_.stop ? 1.0 : 0.0);
-  for (int64_t i = 0; i < kHashParts; ++i) {
-    const auto part = static_cast<double>(report_.agreement >> (16 * i) & 0xffff);
-    mine_.push_back(part);
-    mine_.push_back(part * part);
+  const auto ranks_a_clip = static_cast<double>(mesh.shape().sequence);
+  sent_.push_back(report_.stop ? 1.0 : 0.0);
+  for (size_t i = 0; i < kHashParts; ++i) {
+    const auto part = static_cast<double>(report_.agreement >> (kPartBits * i) & 0xffff);
+    sent_.push_back(part);
+    sent_.push_back(part * part);
   }
-  for (const auto& [name, value] : report_.metrics) mine_.push_back(value / clips_twice);
-  const at::Tensor host = at::tensor(mine_, at::kDouble);
+  for (const auto& [name, value] : report_.metrics) sent_.push_back(value / ranks_a_clip);
+  const at::Tensor host = at::tensor(sent_, at::kDouble);
   sums_ = at::cat({(report_.squared_norm / static_cast<double>(copies)).view(1),
-                   (report_.loss / clips_twice).view(1),
+                   (report_.loss / ranks_a_clip).view(1),
                    host.to(report_.loss.device(), /*non_blocking=*/true)});
   mesh.world().all_reduce(sums_).wait();
 }
 
 UpdateReport UpdateReduction::read() {
   const at::Tensor host = sums_.to(at::kCPU);
-  const double* sum = host.const_data_ptr<double>() + 2;
-  // All parts equal mine if and only if their sum and the sum of their squares say so.
+  const double* sum = host.const_data_ptr<double>() + 2;  // of `sent_`, behind norm and loss
+  // n numbers are all equal to mine if and only if their sum is n times mine and the sum of their
+  // squares n times my square. So either every rank finds a difference here, or none does, and all
+  // of them come to the gathering that names it.
   const auto world = static_cast<double>(mesh_.shape().world);
-  for (size_t i = 1; i < 1 + 2 * kHashParts; ++i) {
-    if (sum[i] != mine_[i] * world) name_who_differs(mesh_, report_.agreement);
+  for (size_t i = kFirstPart; i < kFirstMetric; ++i) {
+    if (sum[i] != sent_[i] * world) name_who_differs(mesh_, report_.agreement);
   }
   report_.squared_norm = host[0];
   report_.loss = host[1];
   report_.stop = sum[0] > 0;
-  size_t next = 1 + 2 * kHashParts;
+  size_t next = kFirstMetric;
   for (auto& [name, value] : report_.metrics) value = sum[next++];
   return report_;
 }
 
-}  // namespace vmla::trainer
+}  // namespace vmla::distributed

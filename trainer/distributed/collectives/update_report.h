@@ -9,38 +9,49 @@
 #include <string>
 #include <vector>
 
-namespace vmla::trainer {
+namespace vmla::distributed {
 
-/// What one rank found in a player's update; after UpdateReduction what the job found.
+/// What one rank found in a player's update; after UpdateReduction::read(), what the job found.
 struct UpdateReport {
-  at::Tensor squared_norm;  // of this rank's part of the summed gradients: fp64 []
-  at::Tensor loss;          // this rank's clips' share of the batch's mean loss: fp64 []
-  std::map<std::string, double> metrics;  // likewise shares; the same names on every rank
-  bool stop = false;                      // a signal asked for an end
-  uint64_t agreement = 0;                 // hash of what must be equal on all ranks
+  /// Of this rank's part of the summed gradients: fp64 [], on the device of `loss`.
+  at::Tensor squared_norm;
+  /// This rank's clips' share of the batch's mean loss: fp64 [].
+  at::Tensor loss;
+  /// Shares, likewise. The same names on every rank.
+  std::map<std::string, double> metrics;
+  /// A signal asked this rank to stop.
+  bool stop = false;
+  /// Hash of what must be equal on all ranks: step, data position, configuration, shared draws.
+  uint64_t agreement = 0;
 };
 
-/// Sums over the job's ranks, in one message (fp64): `copies` ranks hold the same gradients, and
-/// the ranks of a sequence group the same loss. The hash of what must agree rides on it. Norm and
-/// loss stay where they are, without a wait of the host.
+/// Sums the reports of the job's ranks in one all_reduce (fp64), on which the stop flag and the
+/// hash ride along. What several ranks report alike counts once: `copies` ranks hold the same
+/// gradients, and the ranks of a sequence group see the same clips. Norm and loss stay on their
+/// device, so that the optimizer can use them before the host has waited for anything.
 class UpdateReduction {
  public:
-  UpdateReduction(const distributed::Mesh& mesh, int64_t copies, UpdateReport report);
+  /// Collective. `mesh` outlives it.
+  UpdateReduction(const Mesh& mesh, int64_t copies, UpdateReport report);
 
+  /// Of all gradients, and the batch's mean: fp64 [], equal on every rank.
   at::Tensor squared_norm() const { return sums_[0]; }
   at::Tensor loss() const { return sums_[1]; }
-  /// Reads the sums on the host. RunError names the ranks whose hash differs.
+  /// Waits for the sums and returns them; `stop` where any rank was asked to. RunError on every
+  /// rank, naming those whose hash is not rank 0's.
   UpdateReport read();
 
  private:
-  const distributed::Mesh& mesh_;
+  const Mesh& mesh_;
   UpdateReport report_;
-  std::vector<double> mine_;  // host numbers that were sent, in order
-  at::Tensor sums_;
+  std::vector<double> sent_;  // what this rank sent of its host's numbers, in the message's order
+  at::Tensor sums_;           // fp64: squared norm, loss, then the sums of `sent_`
 };
 
-/// Mixes `value` into a hash of what must agree.
-uint64_t mixed(uint64_t hash, uint64_t value);
-uint64_t mixed(uint64_t hash, const std::string& text);
+/// FNV-1a, 64 bits: where a hash begins, and the hash with `value`'s eight bytes or the text's
+/// bytes added. The same on every machine.
+constexpr uint64_t kHashStart = 0xcbf29ce484222325ull;
+uint64_t hash_combine(uint64_t hash, uint64_t value);
+uint64_t hash_combine(uint64_t hash, const std::string& text);
 
-}  // namespace vmla::trainer
+}  // namespace vmla::distributed
