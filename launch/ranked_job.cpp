@@ -62,13 +62,13 @@ Mesh make_mesh(const RankEnvironment& environment,
         };
     return Mesh(shape, environment.rank, through_host, on_host);
   }
-  const Mesh::MakeGroup on_gpu = [&](const std::string& name,
-                                     const std::vector<int64_t>& ranks,
-                                     int64_t) {
-    auto group = distributed::nccl_communicator(store, name, ranks, environment.rank, gpu, timeout);
-    group->set_log(log);
-    return group;
-  };
+  const Mesh::MakeGroup on_gpu =
+      [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
+        auto group = distributed::nccl_communicator(
+            store, name, ranks, environment.rank, {.device = gpu, .timeout_seconds = timeout});
+        group->set_log(log);
+        return group;
+      };
   return Mesh(shape, environment.rank, on_gpu, on_host);
 }
 
@@ -111,9 +111,11 @@ int run_ranks(const RankEnvironment& environment,
   const auto log = std::make_shared<distributed::CollectiveLog>();
   try {
     distributed::meet_ranks(*store, environment, kMeetingSeconds);
-    distributed::agree(*store, environment, "program version", VMLA_VERSION, kMeetingSeconds);
-    distributed::agree(
-        *store, environment, "configuration", comparable(file, overrides), kMeetingSeconds);
+    const auto agree = [&](const distributed::AgreedValue& agreed) {
+      distributed::agree(*store, environment, agreed, kMeetingSeconds);
+    };
+    agree({.name = "program version", .value = VMLA_VERSION});
+    agree({.name = "configuration", .value = comparable(file, overrides)});
     if (!config) config = trainer::load_config(file, overrides);
     const double timeout = config->distributed.timeout_seconds;
     const auto end_when_hung = [&](const std::string& line) {

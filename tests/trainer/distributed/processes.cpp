@@ -6,18 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <stdexcept>
 #include <thread>
 
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr int kInheritedSocket = 30;
 
@@ -88,7 +86,6 @@ std::vector<EndedRank> run_ranks(const RankProcesses& processes) {
     children.push_back(start(processes, rank, port, processes.inherited_socket ? socket : -1));
   if (processes.inherited_socket) close(socket);
 
-  const auto seconds = [&] { return std::chrono::duration<double>(Clock::now() - begin).count(); };
   std::vector<EndedRank> ends(children.size());
   bool killed = false;
   for (size_t left = children.size(); left > 0;) {
@@ -97,14 +94,13 @@ std::vector<EndedRank> run_ranks(const RankProcesses& processes) {
       if (children[rank].ended || waitpid(children[rank].pid, &status, WNOHANG) <= 0) continue;
       children[rank].ended = true;
       --left;
-      ends[rank].seconds = seconds();
       ends[rank].status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
       if (killed && static_cast<int64_t>(rank) != processes.straggler) ends[rank].status = -1;
     }
     const bool straggles = left == 1 && processes.straggler >= 0 &&
                            !children[static_cast<size_t>(processes.straggler)].ended;
     if (straggles) kill(children[static_cast<size_t>(processes.straggler)].pid, SIGKILL);
-    if (!killed && seconds() > processes.limit_seconds) {
+    if (!killed && seconds_since(begin) > processes.limit_seconds) {
       killed = true;
       for (const Child& child : children)
         if (!child.ended) kill(child.pid, SIGKILL);

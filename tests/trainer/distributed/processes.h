@@ -8,9 +8,9 @@ namespace vmla::distributed {
 
 /// How one rank of run_ranks ended.
 struct EndedRank {
-  int status =
-      0;  // as the shell says it: 128 + the signal's number; -1: still there after the time
-  double seconds = 0;
+  /// As a shell says it: 128 + the number of the signal that killed it; -1 when it was still there
+  /// after the time.
+  int status = 0;
   std::string output;  // stdout and stderr
 };
 

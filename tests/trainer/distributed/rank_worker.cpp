@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -16,17 +15,12 @@
 #include "trainer/distributed/collectives/gloo_communicator.h"
 #include "trainer/distributed/collectives/thread_communicator.h"
 #include "trainer/distributed/faults/error_claim.h"
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 #include "trainer/distributed/job/rendezvous.h"
 
 namespace vmla::distributed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double number_of(const char* variable, double otherwise) {
   const char* text = std::getenv(variable);
@@ -183,9 +177,7 @@ void collectives(Job& job) {
 
 /// Prints a word and the time, in milliseconds.
 void print_time(const char* word) {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-  std::printf("%s %lld\n", word, static_cast<long long>(milliseconds));
+  std::printf("%s %.0f\n", word, time_of_day() * 1e3);
 }
 
 /// Reduces and gathers for ever, until rank VICTIM does something to itself in its step 3.
@@ -227,14 +219,15 @@ void other_sizes(Job& job) {
 }
 
 void same_configuration(Job& job) {
-  const char* const text = std::getenv("CONFIGURATION");
-  const char* const version = std::getenv("VERSION");
-  agree(*job.store,
-        job.environment,
-        "program version",
-        version == nullptr ? "1.0" : version,
-        job.patience);
-  agree(*job.store, job.environment, "configuration", text == nullptr ? "" : text, job.patience);
+  const auto agree_on = [&](const std::string& name, const char* variable, const char* otherwise) {
+    const char* const value = std::getenv(variable);
+    agree(*job.store,
+          job.environment,
+          {.name = name, .value = value == nullptr ? otherwise : value},
+          job.patience);
+  };
+  agree_on("program version", "VERSION", "1.0");
+  agree_on("configuration", "CONFIGURATION", "");
 }
 
 /// Median microseconds of each collective of 1 MB.

@@ -29,7 +29,7 @@ int64_t CollectiveLog::started(const std::string& group,
                                 .collective = collective,
                                 .sequence = sequence,
                                 .bytes = bytes,
-                                .changed = std::chrono::steady_clock::now()};
+                                .changed = Clock::now()};
   records_.emplace(++tickets_, record);
   latest_.insert_or_assign(group, record);
   for (auto old = records_.begin();
@@ -45,7 +45,7 @@ void CollectiveLog::awaited(int64_t ticket) {
   const auto found = records_.find(ticket);
   if (found == records_.end()) return;
   found->second.awaited = true;
-  found->second.changed = std::chrono::steady_clock::now();
+  found->second.changed = Clock::now();
 }
 
 void CollectiveLog::finished(int64_t ticket, std::function<bool()> is_done) {
@@ -55,7 +55,7 @@ void CollectiveLog::finished(int64_t ticket, std::function<bool()> is_done) {
   } else {
     change(ticket, CollectiveRecord::State::kFinished);
   }
-  // Nobody may ever read a log: what the devices have passed is not kept until somebody does.
+  // The log may never be read: what the devices have passed must not pile up until then.
   if (on_devices_.size() > kept_) look_at_devices();
 }
 
@@ -64,12 +64,13 @@ void CollectiveLog::failed(int64_t ticket) {
   change(ticket, CollectiveRecord::State::kFailed);
 }
 
+/// Asks every collective that runs on a device whether it is done.
 void CollectiveLog::look_at_devices() const {
   std::erase_if(on_devices_, [this](const auto& entry) {
     try {
       if (!entry.second()) return false;
       change(entry.first, CollectiveRecord::State::kFinished);
-    } catch (const std::exception&) {  // the device is broken, whoever computes on it will say why
+    } catch (const std::exception&) {  // the device is broken: whoever computes on it says why
       change(entry.first, CollectiveRecord::State::kFailed);
     }
     return true;
@@ -81,7 +82,7 @@ void CollectiveLog::change(int64_t ticket, CollectiveRecord::State state) const 
   if (found == records_.end()) return;
   CollectiveRecord& record = found->second;
   record.state = state;
-  record.changed = std::chrono::steady_clock::now();
+  record.changed = Clock::now();
   CollectiveRecord& newest = latest_.at(record.group);
   if (newest.sequence == record.sequence) newest = record;
   if (state == CollectiveRecord::State::kFailed && !first_failed_) first_failed_ = record;

@@ -4,20 +4,14 @@
 
 #include <ATen/ATen.h>
 
-#include <chrono>
 #include <utility>
 
 #include "trainer/distributed/collectives/collective_log.h"
 #include "trainer/distributed/collectives/dry_communicator.h"
+#include "trainer/distributed/job/clock.h"
 
 namespace vmla::distributed {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 double bytes_of(const at::Tensor& tensor) {
   return static_cast<double>(tensor.nbytes());
@@ -27,7 +21,7 @@ void expect_contiguous(const at::Tensor& tensor, const char* what) {
   TORCH_CHECK(tensor.defined() && tensor.is_contiguous(), what, " must be a contiguous tensor");
 }
 
-/// Whole and part of a gathered or scattered tensor.
+/// Checks the whole and the part of a gathered or scattered tensor.
 void expect_parts(const at::Tensor& whole, const at::Tensor& part, int64_t size) {
   expect_contiguous(whole, "the whole");
   expect_contiguous(part, "the part");
@@ -78,7 +72,7 @@ Pending& Pending::operator=(Pending&& other) noexcept {
 Pending::~Pending() {
   try {
     wait();
-  } catch (...) {  // somebody is unwinding already, or nobody cares for the result
+  } catch (...) {  // a destructor cannot say it: the rank unwinds already, or needs no result
   }
 }
 
@@ -121,7 +115,12 @@ void Communicator::set_log(std::shared_ptr<CollectiveLog> log) {
   if (log_) log_->set_members(name_, members_);
 }
 
-/// Counts the operation and the time until its result was waited for, and writes it down.
+/// What of a tensor goes to others, where a rank of n keeps 1/n of it: (n-1)/n.
+double Communicator::others() const {
+  return static_cast<double>(size_ - 1) / static_cast<double>(size_);
+}
+
+/// Starts the operation, and counts and records it and the time until its result was waited for.
 Pending Communicator::counted(Collective collective,
                               double bytes,
                               const std::function<Pending()>& start) {
@@ -131,7 +130,7 @@ Pending Communicator::counted(Collective collective,
   ++sequence_;
   const int64_t ticket = log_ ? log_->started(name_, collective, sequence_, bytes) : 0;
   const auto began = Clock::now();
-  const auto noted = [log = log_, ticket](const auto& work) {
+  const auto noting_failure = [log = log_, ticket](const auto& work) {
     try {
       work();
     } catch (...) {
@@ -140,12 +139,12 @@ Pending Communicator::counted(Collective collective,
     }
   };
   auto pending = std::make_shared<Pending>();
-  noted([&] { *pending = start(); });
+  noting_failure([&] { *pending = start(); });
   counters_.exposed_seconds += seconds_since(began);
-  return Pending([this, began, pending, noted, log = log_, ticket] {
+  return Pending([this, began, pending, noting_failure, log = log_, ticket] {
     const auto waiting = Clock::now();
     if (log) log->awaited(ticket);
-    noted([&] { pending->wait(); });
+    noting_failure([&] { pending->wait(); });
     if (log) log->finished(ticket, pending->is_done());
     counters_.exposed_seconds += seconds_since(waiting);
     counters_.busy_seconds += seconds_since(began);
@@ -155,8 +154,7 @@ Pending Communicator::counted(Collective collective,
 Pending Communicator::all_reduce(const at::Tensor& values, ReduceOp op) {
   expect_contiguous(values, "values");
   if (size_ == 1) return {};
-  const double share = 2.0 * static_cast<double>(size_ - 1) / static_cast<double>(size_);
-  return counted(Collective::kAllReduce, share * bytes_of(values), [&] {
+  return counted(Collective::kAllReduce, 2 * others() * bytes_of(values), [&] {
     return start_all_reduce(values, op);
   });
 }
@@ -195,8 +193,7 @@ Pending Communicator::all_to_all(const at::Tensor& received, const at::Tensor& s
     received.copy_(sent);
     return {};
   }
-  const double share = static_cast<double>(size_ - 1) / static_cast<double>(size_);
-  return counted(Collective::kAllToAll, share * bytes_of(sent), [&] {
+  return counted(Collective::kAllToAll, others() * bytes_of(sent), [&] {
     return start_all_to_all(received, sent);
   });
 }
@@ -205,8 +202,7 @@ Pending Communicator::broadcast(const at::Tensor& values, int64_t root) {
   expect_contiguous(values, "values");
   TORCH_CHECK(root >= 0 && root < size_, "root ", root, " of ", size_);
   if (size_ == 1) return {};
-  const double share = static_cast<double>(size_ - 1) / static_cast<double>(size_);
-  return counted(Collective::kBroadcast, share * bytes_of(values), [&] {
+  return counted(Collective::kBroadcast, others() * bytes_of(values), [&] {
     return start_broadcast(values, root);
   });
 }

@@ -10,13 +10,13 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
-#include <algorithm>
-#include <chrono>
 #include <future>
-#include <thread>
 
 #include "model/io/error.h"
+#include "trainer/distributed/collectives/group_members.h"
 #include "trainer/distributed/collectives/size_check.h"
+#include "trainer/distributed/job/abandonable_thread.h"
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
@@ -24,10 +24,6 @@ namespace {
 
 using Group = c10::intrusive_ptr<c10d::ProcessGroupGloo>;
 using Work = c10::intrusive_ptr<c10d::Work>;
-
-std::chrono::milliseconds milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
-}
 
 /// The first line of what Gloo or c10d says, without the place in their source that it starts with.
 std::string reason_of(const std::exception& error) {
@@ -53,7 +49,8 @@ class GlooCommunicator final : public Communicator {
         check_(std::move(check)) {}
 
  private:
-  /// Starts an operation of the engine; `finish` runs after it, on the waiting thread.
+  /// Starts an operation of the engine, which runs on the group's thread; `finish` runs after it,
+  /// on the thread that waits. The engine's errors become CommErrors.
   Pending run(Collective collective,
               const std::function<Work()>& start,
               std::function<void()> finish = nullptr) {
@@ -72,6 +69,7 @@ class GlooCommunicator final : public Communicator {
     });
   }
 
+  /// Compares what the ranks come with, if that was asked for.
   void check(Collective collective, const at::Tensor& tensor = {}, int64_t root = -1) {
     if (!check_) return;
     std::string what(collective_name(collective));
@@ -93,7 +91,7 @@ class GlooCommunicator final : public Communicator {
     const at::Tensor values = given.detach();
     if (values.scalar_type() != at::kBFloat16)
       return run(Collective::kAllReduce, [&] { return all_reduce_now(values, op); });
-    const at::Tensor exact = values.to(at::kFloat);
+    const at::Tensor exact = values.to(at::kFloat);  // summed there, rounded once
     return run(
         Collective::kAllReduce,
         [&] { return all_reduce_now(exact, op); },
@@ -107,20 +105,21 @@ class GlooCommunicator final : public Communicator {
     return run(Collective::kAllGather, [&] { return group_->_allgather_base(whole, mine); });
   }
 
-  /// Each rank gets the others' rows of its part and adds them in the order of the ranks: half the
-  /// bytes of Gloo's own way, twice as fast, and bf16 travels as it is.
+  /// Each rank is sent its part by every other rank and adds them up in the order of the ranks.
+  /// Gloo's own reduce_scatter sends twice as many bytes and takes twice as long; here bf16 travels
+  /// as it is and is summed in fp32.
   Pending start_reduce_scatter(const at::Tensor& given, const at::Tensor& whole) override {
     check(Collective::kReduceScatter, given);
     const at::NoGradGuard no_grad;
     const at::Tensor part = given.detach();
     at::Tensor sent = whole.detach().view({size(), -1}), received = at::empty_like(sent);
-    std::vector<int64_t> even;
+    std::vector<int64_t> even;  // empty: all rows have one size
     return run(
         Collective::kReduceScatter,
         [&] { return group_->alltoall_base(received, sent, even, even); },
         [part, received, ranks = size()] {
-          const bool rounds = received.scalar_type() == at::kBFloat16;
-          const at::Tensor sum = rounds ? received[0].to(at::kFloat) : received[0];
+          const bool is_bf16 = received.scalar_type() == at::kBFloat16;
+          const at::Tensor sum = is_bf16 ? received[0].to(at::kFloat) : received[0];
           for (int64_t i = 1; i < ranks; ++i) sum.add_(received[i]);
           part.view(-1).copy_(sum);
         });
@@ -152,31 +151,28 @@ class GlooCommunicator final : public Communicator {
   std::unique_ptr<SizeCheck> check_;
 };
 
-/// Connects the members; on a thread of its own, because a stopped store would hold it for ever.
+/// Connects the members. On a thread that can be abandoned: c10d waits for ever for a store that is
+/// stopped.
 Group connect_members(
     Store& store, const std::string& key, int64_t rank, int64_t size, const GlooOptions& options) {
   auto engine = c10::intrusive_ptr<c10d::Store>::reclaim_copy(&store.engine());
   auto prefixed = c10::make_intrusive<c10d::PrefixStore>(store.prefix() + key, std::move(engine));
   auto engine_options = c10d::ProcessGroupGloo::Options::create();
   engine_options->timeout = milliseconds(options.timeout_seconds);
-  engine_options->threads = 1;
+  engine_options->threads = 1;  // collectives run one at a time, in the order of their start
   engine_options->devices.push_back(
       options.interface.empty()
           ? c10d::ProcessGroupGloo::createDeviceForHostname(options.address)
           : c10d::ProcessGroupGloo::createDeviceForInterface(options.interface));
-  std::packaged_task<Group()> connect([=] {
-    return c10::make_intrusive<c10d::ProcessGroupGloo>(
-        prefixed, static_cast<int>(rank), static_cast<int>(size), engine_options);
-  });
-  std::future<Group> group = connect.get_future();
-  std::thread thread(std::move(connect));
-  constexpr double kMoreSeconds = 5;
-  if (group.wait_for(milliseconds(options.timeout_seconds + kMoreSeconds)) !=
-      std::future_status::ready) {
-    thread.detach();
-    throw StoreError("the job's store has not answered", false);
-  }
-  thread.join();
+  constexpr double kMoreSeconds = 5;  // Gloo's own timeout comes first, and says more
+  AbandonableThread thread;
+  std::future<Group> group = thread.run<Group>(
+      [=] {
+        return c10::make_intrusive<c10d::ProcessGroupGloo>(
+            prefixed, static_cast<int>(rank), static_cast<int>(size), engine_options);
+      },
+      options.timeout_seconds + kMoreSeconds);
+  if (!group.valid()) throw StoreError("the job's store has not answered", false);
   return group.get();
 }
 
@@ -201,14 +197,9 @@ std::unique_ptr<Communicator> gloo_communicator(Store& store,
                                                 const std::vector<int64_t>& ranks,
                                                 int64_t rank,
                                                 const GlooOptions& options) {
-  const auto own = std::find(ranks.begin(), ranks.end(), rank);
-  TORCH_CHECK(own != ranks.end() && std::is_sorted(ranks.begin(), ranks.end()),
-              "a group has its members in order, this rank among them");
-  if (ranks.size() == 1) return self_communicator(name);
-  const int64_t index = own - ranks.begin(), size = static_cast<int64_t>(ranks.size());
-  // Groups of one name are disjoint: their first rank tells them apart.
-  const std::string key = formatted("gloo/{}/{}/", name, ranks.front());
-  TORCH_CHECK(store.add(formatted("{}made/{}", key, rank), 1) == 1, "a second group named ", name);
+  const int64_t index = index_among(ranks, rank), size = static_cast<int64_t>(ranks.size());
+  if (size == 1) return self_communicator(name);
+  const std::string key = group_key(store, "gloo", name, ranks, rank);
   Group group;
   try {
     group = connect_members(store, key, index, size, options);
@@ -220,8 +211,15 @@ std::unique_ptr<Communicator> gloo_communicator(Store& store,
   }
   close_sockets_on_exec();
   std::unique_ptr<SizeCheck> check;
-  if (options.check_sizes)
-    check = std::make_unique<SizeCheck>(store, key, name, index, size, options.timeout_seconds);
+  if (options.check_sizes) {
+    check =
+        std::make_unique<SizeCheck>(store,
+                                    SizeCheck::Group{.name = name,
+                                                     .key = key,
+                                                     .rank = index,
+                                                     .size = size,
+                                                     .timeout_seconds = options.timeout_seconds});
+  }
   return std::make_unique<GlooCommunicator>(name, ranks, index, std::move(group), std::move(check));
 }
 

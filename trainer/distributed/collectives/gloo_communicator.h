@@ -9,7 +9,8 @@
 namespace vmla::distributed {
 
 struct GlooOptions {
-  /// This host's side of the connections; empty `interface`: `address`.
+  /// This host's side of the connections: a network interface ("eth0"), or where that is empty, an
+  /// address.
   std::string interface;
   std::string address = "127.0.0.1";
   /// A collective that a peer does not come to within this time fails.
@@ -26,14 +27,14 @@ GlooOptions gloo_options(const RankEnvironment& environment,
 
 /// A group of processes that speak over c10d's Gloo; CPU tensors, in fp32, fp64, bf16, int64 and
 /// int32. Sums of bf16 are formed in fp32 and rounded once; all_reduce sends them in fp32. Sums
-/// have the same bits in every repetition: of reduce_scatter in the order of the ranks, of
-/// all_reduce in an order that is Gloo's own and the same on all ranks. Collectives run in the
-/// order in which they were started, one at a time, on a thread of the group. A group of one is a
+/// have the same bits in every repetition: reduce_scatter adds in the order of the ranks,
+/// all_reduce in an order of Gloo's that is the same on all ranks. Collectives run in the order in
+/// which they were started, one at a time, on a thread of the group. A group of one is a
 /// self_communicator.
 ///
-/// `ranks`: the members of the group, ascending, among those of the job; `rank`: this process's. A
-/// name is used once for a set of ranks. All members call it. CommError (of a barrier) when one of
-/// them does not come within the timeout. `store` outlives the group.
+/// `ranks` are the group's members by their numbers in the job, ascending; `rank` is this process's
+/// number. A name is used once for a set of ranks. All members call it. CommError (of a barrier)
+/// when one of them does not come within the timeout. `store` outlives the group.
 std::unique_ptr<Communicator> gloo_communicator(Store& store,
                                                 const std::string& name,
                                                 const std::vector<int64_t>& ranks,

@@ -6,14 +6,14 @@
 namespace vmla::distributed {
 namespace {
 
-/// A copy in host memory, also of a tensor that is there.
-at::Tensor staged(const at::Tensor& tensor) {
-  const at::NoGradGuard no_grad;
-  return at::empty(tensor.sizes(), tensor.options().device(at::kCPU)).copy_(tensor);
-}
-
 at::Tensor host_space(const at::Tensor& tensor) {
   return at::empty(tensor.sizes(), tensor.options().device(at::kCPU));
+}
+
+/// A copy in host memory, also of a tensor that lies there: the group may write into it.
+at::Tensor staged(const at::Tensor& tensor) {
+  const at::NoGradGuard no_grad;
+  return host_space(tensor).copy_(tensor);
 }
 
 class HostStagedCommunicator final : public Communicator {

@@ -22,6 +22,7 @@ Mesh::Mesh(const MeshShape& shape, int64_t rank, const MakeGroup& make, const Ma
               "a mesh of ",
               shape.world,
               " ranks does not divide");
+  // Groups of one name are disjoint: the first rank's number tells them apart.
   const auto group = [&](const char* name, int64_t first, int64_t count, int64_t stride) {
     if (count == 1) return self_communicator(name);
     return make(

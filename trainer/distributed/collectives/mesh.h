@@ -10,39 +10,46 @@
 
 namespace vmla::distributed {
 
-/// The groups of one rank. Those of one member are there too: they send nothing.
+/// The groups that one rank belongs to, and owns its ends of. A group of one member is there too,
+/// and sends nothing.
 class Mesh {
  public:
-  /// Makes a group of the job's ranks in which this one is `ranks[index]`.
+  /// Makes this rank's end of a group: `ranks` by their numbers in the job, of which this rank is
+  /// `ranks[index]`.
   using MakeGroup = std::function<std::unique_ptr<Communicator>(
       const std::string& name, const std::vector<int64_t>& ranks, int64_t index)>;
 
-  /// `make_host`: makes the group for what lies in the host's memory, where `make`'s groups carry
-  /// tensors of a GPU; nothing: they carry both.
+  /// Collective: all ranks make their groups in the same order. `make_host` makes the group for CPU
+  /// tensors where `make`'s groups carry only tensors of a GPU; nothing: they carry both.
   Mesh(const MeshShape& shape,
        int64_t rank,
        const MakeGroup& make,
        const MakeGroup& make_host = nullptr);
-  /// One process.
+  /// Of a job of one process.
   Mesh();
 
   const MeshShape& shape() const { return shape_; }
   int64_t rank() const { return rank_; }
-  /// Writes the run folder and speaks for the job.
+  /// Rank 0: the one that writes the run folder, and the log on the terminal.
   bool is_lead() const { return rank_ == 0; }
+  /// Which share of a batch this rank works on, of shape().data_ranks(); ranks of a sequence group
+  /// have the same.
   int64_t data_index() const { return rank_ / shape_.sequence; }
 
+  /// All ranks.
   Communicator& world() const { return *world_; }
-  /// All ranks, for CPU tensors: texts, counts, figures.
+  /// All ranks, for CPU tensors: texts, counts, measured figures.
   Communicator& host() const { return host_ ? *host_ : *world_; }
+  /// The ranks over which flat buffers are cut, and those that hold the same part as this one.
   Communicator& shard() const { return *shard_; }
   Communicator& replica() const { return *replica_; }
+  /// The ranks that share a clip's tokens.
   Communicator& sequence() const { return *sequence_; }
 
   /// Whether `here` is true on every rank. Collective.
   bool everywhere(bool here) const;
 
-  /// What all groups of this rank sent since reset_counters().
+  /// What this rank's groups sent since reset_counters(), without the host's where that is another.
   CommCounters counters() const;
   void reset_counters() const;
 

@@ -3,10 +3,9 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <algorithm>
-
 #include "kernels/cuda_module.h"
 #include "model/io/error.h"
+#include "trainer/distributed/collectives/group_members.h"
 #include "trainer/distributed/collectives/nccl_engine.h"
 
 namespace vmla::distributed {
@@ -22,6 +21,8 @@ class NcclCommunicator final : public Communicator {
         engine_(std::move(engine)) {}
 
  private:
+  /// Queues an operation of the engine on the device; `finish` is queued after it by the thread
+  /// that waits. The engine's errors become CommErrors.
   Pending run(Collective collective,
               const std::function<NcclWork()>& start,
               std::function<void()> finish = nullptr) {
@@ -92,27 +93,21 @@ std::unique_ptr<Communicator> nccl_communicator(Store& store,
                                                 const std::string& name,
                                                 const std::vector<int64_t>& ranks,
                                                 int64_t rank,
-                                                int64_t device,
-                                                double timeout_seconds) {
-  const auto own = std::find(ranks.begin(), ranks.end(), rank);
-  TORCH_CHECK(own != ranks.end() && std::is_sorted(ranks.begin(), ranks.end()),
-              "a group has its members in order, this rank among them");
+                                                const NcclOptions& options) {
+  const int64_t index = index_among(ranks, rank);
   if (ranks.size() == 1) return self_communicator(name);
   const auto make =
       reinterpret_cast<MakeNcclEngine>(kernels::cuda_module_function(kMakeNcclEngine));
   if (make == nullptr)
     fail_user("this build's CUDA module has no NCCL: configure again where nccl.h is found");
-  const int64_t index = own - ranks.begin();
-  // Groups of one name are disjoint: their first rank tells them apart.
-  const std::string key = formatted("nccl/{}/{}/", name, ranks.front());
-  TORCH_CHECK(store.add(formatted("{}made/{}", key, rank), 1) == 1, "a second group named ", name);
+  const std::string key = group_key(store, "nccl", name, ranks, rank);
   try {
     auto engine = make({.store = &store.engine(),
                         .key = store.prefix() + key,
                         .rank = static_cast<int>(index),
                         .size = static_cast<int>(ranks.size()),
-                        .device = static_cast<int>(device),
-                        .timeout_seconds = timeout_seconds});
+                        .device = static_cast<int>(options.device),
+                        .timeout_seconds = options.timeout_seconds});
     return std::make_unique<NcclCommunicator>(name, ranks, index, std::move(engine));
   } catch (const std::exception& error) {
     throw CommError(

@@ -14,7 +14,8 @@ namespace c10d {
 class Store;
 }
 
-/// What of NCCL the program sees: the module libvmla_cuda.so alone links it, and hands this out.
+/// What the program sees of NCCL. Only the module libvmla_cuda.so links it, and makes these
+/// engines.
 namespace vmla::distributed {
 
 /// An operation of the engine that was queued on the device.
@@ -25,10 +26,11 @@ struct NcclWork {
   std::function<bool()> is_done;
 };
 
-/// One group of ranks, each with a GPU of its own; contiguous tensors on that GPU. Operations are
-/// queued behind what the current stream holds, on one stream that all groups of a device share:
-/// so they run in the order in which they were started, on every rank, beside the computation.
-/// What they are given must live until `wait`. Errors are c10::Error.
+/// One group of ranks, each with a GPU of its own; contiguous tensors on that GPU. An operation
+/// waits for what the current stream holds when it is started, and runs on one stream that all
+/// groups of a device share: so operations run beside the computation, in the order in which they
+/// were started, which is the same on every rank. What they are given must live until `wait`.
+/// Errors are c10::Error.
 class NcclEngine {
  public:
   /// Leaves the group in order, unless an exception is on its way: then at once.
@@ -50,7 +52,7 @@ struct NcclGroup {
   double timeout_seconds;
 };
 
-/// The module's factory of engines, and its name there.
+/// The function of the module that makes an engine, and the name it is exported under.
 using MakeNcclEngine = std::unique_ptr<NcclEngine> (*)(const NcclGroup& group);
 constexpr const char* kMakeNcclEngine = "vmla_make_nccl_engine_1";
 

@@ -6,7 +6,8 @@
 
 namespace vmla::distributed {
 
-/// The text that rank 0 of the group gave, on every rank.
+/// The text that rank 0 of the group gives, on every rank; what the others give is ignored.
+/// Collective, for a group that carries CPU tensors.
 std::string shared_text(Communicator& group, const std::string& mine);
 
 }  // namespace vmla::distributed

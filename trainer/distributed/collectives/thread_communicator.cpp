@@ -11,12 +11,14 @@
 namespace vmla::distributed {
 namespace {
 
-/// Where the ranks meet: each brings a tensor, and all go on once every rank has read the others'.
+/// Where the ranks of a group meet: each brings a tensor, and all go on once every rank has read
+/// what it needs of the others'.
 class Meeting {
  public:
   explicit Meeting(int64_t size) : tensors_(static_cast<size_t>(size)) {}
 
-  /// Brings `mine`; `read` runs when everybody's is there. Returns false when a rank has left.
+  /// Brings `mine`; `read` runs on this thread, beside those of the other ranks, when everybody's
+  /// is there. Returns false when a rank has left.
   bool meet(int64_t rank,
             const at::Tensor& mine,
             const std::function<void(const std::vector<at::Tensor>&)>& read) {
@@ -52,7 +54,8 @@ class Meeting {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<at::Tensor> tensors_;
-  int64_t waiting_ = 0, round_ = 0;
+  int64_t waiting_ = 0;  // ranks that have come to the barrier
+  int64_t round_ = 0;    // barriers that all have passed
   bool left_ = false;
 };
 
@@ -76,6 +79,8 @@ class ThreadCommunicator final : public Communicator {
 
   Pending start_all_reduce(const at::Tensor& values, ReduceOp op) override {
     at::Tensor result;
+    // Every rank adds up all tensors for itself, in rank order: the same bits on each. Into another
+    // tensor, because the others still read this one.
     exchange(Collective::kAllReduce, values, [&](const Tensors& all) {
       result = all[0].clone();
       for (size_t i = 1; i < all.size(); ++i)

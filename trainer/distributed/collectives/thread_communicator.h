@@ -8,9 +8,9 @@
 
 namespace vmla::distributed {
 
-/// A group whose ranks are threads of this process: one communicator for each, to be used by one
-/// thread. Sums are formed in rank order. CPU tensors. When a rank's communicator is destroyed
-/// while others wait for it, they get CommError.
+/// A group whose ranks are threads of this process: one communicator a rank, each used by one
+/// thread. CPU tensors; sums are formed in rank order. When a rank's communicator is destroyed,
+/// whoever waits for that rank, then or later, gets a CommError.
 std::vector<std::unique_ptr<Communicator>> thread_communicators(const std::string& name,
                                                                 int64_t size);
 

@@ -1,30 +1,35 @@
 #include "trainer/distributed/faults/error_claim.h"
 
-#include <chrono>
 #include <thread>
 
 #include "model/io/error.h"
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
 namespace {
 
 constexpr double kAnswerSeconds = 3;
-constexpr double kClaimSeconds = 2;     // a victim waits so long for a root cause
-constexpr double kLingerSeconds = 2.5;  // and a rank 0 that serves the store for the victims
+// How long a victim waits for another rank to claim the root cause, and how long a rank 0 that
+// serves the store waits for the others to read it.
+constexpr double kClaimSeconds = 2;
+constexpr double kLingerSeconds = 2.5;
+// In the store: "RANK\tTEXT" of the first rank that claimed an error, and how many ranks have read
+// it.
 constexpr const char* kErrorKey = "error";
 constexpr const char* kHeardKey = "error_heard";
 
-/// Says it, unless somebody was faster.
+/// Claims the error for this rank, unless another one was faster; the line is then that rank's.
 ErrorLine claim(Store& store, int64_t rank, const std::string& text) {
   const std::string mine = formatted("{}\t{}", rank, text);
   const std::string claimed = store.set_if_new(kErrorKey, mine);
   return {claimed == mine, claimed.substr(claimed.find('\t') + 1)};
 }
 
-void linger(Store& store, int64_t victims) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(kLingerSeconds);
-  while (store.add(kHeardKey, 0) < victims && std::chrono::steady_clock::now() < end)
+/// Keeps the store alive until `others` ranks have read the error.
+void linger(Store& store, int64_t others) {
+  const auto start = Clock::now();
+  while (store.add(kHeardKey, 0) < others && seconds_since(start) < kLingerSeconds)
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
 }
 
@@ -39,7 +44,8 @@ ErrorLine claim_error(const Store& store,
       victim || environment.world_size == 1
           ? error.what()
           : formatted("rank {} on host {}: {}", environment.rank, host_name(), error.what());
-  const int64_t speaker = environment.use_agent_store ? 0 : 1;  // for the victims, without a store
+  // Who prints for the victims when the store is gone: with it, as a rule, the rank that serves it.
+  const int64_t speaker = environment.use_agent_store ? 0 : 1;
   try {
     if (victim && watchdog != nullptr && !watchdog->store_answers())
       return {environment.rank == speaker, watchdog->explain()};
@@ -50,7 +56,7 @@ ErrorLine claim_error(const Store& store,
     } else if (victim) {
       connection->wait_for(kErrorKey, kClaimSeconds);
     }
-    // Without a text somebody else has said it: this only asks what.
+    // An empty text: another rank has claimed the error meanwhile, and this only reads its text.
     const ErrorLine line = claim(*connection, environment.rank, text);
     if (environment.rank == 0 && !environment.use_agent_store) {
       linger(*connection, environment.world_size - 1);

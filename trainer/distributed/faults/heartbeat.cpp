@@ -17,11 +17,13 @@ std::string whole_seconds(double seconds) {
   return formatted("{} s", std::llround(std::max(0.0, seconds)));
 }
 
+/// A rank that is missing, and for how long.
 struct Missing {
-  double seconds;  // longest first
+  double seconds;
   std::string text;
 };
 
+/// The texts in one line, the rank that is missing for longest first.
 std::string join(std::vector<Missing> missing) {
   std::stable_sort(missing.begin(), missing.end(), [](const Missing& a, const Missing& b) {
     return a.seconds > b.seconds;

@@ -1,29 +1,19 @@
 #include "trainer/distributed/faults/watchdog.h"
 
-#include <chrono>
 #include <cmath>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
 #include "model/io/error.h"
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // A store that lives answers within this time even on a host that is short of everything.
 constexpr double kAnswerSeconds = 3;
-
-double now_seconds() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 std::string beat_key(int64_t rank) {
   return formatted("beat/{}", rank);
@@ -40,16 +30,17 @@ std::vector<std::optional<Heartbeat>> read_beats(Store& store, int64_t world_siz
 
 }  // namespace
 
-/// What the watchdog's thread and its callers both touch.
 struct Watchdog::Shared {
+  // What the watchdog's thread and its callers both touch, under the mutex.
   mutable std::mutex mutex;
   std::condition_variable changed;
   bool ended = false;
-  std::optional<Heartbeat> of_rank_0;  // as last read: when the store stops, this is all there is
+  /// As last read: all that is known of rank 0 when the store has stopped.
+  std::optional<Heartbeat> of_rank_0;
   Clock::time_point store_answered = Clock::now();
   std::optional<StoreError> store_lost;
   std::string host = host_name();
-  // Of the thread alone.
+  // Of the watchdog's thread alone.
   int64_t count = 0;
   std::unique_ptr<Store> connection;
   std::thread thread, hang;
@@ -78,6 +69,7 @@ Watchdog::~Watchdog() {
   if (shared_->hang.joinable()) shared_->hang.join();
 }
 
+/// The watchdog's thread.
 void Watchdog::run() {
   for (bool ended = false; !ended;) {
     beat();
@@ -95,7 +87,8 @@ bool Watchdog::store_answers() const {
   return !shared_->store_lost;
 }
 
-/// Everything that is said here is only for others to read: without a store there is nobody.
+/// Writes this rank's heartbeat and reads rank 0's. Without a store nobody could read it, so a
+/// StoreError is kept for explain(), and the next beat tries again.
 void Watchdog::beat() {
   try {
     auto& connection = shared_->connection;
@@ -115,7 +108,7 @@ void Watchdog::beat() {
 }
 
 Heartbeat Watchdog::own_beat() const {
-  Heartbeat beat{.count = shared_->count, .sent_at = now_seconds(), .step = step_};
+  Heartbeat beat{.count = shared_->count, .sent_at = time_of_day(), .step = step_};
   {
     const std::scoped_lock lock(shared_->mutex);
     beat.host = shared_->host;
@@ -132,12 +125,13 @@ Heartbeat Watchdog::own_beat() const {
   return beat;
 }
 
+/// Calls on_hang, once, for a collective that is past its timeout and still awaited.
 void Watchdog::look_for_hang() {
   if (!options_.on_hang || shared_->hang.joinable()) return;
   const auto oldest = log_->longest_awaited();
   if (!oldest || seconds_since(oldest->changed) < options_.timeout_seconds + options_.grace_seconds)
     return;
-  // On another thread: the heartbeat must go on.
+  // On a thread of its own: the heartbeats must go on, or the other ranks take this one for silent.
   shared_->hang = std::thread([this] { options_.on_hang(explain()); });
 }
 
@@ -166,9 +160,10 @@ std::string Watchdog::explain(const std::function<bool()>& give_up) const {
     return blame_store(describe(*failed), error);
   }
   return name_missing_ranks(
-      *failed, log_->members(failed->group), environment_.rank, sightings, now_seconds());
+      *failed, log_->members(failed->group), environment_.rank, sightings, time_of_day());
 }
 
+/// What failed, when the store cannot be asked who is missing: the store itself, or who serves it.
 std::string Watchdog::blame_store(const std::string& what, const StoreError& error) const {
   const std::scoped_lock lock(shared_->mutex);
   const std::string since =

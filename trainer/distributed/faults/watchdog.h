@@ -13,40 +13,43 @@
 namespace vmla::distributed {
 
 struct WatchdogOptions {
-  /// The collectives' own timeout. One that is awaited for longer, and the grace, hangs in a place
-  /// that knows no timeout, such as a GPU.
+  /// The collectives' own timeout. One that is awaited for longer than this and the grace hangs
+  /// where no timeout holds, such as on a GPU.
   double timeout_seconds = 600;
   double grace_seconds = 10;
+  /// Between two heartbeats.
   double period_seconds = 1;
-  /// Then called once, on a thread of the watchdog's, with explain()'s line; nothing can free the
-  /// thread that hangs, so it is expected to end the process.
+  /// Called once when a collective hangs, on a thread of the watchdog's, with explain()'s line.
+  /// Nothing can free the thread that hangs, so it is expected to end the process.
   std::function<void(const std::string& line)> on_hang = {};
 };
 
-/// Tells the other ranks every second, over a connection of its own, that this one lives and where
-/// it is; and finds out which rank is missing when a collective failed.
+/// Tells the other ranks every second, from a thread of its own and over a connection of its own to
+/// the store, that this rank lives and where it is; and finds out which rank is missing when a
+/// collective has failed or hangs.
 class Watchdog {
  public:
-  /// `store` outlives the watchdog.
+  /// `store` outlives the watchdog. The heartbeats begin.
   Watchdog(const Store& store,
            const RankEnvironment& environment,
            std::shared_ptr<const CollectiveLog> log,
            WatchdogOptions options);
-  /// Tells the others that this rank has ended.
+  /// Ends the heartbeats; the last one says that this rank has ended.
   ~Watchdog();
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  /// The optimizer step that this rank is in.
+  /// The optimizer step that this rank is in. Any thread.
   void set_step(int64_t step) { step_ = step; }
 
-  /// Names, in one line, the ranks missing in this rank's first failed collective (without one, in
-  /// the one longest awaited): "all_gather #132 of group world: rank 2 on host n07 has not
-  /// answered for 31 s; its last collective was all_gather #131 of group world, finished". Takes a
-  /// little more than two periods, and no time when the store is known to be silent. When `give_up`
-  /// says so, meanwhile, the answer is empty.
+  /// One line that names the ranks missing in this rank's first failed collective, or, if none has
+  /// failed, in the one that has been awaited for longest: "all_gather #132 of group world: rank 2
+  /// on host n07 has not answered for 31 s; its last collective was all_gather #131 of group world,
+  /// finished". Compares heartbeats over a little more than two periods; at once where the store is
+  /// known to be silent, which is then what is said. Empty when `give_up`, asked meanwhile, says
+  /// so. Any thread.
   std::string explain(const std::function<bool()>& give_up = {}) const;
-  /// Whether it did so at the last heartbeat.
+  /// Whether the store answered at the last heartbeat. Any thread.
   bool store_answers() const;
 
  private:

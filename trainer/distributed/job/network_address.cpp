@@ -11,19 +11,19 @@
 
 #include <array>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <thread>
 
 #include "model/io/error.h"
+#include "trainer/distributed/job/clock.h"
 
 namespace vmla::distributed {
 namespace {
 
 // A name server that does not answer at once is asked again for this long.
-constexpr std::chrono::seconds kNameServerPatience{5};
+constexpr double kNameServerPatience = 5;  // seconds
 
 std::string numeric(const sockaddr* address, socklen_t length) {
   std::array<char, NI_MAXHOST> text{};
@@ -109,10 +109,10 @@ std::vector<std::string> resolve_host(const std::string& host, const std::string
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  const auto deadline = std::chrono::steady_clock::now() + kNameServerPatience;
+  const auto start = Clock::now();
   int failed = 0;
   while ((failed = getaddrinfo(host.c_str(), nullptr, &hints, &found)) == EAI_AGAIN &&
-         std::chrono::steady_clock::now() < deadline) {
+         seconds_since(start) < kNameServerPatience) {
     std::this_thread::sleep_for(std::chrono::milliseconds(500));
   }
   if (failed != 0)

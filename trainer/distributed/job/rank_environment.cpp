@@ -13,6 +13,7 @@
 namespace vmla::distributed {
 namespace {
 
+/// Reads a whole number from 0; `where` is the variable that it comes from.
 int64_t integer(const std::string& text, const std::string& where) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -22,6 +23,7 @@ int64_t integer(const std::string& text, const std::string& where) {
   return value;
 }
 
+/// The environment's variables; what is empty counts as unset.
 class Variables {
  public:
   explicit Variables(const GetEnvironment& get) : get_(get) {}
@@ -43,7 +45,7 @@ class Variables {
     }
     return {};
   }
-  /// `name`, which must be there because `other` is.
+  /// The number in `name`. Fails when it is unset: whoever sets `other` sets both.
   int64_t beside(const std::string& other, const std::string& name) const {
     if (!has(name)) {
       fail_user("{}={} is set in the environment, {} is not; set both, or neither for one process",
@@ -58,7 +60,7 @@ class Variables {
   const GetEnvironment& get_;
 };
 
-/// What an index and its count are called in messages.
+/// Fails unless 0 <= index < count; both are named as in the environment.
 void check_index(const std::string& index_name,
                  int64_t index,
                  const std::string& count_name,
@@ -73,6 +75,7 @@ void check_index(const std::string& index_name,
   }
 }
 
+/// Where rank 0 is reached: overrides what was derived, and must be there for several ranks.
 void read_master(const Variables& variables, RankEnvironment& out) {
   if (variables.has("MASTER_ADDR")) out.master_addr = variables.text("MASTER_ADDR");
   if (const auto port = variables.number("MASTER_PORT")) out.master_port = *port;
@@ -97,7 +100,8 @@ RankEnvironment torchrun(const Variables& variables) {
   out.rank = variables.beside("WORLD_SIZE", "RANK");
   out.world_size = variables.beside("RANK", "WORLD_SIZE");
   check_index("RANK", out.rank, "WORLD_SIZE", out.world_size);
-  // Whoever sets four variables by hand means one node.
+  // Whoever sets only four variables by hand (RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT) means one
+  // node.
   out.local_world_size = variables.number("LOCAL_WORLD_SIZE").value_or(out.world_size);
   out.local_rank = variables.number("LOCAL_RANK")
                        .value_or(out.rank % std::max<int64_t>(out.local_world_size, 1));
@@ -137,7 +141,7 @@ RankEnvironment open_mpi(const Variables& variables) {
   return out;
 }
 
-/// "8(x4),3" -> 8, 8, 8, 8, 3.
+/// Expands SLURM's list of the tasks on each node: "8(x4),3" -> 8, 8, 8, 8, 3.
 std::vector<int64_t> tasks_per_node(const std::string& text, const std::string& variable) {
   std::vector<int64_t> out;
   size_t begin = 0;
@@ -186,13 +190,14 @@ void read_slurm_nodes(const Variables& variables, RankEnvironment& out) {
   check_index("SLURM_LOCALID", out.local_rank, "tasks of this node", out.local_world_size);
 }
 
-// Below Linux's ephemeral ports (from 32768), and apart for the steps of one job.
+// The same on all ranks without asking anybody; below Linux's ephemeral ports (from 32768), and
+// apart for jobs and for the steps of one job.
 int64_t slurm_port(int64_t job, int64_t step) {
   return 15000 + (job + 1009 * step) % 10000;
 }
 
-// A batch script's own shell and an interactive one carry SLURM_PROCID=0 too, but are no task of
-// srun's; their step has one of SLURM's reserved numbers (SLURM_BATCH_SCRIPT, _INTERACTIVE_STEP).
+// The shell of a batch script, or an interactive one, carries SLURM_PROCID=0 too but is no task of
+// srun's. Its step has one of SLURM's reserved numbers (SLURM_BATCH_SCRIPT, _INTERACTIVE_STEP).
 bool is_srun_task(const Variables& variables) {
   constexpr int64_t kFirstReservedStep = 0xfffffff0;
   return variables.has("SLURM_PROCID") && variables.has("SLURM_NTASKS") &&

@@ -1,22 +1,32 @@
 #include "trainer/distributed/job/rendezvous.h"
 
 #include <algorithm>
-#include <chrono>
 #include <optional>
 #include <sstream>
 #include <vector>
 
 #include "model/io/error.h"
+#include "trainer/distributed/job/clock.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+/// The time that a call has left, of what it may take in all.
+class Deadline {
+ public:
+  explicit Deadline(double seconds) : seconds_(seconds) {}
+  /// Never 0, which would not even look.
+  double left() const { return std::max(0.01, seconds_ - seconds_since(start_)); }
+
+ private:
+  double seconds_;
+  Clock::time_point start_ = Clock::now();
+};
 
 std::string quoted(const std::string& text) {
   constexpr size_t kShown = 120;
-  return text.size() <= kShown ? "'" + text + "'" : "'" + text.substr(0, kShown) + "...'";
+  return formatted("'{}{}'", text.substr(0, kShown), text.size() > kShown ? "..." : "");
 }
 
 std::vector<std::string> lines_of(const std::string& text) {
@@ -26,49 +36,50 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-/// What rank `rank` has otherwise than rank 0; empty when both are equal.
-std::string difference(const std::string& name,
-                       int64_t rank,
-                       const std::string& mine,
-                       const std::string& of_rank_0) {
-  if (mine == of_rank_0) return {};
+/// How rank `rank`'s value differs from rank 0's; empty when both are equal.
+std::string difference(const AgreedValue& mine, int64_t rank, const std::string& of_rank_0) {
+  if (mine.value == of_rank_0) return {};
   const std::string who =
-      formatted("rank {} on host {} has another {} than rank 0: ", rank, host_name(), name);
-  const std::vector<std::string> here = lines_of(mine), there = lines_of(of_rank_0);
+      formatted("rank {} on host {} has another {} than rank 0", rank, host_name(), mine.name);
+  const std::vector<std::string> here = lines_of(mine.value), there = lines_of(of_rank_0);
   if (here.size() <= 1 && there.size() <= 1)
     return formatted(
-        "{}{}, rank 0 has {}; start all ranks alike", who, quoted(mine), quoted(of_rank_0));
+        "{}: {}, rank 0 has {}; start all ranks alike", who, quoted(mine.value), quoted(of_rank_0));
   size_t line = 0;
   while (line < here.size() && line < there.size() && here[line] == there[line]) ++line;
   const auto at = [line](const std::vector<std::string>& lines) {
     return line < lines.size() ? quoted(lines[line]) : "nothing";
   };
-  return formatted(
-      "{}line {} is {}, rank 0 has {}; start all ranks alike", who, line + 1, at(here), at(there));
+  return formatted("{}: line {} is {}, rank 0 has {}; start all ranks alike",
+                   who,
+                   line + 1,
+                   at(here),
+                   at(there));
 }
 
 Store::Server server_of(const RankEnvironment& environment) {
   return {environment.master_addr, environment.master_port};
 }
 
+/// The listening socket that rank 0 serves the store on.
+int listening_socket(const RankEnvironment& environment) {
+  if (environment.listen_fd < 0) return listen_on(environment.master_port);
+  if (listen_on_inherited(environment.listen_fd) != environment.master_port)
+    fail_user(
+        "VMLA_STORE_LISTEN_FD is {}, which is no socket bound to MASTER_PORT {}; leave it to "
+        "vmla-launch",
+        environment.listen_fd,
+        environment.master_port);
+  return environment.listen_fd;
+}
+
 std::unique_ptr<Store> open_store(const RankEnvironment& environment,
                                   const std::string& prefix,
                                   double timeout_seconds) {
   const Store::Server server = server_of(environment);
-  resolve_host(server.host, "MASTER_ADDR");
+  resolve_host(server.host, "MASTER_ADDR");  // its message is better than the store's
   const bool serves = environment.rank == 0 && !environment.use_agent_store;
-  int socket = -1;
-  if (serves && environment.listen_fd >= 0) {
-    socket = environment.listen_fd;
-    if (listen_on_inherited(socket) != server.port)
-      fail_user(
-          "VMLA_STORE_LISTEN_FD is {}, which is no socket bound to MASTER_PORT {}; leave it to "
-          "vmla-launch",
-          socket,
-          server.port);
-  } else if (serves) {
-    socket = listen_on(server.port);
-  }
+  const int socket = serves ? listening_socket(environment) : -1;
   try {
     return serves ? Store::serve(server, socket, prefix, timeout_seconds)
                   : Store::connect(server, prefix, timeout_seconds);
@@ -92,14 +103,15 @@ std::unique_ptr<Store> open_store(const RankEnvironment& environment,
   }
 }
 
-/// The port may be another job's: two jobs that were given the same one.
+/// Fails when the store belongs to another job that was given the same port, or when this rank has
+/// joined already.
 void expect_own_job(Store& store, const RankEnvironment& environment, double timeout_seconds) {
-  const bool first = environment.rank == 0;
-  std::optional<std::string> served = environment.run_id;
-  if (first)
+  std::optional<std::string> served;  // the id of the run whose store this is
+  if (environment.rank == 0) {
     served = store.set_if_new("run", environment.run_id);
-  else
+  } else {
     served = store.wait_for("run", timeout_seconds);
+  }
   const Store::Server server = server_of(environment);
   if (!served)
     fail_user("rank 0 did not come to the job's store at {}:{} within {:g} s",
@@ -124,6 +136,50 @@ void expect_own_job(Store& store, const RankEnvironment& environment, double tim
         server.port);
 }
 
+/// Rank 0's side of agree().
+void give_verdict(Store& store,
+                  const RankEnvironment& environment,
+                  const AgreedValue& agreed,
+                  const std::string& key,
+                  double timeout_seconds) {
+  const Deadline deadline(timeout_seconds);
+  store.set(key + "0", agreed.value);
+  std::string verdict;
+  for (int64_t rank = 1; rank < environment.world_size && verdict.empty(); ++rank) {
+    const auto found = store.wait_for(formatted("{}{}", key, rank), deadline.left());
+    verdict = found ? *found
+                    : formatted("rank {} of {} did not come within {:g} s to compare its {}",
+                                rank,
+                                environment.world_size,
+                                timeout_seconds,
+                                agreed.name);
+  }
+  store.set(key + "verdict", verdict);
+  if (!verdict.empty()) throw UserError(verdict);
+}
+
+/// The other ranks' side.
+void ask_for_verdict(Store& store,
+                     const RankEnvironment& environment,
+                     const AgreedValue& agreed,
+                     const std::string& key,
+                     double timeout_seconds) {
+  const Deadline deadline(timeout_seconds);
+  const auto of_rank_0 = store.wait_for(key + "0", deadline.left());
+  if (!of_rank_0)
+    fail_user("rank 0 did not come within {:g} s to compare its {}", timeout_seconds, agreed.name);
+  const std::string mine = difference(agreed, environment.rank, *of_rank_0);
+  store.set(formatted("{}{}", key, environment.rank), mine);
+  if (!mine.empty()) throw UserError(mine);
+  // Rank 0 may wait for another rank as long as it can before it gives its verdict.
+  const auto verdict = store.wait_for(key + "verdict", deadline.left() + timeout_seconds);
+  if (!verdict)
+    fail_user("rank 0 did not say within {:g} s whether all ranks have the same {}",
+              timeout_seconds,
+              agreed.name);
+  if (!verdict->empty()) throw UserError(*verdict);
+}
+
 }  // namespace
 
 std::unique_ptr<Store> join_job(const RankEnvironment& environment, double timeout_seconds) {
@@ -134,49 +190,21 @@ std::unique_ptr<Store> join_job(const RankEnvironment& environment, double timeo
 }
 
 void meet_ranks(Store& store, const RankEnvironment& environment, double timeout_seconds) {
-  agree(store, environment, "world size", formatted("{}", environment.world_size), timeout_seconds);
+  const std::string size = formatted("{}", environment.world_size);
+  agree(store, environment, {.name = "world size", .value = size}, timeout_seconds);
 }
 
 void agree(Store& store,
            const RankEnvironment& environment,
-           const std::string& name,
-           const std::string& value,
+           const AgreedValue& agreed,
            double timeout_seconds) {
-  const auto deadline = Clock::now() + std::chrono::duration<double>(timeout_seconds);
-  const auto left = [&] {
-    return std::max(0.01, std::chrono::duration<double>(deadline - Clock::now()).count());
-  };
-  const std::string key = formatted("agree/{}/", name);
   // Each rank compares itself with rank 0, which collects what they found: one verdict for all.
+  const std::string key = formatted("agree/{}/", agreed.name);
   if (environment.rank == 0) {
-    store.set(key + "0", value);
-    std::string verdict;
-    for (int64_t rank = 1; rank < environment.world_size && verdict.empty(); ++rank) {
-      const auto found = store.wait_for(formatted("{}{}", key, rank), left());
-      verdict = found ? *found
-                      : formatted("rank {} of {} did not come within {:g} s to compare its {}",
-                                  rank,
-                                  environment.world_size,
-                                  timeout_seconds,
-                                  name);
-    }
-    store.set(key + "verdict", verdict);
-    if (!verdict.empty()) throw UserError(verdict);
-    return;
+    give_verdict(store, environment, agreed, key, timeout_seconds);
+  } else {
+    ask_for_verdict(store, environment, agreed, key, timeout_seconds);
   }
-  const auto of_rank_0 = store.wait_for(key + "0", left());
-  if (!of_rank_0)
-    fail_user("rank 0 did not come within {:g} s to compare its {}", timeout_seconds, name);
-  const std::string mine = difference(name, environment.rank, value, *of_rank_0);
-  store.set(formatted("{}{}", key, environment.rank), mine);
-  if (!mine.empty()) throw UserError(mine);
-  // Rank 0 may have waited as long as it could for another rank before it says so.
-  const auto verdict = store.wait_for(key + "verdict", left() + timeout_seconds);
-  if (!verdict)
-    fail_user("rank 0 did not say within {:g} s whether all ranks have the same {}",
-              timeout_seconds,
-              name);
-  if (!verdict->empty()) throw UserError(*verdict);
 }
 
 void leave_job(Store& store, const RankEnvironment& environment, double timeout_seconds) {

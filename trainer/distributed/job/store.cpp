@@ -2,17 +2,15 @@
 
 #include <ATen/core/Tensor.h>
 #include <sys/resource.h>
-#include <unistd.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
-#include <condition_variable>
 #include <cstdlib>
-#include <deque>
-#include <future>
 #include <mutex>
-#include <thread>
+#include <utility>
 
 #include "model/io/error.h"
+#include "trainer/distributed/job/abandonable_thread.h"
+#include "trainer/distributed/job/clock.h"
 
 namespace vmla::distributed {
 namespace {
@@ -24,13 +22,9 @@ constexpr double kAnswerSeconds = 30;
 // A host accepts connections even while its server is stopped: a refusal is soon final.
 constexpr double kRefusedSeconds = 1;
 
-std::chrono::milliseconds milliseconds(double seconds) {
-  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1e3));
-}
-
-/// c10d warns on stderr, with a stack, of every attempt to connect and of every lost connection;
-/// what matters is said by whoever catches the error. The level is the process's, so holders are
-/// counted.
+/// Mutes c10d, which warns on stderr, with a stack, of every attempt to connect and of every lost
+/// connection; whoever catches the error says what matters. The level is one for the process, so
+/// holders on several threads are counted. TORCH_CPP_LOG_LEVEL, if set, is left alone.
 class Quiet {
  public:
   Quiet() {
@@ -63,103 +57,63 @@ std::string text_of(const std::vector<uint8_t>& bytes) {
   return {bytes.begin(), bytes.end()};
 }
 
+/// How to find a server, and how long connecting to it may take.
+c10d::TCPStoreOptions client_options(const Store::Server& server, double timeout_seconds) {
+  c10d::TCPStoreOptions options;
+  options.port = static_cast<uint16_t>(server.port);
+  options.waitWorkers = false;  // meet_ranks waits for them, and names who is missing
+  options.timeout = milliseconds(timeout_seconds);
+  return options;
+}
+
 }  // namespace
 
-/// The thread that speaks to the server, and what it is asked to do.
+/// c10d's client of one server, used on a thread that can be abandoned.
 class Store::Connection {
  public:
-  Connection(Server server, double answer_seconds)
-      : server_(std::move(server)), answer_seconds_(answer_seconds) {
-    thread_ = std::thread([state = state_] { state->run(); });
-  }
-
-  ~Connection() {
-    {
-      const std::scoped_lock lock(state_->mutex);
-      state_->ended = true;
-    }
-    state_->changed.notify_all();
-    // A thread that waits for a stopped server waits for ever; what it needs it holds itself.
-    silent_ ? thread_.detach() : thread_.join();
-  }
-
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-
-  void open(const c10d::TCPStoreOptions& options, double timeout_seconds) {
-    // By value: after a timeout the thread goes on alone.
-    ask<void>(timeout_seconds, [state = state_.get(), host = server_.host, options](auto&) {
-      state->engine = c10::make_intrusive<c10d::TCPStore>(host, options);
+  /// Each request may take `answer_seconds`, beside what it waits for by itself. StoreError when
+  /// there is no connection after `timeout_seconds`.
+  Connection(const Server& server,
+             const c10d::TCPStoreOptions& options,
+             double answer_seconds,
+             double timeout_seconds)
+      : name_(formatted("{}:{}", server.host, server.port)), answer_seconds_(answer_seconds) {
+    ask<void>(timeout_seconds, [host = server.host, options](Engine& engine) {
+      engine = c10::make_intrusive<c10d::TCPStore>(host, options);
     });
   }
 
-  /// Runs `work` on the thread; `more_seconds`: how long the work itself may wait.
+  /// Runs `request`, which may wait for `more_seconds` by itself. c10::DistStoreError: a key did
+  /// not come within a request's own time. StoreError: the server is gone, or silent.
   template <class Result>
-  Result ask(double more_seconds, std::function<Result(Engine&)> work) {
+  Result ask(double more_seconds, std::function<Result(Engine&)> request) {
     const double limit = more_seconds + answer_seconds_;
-    if (!silent_) {
-      auto task = std::make_shared<std::packaged_task<Result()>>(
-          [state = state_.get(), work = std::move(work)] {
-            const Quiet quiet;
-            return work(state->engine);
-          });
-      std::future<Result> result = task->get_future();
-      state_->post([task] { (*task)(); });
-      if (result.wait_for(milliseconds(limit)) == std::future_status::ready) {
-        try {
-          return result.get();
-        } catch (const c10::DistStoreError&) {  // a key did not come in time
-          throw;
-        } catch (const std::exception& error) {
-          throw StoreError(formatted("the job's store at {} is gone: {}", name(), error.what()),
-                           true);
-        }
-      }
-      silent_ = true;
+    std::future<Result> result = thread_.run<Result>(
+        [engine = engine_, request = std::move(request)] {
+          const Quiet quiet;
+          return request(*engine);
+        },
+        limit);
+    if (!result.valid())
+      throw StoreError(formatted("the job's store at {} has not answered for {:g} s", name_, limit),
+                       false);
+    try {
+      return result.get();
+    } catch (const c10::DistStoreError&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw StoreError(formatted("the job's store at {} is gone: {}", name_, error.what()), true);
     }
-    throw StoreError(formatted("the job's store at {} has not answered for {:g} s", name(), limit),
-                     false);
   }
 
-  c10d::Store& engine() const { return *state_->engine; }
+  c10d::Store& engine() const { return **engine_; }
 
  private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::deque<std::function<void()>> work;
-    bool ended = false;
-    Engine engine;
-
-    void post(std::function<void()> one) {
-      {
-        const std::scoped_lock lock(mutex);
-        work.push_back(std::move(one));
-      }
-      changed.notify_all();
-    }
-
-    void run() {
-      std::unique_lock lock(mutex);
-      while (true) {
-        changed.wait(lock, [&] { return ended || !work.empty(); });
-        if (work.empty()) return;
-        const auto one = std::move(work.front());
-        work.pop_front();
-        lock.unlock();
-        one();
-        lock.lock();
-      }
-    }
-  };
-
-  std::string name() const { return formatted("{}:{}", server_.host, server_.port); }
-
-  Server server_;
+  std::string name_;
   double answer_seconds_;
-  bool silent_ = false;
-  std::shared_ptr<State> state_ = std::make_shared<State>();
-  std::thread thread_;
+  /// Shared with the requests: one that is given up goes on with it.
+  std::shared_ptr<Engine> engine_ = std::make_shared<Engine>();
+  AbandonableThread thread_;
 };
 
 Store::Store(Server server, std::string prefix, std::unique_ptr<Connection> connection)
@@ -172,36 +126,24 @@ std::unique_ptr<Store> Store::serve(const Server& server,
                                     std::string prefix,
                                     double timeout_seconds) {
   allow_many_files();
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(server.port);
+  c10d::TCPStoreOptions options = client_options(server, timeout_seconds);
   options.isServer = true;
-  options.waitWorkers = false;
   options.masterListenFd = socket;
-  options.timeout = milliseconds(timeout_seconds);
-  auto connection = std::make_unique<Connection>(server, kAnswerSeconds);
-  connection->open(options, timeout_seconds);
+  auto connection = std::make_unique<Connection>(server, options, kAnswerSeconds, timeout_seconds);
   return std::unique_ptr<Store>(new Store(server, std::move(prefix), std::move(connection)));
 }
 
 std::unique_ptr<Store> Store::connect(const Server& server,
                                       std::string prefix,
                                       double timeout_seconds) {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(server.port);
-  options.waitWorkers = false;
-  options.timeout = milliseconds(timeout_seconds);
-  auto connection = std::make_unique<Connection>(server, kAnswerSeconds);
-  connection->open(options, timeout_seconds);
+  const c10d::TCPStoreOptions options = client_options(server, timeout_seconds);
+  auto connection = std::make_unique<Connection>(server, options, kAnswerSeconds, timeout_seconds);
   return std::unique_ptr<Store>(new Store(server, std::move(prefix), std::move(connection)));
 }
 
 std::unique_ptr<Store> Store::connect_again(double answer_seconds) const {
-  c10d::TCPStoreOptions options;
-  options.port = static_cast<uint16_t>(server_.port);
-  options.waitWorkers = false;
-  options.timeout = milliseconds(kRefusedSeconds);
-  auto connection = std::make_unique<Connection>(server_, answer_seconds);
-  connection->open(options, 0);
+  const c10d::TCPStoreOptions options = client_options(server_, kRefusedSeconds);
+  auto connection = std::make_unique<Connection>(server_, options, answer_seconds, 0);
   return std::unique_ptr<Store>(new Store(server_, prefix_, std::move(connection)));
 }
 

@@ -18,7 +18,7 @@ namespace vmla::distributed {
 class StoreError : public PeerError {
  public:
   StoreError(const std::string& what, bool is_gone) : PeerError(what), gone(is_gone) {}
-  bool gone;  // refused or closed; false: silent
+  bool gone;  // the server refuses or has closed the connection; false: it is silent
 };
 
 /// One connection to the job's store, c10d's TCPStore: keys and values that all ranks see. A thread
@@ -49,12 +49,14 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
+  // Every key below stands behind the prefix. StoreError when the server does not answer.
+
   void set(const std::string& key, const std::string& value);
   /// Sets a key that does not exist; returns the value it then has.
   std::string set_if_new(const std::string& key, const std::string& value);
-  /// The value, as soon as somebody set it; nothing after `timeout_seconds`.
+  /// The value, as soon as somebody has set it; nothing after `timeout_seconds`.
   std::optional<std::string> wait_for(const std::string& key, double timeout_seconds);
-  /// The values of those keys that exist.
+  /// The value of each key, nothing for one that does not exist.
   std::vector<std::optional<std::string>> find(const std::vector<std::string>& keys);
   bool check(const std::string& key);
   /// Adds to a number that starts at 0; returns the sum.
