@@ -12,7 +12,7 @@
 
 namespace vmla::launch {
 
-int cmd_analyze_memory(const AnalyzeMemoryArgs& args) {
+int run(const AnalyzeMemoryArgs& args) {
   const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
   constexpr double kGigabyte = 1e9;
   constexpr int64_t kUsualNode = 8;  // GPUs of a machine, where hybrid's shard_size is left open

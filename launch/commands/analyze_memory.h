@@ -1,11 +1,26 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <cstdint>
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// What a stage needs, before it starts (vmla analyze memory --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_analyze_memory(const AnalyzeMemoryArgs& args);
+/// The arguments of `vmla analyze memory`.
+struct AnalyzeMemoryArgs : CommandArgs, ConfigArgs {
+  static const CommandText kText;
+
+  int64_t gpus = 1;
+  double gpu_memory = 0;  // GB (10^9 bytes) of one GPU; 0: not said
+  std::string json;       // empty: print the table only
+
+  void define(OptionSet& options);
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const AnalyzeMemoryArgs& args);
 
 }  // namespace vmla::launch

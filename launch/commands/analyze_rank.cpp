@@ -41,7 +41,7 @@ analysis::RankPoint measure(const std::string& path, analysis::RankTracker& trac
 
 }  // namespace
 
-int cmd_analyze_rank(const AnalyzeRankArgs& args) {
+int run(const AnalyzeRankArgs& args) {
   analysis::RankTracker tracker;
   std::vector<analysis::RankPoint> points;
   for (const std::string& path : args.checkpoints) {

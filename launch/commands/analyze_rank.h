@@ -1,11 +1,23 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+#include <vector>
+
+#include "launch/command_args.h"
 
 namespace vmla::launch {
 
-/// Effective rank of the latent map in checkpoints (vmla analyze rank --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_analyze_rank(const AnalyzeRankArgs& args);
+/// The arguments of `vmla analyze rank`.
+struct AnalyzeRankArgs : CommandArgs {
+  static const CommandText kText;
+
+  std::vector<std::string> checkpoints;
+  std::string out;
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const AnalyzeRankArgs& args);
 
 }  // namespace vmla::launch

@@ -20,7 +20,7 @@ model::TensorMap read_foreign(const std::filesystem::path& path) {
 
 }  // namespace
 
-int cmd_analyze_spectrum(const AnalyzeSpectrumArgs& args) {
+int run(const AnalyzeSpectrumArgs& args) {
   std::vector<analysis::LayerSpectra> layers;
   std::string source = args.weights;
   if (args.map.empty()) {

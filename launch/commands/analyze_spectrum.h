@@ -1,11 +1,23 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
 
 namespace vmla::launch {
 
-/// Singular spectra of dense key and value weights (vmla analyze spectrum --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_analyze_spectrum(const AnalyzeSpectrumArgs& args);
+/// The arguments of `vmla analyze spectrum`.
+struct AnalyzeSpectrumArgs : CommandArgs {
+  static const CommandText kText;
+
+  std::string weights;
+  std::string map;  // empty: the weights have our tensor names
+  std::string out;
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const AnalyzeSpectrumArgs& args);
 
 }  // namespace vmla::launch

@@ -161,7 +161,7 @@ void show(const Stages& stages, const std::string& out) {
 
 }  // namespace
 
-int cmd_compare(const CompareArgs& args) {
+int run(const CompareArgs& args) {
   if (!args.make_reference.empty()) return make_reference(args);
   if (args.runs.size() != 2) {
     fail_user("compare: two runs, or a run and a reference trace, are compared; got {}",
@@ -169,7 +169,7 @@ int cmd_compare(const CompareArgs& args) {
   }
   const Run run = open_run(args.runs[0]);
   if (!is_reference(args.runs[1])) {
-    if (args.check)
+    if (args.check_band)
       fail_user("--check: {} is no reference trace, so there is no band to check", args.runs[1]);
     show(pair_up(run, open_run(args.runs[1])), args.out);
     return kDone;
@@ -178,7 +178,7 @@ int cmd_compare(const CompareArgs& args) {
   show(checks, args.out);
   const bool healthy = std::all_of(
       checks.begin(), checks.end(), [](const auto& check) { return check.verdict.healthy(); });
-  return args.check && !healthy ? kFault : kDone;
+  return args.check_band && !healthy ? kFault : kDone;
 }
 
 }  // namespace vmla::launch

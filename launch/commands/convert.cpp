@@ -5,7 +5,7 @@
 
 namespace vmla::launch {
 
-int cmd_convert(const ConvertArgs& args) {
+int run(const ConvertArgs& args) {
   model::convert_weights(args.in, args.out, args.weights_role);
   return kDone;
 }

@@ -1,11 +1,22 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
 
 namespace vmla::launch {
 
-/// Converts dense weights between layouts (vmla convert --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_convert(const ConvertArgs& args);
+/// The arguments of `vmla convert`.
+struct ConvertArgs : CommandArgs {
+  static const CommandText kText;
+
+  std::string in, out;
+  std::string weights_role = "ema";
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const ConvertArgs& args);
 
 }  // namespace vmla::launch

@@ -7,7 +7,7 @@
 
 namespace vmla::launch {
 
-int cmd_data_encode(const DataEncodeArgs& args) {
+int run(const DataEncodeArgs& args) {
   data::EncodeOptions options;
   options.videos = args.videos;
   options.out = args.out;

@@ -1,11 +1,36 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <cstdint>
+#include <string>
+
+#include "launch/command_args.h"
 
 namespace vmla::launch {
 
-/// Turns videos and captions into a latent dataset (vmla data encode --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_data_encode(const DataEncodeArgs& args);
+/// The arguments of `vmla data encode`.
+struct DataEncodeArgs : CommandArgs {
+  static const CommandText kText;
+
+  std::string videos;
+  std::string out;
+  std::string codec = "space_to_depth:2";
+  std::string text = "hashing:32x8";
+  int64_t frames = 9;  // pixel frames of a clip
+  int64_t height = 16;
+  int64_t width = 16;
+  double fps = 8.0;
+  int64_t stride = 0;     // frames between the starts of two clips; 0: frames
+  int64_t max_clips = 0;  // of a video; 0: as many as fit
+  int64_t hold_out_every = 0;
+  bool held_out = false;
+  int64_t threads = 0;  // 0: one decoder a core
+  double timeout_seconds = 60.0;
+  bool overwrite = false;
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const DataEncodeArgs& args);
 
 }  // namespace vmla::launch

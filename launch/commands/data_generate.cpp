@@ -81,7 +81,7 @@ data::LatentInfo planned_clips(const DataGenerateArgs& args, const Teacher& teac
 
 }  // namespace
 
-int cmd_data_generate(const DataGenerateArgs& args) {
+int run(const DataGenerateArgs& args) {
   data::GenerateOptions options;
   options.prompts = data::read_prompt_file(args.prompts);
   Teacher teacher = open_teacher(args.weights, args.weights_role);

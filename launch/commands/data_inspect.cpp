@@ -11,7 +11,7 @@
 
 namespace vmla::launch {
 
-int cmd_data_inspect(const DataInspectArgs& args) {
+int run(const DataInspectArgs& args) {
   const data::DatasetInspection found = data::inspect_dataset(args.file);
   std::fputs(found.text.c_str(), stdout);
   if (data::LatentDataset(args.file).has_latents()) {

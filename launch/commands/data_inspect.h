@@ -1,11 +1,22 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
 
 namespace vmla::launch {
 
-/// Prints and checks a latent dataset (vmla data inspect --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_data_inspect(const DataInspectArgs& args);
+/// The arguments of `vmla data inspect`.
+struct DataInspectArgs : CommandArgs {
+  static const CommandText kText;
+
+  std::string file;
+  std::string sheet;  // empty: beside the file
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const DataInspectArgs& args);
 
 }  // namespace vmla::launch

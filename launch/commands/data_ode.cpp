@@ -48,7 +48,7 @@ at::Tensor negative_text(const std::string& prompt, const data::LatentDataset& d
 
 }  // namespace
 
-int cmd_data_ode(const DataOdeArgs& args) {
+int run(const DataOdeArgs& args) {
   const data::LatentDataset dataset(args.data);
   Teacher teacher = open_teacher(args.checkpoint, args.weights);
   check_fit(args, teacher, dataset.info());

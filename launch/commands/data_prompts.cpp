@@ -9,7 +9,7 @@
 
 namespace vmla::launch {
 
-int cmd_data_prompts(const DataPromptsArgs& args) {
+int run(const DataPromptsArgs& args) {
   data::PromptsOptions options;
   options.prompts = data::read_prompt_file(args.prompts);
   options.out = args.out;

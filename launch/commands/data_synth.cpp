@@ -7,7 +7,7 @@
 
 namespace vmla::launch {
 
-int cmd_data_synth(const DataSynthArgs& args) {
+int run(const DataSynthArgs& args) {
   data::SynthOptions options;
   options.out = args.out;
   options.count = args.count;

@@ -5,7 +5,7 @@
 
 namespace vmla::launch {
 
-int cmd_export(const ExportArgs& args) {
+int run(const ExportArgs& args) {
   model::export_checkpoint(args.checkpoint, args.format, args.weights, args.dtype, args.out);
   return kDone;
 }

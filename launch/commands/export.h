@@ -1,11 +1,24 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Writes a checkpoint in the layout of an inference engine (vmla export --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_export(const ExportArgs& args);
+/// The arguments of `vmla export`.
+struct ExportArgs : CommandArgs, CheckpointArgs {
+  static const CommandText kText;
+
+  std::string format;
+  std::string out;
+  std::string dtype = "bf16";
+
+  void define(OptionSet& options);
+};
+
+/// In vmla-core.
+int run(const ExportArgs& args);
 
 }  // namespace vmla::launch

@@ -104,7 +104,7 @@ at::Tensor run_mode(const std::string& mode,
 
 }  // namespace
 
-int cmd_forward(const ForwardArgs& args) {
+int run(const ForwardArgs& args) {
   const at::NoGradGuard no_grad;
   const model::LoadedWeights weights = model::load_weights(args.weights, args.weights_role);
   const model::ModelConfig config = overridden_model(weights, args.config, args.set);

@@ -1,11 +1,24 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Evaluates the network once on given tensors (vmla forward --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_forward(const ForwardArgs& args);
+/// The arguments of `vmla forward`.
+struct ForwardArgs : CommandArgs, WeightsArgs, ConfigArgs {
+  static const CommandText kText;
+
+  std::string inputs, output;
+  std::string mode;
+
+  void define(OptionSet& options);
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const ForwardArgs& args);
 
 }  // namespace vmla::launch

@@ -11,7 +11,7 @@
 
 namespace vmla::launch {
 
-int cmd_init(const InitArgs& args) {
+int run(const InitArgs& args) {
   const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
   // The sizes outside self-attention are the dense model's; the file's section `model` says the
   // latent ones.

@@ -1,11 +1,24 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Converts dense weights to latent attention (vmla init --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_init(const InitArgs& args);
+/// The arguments of `vmla init`.
+struct InitArgs : CommandArgs, WeightsArgs, ConfigArgs {
+  static const CommandText kText;
+
+  std::string data;  // not read: every init method works on weights alone
+  std::string out;
+
+  void define(OptionSet& options);
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const InitArgs& args);
 
 }  // namespace vmla::launch

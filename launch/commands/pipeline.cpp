@@ -9,7 +9,7 @@
 
 namespace vmla::launch {
 
-int cmd_pipeline(const PipelineArgs& args) {
+int run(const PipelineArgs& args) {
   const trainer::PipelineConfig pipeline =
       trainer::load_pipeline(args.config, args.set, args.run_dir);
   const trainer::PipelineOptions options = {

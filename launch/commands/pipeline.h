@@ -1,11 +1,27 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <cstdint>
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Trains the stages of a pipeline file, then writes its summary and report (vmla pipeline --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_pipeline(const PipelineArgs& args);
+/// The arguments of `vmla pipeline`.
+struct PipelineArgs : CommandArgs, ConfigArgs {
+  static const CommandText kText;
+
+  std::string run_dir;         // empty: runs/NAME
+  int64_t jobs = 0;            // stages side by side; 0: what the file says
+  std::string nproc_per_node;  // empty: every stage in one process
+  bool dry_run = false;
+
+  void define(OptionSet& options);
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const PipelineArgs& args);
 
 }  // namespace vmla::launch

@@ -193,7 +193,7 @@ void report(const std::vector<trainer::SampleRecord>& records, const std::string
 
 }  // namespace
 
-int cmd_sample(const SampleArgs& args) {
+int run(const SampleArgs& args) {
   const bool over_time = !args.prompts_over_time.empty();
   std::vector<TimedPrompt> timed;
   if (over_time) timed = parse_prompts_over_time(args.prompts_over_time);

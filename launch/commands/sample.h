@@ -1,11 +1,42 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Generates videos from a checkpoint (vmla sample --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_sample(const SampleArgs& args);
+/// The arguments of `vmla sample`.
+struct SampleArgs : CommandArgs, CheckpointArgs {
+  static const CommandText kText;
+
+  // One of these three is given.
+  std::optional<std::string> prompt;  // may be empty: the empty prompt
+  std::string prompts;
+  std::string prompts_over_time;
+  std::string prompt_switch;  // empty: flush
+  int64_t frames = 0;         // 0: as long as the prompts over time last
+  std::string out;
+  int64_t seed = 0;
+  // Empty or none: what the checkpoint says.
+  std::string sampler;
+  std::optional<int64_t> steps;
+  std::vector<double> denoising_steps, first_chunk_denoising_steps;
+  std::optional<int64_t> local_attn_size, sink_size;
+  std::optional<double> guidance;
+  std::optional<std::string> negative_prompt;
+  std::string noise;  // file; empty: drawn from the seed
+  bool save_latents = false;
+
+  void define(OptionSet& options);
+  void check() const;
+};
+
+/// In vmla-core.
+int run(const SampleArgs& args);
 
 }  // namespace vmla::launch

@@ -16,7 +16,7 @@
 
 namespace vmla::launch {
 
-int cmd_step(const StepArgs& args) {
+int run(const StepArgs& args) {
   const trainer::TrainConfig config =
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
   trainer::prepare_device(config.train.device);

@@ -1,11 +1,24 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Evaluates the objective once on given tensors (vmla step --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_step(const StepArgs& args);
+/// The arguments of `vmla step`.
+struct StepArgs : CommandArgs, ConfigArgs {
+  static const CommandText kText;
+
+  std::string inputs, output;
+  std::string player = "generator";
+
+  void define(OptionSet& options);
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const StepArgs& args);
 
 }  // namespace vmla::launch

@@ -48,7 +48,7 @@ void train_stage(const TrainArgs& args,
 
 }  // namespace
 
-int cmd_train(const TrainArgs& args) {
+int run(const TrainArgs& args) {
   const distributed::RankEnvironment environment = distributed::rank_environment();
   keep_freed_blocks();
   const auto use_threads = [&](const trainer::TrainConfig& config) {

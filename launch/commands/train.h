@@ -1,11 +1,32 @@
 #pragma once
 
-#include "launch/command_line.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
-/// Trains one stage (vmla train --help).
-/// Returns the exit status; throws what error_report.h turns into one.
-int cmd_train(const TrainArgs& args);
+/// The arguments of `vmla train`.
+struct TrainArgs : CommandArgs, ConfigArgs {
+  static const CommandText kText;
+  static constexpr bool kRunsOnRanks = true;
+
+  std::string run_dir;  // empty: runs/STAGE
+  std::string resume = "auto";
+  bool dry_run = false;
+  int64_t profile = 0;  // steps to trace; 0: none
+  bool list_keys = false;
+
+  void define(OptionSet& options);
+  void check() const;
+  std::optional<std::string> answer() const;
+  CpuThreads front_check() const;
+};
+
+/// In vmla-core.
+int run(const TrainArgs& args);
 
 }  // namespace vmla::launch

@@ -62,7 +62,8 @@ BELOW = {
     "trainer/observers": {"kernels", "model", "data", "analysis", "trainer/config", "trainer/distributed",
                           "trainer/checkpoint", "trainer/inputs", "trainer/roles", "trainer/telemetry"},
     "trainer": {"kernels", "model", "data", "analysis", "trainer"},
-    "launch/launcher": {"model/io", "trainer/distributed/job"},
+    "launch/options": {"model/io"},
+    "launch/launcher": {"model/io", "trainer/distributed/job", "launch/options"},
     "launch": {"kernels", "model", "data", "analysis", "trainer", "launch"},
 }
 LAYERED = {layer.split("/")[0] for layer in BELOW}

@@ -1,0 +1,13 @@
+#include "launch/command_args.h"
+
+#include <algorithm>
+
+#include "trainer/pipeline/cpu_threads.h"
+
+namespace vmla::launch {
+
+CpuThreads CommandArgs::default_threads() {
+  return {.count = std::min<int64_t>(trainer::available_cores(), 8), .asked_for = false};
+}
+
+}  // namespace vmla::launch

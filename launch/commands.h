@@ -1,0 +1,53 @@
+#pragma once
+
+#include <variant>
+
+#include "launch/commands/analyze_memory.h"
+#include "launch/commands/analyze_rank.h"
+#include "launch/commands/analyze_spectrum.h"
+#include "launch/commands/compare.h"
+#include "launch/commands/convert.h"
+#include "launch/commands/data_encode.h"
+#include "launch/commands/data_generate.h"
+#include "launch/commands/data_inspect.h"
+#include "launch/commands/data_ode.h"
+#include "launch/commands/data_prompts.h"
+#include "launch/commands/data_synth.h"
+#include "launch/commands/export.h"
+#include "launch/commands/forward.h"
+#include "launch/commands/init.h"
+#include "launch/commands/pipeline.h"
+#include "launch/commands/sample.h"
+#include "launch/commands/step.h"
+#include "launch/commands/train.h"
+
+namespace vmla::launch {
+
+/// The list of all commands, in the order in which the help shows them. The parser, the help and
+/// both programs follow from it; command_args.h says what a command consists of.
+using AnyCommand = std::variant<TrainArgs,
+                                PipelineArgs,
+                                SampleArgs,
+                                InitArgs,
+                                StepArgs,
+                                CompareArgs,
+                                ForwardArgs,
+                                ConvertArgs,
+                                ExportArgs,
+                                AnalyzeSpectrumArgs,
+                                AnalyzeRankArgs,
+                                AnalyzeMemoryArgs,
+                                DataSynthArgs,
+                                DataEncodeArgs,
+                                DataPromptsArgs,
+                                DataGenerateArgs,
+                                DataOdeArgs,
+                                DataInspectArgs>;
+
+/// The groups: first words that several commands have in common.
+inline constexpr CommandText kCommandGroups[] = {
+    {"analyze", "spectra and effective ranks of weights, memory of a stage", ""},
+    {"data", "makes, encodes and inspects training data", ""},
+};
+
+}  // namespace vmla::launch

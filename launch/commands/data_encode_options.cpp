@@ -1,0 +1,50 @@
+#include "launch/commands/data_encode.h"
+
+#include "launch/shared_options.h"
+
+namespace vmla::launch {
+
+const CommandText DataEncodeArgs::kText = {
+    "data encode",
+    "turns videos and captions into a latent dataset",
+    R"(Every video is decoded in a process of its own: one that cannot be read is skipped, counted and listed.
+Frames are resampled in time, resized keeping their aspect, cropped, encoded; captions are embedded. The result
+is one HDF5 file (docs/formats.md), complete or absent; an interrupted job goes on.
+
+Example:
+  vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8)"};
+
+void DataEncodeArgs::define(OptionSet& options) {
+  options
+      .text("--videos",
+            videos,
+            "DIR",
+            "folder of .mp4, .avi, .webm, .mkv files, with their captions file")
+      .required();
+  options
+      .text(
+          "--out", out, "FILE.h5", "dataset to write; an interrupted job goes on where it stopped")
+      .required();
+  options.text("--codec", codec, "TEXT", "video codec").shows_default();
+  options.text("--text", text, "TEXT", "text encoder").shows_default();
+  options.integer_from_1("--frames", frames, "pixel frames of a clip").shows_default();
+  options.integer_from_1("--height", height, "pixel rows after resize and crop").shows_default();
+  options.integer_from_1("--width", width, "pixel columns after resize and crop").shows_default();
+  options.number_above_0("--fps", fps, "frames a second after resampling in time").shows_default();
+  options.integer_from_0("--stride", stride, "frames between the starts of two clips; 0: --frames")
+      .shows_default();
+  options.integer_from_0("--max-clips", max_clips, "clips a video gives at most; 0: all that fit")
+      .shows_default();
+  options
+      .integer_from_0("--hold-out-every",
+                      hold_out_every,
+                      "hold out every K-th clip of a video, for validation; 0: none")
+      .shows_default();
+  options.flag("--held-out", held_out, "encode the held-out clips instead of the others");
+  options.integer_from_0("--threads", threads, "decoders at once; 0: one a core").shows_default();
+  add_overwrite(options, overwrite, "dataset");
+  options.number_above_0("--timeout", timeout_seconds, "seconds a video may take to decode")
+      .shows_default();
+}
+
+}  // namespace vmla::launch

@@ -1,0 +1,139 @@
+#include "launch/commands/sample.h"
+
+#include "launch/prompts_over_time.h"
+#include "model/io/error.h"
+#include "model/sampling/flow_match_schedule.h"
+
+namespace vmla::launch {
+
+const CommandText SampleArgs::kText = {
+    "sample",
+    "generates videos from a checkpoint, chunk by chunk",
+    R"(Streams each video in constant memory: the attention cache holds the sink and the last frames only. Writes
+000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
+time to the first chunk, frames per second, cache bytes). A prompt's video does not depend on the other prompts.
+
+The sampler is the one the checkpoint was trained for: few_step, at its own list, for a distilled student, else what
+its configuration says under `sample`. Either can be forced on any checkpoint. few_step predicts the clean chunk at
+each listed step and adds fresh noise for the next; it uses no guidance unless --guidance asks for it, so a step is
+one pass. unipc and euler take --steps passes a chunk. A window other than the one trained with is only used when
+--local-attn-size or --sink-size asks for it. Without a window, a video can have 1024 latent frames.
+
+Examples:
+  vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos
+  vmla sample --checkpoint runs/tiny/tf_svd --prompts prompts.txt --frames 9 --out videos --sampler euler --steps 16
+  vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos \
+    --sampler few_step --denoising-steps 1000,750,500,250
+  vmla sample --checkpoint runs/tiny/tf_svd --out videos --prompt-switch recache \
+    --prompts-over-time "a red circle moves left[5s] | a blue square moves up[5s]")"};
+
+namespace {
+
+void define_prompts(OptionSet& options, SampleArgs& args) {
+  options.text("--prompt", args.prompt, "TEXT", "one prompt (may be empty)");
+  add_prompts(options, args.prompts);
+  options.text(
+      "--prompts-over-time",
+      args.prompts_over_time,
+      "TEXT",
+      "one video whose prompt changes: \"text[10s] | other text[5s]\"; a prompt begins with "
+      "the first chunk at or after its time");
+  options.choice("--prompt-switch",
+                 args.prompt_switch,
+                 {"flush", "recache", "keep"},
+                 "what the cache keeps when the prompt changes: flush, the sink and the last two "
+                 "frames; recache, all, computed again under the new prompt; keep, all as it is "
+                 "(default: flush)");
+}
+
+void define_sampler(OptionSet& options, SampleArgs& args) {
+  options.choice("--sampler",
+                 args.sampler,
+                 {"few_step", "unipc", "euler"},
+                 "default: what the checkpoint was trained for");
+  options.integer_from_1("--steps", args.steps, "sampler steps a chunk; of few_step: evenly spaced")
+      .type("K");
+  options.numbers_from_0("--denoising-steps",
+                         args.denoising_steps,
+                         "steps of few_step before the timestep shift, falling: 1000,750,500,250");
+  options.numbers_from_0("--first-chunk-denoising-steps",
+                         args.first_chunk_denoising_steps,
+                         "those of the first chunk, where they differ");
+  options
+      .integer("--local-attn-size",
+               args.local_attn_size,
+               "attended latent frames, sink and own chunk included, instead of the "
+               "checkpoint's; -1: all")
+      .type("N");
+  options
+      .integer_from_0("--sink-size",
+                      args.sink_size,
+                      "first latent frames that are never evicted, instead of the checkpoint's")
+      .type("N");
+  add_guidance(options, args.guidance);
+  add_negative_prompt(options, args.negative_prompt);
+}
+
+void check_prompts(const SampleArgs& args) {
+  const int given = (args.prompt ? 1 : 0) + (args.prompts.empty() ? 0 : 1) +
+                    (args.prompts_over_time.empty() ? 0 : 1);
+  if (given != 1) {
+    fail_user(
+        "sample: give either --prompt TEXT or --prompts FILE{}; or --prompts-over-time TEXT alone",
+        given > 1 ? ", not both" : "");
+  }
+  if (args.prompts_over_time.empty()) {
+    if (args.frames == 0) fail_user("sample: --frames is required; see vmla sample --help");
+    if (!args.prompt_switch.empty()) {
+      fail_user("sample: --prompt-switch {} needs --prompts-over-time", args.prompt_switch);
+    }
+  } else if (!parse_prompts_over_time(args.prompts_over_time).back().seconds && args.frames == 0) {
+    fail_user(
+        "sample: --prompts-over-time does not say how long the last prompt lasts; give it seconds, "
+        "or --frames");
+  }
+}
+
+/// `list` is what `option` was given: timesteps of few_step, in falling order.
+void check_step_list(const SampleArgs& args,
+                     const std::vector<double>& list,
+                     const std::string& option) {
+  if (list.empty()) return;
+  model::warped_step_list(list, /*shift=*/1.0, "sample: " + option);
+  if (!args.sampler.empty() && args.sampler != "few_step") {
+    fail_user("sample: {} is for --sampler few_step; {} takes --steps", option, args.sampler);
+  }
+  if (args.steps) fail_user("sample: give either --steps or {}, not both", option);
+}
+
+}  // namespace
+
+void SampleArgs::define(OptionSet& options) {
+  add_checkpoint(options, *this);
+  define_prompts(options, *this);
+  options
+      .integer_from_1("--frames",
+                      frames,
+                      "video frames; whole chunks are computed and trimmed (default with "
+                      "--prompts-over-time: as long as the prompts last)")
+      .type("N");
+  options.text("--out", out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go").required();
+  add_seed(options, seed).type("S");
+  add_checkpoint_weights(options, *this);
+  define_sampler(options, *this);
+  options.text(
+      "--noise",
+      noise,
+      "FILE",
+      "safetensors with `noise` [prompts, F, C, H, W] instead of the seed's, and `renoise` "
+      "[times, prompts, F, C, H, W] for few_step");
+  options.flag("--save-latents", save_latents, "also write NNN.safetensors");
+}
+
+void SampleArgs::check() const {
+  check_prompts(*this);
+  check_step_list(*this, denoising_steps, "--denoising-steps");
+  check_step_list(*this, first_chunk_denoising_steps, "--first-chunk-denoising-steps");
+}
+
+}  // namespace vmla::launch
