@@ -38,10 +38,7 @@ AttentionOutput forward_any(const at::Tensor& q,
                             const at::Tensor& k,
                             const at::Tensor& v,
                             const std::vector<AttentionSegment>& segments,
-                            double scale,
-                            const AttentionOutput* saved) {
-  // Detached, because autograd writes the history of an output into the tensor it is given.
-  if (saved != nullptr) return {saved->out_BLNV.detach(), saved->lse_BNL.detach()};
+                            double scale) {
   if (fits_head_attention(q, k, v, segments)) return head_attention(q, k, v, segments, scale);
   return merge_segments(q, k, v, segments, scale);
 }
@@ -52,9 +49,8 @@ struct SegmentedAttention : torch::autograd::Function<SegmentedAttention> {
                                const at::Tensor& k,
                                const at::Tensor& v,
                                const std::vector<AttentionSegment>& segments,
-                               double scale,
-                               const AttentionOutput* saved) {
-    AttentionOutput result = forward_any(q, k, v, segments, scale, saved);
+                               double scale) {
+    AttentionOutput result = forward_any(q, k, v, segments, scale);
     ctx->save_for_backward({q, k, v, result.out_BLNV, result.lse_BNL});
     ctx->mark_non_differentiable({result.lse_BNL});
     ctx->saved_data["segments"] = to_list(segments);
@@ -68,7 +64,7 @@ struct SegmentedAttention : torch::autograd::Function<SegmentedAttention> {
                                                                      : merge_segments_backward;
     AttentionGrads d = run(
         grads[0], s[0], s[1], s[2], {s[3], s[4]}, segments, ctx->saved_data["scale"].toDouble());
-    return {d.q_BLNK, d.k_BMNK, d.v_BMNV, at::Tensor(), at::Tensor(), at::Tensor()};
+    return {d.q_BLNK, d.k_BMNK, d.v_BMNV, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -132,14 +128,13 @@ AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
                                     const at::Tensor& k_BMNK,
                                     const at::Tensor& v_BMNV,
                                     const std::vector<AttentionSegment>& segments,
-                                    double scale,
-                                    const AttentionOutput* saved) {
+                                    double scale) {
   check_inputs(q_BLNK, k_BMNK, v_BMNV);
   const auto kept = checked_segments(segments, q_BLNK.size(1), k_BMNK.size(1), v_BMNV.size(1));
   if (!wants_gradient(q_BLNK, k_BMNK, v_BMNV)) {
-    return forward_any(q_BLNK, k_BMNK, v_BMNV, kept, scale, saved);
+    return forward_any(q_BLNK, k_BMNK, v_BMNV, kept, scale);
   }
-  variable_list result = SegmentedAttention::apply(q_BLNK, k_BMNK, v_BMNV, kept, scale, saved);
+  variable_list result = SegmentedAttention::apply(q_BLNK, k_BMNK, v_BMNV, kept, scale);
   return {result[0], result[1]};
 }
 

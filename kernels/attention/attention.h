@@ -9,7 +9,7 @@
 
 namespace vmla::kernels {
 
-/// What a later recompute or a cached backward may be handed: merged output and log-sum-exp.
+/// Attention of the queries over all their keys, and the log-sum-exp of each query's scores.
 struct AttentionOutput {
   at::Tensor out_BLNV;  // [B, L, N, V]
   at::Tensor lse_BNL;   // [B, N, L], natural log, fp32 (fp64 for fp64). Not differentiable.
@@ -22,14 +22,12 @@ struct AttentionOutput {
 /// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V] with dense last dims, any other strides. V
 /// may differ from K (padded inside where the backend wants equal sizes). Segments with query_count
 /// or key_count 0 are skipped; a query row that no segment covers gets zeros and an LSE of -inf.
-/// Differentiable in q, k, v. With `saved`, forward does not run attention but takes output and LSE
-/// from it (selective recompute).
+/// Differentiable in q, k, v.
 AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
                                     const at::Tensor& k_BMNK,
                                     const at::Tensor& v_BMNV,
                                     const std::vector<AttentionSegment>& segments,
-                                    double scale,
-                                    const AttentionOutput* saved = nullptr);
+                                    double scale);
 
 /// The definition: a dense additive mask, softmax in fp32 (fp64 for fp64), plain matrix products.
 AttentionOutput segmented_attention_reference(const at::Tensor& q_BLNK,
