@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "model/network/attention_plan.h"
+#include "model/network/context_pass.h"
 #include "model/network/kv_cache.h"
 
 namespace vmla::model {
@@ -22,15 +23,15 @@ at::Tensor cached_forward(const Network& network,
     const KvWindow window = cache.window(first, count);
     const PreparedPlan plan =
         prepare_plan(config, cached_plan(window.frames, first, count), grid, latents.options());
-    const auto run = [&](const at::Tensor& x, const at::Tensor& t, const ForwardOptions& options) {
-      const DitInputs chunk = {
-          x.narrow(1, first, count), t.narrow(1, first, count), noisy.text_BTE};
-      return dit_forward(network, chunk, plan, window.layers, options);
-    };
-    flows.push_back(run(latents, noisy.timesteps_BF, {}).flow_BFCHW);
-    const ForwardOptions fill = {.keep_kv = true, .need_flow = false};
-    const at::Tensor zero = at::zeros_like(noisy.timesteps_BF);
-    cache.append(run(clean_BFCHW, zero, fill).kv, first, count);
+    const DitInputs chunk = {latents.narrow(1, first, count),
+                             noisy.timesteps_BF.narrow(1, first, count),
+                             noisy.text_BTE};
+    flows.push_back(dit_forward(network, chunk, plan, window.layers, {}).flow_BFCHW);
+    const ContextPass context{.latents_BFCHW = clean_BFCHW.narrow(1, first, count),
+                              .text_BTE = noisy.text_BTE,
+                              .plan = plan,
+                              .window = window.layers};
+    cache.append(context_kv(network, context), first, count);
     first += count;
   }
   return at::cat(flows, 1);

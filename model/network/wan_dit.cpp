@@ -89,6 +89,12 @@ void check_inputs(const ModelConfig& config, const DitInputs& in, const Prepared
 
 }  // namespace
 
+at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep) {
+  return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)},
+                  timestep,
+                  latents_BFCHW.options().dtype(at::kDouble));
+}
+
 at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype) {
   const int64_t half = freq_dim / 2;
   const auto fp64 = timesteps.options().dtype(at::kDouble);

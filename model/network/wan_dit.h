@@ -36,6 +36,9 @@ struct DitInputs {
   at::Tensor text_BTE;  // T <= text_len rows; zero rows are appended up to text_len and attended to
 };
 
+/// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64.
+at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
+
 /// The prompt's keys and values of every layer, filled by the first call that is given an empty
 /// one.
 using CrossCache = std::vector<CrossKv>;

@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "model/sampling/noise_and_flow.h"
 
 #include <ATen/ATen.h>
 
@@ -16,7 +17,7 @@ at::Tensor solve_euler(const SamplerSettings& settings,
   std::vector<double> grid = timestep_grid(settings.steps, settings.timestep_shift);
   grid.push_back(0.0);
   for (size_t i = 0; i + 1 < grid.size(); ++i) {
-    x = x + velocity(x, grid[i]) * ((grid[i + 1] - grid[i]) / kTrainTimesteps);
+    x = euler_step(x, velocity(x, grid[i]), grid[i], grid[i + 1]);
   }
   return x;
 }
@@ -28,10 +29,9 @@ at::Tensor solve_few_step(const SamplerSettings& settings,
   const std::vector<double> steps =
       warped_step_list(settings.denoising_step_list, settings.timestep_shift);
   for (size_t k = 0; k < steps.size(); ++k) {
-    const at::Tensor clean = x - velocity(x, steps[k]) * (steps[k] / kTrainTimesteps);
+    const at::Tensor clean = clean_from_flow(x, velocity(x, steps[k]), steps[k] / kTrainTimesteps);
     if (k + 1 == steps.size()) return clean;
-    const double next = steps[k + 1] / kTrainTimesteps;
-    x = clean * (1.0 - next) + fresh_noise(static_cast<int64_t>(k)) * next;
+    x = add_noise(clean, fresh_noise(static_cast<int64_t>(k)), steps[k + 1] / kTrainTimesteps);
   }
   return x;
 }
@@ -66,7 +66,7 @@ at::Tensor solve_unipc(const SamplerSettings& settings,
       m_before;  // x before the last predictor step; x0 predictions one and two back
   for (size_t i = 0; i < steps; ++i) {
     const double sigma = sigmas[i];
-    const at::Tensor m_now = x - velocity(x, kTrainTimesteps * sigma) * sigma;
+    const at::Tensor m_now = clean_from_flow(x, velocity(x, kTrainTimesteps * sigma), sigma);
     if (i > 0) {
       const double from = sigmas[i - 1];
       const double h = half_log_snr(sigma) - half_log_snr(from);

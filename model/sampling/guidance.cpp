@@ -29,4 +29,19 @@ at::Tensor Guidance::combine(const at::Tensor& flow) const {
   return halves[1] + scale_ * (halves[0] - halves[1]);
 }
 
+at::Tensor guided_flow(const Network& network,
+                       const Guidance& guidance,
+                       const at::Tensor& x_BFCHW,
+                       double timestep,
+                       const GuidedPasses& passes) {
+  const at::Tensor both = guidance.repeat(x_BFCHW);
+  const ForwardOptions options{.cross_cache = &passes.cross_cache, .form = LatentForm::kCheaper};
+  return guidance.combine(dit_forward(network,
+                                      {both, same_time(both, timestep), passes.text},
+                                      passes.plan,
+                                      passes.window,
+                                      options)
+                              .flow_BFCHW);
+}
+
 }  // namespace vmla::model

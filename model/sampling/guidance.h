@@ -1,8 +1,11 @@
 #pragma once
 
+#include "model/network/wan_dit.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace vmla::model {
 
@@ -25,5 +28,21 @@ class Guidance {
   at::Tensor negative_;
   int64_t text_len_;
 };
+
+/// What the passes over one chunk share.
+struct GuidedPasses {
+  const at::Tensor& text;  // of both halves: Guidance::text
+  const PreparedPlan& plan;
+  const std::vector<LayerKv>& window;
+  CrossCache& cross_cache;
+};
+
+/// The guided flow of x [B, F, C, H, W] at one timestep (0 to 1000) for all frames: one pass over
+/// both halves, in the cheaper form of latent attention, without gradients.
+at::Tensor guided_flow(const Network& network,
+                       const Guidance& guidance,
+                       const at::Tensor& x_BFCHW,
+                       double timestep,
+                       const GuidedPasses& passes);
 
 }  // namespace vmla::model

@@ -8,10 +8,12 @@
 
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
+#include "model/network/context_pass.h"
 #include "model/network/kv_cache.h"
 #include "model/network/plan_cache.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "model/sampling/guidance.h"
+#include "model/sampling/noise_and_flow.h"
 
 namespace vmla::model {
 namespace {
@@ -28,15 +30,10 @@ at::Tensor follow(const OdeGrid& grid,
       ++next;
     }
     const double end = i + 1 < grid.timesteps.size() ? grid.timesteps[i + 1] : 0.0;
-    x = x + flow(x, grid.timesteps[i]) * ((end - grid.timesteps[i]) / kTrainTimesteps);
+    x = euler_step(x, flow(x, grid.timesteps[i]), grid.timesteps[i], end);
   }
   states.push_back(x);
   return at::stack(states, 1);
-}
-
-at::Tensor every_frame_at(double timestep, const at::Tensor& x_BFCHW) {
-  return at::full(
-      {x_BFCHW.size(0), x_BFCHW.size(1)}, timestep, x_BFCHW.options().dtype(at::kDouble));
 }
 
 at::Tensor cached_states(const Network& teacher,
@@ -56,20 +53,19 @@ at::Tensor cached_states(const Network& teacher,
     const KvWindow window = cache.window(first, count);
     const PreparedPlan& plan =
         plans.get(config, cached_plan(window.frames, first, count), start.noise_BFCHW);
-    ForwardOptions options{.cross_cache = &cross, .form = LatentForm::kCheaper};
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
-          const at::Tensor both = guidance.repeat(x);
-          const DitInputs inputs{both, every_frame_at(timestep, both), text};
-          return guidance.combine(
-              dit_forward(teacher, inputs, plan, window.layers, options).flow_BFCHW);
+          return guided_flow(teacher, guidance, x, timestep, {text, plan, window.layers, cross});
         }));
     if (first + count < num_frames) {  // nothing reads the last chunk's keys and values
-      const at::Tensor clean = guidance.repeat(start.clean_BFCHW.narrow(1, first, count));
-      options.keep_kv = true;
-      options.need_flow = false;
-      const DitInputs inputs{clean, every_frame_at(0.0, clean), text};
-      cache.append(dit_forward(teacher, inputs, plan, window.layers, options).kv, first, count);
+      const at::Tensor clean = start.clean_BFCHW.narrow(1, first, count);
+      const ContextPass context{.latents_BFCHW = guidance.repeat(clean),
+                                .text_BTE = text,
+                                .plan = plan,
+                                .window = window.layers,
+                                .cross_cache = &cross,
+                                .form = LatentForm::kCheaper};
+      cache.append(context_kv(teacher, context), first, count);
     }
     first += count;
   }
@@ -92,7 +88,7 @@ at::Tensor doubled_states(const Network& teacher,
   const ForwardOptions options{.cross_cache = &cross};
   return follow(grid, start.noise_BFCHW, [&](const at::Tensor& x, double timestep) {
     const at::Tensor both = guidance.repeat(x);
-    const DitInputs noisy{both, every_frame_at(timestep, both), text};
+    const DitInputs noisy{both, same_time(both, timestep), text};
     return guidance.combine(teacher_forcing_forward(teacher, clean, noisy, plan, options));
   });
 }

@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
+#include "model/network/context_pass.h"
 
 #include <ATen/ATen.h>
 
@@ -42,10 +43,14 @@ void AttendedLatents::recompute(const Network& network,
   const TokenGrid grid = token_grid(config_, latents.size(3), latents.size(4));
   const PreparedPlan plan =
       prepare_plan(config_, chunk_causal_plan(sequence, count), grid, latents.options());
-  const at::Tensor timesteps =
-      at::full({latents.size(0), count}, context_noise, latents.options().dtype(at::kDouble));
-  const ForwardOptions options{.keep_kv = true, .need_flow = false, .cross_cache = &cross};
-  const auto kv = dit_forward(network, {latents, timesteps, text_BTE}, plan, {}, options).kv;
+  const std::vector<LayerKv> no_window;
+  const auto kv = context_kv(network,
+                             {.latents_BFCHW = latents,
+                              .timestep = context_noise,
+                              .text_BTE = text_BTE,
+                              .plan = plan,
+                              .window = no_window,
+                              .cross_cache = &cross});
 
   int64_t row = 0;  // ascending, so that a ring's slot ends with its newest frame
   for (const Chunk& chunk : chunks_) {

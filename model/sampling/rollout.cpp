@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
+#include "model/network/context_pass.h"
 #include "model/network/kv_cache.h"
 #include "model/network/plan_cache.h"
 #include "model/sampling/guidance.h"
@@ -20,23 +21,6 @@ at::Tensor stack_frames(int64_t first,
   std::vector<at::Tensor> frames;
   for (int64_t i = 0; i < count; ++i) frames.push_back(frame(first + i));
   return at::stack(frames, 1);
-}
-
-/// One network pass over all of x at one timestep.
-at::Tensor flow_at(const Network& network,
-                   const at::Tensor& x,
-                   double timestep,
-                   const at::Tensor& text,
-                   const PreparedPlan& plan,
-                   const std::vector<LayerKv>& window,
-                   CrossCache& cross,
-                   const Guidance& guidance) {
-  const at::Tensor latents = guidance.repeat(x);
-  const at::Tensor timesteps =
-      at::full({latents.size(0), latents.size(1)}, timestep, x.options().dtype(at::kDouble));
-  const ForwardOptions options{.cross_cache = &cross, .form = LatentForm::kCheaper};
-  return guidance.combine(
-      dit_forward(network, {latents, timesteps, text}, plan, window, options).flow_BFCHW);
 }
 
 class Stopwatch {
@@ -97,7 +81,7 @@ class CausalRollout {
                      const PreparedPlan& plan,
                      const KvWindow& window) {
     const auto velocity = [&](const at::Tensor& x, double timestep) {
-      return flow_at(network_, x, timestep, text_, plan, window.layers, cross_, guidance_);
+      return guided_flow(network_, guidance_, x, timestep, {text_, plan, window.layers, cross_});
     };
     const auto fresh_noise = [&](int64_t k) {
       return stack_frames(
@@ -113,14 +97,14 @@ class CausalRollout {
             const at::Tensor& latents,
             const PreparedPlan& plan,
             const KvWindow& window) {
-    const at::Tensor clean = guidance_.repeat(latents);
-    const at::Tensor timesteps = at::full(
-        {clean.size(0), clean.size(1)}, sampler_.context_noise, clean.options().dtype(at::kDouble));
-    const ForwardOptions options{
-        .keep_kv = true, .need_flow = false, .cross_cache = &cross_, .form = LatentForm::kCheaper};
-    cache_.append(dit_forward(network_, {clean, timesteps, text_}, plan, window.layers, options).kv,
-                  first,
-                  latents.size(1));
+    const ContextPass context{.latents_BFCHW = guidance_.repeat(latents),
+                              .timestep = sampler_.context_noise,
+                              .text_BTE = text_,
+                              .plan = plan,
+                              .window = window.layers,
+                              .cross_cache = &cross_,
+                              .form = LatentForm::kCheaper};
+    cache_.append(context_kv(network_, context), first, latents.size(1));
     if (request_.prompt_switch == PromptSwitch::kRecache &&
         next_change_ < request_.prompt_changes.size()) {
       latents_.add(first, latents);
@@ -202,8 +186,9 @@ RolloutChunk sample_bidirectional(const Network& network,
   const Guidance guidance(sampler.guidance_scale, request.negative_text_1TE, config.text_len);
   const at::Tensor text = guidance.text(request.text_BTE);
   CrossCache cross;
+  const std::vector<LayerKv> no_window;
   const auto velocity = [&](const at::Tensor& x, double timestep) {
-    return flow_at(network, x, timestep, text, plan, {}, cross, guidance);
+    return guided_flow(network, guidance, x, timestep, {text, plan, no_window, cross});
   };
   const auto fresh_noise = [&](int64_t k) {
     return stack_frames(

@@ -1,19 +1,15 @@
 #include "model/sampling/self_rollout.h"
 
 #include "model/network/attention_plan.h"
+#include "model/network/context_pass.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "model/sampling/noise_and_flow.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
 namespace vmla::model {
 namespace {
-
-at::Tensor frame_times(const at::Tensor& latents_BFCHW, double timestep) {
-  return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)},
-                  timestep,
-                  latents_BFCHW.options().dtype(at::kDouble));
-}
 
 /// One rollout in progress: its cache and everything the passes share.
 class Rollout {
@@ -44,19 +40,14 @@ class Rollout {
       const at::Tensor x0 = predict(pass);
       const double next = request_.sigma(schedule.timesteps.at(static_cast<size_t>(k + 1)));
       const at::Tensor fresh = request_.renoise_KBFCHW.select(0, k).narrow(1, first, count);
-      pass.noisy_BFCHW = (1.0 - next) * x0 + next * fresh;
+      pass.noisy_BFCHW = add_noise(x0, fresh, next);
     }
   }
 
   /// x0 of the exit pass, without gradients; the prompt's keys and values are kept over passes.
   at::Tensor predict(const ExitPass& pass) {
     const at::NoGradGuard no_grad;
-    const ForwardOptions options{.cross_cache = &cross_};
-    const DitInputs inputs{
-        pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), request_.text_BTE};
-    const at::Tensor flow =
-        dit_forward(network_, inputs, *pass.plan, pass.window.layers, options).flow_BFCHW;
-    return pass.noisy_BFCHW - pass.sigma * flow;
+    return replay_exit_pass(network_, pass, request_.text_BTE, {.cross_cache = &cross_});
   }
 
   /// The context pass (docs/algorithms.md 6.3): keys and values of the finished chunk.
@@ -65,12 +56,15 @@ class Rollout {
     at::Tensor x = x0_BFCHW.detach();
     if (request_.context_sigma > 0) {
       const at::Tensor noise = request_.context_noise_BFCHW.narrow(1, pass.first_frame, x.size(1));
-      x = (1.0 - request_.context_sigma) * x + request_.context_sigma * noise;
+      x = add_noise(x, noise, request_.context_sigma);
     }
-    const ForwardOptions options{.keep_kv = true, .need_flow = false, .cross_cache = &cross_};
-    const DitInputs inputs{x, frame_times(x, request_.context_timestep), request_.text_BTE};
-    std::vector<LayerKv> kv =
-        dit_forward(network_, inputs, *pass.plan, pass.window.layers, options).kv;
+    std::vector<LayerKv> kv = context_kv(network_,
+                                         {.latents_BFCHW = x,
+                                          .timestep = request_.context_timestep,
+                                          .text_BTE = request_.text_BTE,
+                                          .plan = *pass.plan,
+                                          .window = pass.window.layers,
+                                          .cross_cache = &cross_});
     cache_.append(kv, pass.first_frame, x.size(1));
     return kv;
   }
@@ -147,10 +141,10 @@ at::Tensor replay_exit_pass(const Network& network,
                             const ExitPass& pass,
                             const at::Tensor& text_BTE,
                             const ForwardOptions& options) {
-  const DitInputs inputs{pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), text_BTE};
+  const DitInputs inputs{pass.noisy_BFCHW, same_time(pass.noisy_BFCHW, pass.timestep), text_BTE};
   const at::Tensor flow =
       dit_forward(network, inputs, *pass.plan, pass.window.layers, options).flow_BFCHW;
-  return pass.noisy_BFCHW - pass.sigma * flow;
+  return clean_from_flow(pass.noisy_BFCHW, flow, pass.sigma);
 }
 
 at::Tensor self_rollout_straight_through(const Network& network,
@@ -168,7 +162,7 @@ at::Tensor self_rollout_straight_through(const Network& network,
     std::vector<LayerKv> exit_kv;
     if (first >= first_gradient_frame) {
       const DitInputs inputs{
-          pass.noisy_BFCHW, frame_times(pass.noisy_BFCHW, pass.timestep), request.text_BTE};
+          pass.noisy_BFCHW, same_time(pass.noisy_BFCHW, pass.timestep), request.text_BTE};
       ForwardOptions with_kv = options;
       with_kv.keep_kv = true;
       const DitOutputs out = dit_forward(network,
@@ -180,7 +174,7 @@ at::Tensor self_rollout_straight_through(const Network& network,
                                                        pass.plan->tokens_per_frame,
                                                        network.config.num_layers),
                                          with_kv);
-      outputs.push_back(pass.noisy_BFCHW - pass.sigma * out.flow_BFCHW);
+      outputs.push_back(clean_from_flow(pass.noisy_BFCHW, out.flow_BFCHW, pass.sigma));
       exit_kv = out.kv;
     } else {
       outputs.push_back(rollout.predict(pass));

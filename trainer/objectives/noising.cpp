@@ -26,12 +26,6 @@ at::Tensor loss_weights(const model::LossWeight& weight,
   return weights.to(options);
 }
 
-at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
-                           const at::Tensor& flow_BFCHW,
-                           const at::Tensor& sigma) {
-  return noisy_BFCHW - sigma * flow_BFCHW;
-}
-
 at::Tensor with_negative(const at::Tensor& text_BTE,
                          const at::Tensor& negative_text,
                          int64_t text_len) {
@@ -64,7 +58,7 @@ NoisyLatents Noising::operator()(const at::Tensor& clean_BFCHW,
                                  const at::Tensor& noise,
                                  const at::Tensor& timesteps_BF) const {
   const at::Tensor s = sigma(timesteps_BF, clean_BFCHW);
-  return {(1.0 - s) * clean_BFCHW + s * noise, noise - clean_BFCHW};
+  return {model::add_noise(clean_BFCHW, noise, s), noise - clean_BFCHW};
 }
 
 DrawSpec noise_spec(const ClipShape& clip) {

@@ -2,6 +2,7 @@
 
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "model/sampling/noise_and_flow.h"
 #include "trainer/objectives/objective.h"
 
 namespace vmla::trainer {
@@ -53,10 +54,7 @@ at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options);
 
-/// x0 from a flow at sigma [B, F, 1, 1, 1]: x_t − sigma v (docs/algorithms.md 7.1).
-at::Tensor clean_from_flow(const at::Tensor& noisy_BFCHW,
-                           const at::Tensor& flow_BFCHW,
-                           const at::Tensor& sigma);
+using model::clean_from_flow;
 
 /// Prompts, then the negative one for each: [2B, text_len, E], for one pass that guides.
 at::Tensor with_negative(const at::Tensor& text_BTE,
