@@ -4,7 +4,9 @@
 #include <dlfcn.h>
 
 #include <atomic>
-#include <filesystem>
+#include <string_view>
+
+#include "kernel_table_hash.h"
 
 namespace vmla::kernels {
 namespace {
@@ -12,7 +14,11 @@ namespace {
 std::atomic<const cuda::KernelTable*> loaded_kernels{nullptr};
 std::atomic<void*> loaded_module{nullptr};
 
-// Nothing is ever unloaded: LibTorch keeps pointers into its libraries.
+template <class Function>
+Function exported(void* module, const char* name) {
+  return reinterpret_cast<Function>(dlsym(module, name));
+}
+
 std::string load() {
   std::error_code error;
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -25,22 +31,37 @@ std::string load() {
   if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
     return "no NVIDIA driver is installed (libcuda.so.1)";
   }
-  void* module = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (module == nullptr) return std::string("the CUDA module cannot be loaded: ") + dlerror();
-  const auto table_of = reinterpret_cast<cuda::TableFunction>(dlsym(module, cuda::kTableFunction));
-  const cuda::KernelTable* table = table_of == nullptr ? nullptr : table_of();
-  if (table == nullptr || table->layout != cuda::kTableLayout) {
-    return "the CUDA module " + path.string() + " belongs to another build";
-  }
-  std::string reason = table->why_unusable();
+  const OpenedModule module = open_cuda_module(path);
+  if (!module.problem.empty()) return module.problem;
+  std::string reason = module.table->why_unusable();
   if (!reason.empty()) return reason;
   if (!at::globalContext().hasCUDA()) return "LibTorch sees no GPU";
-  loaded_module = module;
-  loaded_kernels = table;
+  loaded_module = module.handle;
+  loaded_kernels = module.table;
   return {};
 }
 
 }  // namespace
+
+// Nothing is ever unloaded: LibTorch keeps pointers into its libraries.
+OpenedModule open_cuda_module(const std::filesystem::path& path) {
+  OpenedModule module;
+  module.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
+  if (module.handle == nullptr) {
+    module.problem = std::string("the CUDA module cannot be loaded: ") + dlerror();
+    return module;
+  }
+  const auto hash = exported<cuda::TableHashFunction>(module.handle, cuda::kTableHashFunction);
+  const auto table = exported<cuda::TableFunction>(module.handle, cuda::kTableFunction);
+  if (hash == nullptr || table == nullptr || std::string_view(hash()) != kKernelTableHash) {
+    module.problem = "the CUDA module " + path.string() +
+                     " belongs to another build than this program: build both again (ninja "
+                     "vmla_cuda programs)";
+    return module;
+  }
+  module.table = table();
+  return module;
+}
 
 std::string load_cuda_module() {
   static const std::string reason = load();
@@ -54,6 +75,10 @@ const cuda::KernelTable* cuda_kernels() {
 void* cuda_module_function(const char* name) {
   void* module = loaded_module.load(std::memory_order_acquire);
   return module == nullptr ? nullptr : dlsym(module, name);
+}
+
+const char* kernel_table_hash() {
+  return kKernelTableHash;
 }
 
 }  // namespace vmla::kernels

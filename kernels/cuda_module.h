@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <string>
 
 #include "kernels/cuda/kernel_table.h"
@@ -18,5 +19,19 @@ const cuda::KernelTable* cuda_kernels();
 
 /// A function that the loaded module exports beside its table, by name; null where it has none.
 void* cuda_module_function(const char* name);
+
+/// A module that was opened, or in `problem` why it cannot be used, in one line.
+struct OpenedModule {
+  void* handle = nullptr;
+  const cuda::KernelTable* table = nullptr;
+  std::string problem;
+};
+
+/// Opens a module for good and compares its hash of the shared headers with this program's: what
+/// load_cuda_module does once it has found a driver.
+OpenedModule open_cuda_module(const std::filesystem::path& path);
+
+/// This program's hash of the headers that it shares with the module: 64 hex digits.
+const char* kernel_table_hash();
 
 }  // namespace vmla::kernels

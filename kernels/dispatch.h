@@ -24,14 +24,6 @@ inline bool wants_sizes_only(const at::Tensor& x) {
   return x.is_meta();
 }
 
-/// Whether the fused CPU loops take this call: fp32 or fp64 on the CPU, everything of one dtype.
-template <class... Tensors>
-bool takes_cpu_loops(const at::Tensor& x, const Tensors&... others) {
-  const at::ScalarType dtype = x.scalar_type();
-  return x.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble) &&
-         ((others.is_cpu() && others.scalar_type() == dtype) && ...);
-}
-
 /// x with a dense last dim: itself, or a copy where the stride is another.
 inline at::Tensor dense_channels(const at::Tensor& x) {
   return x.size(-1) <= 1 || x.stride(-1) == 1 ? x : x.contiguous();
@@ -40,6 +32,11 @@ inline at::Tensor dense_channels(const at::Tensor& x) {
 /// [..., D] as [rows, D] with one row stride and dense rows; a view where the strides allow.
 inline at::Tensor dense_rows(const at::Tensor& x) {
   return dense_channels(x.dim() == 1 ? x.unsqueeze(0) : x.flatten(0, -2));
+}
+
+/// [B, F, S, D] as [frames, S, D] with dense channels; a view where the strides allow.
+inline at::Tensor dense_frames(const at::Tensor& x_BFSD) {
+  return dense_channels(x_BFSD.flatten(0, 1));
 }
 
 }  // namespace vmla::kernels

@@ -4,7 +4,8 @@
 
 namespace vmla::kernels {
 
-struct AdamwParams {
+/// What one update does: the optimizer's settings and the number of the step.
+struct AdamwSettings {
   double lr;
   double beta1;
   double beta2;
@@ -22,12 +23,12 @@ void adamw_step_(at::Tensor& param,
                  at::Tensor& exp_avg,
                  at::Tensor& exp_avg_sq,
                  const at::Tensor& grad_scale,
-                 const AdamwParams& params);
+                 const AdamwSettings& settings);
 void adamw_step_reference_(at::Tensor& param,
                            const at::Tensor& grad,
                            at::Tensor& exp_avg,
                            at::Tensor& exp_avg_sq,
                            const at::Tensor& grad_scale,
-                           const AdamwParams& params);
+                           const AdamwSettings& settings);
 
 }  // namespace vmla::kernels

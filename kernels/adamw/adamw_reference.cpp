@@ -11,18 +11,18 @@ void adamw_step_reference_(at::Tensor& param,
                            at::Tensor& exp_avg,
                            at::Tensor& exp_avg_sq,
                            const at::Tensor& grad_scale,
-                           const AdamwParams& params) {
+                           const AdamwSettings& settings) {
   const double scale = grad_scale.item<double>();
   if (!std::isfinite(scale)) return;
   const at::Tensor g = grad * scale;
-  const double correction1 = 1 - std::pow(params.beta1, params.step);
-  const double correction2 = 1 - std::pow(params.beta2, params.step);
-  param.mul_(1 - params.lr * params.weight_decay);
-  if (exp_avg.defined()) exp_avg.mul_(params.beta1).add_(g, 1 - params.beta1);
-  exp_avg_sq.mul_(params.beta2).addcmul_(g, g, 1 - params.beta2);
+  const double correction1 = 1 - std::pow(settings.beta1, settings.step);
+  const double correction2 = 1 - std::pow(settings.beta2, settings.step);
+  param.mul_(1 - settings.lr * settings.weight_decay);
+  if (exp_avg.defined()) exp_avg.mul_(settings.beta1).add_(g, 1 - settings.beta1);
+  exp_avg_sq.mul_(settings.beta2).addcmul_(g, g, 1 - settings.beta2);
   const at::Tensor moment = exp_avg.defined() ? exp_avg : g;
-  const at::Tensor denominator = (exp_avg_sq / correction2).sqrt_().add_(params.eps);
-  param.addcdiv_(moment, denominator, -params.lr / correction1);
+  const at::Tensor denominator = (exp_avg_sq / correction2).sqrt_().add_(settings.eps);
+  param.addcdiv_(moment, denominator, -settings.lr / correction1);
 }
 
 }  // namespace vmla::kernels

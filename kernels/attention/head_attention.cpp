@@ -4,6 +4,7 @@
 
 #include "kernels/attention/head_attention_cpu.h"
 #include "kernels/dispatch.h"
+#include "kernels/fused_dispatch.h"
 
 namespace vmla::kernels {
 namespace {
@@ -35,7 +36,8 @@ bool fits_head_attention(const at::Tensor& q_BLNK,
                          const at::Tensor& k_BMNK,
                          const at::Tensor& v_BMNV,
                          const std::vector<AttentionSegment>& segments) {
-  const bool taken = wants_sizes_only(q_BLNK) || takes_cpu_loops(q_BLNK, k_BMNK, v_BMNV);
+  const bool taken =
+      wants_sizes_only(q_BLNK) || (q_BLNK.is_cpu() && takes_fused({q_BLNK, k_BMNK, v_BMNV}));
   if (!taken || q_BLNK.scalar_type() != at::kFloat) return false;
   // Cheap bounds before the plan is made; the plan then counts exactly.
   const HeadAttentionSizes sizes = sizes_of(q_BLNK, k_BMNK, v_BMNV, 1.0);

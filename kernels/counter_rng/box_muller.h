@@ -13,19 +13,19 @@ namespace vmla::kernels {
 
 // The 24 high bits are converted through int32, which is exact and has a vector instruction at
 // every level.
-VMLA_HOST_DEVICE VMLA_INLINE float open_uniform(uint32_t word) {
+VMLA_INLINE float open_uniform(uint32_t word) {
   return (static_cast<float>(static_cast<int32_t>(word >> 8)) + 0.5f) * 0x1p-24f;
 }
 
 // Uniform in [0, 1): likewise exact.
-VMLA_HOST_DEVICE VMLA_INLINE float half_open_uniform(uint32_t word) {
+VMLA_INLINE float half_open_uniform(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
 }
 
 // -2 ln(u) for u in [2^-25, 1]: u = 2^e * m with m in [sqrt(1/2), sqrt(2)), ln(m) = 2 atanh(s), s =
 // (m-1)/(m+1), |s| < 0.1716, so the odd series of atanh is cut after s^9 (next term: 2e-9
 // relative).
-VMLA_HOST_DEVICE VMLA_INLINE float minus_two_log(float u) {
+VMLA_INLINE float minus_two_log(float u) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, u);
   const uint32_t shifted = bits - 0x3F3504F3u;  // so that the exponent field steps at sqrt(1/2)
   const int32_t exponent = static_cast<int32_t>(shifted) >> 23;
@@ -39,7 +39,7 @@ VMLA_HOST_DEVICE VMLA_INLINE float minus_two_log(float u) {
 
 // cos and sin of 2 pi u for u in (0, 1]. The quarter turn is split off exactly; what is left is at
 // most pi/4, where Taylor series to x^9 and x^10 are exact to fp32.
-VMLA_HOST_DEVICE VMLA_INLINE void cos_sin_turns(float u, float& cosine, float& sine) {
+VMLA_INLINE void cos_sin_turns(float u, float& cosine, float& sine) {
   const float quarters = u * 4.0f;
   const float next = quarters + 0.5f;  // positive, so that truncation rounds to the nearest
   const int32_t n = static_cast<int32_t>(next);

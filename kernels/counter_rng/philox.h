@@ -2,12 +2,6 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define VMLA_HOST_DEVICE __host__ __device__
-#else
-#define VMLA_HOST_DEVICE
-#endif
-
 namespace vmla::kernels {
 
 /// What the generator sees of a DrawKey: 64 bits of key and the upper 96 bits of a counter whose
@@ -19,8 +13,8 @@ struct PhiloxKey {
 };
 
 /// Philox4x32-10 (Salmon et al., Parallel Random Numbers: As Easy as 1, 2, 3, SC 2011), in place on
-/// the counter. The same source serves host and device.
-VMLA_HOST_DEVICE inline void philox4x32_10(uint32_t counter[4], uint32_t key0, uint32_t key1) {
+/// the counter.
+inline void philox4x32_10(uint32_t counter[4], uint32_t key0, uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = static_cast<uint64_t>(0xD2511F53u) * counter[0];
     const uint64_t product1 = static_cast<uint64_t>(0xCD9E8D57u) * counter[2];
@@ -36,7 +30,7 @@ VMLA_HOST_DEVICE inline void philox4x32_10(uint32_t counter[4], uint32_t key0, u
 }
 
 /// The four words of one block of 64-bit index.
-VMLA_HOST_DEVICE inline void philox_words(const PhiloxKey& key, uint64_t block, uint32_t words[4]) {
+inline void philox_words(const PhiloxKey& key, uint64_t block, uint32_t words[4]) {
   words[0] = static_cast<uint32_t>(block);
   words[1] = static_cast<uint32_t>(block >> 32);
   words[2] = key.step_low;

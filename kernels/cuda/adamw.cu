@@ -5,7 +5,7 @@
 namespace vmla::kernels::cuda {
 namespace {
 
-__global__ void __launch_bounds__(kThreads) update_items(AdamwLoop a) {
+__global__ void __launch_bounds__(kThreads) update_items(AdamwParams a) {
   const float scale = *a.grad_scale;
   if (!isfinite(scale)) return;
   for (int64_t i = first_item(); i < a.count; i += item_step()) {
@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kThreads) update_items(AdamwLoop a) {
 
 }  // namespace
 
-Status launch_adamw(const AdamwLoop& a, Stream stream) {
+Status launch_adamw(const AdamwParams& a, Stream stream) {
   update_items<<<blocks_for(a.count, kThreads), kThreads, 0, stream>>>(a);
   return cudaGetLastError();
 }

@@ -1,15 +1,16 @@
 #pragma once
 
-#include <cstddef>
 #include <string>
 
-#include "kernels/adamw/adamw_cpu.h"
-#include "kernels/cuda/draw_params.h"
-#include "kernels/cuda/gelu_params.h"
-#include "kernels/cuda/modulate_params.h"
-#include "kernels/cuda/rms_norm_params.h"
-#include "kernels/cuda/rope_params.h"
+#include "kernels/adamw/adamw_params.h"
+#include "kernels/gelu/gelu_params.h"
+#include "kernels/modulate/modulate_params.h"
+#include "kernels/rms_norm/rms_norm_params.h"
+#include "kernels/rope_3d/rope_3d_params.h"
 
+/// What the program and the module libvmla_cuda.so agree on. The two are compiled apart, so each
+/// carries a hash of this header and of all it includes (kernel_table_hash.h, made by CMake): a
+/// module of another build is refused before its table is read.
 namespace vmla::kernels::cuda {
 
 /// A function of the module: queues the operation in LibTorch's current stream of the device with
@@ -17,9 +18,9 @@ namespace vmla::kernels::cuda {
 template <class Params>
 using Kernel = void (*)(const Params& params, int device);
 
-/// All that the module gives the program: no symbol of it is bound by name but the one below.
+/// All that the module gives the program: no other symbol of it is bound by name but the functions
+/// below and the one that makes NCCL engines (trainer/distributed/nccl_engine.h).
 struct KernelTable {
-  size_t layout;  // kTableLayout of the module's own build
   /// Empty when the current device can run the kernels, else why not, in one line.
   std::string (*why_unusable)();
   Kernel<RmsNormParams> rms_norm;
@@ -31,20 +32,14 @@ struct KernelTable {
   Kernel<GeluParams> gelu_tanh;
   Kernel<GeluBackwardParams> gelu_tanh_backward;
   Kernel<RopeParams> rope;
-  Kernel<AdamwLoop> adamw;
-  Kernel<DrawParams> normals;
-  Kernel<DrawParams> uniforms;
+  Kernel<AdamwParams> adamw;
 };
 
-/// Tells a module of another version apart, as far as sizes do.
-constexpr size_t kTableLayout =
-    sizeof(KernelTable) + 1000 * (sizeof(RmsNormParams) + sizeof(RmsNormBackwardParams)) +
-    3000 * (sizeof(LayerNormModulateParams) + sizeof(LayerNormModulateBackwardParams)) +
-    7000 * (sizeof(GatedResidualParams) + sizeof(GatedResidualBackwardParams)) +
-    11000 * (sizeof(GeluParams) + sizeof(GeluBackwardParams)) + 13000 * sizeof(RopeParams) +
-    17000 * sizeof(AdamwLoop) + 19000 * sizeof(DrawParams);
+/// Exported by the module: the hash of its own build, 64 hex digits.
+constexpr const char* kTableHashFunction = "vmla_cuda_table_hash";
+using TableHashFunction = const char* (*)();
 
-/// The module's one exported function has this name and type.
+/// Exported by the module: its table.
 constexpr const char* kTableFunction = "vmla_cuda_kernels";
 using TableFunction = const KernelTable* (*)();
 

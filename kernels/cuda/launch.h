@@ -1,11 +1,10 @@
 #pragma once
 
-#include "kernels/adamw/adamw_cpu.h"
-#include "kernels/cuda/draw_params.h"
-#include "kernels/cuda/gelu_params.h"
-#include "kernels/cuda/modulate_params.h"
-#include "kernels/cuda/rms_norm_params.h"
-#include "kernels/cuda/rope_params.h"
+#include "kernels/adamw/adamw_params.h"
+#include "kernels/gelu/gelu_params.h"
+#include "kernels/modulate/modulate_params.h"
+#include "kernels/rms_norm/rms_norm_params.h"
+#include "kernels/rope_3d/rope_3d_params.h"
 
 struct CUstream_st;
 
@@ -27,9 +26,7 @@ Status launch_gated_residual_backward(const GatedResidualBackwardParams& params,
 Status launch_gelu_tanh(const GeluParams& params, Stream stream);
 Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream);
 Status launch_rope(const RopeParams& params, Stream stream);
-Status launch_adamw(const AdamwLoop& params, Stream stream);
-Status launch_normals(const DrawParams& params, Stream stream);
-Status launch_uniforms(const DrawParams& params, Stream stream);
+Status launch_adamw(const AdamwParams& params, Stream stream);
 
 /// Whether the current device finds a kernel of this module that it can run: 0, or CUDA's error.
 Status find_kernel_image();

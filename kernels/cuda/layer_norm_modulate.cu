@@ -26,10 +26,11 @@ __global__ void __launch_bounds__(kThreads) forward_rows(LayerNormModulateParams
       const float centred = read(x, d) - mean;
       squares += centred * centred;
     }
-    const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + p.eps);
+    const float rstd =
+        1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + static_cast<float>(p.eps));
     if (lane_index() == 0) {
-      p.mean[row] = mean;
-      p.rstd[row] = rstd;
+      static_cast<float*>(p.mean)[row] = mean;
+      static_cast<float*>(p.rstd)[row] = rstd;
     }
     for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
       const float h = (read(x, d) - mean) * rstd;
@@ -48,8 +49,8 @@ __global__ void __launch_bounds__(kThreads) backward_rows(LayerNormModulateBackw
         static_cast<const T*>(p.grad_y) + f * p.grad_y_frame_stride + s * p.grad_y_token_stride;
     const W* scale = static_cast<const W*>(p.scale) + f * p.scale_stride;
     T* dx = static_cast<T*>(p.grad_x) + row * p.D;
-    const float mean = p.mean[row];
-    const float rstd = p.rstd[row];
+    const float mean = static_cast<const float*>(p.mean)[row];
+    const float rstd = static_cast<const float*>(p.rstd)[row];
     float sum_g = 0;
     float sum_gh = 0;
     for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
@@ -79,7 +80,9 @@ struct ShiftScaleTerms {
     const float dy = read(static_cast<const T*>(p.grad_y),
                           f * p.grad_y_frame_stride + s * p.grad_y_token_stride + d);
     sums[0] += dy;
-    sums[1] += dy * ((x - p.mean[row]) * p.rstd[row]);
+    const float mean = static_cast<const float*>(p.mean)[row];
+    const float rstd = static_cast<const float*>(p.rstd)[row];
+    sums[1] += dy * ((x - mean) * rstd);
   }
 };
 

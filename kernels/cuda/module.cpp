@@ -1,9 +1,10 @@
-// What the program finds in libvmla_cuda.so: its table, and the device and stream that LibTorch
-// works on.
+// What the program finds in libvmla_cuda.so. Kernels run on the device and in the stream that
+// LibTorch works on.
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include "kernel_table_hash.h"
 #include "kernels/cuda/kernel_table.h"
 #include "kernels/cuda/launch.h"
 
@@ -43,7 +44,6 @@ std::string why_unusable() {
 }
 
 constexpr KernelTable kTable{
-    .layout = kTableLayout,
     .why_unusable = why_unusable,
     .rms_norm = run<RmsNormParams, launch_rms_norm>,
     .rms_norm_backward = run<RmsNormBackwardParams, launch_rms_norm_backward>,
@@ -55,13 +55,15 @@ constexpr KernelTable kTable{
     .gelu_tanh = run<GeluParams, launch_gelu_tanh>,
     .gelu_tanh_backward = run<GeluBackwardParams, launch_gelu_tanh_backward>,
     .rope = run<RopeParams, launch_rope>,
-    .adamw = run<AdamwLoop, launch_adamw>,
-    .normals = run<DrawParams, launch_normals>,
-    .uniforms = run<DrawParams, launch_uniforms>,
+    .adamw = run<AdamwParams, launch_adamw>,
 };
 
 }  // namespace
 }  // namespace vmla::kernels::cuda
+
+extern "C" __attribute__((visibility("default"))) const char* vmla_cuda_table_hash() {
+  return kKernelTableHash;
+}
 
 extern "C" __attribute__((visibility("default"))) const vmla::kernels::cuda::KernelTable*
 vmla_cuda_kernels() {

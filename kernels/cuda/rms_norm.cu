@@ -14,8 +14,9 @@ __global__ void __launch_bounds__(kThreads) forward_rows(RmsNormParams p) {
     T* y = static_cast<T*>(p.y) + row * p.D;
     float squares = 0;
     for (int64_t d = lane_index(); d < p.D; d += kWarpSize) squares += read(x, d) * read(x, d);
-    const float rstd = 1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + p.eps);
-    if (lane_index() == 0) p.rstd[row] = rstd;
+    const float rstd =
+        1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + static_cast<float>(p.eps));
+    if (lane_index() == 0) static_cast<float*>(p.rstd)[row] = rstd;
     for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
       write(y, d, read(x, d) * rstd * read(weight, d));
     }
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(kThreads) backward_rows(RmsNormBackwardParams 
     const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
     const T* dy = static_cast<const T*>(p.grad_y) + row * p.grad_y_stride;
     T* dx = static_cast<T*>(p.grad_x) + row * p.D;
-    const float rstd = p.rstd[row];
+    const float rstd = static_cast<const float*>(p.rstd)[row];
     float product = 0;
     for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
       product += read(dy, d) * read(weight, d) * (read(x, d) * rstd);
@@ -50,7 +51,7 @@ struct WeightTerms {
   __device__ void add(int64_t, int64_t row, int64_t d, float (&sums)[1]) const {
     const float x = read(static_cast<const T*>(p.x), row * p.x_stride + d);
     const float dy = read(static_cast<const T*>(p.grad_y), row * p.grad_y_stride + d);
-    sums[0] += dy * (x * p.rstd[row]);
+    sums[0] += dy * (x * static_cast<const float*>(p.rstd)[row]);
   }
 };
 
@@ -72,8 +73,13 @@ Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
     backward_rows<T, W><<<row_blocks(p.rows), kThreads, 0, stream>>>(p);
     const Status status = cudaGetLastError();
     if (status != cudaSuccess) return status;
-    return launch_token_sums<W>(
-        WeightTerms<T>{p}, 1, p.rows, p.D, p.partial_sums, {p.grad_weight}, stream);
+    return launch_token_sums<W>(WeightTerms<T>{p},
+                                1,
+                                p.rows,
+                                p.D,
+                                static_cast<float*>(p.partial_sums),
+                                {p.grad_weight},
+                                stream);
   });
 }
 

@@ -19,8 +19,8 @@ __global__ void __launch_bounds__(kThreads) rotate_heads(RopeParams p) {
     for (int64_t d = lane_index(); d < p.first_channel; d += kWarpSize) y[d] = x[d];
     for (int64_t pair = lane_index(); pair < p.num_pairs; pair += kWarpSize) {
       const int64_t d = p.first_channel + 2 * pair;
-      const float cosine = p.cos[l * p.num_pairs + pair];
-      const float sine = p.sin[l * p.num_pairs + pair] * sign;
+      const float cosine = static_cast<const float*>(p.cos)[l * p.num_pairs + pair];
+      const float sine = static_cast<const float*>(p.sin)[l * p.num_pairs + pair] * sign;
       const float first = read(x, d);
       const float second = read(x, d + 1);
       write(y, d, first * cosine - second * sine);

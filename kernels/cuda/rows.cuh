@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/element.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/element.h"
 
 // A warp works on a row of channels, a block on several rows, and the grid strides over all of
 // them: no size is too large for a grid.
@@ -78,6 +78,8 @@ Status with_element(Element element, Launch launch) {
       return launch(TypeOf<float>{});
     case Element::kBFloat16:
       return launch(TypeOf<__nv_bfloat16>{});
+    case Element::kDouble:
+      break;
   }
   return cudaErrorInvalidValue;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/cuda/rows.cuh"
-#include "kernels/cuda/token_chunks.h"
+#include "kernels/token_chunks.h"
 
 // Sums over the tokens of each frame, for gradients that all tokens share. Two steps in an order
 // that depends on the shape alone: chunks of tokens, then the chunks. No atomics: the same bits in

@@ -24,11 +24,13 @@ VMLA_INLINE Sigmoid<T> sigmoid(T z) {
 }
 
 template <class T>
-VMLA_INLINE void forward_loop(const T* x, T* y, int64_t count) {
+VMLA_INLINE void forward_loop(const GeluParams& p) {
+  const T* x = static_cast<const T*>(p.x);
+  T* y = static_cast<T*>(p.y);
   constexpr T a = static_cast<T>(kTwoRootTwoOverPi);
   constexpr T b = static_cast<T>(kTwoRootTwoOverPi * kCubic);
   VMLA_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < p.count; ++i) {
     const T v = x[i];
     y[i] = v * sigmoid(v * (a + b * (v * v))).plus;
   }
@@ -36,11 +38,14 @@ VMLA_INLINE void forward_loop(const T* x, T* y, int64_t count) {
 
 // gelu'(x) = s + x s (1 - s) z', with z = 2u, s = sigmoid(z), 1 - s = sigmoid(-z).
 template <class T>
-VMLA_INLINE void backward_loop(const T* grad_y, const T* x, T* grad_x, int64_t count) {
+VMLA_INLINE void backward_loop(const GeluBackwardParams& p) {
+  const T* grad_y = static_cast<const T*>(p.grad_y);
+  const T* x = static_cast<const T*>(p.x);
+  T* grad_x = static_cast<T*>(p.grad_x);
   constexpr T a = static_cast<T>(kTwoRootTwoOverPi);
   constexpr T b = static_cast<T>(kTwoRootTwoOverPi * kCubic);
   VMLA_INDEPENDENT
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < p.count; ++i) {
     // Past |x| = 100 the derivative is 0 or 1 to the last bit; the bound keeps 0 * infinity out of
     // the product.
     const T v = x[i];
@@ -53,23 +58,13 @@ VMLA_INLINE void backward_loop(const T* grad_y, const T* x, T* grad_x, int64_t c
 
 }  // namespace
 
-VMLA_CLONES void gelu_tanh_cpu(const float* x, float* y, int64_t count) {
-  forward_loop(x, y, count);
+VMLA_CLONES void gelu_tanh_cpu(const GeluParams& params) {
+  if (params.element == Element::kDouble) return forward_loop<double>(params);
+  forward_loop<float>(params);
 }
-VMLA_CLONES void gelu_tanh_cpu(const double* x, double* y, int64_t count) {
-  forward_loop(x, y, count);
-}
-VMLA_CLONES void gelu_tanh_backward_cpu(const float* grad_y,
-                                        const float* x,
-                                        float* grad_x,
-                                        int64_t count) {
-  backward_loop(grad_y, x, grad_x, count);
-}
-VMLA_CLONES void gelu_tanh_backward_cpu(const double* grad_y,
-                                        const double* x,
-                                        double* grad_x,
-                                        int64_t count) {
-  backward_loop(grad_y, x, grad_x, count);
+VMLA_CLONES void gelu_tanh_backward_cpu(const GeluBackwardParams& params) {
+  if (params.element == Element::kDouble) return backward_loop<double>(params);
+  backward_loop<float>(params);
 }
 
 }  // namespace vmla::kernels

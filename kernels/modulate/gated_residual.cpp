@@ -1,11 +1,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
+#include "kernels/fused_dispatch.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
-#include "kernels/modulate/modulate_cuda.h"
+#include "kernels/modulate/token_sums_scratch.h"
 
 namespace vmla::kernels {
 namespace {
@@ -21,35 +21,36 @@ at::Tensor forward_aten(const at::Tensor& x_BFSD,
       .to(x_BFSD.scalar_type());
 }
 
-template <class T>
-at::Tensor forward_cpu(const at::Tensor& x_BFSD,
-                       const at::Tensor& y_BFSD,
-                       const at::Tensor& gate_BFD) {
-  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
-  const at::Tensor y = dense_channels(y_BFSD.flatten(0, 1));
+at::Tensor forward_fused(const at::Tensor& x_BFSD,
+                         const at::Tensor& y_BFSD,
+                         const at::Tensor& gate_BFD) {
+  const at::Tensor x = dense_frames(x_BFSD);
+  const at::Tensor y = dense_frames(y_BFSD);
   const at::Tensor gate = dense_rows(gate_BFD);
-  at::Tensor out = at::empty(x_BFSD.sizes(), x_BFSD.options());
-  gated_residual_cpu(GatedResidualForward<T>{.x = x.const_data_ptr<T>(),
-                                             .x_frame_stride = x.stride(0),
-                                             .x_token_stride = x.stride(1),
-                                             .y = y.const_data_ptr<T>(),
-                                             .y_frame_stride = y.stride(0),
-                                             .y_token_stride = y.stride(1),
-                                             .gate = gate.const_data_ptr<T>(),
-                                             .gate_stride = gate.stride(0),
-                                             .out = out.mutable_data_ptr<T>(),
-                                             .frames = x.size(0),
-                                             .S = x.size(1),
-                                             .D = x.size(2)});
+  at::Tensor out = at::empty(x_BFSD.sizes(), x.options());
+  run_fused(x,
+            gated_residual_cpu,
+            &cuda::KernelTable::gated_residual,
+            {.element = element_of(x),
+             .row_element = element_of(gate),
+             .x = x.const_data_ptr(),
+             .x_frame_stride = x.stride(0),
+             .x_token_stride = x.stride(1),
+             .y = y.const_data_ptr(),
+             .y_frame_stride = y.stride(0),
+             .y_token_stride = y.stride(1),
+             .gate = gate.const_data_ptr(),
+             .gate_stride = gate.stride(0),
+             .out = out.mutable_data_ptr(),
+             .frames = x.size(0),
+             .S = x.size(1),
+             .D = x.size(2)});
   return out;
 }
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  if (takes_cuda_kernels(x, y) && fits_beside(x, gate)) return gated_residual_cuda(x, y, gate);
-  if (!takes_cpu_loops(x, y, gate)) return forward_aten(x, y, gate);
-  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, y, gate)
-                                       : forward_cpu<double>(x, y, gate);
+  return takes_fused({x, y}, {gate}) ? forward_fused(x, y, gate) : forward_aten(x, y, gate);
 }
 
 // The gradient of x is the incoming one. dy = gate * g; dgate = sum over a frame's tokens of g * y.
@@ -63,28 +64,34 @@ std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad,
   return {dy.to(y_BFSD.scalar_type()), dgate.to(gate_BFD.scalar_type())};
 }
 
-template <class T>
-std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_BFSD,
-                                               const at::Tensor& y_BFSD,
-                                               const at::Tensor& gate_BFD) {
-  const at::Tensor grad = dense_channels(grad_BFSD.flatten(0, 1));
-  const at::Tensor y = dense_channels(y_BFSD.flatten(0, 1));
+std::pair<at::Tensor, at::Tensor> backward_fused(const at::Tensor& grad_BFSD,
+                                                 const at::Tensor& y_BFSD,
+                                                 const at::Tensor& gate_BFD) {
+  const at::Tensor grad = dense_frames(grad_BFSD);
+  const at::Tensor y = dense_frames(y_BFSD);
   const at::Tensor gate = dense_rows(gate_BFD);
-  at::Tensor dy = at::empty(y_BFSD.sizes(), y_BFSD.options());
-  at::Tensor dgate = at::empty(gate_BFD.sizes(), gate_BFD.options());
-  gated_residual_backward_cpu(GatedResidualBackward<T>{.grad = grad.const_data_ptr<T>(),
-                                                       .grad_frame_stride = grad.stride(0),
-                                                       .grad_token_stride = grad.stride(1),
-                                                       .y = y.const_data_ptr<T>(),
-                                                       .y_frame_stride = y.stride(0),
-                                                       .y_token_stride = y.stride(1),
-                                                       .gate = gate.const_data_ptr<T>(),
-                                                       .gate_stride = gate.stride(0),
-                                                       .grad_y = dy.mutable_data_ptr<T>(),
-                                                       .grad_gate = dgate.mutable_data_ptr<T>(),
-                                                       .frames = y.size(0),
-                                                       .S = y.size(1),
-                                                       .D = y.size(2)});
+  const at::Tensor dy = at::empty(y_BFSD.sizes(), y.options());
+  const at::Tensor dgate = at::empty(gate_BFD.sizes(), gate.options());
+  const at::Tensor sums = token_sums_scratch(1, y);
+  run_fused(y,
+            gated_residual_backward_cpu,
+            &cuda::KernelTable::gated_residual_backward,
+            {.element = element_of(y),
+             .row_element = element_of(gate),
+             .grad = grad.const_data_ptr(),
+             .grad_frame_stride = grad.stride(0),
+             .grad_token_stride = grad.stride(1),
+             .y = y.const_data_ptr(),
+             .y_frame_stride = y.stride(0),
+             .y_token_stride = y.stride(1),
+             .gate = gate.const_data_ptr(),
+             .gate_stride = gate.stride(0),
+             .grad_y = dy.mutable_data_ptr(),
+             .grad_gate = dgate.mutable_data_ptr(),
+             .partial_sums = scratch_data(sums),
+             .frames = y.size(0),
+             .S = y.size(1),
+             .D = y.size(2)});
   return {dy, dgate};
 }
 
@@ -94,12 +101,8 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }
-  if (takes_cuda_kernels(y, grad) && fits_beside(y, gate)) {
-    return gated_residual_backward_cuda(grad, y, gate);
-  }
-  if (!takes_cpu_loops(grad, y, gate)) return backward_aten(grad, y, gate);
-  return y.scalar_type() == at::kFloat ? backward_cpu<float>(grad, y, gate)
-                                       : backward_cpu<double>(grad, y, gate);
+  return takes_fused({y, grad}, {gate}) ? backward_fused(grad, y, gate)
+                                        : backward_aten(grad, y, gate);
 }
 
 struct GatedResidual : torch::autograd::Function<GatedResidual> {

@@ -1,11 +1,11 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
+#include "kernels/fused_dispatch.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
-#include "kernels/modulate/modulate_cuda.h"
+#include "kernels/modulate/token_sums_scratch.h"
 
 namespace vmla::kernels {
 namespace {
@@ -17,6 +17,14 @@ struct Modulated {
   at::Tensor y;
   at::Tensor mean, rstd;  // [B, F, S, 1], accumulate type
 };
+
+Modulated empty_outputs(const at::Tensor& x_BFSD) {
+  const auto statistics = x_BFSD.options().dtype(accumulate_type(x_BFSD));
+  const std::array<int64_t, 4> sizes{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(2), 1};
+  return {at::empty(x_BFSD.sizes(), x_BFSD.options()),
+          at::empty(sizes, statistics),
+          at::empty(sizes, statistics)};
+}
 
 Modulated forward_aten(const at::Tensor& x_BFSD,
                        const at::Tensor& shift_BFD,
@@ -31,32 +39,33 @@ Modulated forward_aten(const at::Tensor& x_BFSD,
   return {y.to(x_BFSD.scalar_type()), mean, rstd};
 }
 
-template <class T>
-Modulated forward_cpu(const at::Tensor& x_BFSD,
-                      const at::Tensor& shift_BFD,
-                      const at::Tensor& scale_BFD,
-                      double eps) {
-  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
+Modulated forward_fused(const at::Tensor& x_BFSD,
+                        const at::Tensor& shift_BFD,
+                        const at::Tensor& scale_BFD,
+                        double eps) {
+  const at::Tensor x = dense_frames(x_BFSD);
   const at::Tensor shift = dense_rows(shift_BFD);
   const at::Tensor scale = dense_rows(scale_BFD);
-  const std::array<int64_t, 4> sizes{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(2), 1};
-  Modulated out{at::empty(x_BFSD.sizes(), x_BFSD.options()),
-                at::empty(sizes, x_BFSD.options()),
-                at::empty(sizes, x_BFSD.options())};
-  layer_norm_modulate_cpu(LayerNormModulateForward<T>{.x = x.const_data_ptr<T>(),
-                                                      .x_frame_stride = x.stride(0),
-                                                      .x_token_stride = x.stride(1),
-                                                      .shift = shift.const_data_ptr<T>(),
-                                                      .shift_stride = shift.stride(0),
-                                                      .scale = scale.const_data_ptr<T>(),
-                                                      .scale_stride = scale.stride(0),
-                                                      .y = out.y.mutable_data_ptr<T>(),
-                                                      .mean = out.mean.mutable_data_ptr<T>(),
-                                                      .rstd = out.rstd.mutable_data_ptr<T>(),
-                                                      .frames = x.size(0),
-                                                      .S = x.size(1),
-                                                      .D = x.size(2),
-                                                      .eps = eps});
+  Modulated out = empty_outputs(x_BFSD);
+  run_fused(x,
+            layer_norm_modulate_cpu,
+            &cuda::KernelTable::layer_norm_modulate,
+            {.element = element_of(x),
+             .row_element = element_of(shift),
+             .x = x.const_data_ptr(),
+             .x_frame_stride = x.stride(0),
+             .x_token_stride = x.stride(1),
+             .shift = shift.const_data_ptr(),
+             .shift_stride = shift.stride(0),
+             .scale = scale.const_data_ptr(),
+             .scale_stride = scale.stride(0),
+             .y = out.y.mutable_data_ptr(),
+             .mean = out.mean.mutable_data_ptr(),
+             .rstd = out.rstd.mutable_data_ptr(),
+             .frames = x.size(0),
+             .S = x.size(1),
+             .D = x.size(2),
+             .eps = eps});
   return out;
 }
 
@@ -64,20 +73,9 @@ Modulated forward_any(const at::Tensor& x,
                       const at::Tensor& shift,
                       const at::Tensor& scale,
                       double eps) {
-  if (wants_sizes_only(x)) {
-    const auto statistics = x.options().dtype(accumulate_type(x));
-    const std::array<int64_t, 4> sizes{x.size(0), x.size(1), x.size(2), 1};
-    return {at::empty(x.sizes(), x.options()),
-            at::empty(sizes, statistics),
-            at::empty(sizes, statistics)};
-  }
-  if (takes_cuda_kernels(x) && fits_beside(x, shift, scale)) {
-    auto [y, mean, rstd] = layer_norm_modulate_cuda(x, shift, scale, eps);
-    return {y, mean, rstd};
-  }
-  if (!takes_cpu_loops(x, shift, scale)) return forward_aten(x, shift, scale, eps);
-  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, shift, scale, eps)
-                                       : forward_cpu<double>(x, shift, scale, eps);
+  if (wants_sizes_only(x)) return empty_outputs(x);
+  return takes_fused({x}, {shift, scale}) ? forward_fused(x, shift, scale, eps)
+                                          : forward_aten(x, shift, scale, eps);
 }
 
 struct ModulatedGrads {
@@ -103,35 +101,49 @@ ModulatedGrads backward_aten(const at::Tensor& grad_y,
           (dy * h).sum(2).to(scale_BFD.scalar_type())};
 }
 
-template <class T>
-ModulatedGrads backward_cpu(const at::Tensor& grad_y,
-                            const at::Tensor& x_BFSD,
-                            const at::Tensor& scale_BFD,
-                            const at::Tensor& mean,
-                            const at::Tensor& rstd) {
-  const at::Tensor grad = dense_channels(grad_y.flatten(0, 1));
-  const at::Tensor x = dense_channels(x_BFSD.flatten(0, 1));
+ModulatedGrads empty_grads(const at::Tensor& x_BFSD,
+                           const at::Tensor& shift_BFD,
+                           const at::Tensor& scale_BFD) {
+  return {at::empty(x_BFSD.sizes(), x_BFSD.options()),
+          at::empty(shift_BFD.sizes(), shift_BFD.options()),
+          at::empty(scale_BFD.sizes(), scale_BFD.options())};
+}
+
+ModulatedGrads backward_fused(const at::Tensor& grad_any,
+                              const at::Tensor& x_BFSD,
+                              const at::Tensor& shift_BFD,
+                              const at::Tensor& scale_BFD,
+                              const at::Tensor& mean_any,
+                              const at::Tensor& rstd_any) {
+  const at::Tensor grad = dense_frames(grad_any);
+  const at::Tensor x = dense_frames(x_BFSD);
   const at::Tensor scale = dense_rows(scale_BFD);
-  ModulatedGrads out{at::empty(x_BFSD.sizes(), x_BFSD.options()),
-                     at::empty(scale_BFD.sizes(), x_BFSD.options()),
-                     at::empty(scale_BFD.sizes(), x_BFSD.options())};
-  layer_norm_modulate_backward_cpu(
-      LayerNormModulateBackward<T>{.grad_y = grad.const_data_ptr<T>(),
-                                   .grad_y_frame_stride = grad.stride(0),
-                                   .grad_y_token_stride = grad.stride(1),
-                                   .x = x.const_data_ptr<T>(),
-                                   .x_frame_stride = x.stride(0),
-                                   .x_token_stride = x.stride(1),
-                                   .scale = scale.const_data_ptr<T>(),
-                                   .scale_stride = scale.stride(0),
-                                   .mean = mean.const_data_ptr<T>(),
-                                   .rstd = rstd.const_data_ptr<T>(),
-                                   .grad_x = out.x.mutable_data_ptr<T>(),
-                                   .grad_shift = out.shift.mutable_data_ptr<T>(),
-                                   .grad_scale = out.scale.mutable_data_ptr<T>(),
-                                   .frames = x.size(0),
-                                   .S = x.size(1),
-                                   .D = x.size(2)});
+  const at::Tensor mean = mean_any.contiguous();
+  const at::Tensor rstd = rstd_any.contiguous();
+  ModulatedGrads out = empty_grads(x_BFSD, shift_BFD, scale_BFD);
+  const at::Tensor sums = token_sums_scratch(2, x);
+  run_fused(x,
+            layer_norm_modulate_backward_cpu,
+            &cuda::KernelTable::layer_norm_modulate_backward,
+            {.element = element_of(x),
+             .row_element = element_of(scale),
+             .grad_y = grad.const_data_ptr(),
+             .grad_y_frame_stride = grad.stride(0),
+             .grad_y_token_stride = grad.stride(1),
+             .x = x.const_data_ptr(),
+             .x_frame_stride = x.stride(0),
+             .x_token_stride = x.stride(1),
+             .scale = scale.const_data_ptr(),
+             .scale_stride = scale.stride(0),
+             .mean = mean.const_data_ptr(),
+             .rstd = rstd.const_data_ptr(),
+             .grad_x = out.x.mutable_data_ptr(),
+             .grad_shift = out.shift.mutable_data_ptr(),
+             .grad_scale = out.scale.mutable_data_ptr(),
+             .partial_sums = scratch_data(sums),
+             .frames = x.size(0),
+             .S = x.size(1),
+             .D = x.size(2)});
   return out;
 }
 
@@ -141,20 +153,10 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& scale,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
-  if (wants_sizes_only(x)) {
-    return {at::empty(x.sizes(), x.options()),
-            at::empty(shift.sizes(), shift.options()),
-            at::empty(scale.sizes(), scale.options())};
-  }
-  if (takes_cuda_kernels(x, grad_y) && fits_beside(x, shift, scale)) {
-    auto [dx, dshift, dscale] = layer_norm_modulate_backward_cuda(grad_y, x, scale, mean, rstd);
-    return {dx, dshift, dscale};
-  }
-  if (!takes_cpu_loops(x, shift, scale, grad_y)) {
-    return backward_aten(grad_y, x, shift, scale, mean, rstd);
-  }
-  return x.scalar_type() == at::kFloat ? backward_cpu<float>(grad_y, x, scale, mean, rstd)
-                                       : backward_cpu<double>(grad_y, x, scale, mean, rstd);
+  if (wants_sizes_only(x)) return empty_grads(x, shift, scale);
+  return takes_fused({x, grad_y}, {shift, scale})
+             ? backward_fused(grad_y, x, shift, scale, mean, rstd)
+             : backward_aten(grad_y, x, shift, scale, mean, rstd);
 }
 
 struct LayerNormModulate : torch::autograd::Function<LayerNormModulate> {

@@ -3,10 +3,10 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
+#include "kernels/fused_dispatch.h"
 #include "kernels/rms_norm/rms_norm_cpu.h"
-#include "kernels/rms_norm/rms_norm_cuda.h"
+#include "kernels/token_chunks.h"
 
 namespace vmla::kernels {
 namespace {
@@ -25,21 +25,25 @@ Normed forward_aten(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return {x_acc.mul(rstd).mul_(weight).to(x.scalar_type()), rstd};
 }
 
-template <class T>
-Normed forward_cpu(const at::Tensor& x_any, const at::Tensor& weight_any, double eps) {
+Normed forward_fused(const at::Tensor& x_any, const at::Tensor& weight_any, double eps) {
   const at::Tensor x = dense_rows(x_any);
   const at::Tensor weight = weight_any.contiguous();
-  Normed out{at::empty(x_any.sizes(), x_any.options()), at::empty({x.size(0)}, x.options())};
-  rms_norm_cpu(RmsNormForward<T>{.x = x.const_data_ptr<T>(),
-                                 .x_stride = x.stride(0),
-                                 .weight = weight.const_data_ptr<T>(),
-                                 .y = out.y.mutable_data_ptr<T>(),
-                                 .rstd = out.rstd.mutable_data_ptr<T>(),
-                                 .rows = x.size(0),
-                                 .D = x.size(1),
-                                 .eps = eps});
-  out.rstd = out.rstd.view(x_any.sizes().slice(0, x_any.dim() - 1)).unsqueeze(-1);
-  return out;
+  const at::Tensor y = at::empty(x_any.sizes(), x.options());
+  const at::Tensor rstd = at::empty({x.size(0)}, x.options().dtype(accumulate_type(x)));
+  run_fused(x,
+            rms_norm_cpu,
+            &cuda::KernelTable::rms_norm,
+            {.element = element_of(x),
+             .weight_element = element_of(weight),
+             .x = x.const_data_ptr(),
+             .x_stride = x.stride(0),
+             .weight = weight.const_data_ptr(),
+             .y = y.mutable_data_ptr(),
+             .rstd = rstd.mutable_data_ptr(),
+             .rows = x.size(0),
+             .D = x.size(1),
+             .eps = eps});
+  return {y, rstd.view(x_any.sizes().slice(0, x_any.dim() - 1)).unsqueeze(-1)};
 }
 
 Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
@@ -49,13 +53,7 @@ Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
     return {at::empty(x.sizes(), x.options()),
             at::empty(rows, x.options().dtype(accumulate_type(x)))};
   }
-  if (takes_cuda_kernels(x) && fits_beside(x, weight)) {
-    auto [y, rstd] = rms_norm_cuda(x, weight, eps);
-    return {y, rstd};
-  }
-  if (!takes_cpu_loops(x, weight)) return forward_aten(x, weight, eps);
-  return x.scalar_type() == at::kFloat ? forward_cpu<float>(x, weight, eps)
-                                       : forward_cpu<double>(x, weight, eps);
+  return takes_fused({x}, {weight}) ? forward_fused(x, weight, eps) : forward_aten(x, weight, eps);
 }
 
 // With h = x * rstd and g = dy * w: dx = rstd * (g - h * mean(g * h)), dw = sum over rows of dy *
@@ -74,28 +72,33 @@ std::pair<at::Tensor, at::Tensor> backward_aten(const at::Tensor& grad_y,
   return {dx.to(x.scalar_type()), dw.to(weight.scalar_type())};
 }
 
-template <class T>
-std::pair<at::Tensor, at::Tensor> backward_cpu(const at::Tensor& grad_any,
-                                               const at::Tensor& x_any,
-                                               const at::Tensor& weight_any,
-                                               const at::Tensor& rstd) {
+std::pair<at::Tensor, at::Tensor> backward_fused(const at::Tensor& grad_any,
+                                                 const at::Tensor& x_any,
+                                                 const at::Tensor& weight_any,
+                                                 const at::Tensor& rstd_any) {
   const at::Tensor grad = dense_rows(grad_any);
   const at::Tensor x = dense_rows(x_any);
   const at::Tensor weight = weight_any.contiguous();
-  const at::Tensor dx = at::empty(x_any.sizes(), x_any.options());
+  const at::Tensor rstd = rstd_any.contiguous();
+  const at::Tensor dx = at::empty(x_any.sizes(), x.options());
   const at::Tensor dw = at::empty(weight.sizes(), weight.options());
-  const at::Tensor sums = at::empty({rms_norm_blocks(x.size(0)), x.size(1)}, weight.options());
-  rms_norm_backward_cpu(RmsNormBackward<T>{.grad_y = grad.const_data_ptr<T>(),
-                                           .grad_y_stride = grad.stride(0),
-                                           .x = x.const_data_ptr<T>(),
-                                           .x_stride = x.stride(0),
-                                           .weight = weight.const_data_ptr<T>(),
-                                           .rstd = rstd.const_data_ptr<T>(),
-                                           .grad_x = dx.mutable_data_ptr<T>(),
-                                           .grad_weight = dw.mutable_data_ptr<T>(),
-                                           .block_sums = sums.mutable_data_ptr<T>(),
-                                           .rows = x.size(0),
-                                           .D = x.size(1)});
+  const at::Tensor sums = at::empty({token_chunks(x.size(0)), x.size(1)}, rstd.options());
+  run_fused(x,
+            rms_norm_backward_cpu,
+            &cuda::KernelTable::rms_norm_backward,
+            {.element = element_of(x),
+             .weight_element = element_of(weight),
+             .grad_y = grad.const_data_ptr(),
+             .grad_y_stride = grad.stride(0),
+             .x = x.const_data_ptr(),
+             .x_stride = x.stride(0),
+             .weight = weight.const_data_ptr(),
+             .rstd = rstd.const_data_ptr(),
+             .grad_x = dx.mutable_data_ptr(),
+             .grad_weight = dw.mutable_data_ptr(),
+             .partial_sums = sums.mutable_data_ptr(),
+             .rows = x.size(0),
+             .D = x.size(1)});
   return {dx, dw};
 }
 
@@ -106,12 +109,8 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
   if (wants_sizes_only(x)) {
     return {at::empty(x.sizes(), x.options()), at::empty(weight.sizes(), weight.options())};
   }
-  if (takes_cuda_kernels(x, grad_y) && fits_beside(x, weight)) {
-    return rms_norm_backward_cuda(grad_y, x, weight, rstd);
-  }
-  if (!takes_cpu_loops(x, weight, grad_y)) return backward_aten(grad_y, x, weight, rstd);
-  return x.scalar_type() == at::kFloat ? backward_cpu<float>(grad_y, x, weight, rstd)
-                                       : backward_cpu<double>(grad_y, x, weight, rstd);
+  return takes_fused({x, grad_y}, {weight}) ? backward_fused(grad_y, x, weight, rstd)
+                                            : backward_aten(grad_y, x, weight, rstd);
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {

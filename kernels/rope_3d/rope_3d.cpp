@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include "kernels/cuda_dispatch.h"
 #include "kernels/dispatch.h"
+#include "kernels/fused_dispatch.h"
 #include "kernels/rope_3d/rope_3d_cpu.h"
 
 namespace vmla::kernels {
@@ -13,58 +13,33 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-template <class T>
-at::Tensor rotate_cpu(const at::Tensor& x_BLNK,
-                      const at::Tensor& cos_any,
-                      const at::Tensor& sin_any,
-                      int64_t first_channel,
-                      bool inverse) {
+at::Tensor rotate_fused(const at::Tensor& x_BLNK,
+                        const at::Tensor& cos_any,
+                        const at::Tensor& sin_any,
+                        int64_t first_channel,
+                        bool inverse) {
   const at::Tensor x = dense_channels(x_BLNK);
   const at::Tensor cos = cos_any.contiguous();
   const at::Tensor sin = sin_any.contiguous();
   at::Tensor y = at::empty(x.sizes(), x.options());
-  rope_cpu(RopeArgs<T>{.x = x.const_data_ptr<T>(),
-                       .x_batch_stride = x.stride(0),
-                       .x_token_stride = x.stride(1),
-                       .x_head_stride = x.stride(2),
-                       .cos = cos.const_data_ptr<T>(),
-                       .sin = sin.const_data_ptr<T>(),
-                       .y = y.mutable_data_ptr<T>(),
-                       .B = x.size(0),
-                       .L = x.size(1),
-                       .N = x.size(2),
-                       .K = x.size(3),
-                       .num_pairs = cos.size(1),
-                       .first_channel = first_channel,
-                       .inverse = inverse});
-  return y;
-}
-
-at::Tensor rotate_cuda(const at::Tensor& x_BLNK,
-                       const at::Tensor& cos_any,
-                       const at::Tensor& sin_any,
-                       int64_t first_channel,
-                       bool inverse) {
-  const at::Tensor x = dense_channels(x_BLNK);
-  const at::Tensor cos = cos_any.contiguous();
-  const at::Tensor sin = sin_any.contiguous();
-  at::Tensor y = at::empty(x.sizes(), x.options());
-  cuda_kernels()->rope({.element = cuda_element(x),
-                        .x = x.const_data_ptr(),
-                        .x_batch_stride = x.stride(0),
-                        .x_token_stride = x.stride(1),
-                        .x_head_stride = x.stride(2),
-                        .cos = cos.const_data_ptr<float>(),
-                        .sin = sin.const_data_ptr<float>(),
-                        .y = y.mutable_data_ptr(),
-                        .B = x.size(0),
-                        .L = x.size(1),
-                        .N = x.size(2),
-                        .K = x.size(3),
-                        .num_pairs = cos.size(1),
-                        .first_channel = first_channel,
-                        .inverse = inverse},
-                       x.get_device());
+  run_fused(x,
+            rope_cpu,
+            &cuda::KernelTable::rope,
+            {.element = element_of(x),
+             .x = x.const_data_ptr(),
+             .x_batch_stride = x.stride(0),
+             .x_token_stride = x.stride(1),
+             .x_head_stride = x.stride(2),
+             .cos = cos.const_data_ptr(),
+             .sin = sin.const_data_ptr(),
+             .y = y.mutable_data_ptr(),
+             .B = x.size(0),
+             .L = x.size(1),
+             .N = x.size(2),
+             .K = x.size(3),
+             .num_pairs = cos.size(1),
+             .first_channel = first_channel,
+             .inverse = inverse});
   return y;
 }
 
@@ -76,16 +51,11 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   int64_t first_channel,
                   bool inverse) {
   if (wants_sizes_only(x_BLNK)) return at::empty(x_BLNK.sizes(), x_BLNK.options());
-  if (takes_cuda_kernels(x_BLNK) && takes_cuda_kernels(cos, sin) &&
-      cos.scalar_type() == at::kFloat && cos.device() == x_BLNK.device()) {
-    return rotate_cuda(x_BLNK, cos, sin, first_channel, inverse);
+  // Kernels read a table in the dtype they compute in, which is never bf16.
+  if (takes_fused({x_BLNK}, {cos, sin}) && cos.scalar_type() != at::kBFloat16) {
+    return rotate_fused(x_BLNK, cos, sin, first_channel, inverse);
   }
-  if (!takes_cpu_loops(x_BLNK, cos, sin)) {
-    return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
-  }
-  return x_BLNK.scalar_type() == at::kFloat
-             ? rotate_cpu<float>(x_BLNK, cos, sin, first_channel, inverse)
-             : rotate_cpu<double>(x_BLNK, cos, sin, first_channel, inverse);
+  return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
 }
 
 struct Rope : torch::autograd::Function<Rope> {

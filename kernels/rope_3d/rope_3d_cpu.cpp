@@ -21,78 +21,80 @@ VMLA_INLINE void rotate_pairs(const T* x, const T* cos, const T* sin, T* y, int6
 
 // The angles of `heads` heads side by side, channels that are not rotated getting the angle 0.
 template <class T>
-VMLA_INLINE void lay_out_angles(const RopeArgs<T>& a, int64_t l, int64_t heads, T* cos, T* sin) {
-  const T sign = a.inverse ? T{-1} : T{1};
-  const int64_t head_pairs = a.K / 2;
-  const int64_t first = a.first_channel / 2;
-  for (int64_t p = 0; p < heads * head_pairs; ++p) {
-    cos[p] = 1;
-    sin[p] = 0;
+VMLA_INLINE void lay_out_angles(const RopeParams& p, int64_t l, int64_t heads, T* cos, T* sin) {
+  const T sign = p.inverse ? T{-1} : T{1};
+  const int64_t head_pairs = p.K / 2;
+  const int64_t first = p.first_channel / 2;
+  const T* cos_l = static_cast<const T*>(p.cos) + l * p.num_pairs;
+  const T* sin_l = static_cast<const T*>(p.sin) + l * p.num_pairs;
+  for (int64_t j = 0; j < heads * head_pairs; ++j) {
+    cos[j] = 1;
+    sin[j] = 0;
   }
   for (int64_t h = 0; h < heads; ++h) {
-    for (int64_t p = 0; p < a.num_pairs; ++p) {
-      cos[h * head_pairs + first + p] = a.cos[l * a.num_pairs + p];
-      sin[h * head_pairs + first + p] = a.sin[l * a.num_pairs + p] * sign;
+    for (int64_t j = 0; j < p.num_pairs; ++j) {
+      cos[h * head_pairs + first + j] = cos_l[j];
+      sin[h * head_pairs + first + j] = sin_l[j] * sign;
     }
   }
 }
 
 // Dense heads of whole pairs are one long row: no short loops.
 template <class T>
-VMLA_INLINE void rotate_joined_heads(const RopeArgs<T>& a, int64_t heads) {
+VMLA_INLINE void rotate_joined_heads(const RopeParams& p, int64_t heads) {
   T cos[kMostChannels / 2];
   T sin[kMostChannels / 2];
-  for (int64_t l = 0; l < a.L; ++l) {
-    lay_out_angles(a, l, heads, cos, sin);
-    for (int64_t b = 0; b < a.B; ++b) {
-      const T* x = a.x + b * a.x_batch_stride + l * a.x_token_stride;
-      T* y = a.y + (b * a.L + l) * a.N * a.K;
-      for (int64_t n = 0; n < a.N; n += heads) {
-        rotate_pairs(x + n * a.x_head_stride, cos, sin, y + n * a.K, heads * (a.K / 2));
+  for (int64_t l = 0; l < p.L; ++l) {
+    lay_out_angles(p, l, heads, cos, sin);
+    for (int64_t b = 0; b < p.B; ++b) {
+      const T* x = static_cast<const T*>(p.x) + b * p.x_batch_stride + l * p.x_token_stride;
+      T* y = static_cast<T*>(p.y) + (b * p.L + l) * p.N * p.K;
+      for (int64_t n = 0; n < p.N; n += heads) {
+        rotate_pairs(x + n * p.x_head_stride, cos, sin, y + n * p.K, heads * (p.K / 2));
       }
     }
   }
 }
 
 template <class T>
-VMLA_INLINE void rotate_each_head(const RopeArgs<T>& a) {
-  const T sign = a.inverse ? T{-1} : T{1};
-  const int64_t end_channel = a.first_channel + 2 * a.num_pairs;
-  for (int64_t b = 0; b < a.B; ++b) {
-    for (int64_t l = 0; l < a.L; ++l) {
-      const T* cos = a.cos + l * a.num_pairs;
-      const T* sin = a.sin + l * a.num_pairs;
-      for (int64_t n = 0; n < a.N; ++n) {
-        const T* x = a.x + b * a.x_batch_stride + l * a.x_token_stride + n * a.x_head_stride;
-        T* y = a.y + ((b * a.L + l) * a.N + n) * a.K;
-        for (int64_t d = 0; d < a.first_channel; ++d) y[d] = x[d];
-        for (int64_t p = 0; p < a.num_pairs; ++p) {
-          const int64_t d = a.first_channel + 2 * p;
-          y[d] = x[d] * cos[p] - x[d + 1] * (sin[p] * sign);
-          y[d + 1] = x[d] * (sin[p] * sign) + x[d + 1] * cos[p];
+VMLA_INLINE void rotate_each_head(const RopeParams& p) {
+  const T sign = p.inverse ? T{-1} : T{1};
+  const int64_t end_channel = p.first_channel + 2 * p.num_pairs;
+  for (int64_t b = 0; b < p.B; ++b) {
+    for (int64_t l = 0; l < p.L; ++l) {
+      const T* cos = static_cast<const T*>(p.cos) + l * p.num_pairs;
+      const T* sin = static_cast<const T*>(p.sin) + l * p.num_pairs;
+      for (int64_t n = 0; n < p.N; ++n) {
+        const T* x = static_cast<const T*>(p.x) + b * p.x_batch_stride + l * p.x_token_stride +
+                     n * p.x_head_stride;
+        T* y = static_cast<T*>(p.y) + ((b * p.L + l) * p.N + n) * p.K;
+        for (int64_t d = 0; d < p.first_channel; ++d) y[d] = x[d];
+        for (int64_t j = 0; j < p.num_pairs; ++j) {
+          const int64_t d = p.first_channel + 2 * j;
+          y[d] = x[d] * cos[j] - x[d + 1] * (sin[j] * sign);
+          y[d + 1] = x[d] * (sin[j] * sign) + x[d + 1] * cos[j];
         }
-        for (int64_t d = end_channel; d < a.K; ++d) y[d] = x[d];
+        for (int64_t d = end_channel; d < p.K; ++d) y[d] = x[d];
       }
     }
   }
 }
 
 template <class T>
-VMLA_INLINE void rotate_all(const RopeArgs<T>& a) {
-  if (a.K % 2 != 0 || a.first_channel % 2 != 0 || a.K > kMostChannels) return rotate_each_head(a);
+VMLA_INLINE void rotate_all(const RopeParams& p) {
+  if (p.K % 2 != 0 || p.first_channel % 2 != 0 || p.K > kMostChannels)
+    return rotate_each_head<T>(p);
   // As many heads at once as lie side by side, divide N and fit the table of angles.
-  int64_t heads = a.x_head_stride == a.K ? a.N : 1;
-  while (heads > 1 && (a.N % heads != 0 || heads * a.K > kMostChannels)) --heads;
-  rotate_joined_heads(a, heads);
+  int64_t heads = p.x_head_stride == p.K ? p.N : 1;
+  while (heads > 1 && (p.N % heads != 0 || heads * p.K > kMostChannels)) --heads;
+  rotate_joined_heads<T>(p, heads);
 }
 
 }  // namespace
 
-VMLA_CLONES void rope_cpu(const RopeArgs<float>& args) {
-  rotate_all(args);
-}
-VMLA_CLONES void rope_cpu(const RopeArgs<double>& args) {
-  rotate_all(args);
+VMLA_CLONES void rope_cpu(const RopeParams& params) {
+  if (params.element == Element::kDouble) return rotate_all<double>(params);
+  rotate_all<float>(params);
 }
 
 }  // namespace vmla::kernels

@@ -15,7 +15,7 @@ struct Check {
   std::function<void(at::Device)> run;  // throws where something is wrong
 };
 
-/// Every operation against its reference, forward and backward, and draws against the CPU's.
+/// Every operation against its reference, forward and backward.
 std::vector<Check> kernel_checks();
 /// The whole network against itself on the CPU in fp64, and masked against cached.
 std::vector<Check> network_checks();

@@ -2,7 +2,6 @@
 
 #include "kernels/adamw/adamw.h"
 #include "kernels/attention/attention.h"
-#include "kernels/counter_rng/draw_on.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -214,30 +213,6 @@ void check_mixed(at::Device device) {
   }
 }
 
-/// Uniforms are the words' upper bits, so equal bits are equal words. Normals as positions on the
-/// line of fp32 numbers, whose distance is a difference of units in the last place.
-void check_draws(at::Device device) {
-  const auto positions = [](const at::Tensor& t) {
-    const at::Tensor bits = t.cpu().view(at::kInt).to(at::kLong);
-    return at::where(bits < 0, -(bits & 0x7FFFFFFF), bits);
-  };
-  for (const int64_t count : {1, 3, 4097, 1 << 20}) {
-    for (const uint64_t sample : {uint64_t{0}, uint64_t{7} << 33 | 5}) {
-      const kernels::DrawKey key{
-          .seed = 3, .step = 9, .purpose = kernels::Purpose::kSynthetic, .sample = sample};
-      require_near("uniforms",
-                   kernels::uniform_on(device, key, {count}),
-                   kernels::uniform(key, {count}),
-                   0.0);
-      const at::Tensor apart = (positions(kernels::normal_on(device, key, {count})) -
-                                positions(kernels::normal(key, {count})))
-                                   .abs()
-                                   .clamp_min(2);
-      require_near("normals, units in the last place", apart, at::full_like(apart, 2), 0.0);
-    }
-  }
-}
-
 }  // namespace
 
 std::vector<Check> kernel_checks() {
@@ -247,8 +222,7 @@ std::vector<Check> kernel_checks() {
           {"rope", check_rope},
           {"attention", check_attention},
           {"adamw", check_adamw},
-          {"bf16 beside fp32", check_mixed},
-          {"draws", check_draws}};
+          {"bf16 beside fp32", check_mixed}};
 }
 
 }  // namespace vmla::tests::gpu

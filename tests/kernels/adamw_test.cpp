@@ -13,7 +13,7 @@ namespace {
 using tests::draw;
 using tests::near_max;
 
-AdamwParams params_of(int64_t step, double beta1) {
+AdamwSettings params_of(int64_t step, double beta1) {
   return {
       .lr = 1e-2, .beta1 = beta1, .beta2 = 0.95, .eps = 1e-8, .weight_decay = 0.1, .step = step};
 }

@@ -1,9 +1,8 @@
-// How tokens are cut to be summed on a GPU.
-#include "kernels/cuda/token_chunks.h"
+#include "kernels/token_chunks.h"
 
 #include <gtest/gtest.h>
 
-namespace vmla::kernels::cuda {
+namespace vmla::kernels {
 namespace {
 
 TEST(TokenChunks, FewTokensAreOneChunk) {
@@ -18,4 +17,4 @@ TEST(TokenChunks, ChunksHoldAtLeastSixtyFourTokensAndAreAtMostSixtyFour) {
 }
 
 }  // namespace
-}  // namespace vmla::kernels::cuda
+}  // namespace vmla::kernels

@@ -53,12 +53,12 @@ AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool
 
 void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale) {
   ++updates_;
-  const kernels::AdamwParams params{.lr = lr,
-                                    .beta1 = config_.betas[0],
-                                    .beta2 = config_.betas[1],
-                                    .eps = config_.eps,
-                                    .weight_decay = config_.weight_decay,
-                                    .step = updates_};
+  const kernels::AdamwSettings params{.lr = lr,
+                                      .beta1 = config_.betas[0],
+                                      .beta2 = config_.betas[1],
+                                      .eps = config_.eps,
+                                      .weight_decay = config_.weight_decay,
+                                      .step = updates_};
   for (auto& [unit, moments] : moments_) {
     at::Tensor& master = weights.master(unit);
     if (moments.exp_avg_sq.device() == master.device()) {

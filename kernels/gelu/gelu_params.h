@@ -2,9 +2,9 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/element.h"
+#include "kernels/element.h"
 
-namespace vmla::kernels::cuda {
+namespace vmla::kernels {
 
 /// Dense buffers of `count` elements.
 struct GeluParams {
@@ -22,4 +22,4 @@ struct GeluBackwardParams {
   int64_t count;
 };
 
-}  // namespace vmla::kernels::cuda
+}  // namespace vmla::kernels

@@ -2,13 +2,14 @@
 
 #include <cstdint>
 
-#include "kernels/cuda/element.h"
+#include "kernels/element.h"
+#include "kernels/token_chunks.h"
 
-namespace vmla::kernels::cuda {
+namespace vmla::kernels {
 
 /// x [frames, S, D]: frame and token strides, dense channels. shift, scale, gate: one row of D a
 /// frame. `element` is what x, y and their gradients hold, `row_element` what shift, scale, gate
-/// and their gradients do: fp32, or as x.
+/// and their gradients do. Statistics are fp32, or fp64 where x is.
 struct LayerNormModulateParams {
   Element element, row_element;
   const void* x;
@@ -17,11 +18,11 @@ struct LayerNormModulateParams {
   int64_t shift_stride;
   const void* scale;
   int64_t scale_stride;
-  void* y;      // [frames, S, D]
-  float* mean;  // [frames, S]
-  float* rstd;  // [frames, S]
+  void* y;     // [frames, S, D]
+  void* mean;  // [frames, S]
+  void* rstd;  // [frames, S], 1 / sqrt(variance + eps)
   int64_t frames, S, D;
-  float eps;
+  double eps;
 };
 
 struct LayerNormModulateBackwardParams {
@@ -32,12 +33,12 @@ struct LayerNormModulateBackwardParams {
   int64_t x_frame_stride, x_token_stride;
   const void* scale;
   int64_t scale_stride;
-  const float* mean;    // [frames, S]
-  const float* rstd;    // [frames, S]
+  const void* mean;     // [frames, S]
+  const void* rstd;     // [frames, S]
   void* grad_x;         // [frames, S, D]
   void* grad_shift;     // [frames, D]
   void* grad_scale;     // [frames, D]
-  float* partial_sums;  // [2, frames, token_chunks(S), D], scratch
+  float* partial_sums;  // [2, frames, token_chunks(S), D], scratch; null on the CPU
   int64_t frames, S, D;
 };
 
@@ -63,8 +64,8 @@ struct GatedResidualBackwardParams {
   int64_t gate_stride;
   void* grad_y;         // [frames, S, D]
   void* grad_gate;      // [frames, D]
-  float* partial_sums;  // [frames, token_chunks(S), D], scratch
+  float* partial_sums;  // [frames, token_chunks(S), D], scratch; null on the CPU
   int64_t frames, S, D;
 };
 
-}  // namespace vmla::kernels::cuda
+}  // namespace vmla::kernels
