@@ -1,8 +1,8 @@
 #include "analysis/rank/rank_log.h"
 
-#include "analysis/rank/hdf5_file.h"
+#include "data/store/hdf5_reader.h"
+#include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
-#include "model/io/error.h"
 
 #include <ATen/ATen.h>
 
@@ -11,11 +11,13 @@
 namespace vmla::analysis {
 namespace {
 
+template <class T>
+using Array = data::Hdf5Array<T>;
 using Measurements = std::vector<std::vector<LayerRank>>;
 
 // One dataset for each of the four ranks and one for the spectra, all under a common prefix of
 // names.
-void write_measurements(Hdf5Writer& file,
+void write_measurements(data::Hdf5Writer& file,
                         const std::string& prefix,
                         std::vector<int64_t> leading,
                         const Measurements& measurements,
@@ -43,28 +45,19 @@ void write_measurements(Hdf5Writer& file,
   file.write(prefix + "spectrum", spectrum);
 }
 
-template <class T>
-void require_sizes(const Array<T>& array,
-                   const std::vector<int64_t>& sizes,
-                   const std::filesystem::path& path,
-                   const std::string& name) {
-  if (array.sizes == sizes) return;
-  fail_user("{}: the dataset /{} has sizes {}, expected {}",
-            path.string(),
-            name,
-            c10::IntArrayRef(array.sizes),
-            c10::IntArrayRef(sizes));
-}
-
 // The ranks are functions of the spectrum, so the spectrum and /rank are all that has to be read.
-Measurements read_measurements(const Hdf5Reader& file,
-                               const std::filesystem::path& path,
+Measurements read_measurements(const data::Hdf5Reader& file,
                                const std::string& name,
                                int64_t count,
                                const std::vector<int64_t>& ranks,
                                std::vector<int64_t> sizes) {
-  const Array<double> spectra = file.read_doubles(name);
-  require_sizes(spectra, sizes, path, name);
+  const Array<double> spectra = file.doubles(name);
+  if (spectra.sizes != sizes) {
+    file.fail(name,
+              "has sizes {}, must have {}",
+              c10::IntArrayRef(spectra.sizes),
+              c10::IntArrayRef(sizes));
+  }
   Measurements measurements(static_cast<size_t>(count));
   const double* row = spectra.values.data();
   for (auto& layers : measurements) {
@@ -121,39 +114,37 @@ int64_t RankLog::rank_budget() const {
 void RankLog::write(const std::filesystem::path& path) const {
   const int64_t count = static_cast<int64_t>(steps_.size()), layers = num_layers();
   io::publish_file(path, [&](const std::filesystem::path& temporary) {
-    Hdf5Writer file(temporary);
+    data::Hdf5Writer file(temporary);
     file.attribute("rank_budget", rank_budget());
-    file.attribute("init", init_);
-    file.write("steps", Array<int64_t>{{count}, steps_});
+    file.fixed_text_attribute("init", init_);
+    file.write("/steps", Array<int64_t>{{count}, steps_});
     Array<int64_t> ranks{{layers}, {}};
     for (const LayerRank& layer : measurements_.empty() ? null_ : measurements_.front()) {
       ranks.values.push_back(layer.rank);
     }
-    file.write("rank", ranks);
-    write_measurements(file, "", {count, layers}, measurements_, rank_budget());
-    if (!null_.empty()) write_measurements(file, "null_", {layers}, {null_}, rank_budget());
+    file.write("/rank", ranks);
+    write_measurements(file, "/", {count, layers}, measurements_, rank_budget());
+    if (!null_.empty()) write_measurements(file, "/null_", {layers}, {null_}, rank_budget());
     file.close();
   });
 }
 
 RankLog RankLog::read(const std::filesystem::path& path) {
-  const Hdf5Reader file(path);
-  RankLog log(file.string_attribute("init"));
-  log.steps_ = file.read_integers("steps").values;
-  const std::vector<int64_t> ranks = file.read_integers("rank").values;
+  const data::Hdf5Reader file(path, "a rank log (vmla analyze rank writes one)");
+  RankLog log(file.text_attribute("init"));
+  log.steps_ = file.integers("/steps").values;
+  const std::vector<int64_t> ranks = file.integers("/rank").values;
   const int64_t budget = file.integer_attribute("rank_budget");
   for (const int64_t rank : ranks) {
     if (rank < 1 || rank > budget) {
-      fail_user(
-          "{}: /rank holds {}, expected 1 to the rank budget {}", path.string(), rank, budget);
+      file.fail("/rank", "holds {}, must be from 1 to the rank budget {}", rank, budget);
     }
   }
   const int64_t count = static_cast<int64_t>(log.steps_.size()),
                 layers = static_cast<int64_t>(ranks.size());
-  log.measurements_ =
-      read_measurements(file, path, "spectrum", count, ranks, {count, layers, budget});
-  if (file.has("null_spectrum")) {
-    log.null_ = read_measurements(file, path, "null_spectrum", 1, ranks, {layers, budget}).front();
+  log.measurements_ = read_measurements(file, "/spectrum", count, ranks, {count, layers, budget});
+  if (file.has("/null_spectrum")) {
+    log.null_ = read_measurements(file, "/null_spectrum", 1, ranks, {layers, budget}).front();
   }
   return log;
 }

@@ -6,7 +6,7 @@
 #include "analysis/page/html_text.h"
 #include "analysis/page/short_number.h"
 #include "analysis/page/svg_plot.h"
-#include "analysis/rank/hdf5_file.h"
+#include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 
@@ -77,10 +77,13 @@ LayerSpectra spectra_of(const at::Tensor& k_weight, const at::Tensor& v_weight) 
 
 // All layers of one kind, padded with NaN to one length (layers of a model have one length in
 // practice).
-Array<double> stacked(const std::vector<LayerSpectra>& layers, const Kind& kind, bool energy) {
+data::Hdf5Array<double> stacked(const std::vector<LayerSpectra>& layers,
+                                const Kind& kind,
+                                bool energy) {
   size_t longest = 0;
   for (const LayerSpectra& layer : layers) longest = std::max(longest, (layer.*kind.member).size());
-  Array<double> array{{static_cast<int64_t>(layers.size()), static_cast<int64_t>(longest)}, {}};
+  data::Hdf5Array<double> array{
+      {static_cast<int64_t>(layers.size()), static_cast<int64_t>(longest)}, {}};
   for (const LayerSpectra& layer : layers) {
     const Spectrum& spectrum = layer.*kind.member;
     double total = 0, kept = 0;
@@ -99,17 +102,17 @@ void write_hdf5(const std::vector<LayerSpectra>& layers,
                 const std::filesystem::path& path) {
   const auto count = static_cast<int64_t>(layers.size());
   io::publish_file(path, [&](const std::filesystem::path& temporary) {
-    Hdf5Writer file(temporary);
-    file.attribute("source", source);
+    data::Hdf5Writer file(temporary);
+    file.fixed_text_attribute("source", source);
     for (const Kind& kind : kKinds) {
-      Array<int64_t> r99{{count}, {}};
-      Array<double> fractional{{count}, {}};
+      data::Hdf5Array<int64_t> r99{{count}, {}};
+      data::Hdf5Array<double> fractional{{count}, {}};
       for (const LayerSpectra& layer : layers) {
         const EffectiveRank rank = effective_rank(layer.*kind.member);
         r99.values.push_back(rank.r99);
         fractional.values.push_back(rank.r99_fractional);
       }
-      const std::string group = kind.name;
+      const std::string group = formatted("/{}", kind.name);
       file.write(group + "/spectrum", stacked(layers, kind, false));
       file.write(group + "/energy_at", stacked(layers, kind, true));
       file.write(group + "/r99", r99);

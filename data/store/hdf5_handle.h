@@ -2,13 +2,16 @@
 
 #include <hdf5.h>
 
+#include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
-/// Include this in .cpp files only: hdf5.h stays out of our headers.
+/// What every use of HDF5 in vmla shares. For .cpp files only: hdf5.h stays out of our headers.
 namespace vmla::data {
 
-/// Owns an HDF5 identifier. A negative one (HDF5's way to fail) may be held and asked for.
+/// Owns an HDF5 identifier and closes it. A negative one (HDF5's way to fail) may be held and asked
+/// for with valid().
 class Hdf5Handle {
  public:
   using Close = herr_t (*)(hid_t);
@@ -33,20 +36,31 @@ class Hdf5Handle {
   Close close_;
 };
 
-/// Keeps HDF5 from printing its error stack on stderr while it lives: our errors are one line.
-class Hdf5Silence {
+/// Lives as long as a file is open through HDF5. HDF5 does not print its error stack on stderr
+/// meanwhile, because our errors are one line. And it does not clean up when the program ends:
+/// after a failed write that clean-up crashes, and each handle is closed by its owner anyway.
+class Hdf5Session {
  public:
-  Hdf5Silence() {
+  Hdf5Session() {
+    // Heeded only before HDF5 does anything else, so it comes first.
+    H5dont_atexit();
     H5Eget_auto2(H5E_DEFAULT, &function_, &data_);
     H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
   }
-  ~Hdf5Silence() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
-  Hdf5Silence(const Hdf5Silence&) = delete;
-  Hdf5Silence& operator=(const Hdf5Silence&) = delete;
+  ~Hdf5Session() { H5Eset_auto2(H5E_DEFAULT, function_, data_); }
+  Hdf5Session(const Hdf5Session&) = delete;
+  Hdf5Session& operator=(const Hdf5Session&) = delete;
 
  private:
   H5E_auto2_t function_ = nullptr;
   void* data_ = nullptr;
+};
+
+/// A whole dataset of numbers in memory.
+template <class T>
+struct Hdf5Array {
+  std::vector<int64_t> sizes;
+  std::vector<T> values;  // row-major
 };
 
 /// The innermost message of HDF5's last failed call, e.g. "truncated file: eof = 96, ...".

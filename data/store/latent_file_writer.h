@@ -10,15 +10,13 @@
 
 namespace vmla::data {
 
-class Hdf5Layout;  // HDF5's header stays out of ours
-
 /// Writes one latent dataset file. The constructor lays out the whole file through HDF5 (all sizes
 /// are known by then); the big data then goes straight to its place in the file, so that a full
 /// disk is an ordinary failed write. Pass a temporary path from io::publish_file. Every failure is
 /// a RunError naming the file.
 class LatentFileWriter {
  public:
-  /// `empty_text`: the empty prompt's embedding, rows of text_dim. `part`: only for parts.
+  /// As lay_out_latent_file.
   LatentFileWriter(const std::filesystem::path& path,
                    const LatentInfo& info,
                    const std::vector<ClipRecord>& clips,
@@ -27,6 +25,8 @@ class LatentFileWriter {
   ~LatentFileWriter();
   LatentFileWriter(const LatentFileWriter&) = delete;
   LatentFileWriter& operator=(const LatentFileWriter&) = delete;
+
+  // Every clip's numbers must be written once, in any order, before close().
 
   /// bf16 bits, F·C·H·W of them.
   void write_latents(int64_t clip, const uint16_t* values);
@@ -38,17 +38,12 @@ class LatentFileWriter {
   void close();
 
  private:
-  void lay_out_clips(Hdf5Layout& layout,
-                     const LatentInfo& info,
-                     const std::vector<ClipRecord>& clips);
   void write_at(uint64_t offset, const void* bytes, size_t count);
 
   std::filesystem::path path_;
-  int fd_ = -1;
   int64_t text_dim_;
-  ClipArray latents_, ode_;
-  uint64_t text_offset_ = 0;
-  std::vector<int64_t> text_rows_;  // n + 1 prefix sums
+  ClipPlaces places_;
+  int fd_ = -1;
 };
 
 }  // namespace vmla::data

@@ -42,7 +42,7 @@ BELOW = {
     "analysis/video": {"model", "data", "analysis/page"},
     "analysis/runs": {"model/io", "analysis/rank"},
     "analysis/report": {"model/io", "data", "analysis/page", "analysis/rank", "analysis/video", "analysis/runs"},
-    "analysis/study": {"model", "kernels", "analysis/page", "analysis/rank", "analysis/report"},
+    "analysis/study": {"model", "kernels", "data/store", "analysis/page", "analysis/rank", "analysis/report"},
     "trainer/distributed/job": {"model/io"},
     "trainer/distributed/collectives": {"model/io", "kernels", "trainer/distributed/job"},
     "trainer/distributed/faults": {"model/io", "trainer/distributed/job", "trainer/distributed/collectives"},

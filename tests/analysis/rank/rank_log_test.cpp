@@ -1,6 +1,7 @@
 #include "analysis/rank/rank_log.h"
 
-#include "analysis/rank/hdf5_file.h"
+#include "data/store/hdf5_reader.h"
+#include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 
@@ -44,15 +45,15 @@ RankLog example() {
 
 TEST_F(RankLogTest, HoldsTheDatasetsOfTheContract) {
   example().write(folder_ / "rank.h5");
-  const Hdf5Reader file(folder_ / "rank.h5");
-  EXPECT_EQ(file.read_integers("steps").values, (std::vector<int64_t>{0, 10, 20}));
-  EXPECT_EQ(file.read_integers("rank").values, (std::vector<int64_t>{4, 2}));
+  const data::Hdf5Reader file(folder_ / "rank.h5", "a rank log");
+  EXPECT_EQ(file.integers("/steps").values, (std::vector<int64_t>{0, 10, 20}));
+  EXPECT_EQ(file.integers("/rank").values, (std::vector<int64_t>{4, 2}));
   EXPECT_EQ(file.integer_attribute("rank_budget"), 4);
-  EXPECT_EQ(file.string_attribute("init"), "svd_weight");
+  EXPECT_EQ(file.text_attribute("init"), "svd_weight");
   for (const char* name : {"r99", "r99_fractional", "stable_rank", "entropy_rank"}) {
-    EXPECT_EQ(file.read_doubles(name).sizes, (std::vector<int64_t>{3, 2})) << name;
+    EXPECT_EQ(file.doubles(formatted("/{}", name)).sizes, (std::vector<int64_t>{3, 2})) << name;
   }
-  const Array<double> spectrum = file.read_doubles("spectrum");
+  const data::Hdf5Array<double> spectrum = file.doubles("/spectrum");
   ASSERT_EQ(spectrum.sizes, (std::vector<int64_t>{3, 2, 4}));
   EXPECT_EQ(spectrum.values[8], 33.0);           // step 10, layer 0, value 0
   EXPECT_EQ(spectrum.values[13], 1.0);           // step 10, layer 1, value 1
@@ -119,12 +120,12 @@ TEST_F(RankLogTest, NamesAMissingOrDamagedFile) {
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   EXPECT_NE(message_of().find("rank.h5"), std::string::npos);
   {
-    Hdf5Writer file(path);
-    file.attribute("init", std::string("random"));
-    file.write("steps", Array<int64_t>{{1}, {0}});
+    data::Hdf5Writer file(path);
+    file.fixed_text_attribute("init", "random");
+    file.write("/steps", data::Hdf5Array<int64_t>{{1}, {0}});
     file.close();
   }
-  EXPECT_NE(message_of().find("/rank is missing"), std::string::npos) << message_of();
+  EXPECT_NE(message_of().find("rank.h5: /rank: missing"), std::string::npos) << message_of();
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 
 #include <fstream>
 
-#include "analysis/rank/hdf5_file.h"
+#include "data/store/hdf5_reader.h"
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -67,18 +67,18 @@ TEST(WeightSpectra, WritesTheFilesOfTheContract) {
   std::filesystem::remove_all(out);
   const auto layers = weight_spectra(example(), {}, "example");
   write_weight_spectra(layers, "example", out);
-  const Hdf5Reader file(out / "spectrum.h5");
-  for (const std::string kind : {"k", "v", "kv"}) {
-    const Array<double> spectrum = file.read_doubles(kind + "/spectrum");
-    const Array<double> energy = file.read_doubles(kind + "/energy_at");
+  const data::Hdf5Reader file(out / "spectrum.h5", "spectra");
+  for (const std::string kind : {"/k", "/v", "/kv"}) {
+    const data::Hdf5Array<double> spectrum = file.doubles(kind + "/spectrum");
+    const data::Hdf5Array<double> energy = file.doubles(kind + "/energy_at");
     EXPECT_EQ(spectrum.sizes, (std::vector<int64_t>{3, 24}));
     EXPECT_EQ(energy.sizes, spectrum.sizes);
     EXPECT_NEAR(energy.values[23], 1.0, 1e-12);
-    const auto r99 = static_cast<size_t>(file.read_integers(kind + "/r99").values[0]);
+    const auto r99 = static_cast<size_t>(file.integers(kind + "/r99").values[0]);
     EXPECT_GE(energy.values[r99 - 1], 0.99);
     EXPECT_LT(energy.values[r99 - 2], 0.99);
   }
-  EXPECT_EQ(file.read_doubles("kv/spectrum").values[24], layers[1].kv.front());
+  EXPECT_EQ(file.doubles("kv/spectrum").values[24], layers[1].kv.front());
   EXPECT_THAT(io::read_text_file(out / "spectrum.csv"), HasSubstr("layer,weights,size,r99"));
   EXPECT_THAT(io::read_text_file(out / "spectrum.html"), HasSubstr("layer 2"));
   EXPECT_THAT(io::read_text_file(out / "spectrum_kv.svg"), HasSubstr("<?xml"));

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "data/store/latent_index.h"
+
+namespace vmla::data {
+
+/// One latent dataset file, opened and checked. HDF5 is closed when the constructor returns: clips
+/// are read with pread from their places in the file, by any number of threads at once.
+class LatentFile {
+ public:
+  /// UserError, naming the file and the dataset, for anything that is missing, truncated or of
+  /// another shape.
+  explicit LatentFile(const std::filesystem::path& path);
+  ~LatentFile();
+  LatentFile(const LatentFile&) = delete;
+  LatentFile& operator=(const LatentFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  const LatentInfo& info() const { return index_.info; }
+  const std::vector<ClipRecord>& clips() const { return index_.clips; }
+  /// Set in a part of an unfinished dataset.
+  const std::optional<PartInfo>& part() const { return index_.part; }
+  /// The empty prompt's embedding, rows of text_dim; empty if the file does not have it.
+  const std::vector<float>& empty_text() const { return index_.empty_text; }
+  /// Of a clip's states in /ode; 0 without /ode.
+  uint64_t ode_bytes() const { return index_.places.ode.bytes; }
+
+  // Each copies what clip `clip` has into memory of the caller. UserError if the file was truncated
+  // since it was opened, RunError if the disk fails.
+
+  /// F·C·H·W bf16 bits.
+  void read_latents(int64_t clip, uint16_t* values) const;
+  /// states·F·C·H·W numbers: bf16 bits, or floats if info().ode_fp32.
+  void read_ode(int64_t clip, void* values) const;
+  /// text_rows·text_dim floats.
+  void read_text(int64_t clip, float* rows) const;
+
+ private:
+  void read_at(uint64_t offset, void* into, size_t count, const char* dataset) const;
+
+  std::filesystem::path path_;
+  LatentIndex index_;
+  int fd_ = -1;
+};
+
+}  // namespace vmla::data
