@@ -1,7 +1,8 @@
 #include "data/make_dataset.h"
 
-#include "data/encode/clip_encoder.h"
+#include "data/encode/clips_of_codec.h"
 #include "data/encode/encode_prompts.h"
+#include "data/encode/encode_videos.h"
 #include "data/encode/prompt_file.h"
 #include "data/store/latent_dataset.h"
 #include "data/synth/moving_shapes.h"
@@ -18,8 +19,9 @@ namespace {
 std::vector<std::string> prompts_of(const MakeConfig& config) {
   if (config.prompts != MakeConfig::kMovingShapes) return read_prompt_file(config.prompts);
   std::vector<std::string> captions;
-  for (const Combination& what : combinations(config.held_out))
+  for (const Combination& what : combinations(config.held_out)) {
     captions.push_back(caption_of(what));
+  }
   return captions;
 }
 
@@ -27,8 +29,9 @@ std::vector<std::string> prompts_of(const MakeConfig& config) {
 void check_prompts(const MakeConfig& config, const LatentDataset& dataset, const fs::path& path) {
   const std::vector<std::string> prompts = prompts_of(config);
   bool same = dataset.size() == static_cast<int64_t>(prompts.size());
-  for (int64_t i = 0; same && i < dataset.size(); ++i)
+  for (int64_t i = 0; same && i < dataset.size(); ++i) {
     same = dataset.caption(i) == prompts[static_cast<size_t>(i)];
+  }
   if (!same) {
     fail_user(
         "{}: holds other prompts than the configuration (make.prompts: {}) wants; remove the file "
@@ -60,12 +63,17 @@ void check_made(const MakeConfig& config, const fs::path& path) {
         key,
         text(wanted));
   };
-  if (dataset.has_latents() != config.prompts.empty()) {
-    fail_user("{}{} alone; remove the file or change the key",
-              path.string(),
-              dataset.has_latents()
-                  ? ": holds clips, the configuration (make.prompts) wants prompts"
-                  : ": holds prompts, the configuration (make) wants clips");
+  if (dataset.has_latents() && !config.prompts.empty()) {
+    fail_user(
+        "{}: holds clips, the configuration (make.prompts) wants prompts alone; remove the file or "
+        "change the key",
+        path.string());
+  }
+  if (!dataset.has_latents() && config.prompts.empty()) {
+    fail_user(
+        "{}: holds prompts alone, the configuration (make) wants clips; remove the file or change "
+        "the configuration",
+        path.string());
   }
   if (!config.prompts.empty()) check_prompts(config, dataset, path);
   same("codec", config.codec, info.codec);
@@ -118,8 +126,11 @@ void make_prompts(const MakeConfig& config, const fs::path& path) {
   options.prompts = prompts_of(config);
   options.out = path;
   options.text = config.text;
-  options.clips = clips_of_codec(
-      config.codec, config.frames, config.size_height, config.size_width, config.fps);
+  options.clips = clips_of_codec(config.codec,
+                                 {.frames = config.frames,
+                                  .height = config.size_height,
+                                  .width = config.size_width,
+                                  .fps = config.fps});
   const PromptsReport report = encode_prompts(options);
   log::info("{}: {} prompts", path.string(), report.prompts);
 }

@@ -1,47 +1,36 @@
 #pragma once
 
-#include <filesystem>
 #include <string>
 #include <vector>
 
-#include "data/store/latent_file_format.h"
+#include "data/encode/encoded_clip.h"
+#include "data/video/decode_pool.h"
+#include "data/video/video_folder.h"
+
+namespace vmla::model {
+class VideoCodec;
+}
 
 namespace vmla::data {
 
-/// One `vmla data encode`.
-struct EncodeOptions {
-  std::filesystem::path videos;  // a folder (data/video/video_folder.h)
-  std::filesystem::path out;     // the dataset file
-  std::string codec = "space_to_depth:2";
-  std::string text = "hashing:32x8";
-  int64_t frames = 9;  // pixel frames of a clip
-  int64_t height = 16, width = 16;
-  double fps = 8;
-  int64_t stride = 0;          // frames between the starts of two clips of a video; 0: `frames`
-  int64_t max_clips = 0;       // a video; 0: as many as fit
-  int64_t hold_out_every = 0;  // K: every K-th clip of a video is held out; 0: none is
-  bool held_out = false;       // take the held-out clips instead of the others
-  double time_limit_seconds = 120;  // of decoding, a video
-  int64_t threads = 0;              // decoders at once; 0: one a core
-  double part_seconds = 15;         // what a kill may cost; finished parts are kept
-  bool overwrite = false;           // replace an existing `out`
-  std::filesystem::path decoder;    // empty: vmla-decode beside this program
-};
+/// Turns the pixels and the caption of a clip into what a dataset stores. Codec and text encoder
+/// must outlive it.
+class ClipEncoder {
+ public:
+  ClipEncoder(const model::VideoCodec& codec, const model::TextEncoder& text)
+      : codec_(codec), text_(text) {}
 
-struct EncodeReport {
-  int64_t clips = 0;
-  int64_t videos = 0;                   // in the folder
-  int64_t resumed_videos = 0;           // of them found done by an earlier, killed job
-  std::vector<SkippedVideo> skipped;    // gave no clip, or not all
-  std::vector<std::string> no_caption;  // encoded with the empty prompt
-  double seconds = 0;
-};
+  /// `clip` was cut out of `video`, whose caption it gets, or the empty prompt without one.
+  EncodedClip encode(const DecodedClip& clip, const VideoEntry& video);
 
-/// Decodes, encodes and stores a folder of videos. Finished parts lie in `out`.parts until all are
-/// merged, so a killed job goes on where it was and ends with the same file, byte for byte. What
-/// could not be read is logged (the first ten) and listed in NAME.skipped.csv beside NAME.h5.
-/// UserError if no clip came out or settings contradict, RunError for a full disk; what was at
-/// `out` before is then still there.
-EncodeReport encode_videos(const EncodeOptions& options);
+ private:
+  const std::vector<float>& caption_rows(const std::string& caption);
+
+  const model::VideoCodec& codec_;
+  const model::TextEncoder& text_;
+  // The last caption and its embedding: clips of one video share it.
+  std::string last_caption_;
+  std::vector<float> last_rows_;
+};
 
 }  // namespace vmla::data

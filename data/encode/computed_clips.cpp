@@ -2,26 +2,24 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 
-#include "model/io/error.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
 
-ComputedClips compute_clips(EncodeParts& parts,
-                            int64_t clips,
-                            int64_t batch,
-                            const char* label,
-                            const ComputeBatch& compute) {
-  ComputedClips done{.clips = clips, .resumed = parts.end_video()};
+ComputedClips compute_clips(EncodeParts& parts, const ClipPlan& plan, const ComputeBatch& compute) {
+  ComputedClips done{.clips = plan.clips, .resumed = parts.end_video()};
   if (done.resumed > 0) {
-    log::info("going on with an unfinished job: {} of {} clips are done", done.resumed, clips);
+    log::info("going on with an unfinished job: {} of {} clips are done", done.resumed, plan.clips);
   }
   const auto begin = std::chrono::steady_clock::now();
-  log::ProgressBar progress(label, static_cast<long>(clips));
-  // Batches begin where they would without a kill: a batch's size may show in the last bits.
-  for (int64_t first = done.resumed / batch * batch; first < clips; first += batch) {
-    const int64_t count = std::min(batch, clips - first);
+  log::ProgressBar progress(plan.label, static_cast<long>(plan.clips));
+  // Batches begin where they would have begun without a kill, even if some of their clips are
+  // stored already: the size of a batch may show in the last bits of its clips.
+  for (int64_t first = done.resumed / plan.batch * plan.batch; first < plan.clips;
+       first += plan.batch) {
+    const int64_t count = std::min(plan.batch, plan.clips - first);
     const auto store = compute(first, count);
     for (int64_t b = std::max<int64_t>(0, done.resumed - first); b < count; ++b) {
       parts.add(store(b));
@@ -31,7 +29,7 @@ ComputedClips compute_clips(EncodeParts& parts,
   }
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   done.seconds_per_clip =
-      taken.count() / static_cast<double>(std::max<int64_t>(1, clips - done.resumed));
+      taken.count() / static_cast<double>(std::max<int64_t>(1, plan.clips - done.resumed));
   parts.merge();
   return done;
 }

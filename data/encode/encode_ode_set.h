@@ -13,8 +13,8 @@
 
 namespace vmla::data {
 
-/// Follows the ODE from noise [B, F, C, H, W] to the clips of a batch: [B, states, F, C, H, W],
-/// noisy to clean (model/sampling/ode_pairs.h).
+/// Follows the ODE of a teacher from noise [B, F, C, H, W] to the clips of a batch: [B, states, F,
+/// C, H, W], noisy to clean (model/sampling/ode_pairs.h).
 using OdeSolver = std::function<at::Tensor(const Batch& batch, const at::Tensor& noise_BFCHW)>;
 
 /// One `vmla data ode`.
@@ -34,7 +34,7 @@ struct OdeSetOptions {
 
 /// Stores the clips of a dataset once more, with the states of the ODE path to each. Clip i starts
 /// from the noise of (seed, Purpose::kOdeNoise, sample i). Atomic and resumable as
-/// data/encode/clip_encoder.h; the file does not depend on when a job was killed, as long as the
+/// data/encode/encode_videos.h; the file does not depend on when a job was killed, as long as the
 /// batch is the same. UserError for a dataset without clips; RunError if a state is not finite.
 ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solve);
 

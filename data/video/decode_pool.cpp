@@ -61,6 +61,9 @@ void DecodePool::decode_lane(size_t index,
         DecodedClip clip;
         clip.video = video;
         clip.first_frame = first;
+        clip.frames = cut.frames;
+        clip.height = options.height;
+        clip.width = options.width;
         clip.rgb_FHW3 = pending;
         const auto kept = std::max<int64_t>(0, cut.frames - cut.stride);
         pending.erase(pending.begin(), pending.end() - static_cast<int64_t>(frame_bytes) * kept);

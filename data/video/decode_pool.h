@@ -20,18 +20,19 @@ struct ClipCut {
   int64_t max_clips = 0;  // a video; 0: as many as fit
 };
 
-/// A clip, or (with no pixels) the end of a video and how it went.
+/// A clip, or (without pixels) the end of a video and how reading it went.
 struct DecodedClip {
-  size_t video = 0;
-  int64_t first_frame = 0;
-  std::vector<uint8_t> rgb_FHW3;
-  ReadOutcome outcome;
+  size_t video = 0;         // index of the video it was cut out of
+  int64_t first_frame = 0;  // counted at ReadOptions::fps
+  int64_t frames = 0, height = 0, width = 0;
+  std::vector<uint8_t> rgb_FHW3;  // frames·height·width·3 bytes
+  ReadOutcome outcome;            // of the whole video; only at its end
   bool is_end() const { return rgb_FHW3.empty(); }
 };
 
-/// Decodes videos on several threads, a decoder process each, and hands out clips in the order of
-/// the videos, whatever finishes first. A thread runs ahead by `kClipsAhead` clips at most. No
-/// LibTorch in these threads.
+/// Decodes videos on several threads, with a decoder process each, and hands out their clips in the
+/// order of the videos, whatever finishes first. A thread runs ahead by `kClipsAhead` clips at
+/// most, so memory does not grow with the number of videos. These threads use no LibTorch.
 class DecodePool {
  public:
   static constexpr size_t kClipsAhead = 4;

@@ -1,6 +1,6 @@
 #include "launch/commands/data_encode.h"
 
-#include "data/encode/clip_encoder.h"
+#include "data/encode/encode_videos.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"

@@ -8,7 +8,7 @@
 #include <sstream>
 #include <string>
 
-namespace vmla::data {
+namespace vmla {
 
 /// A fresh folder for one test, removed at its end.
 class TemporaryFolder {
@@ -32,6 +32,7 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+/// All bytes of a file; empty where there is none.
 inline std::string file_bytes(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::ostringstream out;
@@ -39,6 +40,7 @@ inline std::string file_bytes(const std::filesystem::path& path) {
   return out.str();
 }
 
+/// Makes, or replaces, a file of these bytes.
 inline void write_bytes(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
@@ -58,4 +60,8 @@ std::string error_of(const Call& call) {
   return {};
 }
 
-}  // namespace vmla::data
+}  // namespace vmla
+
+namespace vmla::data {
+using vmla::TemporaryFolder;
+}

@@ -3,9 +3,10 @@
 
 #include <cerrno>
 
-#include "data/encode/clip_encoder.h"
+#include "data/encode/clips_of_codec.h"
 #include "data/encode/encode_ode_set.h"
 #include "data/encode/encode_prompts.h"
+#include "data/encode/encode_videos.h"
 #include "data/encode/generate_clips.h"
 #include "data/store/latent_dataset.h"
 #include "data/synth/synth_videos.h"
@@ -34,7 +35,7 @@ std::string fingerprint_of(const fs::path& out, const Job& job) {
 }
 
 LatentInfo small_clips() {
-  return clips_of_codec("space_to_depth:2", 2, 4, 6, 29.97);
+  return clips_of_codec("space_to_depth:2", {.frames = 2, .height = 4, .width = 6, .fps = 29.97});
 }
 
 GenerateOptions generate_options(const fs::path& out) {

@@ -52,7 +52,11 @@ EncodedClip clip_of(int64_t clip, bool fp32) {
 /// `cut`: how many clips are committed before the job is killed; the rest by a second job.
 void write_set(const fs::path& path, int64_t n, bool fp32, int64_t cut) {
   for (const int64_t end : {cut, n}) {
-    EncodeParts parts(path, info_of(fp32), {9, 9, 9, 9}, "job", 0);
+    EncodeParts parts({.out = path,
+                       .info = info_of(fp32),
+                       .empty_text = {9, 9, 9, 9},
+                       .fingerprint = "job",
+                       .part_seconds = 0});
     for (int64_t i = parts.end_video(); i < end; ++i) {
       parts.add(clip_of(i, fp32));
       parts.end_of_video(std::nullopt);

@@ -3,6 +3,7 @@
 
 #include <limits>
 
+#include "data/encode/clips_of_codec.h"
 #include "data/encode/encode_ode_set.h"
 #include "data/encode/encode_prompts.h"
 #include "data/encode/generate_clips.h"
@@ -28,7 +29,8 @@ GenerateOptions generate_options(const fs::path& out) {
   options.count_per_prompt = 3;
   options.batch = 2;
   options.text = "hashing:32x8";
-  options.clips = clips_of_codec("space_to_depth:2", 2, 4, 4, 8);
+  options.clips =
+      clips_of_codec("space_to_depth:2", {.frames = 2, .height = 4, .width = 4, .fps = 8});
   options.teacher = "a function";
   options.part_seconds = 0;  // a part a clip
   return options;

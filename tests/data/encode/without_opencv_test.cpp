@@ -1,7 +1,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "data/encode/clip_encoder.h"
+#include "data/encode/encode_videos.h"
 #include "data/synth/synth_videos.h"
 #include "tests/data/video/decoded_video.h"
 #include "tests/support/temporary_folder.h"

@@ -1,0 +1,229 @@
+#include "data/encode/encode_videos.h"
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <thread>
+
+#include "data/encode/clip_encoder.h"
+#include "data/encode/clips_of_codec.h"
+#include "data/encode/encode_parts.h"
+#include "data/encode/job_fingerprint.h"
+#include "data/video/csv.h"
+#include "data/video/decode_pool.h"
+#include "data/video/video_folder.h"
+#include "model/codec/text_encoder.h"
+#include "model/codec/video_codec.h"
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+
+namespace vmla::data {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+void check_options(const EncodeOptions& options, const model::VideoCodec& codec) {
+  const auto at_least_one = [](const char* name, int64_t value) {
+    if (value < 1) fail_user("data encode: {} is {}, must be at least 1", name, value);
+  };
+  at_least_one("frames", options.frames);
+  at_least_one("height", options.height);
+  at_least_one("width", options.width);
+  if (!(options.fps > 0 && options.fps <= 1000)) {
+    fail_user("data encode: fps is {:g}, must be above 0 and at most 1000", options.fps);
+  }
+  if (options.stride < 0 || options.max_clips < 0 || options.threads < 0) {
+    fail_user("data encode: stride, max-clips and threads must not be negative");
+  }
+  if (options.hold_out_every < 0 || options.hold_out_every == 1) {
+    fail_user("data encode: hold-out-every is {}, must be 0 (hold out nothing) or at least 2",
+              options.hold_out_every);
+  }
+  if (options.held_out && options.hold_out_every == 0) {
+    fail_user("data encode: held-out clips are asked for, and hold-out-every does not say which");
+  }
+  if (!(options.time_limit_seconds > 0)) {
+    fail_user("data encode: time-limit must be above 0 seconds");
+  }
+  const int64_t factor = codec.spatial_factor();
+  if (options.height % factor != 0 || options.width % factor != 0) {
+    fail_user("data encode: size {}x{} is no multiple of {}, which codec {} needs",
+              options.height,
+              options.width,
+              factor,
+              codec.name());
+  }
+}
+
+/// The options with everything that was left to us.
+EncodeOptions complete(EncodeOptions options) {
+  if (options.stride == 0) options.stride = options.frames;
+  if (options.threads == 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
+  if (options.decoder.empty()) options.decoder = find_decoder_program();
+  return options;
+}
+
+std::string fingerprint_of(const EncodeOptions& options,
+                           const LatentInfo& info,
+                           const std::vector<VideoEntry>& videos) {
+  JobFingerprint job;
+  job.line(info.codec_hash);
+  job.line(info.text_encoder_hash);
+  job.line(options.frames,
+           options.height,
+           options.width,
+           options.fps,
+           options.stride,
+           options.max_clips,
+           options.hold_out_every,
+           options.held_out);
+  // A video counts by its name and size: to read all of them would take too long.
+  for (const VideoEntry& video : videos) {
+    std::error_code missing;
+    const uintmax_t bytes = fs::file_size(options.videos / video.file, missing);
+    job.record(video.file, missing ? 0 : bytes, video.caption.value_or(""));
+  }
+  return job.hash();
+}
+
+/// True if the clip belongs to the half of the data that is asked for.
+bool is_wanted(const EncodeOptions& options, const DecodedClip& clip) {
+  if (options.hold_out_every == 0) return true;
+  const int64_t number = clip.first_frame / options.stride;
+  const bool is_held_out = number % options.hold_out_every == options.hold_out_every - 1;
+  return is_held_out == options.held_out;
+}
+
+/// What a video lost, in words; nothing if all of it became clips.
+std::optional<SkippedVideo> loss_of(const VideoEntry& video,
+                                    const ReadOutcome& outcome,
+                                    int64_t clips,
+                                    int64_t frames) {
+  const std::string& problem = outcome.problem;
+  if (clips > 0 && problem.empty()) return std::nullopt;
+  if (clips > 0) {
+    return SkippedVideo{video.file, formatted("{}; {} clips before it are kept", problem, clips)};
+  }
+  if (!problem.empty()) return SkippedVideo{video.file, problem};
+  return SkippedVideo{video.file,
+                      formatted("shorter than the clip: {} of {} frames", outcome.frames, frames)};
+}
+
+/// Decodes the videos that `parts` does not hold yet, encodes their clips and adds them.
+void encode_missing(const EncodeOptions& options,
+                    const std::vector<VideoEntry>& videos,
+                    ClipEncoder& encoder,
+                    EncodeParts& parts) {
+  const auto first = static_cast<size_t>(parts.end_video());
+  std::vector<fs::path> paths;
+  for (size_t i = first; i < videos.size(); ++i) paths.push_back(options.videos / videos[i].file);
+  DecodePool pool(
+      paths,
+      {.height = options.height,
+       .width = options.width,
+       .fps = options.fps,
+       .time_limit_seconds = options.time_limit_seconds},
+      {.frames = options.frames, .stride = options.stride, .max_clips = options.max_clips},
+      options.threads,
+      options.decoder);
+  log::ProgressBar progress("encode", static_cast<long>(videos.size()));
+  int64_t clips_of_video = 0;
+  for (DecodedClip clip; pool.next(clip);) {
+    const VideoEntry& video = videos[first + clip.video];
+    if (!clip.is_end()) {
+      ++clips_of_video;
+      if (is_wanted(options, clip)) parts.add(encoder.encode(clip, video));
+      continue;
+    }
+    parts.end_of_video(loss_of(video, clip.outcome, clips_of_video, options.frames));
+    clips_of_video = 0;
+    progress.update(static_cast<long>(parts.end_video()), video.file);
+  }
+}
+
+/// Logs the first ten videos that were skipped, cut short or without a caption, and writes all of
+/// them to NAME.skipped.csv.
+void list_losses(const fs::path& out, const EncodeReport& report) {
+  const auto log_some = [](const auto& items, const auto& line) {
+    constexpr size_t kMost = 10;
+    for (size_t i = 0; i < std::min(items.size(), kMost); ++i) log::info(line(items[i]));
+    if (items.size() > kMost) log::info("... and {} more", items.size() - kMost);
+  };
+  log_some(report.skipped,
+           [](const SkippedVideo& v) { return formatted("skipped {}: {}", v.file, v.reason); });
+  log_some(report.no_caption,
+           [](const std::string& v) { return formatted("no caption for {}: taken as empty", v); });
+  fs::path list = out;
+  list.replace_extension(".skipped.csv");
+  std::error_code ignored;
+  fs::remove(list, ignored);  // of an earlier job
+  if (report.skipped.empty() && report.no_caption.empty()) return;
+  std::string rows = csv_row({"file", "reason"});
+  for (const SkippedVideo& video : report.skipped) rows += csv_row({video.file, video.reason});
+  for (const std::string& file : report.no_caption) {
+    rows += csv_row({file, "no caption: encoded with the empty prompt"});
+  }
+  io::write_file_atomically(list, rows);
+  log::info("{} of {} videos skipped or cut short, {} without a caption: listed in {}",
+            report.skipped.size(),
+            report.videos,
+            report.no_caption.size(),
+            list.string());
+}
+
+}  // namespace
+
+EncodeReport encode_videos(const EncodeOptions& given) {
+  const auto begin = Clock::now();
+  const auto codec = model::make_video_codec(given.codec);
+  const auto text = model::make_text_encoder(given.text);
+  check_options(given, *codec);
+  const EncodeOptions options = complete(given);
+  const std::vector<VideoEntry> videos = list_videos(options.videos);
+  const auto claim = claim_output(options.out, options.overwrite);
+
+  LatentInfo info = info_of_clips(*codec,
+                                  {.frames = options.frames,
+                                   .height = options.height,
+                                   .width = options.width,
+                                   .fps = options.fps});
+  set_text_encoder(info, *text);
+  EncodeParts parts({.out = options.out,
+                     .info = info,
+                     .empty_text = text_rows(*text, ""),
+                     .fingerprint = fingerprint_of(options, info, videos),
+                     .part_seconds = options.part_seconds});
+  EncodeReport report;
+  report.videos = static_cast<int64_t>(videos.size());
+  report.resumed_videos = parts.end_video();
+  if (report.resumed_videos > 0) {
+    log::info("going on with an unfinished job: {} of {} videos are done",
+              report.resumed_videos,
+              report.videos);
+  }
+  ClipEncoder encoder(*codec, *text);
+  encode_missing(options, videos, encoder, parts);
+  parts.commit();
+
+  for (const VideoEntry& video : videos) {
+    if (!video.caption) report.no_caption.push_back(video.file);
+  }
+  report.skipped = parts.skipped();
+  list_losses(options.out, report);
+  if (parts.clips() == 0) {
+    parts.remove();
+    fail_user("{}: no clip could be made of {} videos; the first: {}: {}",
+              options.videos.string(),
+              report.videos,
+              report.skipped.front().file,
+              report.skipped.front().reason);
+  }
+  parts.merge();
+  report.clips = parts.clips();
+  report.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace vmla::data
