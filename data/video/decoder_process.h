@@ -1,7 +1,5 @@
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -9,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "data/video/video_protocol.h"
+#include "data/video/child_process.h"
 
 namespace vmla::data {
 
@@ -17,46 +15,23 @@ namespace vmla::data {
 /// neither.
 std::filesystem::path find_decoder_program();
 
-/// A child process with pipes on its stdin and stdout. The destructor kills it.
-class ChildProcess {
- public:
-  explicit ChildProcess(const std::filesystem::path& program);
-  ~ChildProcess();
-  ChildProcess(const ChildProcess&) = delete;
-  ChildProcess& operator=(const ChildProcess&) = delete;
-
-  /// False when the child is gone.
-  bool write(const void* bytes, size_t count);
-  enum class Read { kDone, kClosed, kTimeout };
-  /// Reads exactly `count` bytes; the time spent waiting is taken off `seconds_left`.
-  Read read(void* into, size_t count, double& seconds_left);
-  /// Kills the child if it still runs, waits for it, and says in words how it ended.
-  std::string kill_and_describe();
-
- private:
-  pid_t pid_ = -1;
-  int to_child_ = -1;
-  int from_child_ = -1;
-};
-
 /// What a video becomes.
 struct ReadOptions {
-  int64_t height = 0, width = 0;
-  double fps = 0;
+  int64_t height = 0, width = 0;    // pixels: resized to cover them, the middle cut out
+  double fps = 0;                   // resampled in time
   int64_t max_frames = 0;           // 0: all
-  double time_limit_seconds = 120;  // of waiting for the decoder, a video
+  double time_limit_seconds = 120;  // of waiting for the decoder, all frames of a video together
 };
 
 /// How reading a video went.
 struct ReadOutcome {
-  bool opened = false;
-  int64_t frames = 0;
+  int64_t frames = 0;   // that were handed out
   std::string problem;  // empty: the whole video was read
 };
 
-/// Decodes videos one after another in a child process, started when needed and again after it
-/// died: a decoder that crashes, hangs or babbles costs the video it was at, nothing else. Not
-/// thread-safe: one a thread.
+/// Decodes videos one after another in a child process (data/video/video_protocol.h), started when
+/// needed and again after it died: a decoder that crashes, hangs or sends garbage costs the video
+/// it was at, nothing else. Not thread-safe: one a thread.
 class DecoderProcess {
  public:
   explicit DecoderProcess(std::filesystem::path program);

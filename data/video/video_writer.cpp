@@ -2,10 +2,12 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "data/video/decoder_process.h"
+#include "data/video/video_protocol.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 
@@ -13,9 +15,10 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
+/// An encoder that takes longer to finish a file is killed.
 constexpr double kFinishSeconds = 120;
 
-/// "29.97" as a ratio that players recognise.
+/// Frames a second as a ratio that players recognise: 8 is 8:1, 29.97 is 30000:1001.
 std::string fps_ratio(double fps) {
   const double rounded = std::round(fps);
   if (std::abs(fps - rounded) < 1e-9) return formatted("{}:1", static_cast<int64_t>(rounded));
@@ -73,15 +76,14 @@ void VideoWriter::begin(int64_t height, int64_t width) {
   } else {
     if (!process_) process_ = start_video_process();
     const std::string path = fs::absolute(unfinished_).string();
-    const VideoRequest request = {RequestKind::kWrite,
-                                  static_cast<uint32_t>(path.size()),
-                                  static_cast<uint32_t>(height_),
-                                  static_cast<uint32_t>(width_),
-                                  fps_,
-                                  0};
-    if (!process_->write(&request, sizeof request) || !process_->write(path.data(), path.size())) {
-      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
-    }
+    const VideoRequest request = {.kind = RequestKind::kWrite,
+                                  .path_bytes = static_cast<uint32_t>(path.size()),
+                                  .height = static_cast<uint32_t>(height_),
+                                  .width = static_cast<uint32_t>(width_),
+                                  .fps = fps_,
+                                  .max_frames = 0};
+    send(&request, sizeof request);
+    send(path.data(), path.size());
   }
   open_ = true;
 }
@@ -105,12 +107,17 @@ void VideoWriter::append(const at::Tensor& frames_F3HW) {
       write_y4m_frame(bytes[f]);
       continue;
     }
-    if (!process_->write(&kMore, sizeof kMore) ||
-        !process_->write(bytes[f].const_data_ptr<uint8_t>(),
-                         static_cast<size_t>(bytes[f].numel()))) {
-      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
-    }
+    send(&kMore, sizeof kMore);
+    send(bytes[f].const_data_ptr(), bytes[f].nbytes());
   }
+}
+
+void VideoWriter::send(const void* bytes, size_t count) {
+  if (!process_->write(bytes, count)) fail_ended();
+}
+
+void VideoWriter::fail_ended() {
+  fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
 }
 
 void VideoWriter::write_y4m_frame(const at::Tensor& rgb_HW3) {
@@ -133,14 +140,15 @@ void VideoWriter::close() {
   if (y4m_) {
     y4m_->close();
   } else {
-    ReplyHeader header = {};
+    send(&kNoMore, sizeof kNoMore);
     double seconds_left = kFinishSeconds;
-    if (!process_->write(&kNoMore, sizeof kNoMore) ||
-        process_->read(&header, sizeof header, seconds_left) != ChildProcess::Read::kDone) {
-      fail_run("cannot write {}: the encoder {}", path_.string(), process_->kill_and_describe());
-    }
-    std::string problem(header.bytes, '\0');
-    process_->read(problem.data(), problem.size(), seconds_left);
+    const auto receive = [&](void* into, size_t count) {
+      if (process_->read(into, count, seconds_left) != ChildProcess::Read::kDone) fail_ended();
+    };
+    ReplyHeader header = {};
+    receive(&header, sizeof header);
+    std::string problem(std::min(header.bytes, kMostTextBytes), '\0');
+    receive(problem.data(), problem.size());
     if (!problem.empty()) fail_run("cannot write {}: {}", path_.string(), problem);
   }
   open_ = false;

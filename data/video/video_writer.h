@@ -16,15 +16,17 @@ class ChildProcess;
 /// ".mp4", or ".y4m" in a build without OpenCV.
 const char* default_video_extension();
 
-/// Starts a process that writes videos; several VideoWriters may use it one after another.
+/// Starts a child process that encodes videos; several VideoWriters may use it one after another.
 std::shared_ptr<ChildProcess> start_video_process();
 
-/// Writes a video as its frames come: H.264 that browsers play in .mp4 (or .mkv; Motion JPEG in
-/// .avi, VP8 in .webm) through vmla-decode, .y4m without it. Pictures smaller than `min_side` are
-/// enlarged by a whole factor, each pixel repeated: H.264 ruins 16x16, and a resize back to 16x16
-/// returns the pixels. The file appears, whole, with close().
+/// Writes a video as its frames come. vmla-decode encodes H.264 that browsers play in .mp4 and
+/// .mkv, Motion JPEG in .avi, VP8 in .webm; .y4m is written here, uncompressed. Pictures smaller
+/// than `min_side` are enlarged by a whole factor, each pixel repeated: H.264 ruins 16x16, and a
+/// resize back to 16x16 returns the pixels. The file appears under its name, complete, with
+/// close(); until then it is .unfinished.NAME beside it.
 class VideoWriter {
  public:
+  /// `process` is used until close(); nullptr: the writer starts one of its own where it needs one.
   VideoWriter(std::filesystem::path path,
               double fps,
               std::shared_ptr<ChildProcess> process = nullptr,
@@ -42,6 +44,9 @@ class VideoWriter {
  private:
   void begin(int64_t height, int64_t width);
   void write_y4m_frame(const at::Tensor& rgb_HW3);
+  /// To the child process; RunError, with how it ended, if it is gone.
+  void send(const void* bytes, size_t count);
+  [[noreturn]] void fail_ended();
 
   std::filesystem::path path_, unfinished_;
   double fps_;

@@ -14,7 +14,8 @@ Complaints::Complaints() : fd_(memfd_create("stderr", MFD_CLOEXEC)) {
 
 std::string Complaints::first() const {
   if (fd_ < 0) return {};
-  const off_t size = lseek(fd_, 0, SEEK_CUR);  // shared with stderr: the end of what was printed
+  // The position is shared with stderr: the end of what was printed.
+  const off_t size = lseek(fd_, 0, SEEK_CUR);
   if (size <= 0) return {};
   std::string text(static_cast<size_t>(std::min<off_t>(size, 4096)), '\0');
   const ssize_t got = pread(fd_, text.data(), text.size(), 0);

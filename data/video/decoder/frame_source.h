@@ -6,26 +6,28 @@
 
 #include "data/video/video_protocol.h"
 
-/// The inside of the program vmla-decode: no LibTorch, so that a process is cheap and may die.
+/// How the program vmla-decode reads a video. No LibTorch here: the process is cheap and may die.
 namespace vmla::data {
 
-/// A decoded picture. The pixels stay valid until the second call of next() after this one.
+/// A decoded picture, upright. The source owns the pixels; they stay valid until the second call of
+/// next() after this one, so that two frames can be compared.
 struct SourceFrame {
   const uint8_t* pixels = nullptr;  // rows of 3 bytes a pixel
-  int64_t row_bytes = 0;
-  int height = 0, width = 0;
-  bool blue_first = false;  // BGR instead of RGB
-  double seconds = 0;       // time stamp, 0 for the first frame, strictly increasing
+  int64_t row_bytes = 0;            // from one row to the next
+  int height = 0, width = 0;        // pixels
+  bool blue_first = false;          // BGR instead of RGB
+  double seconds = 0;               // time stamp: 0 for the first frame, strictly increasing
 };
 
 /// Frames of one video in order. Constructing throws UserError with the reason when the file cannot
-/// be read.
+/// be read; what goes wrong later ends the frames, and damage() says what it was.
 class FrameSource {
  public:
   virtual ~FrameSource() = default;
   virtual VideoInfo info() const = 0;
-  /// Width of a pixel over its height.
+  /// Width of a pixel over its height, as the picture is to be shown.
   virtual double pixel_aspect() const = 0;
+  /// False after the last frame that can be decoded.
   virtual bool next(SourceFrame& frame) = 0;
   /// After next() was false or at any time: what is wrong with the file from here on; empty if
   /// nothing is.

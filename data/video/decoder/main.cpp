@@ -1,6 +1,11 @@
-// vmla-decode: the process in which videos are decoded and encoded, on the requests of
-// data/video/video_protocol.h. It may crash, hang or run out of memory: its parent loses one video.
-// And neither LibTorch nor the main program's BLAS is ever loaded beside OpenCV.
+// vmla-decode: decodes and encodes videos on the requests of a job (data/video/video_protocol.h).
+//
+// It is a process of its own because it reads files from anywhere with large libraries: it may
+// crash, hang or run out of memory, and the job loses one video. And OpenCV, which brings a BLAS of
+// its own, is never loaded beside LibTorch.
+//
+// Another video library is another FrameSource and FrameSink here, or another program that keeps to
+// the protocol in the place of this one.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -14,15 +19,15 @@
 
 #include "data/video/decoder/frame_sink.h"
 #include "data/video/decoder/frame_source.h"
-#include "data/video/decoder/pipe_io.h"
 #include "data/video/decoder/resize.h"
+#include "data/video/pipe_io.h"
 #include "data/video/video_protocol.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
 namespace {
 
-/// The parent is gone or asked for no more.
+/// The other end of a pipe is closed: the job is gone, and so must this process be.
 struct Disconnected {};
 
 void reply(ReplyKind kind, const void* bytes, size_t count) {
@@ -37,8 +42,9 @@ void reply(ReplyKind kind, std::string_view text) {
   reply(kind, text.data(), text.size());
 }
 
-/// Resampling in time: output frame k is the source frame nearest to k / fps; the last source frame
-/// lasts as long as the one before it, so N frames at the target's own rate stay N frames.
+/// Sends the frames at the rate that is asked for: frame k is the source frame nearest to k / fps
+/// seconds. The last source frame lasts as long as the one before it, so N frames at the target's
+/// own rate stay N frames.
 void stream_frames(FrameSource& source, const VideoRequest& request) {
   CoverResize resize(static_cast<int>(request.height), static_cast<int>(request.width));
   std::vector<uint8_t> small(size_t{request.height} * request.width * 3);
@@ -51,6 +57,7 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
     ++sent;
   };
 
+  // A source keeps the pixels of the last two frames, which is what the choice needs.
   SourceFrame previous, current;
   double interval = 1 / request.fps;
   while (!done() && source.next(current)) {
@@ -67,6 +74,7 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
     const std::string damage = source.damage();
     fail_user("no frame can be decoded{}", damage.empty() ? "" : " (" + damage + ")");
   }
+  // 0.8 and not 1: rounded time stamps must not add a frame at the end.
   while (!done() && due() < previous.seconds + 0.8 * interval) emit(previous);
   reply(ReplyKind::kEnd, source.damage());
 }
@@ -82,7 +90,8 @@ void serve_read(const VideoRequest& request, const std::string& path) {
   }
 }
 
-/// Takes every frame off the pipe even after a failure, so that the next request is found.
+/// Takes every frame off the pipe even after a failure: the job reads no answer before it has sent
+/// all of them, and the next request follows.
 void serve_write(const VideoRequest& request, const std::string& path) {
   std::unique_ptr<FrameSink> sink;
   std::string failure;
@@ -123,9 +132,10 @@ void serve() {
 }  // namespace vmla::data
 
 int main() {
-  std::signal(SIGPIPE, SIG_IGN);
-#ifndef __SANITIZE_ADDRESS__  // whose shadow memory is far above any limit
-  // A header that promises enormous pictures must not take the machine with it.
+  std::signal(SIGPIPE, SIG_IGN);  // a failed write says the same
+  // A file whose header promises enormous pictures must not take the machine with it: allocations
+  // above 4 GiB fail. (The address sanitizer maps far more than that for itself.)
+#ifndef __SANITIZE_ADDRESS__
   const rlimit memory = {rlim_t{4} << 30, rlim_t{4} << 30};
   setrlimit(RLIMIT_AS, &memory);
 #endif

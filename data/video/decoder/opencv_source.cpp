@@ -11,6 +11,7 @@
 namespace vmla::data {
 namespace {
 
+/// One for the process, as stderr is.
 Complaints& complaints() {
   static Complaints caught;
   return caught;
@@ -64,8 +65,8 @@ class OpenCvSource final : public FrameSource {
     } catch (const cv::Exception& error) {
       damage_ = error.err;
     }
-    // The decoder's threads complain about a picture before it comes out: those handed out so far
-    // are sound.
+    // FFmpeg's threads complain about a damaged picture before it comes out, so this one may be
+    // damaged, and those handed out before are sound.
     if (damage_.empty()) damage_ = complaints().first();
     if (!read || !damage_.empty()) {
       check_length();
@@ -78,12 +79,12 @@ class OpenCvSource final : public FrameSource {
     if (turn_ == 90) cv::rotate(picture, picture, cv::ROTATE_90_CLOCKWISE);
     if (turn_ == 180) cv::rotate(picture, picture, cv::ROTATE_180);
     if (turn_ == 270) cv::rotate(picture, picture, cv::ROTATE_90_COUNTERCLOCKWISE);
-    frame = {picture.data,
-             static_cast<int64_t>(picture.step[0]),
-             picture.rows,
-             picture.cols,
-             true,
-             time_stamp()};
+    frame = {.pixels = picture.data,
+             .row_bytes = static_cast<int64_t>(picture.step[0]),
+             .height = picture.rows,
+             .width = picture.cols,
+             .blue_first = true,
+             .seconds = time_stamp()};
     ++frames_;
     return true;
   }
@@ -91,8 +92,9 @@ class OpenCvSource final : public FrameSource {
   std::string damage() const override { return damage_; }
 
  private:
-  /// Time stamps from the file, from 0. OpenCV reports none for the last few pictures, those that
-  /// are drained from the decoder at the end: these follow at the last interval seen.
+  /// Time stamps of the file, counted from the first. OpenCV reports none for the last few
+  /// pictures, those that are drained from the decoder at the end: they follow at the last interval
+  /// seen.
   double time_stamp() {
     const double reported = capture_.get(cv::CAP_PROP_POS_MSEC) / 1000.0;
     if (frames_ == 0) {
@@ -110,8 +112,8 @@ class OpenCvSource final : public FrameSource {
     return last_;
   }
 
-  /// A container that promises clearly more than it holds was cut off, whether or not the decoder
-  /// noticed.
+  /// Notes that the file was cut off if its container promises clearly more seconds than could be
+  /// decoded: more than a tenth of them and more than two frames are missing.
   void check_length() {
     const double seconds = frames_ == 0 ? 0 : last_ + interval_;
     const bool cut = info_.seconds > 0 && seconds < 0.9 * info_.seconds &&
@@ -123,9 +125,11 @@ class OpenCvSource final : public FrameSource {
   cv::VideoCapture capture_;
   VideoInfo info_{};
   double pixel_aspect_ = 1;
-  int turn_ = 0;
-  std::array<cv::Mat, 2> buffers_;
-  uint64_t frames_ = 0;
+  int turn_ = 0;                    // degrees clockwise, 0 to 270
+  std::array<cv::Mat, 2> buffers_;  // of the last two pictures, in turn
+  uint64_t frames_ = 0;             // handed out
+  // Seconds: the first picture's time stamp in the file, the last one's from 0, and from one
+  // picture to the next.
   double first_ = 0, last_ = 0, interval_ = 0.04;
   std::string damage_;
 };

@@ -5,11 +5,9 @@
 
 namespace vmla::data {
 
-std::vector<CoverResize::Taps> CoverResize::taps(int source,
-                                                 double begin,
-                                                 double length,
-                                                 int outputs) {
-  const double step = length / outputs;
+std::vector<CoverResize::Taps> CoverResize::taps(int source, const Part& part, int outputs) {
+  const auto [begin, length] = part;
+  const double step = length / outputs;  // source pixels of an output pixel
   std::vector<Taps> all;
   for (int i = 0; i < outputs; ++i) {
     Taps out;
@@ -22,7 +20,7 @@ std::vector<CoverResize::Taps> CoverResize::taps(int source,
             static_cast<float>(std::min<double>(high, s + 1) - std::max<double>(low, s)));
       }
     } else {
-      // Never beyond the part that is kept.
+      // Between the two source pixels around the centre, never beyond the part that is kept.
       const double centre =
           std::clamp(begin + (i + 0.5) * step - 0.5, begin, begin + std::max(length - 1, 0.0));
       out.first = std::min(static_cast<int>(centre), std::max(source - 2, 0));
@@ -53,14 +51,14 @@ void CoverResize::prepare(const SourceFrame& frame, double pixel_aspect) {
   } else {
     part_height = frame.width * pixel_aspect / wanted;
   }
-  rows_ = taps(frame.height, (frame.height - part_height) / 2, part_height, height_);
-  columns_ = taps(frame.width, (frame.width - part_width) / 2, part_width, width_);
+  rows_ = taps(frame.height, {(frame.height - part_height) / 2, part_height}, height_);
+  columns_ = taps(frame.width, {(frame.width - part_width) / 2, part_width}, width_);
   line_.resize(static_cast<size_t>(frame.width) * 3);
 }
 
 void CoverResize::operator()(const SourceFrame& frame, double pixel_aspect, uint8_t* rgb_HW3) {
   prepare(frame, pixel_aspect);
-  const int red = frame.blue_first ? 2 : 0;
+  const int red = frame.blue_first ? 2 : 0;  // where red is in a source pixel
   const size_t begin = static_cast<size_t>(columns_.front().first) * 3;
   const size_t end =
       (static_cast<size_t>(columns_.back().first) + columns_.back().weights.size()) * 3;
@@ -73,7 +71,7 @@ void CoverResize::operator()(const SourceFrame& frame, double pixel_aspect, uint
       for (size_t i = begin; i < end; ++i) line_[i] += weight * static_cast<float>(source[i]);
     }
     for (const Taps& column : columns_) {
-      float sums[3] = {0.5f, 0.5f, 0.5f};  // rounds
+      float sums[3] = {0.5f, 0.5f, 0.5f};  // so that cutting off the fraction rounds
       const float* source = line_.data() + static_cast<size_t>(column.first) * 3;
       for (const float weight : column.weights) {
         for (int c = 0; c < 3; ++c) sums[c] += weight * source[c];

@@ -11,8 +11,9 @@
 namespace vmla::data {
 namespace {
 
-/// YUV4MPEG2, 8 bits: mono, 4:2:0, 4:2:2 and 4:4:4, BT.601 in the limited range (what writers
-/// without a colour tag mean). Chroma is repeated, not interpolated.
+/// YUV4MPEG2 with 8 bits: mono, 4:2:0, 4:2:2 and 4:4:4. Colours are BT.601 in the limited range (Y
+/// from 16 to 235, U and V from 16 to 240 around 128), which is what writers without a colour tag
+/// mean. Chroma is repeated, not interpolated.
 class Y4mSource final : public FrameSource {
  public:
   explicit Y4mSource(const std::string& path) : file_(path, std::ios::binary) {
@@ -21,6 +22,8 @@ class Y4mSource final : public FrameSource {
       fail_user("no YUV4MPEG2 header");
     }
     parse_header(line.substr(10));
+    // As many frames as the file's size promises; a part of one counts, and is damage later. Each
+    // has the line "FRAME" before its planes.
     const auto header_bytes = static_cast<double>(file_.tellg());
     file_.seekg(0, std::ios::end);
     const double frame_bytes = 6.0 + static_cast<double>(plane_bytes_[0] + 2 * plane_bytes_[1]);
@@ -50,17 +53,17 @@ class Y4mSource final : public FrameSource {
     }
     std::vector<uint8_t>& rgb = buffers_[frames_ % 2];
     convert(rgb);
-    frame = {rgb.data(),
-             info_.width * 3,
-             static_cast<int>(info_.height),
-             static_cast<int>(info_.width),
-             false,
-             static_cast<double>(frames_) / info_.fps};
+    frame = {.pixels = rgb.data(),
+             .row_bytes = info_.width * 3,
+             .height = static_cast<int>(info_.height),
+             .width = static_cast<int>(info_.width),
+             .seconds = static_cast<double>(frames_) / info_.fps};
     ++frames_;
     return true;
   }
 
  private:
+  /// Words such as W128 H128 F8:1 Ip A1:1 C420, in any order.
   void parse_header(const std::string& text) {
     std::istringstream words(text);
     std::string word, chroma = "420";
@@ -81,6 +84,8 @@ class Y4mSource final : public FrameSource {
     if (!(pixel_aspect_ > 0)) pixel_aspect_ = 1;  // 0:0 means unknown
     info_.width = static_cast<uint32_t>(width);
     info_.height = static_cast<uint32_t>(height);
+    // 420jpeg and 420mpeg2 place the chroma samples differently, which is ignored here. 420p10 and
+    // the like have more than 8 bits; 420paldv is refused with them.
     const bool is_420 = chroma.rfind("420", 0) == 0 && chroma.find('p', 3) != 3;
     if (chroma == "mono") {
       chroma_x_ = chroma_y_ = 0;
@@ -98,6 +103,7 @@ class Y4mSource final : public FrameSource {
         chroma_x_ == 0 ? 0 : chroma_width() * ((info_.height + chroma_y_ - 1) / chroma_y_);
   }
 
+  /// "30000:1001"; 0 for what is no ratio.
   static double ratio(const std::string& text) {
     const size_t colon = text.find(':');
     if (colon == std::string::npos) return 0;
@@ -107,6 +113,7 @@ class Y4mSource final : public FrameSource {
 
   size_t chroma_width() const { return (info_.width + chroma_x_ - 1) / chroma_x_; }
 
+  /// The planes as RGB bytes (inverse of data/video/video_writer.cpp).
   void convert(std::vector<uint8_t>& rgb) const {
     rgb.resize(plane_bytes_[0] * 3);
     size_t at = 0;
@@ -126,6 +133,7 @@ class Y4mSource final : public FrameSource {
     }
   }
 
+  /// [0, 1] to a byte.
   static uint8_t level(double value) {
     return static_cast<uint8_t>(std::lround(std::clamp(value, 0.0, 1.0) * 255.0));
   }
@@ -133,11 +141,11 @@ class Y4mSource final : public FrameSource {
   std::ifstream file_;
   VideoInfo info_{};
   double pixel_aspect_ = 1;
-  uint32_t chroma_x_ = 2, chroma_y_ = 2;  // subsampling; 0: no chroma
-  std::array<size_t, 2> plane_bytes_{};
-  std::array<std::vector<uint8_t>, 3> planes_;
-  std::array<std::vector<uint8_t>, 2> buffers_;
-  uint64_t frames_ = 0;
+  uint32_t chroma_x_ = 2, chroma_y_ = 2;         // pixels of a chroma sample; 0: no chroma
+  std::array<size_t, 2> plane_bytes_{};          // of Y, and of each of U and V
+  std::array<std::vector<uint8_t>, 3> planes_;   // Y, U, V of the current frame
+  std::array<std::vector<uint8_t>, 2> buffers_;  // RGB of the last two frames, in turn
+  uint64_t frames_ = 0;                          // handed out
   std::string damage_;
 };
 

@@ -1,4 +1,4 @@
-#include "data/video/decoder/pipe_io.h"
+#include "data/video/pipe_io.h"
 
 #include <unistd.h>
 
