@@ -214,6 +214,14 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   list_losses(options.out, report);
   if (parts.clips() == 0) {
     parts.remove();
+    if (report.skipped.empty()) {
+      fail_user(
+          "{}: {} videos give no clip: none is held out, as no video gives {} clips "
+          "(hold-out-every)",
+          options.videos.string(),
+          report.videos,
+          options.hold_out_every);
+    }
     fail_user("{}: no clip could be made of {} videos; the first: {}: {}",
               options.videos.string(),
               report.videos,

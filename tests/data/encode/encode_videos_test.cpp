@@ -134,6 +134,9 @@ TEST(EncodeVideos, HeldOutClipsAndTheOthersTogetherAreAll) {
   options.out = folder / "none.h5";
   EXPECT_NE(error_of<UserError>([&] { encode_videos(options); }).find("hold-out-every"),
             std::string::npos);
+  options.hold_out_every = 6;  // of five clips none is the sixth
+  const std::string none = error_of<UserError>([&] { encode_videos(options); });
+  EXPECT_NE(none.find("none is held out"), std::string::npos) << none;
 }
 
 TEST(EncodeVideos, ThreadsDoNotChangeTheResult) {
