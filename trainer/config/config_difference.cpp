@@ -8,6 +8,8 @@
 namespace vmla::trainer {
 namespace {
 
+// Every leaf of a configuration, in file order: its full key ("optimizer.lr") and its value as yaml
+// on one line. Values are compared as text, so that a type needs no comparison of its own.
 using Flat = std::vector<std::pair<std::string, std::string>>;
 
 void flatten(const ConfigNode& node, const std::string& key, Flat& out) {
@@ -19,6 +21,8 @@ void flatten(const ConfigNode& node, const std::string& key, Flat& out) {
 }
 
 Flat flatten(TrainConfig config) {
+  // In a pipeline the stage's name says where the weights come from. The path follows from the run
+  // folder, which may have been moved since the run began.
   for (auto& [role, source] : config.init_from) {
     if (!source.stage.empty()) source.path.clear();
   }
@@ -33,6 +37,7 @@ const std::string* find(const Flat& flat, const std::string& key) {
   return it == flat.end() ? nullptr : &it->second;
 }
 
+// A prefix that ends in '.' is a section and stands for all keys below it.
 bool starts_with_any(std::string_view key, const std::vector<std::string_view>& prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(), [&](std::string_view prefix) {
     return key == prefix || (prefix.back() == '.' && key.starts_with(prefix));
@@ -42,7 +47,11 @@ bool starts_with_any(std::string_view key, const std::vector<std::string_view>& 
 bool is_refused(const std::string& key, const TrainConfig& saved, const TrainConfig& now) {
   // The preset is a way to write the sizes; the sizes themselves are compared.
   if (key == "model.preset") return false;
+  // Another decay is fine; an average that appears or vanishes is not, for it is a role with
+  // weights of its own in the checkpoint.
   if (key == "ema.decay") return (saved.ema.decay == 0) != (now.ema.decay == 0);
+  // What the saved weights, moments and data position depend on. optimizer.betas decides which
+  // moments exist (docs/algorithms.md 11.1), train.batch_size what a step's samples are.
   static const std::vector<std::string_view> kFixed = {"stage",
                                                        "seed",
                                                        "init_from.",
@@ -67,6 +76,7 @@ std::vector<ConfigDifference> config_difference(const TrainConfig& saved, const 
     if (other != nullptr && *other == value) continue;
     out.push_back({key, value, other ? *other : "(absent)", is_refused(key, saved, now)});
   }
+  // Keys that only the new one has: those of another objective's section, or of another role.
   for (const auto& [key, value] : after) {
     if (find(before, key) == nullptr) {
       out.push_back({key, "(absent)", value, is_refused(key, saved, now)});

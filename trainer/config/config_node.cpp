@@ -11,6 +11,8 @@
 namespace vmla::trainer {
 namespace {
 
+// What a message says was found: "a list", "'many'"; a quoted scalar is said to be text, because
+// `steps: "7"` would otherwise read as if 7 were refused.
 std::string describe(const ConfigNode& node) {
   switch (node.kind) {
     case ConfigNode::Kind::kNull:
@@ -25,6 +27,8 @@ std::string describe(const ConfigNode& node) {
   return "";
 }
 
+// Levenshtein distance in one row: row[j] is the distance of the letters of `a` seen so far to the
+// first j letters of `b`, `diagonal` the entry up left of the one that is computed.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
@@ -40,7 +44,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
-// Parses all of `text`; a leading plus is allowed, as in yaml.
+// Parses all of `text`; a leading plus is allowed, as in yaml. std::from_chars reads no locale, so
+// that a decimal comma of the environment changes nothing.
 template <class Number>
 std::errc parse_number(std::string_view text, Number& value) {
   if (text.size() > 1 && text[0] == '+' && text[1] != '-') text.remove_prefix(1);
@@ -58,6 +63,9 @@ bool is_yaml_infinity_or_nan(const std::string& text) {
   return false;
 }
 
+// Whether the text needs no quotes to be read back as the same text. Narrower than yaml allows:
+// what might be taken for a list item, a null or an indicator is quoted. Numbers and booleans stay
+// plain, for the reader goes by the member's type.
 bool plain_is_safe(const std::string& text) {
   if (text.empty() || text[0] == '-' || text == "null" || text == "Null" || text == "NULL")
     return false;
@@ -66,6 +74,7 @@ bool plain_is_safe(const std::string& text) {
   });
 }
 
+// The text in double quotes, with yaml's escapes for control characters; UTF-8 passes as it is.
 std::string quoted_text(const std::string& text) {
   static constexpr char kHex[] = "0123456789abcdef";
   std::string out = "\"";
@@ -89,11 +98,13 @@ std::string quoted_text(const std::string& text) {
   return out + '"';
 }
 
-// A key of a mapping that holds anything written over several lines.
+// Whether a value takes lines of its own below its key: a section that is not empty.
 bool needs_block(const ConfigNode& node) {
   return node.is_map() && !node.entries.empty();
 }
 
+// A list of texts or sections has a line for each item, which may be long; one of numbers stays on
+// the line of its key.
 bool list_needs_block(const ConfigNode& node) {
   return node.is_list() &&
          std::any_of(node.items.begin(), node.items.end(), [](const ConfigNode& item) {
@@ -101,6 +112,7 @@ bool list_needs_block(const ConfigNode& node) {
          });
 }
 
+// The entries of a section, one a line, sections below them indented by two.
 void write_block(const ConfigNode& node, const std::string& indent, std::string& out) {
   for (const auto& [key, value] : node.entries) {
     out += indent + (plain_is_safe(key) ? key : quoted_text(key)) + ":";
@@ -164,6 +176,7 @@ std::string to_yaml(const ConfigNode& root) {
 }
 
 std::string origin_of(const ConfigNode& root, const std::string& key) {
+  // Walks down as far as the file goes: a key that is not there has the place of its section.
   const ConfigNode* node = &root;
   std::string origin = root.origin;
   size_t begin = 0;
@@ -228,6 +241,7 @@ std::string to_text(const ConfigNode& node, const std::string& key) {
 }
 
 std::string shortest(double value) {
+  // The longest shortest form of a double has 24 characters.
   char buffer[40];
   const auto [end, error] = std::to_chars(buffer, buffer + sizeof(buffer), value);
   return std::string(buffer, end);
@@ -235,11 +249,13 @@ std::string shortest(double value) {
 
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates) {
   std::string best;
-  // A third of the letters may differ, two at least: `lrr` is lr, `foo` is nothing.
+  // A third of the letters may differ, at least two; one in a word of up to three letters: `lrr`
+  // suggests lr, `foo` nothing.
   size_t limit = std::max<size_t>(2, word.size() / 3);
   if (word.size() <= 3) limit = 1;
   for (const auto& candidate : candidates) {
     const size_t distance = edit_distance(word, candidate);
+    // A distance of the whole word would replace every letter: no resemblance.
     if (distance > limit || distance >= word.size()) continue;
     if (distance == limit && !best.empty()) continue;
     best = candidate;
@@ -271,13 +287,13 @@ void fail_unknown_key(const ConfigEntry& entry,
       }
     }
   }
-  fail_user("{}: unknown key {}{}{}{}{}",
+  const std::string suggestion = hint.empty() ? "" : formatted("; did you mean {}?", hint);
+  fail_user("{}: unknown key {}{}{} valid: {}",
             entry.value.origin,
             prefix,
             entry.key,
-            hint.empty() ? "" : "; did you mean " + hint + "?",
-            hint.empty() ? "; valid: " : " valid: ",
-            valid.empty() ? "no keys yet" : join(valid));
+            suggestion.empty() ? ";" : suggestion,
+            join(valid));
 }
 
 }  // namespace vmla::trainer

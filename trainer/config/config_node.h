@@ -6,8 +6,10 @@
 #include <string_view>
 #include <vector>
 
-/// A parsed yaml value that remembers where it came from, and the scalar conversions that name the
-/// place when they fail. The reader, the writer and the comparison all work on this tree.
+/// A parsed yaml value that remembers where it came from, and the conversions of scalars that name
+/// the place when they fail. Files and --set become one tree, which is then read into the structs
+/// of train_config.h; the writer and the comparison of two configurations go the other way through
+/// the same tree.
 namespace vmla::trainer {
 
 struct ConfigEntry;
@@ -15,11 +17,16 @@ struct ConfigEntry;
 struct ConfigNode {
   enum class Kind { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
+  /// The text of a scalar as it stands in the file; it becomes a number where a number is wanted.
   std::string scalar;
-  bool quoted = false;  // "12" is text, 12 is a number
+  /// Whether it stood in quotes: "12" is text, 12 may be a number.
+  bool quoted = false;
+  /// Of a list.
   std::vector<ConfigNode> items;
+  /// Of a mapping, in file order, each key once.
   std::vector<ConfigEntry> entries;
-  std::string origin;  // "configs/x.yaml:12" or "--set a.b=c"
+  /// Where it was written, for messages: "configs/x.yaml:12" or "--set a.b=c".
+  std::string origin;
 
   bool is_null() const { return kind == Kind::kNull; }
   bool is_scalar() const { return kind == Kind::kScalar; }
@@ -35,6 +42,7 @@ struct ConfigEntry {
   ConfigNode value;
 };
 
+/// A scalar that no file holds; `quoted` where it is text.
 ConfigNode scalar_node(std::string text, bool quoted);
 
 /// Parses one yaml document; origins are `name:line`. UserError on syntax, duplicate keys, several
@@ -42,9 +50,9 @@ ConfigNode scalar_node(std::string text, bool quoted);
 ConfigNode parse_yaml(const std::string& text, const std::string& name);
 ConfigNode parse_yaml_file(const std::filesystem::path& path);
 
-/// Applies one `a.b=c` (c in yaml syntax); everything it sets has the origin `--set a.b=c`. The key
-/// starts at `key_begin`: what stands before it (the stage, in a pipeline) belongs to the origin
-/// only.
+/// Applies one `a.b=c` (c in yaml syntax); everything that it sets has the origin `--set a.b=c`.
+/// The key starts at `key_begin`: in a pipeline the assignment begins with the stage's name, which
+/// messages shall show and which is no part of the key.
 void apply_override(ConfigNode& root, const std::string& assignment, size_t key_begin = 0);
 
 /// Sets the dotted `key` to `value`; a mapping is merged into a mapping, anything else replaces.
@@ -73,8 +81,9 @@ std::string shortest(double value);
                             const std::string& key,
                             const std::string& wanted);
 
-/// Unknown key below `section` (empty at the top): says the nearest of `valid`, or of `all_keys` by
-/// its last component, and lists what is valid.
+/// UserError for an unknown key below `section` (empty at the top). Suggests the nearest of
+/// `valid`, else the key of another section that ends in the same word (`all_keys` are full keys),
+/// and lists what is valid here.
 [[noreturn]] void fail_unknown_key(const ConfigEntry& entry,
                                    const std::string& section,
                                    const std::vector<std::string>& valid,

@@ -18,6 +18,7 @@ void require_at_least(const std::string& key, int64_t value, int64_t least) {
   if (value < least) fail_rule(key, "{} is too small; use at least {}", value, least);
 }
 
+// Comparisons are written so that NaN breaks the rule.
 void require_positive(const std::string& key, double value) {
   if (!(value > 0)) fail_rule(key, "{} must be above 0", shortest(value));
 }
@@ -25,11 +26,11 @@ void require_positive(const std::string& key, double value) {
 void require_range(const std::string& key, double value, double low, double high, bool open_end) {
   if (value >= low && (open_end ? value < high : value <= high)) return;
   fail_rule(key,
-            "{} is out of range; use {} <= {}{}{}",
+            "{} is out of range; use {} <= {} {} {}",
             shortest(value),
             shortest(low),
             key,
-            open_end ? " < " : " <= ",
+            open_end ? "<" : "<=",
             shortest(high));
 }
 

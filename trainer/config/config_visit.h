@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -13,7 +12,10 @@
 #include "trainer/config/config_node.h"
 #include "trainer/config/train_config.h"
 
-/// Reads, writes and lists any configuration struct through its visitor `fields`.
+/// Reads, writes and lists any configuration struct through its visitor `fields`: a new key is one
+/// member and one line in its struct, and nothing here. What a member's type decides (a list, a
+/// number, a section) is decided while compiling, in to_node and in ConfigReader::read; a new
+/// member type is a branch in both.
 namespace vmla::trainer {
 
 /// A struct with a visitor `fields(self, v)`, called as v(name, member, help).
@@ -21,15 +23,12 @@ template <class T>
 concept Visitable =
     requires(T& value) { T::fields(value, [](const char*, auto&, const char*) {}); };
 
-/// A struct of which one section is chosen by a member `name` (the objective).
+/// A struct with several sections, of which a member `name` chooses one (the objective). The others
+/// are neither read nor written nor compared.
 template <class T>
 concept NamedChoice = Visitable<T> && requires(const T& value) { T::active(value, "name"); };
 
 namespace visit {
-template <class T>
-struct is_optional : std::false_type {};
-template <class T>
-struct is_optional<std::optional<T>> : std::true_type {};
 template <class T>
 struct is_vector : std::false_type {};
 template <class T>
@@ -43,6 +42,7 @@ struct is_map : std::false_type {};
 template <class T>
 struct is_map<std::map<std::string, T>> : std::true_type {};
 
+/// The full key of `name` in the section `key` (empty: at the top).
 inline std::string below(const std::string& key, const std::string& name) {
   return key.empty() ? name : key + "." + name;
 }
@@ -65,9 +65,7 @@ std::vector<std::string> choice_names() {
   return names;
 }
 
-// ---- writing
-// ------------------------------------------------------------------------------------------
-
+/// The value as a tree, ready to be written as yaml or compared.
 template <class T>
 ConfigNode to_node(const T& value) {
   ConfigNode node;
@@ -84,11 +82,10 @@ ConfigNode to_node(const T& value) {
     return scalar_node(shortest(value), false);
   } else if constexpr (std::is_same_v<T, std::string>) {
     return scalar_node(value, true);
-  } else if constexpr (visit::is_optional<T>::value) {
-    return value ? to_node(*value) : node;
   } else if constexpr (visit::is_vector<T>::value || visit::is_array<T>::value) {
     return list_of(value);
   } else if constexpr (std::is_same_v<T, model::PerLayer>) {
+    // One value for all layers is written as it was given, not as a list of one.
     return value.values.size() == 1 ? to_node(value.values[0]) : list_of(value.values);
   } else if constexpr (std::is_same_v<T, model::RopePairs>) {
     if (value.lists.size() == 1) return to_node(value.lists[0]);
@@ -106,6 +103,7 @@ ConfigNode to_node(const T& value) {
       if constexpr (NamedChoice<T>) {
         if (!T::active(value, name)) return;
       }
+      // All fields of a source are texts of which most are empty.
       if constexpr (std::is_same_v<T, InitSource>) {
         if (member.empty()) return;
       }
@@ -136,16 +134,16 @@ void list_keys(const std::string& section, std::vector<ConfigKey>& out) {
   });
 }
 
-// ---- reading
-// ------------------------------------------------------------------------------------------
-
 /// Reads a tree strictly into structs: every key must exist, every value must have the right type.
+/// What the tree does not hold keeps the value that the struct had before.
 class ConfigReader {
  public:
   /// `all_keys`: full keys of the root struct, for suggestions when a key stands in the wrong
   /// section.
   explicit ConfigReader(std::vector<std::string> all_keys) : all_keys_(std::move(all_keys)) {}
 
+  /// Reads `node`, which stands at the full key `key` (empty: the root), into `out`. UserError with
+  /// the place, the key, what was found and what is valid.
   template <class T>
   void read(const ConfigNode& node, const std::string& key, T& out) const {
     if constexpr (std::is_same_v<T, bool>) {
@@ -156,28 +154,24 @@ class ConfigReader {
       out = to_double(node, key);
     } else if constexpr (std::is_same_v<T, std::string>) {
       out = to_text(node, key);
-    } else if constexpr (visit::is_optional<T>::value) {
-      if (node.is_null()) {
-        out.reset();
-      } else {
-        read(node, key, out.emplace());
-      }
     } else if constexpr (visit::is_vector<T>::value) {
       if (!node.is_list()) fail_type(node, key, "a list");
       out.clear();
       for (const auto& item : node.items) read(item, key, out.emplace_back());
     } else if constexpr (visit::is_array<T>::value) {
       const size_t size = std::tuple_size_v<T>;
-      const std::string wanted = "a list of " + std::to_string(size) + " numbers";
+      const std::string wanted = formatted("a list of {} numbers", size);
       if (!node.is_list() || node.items.size() != size) fail_type(node, key, wanted);
       for (size_t i = 0; i < size; ++i) read(node.items[i], key, out[i]);
     } else if constexpr (std::is_same_v<T, model::PerLayer>) {
+      // A list has an entry for each layer, a number serves all of them; validate_model counts.
       if (node.is_list() && !node.items.empty()) {
         read(node, key, out.values);
       } else {
         out.values = {to_int(node, key)};
       }
     } else if constexpr (std::is_same_v<T, model::RopePairs>) {
+      // The first entry says which form it is: one list for all layers, or a list for each.
       if (!node.is_list()) fail_type(node, key, "a list of pair indices, or one list per layer");
       if (!node.items.empty() && node.items[0].is_list()) {
         read(node, key, out.lists);
@@ -197,6 +191,7 @@ class ConfigReader {
         fail_type(node, key, "a list of prompts, or the path of a text file with one a line");
       }
     } else if constexpr (visit::is_map<T>::value) {
+      // Entries are added to what is there, so that --set may name one role more.
       if (node.is_null()) return;
       if (!node.is_map()) fail_type(node, key, "a section of role: weights");
       for (const auto& [name, value] : node.entries)
@@ -207,16 +202,21 @@ class ConfigReader {
   }
 
  private:
+  /// A section: first every key of the file is compared with the struct's fields, so that an
+  /// unknown one is found whatever else is wrong; then the fields that the file has are read, in
+  /// the struct's order.
   template <Visitable T>
   void read_struct(const ConfigNode& node, const std::string& key, T& out) const {
     if constexpr (std::is_same_v<T, InitSource>) {
+      // `generator: runs/a` is short for `generator: {path: runs/a}`.
       out = {};
       if (node.is_scalar()) {
         out.path = node.scalar;
         return;
       }
     }
-    if (node.is_null()) return;  // a section whose lines are all comments
+    // A section whose lines are all comments.
+    if (node.is_null()) return;
     if (!node.is_map())
       fail_type(node, key.empty() ? "the file" : key, "a section of `key: value` lines");
     const std::vector<std::string> names = field_names<T>();
@@ -240,10 +240,13 @@ class ConfigReader {
           fail_other_section(*value, visit::below(key, name), key, out.name);
       }
       read(*value, visit::below(key, name), member);
+      // `name` is the first field, so a wrong one is reported before the sections that follow it.
       if constexpr (NamedChoice<T>) check_choice(*value, key, name, out.name, choice_names<T>());
     });
   }
 
+  /// UserError where `name` is none of the choices. Called for every field; only `name` is looked
+  /// at.
   static void check_choice(const ConfigNode& value,
                            const std::string& section,
                            const std::string& field,
@@ -266,7 +269,7 @@ class ConfigReader {
         name);
   }
 
-  std::vector<std::string> all_keys_;
+  std::vector<std::string> all_keys_;  // full keys of the root struct
 };
 
 }  // namespace vmla::trainer

@@ -12,13 +12,14 @@
 namespace vmla::trainer {
 namespace {
 
-// Deeper than any configuration; also ends the recursion of a yaml anchor that contains itself.
+// Sections nest four deep. The limit also ends the recursion of a yaml anchor that contains itself.
 constexpr int kDeepest = 32;
 
 std::string place(const std::string& name, const YAML::Mark& mark) {
   return mark.is_null() ? name : formatted("{}:{}", name, mark.line + 1);
 }
 
+// yaml-cpp's node as ours, with `origin` as its place and `name:line` as that of what it holds.
 ConfigNode convert(const YAML::Node& yaml,
                    const std::string& name,
                    const std::string& origin,
@@ -33,6 +34,7 @@ ConfigNode convert(const YAML::Node& yaml,
     case YAML::NodeType::Scalar:
       node.kind = ConfigNode::Kind::kScalar;
       node.scalar = yaml.Scalar();
+      // yaml-cpp marks a quoted scalar by the tag "!", a plain one by "?".
       node.quoted = yaml.Tag() == "!";
       break;
     case YAML::NodeType::Sequence:
@@ -56,12 +58,14 @@ ConfigNode convert(const YAML::Node& yaml,
   return node;
 }
 
+// yaml-cpp counts the lines of an override's own text; its place is the override.
 void set_origin(ConfigNode& node, const std::string& origin) {
   node.origin = origin;
   for (auto& item : node.items) set_origin(item, origin);
   for (auto& entry : node.entries) set_origin(entry.value, origin);
 }
 
+// Mappings are merged key by key; any other value replaces what was there.
 void merge(ConfigNode& target, const ConfigNode& value) {
   if (!target.is_map() || !value.is_map()) {
     target = value;
@@ -77,6 +81,7 @@ void merge(ConfigNode& target, const ConfigNode& value) {
   }
 }
 
+// Full keys of every section and leaf, for suggestions.
 std::vector<std::string> all_keys() {
   std::vector<ConfigKey> keys;
   list_keys<TrainConfig>("", keys);
@@ -85,7 +90,8 @@ std::vector<std::string> all_keys() {
   return names;
 }
 
-// Puts file and line in front of a broken rule.
+// Runs `function` and puts file and line in front of a broken rule. Rules know keys, the tree knows
+// where each of them was written.
 template <class Function>
 void with_origins(const ConfigNode& root, const Function& function) {
   try {
@@ -96,6 +102,7 @@ void with_origins(const ConfigNode& root, const Function& function) {
   }
 }
 
+// The file, if any, and the overrides on top of it, the last one winning.
 ConfigNode load_tree(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   ConfigNode root;
   if (!path.empty()) root = parse_yaml_file(path);
@@ -103,6 +110,7 @@ ConfigNode load_tree(const std::filesystem::path& path, const std::vector<std::s
   return root;
 }
 
+// `base` with what the tree says written over it; no rules.
 TrainConfig read_tree(const ConfigNode& root, const TrainConfig& base) {
   TrainConfig config = base;
   ConfigReader(all_keys()).read(root, "", config);
@@ -136,6 +144,7 @@ void assign(ConfigNode& root, const std::string& key, const ConfigNode& value) {
     const std::string name = key.substr(begin, end - begin);
     if (name.empty())
       fail_user("{}: key '{}' has an empty part; write section.key=value", value.origin, key);
+    // A section without any line below it is null in yaml.
     if (node->is_null()) node->kind = ConfigNode::Kind::kMap;
     if (!node->is_map()) {
       fail_user(
@@ -174,7 +183,8 @@ TrainConfig load_config(const ConfigNode& root, Purpose purpose) {
   TrainConfig config;
   with_origins(root, [&] {
     config = read_tree(root, {});
-    // 0 stands for the whole batch; what is stored and compared is the number.
+    // 0 stands for the whole batch. The number is stored, so that a run that is resumed with a file
+    // that says it outright shows no difference.
     if (config.train.micro_batch_size == 0) config.train.micro_batch_size = config.train.batch_size;
     validate_config(config, purpose);
   });

@@ -5,6 +5,7 @@
 namespace vmla::trainer {
 
 void fail_unknown_objective(const std::string& name) {
+  // Every field of the table but `name` is an objective.
   std::string known;
   const ObjectiveConfig all;
   ObjectiveConfig::fields(all, [&](const char* key, const auto& section, const char*) {

@@ -12,10 +12,10 @@
 #include "trainer/config/objective_traits.h"
 #include "trainer/config/optimizer_config.h"
 
-/// One struct an objective: the keys of its section with their defaults, what others must know of
-/// it (traits), and the declaration of what makes it. Defaults are those of docs/algorithms.md 9 and
-/// 10; where a reference does otherwise and a parity check may want that, the key
-/// says so.
+/// One struct for each objective: the keys of its section with their defaults, what others must
+/// know of it (its traits), and the declaration of the function that makes it. Defaults and the
+/// meaning of the keys are those of docs/algorithms.md 9 and 10; where a reference does otherwise
+/// and a comparison with it may want that, a key switches to it. No LibTorch here.
 namespace vmla::model {
 struct ModelConfig;
 }

@@ -6,7 +6,8 @@
 
 namespace vmla::trainer {
 
-/// AdamW of one trained role.
+/// AdamW of one trained role (docs/algorithms.md 11). With betas[0] = 0 the first moment is the
+/// gradient itself and is not kept.
 struct OptimizerConfig {
   double lr = 5e-6;
   std::array<double, 2> betas = {0.0, 0.999};

@@ -8,39 +8,45 @@
 
 namespace vmla::trainer {
 
-/// What becomes of a role's weights during a stage: an optimizer changes them, nothing does, or
-/// they follow another role as an exponential moving average.
+/// What becomes of a role's weights during a stage: an optimizer changes them, nothing changes
+/// them, or they follow another role as an exponential moving average.
 enum class Training { kTrained, kFrozen, kEmaOf };
 
-/// A network that takes part in a stage (docs/glossary.md). The trainer builds it, and what a
-/// checkpoint holds follows from the list of roles.
+/// A network that takes part in a stage (docs/glossary.md). An objective's traits list them; the
+/// trainer builds them, and what a checkpoint holds follows from the list.
 struct Role {
-  std::string name;  // generator, teacher, fake_score, ...
+  /// generator, teacher, fake_score, ...: the key under init_from, the role's name in a checkpoint,
+  /// and part of the address of its draws.
+  std::string name;
   Training training = Training::kTrained;
 
-  /// Of a moving average: the role it follows, as a copy of which it starts; the decay a step; and
-  /// the first step at which it averages (before that it is the copy).
+  /// Of a moving average: the role that it follows and as a copy of which it starts.
   std::string ema_of = {};
+  /// average <- decay average + (1 - decay) weights, after each update of `ema_of`.
   double ema_decay = 0;
+  /// The first step at which it averages; before that it is a copy.
   int64_t ema_start_step = 0;
 
-  /// Of a trained role: it is updated at steps that this divides. And its optimizer; none: the
-  /// stage's section `optimizer`.
+  /// Of a trained role: it is updated at the steps that this number divides.
   int64_t update_every = 1;
+  /// Of a trained role: its optimizer; none: the stage's section `optimizer`.
   std::optional<OptimizerConfig> optimizer = {};
 
-  /// The role whose weights it takes when init_from does not name it; empty: its own entry, or
-  /// fresh weights.
+  /// The role whose weights it starts from when init_from does not name it; empty: it is drawn at
+  /// random then.
   std::string same_weights_as = {};
-  /// Why init_from must name it, to follow the objective's name in a message; empty: it need not.
+  /// What init_from must name for it, as a message goes on behind the objective's name ("starts
+  /// from a model trained with ..."); empty: it may be missing.
   std::string must_start_from = {};
 
-  /// Runs many passes between two changes of its weights: where these are cut over ranks and may
+  /// It runs many passes between two changes of its weights. Where these are cut over ranks and may
   /// be held (distributed.hold_weights), they stay gathered until they change.
   bool rolls_out = false;
-  /// A dense bidirectional network of its own sizes: those of its weights, not of section `model`.
+  /// A dense bidirectional network with sizes of its own: those of its weights' files, not those of
+  /// the section `model`.
   bool is_score = false;
-  /// False for a role that training only keeps up to date: the objective never calls its network.
+  /// False for a role that training only keeps up to date, such as generator_ema: no training pass
+  /// runs its network, so it needs no copies in the compute dtype.
   bool computes = true;
 };
 

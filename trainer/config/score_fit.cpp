@@ -12,6 +12,7 @@ void require_score_fits(const std::string& role,
                         const std::string& source) {
   const std::string key = "init_from." + role;
   if (score.is_mla()) fail_rule(key, "{} is latent attention; a score is dense", source);
+  // What decides which latents and texts a network takes. Width, depth and heads are its own.
   const std::tuple<const char*, int64_t, int64_t> sizes[] = {
       {"in_dim", student.in_dim, score.in_dim},
       {"out_dim", student.out_dim, score.out_dim},

@@ -13,6 +13,7 @@ std::vector<Role> stage_roles(const TrainConfig& config) {
                      .ema_of = "generator",
                      .ema_decay = config.ema.decay,
                      .ema_start_step = config.ema.start_step,
+                     // Validation and samples run it; training does not.
                      .computes = false});
   }
   return roles;
@@ -27,6 +28,7 @@ std::vector<std::string> named_roles(const ObjectiveConfig& objective) {
 std::vector<std::string> saved_roles(const TrainConfig& config) {
   const std::vector<Role> roles = stage_roles(config);
   std::vector<std::string> names;
+  // Backwards: generator_ema stands last among the roles and goes first here.
   for (const Role& role : roles | std::views::reverse) {
     if (role.training == Training::kEmaOf) names.push_back(role.name);
   }

@@ -10,7 +10,8 @@
 namespace vmla::trainer {
 namespace {
 
-// The sizes that a dense model and the model converted from it share.
+// The sizes that a dense model and the model converted from it share: everything outside of
+// self-attention is copied (docs/algorithms.md 5).
 void check_same_sizes(const model::ModelConfig& now,
                       const TrainConfig& from,
                       const std::string& source) {
@@ -35,7 +36,8 @@ void check_same_sizes(const model::ModelConfig& now,
   }
 }
 
-// A few-step student goes on from a model that was trained chunk by chunk.
+// A few-step student goes on from a model that was trained chunk by chunk: distillation shortens
+// the denoising of a causal model, it does not make a model causal.
 void check_kind(const TrainConfig& config,
                 const std::string& role,
                 const TrainConfig& from,
@@ -50,7 +52,7 @@ void check_kind(const TrainConfig& config,
             config.objective.name);
 }
 
-// A model's chunks and window, which it was trained with, and what they are called.
+// The chunks and the window that a model was trained with: key below `model`, and value as text.
 std::vector<std::tuple<const char*, std::string>> window_settings(const model::ModelConfig& m) {
   return {{"num_frame_per_block", formatted("{}", m.num_frame_per_block)},
           {"local_attn_size", formatted("{}", m.local_attn_size)},
@@ -58,7 +60,8 @@ std::vector<std::tuple<const char*, std::string>> window_settings(const model::M
           {"independent_first_frame", m.independent_first_frame ? "true" : "false"}};
 }
 
-// The window a model was trained with belongs to its weights.
+// Another window or chunk than in training gives a model attention sets that it has never seen.
+// That may be wanted (a longer window for tuning), so init.allow_other_window permits it.
 void check_window(const TrainConfig& config, const TrainConfig& from, const std::string& source) {
   if (!objective_traits(from.objective).causal || config.init.allow_other_window) return;
   const auto now = window_settings(config.model), then = window_settings(from.model);
@@ -74,7 +77,8 @@ void check_window(const TrainConfig& config, const TrainConfig& from, const std:
   }
 }
 
-// What tensors' shapes alone would not tell, or not by the key that is wrong.
+// Sizes of latent attention. Loading the tensors would find most differences too, but by a tensor's
+// shape and not by the key that is wrong; eps and rope pairs it would not find at all.
 void check_same_latents(const model::ModelConfig& now,
                         const TrainConfig& from,
                         const std::string& source) {
@@ -97,7 +101,8 @@ void check_same_latents(const model::ModelConfig& now,
   }
 }
 
-// A score sees the same latents and texts as the student; its width and depth are its own.
+// A score must be a dense bidirectional model and take the student's latents and texts; its width
+// and depth are its own.
 void check_score(const TrainConfig& config,
                  const std::string& role,
                  const TrainConfig& from,
@@ -110,6 +115,8 @@ void check_score(const TrainConfig& config,
   require_score_fits(role, config.model, from.model, source);
 }
 
+// Attention may go from dense to latent, by init.method; there is no way back, and weights that are
+// latent already are not converted again.
 void check_conversion(const TrainConfig& config,
                       const TrainConfig& from,
                       const std::string& source) {

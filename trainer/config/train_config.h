@@ -12,18 +12,22 @@
 #include "trainer/config/optimizer_config.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
 
-/// One stage's configuration: plain structs, defaults beside the members, one visitor each.
-/// Defaults are those of docs/algorithms.md 9 to 11. No LibTorch here: the front program validates
-/// with these.
+/// One stage's configuration: plain structs, defaults beside the members, one visitor each, in
+/// which the help of a key stands. Defaults are those of docs/algorithms.md 9 to 11. No LibTorch
+/// here: the front program validates with these before it loads any. Rules are in validate_*.cpp;
+/// what a resumed run may change is in config_difference.cpp.
 namespace vmla::trainer {
 
 /// Where a role's weights come from. In yaml: a path, or a mapping with some of these keys.
 struct InitSource {
-  std::string path;  // run folder, checkpoint folder, weights file or folder
-  std::string
-      stage;  // in a pipeline: the stage whose checkpoint it is (the pipeline fills in `path`)
-  std::string role;    // empty: generator_ema, then target_ema, then generator
-  std::string preset;  // sizes of the weights, where their files do not say
+  /// Run folder, checkpoint folder, weights file or folder.
+  std::string path;
+  /// In a pipeline: the stage whose checkpoint it is. The pipeline fills in `path`.
+  std::string stage;
+  /// Empty: generator_ema, then target_ema, then generator.
+  std::string role;
+  /// Sizes of the weights, where their files do not say.
+  std::string preset;
 
   bool operator==(const InitSource&) const = default;
   template <class Self, class V>
@@ -35,9 +39,10 @@ struct InitSource {
   }
 };
 
+/// How a stage with latent attention starts from a dense model (docs/algorithms.md 5).
 struct InitConfig {
-  std::string
-      method;  // empty: weights are taken as they are; else how dense weights become MLA weights
+  /// How dense weights become MLA weights; empty: weights are taken as they are.
+  std::string method;
   bool allow_other_window = false;
 
   bool operator==(const InitConfig&) const = default;
@@ -50,6 +55,8 @@ struct InitConfig {
   }
 };
 
+/// Length, batch, precision and device. A step takes `batch_size` clips over all ranks; each rank
+/// takes its share in micro-batches, whose gradients are accumulated.
 struct TrainSection {
   int64_t steps = 2000;
   int64_t batch_size = 2;
@@ -76,6 +83,8 @@ struct TrainSection {
   }
 };
 
+/// The moving average generator_ema (docs/algorithms.md 11.2). An objective's own averages
+/// (target_ema) are not set here.
 struct EmaConfig {
   double decay = 0.0;
   int64_t start_step = 0;
@@ -88,6 +97,7 @@ struct EmaConfig {
   }
 };
 
+/// The objective's loss on held-out clips, on the same noise and timesteps each time.
 struct ValidationConfig {
   int64_t every = 0;
   int64_t clips = 16;
@@ -104,6 +114,7 @@ struct ValidationConfig {
   }
 };
 
+/// When checkpoints are saved, and which of them stay.
 struct CheckpointConfig {
   int64_t every = 1000;
   int64_t keep_last = 2;
@@ -120,6 +131,7 @@ struct CheckpointConfig {
   }
 };
 
+/// Tracking of the effective rank of each layer's latent projections (docs/algorithms.md 13).
 struct RankConfig {
   int64_t every = 100;
 
@@ -138,6 +150,8 @@ struct PromptSource {
   bool operator==(const PromptSource&) const = default;
 };
 
+/// Videos that are sampled while the stage trains, and those that are sampled and measured at its
+/// end (measure_clips, long_frames). Lengths are in video frames, not in latent ones.
 struct SampleConfig {
   int64_t every = 0;
   PromptSource prompts;
@@ -181,6 +195,7 @@ struct SampleConfig {
 
 /// How a job's ranks share the work (docs/operations.md). Without a launcher there is one rank, and
 /// nothing here matters.
+/// `auto` becomes a value in sharding_choice, when the number of ranks and their memory are known.
 struct DistributedConfig {
   std::string backend = "auto";
   std::string sharding = "replicate";
@@ -218,6 +233,7 @@ struct DistributedConfig {
   }
 };
 
+/// All of it. The order of the members is that of the resolved file.
 struct TrainConfig {
   std::string stage = "train";
   int64_t seed = 0;

@@ -1,141 +1,21 @@
 #include "trainer/config/validate_config.h"
 
 #include <algorithm>
-#include <charconv>
-#include <optional>
 
 #include "model/config/config_rule.h"
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/stage_roles.h"
+#include "trainer/config/validate_data.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/config/validate_objective.h"
 
 namespace vmla::trainer {
 namespace {
 
-// What a codec's name says of its latents, for the built-in weight-free codec.
-struct CodecGeometry {
-  int64_t channels, spatial_factor;
-};
-
-std::optional<int64_t> positive_int(std::string_view text) {
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || end != text.data() + text.size() || value < 1) return std::nullopt;
-  return value;
-}
-
-std::optional<CodecGeometry> codec_geometry(const std::string& name) {
-  const std::string prefix = "space_to_depth:";
-  if (!name.starts_with(prefix)) return std::nullopt;
-  const auto factor = positive_int(std::string_view(name).substr(prefix.size()));
-  if (!factor || *factor > 1024) return std::nullopt;
-  return CodecGeometry{3 * *factor * *factor, *factor};
-}
-
-bool is_made(const data::MakeConfig& make) {
-  return make.makes_something();
-}
-
-void validate_make(const data::MakeConfig& make, const std::string& section, const TrainConfig& c) {
-  require_at_least(section + ".synth_count", make.synth_count, 0);
-  if (!is_made(make)) return;
-  if (!make.prompts.empty() && (make.synth_count > 0 || !make.videos.empty())) {
-    fail_rule(section + ".prompts",
-              "{}: a dataset holds prompts or clips; leave out synth_count and videos",
-              make.prompts);
-  }
-  if (make.prompts.empty() && make.videos.empty()) {
-    fail_rule(section + ".videos",
-              "is empty, but {}.synth_count renders videos; name their folder",
-              section);
-  }
-  if (make.hold_out_every < 0 || make.hold_out_every == 1) {
-    fail_rule(section + ".hold_out_every",
-              "{}: must be 0 (hold out nothing) or at least 2",
-              make.hold_out_every);
-  }
-  if (!make.videos.empty() && make.synth_count == 0 && make.held_out && make.hold_out_every == 0) {
-    fail_rule(section + ".held_out",
-              "true, but {}.hold_out_every does not say which clips of the videos are held out",
-              section);
-  }
-  require_at_least(section + ".frames", make.frames, 1);
-  require_at_least(section + ".size_height", make.size_height, 1);
-  require_at_least(section + ".size_width", make.size_width, 1);
-  require_positive(section + ".fps", make.fps);
-
-  if (const auto codec = codec_geometry(make.codec)) {
-    for (const auto& [key, channels] :
-         {std::pair{"model.in_dim", c.model.in_dim}, {"model.out_dim", c.model.out_dim}}) {
-      if (channels != codec->channels) {
-        fail_rule(key,
-                  "{} channels, but {}.codec {} gives {}",
-                  channels,
-                  section,
-                  make.codec,
-                  codec->channels);
-      }
-    }
-    const std::pair<std::string, int64_t> sides[] = {{".size_height", make.size_height},
-                                                     {".size_width", make.size_width}};
-    for (size_t i = 0; i < 2; ++i) {
-      const int64_t token = codec->spatial_factor * c.model.patch_size[i + 1];
-      if (sides[i].second % token == 0) continue;
-      fail_rule(section + sides[i].first,
-                "{} pixels: a token covers {} (codec {} x patch {}); use a multiple of {}",
-                sides[i].second,
-                token,
-                codec->spatial_factor,
-                c.model.patch_size[i + 1],
-                token);
-    }
-  }
-  // hashing:DIMxROWS
-  const size_t cross = make.text.find('x');
-  if (make.text.starts_with("hashing:") && cross != std::string::npos) {
-    const auto dim = positive_int(std::string_view(make.text).substr(8, cross - 8));
-    const auto rows = positive_int(std::string_view(make.text).substr(cross + 1));
-    if (dim && *dim != c.model.text_dim) {
-      fail_rule("model.text_dim",
-                "{}, but {}.text {} gives {}",
-                c.model.text_dim,
-                section,
-                make.text,
-                *dim);
-    }
-    if (rows && *rows > c.model.text_len) {
-      fail_rule("model.text_len",
-                "{} rows, but {}.text {} gives up to {}",
-                c.model.text_len,
-                section,
-                make.text,
-                *rows);
-    }
-  }
-}
-
-void validate_data(const TrainConfig& c) {
-  if (c.data.path.empty()) {
-    fail_rule("data.path",
-              "is missing; name the HDF5 file or folder of clips (vmla data encode writes one)");
-  }
-  if (!c.data.clip_shape.empty() && c.data.clip_shape.size() != 4) {
-    fail_rule(
-        "data.clip_shape", "has {} entries; give four: [F, C, H, W]", c.data.clip_shape.size());
-  }
-  require_range("data.caption_dropout", c.data.caption_dropout, 0, 1, false);
-  require_at_least("data.loader_threads", c.data.loader_threads, 1);
-  require_at_least("data.prefetch_batches", c.data.prefetch_batches, 1);
-  validate_make(c.data.make, "data.make", c);
-  validate_make(c.data.make_validation, "data.make_validation", c);
-  if (is_made(c.data.make_validation) && c.data.validation_path.empty()) {
-    fail_rule("data.validation_path", "is empty, but data.make_validation makes it; name the file");
-  }
-}
-
-void validate_init(const TrainConfig& c, Purpose purpose) {
+// init_from: every entry names a role of the objective and a place, and no role that must start
+// from weights is missing.
+void validate_sources(const TrainConfig& c, Purpose purpose) {
   const auto roles = named_roles(c.objective);
   for (const auto& [role, source] : c.init_from) {
     const std::string key = "init_from." + role;
@@ -156,6 +36,10 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
     fail_rule(
         "init_from." + role.name, "is missing: {} {}", c.objective.name, role.must_start_from);
   }
+}
+
+// Conversion from dense weights to latent attention (docs/algorithms.md 5).
+void validate_init(const TrainConfig& c) {
   const std::string& method = c.init.method;
   if (method.empty()) return;
   require_one_of("init.method", method, {"random", "svd_weight"});
@@ -168,8 +52,8 @@ void validate_init(const TrainConfig& c, Purpose purpose) {
     fail_rule(
         "init.method", "{} starts from dense weights; name them in init_from.generator", method);
   }
-  // `o` is taken over from the dense model, and svd_weight keeps every dense query/key channel,
-  // rotated or not.
+  // The output projection is taken over from the dense model, so values must have its width; and
+  // svd_weight keeps every query and key channel of a dense head, rotated or not.
   if (!c.init_from.contains("generator")) return;
   if (c.model.v_head_dim != c.model.head_dim()) {
     fail_rule("model.v_head_dim",
@@ -197,7 +81,8 @@ void validate_train(const TrainConfig& c) {
   require_at_least("train.steps", t.steps, 1);
   require_at_least("train.batch_size", t.batch_size, 1);
   require_at_least("train.micro_batch_size", t.micro_batch_size, 0);
-  // What several ranks make of it is checked when their number is known (mesh_shape).
+  // Whether it also divides a rank's share is checked when the number of ranks is known
+  // (mesh_shape).
   if (t.micro_batch_size > 0 && t.batch_size % t.micro_batch_size != 0) {
     fail_rule(
         "train.micro_batch_size",
@@ -212,6 +97,7 @@ void validate_train(const TrainConfig& c) {
   require_at_least("train.log_every", t.log_every, 1);
 }
 
+// What looks on during training: averages, validation, checkpoints, ranks.
 void validate_observers(const TrainConfig& c) {
   require_range("ema.decay", c.ema.decay, 0, 1, true);
   require_at_least("ema.start_step", c.ema.start_step, 0);
@@ -258,7 +144,7 @@ void validate_sample(const TrainConfig& c) {
         "sample.guidance_scale", "{} is negative; 1 means no guidance", shortest(s.guidance_scale));
 }
 
-// A stage's name is a folder's name in a pipeline's run folder.
+// A stage's name is the name of its folder in a pipeline's run folder.
 void validate_stage_name(const std::string& name) {
   const bool good = !name.empty() && name[0] != '.' &&
                     std::all_of(name.begin(), name.end(), [](unsigned char ch) {
@@ -270,16 +156,13 @@ void validate_stage_name(const std::string& name) {
 
 }  // namespace
 
-int64_t known_latent_frames(const TrainConfig& c) {
-  // The built-in codec keeps every frame.
-  return is_made(c.data.make) && codec_geometry(c.data.make.codec) ? c.data.make.frames : 0;
-}
-
 void validate_config(const TrainConfig& c, Purpose purpose) {
   validate_stage_name(c.stage);
   model::validate_model(c.model, "model");
   validate_objective(c);
-  validate_init(c, purpose);
+  validate_sources(c, purpose);
+  validate_init(c);
+  // One evaluation reads its clips from a file of tensors.
   if (purpose != Purpose::kStep) validate_data(c);
   validate_train(c);
   validate_optimizer(c.optimizer, "optimizer", c.train.steps);

@@ -57,11 +57,12 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   const int64_t sequence = d.sequence_parallel_size;
   if (world % sequence != 0) {
     fail_rule("distributed.sequence_parallel_size",
-              "{} does not divide the job's {}{}",
+              "{} does not divide the job's {} {}",
               sequence,
               world,
-              world == 1 ? " rank" : " ranks");
+              world == 1 ? "rank" : "ranks");
   }
+  // Ranks over which flat buffers are cut: those of a group, all of them, or none.
   int64_t shard = 1;
   const ShardingMode& mode = distributed::sharding_mode(d.sharding);
   if (mode.within_groups) {
@@ -81,7 +82,7 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
               world,
               sequence);
   }
-  micro_batch_of(c, shape.data_ranks());
+  micro_batch_of(c, shape.data_ranks());  // throws where it does not fit
   return shape;
 }
 
@@ -99,7 +100,7 @@ int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {
 }
 
 bool is_offloaded(const TrainConfig& config, const std::string& what) {
-  // On a CPU everything is in the host's memory.
+  // On a CPU everything is in the host's memory already.
   return config.train.device != "cpu" && std::ranges::count(config.distributed.offload, what) > 0;
 }
 

@@ -6,7 +6,7 @@
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_rules.h"
-#include "trainer/config/validate_config.h"
+#include "trainer/config/validate_data.h"
 
 namespace vmla::trainer {
 namespace {
@@ -36,16 +36,18 @@ void validate_section(const ConsistencyConfig& c, const TrainConfig&, const std:
   require_range(section + ".target_ema_decay", c.target_ema_decay, 0, 1, true);
 }
 
-// Whole chunks, and no more positions than there are: with a window positions are ranks in it.
+// A rollout is whole chunks and needs no more positions than the rotary table has: with a window
+// positions are ranks in it (docs/algorithms.md 3.6), without one a video has kMaxPositions frames
+// at most.
 void validate_rollout(const model::ModelConfig& m, const std::string& key, int64_t frames) {
-  if (frames == 0) return;
+  if (frames == 0) return;  // as long as a clip
   const int64_t first = m.independent_first_frame ? 1 : 0;
   if ((frames - first) % m.num_frame_per_block != 0) {
     fail_rule(key,
-              "{} latent frames are no whole chunks (model.num_frame_per_block {}{}",
+              "{} latent frames are no whole chunks (model.num_frame_per_block {}{})",
               frames,
               m.num_frame_per_block,
-              first ? ", after a first frame of its own)" : ")");
+              first ? ", after a first frame of its own" : "");
   }
   if (m.local_attn_size < 0 && frames > model::kMaxPositions) {
     fail_rule(key,
@@ -111,7 +113,8 @@ void validate_bidirectional(const TrainConfig& c) {
 }  // namespace
 
 void validate_steps(const std::string& key, const std::vector<double>& list) {
-  // warped_step_list says what is wrong, the key says where.
+  // warped_step_list knows the rule and calls the list by its default name; the message shall name
+  // the full key instead.
   try {
     model::warped_step_list(list, 1.0);
   } catch (const UserError& error) {
@@ -136,7 +139,7 @@ void validate_objective(const TrainConfig& c) {
   if (!traits.causal) {
     validate_bidirectional(c);
   } else if (const int64_t frames = known_latent_frames(c); frames > 0) {
-    model::chunk_sizes(c.model, frames);  // fails where they are not whole chunks
+    model::chunk_sizes(c.model, frames);  // throws where they are no whole chunks
   }
 }
 

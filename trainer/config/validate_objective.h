@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -7,13 +8,14 @@
 
 namespace vmla::trainer {
 
-/// Rules of the section `objective`, and of `model` where the objective has a say.
+/// Rules of the section `objective`, and those of `model` that depend on the objective. An
+/// objective's own rules are an overload of validate_section in the source. ConfigRuleError.
 void validate_objective(const TrainConfig& config);
 
-/// A student's steps: decreasing, in (0, 1000].
+/// The timesteps of a few-step student at `key`: decreasing, in (0, 1000], before the shift.
 void validate_steps(const std::string& key, const std::vector<double>& list);
 
-/// Rules of one AdamW section; `steps` is the stage's length.
+/// Rules of one AdamW section (`section` is its key); `steps` is train.steps.
 void validate_optimizer(const OptimizerConfig& optimizer,
                         const std::string& section,
                         int64_t steps);

@@ -8,7 +8,7 @@
 #include "model/codec/video_codec.h"
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
-#include "trainer/config/validate_config.h"
+#include "trainer/config/validate_data.h"
 
 #include <cmath>
 

@@ -12,7 +12,7 @@
 
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/config/validate_config.h"
+#include "trainer/config/validate_data.h"
 #include "trainer/pipeline/pipeline_config.h"
 
 namespace vmla::trainer {
