@@ -10,9 +10,10 @@ namespace vmla::trainer {
 namespace {
 
 /// Causal consistency distillation (docs/algorithms.md 9.5). Between neighbours t > t' of a fixed
-/// grid, one Euler step of the guided teacher leads from x_t to x_t'; the student's x0 at (x_t, t)
-/// shall be what its moving average says at (x_t', t'). All three see the clean earlier chunks.
-/// Inputs of evaluate(): clean_latents, noise, index [B] (of t in the grid), text, negative_text.
+/// grid, one Euler step of the guided teacher leads from x_t to x_t'; the student's prediction of
+/// x0 at (x_t, t) shall equal that of its moving average at (x_t', t'). All three see the clean
+/// earlier chunks, under the plan of teacher forcing. Inputs of evaluate(): clean_latents, noise,
+/// index [B] (of t in the grid), text and, where the teacher guides, negative_text.
 class ConsistencyDistillation : public Objective {
  public:
   ConsistencyDistillation(const ConsistencyConfig& config, const model::ModelConfig& model)
@@ -20,7 +21,7 @@ class ConsistencyDistillation : public Objective {
         model_(model),
         noising_(config.timestep_shift, false),
         grid_(model::timestep_grid(config.discrete_cd_n, config.timestep_shift)) {
-    grid_.push_back(0.0);
+    grid_.push_back(0.0);  // t_N, the clean end: the neighbour of the last drawn point
   }
 
   /// One or two forwards of the teacher, one of the target, forward and backward of the student.
@@ -47,6 +48,7 @@ class ConsistencyDistillation : public Objective {
                         context,
                         kernels::Purpose::kConsistencyIndex,
                         kernels::Purpose::kValidationTimestep);
+    // index + 1 must be in the grid; without include_endpoint it must not be the clean end either.
     const int64_t choices = config_.discrete_cd_n - (config_.include_endpoint ? 0 : 1);
     std::vector<int64_t> indices;
     for (int64_t b = 0; b < context.batch; ++b, ++key.sample)
@@ -72,9 +74,11 @@ class ConsistencyDistillation : public Objective {
     const at::Tensor sigma = noising_.sigma(t, clean), sigma_next = noising_.sigma(t_next, clean);
     const at::Tensor x_t = noising_(clean, input_tensor(inputs, "noise"), t).noisy_BFCHW;
 
+    // x_t' = x_t - (sigma - sigma') v_φ. Teacher and target record no gradient: theirs are the
+    // empty forward options.
     const at::Tensor velocity = teacher_flow(networks.at("teacher"), clean, x_t, t, inputs, plan);
     const at::Tensor x_next = x_t - (sigma - sigma_next) * velocity;
-    // At t' = 0 sigma is 0 and the target is x' itself, whatever the network says.
+    // At t' = 0 sigma' is 0 and the target is x_t' itself, whatever the network predicts there.
     const at::Tensor target = clean_from_flow(
         x_next,
         model::teacher_forcing_forward(
@@ -105,7 +109,8 @@ class ConsistencyDistillation : public Objective {
  private:
   bool guided() const { return config_.guidance_scale != 1.0; }
 
-  /// Grid timesteps of index + offset for every frame: [B, F], fp64.
+  /// The grid's timestep at index + offset, the same for every frame of a clip: [B, F], fp64.
+  /// UserError where an index of a user's file leaves the grid.
   at::Tensor grid_times(const at::Tensor& index_B, int64_t offset, const at::Tensor& clean) const {
     const at::Tensor table = at::tensor(grid_, clean.options().dtype(at::kDouble));
     const at::Tensor places = index_B.to(clean.device(), at::kLong) + offset;
@@ -118,7 +123,8 @@ class ConsistencyDistillation : public Objective {
     return table.index_select(0, places).unsqueeze(1).expand({-1, clean.size(1)}).contiguous();
   }
 
-  /// v_neg + w (v_pos − v_neg), both in one pass.
+  /// v_neg + w (v_pos − v_neg) of the teacher (docs/algorithms.md 8.4), both halves in one pass of
+  /// 2B; w = 1 is one pass of B without the negative prompt.
   at::Tensor teacher_flow(const RoleNetwork& teacher,
                           const at::Tensor& clean,
                           const at::Tensor& x_t,
@@ -141,8 +147,8 @@ class ConsistencyDistillation : public Objective {
   ConsistencyConfig config_;
   model::ModelConfig model_;
   Noising noising_;
-  std::vector<double> grid_;  // descending, with the endpoint 0
-  model::PlanCache plans_{1};
+  std::vector<double> grid_;   // timesteps, descending, discrete_cd_n of them and the endpoint 0
+  model::PlanCache plans_{1};  // all clips of a stage have one shape
 };
 
 }  // namespace

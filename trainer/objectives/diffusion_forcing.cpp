@@ -8,9 +8,10 @@
 namespace vmla::trainer {
 namespace {
 
-/// The baseline of stage 1: chunk-causal flow matching (docs/algorithms.md 9.2) in which a chunk
-/// sees the noisy earlier chunks, each at its own timestep, instead of clean ones. Loss weight and
-/// inputs as teacher forcing: clean_latents, noise, timesteps [B, F], text.
+/// The baseline of stage 1: chunk-causal flow matching (docs/algorithms.md 9.2). A chunk sees the
+/// earlier chunks as noisy as they are, each at its own timestep, where teacher forcing shows clean
+/// ones; so the sequence is not doubled. Loss = mean over frames of w(t) times the frame's mean
+/// squared error of the flow. Inputs of evaluate(): clean_latents, noise, timesteps [B, F], text.
 class DiffusionForcing : public Objective {
  public:
   DiffusionForcing(const DiffusionForcingConfig& config, const model::ModelConfig& model)
@@ -68,7 +69,7 @@ class DiffusionForcing : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   model::LossWeight weight_;
-  model::PlanCache plans_{1};
+  model::PlanCache plans_{1};  // all clips of a stage have one shape
 };
 
 }  // namespace

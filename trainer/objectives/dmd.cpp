@@ -2,9 +2,6 @@
 #include "trainer/objectives/dmd_objective.h"
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
-
-#include <algorithm>
 
 namespace vmla::trainer {
 
@@ -12,10 +9,10 @@ at::Tensor of_window(const at::Tensor& draws, size_t window, size_t windows) {
   if (windows == 1) return draws;
   if (draws.size(0) != static_cast<int64_t>(windows)) {
     fail_user(
-        "tensors 'tau' and 'noise' must have {} windows in front, found {}: that many are scored "
-        "of this rollout",
-        windows,
-        draws.sizes());
+        "tensors 'tau' and 'noise' are {}, but this rollout is scored in {} windows: their first "
+        "dimension must be that number",
+        draws.sizes(),
+        windows);
   }
   return draws.select(0, static_cast<int64_t>(window));
 }
@@ -25,6 +22,7 @@ void Dmd::evaluate(const std::string& player,
                    const NetworkTable& networks,
                    model::GradMode grad,
                    const EmitLoss& emit) {
+  // Both players roll out; the critic learns what the generator makes now, without moving it.
   const model::SelfRolloutRequest request = rollout_request(inputs);
   if (player == "fake_score") {
     const at::Tensor rollout =
@@ -36,18 +34,56 @@ void Dmd::evaluate(const std::string& player,
   }
 }
 
+RolloutGradient Dmd::score_rollout(const at::Tensor& rollout,
+                                   const std::vector<ScoredWindow>& scored,
+                                   const model::TensorMap& inputs,
+                                   const NetworkTable& networks) {
+  const at::Tensor &tau = input_tensor(inputs, "tau"), &noise = input_tensor(inputs, "noise");
+  RolloutGradient result{.gradient = at::zeros_like(rollout),
+                         .frame_loss = at::zeros({rollout.size(1)}, rollout.options()),
+                         .details = {{"rollout", rollout}}};
+  for (size_t w = 0; w < scored.size(); ++w) {
+    const ScoredWindow& window = scored[w];
+    const DmdGradient scores = dmd_gradient(window_latents(window, rollout, codec_.get()),
+                                            of_window(noise, w, scored.size()),
+                                            of_window(tau, w, scored.size()),
+                                            inputs,
+                                            networks);
+    result.details["d_fake"] = scores.d_fake;
+    result.details["d_real"] = scores.d_real;
+    result.details["dmd_gradient"] = scores.gradient;
+    // The trained frames are the window's last ones. A mean over their elements and over the
+    // windows: each element weighs `share`.
+    const int64_t trained = window.end - window.gradient_begin;
+    const at::Tensor part = scores.gradient.narrow(1, scores.gradient.size(1) - trained, trained);
+    const double share =
+        1.0 / (static_cast<double>(part.numel()) * static_cast<double>(scored.size()));
+    result.gradient.narrow(1, window.gradient_begin, trained).copy_(part * share);
+    result.frame_loss.narrow(0, window.gradient_begin, trained)
+        .copy_(part.square().sum({0, 2, 3, 4}) * (0.5 * share));
+    result.mean_size += part.abs().mean().item<double>() / static_cast<double>(scored.size());
+  }
+  result.details["grad.rollout"] = result.gradient;
+  return result;
+}
+
+// Three parts: the rollout x; its derivative dL/dx from the scores, window by window; and the
+// backward through the student, chunk by chunk or through one graph (docs/algorithms.md 10.3
+// and 10.4).
 void Dmd::evaluate_generator(const RoleNetwork& generator,
                              const model::SelfRolloutRequest& request,
                              const model::TensorMap& inputs,
                              const NetworkTable& networks,
                              model::GradMode grad,
                              const EmitLoss& emit) {
-  const at::Tensor &tau = input_tensor(inputs, "tau"), &noise = input_tensor(inputs, "noise");
+  const at::Tensor& noise = input_tensor(inputs, "noise");
+  // The noise is as long as a clip, with or without a dimension for the windows in front.
   const auto scored = windows(request.noise_BFCHW.size(1), noise.size(noise.dim() - 4));
   const model::ForwardOptions options{.grad = grad, .recompute = generator.recompute};
   const bool one_graph = config_.kv_grad == "straight_through" && grad != model::GradMode::kNone;
-  // The graph holds a clip's length of frames: the chunk behind the front frame is not scored, but
-  // later chunks reach its keys (docs/algorithms.md 10.4).
+  // The graph begins with the window that is scored first; where that has a front frame, one frame
+  // earlier. Its first chunk is not trained, but later chunks reach it through its keys
+  // (docs/algorithms.md 10.4).
   const int64_t graph_begin = scored.front().has_front ? scored.front().begin - 1 : 0;
 
   model::SelfRollout rollout;
@@ -58,45 +94,22 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
     rollout = model::self_rollout(generator.network, request, rollout_plans_);
     x = rollout.latents_BFCHW;
   }
-  const at::Tensor fixed = x.detach();
+  const RolloutGradient scores = score_rollout(x.detach(), scored, inputs, networks);
+  const std::map<std::string, double> metrics = {{"dmd_gradient_norm", scores.mean_size}};
 
-  // dL/dx of every frame, and the frames' shares of the loss 0.5 mean(gradient²).
-  at::Tensor gradient = at::zeros_like(fixed);
-  at::Tensor frame_loss = at::zeros({fixed.size(1)}, fixed.options());
-  model::TensorMap details = {{"rollout", fixed}};
-  double gradient_size = 0;
-  for (size_t w = 0; w < scored.size(); ++w) {
-    const ScoredWindow& window = scored[w];
-    const DmdGradient scores = dmd_gradient(window_latents(window, fixed, codec_.get()),
-                                            of_window(noise, w, scored.size()),
-                                            of_window(tau, w, scored.size()),
-                                            inputs,
-                                            networks);
-    details["d_fake"] = scores.d_fake;
-    details["d_real"] = scores.d_real;
-    details["dmd_gradient"] = scores.gradient;
-    const int64_t trained = window.end - window.gradient_begin;
-    const at::Tensor part = scores.gradient.narrow(1, scores.gradient.size(1) - trained, trained);
-    const double share =
-        1.0 / (static_cast<double>(part.numel()) * static_cast<double>(scored.size()));
-    gradient.narrow(1, window.gradient_begin, trained).copy_(part * share);
-    frame_loss.narrow(0, window.gradient_begin, trained)
-        .copy_(part.square().sum({0, 2, 3, 4}) * (0.5 * share));
-    gradient_size += part.abs().mean().item<double>() / static_cast<double>(scored.size());
-  }
-  details["grad.rollout"] = gradient;
-  const std::map<std::string, double> metrics = {{"dmd_gradient_norm", gradient_size}};
-
-  // The loss has the value 0.5 mean(gradient²) and, whatever rounding does, the derivative
-  // `gradient`.
+  // A loss of frames [first, first + count) whose value is their share of 0.5 mean(G²) and whose
+  // derivative with respect to `output` is exactly `gradient`: pull - pull.detach() is 0 and has
+  // the derivative of pull = <output, gradient>.
   const auto surrogate = [&](const at::Tensor& output, int64_t first, int64_t count) {
-    const at::Tensor pull = (output * gradient.narrow(1, first, count)).sum();
-    return frame_loss.narrow(0, first, count).sum() + (pull - pull.detach());
+    const at::Tensor pull = (output * scores.gradient.narrow(1, first, count)).sum();
+    return scores.frame_loss.narrow(0, first, count).sum() + (pull - pull.detach());
   };
   if (one_graph || grad == model::GradMode::kNone) {
-    emit({.total = surrogate(x, 0, x.size(1)), .metrics = metrics, .details = details}, true);
+    emit({.total = surrogate(x, 0, x.size(1)), .metrics = metrics, .details = scores.details},
+         true);
     return;
   }
+  // Chunks that end before the first trained frame have no gradient and are not replayed.
   std::vector<const model::ExitPass*> trained;
   for (const model::ExitPass& pass : rollout.passes) {
     if (pass.first_frame + pass.noisy_BFCHW.size(1) > scored.front().gradient_begin)
@@ -109,9 +122,10 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
     LossTerms terms{.total = surrogate(output, pass->first_frame, output.size(1)),
                     .metrics = {},
                     .details = {}};
+    // What describes the whole update goes with one of its losses, or it would be summed.
     if (last) {
       terms.metrics = metrics;
-      terms.details = details;
+      terms.details = scores.details;
     }
     emit(terms, last);
   }

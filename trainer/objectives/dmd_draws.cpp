@@ -15,7 +15,8 @@ std::vector<double> to_list(const at::Tensor& values) {
   return {flat.const_data_ptr<double>(), flat.const_data_ptr<double>() + flat.numel()};
 }
 
-/// The steps and the exit index that a rollout is given, under the names of `vmla step`.
+/// The steps and the exit index of a rollout: `prefix` is "" or "first_chunk_". UserError where the
+/// index is not that of a step.
 model::ExitSchedule exit_schedule(const model::TensorMap& inputs,
                                   const std::string& prefix,
                                   const std::vector<double>& steps) {
@@ -24,7 +25,11 @@ model::ExitSchedule exit_schedule(const model::TensorMap& inputs,
                                input_tensor(inputs, index).item().toLong()};
   const auto count = static_cast<int64_t>(schedule.timesteps.size());
   if (schedule.exit_index < 0 || schedule.exit_index >= count) {
-    fail_user("tensor '{}' is {}, there are {} steps", index, schedule.exit_index, count);
+    fail_user("tensor '{}' is {}, but there are {} steps: it must lie in 0..{}",
+              index,
+              schedule.exit_index,
+              count,
+              count - 1);
   }
   return schedule;
 }
@@ -39,7 +44,7 @@ std::pair<int64_t, int64_t> Dmd::rollout_range(const ClipShape& clip) const {
 void Dmd::check_clip(const ClipShape& clip) const {
   const char* key = "objective.dmd.max_rollout_frames";
   const int64_t most = config_.max_rollout_frames;
-  if (most == 0) return;
+  if (most == 0) return;  // every rollout is a clip long
   if (config_.min_rollout_frames == 0 && most < clip.frames) {
     fail_rule(
         key,
@@ -58,6 +63,7 @@ void Dmd::check_clip(const ClipShape& clip) const {
 
 int64_t Dmd::rollout_frames(const ClipShape& clip, const DrawContext& context) const {
   const auto [least, most] = rollout_range(clip);
+  // An address without role and sample: the players of a step roll out equally long.
   const int64_t chunk = model_.num_frame_per_block;
   const kernels::DrawKey key{.seed = context.seed,
                              .step = static_cast<uint64_t>(context.step),
@@ -84,7 +90,7 @@ std::vector<DrawSpec> Dmd::draw_specs(const std::string&, const ClipShape& clip)
     front.insert(front.end(), {DrawSpec::kBatch, length, clip.channels, clip.height, clip.width});
     return front;
   };
-  // Several windows have an axis of their own in front.
+  // Several windows have a dimension of their own in front.
   const auto by_window =
       windows_count == 1 ? std::vector<int64_t>{} : std::vector<int64_t>{windows_count};
   std::vector<int64_t> tau = by_window;
@@ -114,7 +120,9 @@ model::TensorMap Dmd::draws(const std::string& player,
   const int64_t frames = rollout_frames(clip, context);
   const int64_t scored = std::min(frames, clip.frames);
   const auto windows_count = static_cast<int64_t>(windows(frames, clip.frames).size());
-  // A validation draw is the same for ever: its step is 0, and its purposes need not differ.
+  // Standard normals [count, B, length, C, H, W]: drawn sample by sample, so that a sample's do not
+  // depend on the micro-batch, then transposed. A validation has no purposes of its own here: it
+  // draws what step 0 draws, each time.
   const auto normals = [&](Purpose purpose, int64_t count, int64_t length) {
     const auto key = draw_key(player, context, purpose, purpose);
     return kernels::normal_batch(key,
@@ -132,6 +140,7 @@ model::TensorMap Dmd::draws(const std::string& player,
   if (adds_context_noise())
     draws["context_noise"] = normals(Purpose::kContextNoise, 1, frames).squeeze(0);
 
+  // tau, uniform over min_score_timestep ... 999; a window's is number w of its sample's address.
   auto key = draw_key(player, context, Purpose::kScoreTimestep, Purpose::kScoreTimestep);
   const int64_t choices = static_cast<int64_t>(model::kTrainTimesteps) - config_.min_score_timestep;
   at::Tensor tau = at::empty({windows_count, context.batch}, at::kLong);
@@ -143,7 +152,8 @@ model::TensorMap Dmd::draws(const std::string& player,
   }
   draws["tau"] = windows_count == 1 ? tau.squeeze(0) : tau;
 
-  // One exit for all samples of a step: the ranks of a run must agree on it.
+  // One exit step for all chunks and samples of the update, hence the same on all ranks: their
+  // networks gather weights together, pass by pass.
   auto exit_key = draw_key(player, context, Purpose::kExitStep, Purpose::kExitStep);
   exit_key.sample = 0;
   const auto exit_of = [&](const std::vector<double>& steps, uint64_t which) {

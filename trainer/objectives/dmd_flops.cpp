@@ -2,14 +2,10 @@
 #include "trainer/objectives/dmd_objective.h"
 #include "trainer/objectives/phase_flops.h"
 
-#include <ATen/ATen.h>
-
-#include <algorithm>
-
 namespace vmla::trainer {
 
 std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleModels& models) const {
-  // Every length that a rollout may have is as likely as the others.
+  // The mean over the lengths that a rollout may have, which are equally likely.
   const auto [least, most] = rollout_range(clip);
   const int64_t lengths = (most - least) / model_.num_frame_per_block + 1;
   std::vector<PhaseFlops> sum;
@@ -22,15 +18,17 @@ std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleMod
   return sum;
 }
 
-/// Per critic update: one rollout, forward and backward of the fake score, and a share of the
-/// generator's update, which is another rollout, the scores, and the exit passes of the trained
-/// chunks once more with gradients (straight through: the rollout's own exit passes have them).
+// A step is an update of the critic: one rollout, forward and backward of the fake score; and 1 /
+// dfake_gen_update_ratio of a generator's update: another rollout, the scores, and the exit passes
+// of the trained chunks once more with gradients. Straight through, the rollout's own exit passes
+// have the gradients, so nothing is replayed (docs/algorithms.md 15.2).
 std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
                                         int64_t frames,
                                         const RoleModels& models) const {
   const model::ModelConfig& student = models.at("generator");
   const auto grid = model::token_grid(student, clip.height, clip.width);
   const auto scored = windows(frames, clip.frames);
+  // Denoising passes of a chunk: the exit index is uniform, so (steps + 1) / 2 on average.
   const auto passes = [&](const std::vector<double>& steps) {
     const auto count = static_cast<double>(steps.size());
     return config_.last_step_only ? count : (count + 1) / 2;
@@ -41,6 +39,7 @@ std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
     const auto plan =
         model::cached_plan(model::attended_context(student, first, count), first, count);
     const double pass = model::forward_flops(student, plan, grid.tokens()).total();
+    // The context pass, which the last chunk does not need, counts as a whole pass.
     const double fill = first + count < frames ? 1 : 0;
     rollout += pass * (passes(first == 0 ? first_steps_ : steps_) + fill);
     first += count;

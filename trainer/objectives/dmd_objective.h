@@ -7,30 +7,52 @@
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/objective.h"
 
-/// Inside the objective `dmd`. Its parts: dmd.cpp evaluates the two players,
-/// dmd_scores.cpp asks the scores, dmd_draws.cpp plans and draws rollouts, dmd_flops.cpp counts.
+/// Inside the objective `dmd`. Its sources: dmd.cpp evaluates the generator, dmd_scores.cpp the
+/// scores and the critic, dmd_draws.cpp draws rollouts and exit steps, dmd_windows.cpp cuts
+/// rollouts into clips, dmd_flops.cpp counts.
 namespace vmla::trainer {
 
-/// Where the scores want a rollout to go (docs/algorithms.md 10.5), and what they said.
+/// What the two scores predict for a noised clip, D_fake and D_real, and the normalised difference
+/// G that the clip is moved by (docs/algorithms.md 10.5): [B, frames of the window, C, H, W] each.
 struct DmdGradient {
-  at::Tensor d_fake, d_real, gradient;  // [B, frames of the window, C, H, W]
+  at::Tensor d_fake, d_real, gradient;
 };
 
-/// The published scores have a sigma table of their own, whatever the training shift
-/// (docs/algorithms.md 7.2). Only quantized_sigma looks at it.
+/// What the scores want of a whole rollout [B, F, C, H, W].
+struct RolloutGradient {
+  /// dL/dx of every frame, [B, F, C, H, W]; 0 for frames that no window trains.
+  at::Tensor gradient;
+  /// Each frame's share of the loss 0.5 mean(G²), [F].
+  at::Tensor frame_loss;
+  /// Mean |G| over what is trained: the metric dmd_gradient_norm.
+  double mean_size = 0;
+  /// For `vmla step`: the rollout, dL/dx, and D_fake, D_real and G of the last window.
+  model::TensorMap details;
+};
+
+/// Shift of the sigma table that the published scores convert with, whatever the training shift is
+/// (docs/algorithms.md 7.2). Used with quantized_sigma alone.
 inline constexpr double kPublishedScoreShift = 8.0;
 
-/// Asymmetric distribution matching distillation over the student's own rollouts
-/// (docs/algorithms.md 10). The student rolls out without gradients; two bidirectional scores say
-/// where the result should move; with kv_grad `detached` each chunk's exit pass is then replayed
-/// and back-propagated alone, so that memory does not depend on the number of chunks.
+/// Distribution matching distillation over the student's own rollouts (docs/algorithms.md 10). Two
+/// players: the generator, which is moved to where the real score finds its clips more probable
+/// than the fake score does, and the fake score (critic), which learns the generator's current
+/// clips. A rollout runs without gradients. With kv_grad `detached`, each chunk's exit pass is then
+/// replayed and back-propagated alone, so that memory does not depend on the number of chunks.
 ///
-/// Inputs of evaluate(), for both players: text, rollout_noise [B, F, C, H, W], renoise
-/// [steps − 1, B, F, C, H, W] (draw k re-noises after step k), exit_index [], tau [B] (integers in
-/// 0..999, before the shift) and noise (what the scores' input gets, [B, frames of a clip, C, H,
-/// W]); the generator's also negative_text. Optional: denoising_steps (timesteps as the network
-/// sees them), first_chunk_exit_index and first_chunk_denoising_steps, context_noise. A rollout
-/// longer than a clip that is scored in W windows takes tau [W, B] and noise [W, B, F, C, H, W].
+/// Inputs of evaluate(), for both players:
+///   text           [B, T, E]
+///   rollout_noise  [B, F, C, H, W], what chunks start from; F frames are the rollout's length
+///   renoise        [steps − 1, B, F, C, H, W]; draw k re-noises after denoising step k
+///   exit_index     [], the step at which every chunk's denoising ends
+///   tau            [B], integers in 0 ... 999: the scores' times before the shift
+///   noise          [B, frames of a clip, C, H, W], what the scores' input is noised with
+/// A rollout longer than a clip that is scored in W > 1 windows takes tau [W, B] and noise
+/// [W, B, F, C, H, W]. The generator's update also takes negative_text. Optional:
+///   first_chunk_exit_index   [], where the first chunk has steps of its own
+///   context_noise            [B, F, C, H, W], where the context pass adds noise
+///   denoising_steps, first_chunk_denoising_steps   timesteps as the network sees them, in place of
+///                                                  the configured ones (`vmla step`)
 class Dmd : public Objective {
  public:
   Dmd(const DmdConfig& config, const model::ModelConfig& model)
@@ -62,10 +84,14 @@ class Dmd : public Objective {
                 const EmitLoss& emit) override;
 
  private:
+  /// FLOPs of a step whose rollouts have `frames` frames.
   std::vector<PhaseFlops> step_flops(const ClipShape& clip,
                                      int64_t frames,
                                      const RoleModels& models) const;
-  std::pair<int64_t, int64_t> rollout_range(const ClipShape& clip) const;  // fewest, most frames
+  /// Latent frames of the shortest and of the longest rollout.
+  std::pair<int64_t, int64_t> rollout_range(const ClipShape& clip) const;
+  /// Latent frames of this step's rollouts: uniform over whole chunks in the range, the same for
+  /// both players, all samples and all ranks.
   int64_t rollout_frames(const ClipShape& clip, const DrawContext& context) const;
   std::vector<ScoredWindow> windows(int64_t rollout_frames, int64_t clip_frames) const;
   /// Frames at the beginning of a later window that are not trained: its first chunk.
@@ -73,22 +99,33 @@ class Dmd : public Objective {
     return model_.independent_first_frame ? 1 : model_.num_frame_per_block;
   }
   bool has_own_first_steps() const { return !config_.first_chunk_denoising_step_list.empty(); }
-  int64_t renoise_count() const;  // fresh noises that the longest chunk's steps may need
+  /// Re-noisings that the chunk with the most steps may need; at least 1, so that no tensor is
+  /// empty.
+  int64_t renoise_count() const;
   bool adds_context_noise() const { return context_sigma() > 0; }
+  /// Noise level of the context pass (docs/algorithms.md 6.3).
   double context_sigma() const;
   model::SelfRolloutRequest rollout_request(const model::TensorMap& inputs) const;
+  /// Timesteps of the scores' input, [B, frames], fp64.
   at::Tensor score_times(const at::Tensor& tau_B, int64_t frames) const;
+  /// The flow that a score predicts, under the bidirectional plan. `name` finds its plans.
   at::Tensor score_flow(const std::string& name,
                         const RoleNetwork& score,
                         const at::Tensor& noisy,
                         const at::Tensor& timesteps_BF,
                         const at::Tensor& text,
                         model::GradMode grad);
+  /// Asks both scores about the clip x [B, frames, C, H, W]. No gradients are recorded.
   DmdGradient dmd_gradient(const at::Tensor& x,
                            const at::Tensor& noise,
                            const at::Tensor& tau_B,
                            const model::TensorMap& inputs,
                            const NetworkTable& networks);
+  /// Asks the scores about every window of a rollout.
+  RolloutGradient score_rollout(const at::Tensor& rollout,
+                                const std::vector<ScoredWindow>& scored,
+                                const model::TensorMap& inputs,
+                                const NetworkTable& networks);
   void evaluate_fake_score(const RoleNetwork& fake_score,
                            const at::Tensor& rollout,
                            const model::TensorMap& inputs,
@@ -102,16 +139,20 @@ class Dmd : public Objective {
                           const EmitLoss& emit);
 
   DmdConfig config_;
-  model::ModelConfig model_;
+  model::ModelConfig model_;  // the student's
   Noising noising_;
-  Noising score_noising_;  // flow to clean latents in a score: noising_'s sigma unless quantized
-  std::vector<double> steps_, first_steps_;  // as the network sees them
+  /// Converts a score's flow to clean latents: its sigma is noising_'s unless quantized.
+  Noising score_noising_;
+  /// Timesteps of the denoising steps as the network sees them: after the shift, descending.
+  std::vector<double> steps_, first_steps_;
   std::shared_ptr<const model::VideoCodec> codec_;
   model::PlanCache rollout_plans_;
-  std::map<std::string, model::PlanCache> score_plans_;  // the scores may have other sizes
+  /// By score: their sizes may differ, and so do prepared plans.
+  std::map<std::string, model::PlanCache> score_plans_;
 };
 
-/// The w-th window's part of tau or noise, which have a leading axis when there are several.
+/// The part of tau or noise that belongs to one window: with several windows they have a leading
+/// dimension of that size. UserError where they have another.
 at::Tensor of_window(const at::Tensor& draws, size_t window, size_t windows);
 
 }  // namespace vmla::trainer

@@ -6,8 +6,8 @@
 
 namespace vmla::trainer {
 
-/// t of the scores: tau under the shift, clamped; the same for all frames of a sample: [B, F],
-/// fp64.
+// t = clamp(1000 shifted(tau / 1000), range), the same for all frames of a sample
+// (docs/algorithms.md 10.5).
 at::Tensor Dmd::score_times(const at::Tensor& tau_B, int64_t frames) const {
   const double shift = config_.timestep_shift;
   const at::Tensor u = tau_B.to(at::kDouble) / model::kTrainTimesteps;
@@ -41,6 +41,8 @@ DmdGradient Dmd::dmd_gradient(const at::Tensor& x,
                               const NetworkTable& networks) {
   const at::NoGradGuard no_grad;
   const at::Tensor t = score_times(tau_B, x.size(1));
+  // Both scores see x at the same noise level. With quantized_sigma their flows are converted to
+  // clean latents by the published scores' own table.
   const at::Tensor sigma = score_noising_.sigma(t, x);
   const at::Tensor noisy = noising_(x, noise, t).noisy_BFCHW;
   const at::Tensor& text = input_tensor(inputs, "text");
@@ -60,15 +62,19 @@ DmdGradient Dmd::dmd_gradient(const at::Tensor& x,
             .chunk(2, 0);
     const at::Tensor positive = clean_from_flow(noisy, flows[0], sigma);
     const at::Tensor negative = clean_from_flow(noisy, flows[1], sigma);
+    // g, which is w - 1 of the guidance in sampling (docs/algorithms.md 10.5).
     result.d_real = positive + config_.guidance_scale * (positive - negative);
   }
-  // Where x is what the real score says, to the bit, there is nowhere to go: 0 instead of 0 / 0.
+  // G = (D_fake - D_real) / mean |x - D_real|, the mean over each sample by itself. Where x equals
+  // D_real to the bit there is nowhere to go: 0 instead of 0 / 0.
   const at::Tensor scale = (x - result.d_real).abs().mean({1, 2, 3, 4}, /*keepdim=*/true);
   const at::Tensor difference = result.d_fake - result.d_real;
   result.gradient = at::where(scale == 0, at::zeros_like(difference), difference / scale);
   return result;
 }
 
+// The critic: flow matching on the rollout's windows, loss = mean (v_fake(x_t, t) − (eps − x))²
+// (docs/algorithms.md 10.6), one loss for each window.
 void Dmd::evaluate_fake_score(const RoleNetwork& fake_score,
                               const at::Tensor& rollout,
                               const model::TensorMap& inputs,
@@ -82,7 +88,8 @@ void Dmd::evaluate_fake_score(const RoleNetwork& fake_score,
     const NoisyLatents noisy = noising_(x, of_window(noise, w, scored.size()), t);
     at::Tensor flow = score_flow(
         "fake_score", fake_score, noisy.noisy_BFCHW, t, input_tensor(inputs, "text"), grad);
-    // To clean latents by the score's table, back to a flow by the training one.
+    // The published critic turns its flow into clean latents by the score's table and those back
+    // into a flow by the training table: together a factor.
     if (config_.quantized_sigma) flow = flow * (score_noising_.sigma(t, x) / noising_.sigma(t, x));
     const at::Tensor loss =
         (flow - noisy.target_BFCHW).square().mean() / static_cast<double>(scored.size());

@@ -11,6 +11,9 @@ std::vector<ScoredWindow> scored_windows(int64_t rollout_frames,
                                          int64_t untrained,
                                          bool all) {
   if (rollout_frames <= clip_frames) return {{0, rollout_frames, false, 0}};
+  // A window that ends at `end`: a front frame and the last clip_frames - 1 frames. Of its
+  // clip_frames the first `untrained`, front included, are not trained, nor what windows before
+  // have trained.
   const auto later = [&](int64_t end, int64_t trained_from) {
     return ScoredWindow{end - (clip_frames - 1),
                         end,
@@ -19,6 +22,8 @@ std::vector<ScoredWindow> scored_windows(int64_t rollout_frames,
   };
   if (!all) return {later(rollout_frames, 0)};
   std::vector<ScoredWindow> windows = {{0, clip_frames, false, 0}};
+  // Each goes on by as many frames as a window trains; the last one ends with the rollout, and
+  // overlaps the one before it further.
   while (windows.back().end < rollout_frames) {
     const int64_t done = windows.back().end;
     windows.push_back(later(std::min(done + clip_frames - untrained, rollout_frames), done));
@@ -31,7 +36,8 @@ at::Tensor window_latents(const ScoredWindow& window,
                           const model::VideoCodec* codec) {
   const at::Tensor scored = rollout_BFCHW.narrow(1, window.begin, window.end - window.begin);
   if (!window.has_front) return scored;
-  if (rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);  // sizes only
+  // A plan's tensors have sizes and no data: any frame stands for the front frame.
+  if (rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);
   TORCH_CHECK(codec, "a rollout longer than a clip needs the codec of its latents");
   std::vector<at::Tensor> fronts;
   for (const at::Tensor& video_FCHW : rollout_BFCHW.unbind(0)) {

@@ -8,8 +8,9 @@
 namespace vmla::trainer {
 namespace {
 
-/// Stage 0: bidirectional flow matching, one timestep a clip, plain mean squared error of the
-/// velocity. Inputs of evaluate(): clean_latents, noise, timesteps [B, F] (or [B]), text.
+/// Stage 0: bidirectional flow matching of whole clips (docs/algorithms.md 9.1), one timestep a
+/// clip: loss = mean (v_θ(x_t, t) − (eps − x0))². Inputs of evaluate(): clean_latents, noise,
+/// timesteps [B, F] (or [B]), text.
 class FlowMatching : public Objective {
  public:
   FlowMatching(const FlowMatchingConfig& config, const model::ModelConfig& model)
@@ -61,7 +62,7 @@ class FlowMatching : public Objective {
  private:
   model::ModelConfig model_;
   Noising noising_;
-  model::PlanCache plans_{1};
+  model::PlanCache plans_{1};  // all clips of a stage have one shape
 };
 
 }  // namespace

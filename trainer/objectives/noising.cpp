@@ -20,6 +20,7 @@ kernels::DrawKey draw_key(const std::string& player,
 at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options) {
+  // clone(): to() returns the timesteps themselves where nothing has to be converted.
   at::Tensor weights = timesteps_BF.to(at::kCPU, at::kDouble).clone();
   double* values = weights.data_ptr<double>();
   for (int64_t i = 0; i < weights.numel(); ++i) values[i] = weight(values[i]);
@@ -44,6 +45,7 @@ double Noising::table_timestep(int64_t index) const {
 
 at::Tensor Noising::sigma(const at::Tensor& timesteps_BF, const at::Tensor& latents) const {
   at::Tensor sigma = timesteps_BF.to(at::kDouble) / model::kTrainTimesteps;
+  // A search in the table for each element, on the host: this is for comparisons, not for speed.
   if (quantized_) {
     sigma = sigma.to(at::kCPU).clone();
     double* values = sigma.data_ptr<double>();
@@ -85,6 +87,7 @@ at::Tensor draw_timesteps(const std::string& player,
   auto key =
       draw_key(player, context, kernels::Purpose::kTimestep, kernels::Purpose::kValidationTimestep);
   std::vector<double> timesteps;
+  // A group's draw is number `group` of its sample's address.
   for (int64_t b = 0; b < context.batch; ++b, ++key.sample) {
     for (size_t group = 0; group < groups.size(); ++group) {
       const int64_t index =

@@ -7,20 +7,21 @@
 
 namespace vmla::trainer {
 
-/// x_t and the target v of flow matching at per-frame timesteps (docs/algorithms.md 7.1): x_t = (1
-/// − sigma) x0 + sigma eps, v = eps − x0.
+/// The noisy latents x_t = (1 - sigma) x0 + sigma eps and the flow v = eps - x0 that the network
+/// shall predict for them (docs/algorithms.md 7.1), both in the dtype of the clean latents.
 struct NoisyLatents {
   at::Tensor noisy_BFCHW;
   at::Tensor target_BFCHW;
 };
 
-/// The noise schedule of an objective: its shift, and whether sigma is looked up in the 1000-entry
-/// table as the references do, or exact (the default).
+/// The noise schedule of an objective: its timestep shift, and whether sigma is exact (t / 1000,
+/// the default) or the nearest of the 1000 entries of the training table, as the references have it
+/// (docs/algorithms.md 7.2).
 class Noising {
  public:
   Noising(double timestep_shift, bool quantized_sigma);
 
-  /// timesteps [B, F], 0..1000.
+  /// Noises a clip to a timestep of each frame, [B, F] in 0 ... 1000.
   NoisyLatents operator()(const at::Tensor& clean_BFCHW,
                           const at::Tensor& noise,
                           const at::Tensor& timesteps_BF) const;
@@ -29,47 +30,53 @@ class Noising {
   /// `latents`.
   at::Tensor sigma(const at::Tensor& timesteps_BF, const at::Tensor& latents) const;
 
-  /// The table that quantised sigmas come from; empty when sigma is exact.
+  /// The table that quantized sigmas come from, descending; empty where sigma is exact.
   std::vector<double> quantized_sigmas() const {
     return quantized_ ? sigmas_ : std::vector<double>{};
   }
 
-  /// Timestep of entry `index` of the training table.
+  /// Timestep of entry `index` of the training table; 0 is the noisiest. Training draws by index,
+  /// so that exact and quantized sigma agree on what is drawn.
   double table_timestep(int64_t index) const;
 
  private:
-  std::vector<double> sigmas_;  // descending
+  std::vector<double> sigmas_;  // the training table, descending from 1
   bool quantized_;
 };
 
-/// The address of a player's draw: `training` at the context's step, or `validation`, the same for
-/// ever.
+/// The address of a player's draw for the context's first sample: purpose `training` at the
+/// context's step; in a validation, purpose `validation` at step 0, so that every validation sees
+/// the same.
 kernels::DrawKey draw_key(const std::string& player,
                           const DrawContext& context,
                           kernels::Purpose training,
                           kernels::Purpose validation);
 
-/// The loss weight at each timestep [B, F], in the dtype and on the device of `options`.
+/// The loss weight (docs/algorithms.md 7.5) at each timestep [B, F], computed in fp64, in the dtype
+/// and on the device of `options`.
 at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options);
 
 using model::clean_from_flow;
 
-/// Prompts, then the negative one for each: [2B, text_len, E], for one pass that guides.
+/// The prompts [B, T, E], then the negative prompt [1, T', E] once for each: [2B, text_len, E], for
+/// one pass of 2B that guides. Zero rows fill both up to text_len, as the network itself would fill
+/// them (docs/algorithms.md 2.5), because a batch needs one length.
 at::Tensor with_negative(const at::Tensor& text_BTE,
                          const at::Tensor& negative_text,
                          int64_t text_len);
 
-/// What draw_noise and draw_timesteps make.
+/// The specs of what draw_noise and draw_timesteps make.
 DrawSpec noise_spec(const ClipShape& clip);
 DrawSpec timesteps_spec(const ClipShape& clip, const std::string& name = "timesteps");
 
-/// `noise` [B, F, C, H, W] for the context's samples.
+/// Standard normals `noise` [B, F, C, H, W] for the context's samples, fp32.
 at::Tensor draw_noise(const std::string& player, const ClipShape& clip, const DrawContext& context);
 
-/// `timesteps` [B, F]: one table index per group of frames, uniform over the 1000 entries.
-/// `groups`: frames a group.
+/// `timesteps` [B, F], fp64: one index into the training table for each group of neighbouring
+/// frames, uniform over its 1000 entries. `groups`: how many frames each group has; one group is
+/// one timestep a clip, the chunks' sizes are one timestep a chunk.
 at::Tensor draw_timesteps(const std::string& player,
                           const std::vector<int64_t>& groups,
                           const Noising& noising,

@@ -16,74 +16,89 @@
 
 namespace vmla::trainer {
 
-/// Which samples of which step a set of draws is for. Draws depend on nothing else.
+/// Which samples of which step a set of draws is for. Draws depend on this and the player's name,
+/// and on nothing else: not on ranks, not on how the batch is cut (docs/algorithms.md 12.2).
 struct DrawContext {
   uint64_t seed = 0;
   int64_t step = 0;
-  int64_t first_sample = 0;  // index of the micro-batch's first sample in the step's global batch
+  /// Index of the micro-batch's first sample in the step's global batch.
+  int64_t first_sample = 0;
+  /// Samples of the micro-batch.
   int64_t batch = 0;
-  bool validation = false;  // fixed noise and times: the same for ever
+  /// Noise and times of a validation: the same at every step.
+  bool validation = false;
 };
 
-/// Latent shape of one clip: F, C, H, W.
+/// Shape of one clip's latents: F, C, H, W.
 struct ClipShape {
   int64_t frames, channels, height, width;
 };
 
 /// A random tensor that a player's evaluation needs, without its values.
 struct DrawSpec {
-  /// Stands in `shape` for the axis of the samples.
+  /// Stands in `shape` for the dimension of the samples.
   static constexpr int64_t kBatch = -1;
 
   std::string name;
-  std::vector<int64_t> shape;  // [] and the like: one for all samples
+  /// Without kBatch: one draw for all samples.
+  std::vector<int64_t> shape;
   at::ScalarType dtype = at::kFloat;
-  /// Above 0: a whole number below this, one for all samples of a step, so that all ranks must have
-  /// drawn the same. 0: every sample has its own.
+  /// Above 0: the draw is one integer in [0, shared_below) for all samples of a step. Every rank
+  /// draws it, and the update checks that all have drawn the same. 0: every sample has its own.
   int64_t shared_below = 0;
 };
 
-/// A part of a step's model FLOPs: what runs, and whose network.
+/// A part of a step's model FLOPs: what runs (rollout, scores, forward, backward), and whose
+/// network.
 struct PhaseFlops {
-  std::string phase;  // rollout, scores, forward, backward
+  std::string phase;
   std::string role;
-  double flops = 0;  // of one clip's share of a step
+  /// Of one clip's share of a step; a multiply-add is two.
+  double flops = 0;
 };
 
 /// The sizes of every role's network.
 using RoleModels = std::map<std::string, model::ModelConfig>;
 
-/// One evaluated loss. `total` is what is differentiated; the rest is for logs and for `vmla step`.
+/// One evaluated loss.
 struct LossTerms {
-  at::Tensor total;  // [], fp32 (fp64 in fp64 runs)
+  /// What is differentiated: [], fp32 (fp64 in fp64 runs), a mean over the micro-batch.
+  at::Tensor total;
+  /// Further figures for the log, means over the micro-batch.
   std::map<std::string, double> metrics;
-  model::TensorMap details;  // e.g. frame_loss and timesteps [B, F]
+  /// Tensors for validation and `vmla step`, without gradient, such as frame_loss and timesteps [B,
+  /// F].
+  model::TensorMap details;
 };
 
-/// Takes a loss and, before it returns, has back-propagated it (when training). More losses follow
-/// unless `last`.
+/// Takes a loss and, in training, has back-propagated it when it returns: the graph is gone then,
+/// so an objective that emits several losses holds the graph of one at a time. More follow unless
+/// `last`.
 using EmitLoss = std::function<void(const LossTerms&, bool last)>;
 
-/// A role's network as an objective may call it.
+/// A role's network as an objective may call it; `recompute`: whether a pass that is
+/// back-propagated drops its blocks' activations and computes them again in backward
+/// (train.recompute).
 struct RoleNetwork {
   model::Network network;
   bool recompute = false;
 };
 using NetworkTable = std::map<std::string, RoleNetwork>;
 
-/// Computes losses. Never runs an optimizer or a collective, knows nothing of ranks or files. What
-/// others must know of it stands in its traits (trainer/config/objective_config.h).
+/// Computes losses. An objective never runs an optimizer or a collective and knows nothing of ranks
+/// or files. What others must know of it stands in its traits (trainer/config/objective_config.h).
 ///
-/// Everything random is a named tensor: draws() makes them for training, and `vmla step` reads them
-/// from a file (docs/formats.md "Tensors of forward and step"), so both go through the one
+/// Everything random is a named tensor: draws() makes them for training, `vmla step` reads them
+/// from a file (docs/formats.md "Tensors of forward and step"), and both go through the one
 /// evaluate().
 class Objective {
  public:
   virtual ~Objective() = default;
-  /// Whether it can learn from clips of this shape; ConfigRuleError names the key that does not
-  /// fit.
+  /// Throws where it cannot learn from clips of this shape: ConfigRuleError names the key that does
+  /// not fit.
   virtual void check_clip(const ClipShape&) const {}
-  /// Gives the codec of the latents to an objective that re-encodes frames.
+  /// Gives the latents' codec to an objective that decodes and re-encodes frames (front frames of
+  /// docs/algorithms.md 10.7). Called once, before the first evaluate().
   virtual void use_codec(std::shared_ptr<const model::VideoCodec>) {}
   /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
   virtual std::string reported_input() const { return {}; }
@@ -91,16 +106,18 @@ class Objective {
   /// two forwards, recomputation does not count (docs/algorithms.md 15.2).
   virtual std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                                  const RoleModels& models) const = 0;
-  /// What draws() makes for this player, each in the largest shape that it may draw: a plan of the
-  /// memory needs no values.
+  /// What draws() makes for this player, each in the largest shape that may be drawn: a memory plan
+  /// needs the sizes of the worst case and no values.
   virtual std::vector<DrawSpec> draw_specs(const std::string& player,
                                            const ClipShape& clip) const = 0;
-  /// The tensors of draw_specs(), as a function of the context alone.
+  /// The tensors that draw_specs() lists, on the CPU, as a function of the player and the context.
   virtual model::TensorMap draws(const std::string& player,
                                  const ClipShape& clip,
                                  const DrawContext& context) const = 0;
-  /// inputs: `clean_latents` [B, F, C, H, W], `text` [B, T, E], and what draws() named. With grad
-  /// kNone the losses are only evaluated (validation).
+  /// Evaluates the losses of `player` and hands each to `emit`. inputs: `clean_latents`
+  /// [B, F, C, H, W] (none from a prompt set), `text` [B, T, E], where the traits name a negative
+  /// prompt `negative_text` [1, T, E], and what draws() named; on the networks' device, floating
+  /// point in the stage's input dtype. With kNone nothing is recorded for backward (validation).
   virtual void evaluate(const std::string& player,
                         const model::TensorMap& inputs,
                         const NetworkTable& networks,
@@ -108,10 +125,11 @@ class Objective {
                         const EmitLoss& emit) = 0;
 };
 
-/// The sum over the phases.
+/// The sum over the phases: of one clip's share of a step.
 double total_flops(const std::vector<PhaseFlops>& phases);
 
-/// The tensor `name` of `inputs`; UserError names what is missing and what is there.
+/// The tensor `name` of `inputs`. UserError that names it and lists what is there, for `vmla step`
+/// takes inputs from a user's file.
 const at::Tensor& input_tensor(const model::TensorMap& inputs, const std::string& name);
 
 }  // namespace vmla::trainer

@@ -9,16 +9,17 @@
 namespace vmla::trainer {
 namespace {
 
-/// What the student sees and what it shall say.
+/// What the student sees, at which timesteps, and the clean latents that it shall predict.
 struct OdePair {
   at::Tensor state_BFCHW, target_BFCHW, timesteps_BF;
 };
 
-/// Causal ODE regression (docs/algorithms.md 9.4): from a state of the teacher's ODE at one of the
-/// student's steps, predict its endpoint. Inputs of evaluate(): clean_latents (the context), text,
-/// and either state, ode_target [B, F, C, H, W] and timesteps ([B] or [B, F]), or what a dataset of
-/// ODE pairs and draws() give: ode_states [B, states, F, C, H, W] (the last one is the endpoint)
-/// and ode_index [B, F].
+/// Causal ODE regression (docs/algorithms.md 9.4): from a state x_k of the teacher's ODE path at
+/// one of the student's steps, predict the end of the path: loss = mean (x_k − sigma_k v_θ(x_k,
+/// t_k) − x_end)². Inputs of evaluate(): clean_latents (the context), text, and either state,
+/// ode_target [B, F, C, H, W] and timesteps ([B] or [B, F]), as `vmla step` is given them, or what
+/// a dataset of ODE pairs and draws() give: ode_states [B, steps + 1, F, C, H, W] (the last one is
+/// the endpoint) and ode_index [B, F].
 class OdeRegression : public Objective {
  public:
   OdeRegression(const OdeRegressionConfig& config, const model::ModelConfig& model)
@@ -43,6 +44,8 @@ class OdeRegression : public Objective {
                          const DrawContext& context) const override {
     auto key = draw_key(
         player, context, kernels::Purpose::kOdeIndex, kernels::Purpose::kValidationTimestep);
+    // With a clean context the whole video draws one step; with a noisy one each chunk draws its
+    // own.
     const std::vector<int64_t> groups = chunk_causal() ? model::chunk_sizes(model_, clip.frames)
                                                        : std::vector<int64_t>{clip.frames};
     std::vector<int64_t> indices;
@@ -83,6 +86,7 @@ class OdeRegression : public Objective {
   }
 
  private:
+  /// Whether a chunk sees the noisy earlier chunks (Self-Forcing's variant) instead of clean ones.
   bool chunk_causal() const { return config_.context == "chunk_causal"; }
 
   model::AttentionPlan make_plan(const model::ModelConfig& model, int64_t frames) const {
@@ -90,6 +94,7 @@ class OdeRegression : public Objective {
                           : model::teacher_forcing_plan(model, frames);
   }
 
+  /// The pair that the inputs hold outright.
   static OdePair given_pair(const model::TensorMap& inputs) {
     const at::Tensor& state = input_tensor(inputs, "state");
     at::Tensor timesteps = input_tensor(inputs, "timesteps");
@@ -97,7 +102,7 @@ class OdeRegression : public Objective {
     return {state, input_tensor(inputs, "ode_target"), timesteps};
   }
 
-  /// Picks each frame's state out of the stored ones.
+  /// Picks each frame's state out of the stored ones by ode_index [B, F].
   OdePair stored_pair(const model::TensorMap& inputs) const {
     const at::Tensor& states = input_tensor(inputs, "ode_states");
     const at::Tensor& index_BF = input_tensor(inputs, "ode_index");
@@ -109,6 +114,7 @@ class OdeRegression : public Objective {
           states.size(1) - 1,
           steps);
     }
+    // gather() along the states' dimension wants an index of the output's shape [B, 1, F, C, H, W].
     const at::Tensor index = index_BF.to(states.device()).view({states.size(0), 1, -1, 1, 1, 1});
     const at::Tensor state =
         states.gather(1, index.expand({-1, 1, -1, states.size(3), states.size(4), states.size(5)}))
@@ -122,7 +128,7 @@ class OdeRegression : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   std::vector<double> timesteps_;  // of the stored states, as the network sees them
-  model::PlanCache plans_{1};
+  model::PlanCache plans_{1};      // all clips of a stage have one shape
 };
 
 }  // namespace

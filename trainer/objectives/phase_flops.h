@@ -6,7 +6,7 @@
 
 namespace vmla::trainer {
 
-/// Model FLOPs of one forward of one clip under a plan.
+/// Model FLOPs of one forward of one clip under a plan (docs/algorithms.md 15.1).
 inline double plan_flops(const model::ModelConfig& config,
                          const model::AttentionPlan& plan,
                          const ClipShape& clip) {
@@ -14,7 +14,8 @@ inline double plan_flops(const model::ModelConfig& config,
   return model::forward_flops(config, plan, grid.tokens()).total();
 }
 
-/// A step that is one forward and one backward of the generator.
+/// The phases of a step that is one forward and one backward of the generator: a backward counts as
+/// two forwards (docs/algorithms.md 15.2).
 inline std::vector<PhaseFlops> generator_flops(double forward) {
   return {{"forward", "generator", forward}, {"backward", "generator", 2 * forward}};
 }

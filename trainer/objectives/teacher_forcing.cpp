@@ -8,10 +8,11 @@
 namespace vmla::trainer {
 namespace {
 
-/// Stage 1: teacher forcing (docs/algorithms.md 9.3). Each chunk has its own timestep and sees the
-/// clean earlier chunks at t = 0; the velocity's squared error is weighted by LossWeight(t). Inputs
-/// of evaluate(): clean_latents, noise, timesteps [B, F], text; with noise augmentation also
-/// `context_timesteps` [B, F] (the clean context is noised to them, with the same noise).
+/// Stage 1: teacher forcing of chunks (docs/algorithms.md 9.3). Each chunk has its own timestep and
+/// sees the clean earlier chunks at t = 0, all in one forward over [clean frames ; noisy frames].
+/// Loss = mean over frames of w(t) times the frame's mean squared error of the flow. Inputs of
+/// evaluate(): clean_latents, noise, timesteps [B, F], text; with noise augmentation also
+/// `context_timesteps` [B, F], to which the clean context is noised with the same eps.
 class TeacherForcing : public Objective {
  public:
   TeacherForcing(const TeacherForcingConfig& config, const model::ModelConfig& model)
@@ -58,6 +59,7 @@ class TeacherForcing : public Objective {
     const auto& plan = plans_.get(role.network.config,
                                   model::teacher_forcing_plan(role.network.config, clean.size(1)),
                                   clean);
+    // Undefined context timesteps stand for t = 0 everywhere.
     at::Tensor context = clean, context_timesteps;
     if (inputs.count("context_timesteps")) {
       context_timesteps = inputs.at("context_timesteps");
@@ -78,8 +80,9 @@ class TeacherForcing : public Objective {
   }
 
  private:
-  /// Uniform in [0, noise_augmentation_max_timestep], one per chunk: the low-noise end, as
-  /// Causal-Forcing does it.
+  /// Timesteps of the context [B, F]: uniform in [0, noise_augmentation_max_timestep), one a chunk,
+  /// which is the low-noise end, as Causal-Forcing reads the key. A role name of its own keeps
+  /// these draws apart from the timesteps of the noisy half.
   at::Tensor draw_context_timesteps(const std::string& player,
                                     const std::vector<int64_t>& chunks,
                                     const DrawContext& context) const {
@@ -102,7 +105,7 @@ class TeacherForcing : public Objective {
   model::ModelConfig model_;
   Noising noising_;
   model::LossWeight weight_;
-  model::PlanCache plans_{1};
+  model::PlanCache plans_{1};  // all clips of a stage have one shape
 };
 
 }  // namespace
