@@ -15,8 +15,6 @@
 namespace vmla::trainer {
 namespace {
 
-using data::error_of;
-using data::TemporaryFolder;
 using testing::HasSubstr;
 using Weights = std::map<std::string, at::Tensor>;
 
@@ -176,14 +174,14 @@ TEST(Trainer, LogsEveryStepAndCutsBackOnResume) {
   TrainConfig config = small_stage(folder.path(), "flow_matching");
   config.checkpoint.every = 2;
   trained(config, folder / "run");
-  const std::string log = data::file_bytes(folder / "run" / "metrics.jsonl");
+  const std::string log = file_bytes(folder / "run" / "metrics.jsonl");
   EXPECT_EQ(std::ranges::count(log, '\n'), 4);
   const auto newest = newest_metrics(folder / "run");
   for (const char* name : {"loss", "grad_norm", "lr", "time_step", "tokens_per_second", "tflops"})
     EXPECT_TRUE(newest.contains(name)) << name;
   SmallStage stage(config);
   stage.trainer(folder / "run", {.step = 2, .samples_seen = 8});
-  EXPECT_EQ(std::ranges::count(data::file_bytes(folder / "run" / "metrics.jsonl"), '\n'), 2);
+  EXPECT_EQ(std::ranges::count(file_bytes(folder / "run" / "metrics.jsonl"), '\n'), 2);
 }
 
 }  // namespace

@@ -14,8 +14,6 @@
 namespace vmla::trainer {
 namespace {
 
-using data::error_of;
-using data::TemporaryFolder;
 using testing::HasSubstr;
 
 /// The clip that each sample of a batch is, by its value (small_stage.h).

@@ -15,8 +15,6 @@
 namespace vmla::trainer {
 namespace {
 
-using data::error_of;
-using data::TemporaryFolder;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
