@@ -1,209 +1,133 @@
-// Included by head_attention_cpu.cpp once for each x86-64 level, inside a namespace and under that
-// level's target pragma, with VMLA_LANES floats a register and VMLA_COLUMNS registers a tile row.
-// Vector types rather than loops: a tile of accumulators must stay in registers over the whole
-// depth of a product.
+// Attention of one (batch, head), forward and backward, in tiles of kTileRows queries. Included by
+// head_attention_cpu.cpp once for each x86-64 level, inside a namespace and under that level's
+// target pragma, with VMLA_LANES floats a register and VMLA_COLUMNS registers a tile row.
 
-typedef float Lanes __attribute__((vector_size(4 * VMLA_LANES)));
-typedef int32_t IntLanes __attribute__((vector_size(4 * VMLA_LANES)));
-typedef float UnalignedLanes __attribute__((vector_size(4 * VMLA_LANES), aligned(4), may_alias));
-
-constexpr int64_t kLanes = VMLA_LANES;
-
-VMLA_INLINE Lanes load(const float* from) {
-  return *reinterpret_cast<const UnalignedLanes*>(from);
-}
-VMLA_INLINE void store(float* to, Lanes value) {
-  *reinterpret_cast<UnalignedLanes*>(to) = value;
-}
-
-// 2^x for x in [-inf, 1]; below -125 it is 2^-125, which no sum of softmax weights notices. NaN
-// stays NaN. Relative error 2.1e-7 at most: a least-squares fit of 2e-9 on |r| <= 1/2 and the
-// roundings.
-VMLA_INLINE Lanes exp2_lanes(Lanes x) {
-  const Lanes least = Lanes{} - 125.0f;
-  x = x < least ? least : x;
-  const IntLanes n =
-      __builtin_convertvector(x - 0.5f, IntLanes);  // to nearest, as x is not positive
-  const Lanes r = x - __builtin_convertvector(n, Lanes);
-  Lanes p = 1.339900688e-3f + r * 1.535326754e-4f;
-  p = 9.618438597e-3f + r * p;
-  p = 5.550332155e-2f + r * p;
-  p = 2.402264790e-1f + r * p;
-  p = 6.931472030e-1f + r * p;
-  p = 1.0f + r * p;
-  return (Lanes)((IntLanes)p + (n << 23));
-}
-
-// to[i][c] (+)= sum over k of rows[i][k] * columns[k][c], for kTileRows rows and kColumns registers
-// of columns.
-template <int kColumns, bool kAdd>
-VMLA_INLINE void product_tile(const float* rows,
-                              int64_t row_stride,
-                              const float* columns,
-                              int64_t column_stride,
-                              int64_t depth,
-                              float* to,
-                              int64_t to_stride) {
-  Lanes sum[kTileRows][kColumns];
-#pragma GCC unroll 8
-  for (int i = 0; i < kTileRows; ++i) {
-#pragma GCC unroll 2
-    for (int c = 0; c < kColumns; ++c) {
-      sum[i][c] = kAdd ? load(to + i * to_stride + c * kLanes) : Lanes{};
-    }
-  }
-  for (int64_t k = 0; k < depth; ++k) {
-    Lanes column[kColumns];
-#pragma GCC unroll 2
-    for (int c = 0; c < kColumns; ++c) column[c] = load(columns + k * column_stride + c * kLanes);
-#pragma GCC unroll 8
-    for (int i = 0; i < kTileRows; ++i) {
-      const float factor = rows[i * row_stride + k];
-#pragma GCC unroll 2
-      for (int c = 0; c < kColumns; ++c) sum[i][c] += factor * column[c];
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < kTileRows; ++i) {
-#pragma GCC unroll 2
-    for (int c = 0; c < kColumns; ++c) store(to + i * to_stride + c * kLanes, sum[i][c]);
-  }
-}
-
-// The same over `width` columns, a multiple of kPad.
-template <bool kAdd>
-void product(const float* rows,
-             int64_t row_stride,
-             const float* columns,
-             int64_t column_stride,
-             int64_t depth,
-             float* to,
-             int64_t to_stride,
-             int64_t width) {
-  int64_t c = 0;
-  for (; c + VMLA_COLUMNS * kLanes <= width; c += VMLA_COLUMNS * kLanes) {
-    product_tile<VMLA_COLUMNS, kAdd>(
-        rows, row_stride, columns + c, column_stride, depth, to + c, to_stride);
-  }
-  for (; c < width; c += kLanes) {
-    product_tile<1, kAdd>(rows, row_stride, columns + c, column_stride, depth, to + c, to_stride);
-  }
-}
-
-// sums[j][c] += sum over the tile's rows i of weights[i][j] * rows[i][c], c over one padded width.
-void accumulate_outer(const float* weights,
-                      int64_t weight_stride,
-                      const float* rows,
-                      int64_t width,
-                      int64_t count,
-                      float* sums) {
-  for (int64_t c = 0; c < width; c += kLanes) {
-    Lanes row[kTileRows];
-#pragma GCC unroll 8
-    for (int i = 0; i < kTileRows; ++i) row[i] = load(rows + i * width + c);
-    for (int64_t j = 0; j < count; ++j) {
-      Lanes sum = load(sums + j * width + c);
-#pragma GCC unroll 8
-      for (int i = 0; i < kTileRows; ++i) sum += weights[i * weight_stride + j] * row[i];
-      store(sums + j * width + c, sum);
-    }
-  }
-}
-
-// One row of scores (in powers of two) becomes weights that are not yet divided by their sum;
-// returns the sum, and the largest score through `largest`.
-float softmax_row(float* scores, int64_t width, float* largest) {
-  Lanes top = load(scores);
-  for (int64_t c = kLanes; c < width; c += kLanes) {
-    const Lanes s = load(scores + c);
-    top = s > top ? s : top;
-  }
-  float m = top[0];
-  for (int64_t i = 1; i < kLanes; ++i) m = top[i] > m ? top[i] : m;
-  Lanes sum = {};
-  for (int64_t c = 0; c < width; c += kLanes) {
-    const Lanes w = exp2_lanes(load(scores + c) - m);
-    store(scores + c, w);
-    sum += w;
-  }
-  float total = 0;
-  for (int64_t i = 0; i < kLanes; ++i) total += sum[i];
-  *largest = m;
-  return total;
-}
-
-// to[c] = from[c] * factor, by registers and then one by one.
-VMLA_INLINE void scale_row(const float* from, int64_t count, float factor, float* to) {
-  int64_t c = 0;
-  for (; c + kLanes <= count; c += kLanes) store(to + c, load(from + c) * factor);
-  for (; c < count; ++c) to[c] = from[c] * factor;
-}
+#include "kernels/attention/head_attention_lanes.h"
 
 // Copies up to kTileRows rows into a tile [kTileRows][width], scaled, with zeros behind and below.
-void load_tile(const float* from,
-               int64_t stride,
-               int64_t rows,
-               int64_t count,
-               float factor,
-               int64_t width,
-               float* tile) {
+void load_tile(
+    ConstMatrix from, int64_t rows, int64_t count, float factor, int64_t width, float* tile) {
   for (int64_t i = 0; i < kTileRows; ++i) {
     const int64_t filled = i < rows ? count : 0;
-    scale_row(from + i * stride, filled, factor, tile + i * width);
+    scale_row(from.row(i), filled, factor, tile + i * width);
     for (int64_t c = filled; c < width; ++c) tile[i * width + c] = 0;
   }
 }
 
 // Rows [M][count] become dense rows of a padded width.
-void pack_rows(
-    const float* from, int64_t stride, int64_t M, int64_t count, int64_t width, float* to) {
+void pack_rows(ConstMatrix from, int64_t M, int64_t count, int64_t width, float* to) {
   for (int64_t j = 0; j < M; ++j) {
-    scale_row(from + j * stride, count, 1.0f, to + j * width);
+    scale_row(from.row(j), count, 1.0f, to + j * width);
     for (int64_t c = count; c < width; ++c) to[j * width + c] = 0;
   }
 }
 
-// Rows [M][count] become columns [count][column_stride] with zeros behind M, which a tile may read.
-void pack_columns(
-    const float* from, int64_t stride, int64_t M, int64_t count, int64_t column_stride, float* to) {
+// Rows [M][count] become columns [count][stride] with zeros behind M, which a tile may read.
+void pack_columns(ConstMatrix from, int64_t M, int64_t count, Matrix to) {
   for (int64_t c = 0; c < count; ++c) {
-    for (int64_t j = 0; j < M; ++j) to[c * column_stride + j] = from[j * stride + c];
-    for (int64_t j = M; j < column_stride; ++j) to[c * column_stride + j] = 0;
+    for (int64_t j = 0; j < M; ++j) to.row(c)[j] = from.row(j)[c];
+    for (int64_t j = M; j < to.stride; ++j) to.row(c)[j] = 0;
   }
 }
 
-// Scores of a tile against an interval's key ranges, side by side, each padded to kPad columns. The
-// padding holds products with keys of other ranges; `fill` replaces it where given.
-void tile_scores(const HeadScratch& w,
-                 const float* tile,
-                 int64_t tile_width,
+// Products of a tile [kTileRows][depth] with the seen columns, side by side, each range padded to
+// kPad columns. The padding holds products with columns of other ranges; `fill` replaces it where
+// given.
+void tile_scores(ConstMatrix tile,
                  int64_t depth,
-                 const float* columns,
-                 int64_t column_stride,
-                 const KeyRange* ranges,
-                 int64_t range_count,
-                 bool by_value,
+                 ConstMatrix columns,
+                 const SeenKeys& seen,
+                 Side side,
                  const float* fill,
-                 float* to) {
+                 Matrix scores) {
   int64_t offset = 0;
-  for (int64_t r = 0; r < range_count; ++r) {
-    const int64_t begin = by_value ? ranges[r].value_begin : ranges[r].key_begin;
-    const int64_t padded = padded_width(ranges[r].count);
+  for (int64_t r = 0; r < seen.count; ++r) {
+    const KeyRange& range = seen.ranges[r];
+    const int64_t padded = padded_width(range.count);
     product<false>(tile,
-                   tile_width,
-                   columns + begin,
-                   column_stride,
+                   columns.from_column(first_of(range, side)),
                    depth,
-                   to + offset,
-                   w.score_stride,
+                   scores.from_column(offset),
                    padded);
     if (fill != nullptr) {
       for (int64_t i = 0; i < kTileRows; ++i) {
-        for (int64_t j = ranges[r].count; j < padded; ++j)
-          to[i * w.score_stride + offset + j] = *fill;
+        for (int64_t j = range.count; j < padded; ++j) scores.row(i)[offset + j] = *fill;
       }
     }
     offset += padded;
+  }
+}
+
+// to[i] = sum over the seen keys j of weights[i][j] * rows[j]; `rows` and `to` are dense, of one
+// padded width.
+void sum_weighted_rows(ConstMatrix weights,
+                       const float* rows,
+                       const SeenKeys& seen,
+                       Side side,
+                       int64_t width,
+                       float* to) {
+  int64_t offset = 0;
+  for (int64_t r = 0; r < seen.count; ++r) {
+    const KeyRange& range = seen.ranges[r];
+    const ConstMatrix part{rows + first_of(range, side) * width, width};
+    if (r == 0) {
+      product<false>(weights.from_column(offset), part, range.count, {to, width}, width);
+    } else {
+      product<true>(weights.from_column(offset), part, range.count, {to, width}, width);
+    }
+    offset += padded_width(range.count);
+  }
+}
+
+// sums[j] += sum over the tile's rows i of weights[i][j] * rows[i], for the seen keys j.
+void add_outer_products(ConstMatrix weights,
+                        const float* rows,
+                        const SeenKeys& seen,
+                        Side side,
+                        int64_t width,
+                        float* sums) {
+  int64_t offset = 0;
+  for (int64_t r = 0; r < seen.count; ++r) {
+    const KeyRange& range = seen.ranges[r];
+    accumulate_outer(weights.from_column(offset),
+                     rows,
+                     width,
+                     range.count,
+                     sums + first_of(range, side) * width);
+    offset += padded_width(range.count);
+  }
+}
+
+// Outputs and log-sum-exps of `rows` <= kTileRows queries, the first of them at q.
+void forward_tile(const HeadAttentionSizes& z,
+                  const HeadScratch& w,
+                  const SeenKeys& seen,
+                  ConstMatrix q,
+                  int64_t rows,
+                  Matrix out,
+                  float* lse) {
+  const float minus_inf = -std::numeric_limits<float>::infinity();
+  // The scale, and log2(e): scores are exponents of 2.
+  const float factor = static_cast<float>(z.scale * kLog2E);
+  load_tile(q, rows, z.K, factor, w.K_padded, w.q_tile);
+  const Matrix scores{w.weights, w.score_stride};
+  tile_scores({w.q_tile, w.K_padded},
+              z.K,
+              {w.key_columns, w.key_stride},
+              seen,
+              Side::kKeys,
+              &minus_inf,
+              scores);
+  float inverse[kTileRows];
+  for (int64_t i = 0; i < kTileRows; ++i) {
+    float largest;
+    const float sum = softmax_row(scores.row(i), seen.width, &largest);
+    inverse[i] = 1 / sum;
+    if (i < rows) lse[i] = (largest + std::log2(sum)) * static_cast<float>(kLn2);
+  }
+  sum_weighted_rows(scores, w.value_rows, seen, Side::kValues, w.V_padded, w.out_tile);
+  for (int64_t i = 0; i < rows; ++i) {
+    scale_row(w.out_tile + i * w.V_padded, z.V, inverse[i], out.row(i));
   }
 }
 
@@ -213,78 +137,95 @@ void forward_head(const HeadAttentionForward& a,
                   int64_t n) {
   const HeadAttentionSizes& z = a.sizes;
   const HeadScratch w = lay_out_scratch(z, plan, a.workspace);
-  const float* q = a.q.data + b * a.q.batch_stride + n * a.q.head_stride;
-  const float* k = a.k.data + b * a.k.batch_stride + n * a.k.head_stride;
-  const float* v = a.v.data + b * a.v.batch_stride + n * a.v.head_stride;
-  pack_columns(k, a.k.row_stride, z.keys, z.K, w.key_stride, w.key_columns);
-  pack_rows(v, a.v.row_stride, z.values, z.V, w.V_padded, w.value_rows);
-  const float minus_inf = -std::numeric_limits<float>::infinity();
-  const float factor = static_cast<float>(z.scale * kLog2E);
+  const ConstMatrix q = head_of(a.q, b, n);
+  pack_columns(head_of(a.k, b, n), z.keys, z.K, {w.key_columns, w.key_stride});
+  pack_rows(head_of(a.v, b, n), z.values, z.V, w.V_padded, w.value_rows);
+  const Matrix out{a.out_BLNV + (b * z.L * z.N + n) * z.V, z.N * z.V};
+  float* lse = a.lse_BNL + (b * z.N + n) * z.L;
 
   for (const QueryInterval& interval : plan.intervals) {
-    const KeyRange* ranges = plan.ranges.data() + interval.first_range;
-    int64_t width = 0;
-    for (int64_t r = 0; r < interval.range_count; ++r) width += padded_width(ranges[r].count);
+    const SeenKeys seen = keys_of(plan, interval);
     for (int64_t first = 0; first < interval.query_count; first += kTileRows) {
       const int64_t row = interval.query_begin + first;
       const int64_t rows = std::min<int64_t>(kTileRows, interval.query_count - first);
-      float* out = a.out_BLNV + ((b * z.L + row) * z.N + n) * z.V;
-      float* lse = a.lse_BNL + (b * z.N + n) * z.L + row;
-      if (width == 0) {
-        for (int64_t i = 0; i < rows; ++i) {
-          for (int64_t c = 0; c < z.V; ++c) out[i * z.N * z.V + c] = 0;
-          lse[i] = minus_inf;
-        }
+      if (seen.width > 0) {
+        forward_tile(z, w, seen, q.from_row(row), rows, out.from_row(row), lse + row);
         continue;
       }
-      load_tile(q + row * a.q.row_stride, a.q.row_stride, rows, z.K, factor, w.K_padded, w.q_tile);
-      tile_scores(w,
-                  w.q_tile,
-                  w.K_padded,
-                  z.K,
-                  w.key_columns,
-                  w.key_stride,
-                  ranges,
-                  interval.range_count,
-                  false,
-                  &minus_inf,
-                  w.weights);
-      float inverse[kTileRows];
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        float largest;
-        const float sum = softmax_row(w.weights + i * w.score_stride, width, &largest);
-        inverse[i] = 1 / sum;
-        if (i < rows) lse[i] = (largest + std::log2(sum)) * static_cast<float>(kLn2);
-      }
-      int64_t offset = 0;
-      for (int64_t r = 0; r < interval.range_count; ++r) {
-        const float* values = w.value_rows + ranges[r].value_begin * w.V_padded;
-        const float* weights = w.weights + offset;
-        if (r == 0) {
-          product<false>(weights,
-                         w.score_stride,
-                         values,
-                         w.V_padded,
-                         ranges[r].count,
-                         w.out_tile,
-                         w.V_padded,
-                         w.V_padded);
-        } else {
-          product<true>(weights,
-                        w.score_stride,
-                        values,
-                        w.V_padded,
-                        ranges[r].count,
-                        w.out_tile,
-                        w.V_padded,
-                        w.V_padded);
-        }
-        offset += padded_width(ranges[r].count);
-      }
-      for (int64_t i = 0; i < rows; ++i) {
-        scale_row(w.out_tile + i * w.V_padded, z.V, inverse[i], out + i * z.N * z.V);
+      for (int64_t i = row; i < row + rows; ++i) {
+        std::fill(out.row(i), out.row(i) + z.V, 0.0f);
+        lse[i] = -std::numeric_limits<float>::infinity();
       }
     }
+  }
+}
+
+// What the backward of a tile reads: the tile's rows of each.
+struct BackwardRows {
+  ConstMatrix q, grad_out, out;
+  const float* lse;
+};
+
+// The tile's weights p = 2^(score - lse), in place of its scores, and its score gradients
+// ds = p * (dO v^T - delta) with delta = sum(dO * O), in place of dO v^T.
+void weights_and_score_grads(const HeadAttentionSizes& z,
+                             const HeadScratch& w,
+                             int64_t width,
+                             const BackwardRows& in,
+                             int64_t rows) {
+  for (int64_t i = 0; i < kTileRows; ++i) {
+    float* weights = w.weights + i * w.score_stride;
+    float* score_grads = w.score_grads + i * w.score_stride;
+    if (i >= rows) {  // rows below the last query: no weight, so no share
+      std::memset(weights, 0, sizeof(float) * static_cast<size_t>(width));
+      std::memset(score_grads, 0, sizeof(float) * static_cast<size_t>(width));
+      continue;
+    }
+    const float lse = in.lse[i] * static_cast<float>(kLog2E);
+    const float* o = in.out.row(i);
+    float delta = 0;
+    for (int64_t c = 0; c < z.V; ++c) delta += w.grad_tile[i * w.V_padded + c] * o[c];
+    for (int64_t c = 0; c < width; c += kLanes) {
+      const Lanes p = exp2_lanes(load(weights + c) - lse);
+      store(weights + c, p);
+      store(score_grads + c, p * (load(score_grads + c) - delta));
+    }
+  }
+}
+
+// Writes the tile's query gradients and adds its share to the scratch sums of keys and values.
+void backward_tile(const HeadAttentionSizes& z,
+                   const HeadScratch& w,
+                   const SeenKeys& seen,
+                   const BackwardRows& in,
+                   int64_t rows,
+                   Matrix grad_q) {
+  const float factor = static_cast<float>(z.scale * kLog2E);
+  load_tile(in.q, rows, z.K, factor, w.K_padded, w.q_tile);
+  load_tile(in.grad_out, rows, z.V, 1.0f, w.V_padded, w.grad_tile);
+  const Matrix weights{w.weights, w.score_stride};
+  const Matrix score_grads{w.score_grads, w.score_stride};
+  tile_scores({w.q_tile, w.K_padded},
+              z.K,
+              {w.key_columns, w.key_stride},
+              seen,
+              Side::kKeys,
+              nullptr,
+              weights);
+  tile_scores({w.grad_tile, w.V_padded},
+              z.V,
+              {w.value_columns, w.value_stride},
+              seen,
+              Side::kValues,
+              nullptr,
+              score_grads);
+  weights_and_score_grads(z, w, seen.width, in, rows);
+  sum_weighted_rows(score_grads, w.key_rows, seen, Side::kKeys, w.K_padded, w.out_tile);
+  add_outer_products(score_grads, w.q_tile, seen, Side::kKeys, w.K_padded, w.key_sums);
+  add_outer_products(weights, w.grad_tile, seen, Side::kValues, w.V_padded, w.value_sums);
+  const float scale = static_cast<float>(z.scale);
+  for (int64_t i = 0; i < rows; ++i) {
+    scale_row(w.out_tile + i * w.K_padded, z.K, scale, grad_q.row(i));
   }
 }
 
@@ -296,122 +237,33 @@ void backward_head(const HeadAttentionBackward& a,
                    int64_t n) {
   const HeadAttentionSizes& z = a.sizes;
   const HeadScratch w = lay_out_scratch(z, plan, a.workspace);
-  const float* q = a.q.data + b * a.q.batch_stride + n * a.q.head_stride;
-  const float* k = a.k.data + b * a.k.batch_stride + n * a.k.head_stride;
-  const float* v = a.v.data + b * a.v.batch_stride + n * a.v.head_stride;
-  const float* grad_out =
-      a.grad_out.data + b * a.grad_out.batch_stride + n * a.grad_out.head_stride;
-  const float* out = a.out.data + b * a.out.batch_stride + n * a.out.head_stride;
-  pack_columns(k, a.k.row_stride, z.keys, z.K, w.key_stride, w.key_columns);
-  pack_columns(v, a.v.row_stride, z.values, z.V, w.value_stride, w.value_columns);
-  pack_rows(k, a.k.row_stride, z.keys, z.K, w.K_padded, w.key_rows);
+  const ConstMatrix k = head_of(a.k, b, n), v = head_of(a.v, b, n);
+  pack_columns(k, z.keys, z.K, {w.key_columns, w.key_stride});
+  pack_columns(v, z.values, z.V, {w.value_columns, w.value_stride});
+  pack_rows(k, z.keys, z.K, w.K_padded, w.key_rows);
   std::memset(w.key_sums, 0, sizeof(float) * static_cast<size_t>(z.keys * w.K_padded));
   std::memset(w.value_sums, 0, sizeof(float) * static_cast<size_t>(z.values * w.V_padded));
-  const float factor = static_cast<float>(z.scale * kLog2E);
+  const BackwardRows all{.q = head_of(a.q, b, n),
+                         .grad_out = head_of(a.grad_out, b, n),
+                         .out = head_of(a.out, b, n),
+                         .lse = a.lse_BNL + (b * z.N + n) * z.L};
+  const Matrix grad_q{a.grad_q_BLNK + (b * z.L * z.N + n) * z.K, z.N * z.K};
 
   for (const QueryInterval& interval : plan.intervals) {
-    const KeyRange* ranges = plan.ranges.data() + interval.first_range;
-    int64_t width = 0;
-    for (int64_t r = 0; r < interval.range_count; ++r) width += padded_width(ranges[r].count);
+    const SeenKeys seen = keys_of(plan, interval);
     for (int64_t first = 0; first < interval.query_count; first += kTileRows) {
       const int64_t row = interval.query_begin + first;
       const int64_t rows = std::min<int64_t>(kTileRows, interval.query_count - first);
-      float* grad_q = a.grad_q_BLNK + ((b * z.L + row) * z.N + n) * z.K;
-      if (width == 0) {
-        for (int64_t i = 0; i < rows; ++i) {
-          for (int64_t c = 0; c < z.K; ++c) grad_q[i * z.N * z.K + c] = 0;
-        }
+      if (seen.width > 0) {
+        const BackwardRows in{.q = all.q.from_row(row),
+                              .grad_out = all.grad_out.from_row(row),
+                              .out = all.out.from_row(row),
+                              .lse = all.lse + row};
+        backward_tile(z, w, seen, in, rows, grad_q.from_row(row));
         continue;
       }
-      load_tile(q + row * a.q.row_stride, a.q.row_stride, rows, z.K, factor, w.K_padded, w.q_tile);
-      load_tile(grad_out + row * a.grad_out.row_stride,
-                a.grad_out.row_stride,
-                rows,
-                z.V,
-                1.0f,
-                w.V_padded,
-                w.grad_tile);
-      tile_scores(w,
-                  w.q_tile,
-                  w.K_padded,
-                  z.K,
-                  w.key_columns,
-                  w.key_stride,
-                  ranges,
-                  interval.range_count,
-                  false,
-                  nullptr,
-                  w.weights);
-      tile_scores(w,
-                  w.grad_tile,
-                  w.V_padded,
-                  z.V,
-                  w.value_columns,
-                  w.value_stride,
-                  ranges,
-                  interval.range_count,
-                  true,
-                  nullptr,
-                  w.score_grads);
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        float* weights = w.weights + i * w.score_stride;
-        float* score_grads = w.score_grads + i * w.score_stride;
-        if (i >= rows) {  // rows below the last query: no weight, so no share
-          std::memset(weights, 0, sizeof(float) * static_cast<size_t>(width));
-          std::memset(score_grads, 0, sizeof(float) * static_cast<size_t>(width));
-          continue;
-        }
-        const float lse = a.lse_BNL[(b * z.N + n) * z.L + row + i] * static_cast<float>(kLog2E);
-        const float* o = out + (row + i) * a.out.row_stride;
-        float delta = 0;
-        for (int64_t c = 0; c < z.V; ++c) delta += w.grad_tile[i * w.V_padded + c] * o[c];
-        for (int64_t c = 0; c < width; c += kLanes) {
-          const Lanes p = exp2_lanes(load(weights + c) - lse);
-          store(weights + c, p);
-          store(score_grads + c, p * (load(score_grads + c) - delta));
-        }
-      }
-      int64_t offset = 0;
-      for (int64_t r = 0; r < interval.range_count; ++r) {
-        const KeyRange& range = ranges[r];
-        const float* keys = w.key_rows + range.key_begin * w.K_padded;
-        const float* score_grads = w.score_grads + offset;
-        if (r == 0) {
-          product<false>(score_grads,
-                         w.score_stride,
-                         keys,
-                         w.K_padded,
-                         range.count,
-                         w.out_tile,
-                         w.K_padded,
-                         w.K_padded);
-        } else {
-          product<true>(score_grads,
-                        w.score_stride,
-                        keys,
-                        w.K_padded,
-                        range.count,
-                        w.out_tile,
-                        w.K_padded,
-                        w.K_padded);
-        }
-        accumulate_outer(score_grads,
-                         w.score_stride,
-                         w.q_tile,
-                         w.K_padded,
-                         range.count,
-                         w.key_sums + range.key_begin * w.K_padded);
-        accumulate_outer(w.weights + offset,
-                         w.score_stride,
-                         w.grad_tile,
-                         w.V_padded,
-                         range.count,
-                         w.value_sums + range.value_begin * w.V_padded);
-        offset += padded_width(range.count);
-      }
-      const float scale = static_cast<float>(z.scale);
-      for (int64_t i = 0; i < rows; ++i) {
-        scale_row(w.out_tile + i * w.K_padded, z.K, scale, grad_q + i * z.N * z.K);
+      for (int64_t i = row; i < row + rows; ++i) {
+        std::fill(grad_q.row(i), grad_q.row(i) + z.K, 0.0f);
       }
     }
   }

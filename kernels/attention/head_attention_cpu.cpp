@@ -19,11 +19,47 @@ constexpr int64_t padded_width(int64_t count) {
   return (count + kPad - 1) / kPad * kPad;
 }
 
+// A matrix whose rows are dense and `stride` elements apart.
+template <class T>
+struct MatrixOf {
+  T* data;
+  int64_t stride;
+  T* row(int64_t i) const { return data + i * stride; }
+  MatrixOf from_row(int64_t i) const { return {row(i), stride}; }
+  MatrixOf from_column(int64_t c) const { return {data + c, stride}; }
+  operator MatrixOf<const T>() const { return {data, stride}; }
+};
+using Matrix = MatrixOf<float>;
+using ConstMatrix = MatrixOf<const float>;
+
+ConstMatrix head_of(const HeadRows<const float>& rows, int64_t b, int64_t n) {
+  return {rows.data + b * rows.batch_stride + n * rows.head_stride, rows.row_stride};
+}
+
+// Keys and values of a range lie at places of their own.
+enum class Side { kKeys, kValues };
+int64_t first_of(const KeyRange& range, Side side) {
+  return side == Side::kKeys ? range.key_begin : range.value_begin;
+}
+
+// What the queries of an interval see. `width`: of their scores, the ranges side by side and each
+// padded.
+struct SeenKeys {
+  const KeyRange* ranges;
+  int64_t count;
+  int64_t width;
+};
+SeenKeys keys_of(const HeadAttentionPlan& plan, const QueryInterval& interval) {
+  SeenKeys seen{plan.ranges.data() + interval.first_range, interval.range_count, 0};
+  for (int64_t r = 0; r < seen.count; ++r) seen.width += padded_width(seen.ranges[r].count);
+  return seen;
+}
+
 // Scratch of one head, laid out in one block of memory.
 struct HeadScratch {
   int64_t K_padded, V_padded;
-  int64_t key_stride,
-      value_stride;  // columns of K^T and V^T; the last tile may read past the last key
+  // Elements from one row of K^T or V^T to the next; the last tile may read past the last key.
+  int64_t key_stride, value_stride;
   int64_t score_stride;
   float* key_columns;    // [K, key_stride]
   float* key_rows;       // [keys, K_padded]
@@ -48,11 +84,7 @@ HeadScratch lay_out_scratch(const HeadAttentionSizes& z,
   s.key_stride = padded_width(z.keys) + kPad;
   s.value_stride = padded_width(z.values) + kPad;
   for (const QueryInterval& interval : plan.intervals) {
-    int64_t width = 0;
-    for (int64_t r = 0; r < interval.range_count; ++r) {
-      width += padded_width(plan.ranges[static_cast<size_t>(interval.first_range + r)].count);
-    }
-    s.score_stride = std::max(s.score_stride, width);
+    s.score_stride = std::max(s.score_stride, keys_of(plan, interval).width);
   }
   const auto take = [&](int64_t count) {
     float* at = memory == nullptr ? nullptr : memory + s.elements;
