@@ -1,5 +1,6 @@
 #include "launch/commands/init.h"
 
+#include "model/conversion/init_methods.h"
 #include "model/conversion/mla_from_dense.h"
 #include "model/formats/export_weights.h"
 #include "model/formats/load_weights.h"
@@ -23,7 +24,8 @@ int run(const InitArgs& args) {
   if (!config.model.is_mla())
     fail_user("{}: model.attention is dense: init writes a latent-attention model (mla)",
               args.config);
-  const std::string method = config.init.method.empty() ? "svd_weight" : config.init.method;
+  const std::string method =
+      config.init.method.empty() ? std::string(model::kDefaultInitMethod) : config.init.method;
   if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", method, args.data);
   model::MlaInit init = model::init_mla_from_dense(
       config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));

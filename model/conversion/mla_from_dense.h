@@ -16,22 +16,22 @@ struct InitLayerReport {
   int64_t layer = 0;
   int64_t kv_rank = 0, q_rank = 0;
   double kv_energy_kept = 0;    // of [diag(norm_k) W_K content rows; W_V], squared singular values
-  double kv_error = 0;          // ||M − up·down||_F, scale constants taken out
-  double kv_optimal_error = 0;  // Eckart–Young: root of the squared singular values beyond the rank
+  double kv_error = 0;          // ||M - up down||_F, scale constants taken out
+  double kv_optimal_error = 0;  // Eckart-Young: root of the squared singular values beyond the rank
   double q_energy_kept = 0;
   double rope_energy_lost = 0;  // share of the rope rows' energy that one shared key cannot carry
   // With `bias: false`: the dropped bias' share of the typical energy (rows for isotropic inputs of
   // unit variance, plus bias) of the queries, and of the shared rope key. 0 when nothing was
   // dropped.
   double query_bias_lost = 0, rope_key_bias_lost = 0;
-  double key_scale = 1, value_scale = 1,
-         query_scale = 1;  // constants put into kv_b (K, V rows) and q_b
+  // Constants put into kv_b's key rows, its value rows and q_b.
+  double key_scale = 1, value_scale = 1, query_scale = 1;
 };
 
 /// One layer's self-attention, converted: names below `blocks.N.self_attn.`, fp32.
 struct ConvertedLayer {
   std::map<std::string, at::Tensor> tensors;
-  InitLayerReport report;  // of svd_weight
+  InitLayerReport report;  // of a method that factorises; else the layer's number alone
 };
 
 /// Gives all layers of a model, each as `convert` makes it: here, or by others who share the work.
@@ -44,23 +44,12 @@ std::vector<ConvertedLayer> convert_alone(
 
 struct MlaInit {
   std::map<std::string, at::Tensor> tensors;  // a complete MLA model, fp32
-  std::vector<InitLayerReport> layers;        // empty for `random`
+  std::vector<InitLayerReport> layers;        // empty for a method that does not factorise
 };
 
-/// Builds MLA weights from a dense model of the same width, heads and depth. Everything outside
-/// self-attention, and the output projection, is copied.
-///
-/// svd_weight (VideoMLA; docs/algorithms.md 5.1): one unbalanced truncated SVD of [diag(norm_k) W_K
-/// content rows; W_V], content channels ascending, split as down = S^½ Vᵀ, up = U S^½. Queries
-/// likewise from diag(norm_q) W_q. The shared rope key of a pair is the top eigenvector u of the
-/// heads' Hermitian second moment: s = uᴴ k, and conj(u_h) moves into head h's query
-/// (docs/algorithms.md 5.2). Wan's norm over all heads has no place in MLA; the latent norm takes
-/// its role, so typical scales E[rms] become constants in kv_b, q_b and the rope rows
-/// (docs/algorithms.md 5.3), computed for isotropic inputs of unit variance. b_v moves exactly into
-/// the output bias as W_o b_v; the content part of b_k drops out of the softmax; the rope part of
-/// b_k and b_q stay (docs/algorithms.md 5.4).
-///
-/// random: Xavier-uniform new matrices from `seed`, the rest from the dense model.
+/// Builds MLA weights from a dense model of the same width, heads and depth by a method of the
+/// table in init_methods.h. Everything outside self-attention is copied. What self-attention
+/// becomes is docs/algorithms.md 5.
 ///
 /// UserError when sizes do not fit or the method is unknown.
 MlaInit init_mla_from_dense(const ModelConfig& mla,
@@ -73,15 +62,5 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
 /// One line on the biases that a model with `bias: false` could not take over; empty when it lost
 /// none.
 std::string dropped_bias_note(const std::vector<InitLayerReport>& layers);
-
-/// A = up · down with the best rank-r approximation error: down [r, n] = S^½ Vᵀ, up [m, r] = U S^½,
-/// fp64, by the Gram matrix of the smaller side. Ranks beyond the matrix' own are padded with
-/// zeros.
-struct LowRank {
-  at::Tensor up, down;
-  double energy_kept;
-  double optimal_error;
-};
-LowRank truncated_svd(const at::Tensor& matrix, int64_t rank);
 
 }  // namespace vmla::model

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/config/config_rule.h"
+#include "model/conversion/init_methods.h"
 #include "trainer/config/score_fit.h"
 #include "trainer/config/stage_roles.h"
 
@@ -128,8 +129,9 @@ void check_conversion(const TrainConfig& config,
   }
   if (mla_now && !mla_then && config.init.method.empty()) {
     fail_rule("init.method",
-              "is missing: {} is dense and this model is mla; use svd_weight or random",
-              source);
+              "is missing: {} is dense and this model is mla; use {}",
+              source,
+              model::init_method_choice());
   }
   if (mla_now && mla_then && !config.init.method.empty()) {
     fail_rule("init.method",

@@ -8,6 +8,7 @@
 
 #include "data/data_config.h"
 #include "model/config/model_config.h"
+#include "model/conversion/init_methods.h"
 #include "trainer/config/objective_config.h"
 #include "trainer/config/optimizer_config.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
@@ -48,7 +49,7 @@ struct InitConfig {
   bool operator==(const InitConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("method", c.method, "how dense weights become latent attention: svd_weight or random");
+    v("method", c.method, model::init_method_help().c_str());
     v("allow_other_window",
       c.allow_other_window,
       "start from a checkpoint that was trained with another chunk, window or sink");

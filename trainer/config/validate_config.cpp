@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/config/config_rule.h"
+#include "model/conversion/init_methods.h"
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_rules.h"
 #include "trainer/config/stage_roles.h"
@@ -42,18 +43,19 @@ void validate_sources(const TrainConfig& c, Purpose purpose) {
 void validate_init(const TrainConfig& c) {
   const std::string& method = c.init.method;
   if (method.empty()) return;
-  require_one_of("init.method", method, {"random", "svd_weight"});
+  require_one_of("init.method", method, model::init_method_names());
+  const bool factorises = model::find_init_method(method)->factorises;
   if (!c.model.is_mla()) {
     fail_rule("init.method",
               "{} converts to latent attention, but model.attention is dense; remove it or use mla",
               method);
   }
-  if (method == "svd_weight" && !c.init_from.contains("generator")) {
+  if (factorises && !c.init_from.contains("generator")) {
     fail_rule(
         "init.method", "{} starts from dense weights; name them in init_from.generator", method);
   }
-  // The output projection is taken over from the dense model, so values must have its width; and
-  // svd_weight keeps every query and key channel of a dense head, rotated or not.
+  // The output projection is taken over from the dense model, so values must have its width; and a
+  // method that factorises keeps every query and key channel of a dense head, rotated or not.
   if (!c.init_from.contains("generator")) return;
   if (c.model.v_head_dim != c.model.head_dim()) {
     fail_rule("model.v_head_dim",
@@ -64,13 +66,14 @@ void validate_init(const TrainConfig& c) {
               method);
   }
   const int64_t kept = c.model.qk_nope_head_dim + c.model.qk_rope_head_dim;
-  if (method == "svd_weight" && kept != c.model.head_dim()) {
+  if (factorises && kept != c.model.head_dim()) {
     fail_rule("model.qk_nope_head_dim",
-              "{} + qk_rope_head_dim ({}) is {}, but svd_weight keeps the dense head of {} "
+              "{} + qk_rope_head_dim ({}) is {}, but {} keeps the dense head of {} "
               "channels; use {}",
               c.model.qk_nope_head_dim,
               c.model.qk_rope_head_dim,
               kept,
+              method,
               c.model.head_dim(),
               c.model.head_dim() - c.model.qk_rope_head_dim);
   }

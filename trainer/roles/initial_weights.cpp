@@ -1,6 +1,7 @@
 #include "trainer/roles/initial_weights.h"
 
 #include "model/config/config_rule.h"
+#include "model/conversion/init_methods.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/weights/weights.h"
@@ -84,8 +85,9 @@ InitialWeights converted_weights(const TrainConfig& config,
   if (config.init.method.empty()) {
     fail_rule(formatted("init_from.{}", source_name),
               "{} is dense and model.attention is mla: init.method must say how to convert it "
-              "(svd_weight or random)",
-              loaded.source);
+              "({})",
+              loaded.source,
+              model::init_method_choice());
   }
   model::ModelConfig dense = loaded.config;
   if (!loaded.config_is_complete) {  // shapes alone do not tell these two: the stage's model does

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "model/conversion/rope_key.h"
+#include "model/conversion/init_methods.h"
 #include "model/io/error.h"
 #include "tests/model/tiny_network.h"
 
@@ -224,32 +224,6 @@ TEST(MlaFromDense, LowRankErrorIsTheOptimum) {
   }
 }
 
-TEST(MlaFromDense, TruncatedSvdIsBalancedAndPads) {
-  for (const auto& shape : {std::pair{9, 5}, {5, 9}, {6, 6}}) {
-    const at::Tensor a = draw("matrix", {shape.first, shape.second});
-    for (const int64_t rank : {1, 3, 5, 8}) {
-      const LowRank found = truncated_svd(a, rank);
-      ASSERT_EQ(found.up.sizes(), at::IntArrayRef({shape.first, rank}));
-      ASSERT_EQ(found.down.sizes(), at::IntArrayRef({rank, shape.second}));
-      const at::Tensor s = at::linalg_svdvals(a);
-      const int64_t kept = std::min<int64_t>(rank, s.size(0));
-      const double error = s.narrow(0, kept, s.size(0) - kept).norm().item<double>();
-      EXPECT_NEAR((a - found.up.matmul(found.down)).norm().item<double>(), error, 1e-12);
-      // down = S^1/2 V^T, up = U S^1/2: both Gram matrices are S.
-      const at::Tensor expected = at::constant_pad_nd(s.narrow(0, 0, kept), {0, rank - kept});
-      EXPECT_LT(max_difference(found.up.t().matmul(found.up), at::diag(expected)), 1e-12);
-      EXPECT_LT(max_difference(found.down.matmul(found.down.t()), at::diag(expected)), 1e-12);
-    }
-  }
-  // A matrix of rank 1, and one of rank 0: nothing is divided by zero.
-  const at::Tensor one = at::outer(draw("u", {4}), draw("v", {6}));
-  EXPECT_LT(max_difference(truncated_svd(one, 3).up.matmul(truncated_svd(one, 3).down), one),
-            1e-12);
-  const LowRank none = truncated_svd(at::zeros({4, 6}), 2);
-  EXPECT_EQ(none.up.abs().max().item<double>() + none.down.abs().max().item<double>(), 0.0);
-  EXPECT_EQ(none.energy_kept, 1.0);
-}
-
 TEST(MlaFromDense, RandomKeepsEverythingElse) {
   const ModelConfig dense = tiny_dense();
   ModelConfig mla = full_rank_mla();
@@ -303,6 +277,18 @@ TEST(MlaFromDense, WithoutBiasRopeAndQueryBiasesAreDropped) {
   EXPECT_EQ(dropped_bias_note(init_mla_from_dense(mla, dense, given, "svd_weight", 0).layers), "");
 }
 
+// Methods are listed in one place; whatever stands there converts a model.
+TEST(MlaFromDense, EveryMethodGivesACompleteModel) {
+  const ModelConfig dense = tiny_dense(), mla = full_rank_mla();
+  const Tensors given = drawn_weights(dense);
+  for (const InitMethod& method : kInitMethods) {
+    SCOPED_TRACE(method.name);
+    const MlaInit init = init_mla_from_dense(mla, dense, given, std::string(method.name), 0);
+    EXPECT_NO_THROW(check_weights(mla, init.tensors, "converted"));
+    EXPECT_EQ(init.layers.size(), method.factorises ? 2U : 0U);
+  }
+}
+
 TEST(MlaFromDense, BadRequestsAreExplained) {
   const ModelConfig dense = tiny_dense(), mla = full_rank_mla();
   const Tensors given = drawn_weights(dense);
@@ -315,7 +301,8 @@ TEST(MlaFromDense, BadRequestsAreExplained) {
         }
         return std::string("accepted");
       };
-  EXPECT_THAT(message(mla, dense, "care"), HasSubstr("'care' is unknown: known are svd_weight"));
+  EXPECT_THAT(message(mla, dense, "care"),
+              HasSubstr("'care' is unknown; use random or svd_weight"));
   EXPECT_THAT(message(mla, mla, "svd_weight"), HasSubstr("already MLA"));
   ModelConfig other = mla;
   other.num_layers = 3;
@@ -327,54 +314,6 @@ TEST(MlaFromDense, BadRequestsAreExplained) {
   other = mla;
   other.v_head_dim = 10;
   EXPECT_THAT(message(other, dense, "svd_weight"), HasSubstr("v_head_dim"));
-}
-
-TEST(RopeKey, OneHeadLosesNothing) {
-  const at::Tensor rows = draw("rows", {6, 10}), bias = draw("bias", {6});
-  const SharedRopeKey key = shared_rope_key(rows, bias, 1);
-  EXPECT_NEAR(key.energy_lost, 0.0, 1e-14);
-  EXPECT_LT(max_difference(key.weight, rows), 1e-14);
-  EXPECT_LT(max_difference(key.bias, bias), 1e-14);
-  EXPECT_LT(max_difference(turn_query_rows(rows, key, 1), rows), 1e-14);
-}
-
-TEST(RopeKey, LossIsTheShareBeyondTheTopEigenvalue) {
-  // Two pairs of three heads; by real arithmetic: the complex rows as real 2 x 2 blocks have every
-  // eigenvalue twice, so the squared singular values of their stack are those of the moment,
-  // doubled.
-  const int64_t heads = 3, rope = 4, width = 7;
-  const at::Tensor rows = draw("rows", {heads * rope, width}), bias = draw("bias", {heads * rope});
-  const at::Tensor all = at::cat({rows, bias.unsqueeze(1)}, 1).unflatten(0, {heads, rope / 2, 2});
-  double kept = 0, total = 0;
-  for (int64_t pair = 0; pair < rope / 2; ++pair) {
-    const at::Tensor re = all.select(1, pair).select(1, 0), im = all.select(1, pair).select(1, 1);
-    const at::Tensor stacked = at::cat({at::cat({re, -im}, 1), at::cat({im, re}, 1)}, 0);
-    const at::Tensor s = at::linalg_svdvals(stacked).square();
-    kept += (s[0] + s[1]).item<double>() / 2;
-    total += s.sum().item<double>() / 2;
-  }
-  const SharedRopeKey key = shared_rope_key(rows, bias, heads);
-  EXPECT_NEAR(key.energy_lost, 1.0 - kept / total, 1e-12);
-  EXPECT_GT(key.energy_lost, 0.05);
-  // The shared key carries exactly the energy that is kept.
-  const double carried = (key.weight.square().sum() + key.bias.square().sum()).item<double>();
-  EXPECT_NEAR(carried, kept, 1e-11);
-}
-
-TEST(RopeKey, TheTurnCommutesWithRotation) {
-  const int64_t heads = 3, rope = 4, tokens = 12;
-  const SharedRopeKey key =
-      shared_rope_key(draw("rows", {heads * rope, 7}), draw("bias", {heads * rope}), heads);
-  const kernels::RopeTable table = kernels::rope_table(
-      {0, 5}, 2, 3, {{0, 3}, {2, 2, 2}}, at::TensorOptions().dtype(at::kDouble));
-  const auto rotated = [&](const at::Tensor& rows) {  // [N P, L]
-    const at::Tensor q_BLNP = rows.t().unflatten(1, {heads, rope}).unsqueeze(0).contiguous();
-    return kernels::apply_rope(q_BLNP, table).squeeze(0).flatten(1).t();
-  };
-  const at::Tensor query = draw("query", {heads * rope, tokens});
-  const at::Tensor turned_first = rotated(turn_query_rows(query, key, heads));
-  const at::Tensor turned_last = turn_query_rows(rotated(query).contiguous(), key, heads);
-  EXPECT_LT(max_difference(turned_first, turned_last), 1e-12);
 }
 
 }  // namespace

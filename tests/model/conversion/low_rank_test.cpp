@@ -1,0 +1,38 @@
+#include "model/conversion/low_rank.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "tests/model/tiny_network.h"
+
+namespace vmla::model {
+namespace {
+
+TEST(LowRank, TruncatedSvdIsBalancedAndPads) {
+  for (const auto& shape : {std::pair{9, 5}, {5, 9}, {6, 6}}) {
+    const at::Tensor a = draw("matrix", {shape.first, shape.second});
+    for (const int64_t rank : {1, 3, 5, 8}) {
+      const LowRank found = truncated_svd(a, rank);
+      ASSERT_EQ(found.up.sizes(), at::IntArrayRef({shape.first, rank}));
+      ASSERT_EQ(found.down.sizes(), at::IntArrayRef({rank, shape.second}));
+      const at::Tensor s = at::linalg_svdvals(a);
+      const int64_t kept = std::min<int64_t>(rank, s.size(0));
+      const double error = s.narrow(0, kept, s.size(0) - kept).norm().item<double>();
+      EXPECT_NEAR((a - found.up.matmul(found.down)).norm().item<double>(), error, 1e-12);
+      // down = S^1/2 V^T, up = U S^1/2: both Gram matrices are S.
+      const at::Tensor expected = at::constant_pad_nd(s.narrow(0, 0, kept), {0, rank - kept});
+      EXPECT_LT(max_difference(found.up.t().matmul(found.up), at::diag(expected)), 1e-12);
+      EXPECT_LT(max_difference(found.down.matmul(found.down.t()), at::diag(expected)), 1e-12);
+    }
+  }
+  // A matrix of rank 1, and one of rank 0: nothing is divided by zero.
+  const at::Tensor one = at::outer(draw("u", {4}), draw("v", {6}));
+  EXPECT_LT(max_difference(truncated_svd(one, 3).up.matmul(truncated_svd(one, 3).down), one),
+            1e-12);
+  const LowRank none = truncated_svd(at::zeros({4, 6}), 2);
+  EXPECT_EQ(none.up.abs().max().item<double>() + none.down.abs().max().item<double>(), 0.0);
+  EXPECT_EQ(none.energy_kept, 1.0);
+}
+
+}  // namespace
+}  // namespace vmla::model
