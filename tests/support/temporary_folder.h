@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -15,9 +16,10 @@ class TemporaryFolder {
  public:
   TemporaryFolder() {
     const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    path_ = std::filesystem::temp_directory_path() /
-            (std::string("vmla_") + test->test_suite_name() + "_" + test->name() + "_" +
-             std::to_string(getpid()));
+    std::string name = std::string("vmla_") + test->test_suite_name() + "_" + test->name() + "_" +
+                       std::to_string(getpid());
+    std::ranges::replace(name, '/', '_');  // of tests with parameters
+    path_ = std::filesystem::temp_directory_path() / name;
     std::filesystem::remove_all(path_);
     std::filesystem::create_directories(path_);
   }

@@ -21,13 +21,6 @@ bool TensorPiece::is_whole() const {
   return data.numel() == numel_of(shape);
 }
 
-PieceMap whole_pieces(const model::TensorMap& tensors) {
-  PieceMap pieces;
-  for (const auto& [name, tensor] : tensors)
-    pieces[name] = {.shape = tensor.sizes().vec(), .first = 0, .data = tensor};
-  return pieces;
-}
-
 PieceMap unit_pieces(const std::vector<model::TensorSpec>& layout,
                      const model::FlatPart& part,
                      const at::Tensor& flat,
@@ -54,9 +47,10 @@ PieceMap held_pieces(model::TrainedWeights& weights) {
 
 PieceMap cut_pieces(const PieceMap& pieces, int64_t index, int64_t count) {
   if (count == 1) return pieces;
-  int64_t elements = 0, place = 0;
+  int64_t elements = 0;
   for (const auto& [name, piece] : pieces) elements += piece.data.numel();
   const int64_t each = (elements + count - 1) / count;
+  int64_t place = 0;  // of the piece's first element among all
   PieceMap share;
   for (const auto& [name, piece] : pieces) {
     const int64_t numel = piece.data.numel();

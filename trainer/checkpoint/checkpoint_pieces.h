@@ -27,22 +27,19 @@ struct TensorPiece {
 
 using PieceMap = std::map<std::string, TensorPiece>;
 
-/// Every tensor as one piece.
-PieceMap whole_pieces(const model::TensorMap& tensors);
-
-/// What a process holds of a unit, given its flat buffer [n] of it: views of `flat`, 1-D except
-/// those that are a whole tensor; `prefix` stands before every name. What is written into the views
-/// lands in `flat`.
+/// What a process holds of a unit, given its flat buffer [part.numel] of it: views of `flat`,
+/// through which it can be filled. A whole tensor has its shape, any other piece is 1-D. `prefix`
+/// stands before every name.
 PieceMap unit_pieces(const std::vector<model::TensorSpec>& layout,
                      const model::FlatPart& part,
                      const at::Tensor& flat,
                      const std::string& prefix = "");
 
-/// What a process holds of a role's masters.
+/// What a process holds of a role's master weights.
 PieceMap held_pieces(model::TrainedWeights& weights);
 
-/// The share of one of `count` ranks that hold the same pieces and write each a part of them: equal
-/// runs of elements over all pieces, one after another.
+/// What rank `index` of `count` that hold the same pieces saves of them: with all pieces laid one
+/// after another, an equal run of elements, the last runs being shorter or empty.
 PieceMap cut_pieces(const PieceMap& pieces, int64_t index, int64_t count);
 
 /// Fills every piece of `pieces` from a checkpoint's role. UserError if the checkpoint lacks the

@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/checkpoint/save_checkpoint.h"
 
 #include <chrono>
 
@@ -24,8 +25,8 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
-/// A disk that takes no files is found before hours of training are to be saved on it. Each writer
-/// looks for itself: they may be on different machines.
+/// Finds a disk that takes no files before hours of training are to be saved on it. Each writer
+/// looks for itself, for they may be on different machines.
 void expect_writable(const std::filesystem::path& checkpoints, const io::SavePlace& place) {
   const auto probe = checkpoints / formatted(".saving-{}+probe-{}", place.attempt, place.writer);
   std::error_code problem;
@@ -59,7 +60,7 @@ CheckpointWriter::~CheckpointWriter() {
   if (place_.writers > 1 && saved_.wait_for(kGrace) != std::future_status::ready) cancel();
   try {
     saved_.get();
-  } catch (const io::SaveFailedElsewhere&) {  // said by the one that knows
+  } catch (const io::SaveFailedElsewhere&) {  // the writer that knows why says so
   } catch (const std::exception& problem) {
     if (!cancelled_) log::warn(problem.what());
   }
@@ -80,16 +81,15 @@ void CheckpointWriter::begin(CheckpointShare share) {
   ++place_.serial;
 }
 
-/// The writer's thread. When it is over `copied` is kept or broken: either ends before_update()'s
-/// wait.
+/// Runs on the thread of the save. An error breaks the promise `copied`, which ends
+/// before_update()'s wait as keeping it does.
 void CheckpointWriter::save(CheckpointShare share,
                             const io::SavePlace& place,
                             std::promise<void> copied) {
   share.roles = copy_.copy(share.roles);
   copied.set_value();
   save_checkpoint(checkpoints_, share, place, &cancelled_);
-  if (place.writer == 0)
-    prune_checkpoints(checkpoints_, retention_.keep_last, retention_.keep_every);
+  if (place.writer == 0) prune_checkpoints(checkpoints_, retention_);
 }
 
 void CheckpointWriter::before_update() {
@@ -111,7 +111,7 @@ void CheckpointWriter::finish() {
   if (saved_.valid()) saved_.get();
 }
 
-/// Files do not tell that another writer has died, or hangs; the collectives do.
+/// Waits for all writers by asking them in collectives: files would not tell that one has died.
 void CheckpointWriter::finish_everywhere() {
   for (std::chrono::milliseconds pause(2);; pause = std::min(2 * pause, kLongestPause)) {
     if (saved_.valid() && saved_.wait_for(pause) == std::future_status::ready) saved_.get();

@@ -2,6 +2,7 @@
 
 #include "model/io/shared_save.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/checkpoint/host_copy.h"
 
 #include <atomic>
@@ -11,30 +12,25 @@
 
 namespace vmla::trainer {
 
-/// Which checkpoints stay (prune_checkpoints).
-struct Retention {
-  int64_t keep_last = 1;
-  int64_t keep_every = 0;
-};
-
 /// Saves checkpoints in the background, alone or as one of several writers. A thread copies the
-/// state to the host's memory while the next forward and backward run, for the state changes only
-/// in the optimizer's update; then hashes, writes, flushes and commits; and, on writer 0, removes
-/// what Retention no longer wants. All methods on one thread, except cancel().
+/// state to the host's memory while the next forward and backward run: the state changes only in
+/// the optimizer's update, which waits for the copy. The thread then hashes, writes, flushes and
+/// commits, and on writer 0 removes the checkpoints that `retention` does not keep. One save is
+/// under way at a time. All methods are for one thread, except cancel().
 class CheckpointWriter {
  public:
   /// UserError if no checkpoint can be written here. Writer 0 removes what saves of earlier
   /// attempts left in the folder, so it must own the run. `place.serial` is counted here: all
   /// writers begin the same saves in the same order.
-  /// `everywhere(here)`, if given, says on all writers alike whether `here` is true on each;
-  /// finish() asks it until every writer has saved, so that one which is lost is noticed as in any
-  /// collective.
+  /// `everywhere(here)`, if given, is a collective that says on all writers whether `here` is true
+  /// on each. finish() calls it until every writer has saved: a writer that is lost is then noticed
+  /// as in any collective, and not by a file that does not come.
   CheckpointWriter(const std::filesystem::path& checkpoints,
                    io::SavePlace place,
                    Retention retention,
                    std::function<bool(bool here)> everywhere = nullptr);
-  /// Finishes; a failure is logged. Peers get a few seconds: who comes here without finish() leaves
-  /// by an error, and it may be that they are gone.
+  /// Waits for the save under way, of which a failure is logged. Other writers get a few seconds
+  /// only: who comes here without finish() leaves by an error, and they may be gone.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
@@ -62,9 +58,11 @@ class CheckpointWriter {
   io::SavePlace place_;
   Retention retention_;
   HostCopy copy_;
-  std::future<void> copied_, saved_;
+  std::future<void> copied_, saved_;  // of the save under way; not valid: there is none
   std::function<bool(bool here)> everywhere_;
-  bool begun_ = false;  // a save that finish() has not seen yet; the same on all writers
+  /// A save was begun that finish() has not seen yet. The same on all writers, which saved_ is not:
+  /// before_update() may have taken its failure.
+  bool begun_ = false;
   std::atomic<bool> cancelled_ = false;
   double waited_seconds_ = 0;
 };

@@ -24,8 +24,8 @@ size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-/// Plain pages, large where the system has such: half a million page faults a gigabyte and copy are
-/// saved.
+/// Plain pages, from the system and not from LibTorch's allocator; large ones where there are such,
+/// because 4 kB pages cost a quarter of a million page faults a gigabyte.
 at::Tensor mapped_block(size_t bytes) {
   void* const data =
       mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -72,7 +72,7 @@ void HostCopy::mark(const std::map<std::string, PieceMap>& roles) {
 
 char* HostCopy::block_for(size_t bytes) {
   if (!block_.defined() || block_.nbytes() < bytes) {
-    block_.reset();  // before the new one: never two of them
+    block_.reset();  // before the new one is made: there is no memory for two
     block_ = marks_.empty() ? mapped_block(bytes) : page_locked_block(bytes);
   }
   return static_cast<char*>(block_.mutable_data_ptr());
@@ -85,6 +85,7 @@ std::map<std::string, PieceMap> HostCopy::copy(const std::map<std::string, Piece
     for (const auto& [name, piece] : pieces) bytes += aligned(piece.data.nbytes());
   }
   char* place = block_for(bytes);
+  // On each device the copies are queued on a stream from the pool, behind the mark.
   std::optional<c10::MultiStreamGuard> streams;
   std::vector<c10::Stream> own;
   for (const Mark& mark : marks_) {

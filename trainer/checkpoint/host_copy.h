@@ -8,9 +8,10 @@
 
 namespace vmla::trainer {
 
-/// A copy of pieces in the host's memory, in a block that is kept for the next one. The block is
-/// not among the tensor bytes that are counted: a page-locked one for an accelerator's tensors (the
-/// copy then runs beside the kernels, on a stream of its own), else plain pages.
+/// A copy of pieces in the host's memory, in one block that is kept for the next copy. For an
+/// accelerator's tensors the block is page-locked, so that the copy runs beside the kernels on a
+/// stream of its own; else it is plain pages. It does not count among the tensors' bytes
+/// (tensor_memory.h): the plan has a line of its own for it.
 class HostCopy {
  public:
   HostCopy();
@@ -18,15 +19,15 @@ class HostCopy {
   HostCopy(const HostCopy&) = delete;
   HostCopy& operator=(const HostCopy&) = delete;
 
-  /// Notes where the devices of `roles` stand in their current streams: the values there are the
-  /// ones that copy() takes. On the thread that computes.
+  /// Notes how far the current streams of the devices of `roles` have been filled: copy() takes the
+  /// values that the tensors have there. Call it on the thread that computes.
   void mark(const std::map<std::string, PieceMap>& roles);
-  /// Copies; any thread, after mark(). The values must not be written until it returns. The result
-  /// is valid until the next copy().
+  /// Copies; on any thread, after mark(). The values must not be written until it returns. The
+  /// result is views of the block, valid until the next copy().
   std::map<std::string, PieceMap> copy(const std::map<std::string, PieceMap>& roles);
 
  private:
-  struct Mark;  // a device, and where its stream stood
+  struct Mark;  // a device, and how far its stream was filled
   char* block_for(size_t bytes);
 
   at::Tensor block_;  // bytes

@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/checkpoint/checkpoint_folder.h"
 #include "trainer/distributed/collectives/shared_text.h"
 
 #include <ATen/ATen.h>
@@ -23,7 +24,7 @@ std::optional<fs::path> newest_intact(const fs::path& checkpoints, const distrib
   std::vector<std::string> complaints;
   const auto newest = newest_intact_checkpoint(checkpoints, &complaints, readers_of(mesh));
   if (!mesh.is_lead()) return newest;
-  const bool none_left = !newest && !complaints.empty();  // the error then says the first
+  const bool none_left = !newest && !complaints.empty();  // the error then says the first complaint
   for (size_t i = none_left ? 1 : 0; i < complaints.size(); ++i) log::warn(complaints[i]);
   if (none_left) {
     // Starting over would bury what is left of the run.

@@ -11,16 +11,16 @@
 
 namespace vmla::trainer {
 
-/// A checkpoint that a stage goes on from. Every rank reads from it what it holds itself.
+/// An open checkpoint that a stage goes on from. Every rank reads from it what it holds itself.
 struct SavedStage {
   CheckpointInfo info;
   std::unique_ptr<model::CheckpointRanges> tensors;
 };
 
-/// Opens the checkpoint to go on from: `resume` is auto (the newest intact one, if any), never, or
-/// a path. All ranks call it; hashes are compared once over all of them. Damaged checkpoints that
-/// were passed over are logged. UserError, on the rank that knows, when there is a run where none
-/// was expected, or none that is intact.
+/// Opens the checkpoint to go on from: `resume` is "auto" (the newest intact one, if any), "never",
+/// or a path. Collective: each rank compares the hashes of a share of the files. Damaged
+/// checkpoints that are passed over are logged. UserError, on the rank that knows, when `never`
+/// meets a run that has checkpoints, or `auto` one of which none is intact.
 std::optional<SavedStage> open_resume(const std::filesystem::path& checkpoints,
                                       const std::string& resume,
                                       const distributed::Mesh& mesh);

@@ -56,7 +56,7 @@ CheckpointShare share_with(int64_t step, const at::Tensor& weight) {
 }
 
 at::Tensor saved_weight(const fs::path& path) {
-  return load_checkpoint_role(path, "generator").at("w").clone();
+  return load_checkpoint(path).roles.at("generator").at("w").clone();
 }
 
 TEST_F(BackgroundSave, LaterUpdatesDoNotShow) {
@@ -116,26 +116,20 @@ TEST_F(BackgroundSave, AFailureIsSaidOnceAndTheLastCheckpointStays) {
   CheckpointWriter saver(checkpoints_, {}, {.keep_last = 5, .keep_every = 0});
   saver.begin(share_with(1, weight));
   saver.finish();
-  const auto message = [](const auto& call) {
-    try {
-      call();
-    } catch (const RunError& problem) {
-      return std::string(problem.what());
-    }
-    return std::string();
-  };
   const auto fail_next = [&](int64_t step) {
     io::set_fault_hook([](std::string_view, const fs::path&) { return ENOSPC; });
     saver.begin(share_with(step, weight));
   };
   fail_next(2);
-  EXPECT_THAT(message([&] { saver.finish(); }), HasSubstr("No space left on device"));
-  EXPECT_EQ(message([&] { saver.finish(); }), "");
+  EXPECT_THAT(message_of<RunError>([&] { saver.finish(); }), HasSubstr("No space left on device"));
+  EXPECT_EQ(message_of<RunError>([&] { saver.finish(); }), "");
   fail_next(3);
-  EXPECT_THAT(message([&] { saver.begin(share_with(4, weight)); }), HasSubstr("No space left"));
+  EXPECT_THAT(message_of<RunError>([&] { saver.begin(share_with(4, weight)); }),
+              HasSubstr("No space left"));
   fail_next(5);
   std::string said;
-  while (said.empty()) said = message([&] { saver.before_update(); });  // as soon as it is known
+  while (said.empty())
+    said = message_of<RunError>([&] { saver.before_update(); });  // as soon as it is known
   EXPECT_THAT(said, HasSubstr("step_5"));
   io::set_fault_hook(nullptr);
   EXPECT_EQ(load_checkpoint(run_).step, 1);
