@@ -8,11 +8,13 @@
 namespace vmla::trainer {
 
 struct PipelineOptions {
-  std::filesystem::path
-      program;       // vmla-core; started as `PROGRAM train --config ... --run-dir ...`
-  int64_t jobs = 0;  // stages side by side; 0: what the file says
+  /// vmla-core, started as `PROGRAM train --config ... --run-dir ...`.
+  std::filesystem::path program;
+  /// Stages side by side; 0: as many as the file says.
+  int64_t jobs = 0;
   /// Ranks of every stage, as vmla-launch takes them (a number, cpu or gpu); empty: one process.
   std::string nproc_per_node = {};
+  /// Each stage prints its plan, one after another, and nothing is written.
   bool dry_run = false;
 };
 
@@ -20,9 +22,9 @@ struct PipelineOptions {
 /// `jobs` and their init_from allow. Finished stages are skipped, interrupted ones resume. SIGINT,
 /// SIGTERM, SIGHUP and SIGUSR1 are passed on to the stages, which save and stop.
 ///
-/// Returns the exit status: 0 when all are finished, else the first failing stage's own (2, 1, 75);
-/// that stage has said on stderr what was wrong, so nothing is added. At the end writes
-/// summary.json: every stage's own, by name.
+/// Returns the exit status: 0 when all are finished, else that of the first stage that failed (2,
+/// 1) or stopped (75). That stage has said on stderr what was wrong, so nothing is added. At the
+/// end writes summary.json: every stage's own, by name.
 int run_pipeline(const PipelineConfig& pipeline, const PipelineOptions& options);
 
 }  // namespace vmla::trainer

@@ -22,6 +22,7 @@ struct StageFile {
   ConfigNode root;
 };
 
+/// Fails on a key that is not among `valid`.
 void check_keys(const ConfigNode& node,
                 const std::string& section,
                 const std::vector<std::string>& valid) {
@@ -40,7 +41,8 @@ const ConfigNode& required(const ConfigNode& node,
   return *value;
 }
 
-// A folder's name, without the dot that separates a stage from a key in --set.
+/// Fails unless `name` can be a folder's name and has no dot, which separates a stage from a key in
+/// --set.
 void check_name(const ConfigNode& node, const std::string& key, const std::string& name) {
   const bool good = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
     return std::isalnum(c) || c == '_' || c == '-';
@@ -49,6 +51,7 @@ void check_name(const ConfigNode& node, const std::string& key, const std::strin
     fail_user("{}: {}: '{}' is no name; use letters, digits, '_' and '-'", node.origin, key, name);
 }
 
+/// Entry `index` of `stages`; its file's path is relative to `folder`.
 StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folder) {
   const std::string section = formatted("stages[{}]", index);
   if (!node.is_map()) fail_type(node, section, "a section with name, config and set");
@@ -79,6 +82,7 @@ StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folde
   return stage;
 }
 
+/// Applies --set STAGE.key=value to that stage.
 void override_stage(std::vector<StageFile>& stages, const std::string& assignment) {
   const std::string name =
       assignment.substr(0, std::min(assignment.find('.'), assignment.find('=')));
@@ -94,7 +98,7 @@ void override_stage(std::vector<StageFile>& stages, const std::string& assignmen
   fail_user("--set {}: no stage '{}'{}; write STAGE.key=value with one of: {}",
             assignment,
             name,
-            near.empty() ? "" : "; did you mean " + near + "?",
+            near.empty() ? "" : formatted("; did you mean {}?", near),
             join(names));
 }
 
@@ -105,10 +109,12 @@ const PipelineStage* find(const std::vector<PipelineStage>& stages, const std::s
   return nullptr;
 }
 
+/// Turns every init_from that names a stage into that stage's run folder and a role, and checks
+/// that the stage can start from it.
 void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& earlier) {
   for (auto& [role, source] : stage.config.init_from) {
     if (source.stage.empty()) continue;
-    const std::string key = "init_from." + role;
+    const std::string key = formatted("init_from.{}", role);
     const PipelineStage* from = find(earlier, source.stage);
     if (from == nullptr) {
       std::vector<std::string> names;
@@ -120,8 +126,8 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
                 names.empty() ? "none, it is the first" : join(names));
     }
     const std::vector<std::string> roles = saved_roles(from->config);
-    const bool chosen = source.role.empty();
-    if (chosen) source.role = roles.front();
+    const bool by_default = source.role.empty();
+    if (by_default) source.role = roles.front();
     if (std::find(roles.begin(), roles.end(), source.role) == roles.end()) {
       fail_rule(
           key + ".role", "stage {} saves no '{}'; valid: {}", from->name, source.role, join(roles));
@@ -134,21 +140,13 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
                                     role,
                                     source.role,
                                     from->name,
-                                    chosen ? " (by default)" : ""));
+                                    by_default ? " (by default)" : ""));
   }
 }
 
-}  // namespace
-
-PipelineConfig load_pipeline(const fs::path& path,
-                             const std::vector<std::string>& overrides,
-                             const fs::path& run_dir) {
-  const ConfigNode root = parse_yaml_file(path);
-  if (!root.is_map()) fail_type(root, "the file", "a pipeline: name, jobs, stages");
-  check_keys(root, "", {"name", "jobs", "stages"});
-
+/// Everything in a pipeline file but its stages.
+PipelineConfig read_head(const ConfigNode& root, const fs::path& path, const fs::path& run_dir) {
   PipelineConfig pipeline;
-  const fs::path folder = path.parent_path();
   pipeline.name = fs::absolute(path).parent_path().filename().string();
   if (const ConfigNode* name = root.find("name")) {
     pipeline.name = to_text(*name, "name");
@@ -160,7 +158,11 @@ PipelineConfig load_pipeline(const fs::path& path,
       fail_user("{}: jobs: {} is too small; use at least 1", jobs->origin, pipeline.jobs);
   }
   pipeline.run_dir = run_dir.empty() ? fs::path("runs") / pipeline.name : run_dir;
+  return pipeline;
+}
 
+/// The entries of `stages`, each with the tree of its file and of its `set`.
+std::vector<StageFile> read_entries(const ConfigNode& root, const fs::path& folder) {
   const ConfigNode& list = required(root, "", "stages");
   if (!list.is_list() || list.items.empty())
     fail_type(list, "stages", "a list of {name, config, set}");
@@ -177,24 +179,41 @@ PipelineConfig load_pipeline(const fs::path& path,
     }
     files.push_back(std::move(stage));
   }
-  for (const auto& override : overrides) override_stage(files, override);
+  return files;
+}
 
-  for (auto& file : files) {
-    ConfigNode name = scalar_node(file.name, true);
-    name.origin = file.origin;
-    assign(file.root, "stage", name);
-    PipelineStage stage;
-    stage.name = file.name;
-    stage.run_dir = pipeline.run_dir / file.name;
-    try {
-      stage.config = load_config(file.root, Purpose::kPipelineStage);
-      resolve_init_from(stage, pipeline.stages);
-    } catch (const ConfigRuleError& error) {
-      throw UserError(formatted(
-          "{}: stage {}: {}", origin_of(file.root, error.key()), file.name, error.what()));
-    }
-    pipeline.stages.push_back(std::move(stage));
+/// The stage that a file describes, validated, with its init_from resolved to `earlier` stages.
+PipelineStage resolved_stage(StageFile file,
+                             const fs::path& pipeline_dir,
+                             const std::vector<PipelineStage>& earlier) {
+  ConfigNode name = scalar_node(file.name, true);
+  name.origin = file.origin;
+  assign(file.root, "stage", name);
+  PipelineStage stage;
+  stage.name = file.name;
+  stage.run_dir = pipeline_dir / file.name;
+  try {
+    stage.config = load_config(file.root, Purpose::kPipelineStage);
+    resolve_init_from(stage, earlier);
+  } catch (const ConfigRuleError& error) {
+    fail_user("{}: stage {}: {}", origin_of(file.root, error.key()), file.name, error.what());
   }
+  return stage;
+}
+
+}  // namespace
+
+PipelineConfig load_pipeline(const fs::path& path,
+                             const std::vector<std::string>& overrides,
+                             const fs::path& run_dir) {
+  const ConfigNode root = parse_yaml_file(path);
+  if (!root.is_map()) fail_type(root, "the file", "a pipeline: name, jobs, stages");
+  check_keys(root, "", {"name", "jobs", "stages"});
+  PipelineConfig pipeline = read_head(root, path, run_dir);
+  std::vector<StageFile> files = read_entries(root, path.parent_path());
+  for (const auto& override : overrides) override_stage(files, override);
+  for (StageFile& file : files)
+    pipeline.stages.push_back(resolved_stage(std::move(file), pipeline.run_dir, pipeline.stages));
   return pipeline;
 }
 

@@ -17,7 +17,8 @@ constexpr char kLockName[] = "run.lock";
 constexpr char kStageMark[] = "config.yaml";
 constexpr char kPipelineMark[] = "pipeline.yaml";
 
-// Creates the folder; refuses one that holds something else. Before the lock file is made in it.
+/// Creates the folder, and fails on one that holds something else: to be called before the lock
+/// file is made in it. `made`: whether there was none.
 fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   std::error_code error;
   if (fs::exists(folder, error) && !fs::is_directory(folder, error)) {
@@ -43,6 +44,7 @@ fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   return folder;
 }
 
+/// Whether another value of the key gives another result.
 bool changes_result(const std::string& key) {
   static const std::vector<std::string> kHarmless = {"train.threads",
                                                      "train.log_every",
@@ -68,12 +70,6 @@ RunFolder::~RunFolder() {
   lock_.reset();
   std::error_code error;  // a folder that holds something stays
   if (made_) fs::remove(path_, error);
-}
-
-std::optional<TrainConfig> RunFolder::saved_config() const {
-  const fs::path file = path_ / kStageMark;
-  if (!fs::exists(file)) return std::nullopt;
-  return parse_resolved(io::read_text_file(file), file.string());
 }
 
 void RunFolder::begin(const TrainConfig& config) {

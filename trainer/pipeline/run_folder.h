@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "model/io/file_lock.h"
@@ -10,14 +9,14 @@
 
 namespace vmla::trainer {
 
-/// A run folder, created or opened, and locked: one stage's, or a pipeline's that holds one such
-/// folder a stage.
+/// A run folder, created or opened, and locked against other processes for as long as the object
+/// lives: one stage's, or a pipeline's, which holds one such folder for each stage.
 class RunFolder {
  public:
   enum class Kind { kStage, kPipeline };
 
-  /// UserError when the folder is in use (names process and host), holds something that is no run,
-  /// or is a run of the other kind. Nothing in it is changed.
+  /// UserError when the folder is in use (the process and its host are named), holds something that
+  /// is no run, or is a run of the other kind. Nothing in it is changed.
   RunFolder(std::filesystem::path folder, Kind kind);
   /// Removes the folder if it was made here and nothing was written to it.
   ~RunFolder();
@@ -25,11 +24,6 @@ class RunFolder {
   RunFolder& operator=(const RunFolder&) = delete;
 
   const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path checkpoints() const { return path_ / "checkpoints"; }
-  std::filesystem::path samples() const { return path_ / "samples"; }
-
-  /// The configuration that an earlier start wrote.
-  std::optional<TrainConfig> saved_config() const;
 
   /// Writes config.yaml and removes the summary.json of an earlier, shorter run: from now on the
   /// stage counts as unfinished. Call it once nothing the user gave can be wrong any more.

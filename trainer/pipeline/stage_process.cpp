@@ -45,7 +45,8 @@ StageProcess::StageProcess(const std::vector<std::string>& argv,
                            const std::map<std::string, std::string>& environment,
                            const std::string& prefix)
     : prefix_(prefix) {
-  // Everything that allocates happens before fork; the child only makes system calls.
+  // Between fork and exec the child may only make system calls: another thread of the parent may
+  // have held the allocator's lock. So everything that allocates comes first.
   std::vector<std::string> words = argv, variables = environment_with(environment);
   const std::vector<char*> argv_pointers = pointers(words), env_pointers = pointers(variables);
   std::array<int, 2> out{-1, -1}, err{-1, -1};
@@ -67,7 +68,7 @@ StageProcess::StageProcess(const std::vector<std::string>& argv,
     execve(argv_pointers[0], argv_pointers.data(), env_pointers.data());
     _exit(127);
   }
-  setpgid(pid_, pid_);  // also here: whoever comes first
+  setpgid(pid_, pid_);  // as the child does: whoever comes first, it is done
   if (prefix.empty()) return;
   close(out[1]);
   close(err[1]);

@@ -15,14 +15,14 @@ struct StageExit {
   bool killed = false;
 };
 
-/// A stage running as a child process in a process group of its own, so that a Ctrl-C at the
+/// A stage that runs as a child process, in a process group of its own so that a Ctrl-C at the
 /// terminal reaches it once, through its parent. It gets SIGTERM when the parent dies. The
 /// destructor kills it if it still runs.
 class StageProcess {
  public:
-  /// `prefix` empty: the child writes to our stdout and stderr itself (and may draw a progress
-  /// bar); otherwise its lines pass through pump() and carry the prefix. `environment` is added to
-  /// ours.
+  /// Starts `argv`. With an empty `prefix` the child writes to this process's stdout and stderr
+  /// itself, and may draw a progress bar; otherwise its lines pass through pump() and carry the
+  /// prefix. `environment` is added to this process's.
   StageProcess(const std::vector<std::string>& argv,
                const std::map<std::string, std::string>& environment,
                const std::string& prefix);

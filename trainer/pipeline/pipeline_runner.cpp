@@ -1,0 +1,201 @@
+#include "trainer/pipeline/pipeline_runner.h"
+
+#include <algorithm>
+#include <csignal>
+#include <list>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
+#include "trainer/config/config_yaml.h"
+#include "trainer/pipeline/cpu_threads.h"
+#include "trainer/pipeline/run_folder.h"
+#include "trainer/pipeline/stage_process.h"
+#include "trainer/pipeline/stopping_signals.h"
+
+namespace vmla::trainer {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The status of a stage that was asked to stop and has saved its state (launch/guarded.h).
+constexpr int kStopped = 75;
+
+/// The pipeline as it runs: which stages are done, which run, which wait. One thread; the stages
+/// are processes.
+class Runner {
+ public:
+  Runner(const PipelineConfig& pipeline, const PipelineOptions& options, fs::path config_dir)
+      : options_(options),
+        config_dir_(std::move(config_dir)),
+        jobs_(options.dry_run    ? 1
+              : options.jobs > 0 ? options.jobs
+                                 : pipeline.jobs) {
+    for (const auto& stage : pipeline.stages) waiting_.push_back(&stage);
+  }
+
+  int run() {
+    StoppingSignals signals;
+    while (!waiting_.empty() || !running_.empty()) {
+      start_ready();
+      wait_a_moment();
+      if (const int signal = signals.take(); signal != 0) stop(signal, kStopped);
+      collect();
+      if (stopping_ && running_.empty()) return status_;
+    }
+    return status_;
+  }
+
+ private:
+  struct Running {
+    const PipelineStage* stage;
+    std::unique_ptr<StageProcess> process;
+  };
+
+  /// Whether every stage that it starts from is done.
+  bool is_ready(const PipelineStage& stage) const {
+    return std::all_of(stage.after.begin(), stage.after.end(), [&](const auto& name) {
+      return done_.contains(name);
+    });
+  }
+
+  /// Skips what was finished before, and starts as many stages as there is room for.
+  void start_ready() {
+    if (stopping_) return;
+    std::vector<const PipelineStage*> ready;
+    for (const PipelineStage* stage : waiting_) {
+      if (!is_ready(*stage)) continue;
+      if (!options_.dry_run && is_finished(stage->run_dir, stage->config)) {
+        skip(*stage);
+      } else if (running_.size() + ready.size() < static_cast<size_t>(jobs_)) {
+        ready.push_back(stage);
+      }
+    }
+    std::erase_if(waiting_, [&](const auto* stage) { return done_.contains(stage->name); });
+    for (const PipelineStage* stage : ready) start(*stage, running_.size() + ready.size() > 1);
+  }
+
+  void skip(const PipelineStage& stage) {
+    for (const auto& name : stage.after) {
+      if (ran_.contains(name)) {
+        log::warn(
+            "stage {} is finished and stays as it is, but {}, which it started from, was trained "
+            "further; remove {} to train it again",
+            stage.name,
+            name,
+            stage.run_dir.string());
+      }
+    }
+    log::info("stage {}: finished before, skipped", stage.name);
+    done_.insert(stage.name);
+  }
+
+  void start(const PipelineStage& stage, bool beside_others) {
+    std::erase(waiting_, &stage);
+    const fs::path config = config_dir_ / (stage.name + ".yaml");
+    io::write_file_atomically(config, resolved_yaml(stage.config));
+    const int64_t cores = available_cores();
+    const int64_t share = beside_others ? std::max<int64_t>(1, cores / jobs_) : cores;
+    const std::map<std::string, std::string> environment = {
+        {"OMP_WAIT_POLICY", "PASSIVE"},
+        {"OMP_NUM_THREADS", std::to_string(cpu_threads(stage.config, share))}};
+    log::info("stage {}: {}", stage.name, stage.run_dir.string());
+    for (const auto& note : stage.notes) log::info("  {}", note);
+    const std::string prefix = beside_others ? formatted("[{}] ", stage.name) : "";
+    running_.push_back(
+        {&stage, std::make_unique<StageProcess>(command_of(stage, config), environment, prefix)});
+    ran_.insert(stage.name);
+  }
+
+  /// `vmla-core train ...`, under vmla-launch where the stages are to have several ranks.
+  std::vector<std::string> command_of(const PipelineStage& stage, const fs::path& config) const {
+    std::vector<std::string> argv;
+    if (!options_.nproc_per_node.empty() && !options_.dry_run) {
+      const auto launcher = options_.program.parent_path() / "vmla-launch";
+      argv = {launcher.string(), "--standalone", "--nproc-per-node", options_.nproc_per_node, "--"};
+    }
+    argv.insert(argv.end(),
+                {options_.program.string(),
+                 "train",
+                 "--config",
+                 config.string(),
+                 "--run-dir",
+                 stage.run_dir.string()});
+    if (options_.dry_run) argv.push_back("--dry-run");
+    return argv;
+  }
+
+  /// Passes on what the stages print, and sleeps meanwhile.
+  void wait_a_moment() {
+    // Short enough not to matter beside a stage, long enough to cost nothing.
+    constexpr int kWaitMs = 50;
+    for (auto& running : running_) running.process->pump(kWaitMs);
+  }
+
+  /// Ends the pipeline with `status`: no stage starts any more, and those that run are sent
+  /// `signal`.
+  void stop(int signal, int status) {
+    stopping_ = true;
+    if (status_ == 0) status_ = status;
+    for (auto& running : running_) running.process->send(signal);
+  }
+
+  /// Takes note of the stages that have ended.
+  void collect() {
+    for (auto it = running_.begin(); it != running_.end();) {
+      StageExit how;
+      if (!it->process->ended(how)) {
+        ++it;
+        continue;
+      }
+      finish(*it->stage, how);
+      it = running_.erase(it);
+    }
+  }
+
+  void finish(const PipelineStage& stage, const StageExit& how) {
+    if (how.status == 0) {
+      done_.insert(stage.name);
+      return;
+    }
+    // A stage that our signal killed had not installed its handler yet, and so had nothing to save.
+    const bool stopped = how.status == kStopped || (how.killed && stopping_);
+    if (how.killed && !stopped) {
+      log::error(
+          "vmla: error: stage {} was killed by signal {}; run the same command again to go on from "
+          "its last checkpoint",
+          stage.name,
+          how.status - 128);
+    } else {
+      log::info("stage {}{}", stage.name, stopped ? ": stopped" : ": failed");
+    }
+    // The other stages save and end too; the next start goes on with all of them.
+    if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
+  }
+
+  const PipelineOptions& options_;
+  fs::path config_dir_;
+  int64_t jobs_;
+  std::vector<const PipelineStage*> waiting_;
+  std::list<Running> running_;
+  std::set<std::string> done_;  // finished, now or before
+  std::set<std::string> ran_;   // started here
+  bool stopping_ = false;
+  int status_ = 0;
+};
+
+}  // namespace
+
+int run_stages(const PipelineConfig& pipeline,
+               const PipelineOptions& options,
+               const fs::path& config_dir) {
+  return Runner(pipeline, options, config_dir).run();
+}
+
+}  // namespace vmla::trainer
