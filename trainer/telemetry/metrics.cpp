@@ -13,6 +13,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/telemetry/write_fully.h"
 
 namespace vmla::trainer {
 
@@ -20,7 +21,7 @@ std::string cut_back_metrics(const std::string& text, int64_t last_step, int64_t
   std::string kept;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
-    const bool torn = lines.eof();  // no newline: the process died while it wrote
+    const bool torn = lines.eof();  // no newline at its end: the process died while it wrote
     const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
     const bool sound = !torn && object.is_object() && object.contains("step") &&
                        object["step"].is_number_integer();
@@ -71,14 +72,7 @@ void MetricsLog::append(int64_t step, const MetricValues& values) {
     }
     if (std::isfinite(value)) tensorboard_.scalar(name, step, value);
   }
-  const std::string line = object.dump() + '\n';
-  size_t done = 0;
-  while (done < line.size()) {
-    const ssize_t count = ::write(fd_, line.data() + done, line.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_run("{}: cannot write: {}", path_.string(), std::strerror(errno));
-    done += static_cast<size_t>(count);
-  }
+  write_fully(fd_, object.dump() + '\n', path_);
   tensorboard_.flush();
 }
 

@@ -15,19 +15,20 @@ namespace vmla::trainer {
 using MetricValues = std::vector<std::pair<std::string, double>>;
 
 /// The run folder's `metrics.jsonl` (one JSON object a step) and its TensorBoard scalars,
-/// `events.out.tfevents.*`. Every line reaches the operating system before append() returns.
+/// `events.out.tfevents.*`. For one process: the job's lead.
 class MetricsLog {
  public:
-  /// Opens the log of `run_dir` and keeps what an earlier process wrote up to `last_step` (-1:
-  /// nothing; the checkpoint's step on resume), dropping later and torn lines by one atomic
-  /// rewrite. RunError on a fault of the disk.
+  /// Opens the log of `run_dir` and keeps what an earlier process wrote up to `last_step` (the
+  /// checkpoint's step on resume; -1: nothing): later and torn lines go in one atomic rewrite.
+  /// RunError on a fault of the disk.
   MetricsLog(const std::filesystem::path& run_dir, std::string stage, int64_t last_step);
   ~MetricsLog();
   MetricsLog(const MetricsLog&) = delete;
   MetricsLog& operator=(const MetricsLog&) = delete;
 
-  /// Writes {"step": step, "stage": stage, values...}; a value that is not finite becomes null
-  /// there and is left out of TensorBoard. Steps ascend.
+  /// Writes {"step": step, "stage": stage, values...}, which has reached the operating system when
+  /// it returns. A value that is not finite becomes null there and is left out of TensorBoard.
+  /// Steps ascend. RunError.
   void append(int64_t step, const MetricValues& values);
 
  private:

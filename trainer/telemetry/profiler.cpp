@@ -6,10 +6,12 @@
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/profiler_kineto.h>
 
+#include <set>
+
 namespace vmla::trainer {
 namespace {
 
-// The first steps allocate and fill caches; they would not be typical.
+// The first steps allocate and fill caches, which the others do not.
 constexpr int64_t kWarmUpSteps = 3;
 
 const std::set<torch::autograd::profiler::ActivityType> kActivities = {

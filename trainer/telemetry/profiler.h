@@ -2,11 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <utility>
 
 namespace vmla::trainer {
 
-/// `--profile STEPS`: records the operators of that many steps, after a few to warm up, into a
-/// Chrome trace (chrome://tracing, Perfetto). With 0 steps it does nothing.
+/// `--profile STEPS`: records the host's operators in that many steps, after a few to warm up, into
+/// a Chrome trace (chrome://tracing, Perfetto). With 0 steps it does nothing.
 class Profiler {
  public:
   Profiler(int64_t steps, std::filesystem::path trace_file)

@@ -6,7 +6,9 @@
 
 namespace vmla::trainer {
 
-/// Seconds of one step by phase. begin() ends the phase before it.
+/// Seconds of one step by phase ("data", "forward", ...). begin() ends the phase before it; a phase
+/// that comes again adds up. What begins before any phase counts for the step alone. On a GPU it
+/// measures the host, which runs ahead of the device. One thread.
 class StepTimer {
  public:
   using Clock = std::chrono::steady_clock;

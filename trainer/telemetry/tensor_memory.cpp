@@ -10,7 +10,7 @@
 namespace vmla::trainer {
 namespace {
 
-/// Counters that any thread may move: the loader's threads make tensors too.
+/// Bytes that any thread may add and subtract: the loader's threads make tensors too.
 class Counter {
  public:
   void add(int64_t bytes) {
@@ -27,14 +27,15 @@ class Counter {
   std::atomic<int64_t> live_ = 0, peak_ = 0;
 };
 
-// An allocator's release function gets nothing but a pointer, so the counters cannot be members.
+// An allocator's release function is given nothing but a pointer, so the counters cannot be
+// members.
 Counter cpu_counter, meta_counter;
 c10::DeleterFnPtr release_block = nullptr;  // of the allocator that was there before
 
 /// Room in front of a block for its size; the block keeps the alignment that LibTorch gives it.
 constexpr size_t kHeader = c10::gAlignment;
 
-/// LibTorch's CPU allocator, and a count.
+/// LibTorch's CPU allocator, with the size of each block noted in front of it, and counted.
 class CountingCpuAllocator : public c10::Allocator {
  public:
   explicit CountingCpuAllocator(c10::Allocator& inner) : inner_(inner) {

@@ -11,19 +11,20 @@ struct TensorBytes {
   int64_t live = 0, peak = 0;
 };
 
-/// From the first call on, what tensors of the CPU and of the meta device hold is counted, exactly
-/// as it was asked for: a tensor of n bytes counts n. Tensors made before are not counted, nor are
-/// mapped files. LibTorch has one allocator a device, so this holds for the whole process.
+/// From the first call on, counts what tensors of the CPU and of the meta device hold, to the byte:
+/// a tensor of n bytes counts n. Tensors made before are not counted, nor are mapped files. It
+/// replaces LibTorch's allocators, of which there is one a device, so it holds for the whole
+/// process and for all threads.
 void count_tensor_bytes();
 
-/// Whether the CPU tensor is among what is counted: not mapped, not made before.
+/// Whether a CPU tensor is counted: not mapped from a file, and not made before counting began.
 bool is_counted(const at::Tensor& tensor);
 
-/// What is held on `device`. CPU and meta: since count_tensor_bytes(). An accelerator: what its own
-/// allocator says, in the blocks that it hands out.
+/// What tensors hold on `device`. CPU and meta: since count_tensor_bytes(). An accelerator: what
+/// its own allocator says, which rounds up to the blocks that it hands out.
 TensorBytes tensor_bytes(c10::Device device);
 
-/// The peak starts again from what is held now.
+/// Sets the peak to what is held now.
 void reset_tensor_peak(c10::Device device);
 
 }  // namespace vmla::trainer

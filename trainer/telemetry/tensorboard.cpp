@@ -9,10 +9,12 @@
 #include <cstring>
 
 #include "model/io/error.h"
+#include "trainer/telemetry/write_fully.h"
 
 namespace vmla::trainer {
 namespace {
 
+// One entry a byte, with CRC-32C's polynomial, bits reversed.
 constexpr std::array<uint32_t, 256> make_crc_table() {
   std::array<uint32_t, 256> table{};
   for (uint32_t byte = 0; byte < 256; ++byte) {
@@ -109,8 +111,8 @@ TensorboardWriter::TensorboardWriter(const std::filesystem::path& dir) {
   std::filesystem::create_directories(dir, error);
   if (error) fail_run("{}: cannot make this folder: {}", dir.string(), error.message());
   const auto seconds = static_cast<int64_t>(now_seconds());
-  // TensorBoard reads the files of a folder in the order of their names; the number tells runs of
-  // one second apart.
+  // TensorBoard reads a folder's files in the order of their names, so the time comes first; the
+  // number tells files of one second and process apart.
   for (int number = 0; fd_ < 0; ++number) {
     path_ = dir / formatted("events.out.tfevents.{}.vmla.{}.{}", seconds, ::getpid(), number);
     fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -128,7 +130,7 @@ TensorboardWriter::~TensorboardWriter() {
   if (fd_ < 0) return;
   try {
     flush();
-  } catch (const RunError&) {  // a destructor has nobody to tell
+  } catch (const RunError&) {  // a destructor can tell nobody
   }
   ::close(fd_);
 }
@@ -147,13 +149,7 @@ void TensorboardWriter::restart_at(int64_t step) {
 }
 
 void TensorboardWriter::flush() {
-  size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t count = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_run("{}: cannot write: {}", path_.string(), std::strerror(errno));
-    done += static_cast<size_t>(count);
-  }
+  write_fully(fd_, buffer_, path_);
   buffer_.clear();
 }
 

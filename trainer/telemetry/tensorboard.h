@@ -13,17 +13,17 @@ class TensorboardWriter {
  public:
   /// Starts a new event file in `dir` (made if missing). RunError names the file on any fault.
   explicit TensorboardWriter(const std::filesystem::path& dir);
-  /// Writes what is left; a fault is lost here, so call flush() first.
+  /// Writes what is buffered; a fault of that is lost, so call flush() first.
   ~TensorboardWriter();
   TensorboardWriter(const TensorboardWriter&) = delete;
   TensorboardWriter& operator=(const TensorboardWriter&) = delete;
 
-  /// Adds one point (fp32 in the file), stamped with the time of day.
+  /// Adds one point (fp32 in the file) with the time of day to the buffer.
   void scalar(std::string_view tag, int64_t step, double value);
   /// Tells TensorBoard to forget what earlier event files of `dir` say from `step` on: the run was
   /// resumed there.
   void restart_at(int64_t step);
-  /// Hands everything to the operating system.
+  /// Writes what is buffered: it has reached the operating system. RunError.
   void flush();
 
   const std::filesystem::path& file() const { return path_; }

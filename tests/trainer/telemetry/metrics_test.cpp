@@ -7,21 +7,20 @@
 #include <nlohmann/json.hpp>
 
 #include "model/io/atomic_file.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::trainer {
 namespace {
 
 class MetricsLogTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   std::string text() const { return io::read_text_file(folder_ / "metrics.jsonl"); }
-  std::filesystem::path folder_;
+
+ private:
+  const data::TemporaryFolder temporary_;
+
+ protected:
+  const std::filesystem::path folder_ = temporary_.path();
 };
 
 TEST_F(MetricsLogTest, WritesOneObjectAStep) {

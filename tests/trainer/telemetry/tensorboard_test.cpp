@@ -3,10 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <fstream>
-#include <sstream>
 
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::trainer {
 namespace {
@@ -61,18 +60,15 @@ TEST(Tensorboard, FramesARecord) {
 }
 
 TEST(Tensorboard, WritesAFileOfWholeRecords) {
-  const auto dir = std::filesystem::path(testing::TempDir()) / "vmla_tensorboard";
-  std::filesystem::remove_all(dir);
+  const data::TemporaryFolder folder;
+  const auto dir = folder / "made";
   TensorboardWriter first(dir), second(dir);
   EXPECT_NE(first.file(), second.file());
   EXPECT_NE(first.file().filename().string().find("tfevents"), std::string::npos);
   first.restart_at(7);
   first.scalar("loss", 7, 0.25);
   first.flush();
-  std::ifstream in(first.file(), std::ios::binary);
-  std::stringstream contents;
-  contents << in.rdbuf();
-  const std::string bytes = contents.str();
+  const std::string bytes = data::file_bytes(first.file());
   size_t at = 0;
   std::vector<std::string> events;
   while (at < bytes.size()) {
@@ -91,7 +87,6 @@ TEST(Tensorboard, WritesAFileOfWholeRecords) {
                      "02"
                      "0801"));  // step 7, session_log {START}
   EXPECT_NE(events[2].find("loss"), std::string::npos);
-  std::filesystem::remove_all(dir);
 }
 
 TEST(Tensorboard, NamesAFolderItCannotMake) {
