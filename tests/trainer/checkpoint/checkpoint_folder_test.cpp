@@ -40,7 +40,7 @@ TEST_F(CheckpointFolder, AutomaticResumePassesOverDamage) {
   const fs::path damaged = checkpoints_ / "step_3" / "generator_ema.safetensors";
   std::string bytes = io::read_text_file(damaged);
   bytes.back() = static_cast<char>(bytes.back() ^ 1);
-  data::write_bytes(damaged, bytes);
+  write_bytes(damaged, bytes);
   fs::remove(checkpoints_ / "step_2" / "manifest.json");
   // Asked for the latest, the damage is an error; only automatic resume goes further back.
   EXPECT_THAT(load_problem(run_), HasSubstr("generator_ema.safetensors"));

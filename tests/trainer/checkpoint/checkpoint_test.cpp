@@ -58,17 +58,17 @@ TEST_F(Checkpoint, EveryAlteredByteIsRefused) {
     for (size_t at = 0; at < bytes.size(); at += name == "manifest.json" ? 7 : 1) {
       std::string altered = bytes;
       altered[at] = static_cast<char>(altered[at] ^ 0x11);
-      data::write_bytes(entry.path(), altered);
+      write_bytes(entry.path(), altered);
       ASSERT_THAT(load_problem(run_), HasSubstr(name)) << "byte " << at;
     }
     for (const std::string& altered :
          {bytes.substr(0, bytes.size() - 1), bytes + "x", std::string()}) {
-      data::write_bytes(entry.path(), altered);
+      write_bytes(entry.path(), altered);
       ASSERT_THAT(load_problem(run_), HasSubstr(name));
     }
     fs::remove(entry.path());
     EXPECT_NE(load_problem(run_), "") << name;
-    data::write_bytes(entry.path(), bytes);
+    write_bytes(entry.path(), bytes);
   }
   EXPECT_EQ(load_problem(run_), "");
 }
@@ -81,7 +81,7 @@ TEST_F(Checkpoint, SaysWhatIsNoCheckpoint) {
   EXPECT_THAT(load_problem(run_), HasSubstr("points to step_9"));
   EXPECT_THAT(load_problem(checkpoints_ / "latest"), HasSubstr("points to step_9"));
   fs::create_directories(checkpoints_ / "step_9");
-  data::write_bytes(checkpoints_ / "step_9" / "manifest.json",
+  write_bytes(checkpoints_ / "step_9" / "manifest.json",
                     R"({"format":"vmla checkpoint","format_version":2})");
   EXPECT_THAT(load_problem(run_), HasSubstr("format_version 2; this program reads version 1"));
 }
@@ -112,7 +112,7 @@ TEST_F(Checkpoint, PiecesOfSeveralFilesBecomeOneTensor) {
   io::CheckpointManifest manifest = two_piece_manifest(run_);
   std::swap(manifest.roles["generator"].tensors["w"].pieces[0],
             manifest.roles["generator"].tensors["w"].pieces[1]);  // their order does not matter
-  data::write_bytes(run_ / "manifest.json", io::manifest_text(manifest));
+  write_bytes(run_ / "manifest.json", io::manifest_text(manifest));
   EXPECT_TRUE(at::equal(load_checkpoint(run_).roles.at("generator").at("w"),
                         at::arange(10, at::kFloat).reshape({5, 2})));
 }
@@ -122,7 +122,7 @@ TEST_F(Checkpoint, PiecesMustCoverTheTensorOnce) {
   const auto problem = [&](auto&& change) {
     io::CheckpointManifest bad = good;
     change(bad, bad.roles["generator"].tensors["w"]);
-    data::write_bytes(run_ / "manifest.json", io::manifest_text(bad));
+    write_bytes(run_ / "manifest.json", io::manifest_text(bad));
     return load_problem(run_);
   };
   using M = io::CheckpointManifest;

@@ -23,7 +23,7 @@ class SavedRun : public testing::Test {
   std::vector<std::string> left_over() const;
 
  private:
-  const data::TemporaryFolder folder_;
+  const TemporaryFolder folder_;
 
  protected:
   const std::filesystem::path run_ = folder_.path();

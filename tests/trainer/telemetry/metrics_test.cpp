@@ -17,7 +17,7 @@ class MetricsLogTest : public testing::Test {
   std::string text() const { return io::read_text_file(folder_ / "metrics.jsonl"); }
 
  private:
-  const data::TemporaryFolder temporary_;
+  const TemporaryFolder temporary_;
 
  protected:
   const std::filesystem::path folder_ = temporary_.path();

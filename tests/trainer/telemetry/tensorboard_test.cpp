@@ -60,7 +60,7 @@ TEST(Tensorboard, FramesARecord) {
 }
 
 TEST(Tensorboard, WritesAFileOfWholeRecords) {
-  const data::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const auto dir = folder / "made";
   TensorboardWriter first(dir), second(dir);
   EXPECT_NE(first.file(), second.file());
@@ -68,7 +68,7 @@ TEST(Tensorboard, WritesAFileOfWholeRecords) {
   first.restart_at(7);
   first.scalar("loss", 7, 0.25);
   first.flush();
-  const std::string bytes = data::file_bytes(first.file());
+  const std::string bytes = file_bytes(first.file());
   size_t at = 0;
   std::vector<std::string> events;
   while (at < bytes.size()) {
