@@ -1,5 +1,7 @@
 #include "tests/trainer/distributed/processes.h"
 
+#include <gtest/gtest.h>
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/mman.h>
@@ -112,6 +114,21 @@ std::vector<EndedRank> run_ranks(const RankProcesses& processes) {
     close(children[rank].output);
   }
   return ends;
+}
+
+std::vector<std::string> said(const std::vector<EndedRank>& ends) {
+  std::vector<std::string> lines;
+  for (const EndedRank& end : ends) {
+    const size_t at = end.output.find("said: ");
+    if (at != std::string::npos)
+      lines.push_back(end.output.substr(at + 6, end.output.find('\n', at) - at - 6));
+  }
+  return lines;
+}
+
+void expect_success(const std::vector<EndedRank>& ends) {
+  for (size_t rank = 0; rank < ends.size(); ++rank)
+    EXPECT_EQ(ends[rank].status, 0) << "rank " << rank << ":\n" << ends[rank].output;
 }
 
 int64_t free_port() {

@@ -15,10 +15,11 @@ struct EndedRank {
 };
 
 struct RankProcesses {
-  std::string work;  // of the program rank_worker
+  std::string work;  // what each rank_worker does (worker/works.h)
   int64_t size = 2;
-  std::map<std::string, std::string> environment = {};                 // of all ranks
-  std::map<int64_t, std::map<std::string, std::string>> of_rank = {};  // over it
+  /// Variables of all ranks, and those of one rank, which win.
+  std::map<std::string, std::string> environment = {};
+  std::map<int64_t, std::map<std::string, std::string>> of_rank = {};
   bool inherited_socket = true;  // rank 0 gets a listening socket, as under vmla-launch
   /// This rank ends only by being killed, once all others are gone.
   int64_t straggler = -1;
@@ -28,6 +29,12 @@ struct RankProcesses {
 /// Starts a process for each rank, on this host, with torchrun's variables; returns when all have
 /// ended.
 std::vector<EndedRank> run_ranks(const RankProcesses& processes);
+
+/// What the ranks said of the job's error, one line each.
+std::vector<std::string> said(const std::vector<EndedRank>& ends);
+
+/// Fails the test for every rank that did not end with status 0.
+void expect_success(const std::vector<EndedRank>& ends);
 
 /// A port that nobody listens on.
 int64_t free_port();

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include "tests/model/tiny_network.h"
-#include "trainer/distributed/collectives/shared_text.h"
 #include "trainer/distributed/collectives/thread_communicator.h"
 
 namespace vmla::distributed {
@@ -44,13 +43,6 @@ TEST(SharedConversion, EveryRankGetsAllLayersAndConvertsItsOwn) {
       }
     });
   }
-}
-
-TEST(SharedText, IsRankZeros) {
-  on_threads(3, [](Communicator& group) {
-    EXPECT_EQ(shared_text(group, group.rank() == 0 ? "step_40" : "else"), "step_40");
-    EXPECT_EQ(shared_text(group, group.rank() == 0 ? "" : "else"), "");
-  });
 }
 
 }  // namespace
