@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// The status of a stage that was asked to stop and has saved its state (launch/guarded.h).
+// A stage's exit status when it was asked to stop and has saved its state.
 constexpr int kStopped = 75;
 
 /// The pipeline as it runs: which stages are done, which run, which wait. One thread; the stages

@@ -22,7 +22,8 @@ namespace {
 
 using Group = c10::intrusive_ptr<c10d::ProcessGroupNCCL>;
 
-// c10d ends the process when an operation is late; our own watchdog names the missing rank before.
+// c10d ends the process when an operation is late. Its timeout is this much longer than ours, so
+// that our watchdog comes first, which names the missing rank.
 constexpr double kLaterSeconds = 60;
 
 /// The one stream of a device on which all groups' operations run.
@@ -115,7 +116,7 @@ class C10dNcclEngine final : public NcclEngine {
   }
 
  private:
-  /// c10d then queues on the current stream and returns nothing to wait for.
+  /// Options with which c10d queues on the current stream, and returns nothing to wait for.
   template <class Options>
   static Options synchronous() {
     Options options;
@@ -123,6 +124,7 @@ class C10dNcclEngine final : public NcclEngine {
     return options;
   }
 
+  /// Queues an operation on the groups' stream, behind what the current stream holds now.
   NcclWork queue(std::vector<at::Tensor> tensors,
                  const std::function<c10::intrusive_ptr<c10d::Work>()>& start) {
     const c10::cuda::CUDAGuard device_guard(device_);
@@ -142,8 +144,8 @@ class C10dNcclEngine final : public NcclEngine {
       failed_ = true;
       throw;
     }
-    // The tensors' memory belongs to the current stream: kept until that waits, it is not given to
-    // somebody else too early.
+    // LibTorch's allocator reuses freed memory in the order of the current stream, which knows
+    // nothing of ours: so the tensors are kept until the current stream waits for the operation.
     return {.wait =
                 [done, device = device_, tensors = std::move(tensors)] {
                   done->block(c10::cuda::getCurrentCUDAStream(device));

@@ -77,7 +77,7 @@ std::optional<Heartbeat> parse_heartbeat(const std::string& text) {
 }
 
 std::string last_collective_of(const Heartbeat& beat) {
-  // The most recent of its groups.
+  // Of all its groups, the one in which something happened last.
   const auto last =
       std::min_element(beat.groups.begin(), beat.groups.end(), [](const auto& a, const auto& b) {
         return a.seconds < b.seconds;
@@ -102,10 +102,11 @@ std::string name_missing_ranks(const CollectiveRecord& failed,
     }
     const std::string who = formatted("rank {} on host {}", rank, after->host);
     const double age = now - after->sent_at;
-    if (after->state == Heartbeat::State::kFailed) continue;  // a victim too
+    // A rank whose own collective failed has lost somebody too: it is no cause.
+    if (after->state == Heartbeat::State::kFailed) continue;
     if (after->state == Heartbeat::State::kEnded) {
       ended.push_back({age, formatted("{} has ended{}", who, last_collective_of(*after))});
-    } else if (before && before->count == after->count) {
+    } else if (before && before->count == after->count) {  // not one heartbeat in between
       silent.push_back({age,
                         formatted("{} has not answered for {}{}",
                                   who,

@@ -13,6 +13,8 @@ GatheredUnits::GatheredUnits(Communicator& group,
   for (const auto& [index, unit] : units_) slots_[index];
 }
 
+/// Starts to gather the unit, each buffer in its own dtype: in bf16 that is half the bytes of the
+/// masters.
 void GatheredUnits::start(int64_t index, Slot& slot) {
   const at::NoGradGuard no_grad;
   for (const FlatBuffer& buffer : units_.at(index).cut.buffers) {
@@ -47,6 +49,7 @@ void GatheredUnits::prefetch(int64_t index) {
   if (found != slots_.end() && found->second.buffers.empty()) start(index, found->second);
 }
 
+/// Frees what was gathered of a unit that nobody uses, unless it is to stay.
 void GatheredUnits::drop_if_idle(int64_t index, Slot& slot) {
   if (slot.uses > 0 || keep_ || holds_ > 0 || index == model::kRootUnit) return;
   slot = {};

@@ -15,7 +15,8 @@ namespace vmla::distributed {
 ///
 /// The root unit stays gathered from its first use until forget(), because every pass uses it first
 /// and last. A block stays until it is released, or for longer under hold() or `keep`. While one
-/// block is in use, prefetch() can start the gathering of the next.
+/// block is in use, prefetch() can start the gathering of the next: a pass then holds the root and
+/// two blocks.
 class GatheredUnits {
  public:
   struct Unit {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 namespace vmla::distributed {
+
 at::Tensor SequenceRanks::all_gather(const at::Tensor& part) {
   std::vector<int64_t> sizes = part.sizes().vec();
   sizes.insert(sizes.begin(), size());
@@ -13,7 +14,7 @@ at::Tensor SequenceRanks::all_gather(const at::Tensor& part) {
 
 at::Tensor SequenceRanks::reduce_scatter(const at::Tensor& whole) {
   const at::Tensor part = at::empty(whole.sizes().slice(1), whole.options());
-  // A copy, because engines may sum in place and the gradient may be somebody else's too.
+  // A copy: an engine may sum in place, and autograd may hand the same gradient to others.
   ranks_.reduce_scatter(part, whole.clone(at::MemoryFormat::Contiguous)).wait();
   return part;
 }

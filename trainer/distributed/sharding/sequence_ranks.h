@@ -5,8 +5,9 @@
 
 namespace vmla::distributed {
 
-/// The sequence-parallel ranks of a network: a group whose exchanges go over a communicator, which
-/// counts them. The communicator must outlive it.
+/// The ranks that share a clip's tokens, as the network knows them
+/// (model/network/sequence_group.h): its exchanges go over a communicator, which counts them and
+/// must outlive this object. Each returns once the result is there.
 class SequenceRanks final : public model::SequenceGroup {
  public:
   explicit SequenceRanks(Communicator& ranks) : ranks_(ranks) {}

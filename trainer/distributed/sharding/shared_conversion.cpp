@@ -15,7 +15,7 @@ using model::ConvertedLayer;
 using model::InitLayerReport;
 static_assert(std::is_trivially_copyable_v<InitLayerReport>, "it travels as bytes");
 
-/// The layer as rank `root` has it, on every rank.
+/// Broadcasts the layer as rank `root` has it.
 void tell(Communicator& group,
           const model::ModelConfig& mla,
           int64_t index,

@@ -5,8 +5,10 @@
 
 namespace vmla::distributed {
 
-/// Layer l is converted by rank l modulo the group's size, all at the same time, and told to the
-/// others. `mla` says the shapes. Both must outlive the result.
+/// Converts layers on all ranks of the group at the same time, where each rank alone would convert
+/// all of them: rank r takes every layer l with l mod size = r, and broadcasts its results. The
+/// returned function is collective. `mla` says the shapes of what comes out (fp32); it and the
+/// group outlive the function.
 model::ConvertLayers convert_shared(Communicator& group, const model::ModelConfig& mla);
 
 }  // namespace vmla::distributed
