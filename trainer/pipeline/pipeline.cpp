@@ -6,7 +6,6 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
-#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_node.h"
 #include "trainer/pipeline/pipeline_runner.h"

@@ -12,6 +12,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/pipeline/cpu_threads.h"
@@ -23,9 +24,6 @@ namespace vmla::trainer {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A stage's exit status when it was asked to stop and has saved its state.
-constexpr int kStopped = 75;
 
 /// The pipeline as it runs: which stages are done, which run, which wait. One thread; the stages
 /// are processes.
@@ -176,7 +174,8 @@ class Runner {
       log::info("stage {}{}", stage.name, stopped ? ": stopped" : ": failed");
     }
     // The other stages save and end too; the next start goes on with all of them.
-    if (!stopping_) stop(SIGTERM, stopped ? kStopped : how.status == 2 ? 2 : 1);
+    if (!stopping_)
+      stop(SIGTERM, stopped ? kStopped : how.status == kWrongInput ? kWrongInput : kFault);
   }
 
   const PipelineOptions& options_;
