@@ -2,8 +2,10 @@
 
 #include "model/formats/checkpoint_reader.h"
 #include "model/io/error.h"
+#include "trainer/config/config_node.h"
 
 #include <charconv>
+#include <filesystem>
 
 namespace vmla::trainer {
 namespace {
@@ -15,7 +17,10 @@ const T& value_of(const std::map<std::string, io::ManifestValue>& values,
   const auto found = values.find(key);
   if (found == values.end() || !std::holds_alternative<T>(found->second)) {
     fail_user(
-        "{}: the checkpoint does not say '{}': it was not written by vmla train", source, key);
+        "{}: the checkpoint holds no '{}', so it was not written by vmla train; use one that "
+        "was",
+        source,
+        key);
   }
   return std::get<T>(found->second);
 }
@@ -33,11 +38,9 @@ MediaInfo media_info(const data::LatentInfo& dataset) {
 }
 
 void write_media_info(const MediaInfo& media, std::map<std::string, io::ManifestValue>& values) {
-  char text[32];
-  const auto end = std::to_chars(text, text + sizeof(text), media.fps).ptr;
   values["codec"] = media.codec;
   values["text_encoder"] = media.text_encoder;
-  values["fps"] = std::string(text, end);
+  values["fps"] = shortest(media.fps);  // a manifest holds whole numbers and texts
   values["pixel_height"] = media.pixel_height;
   values["pixel_width"] = media.pixel_width;
   values["clip_frames"] = media.clip.frames;

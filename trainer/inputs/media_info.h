@@ -10,22 +10,31 @@
 
 namespace vmla::trainer {
 
-/// What is needed to turn prompts into text embeddings and latents into pixels: where the training
-/// data came from. Stored in every checkpoint, so that a model can be sampled without its dataset.
+/// How the training data were encoded, and the size of a clip. With this a model can be sampled
+/// without its dataset: prompts become text embeddings, and latents become pixels, as in training.
+/// Every checkpoint holds it, among the values of its data position (docs/formats.md).
 struct MediaInfo {
+  /// Names as model::make_video_codec and model::make_text_encoder take them.
   std::string codec, text_encoder;
+  /// Of the videos that the clips were cut from, in frames a second and in pixels.
   double fps = 0;
   int64_t pixel_height = 0, pixel_width = 0;
-  ClipShape clip{};  // of a training clip, in latents
+  /// Latents of a training clip.
+  ClipShape clip{};
 };
 
+/// What a dataset of clips says of itself.
 MediaInfo media_info(const data::LatentInfo& dataset);
+
+/// Adds it to a checkpoint's values; keys that are there already are replaced.
 void write_media_info(const MediaInfo& media, std::map<std::string, io::ManifestValue>& values);
-/// UserError, with `source` in front, when a key is missing.
+
+/// The counterpart of write_media_info. UserError, with `source` in front, where a key is missing.
 MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values,
                           const std::string& source);
 
-/// What the checkpoint at `path` says; nothing when `path` is no checkpoint of a training run.
+/// What the checkpoint at `path` (a step folder, a run folder or its checkpoints folder) says;
+/// nothing where `path` is no checkpoint, such as a folder of published weights.
 std::optional<MediaInfo> checkpoint_media(const std::string& path);
 
 }  // namespace vmla::trainer

@@ -17,13 +17,14 @@ model::TensorMap sizes_only_batch(const TrainConfig& config,
   const ObjectiveTraits traits = objective_traits(config.objective);
   const int64_t count = config.train.micro_batch_size;
   model::TensorMap batch = {{"text", sized({count, text_rows, config.model.text_dim})}};
-  // What learns from prompts may be given clips, whose latents are then read for nothing.
+  // An objective that learns from prompts may be given a dataset of clips; their latents are read
+  // too, though it does not use them. A missing dataset is judged by what data.make would make.
   const bool is_prompt_set =
       traits.learns_from == LearnsFrom::kPrompts && !config.data.make.prompts.empty();
   if (!is_prompt_set)
     batch["clean_latents"] = sized({count, clip.frames, clip.channels, clip.height, clip.width});
   if (traits.learns_from == LearnsFrom::kOdePairs) {
-    // A state before each of the student's steps, and the endpoint.
+    // A state for each of the student's steps, and the endpoint.
     const auto states = static_cast<int64_t>(traits.few_step->denoising_step_list.size()) + 1;
     batch["ode_states"] =
         sized({count, states, clip.frames, clip.channels, clip.height, clip.width});

@@ -21,8 +21,8 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
   if (!std::filesystem::exists(path)) {
     if (!make.makes_something()) {
       fail_user(
-          "{}: {} is missing, and nothing says how to make it: encode videos with `vmla data "
-          "encode`",
+          "{}: {} is missing, and nothing says how to make it: encode videos with "
+          "`vmla data encode`",
           key,
           path);
     }
@@ -31,7 +31,8 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
   return std::make_unique<const data::LatentDataset>(path);
 }
 
-/// Sizes that would fail deep inside the network, said with the key that is wrong.
+/// Sizes of texts, and below of clips, that would otherwise fail deep inside the network: UserError
+/// names the dataset and the key that does not fit it.
 void check_texts(const TrainConfig& config,
                  const data::LatentDataset& dataset,
                  const std::string& path) {
@@ -83,8 +84,8 @@ void check_ode(const TrainConfig& config,
   if (traits.learns_from != LearnsFrom::kOdePairs) return;
   if (!dataset.has_ode()) {
     fail_user(
-        "{}: {} holds no states of ODE paths, which objective {} learns from: make them with `vmla "
-        "data ode`",
+        "{}: {} holds no states of ODE paths, which objective {} learns from: make them with "
+        "`vmla data ode`",
         key,
         path,
         config.objective.name);
@@ -93,6 +94,7 @@ void check_ode(const TrainConfig& config,
       model::warped_step_list(traits.few_step->denoising_step_list, traits.timestep_shift);
   wanted.push_back(0);
   const std::vector<double>& times = dataset.info().ode_times;
+  // Times went through a file as fp64; 1e-6 of a timestep is far below the distance of two steps.
   bool equal = times.size() == wanted.size();
   for (size_t i = 0; equal && i < times.size(); ++i) equal = std::abs(times[i] - wanted[i]) < 1e-6;
   if (!equal) {
@@ -106,8 +108,9 @@ void check_ode(const TrainConfig& config,
   }
 }
 
-/// A prompt set has no clips: their shape and codec are those of the weights the stage starts from,
-/// else what the set was made for, else what data.clip_shape and data.make say.
+/// The media of a stage that learns from a prompt set, which has no clips: those of the weights
+/// that the stage starts from; else what the set was made for; else data.make. data.clip_shape,
+/// where it is given, overrides the clips' shape of the first and completes the last.
 MediaInfo prompt_media(const TrainConfig& config,
                        const data::LatentDataset& prompts,
                        const std::optional<MediaInfo>& source) {
@@ -119,6 +122,7 @@ MediaInfo prompt_media(const TrainConfig& config,
               encoder,
               source->text_encoder);
   }
+  // `vmla data prompts` writes codec and shape into the set where it is told them.
   const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
   if (!source && says_clips) return media_info(prompts.info());
   MediaInfo media = source ? *source
@@ -132,8 +136,8 @@ MediaInfo prompt_media(const TrainConfig& config,
     media.clip = {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
   } else if (!source) {
     fail_user(
-        "data.clip_shape: is missing: {} is a prompt set and init_from.generator no checkpoint "
-        "that says the clips' shape; give [F, C, H, W]",
+        "data.clip_shape: is missing: {} is a prompt set, and init_from.generator is no checkpoint "
+        "that states the clips' shape; give [F, C, H, W]",
         d.path);
   }
   return media;
@@ -164,6 +168,7 @@ StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& 
       fail_user("data.validation_path: {} is a prompt set, it holds no clips", d.validation_path);
     }
     check_clips(config, *held_out_, d.validation_path);
+    // Held-out clips also serve measures at the end of the stage, which need no ODE states.
     if (config.validation.every > 0)
       check_ode(config, *held_out_, "data.validation_path", d.validation_path);
     if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
@@ -172,6 +177,7 @@ StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& 
                 d.path);
     }
   }
+  // Encoded once. The dataset holds the empty prompt's embedding; any other needs the encoder.
   if (const auto& prompt = traits.negative_prompt) {
     const at::Tensor text = prompt->empty()
                                 ? train_->empty_text()
@@ -188,7 +194,7 @@ StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& 
 StageData::~StageData() = default;
 
 void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count) {
-  loader_.reset();
+  loader_.reset();  // its threads read order_
   order_ = std::make_unique<data::ShardSampler>(
       static_cast<uint64_t>(config_.seed), train_->size(), index, count);
   loader_ = std::make_unique<data::PrefetchLoader>(

@@ -16,27 +16,31 @@ class ShardSampler;
 
 namespace vmla::trainer {
 
-/// The training and held-out clips of a stage: made when the configuration says how and they are
-/// missing, read ahead by the loader, in an order that is a function of (seed, position) alone.
+/// The training and held-out clips of a stage. They are made where they are missing and the
+/// configuration says how. Batches are read ahead by the loader's threads, in an order that is a
+/// function of (seed, position) alone, so that a resumed run goes on with the clip that would have
+/// come next, on any number of ranks.
 class StageData {
  public:
-  /// UserError when a dataset is missing and cannot be made, or does not fit the model or what the
-  /// objective learns from.
-  /// `source`: how the weights the stage starts from make pixels and texts, for a prompt set.
+  /// `source`: the media of the weights that the stage starts from, which a prompt set may need
+  /// because it holds no clips. UserError where a dataset is missing and cannot be made, or does
+  /// not fit the model or what the objective learns from.
   StageData(const TrainConfig& config, const std::optional<MediaInfo>& source);
   ~StageData();
 
-  /// Starts reading at a position in the data order: samples seen so far, by all shards together.
-  /// This is shard `index` of the `count` that share each global batch, in batches of
-  /// `micro_batch`.
+  /// Starts reading ahead at a position in the data order: samples seen so far, by all ranks
+  /// together. This process is data rank `index` of the `count` that share each global batch in
+  /// equal contiguous parts, and reads its part in batches of `micro_batch`.
   void start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count);
 
-  /// The next `count` samples as `clean_latents` [B, F, C, H, W] (none from a prompt set) and
-  /// `text` [B, T, E], and the objective's `negative_text` [1, T, E]; captions are dropped by draw
-  /// (Purpose::kCaptionDropout at `step`, `first_sample` + b).
+  /// The next `count` samples, on the CPU: `clean_latents` [B, F, C, H, W] (none from a prompt
+  /// set), `text` [B, T, E] with T the rows of the longest one, `ode_states` where the dataset has
+  /// them, and the shared inputs. Caption b is replaced by the empty prompt with probability
+  /// data.caption_dropout, by a draw at (`step`, `first_sample` + b).
   model::TensorMap next(int64_t count, int64_t step, int64_t first_sample);
 
-  /// What every evaluation gets besides the samples: `negative_text`, when the objective has one.
+  /// What every evaluation gets besides the samples: `negative_text` [1, T, E], where the
+  /// objective's traits name a negative prompt.
   model::TensorMap shared_inputs() const;
 
   const data::LatentDataset& clips() const { return *train_; }
@@ -47,19 +51,21 @@ class StageData {
  private:
   const TrainConfig& config_;
   MediaInfo media_;
-  at::Tensor negative_text_1TE_;  // undefined when the objective wants none
+  at::Tensor negative_text_1TE_;  // undefined where the objective has no negative prompt
   std::unique_ptr<const data::LatentDataset> train_;
   std::unique_ptr<const data::LatentDataset> held_out_;
   std::unique_ptr<data::ShardSampler> order_;
-  std::unique_ptr<data::PrefetchLoader> loader_;  // reads what is above: destroyed first
+  // Its threads read the members above, so that it is declared last and destroyed first.
+  std::unique_ptr<data::PrefetchLoader> loader_;
 };
 
-/// Makes the datasets that are missing and that the configuration says how to make.
+/// Makes the datasets that are missing and that the configuration says how to make: on several
+/// ranks the lead does it before any of them opens a dataset. May take hours (videos are encoded).
 void make_missing_datasets(const TrainConfig& config);
 
-/// The latent shape of a stage's clips without making or reading the whole dataset:
-/// data.clip_shape, else what data.make leads to, else what the dataset says. UserError when none
-/// of them is there.
+/// The latent shape of a stage's clips, without making a dataset or reading clips: data.clip_shape,
+/// else what the dataset's file says, else what data.make would lead to. UserError where none of
+/// them is known.
 ClipShape planned_clip_shape(const TrainConfig& config);
 
 }  // namespace vmla::trainer

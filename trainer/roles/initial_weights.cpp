@@ -16,8 +16,8 @@
 namespace vmla::trainer {
 namespace {
 
-/// Fails when a source's sizes contradict the section `model`: shapes would not tell heads or text
-/// length.
+/// UserError where the source's number of heads or text length is not that of the section `model`.
+/// check_weights finds every other difference, but no tensor's shape shows these two.
 void expect_same_sizes(const model::ModelConfig& wanted, const model::LoadedWeights& loaded) {
   if (!loaded.config_is_complete) return;
   if (loaded.config.num_heads != wanted.num_heads || loaded.config.text_len != wanted.text_len) {
@@ -30,8 +30,9 @@ void expect_same_sizes(const model::ModelConfig& wanted, const model::LoadedWeig
   }
 }
 
-/// What the source's own stage says of it: a student does not start from a model of the wrong kind,
-/// nor, unless that is asked for, from one that was trained with another window.
+/// Rules that the source's own stage configuration allows to check, where it is a checkpoint of
+/// ours: a student does not start from a model of the wrong kind, nor, unless
+/// init.allow_other_window asks for it, from one that was trained with another window.
 void expect_fitting_stage(const TrainConfig& config,
                           const std::string& role,
                           const model::LoadedWeights& loaded) {
@@ -63,21 +64,24 @@ InitialWeights score_weights(const TrainConfig& config,
   return {.tensors = loaded.tensors, .origin = loaded.source, .config = score};
 }
 
-/// Weights that have the stage's kind of attention already.
+/// Weights that have the stage's kind of attention already. The message for the other case is for
+/// latent attention in a dense stage; dense weights for latent attention go to converted_weights.
 InitialWeights taken_over_weights(const TrainConfig& config,
                                   const std::string& source_name,
                                   const model::LoadedWeights& loaded) {
   if (config.model.is_mla() != loaded.config.is_mla()) {
-    fail_rule(formatted("init_from.{}", source_name),
-              "{} is latent attention, model.attention is dense: there is no way back",
-              loaded.source);
+    fail_rule(
+        formatted("init_from.{}", source_name),
+        "{} has latent attention and model.attention is dense: there is no exact dense form; use "
+        "mla, or dense weights",
+        loaded.source);
   }
   expect_same_sizes(config.model, loaded);
   model::check_weights(config.model, loaded.tensors, loaded.source);
   return {.tensors = loaded.tensors, .origin = loaded.source, .config = config.model};
 }
 
-/// Dense weights for a model with latent attention.
+/// Dense weights, converted for a model with latent attention (docs/algorithms.md 5).
 InitialWeights converted_weights(const TrainConfig& config,
                                  const std::string& source_name,
                                  const model::LoadedWeights& loaded,
@@ -90,7 +94,9 @@ InitialWeights converted_weights(const TrainConfig& config,
               model::init_method_choice());
   }
   model::ModelConfig dense = loaded.config;
-  if (!loaded.config_is_complete) {  // shapes alone do not tell these two: the stage's model does
+  // Without a config.json shapes do not tell heads and text length; the stage's model states them,
+  // and conversion keeps both.
+  if (!loaded.config_is_complete) {
     dense.num_heads = config.model.num_heads;
     dense.text_len = config.model.text_len;
   }
@@ -129,8 +135,9 @@ std::string source_role(const TrainConfig& config, const Role& role) {
 void check_sources(const TrainConfig& config) {
   for (const auto& [role, source] : config.init_from) {
     if (!std::filesystem::exists(source.path)) {
+      // A pipeline's stage will be there when this one starts.
       if (source.stage.empty())
-        log::warn("init_from.{}: {} is not here; planned without it", role, source.path);
+        log::warn("init_from.{}: {} is not on this machine; planned without it", role, source.path);
       continue;
     }
     const model::LoadedWeights loaded = model::load_weights(source.path, source.role);

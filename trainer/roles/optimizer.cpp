@@ -12,6 +12,7 @@
 namespace vmla::trainer {
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
+  // The first step of a warm-up of n has lr / n, not 0: it would change nothing.
   if (step < config.warmup_steps) {
     return config.lr * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
   }
@@ -34,6 +35,8 @@ at::Tensor squared_gradient_norm(model::TrainedWeights& weights) {
 }
 
 at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm) {
+  // 1, or NaN where norm or loss is infinite or NaN: 0 * inf is NaN. All on the device, so that the
+  // host need not wait. A norm of 0 gives max / 0 = inf, which clamp_max makes 1.
   const at::Tensor finite = 1.0 + 0.0 * (norm + loss);
   const at::Tensor factor = max_norm > 0.0 ? (max_norm / norm).clamp_max(1.0) : finite;
   return (factor * finite).to(at::kFloat);
@@ -44,6 +47,7 @@ AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool
   for (int64_t unit : weights.units()) {
     Moments& moments = moments_[unit];
     const at::Tensor& master = weights.master(unit);
+    // A plan's masters are on the meta device, and so are its moments.
     const auto options =
         on_host && !master.is_meta() ? master.options().device(at::kCPU) : master.options();
     moments.exp_avg_sq = at::zeros(master.sizes(), options);
@@ -66,6 +70,7 @@ void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& gr
           master, weights.gradient(unit), moments.exp_avg, moments.exp_avg_sq, grad_scale, params);
       continue;
     }
+    // The moments are elsewhere: bring one unit's over, update, put them back.
     Moments here{.exp_avg = {}, .exp_avg_sq = moments.exp_avg_sq.to(master.device())};
     if (moments.exp_avg.defined()) here.exp_avg = moments.exp_avg.to(master.device());
     kernels::adamw_step_(

@@ -9,47 +9,53 @@
 
 namespace vmla::trainer {
 
-/// Learning rate of the update after `step` earlier ones: linear warm-up, then constant, linear or
-/// cosine decay to min_lr_ratio at `total_steps`.
+/// Learning rate of the step after `step` finished ones (docs/algorithms.md 11.2): rises linearly
+/// over warmup_steps to lr, then stays, or falls linearly or as a cosine to lr * min_lr_ratio at
+/// `total_steps`. Steps are those of the stage, also for a player that not every step updates.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
-/// Squared L2 norm over all gradient buffers of this process, summed in fp64: [], where they are.
+/// Squared L2 norm over all gradient buffers of this process: fp64 [], on their device. The norm of
+/// each unit's buffer is computed in the gradients' dtype; its square and the sum over units are
+/// fp64.
 at::Tensor squared_gradient_norm(model::TrainedWeights& weights);
 
-/// Factor that brings a gradient of norm `norm` (fp64 []) to at most `max_norm`; 1 when max_norm is
-/// 0. fp32 [], not finite where `norm` or `loss` (fp64 []) is not.
+/// The factor min(1, max_norm / norm) that gradients of norm `norm` (fp64 []) are multiplied by; 1
+/// where max_norm is 0. fp32 [], on the norm's device; not finite where `norm` or `loss` (fp64 [])
+/// is not, and then AdamW writes nothing.
 at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm);
 
-/// AdamW over the flat buffers of a role. With beta1 = 0 no first moment is kept
-/// (docs/algorithms.md 11.1).
+/// AdamW over the flat buffers of a role, of which this process may hold a part (docs/algorithms.md
+/// 11.1). With beta1 = 0 the first moment is the gradient, and none is kept.
 class AdamW {
  public:
-  /// `on_host`: the moments stay in the host's memory and are where the weights are only during the
-  /// update of their unit.
+  /// `on_host`: the moments stay in the host's memory, and are copied to the weights' device for
+  /// the update of their unit alone (distributed.offload).
   AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host = false);
 
-  /// One update with learning rate `lr`, gradients multiplied by `grad_scale` (fp32 []); no weight
-  /// changes where that is not finite.
+  /// One update with learning rate `lr` of gradients multiplied by `grad_scale` (fp32 [], on their
+  /// device). Nothing is written where that is not finite, without the host having to look at it.
   void step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale);
 
-  /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`, of what this process holds:
-  /// views, for a checkpoint.
+  /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: what this process holds, as
+  /// views of the moments. A checkpoint is written from them and read into them.
   PieceMap state(const model::TrainedWeights& weights) const;
-  /// Goes on after so many updates, once state() was filled with what was saved then.
+  /// Goes on after so many updates, of which bias correction depends, once state() was filled with
+  /// the moments that were saved then.
   void resume_after(int64_t updates) { updates_ = updates; }
 
   int64_t updates() const { return updates_; }
 
  private:
   struct Moments {
-    at::Tensor exp_avg, exp_avg_sq;  // [n], the first undefined when beta1 = 0
+    at::Tensor exp_avg, exp_avg_sq;  // [n] as the unit's master; exp_avg undefined for beta1 = 0
   };
   OptimizerConfig config_;
   int64_t updates_ = 0;
   std::map<int64_t, Moments> moments_;  // by unit
 };
 
-/// average <- decay * average + (1 - decay) * weights, over the flat buffers.
+/// average <- decay * average + (1 - decay) * weights, over the flat buffers, of which both hold
+/// the same part; 0 makes it a copy. `average` may lie in the host's memory.
 void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay);
 
 }  // namespace vmla::trainer

@@ -14,8 +14,9 @@
 namespace vmla::trainer {
 namespace {
 
-/// Sizes of what the checkpoint holds of a role. Its values are read into the role's buffers, where
-/// they are, so that a rank reads no more than it holds; the tensors here have no memory of theirs.
+/// The sizes of what the checkpoint holds of a role, as tensors that take no memory: one zero,
+/// expanded. Values are read later, into the role's buffers, so that a rank reads no more than it
+/// holds.
 InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
   const auto own = saved.role_models.find(role.name);
   InitialWeights weights{.origin = formatted("checkpoint of step {}", saved.step),
@@ -28,7 +29,8 @@ InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
   return weights;
 }
 
-/// Finds each role's initial weights; what one source gives several roles is read once.
+/// Finds each role's initial weights. Roles that share a source share the tensors, which are read
+/// and converted once.
 class WeightReader {
  public:
   WeightReader(const TrainConfig& config, const SavedStage* saved, const distributed::Mesh& mesh)
@@ -38,15 +40,17 @@ class WeightReader {
 
   const InitialWeights& read(const Role& role) {
     if (is_saved(role)) return known_[role.name] = saved_weights(saved_->info, role);
+    // An average stands behind the role that it copies, so that role is known.
     const bool copies = role.training == Training::kEmaOf && !config_.init_from.contains(role.name);
     if (copies) return known_.at(role.ema_of);
+    // On resume what is known of a trained role has no values: a frozen one reads its own.
     const std::string source = source_role(config_, role);
     if (source != role.name && known_.contains(source) && !saved_)
       return known_[role.name] = known_.at(source);
     return known_[role.name] = initial_weights(config_, role.name, source, convert_);
   }
 
-  /// A checkpoint holds what the stage changes.
+  /// A checkpoint holds what the stage changes; frozen roles come from init_from each time.
   bool is_saved(const Role& role) const { return saved_ && role.training != Training::kFrozen; }
 
  private:

@@ -12,30 +12,36 @@ namespace vmla::trainer {
 
 /// The states of all roles of a stage.
 struct RoleSet {
+  /// In the order of the roles: the order in which a step updates them.
   std::vector<RoleState> states;
-  /// How the generator's weights came about, without its tensors; empty on resume.
+  /// How the generator's weights came about, without the tensors; empty on resume.
   InitialWeights generator_origin;
-  /// The ranks that share a clip's tokens; null: this one has them all.
+  /// The ranks that share a clip's tokens; null: this rank has all of them.
   std::unique_ptr<model::SequenceGroup> sequence;
 
+  /// The role of this name, which must be there.
   RoleState& at(const std::string& name);
   const RoleState& at(const std::string& name) const;
   bool has(const std::string& name) const;
-  /// The role whose weights stand for the stage: a moving average of the generator where there is
-  /// one.
+  /// The role whose weights stand for the stage in validation and samples: generator_ema, else
+  /// target_ema, else generator.
   const RoleState& best() const;
-  /// All roles' networks as an objective calls them.
+  /// All roles' networks as an objective calls them. They refer to this set.
   NetworkTable networks(bool recompute) const;
+  /// All roles' sizes.
   RoleModels models() const;
+  /// One role's network, which refers to this set.
   model::Network network(const RoleState& state) const;
 };
 
-/// The ranks that share a clip with this one; null when there are none.
+/// The ranks that share a clip with this one (distributed.sequence_parallel_size); null where there
+/// are none.
 std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh);
 
 /// Builds all roles of a stage, in the order of `roles`. With `saved`, a checkpoint of the stage,
-/// the weights and optimizer states it holds are taken from there instead of init_from. Collective:
-/// ranks share the conversion of dense weights.
+/// the weights of trained roles and averages are read from there instead of init_from; optimizer
+/// state is read by restore_training. Collective: ranks share the conversion of dense weights.
+/// UserError where weights do not fit.
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
                     const SavedStage* saved,

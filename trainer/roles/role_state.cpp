@@ -35,11 +35,11 @@ RoleState make_role_state(const TrainConfig& config,
   RoleState state;
   state.role = role;
   state.config = model;
-  // A plan's roles have no data anywhere.
+  // A plan's roles have no data anywhere; it counts what is offloaded by itself (role_bytes).
   const bool offloaded = is_offloaded(config, role.name) && !device.is_meta();
   const at::Device home = offloaded ? at::Device(at::kCPU) : device;
   if (role.training == Training::kFrozen) {
-    // With the optimizer's state alone cut, frozen weights stay where they are: whole.
+    // Where sharding cuts masters and moments alone, a frozen role has nothing to cut.
     if (cuts_used_weights(config) && mesh.shard().size() > 1) {
       state.frozen = std::make_unique<distributed::ShardedFrozenWeights>(
           distributed::ShardedFrozenWeights::Setup{.config = model,
@@ -80,7 +80,7 @@ RoleState make_role_state(const TrainConfig& config,
                                            .shard = mesh.shard(),
                                            .replica = mesh.replica()});
   }
-  // Parts are gathered where they are used; what is whole is copied there.
+  // A part in the host's memory comes to the device when it is gathered; whole weights are copied.
   if (offloaded && mesh.shard().size() == 1)
     state.uploaded = std::make_unique<model::UploadedWeights>(*state.weights, device);
   if (trained) {

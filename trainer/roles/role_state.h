@@ -11,28 +11,36 @@
 
 namespace vmla::trainer {
 
-/// Whether sharding cuts the weights in use too, so that they are gathered for every use.
+/// Whether sharding cuts not only masters and moments but also the weights that are computed with,
+/// so that a unit is gathered for every use (sharding: full and hybrid).
 bool cuts_used_weights(const TrainConfig& config);
 
-/// Whether what is gathered of a role stays until its weights change: for sharding that cuts
-/// optimizer state alone, and for a role that rolls out where weights may be held.
+/// Whether gathered weights of the role stay until they change: always where sharding does not cut
+/// the weights in use, and for a role that rolls out where distributed.hold_weights allows it.
 bool stays_gathered(const TrainConfig& config, const Role& role);
 
 /// One role of a run: its network's sizes, its weights in this process, and what trains them.
+/// Either `weights` or `frozen` is there.
 struct RoleState {
   Role role;
   model::ModelConfig config;
-  std::unique_ptr<model::TrainedWeights> weights;  // trained, or a moving average
+  /// Of a trained role or a moving average: masters, and gradients of a trained one.
+  std::unique_ptr<model::TrainedWeights> weights;
+  /// Of a frozen role.
   std::unique_ptr<model::WeightSource> frozen;
-  std::unique_ptr<AdamW> optimizer;  // of a trained role
-  /// Of weights that stay in the host's memory (distributed.offload): as networks use them.
+  /// Of a trained role.
+  std::unique_ptr<AdamW> optimizer;
+  /// Of whole weights that stay in the host's memory (distributed.offload): what brings a unit to
+  /// the GPU while a network uses it.
   std::unique_ptr<model::UploadedWeights> uploaded;
 
+  /// Where a network takes the weights from.
   model::WeightSource& source() const;
 };
 
-/// A role with these weights, on `device`; of cut buffers only the rank's part is read from
-/// `tensors`.
+/// A role of sizes `model` with the weights `tensors` (by their Wan names), computing on `device`.
+/// Of buffers that are cut over ranks only this rank's part is read from `tensors`. On the meta
+/// device nothing has data: a plan's roles.
 RoleState make_role_state(const TrainConfig& config,
                           const Role& role,
                           const model::ModelConfig& model,

@@ -6,6 +6,8 @@
 namespace vmla::trainer {
 namespace {
 
+// Optimizer state is saved as a role of its own, the number of updates as a counter
+// (docs/formats.md).
 std::string optimizer_role(const std::string& role) {
   return role + ".optimizer";
 }
@@ -45,6 +47,7 @@ CheckpointShare training_share(const TrainConfig& config,
     if (!role.weights) continue;  // frozen roles are read again from where they came
     const std::string& name = role.role.name;
     share.roles[name] = part(held_pieces(*role.weights));
+    // Roles with sizes of their own; share.model holds those of all others.
     if (role.role.is_score) share.role_models[name] = role.config;
     if (!role.optimizer) continue;
     share.roles[optimizer_role(name)] = part(role.optimizer->state(*role.weights));
@@ -59,8 +62,9 @@ TrainState restore_training(const SavedStage& saved, RoleSet& roles) {
     const std::string name = optimizer_role(role.role.name);
     if (!saved.tensors->folder().manifest.roles.contains(name)) {
       fail_user(
-          "the checkpoint of step {} holds no optimizer state of {}: it can be a start "
-          "(init_from), not be resumed",
+          "the checkpoint of step {} holds no optimizer state of {}, so it cannot be resumed; "
+          "start "
+          "from it in another --run-dir (init_from)",
           saved.info.step,
           role.role.name);
     }

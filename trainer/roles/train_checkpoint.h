@@ -8,23 +8,28 @@
 
 namespace vmla::trainer {
 
-/// What outlives a step and is not a weight. Everything a resumed run needs beside the roles.
+/// Where a stage stands: all that a resumed run needs besides weights and moments. There is no
+/// state of a random generator, for draws are functions of step and sample (docs/algorithms.md 12).
 struct TrainState {
-  int64_t step = 0;          // optimizer steps done
-  int64_t samples_seen = 0;  // position in the data order
+  /// Steps that are done.
+  int64_t step = 0;
+  /// Position in the data order: samples that all updates have taken, over all ranks.
+  int64_t samples_seen = 0;
 };
 
-/// What this process saves: its share of all roles and optimizer states (views, which follow later
-/// updates), the configuration and the data position. The ranks of `replicas` hold the same pieces;
-/// each saves a part of them.
+/// What this process saves: its share of all trained roles, averages and optimizer states, the
+/// configuration and the data position. The tensors are views of the live buffers, which later
+/// updates change: whoever saves must have copied them by then. The ranks of `replicas` hold the
+/// same pieces, and each of them saves a part of these.
 CheckpointShare training_share(const TrainConfig& config,
                                const RoleSet& roles,
                                const TrainState& state,
                                const MediaInfo& media,
                                const distributed::Communicator& replicas);
 
-/// State of the loop, and what this process holds of the optimizer state put into `roles`, from a
-/// checkpoint. UserError if it has none.
+/// Reads this process's part of the optimizer state from a checkpoint into `roles`, whose weights
+/// build_roles has read already, and returns where the loop goes on. UserError where the checkpoint
+/// holds no optimizer state.
 TrainState restore_training(const SavedStage& saved, RoleSet& roles);
 
 }  // namespace vmla::trainer

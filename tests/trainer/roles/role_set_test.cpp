@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "model/config/config_json.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/weights/weights.h"
@@ -18,10 +19,18 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// Dense weights of these sizes as a Wan folder, which says its own sizes.
+/// Dense weights of these sizes as a bare file, whose shapes do not show heads and text length.
 std::string weights_file(const std::filesystem::path& path, const model::ModelConfig& config) {
   model::write_safetensors(path, model::random_weights(config, 3));
   return path.string();
+}
+
+/// The same as a Wan folder, whose config.json states them.
+std::string weights_folder(const std::filesystem::path& folder, const model::ModelConfig& config) {
+  std::filesystem::create_directories(folder);
+  weights_file(folder / "model.safetensors", config);
+  data::write_bytes(folder / "config.json", model::wan_config_json(config));
+  return folder.string();
 }
 
 RoleSet built(const TrainConfig& config) {
@@ -49,13 +58,11 @@ TEST(RoleSet, ScoresHaveTheSizesOfTheirWeightsAndShareThem) {
   const TemporaryFolder folder;
   TrainConfig config = small_stage(folder.path(), "dmd");
   const model::ModelConfig score = small_score();
-  config.init_from["real_score"].path = weights_file(folder / "score.safetensors", score);
-  // Bare tensors do not say heads and text length; the student's are taken.
-  config.model.num_heads = score.num_heads;
-  config.model.dim = 24;
+  config.init_from["real_score"].path = weights_folder(folder / "score", score);
   RoleSet roles = built(config);
   EXPECT_EQ(roles.at("real_score").config.dim, 24);
   EXPECT_EQ(roles.at("real_score").config.num_layers, 3);
+  EXPECT_EQ(roles.at("generator").config.dim, 16);
   EXPECT_FALSE(roles.at("real_score").weights);
   EXPECT_TRUE(roles.at("fake_score").optimizer);
   EXPECT_EQ(roles.models().at("fake_score").num_layers, 3);
@@ -67,7 +74,7 @@ TEST(RoleSet, AScoreOfOtherLatentsIsRefusedByItsKey) {
   TrainConfig config = small_stage(folder.path(), "dmd");
   model::ModelConfig score = small_score();
   score.text_dim = 7;
-  config.init_from["real_score"].path = weights_file(folder / "score.safetensors", score);
+  config.init_from["real_score"].path = weights_folder(folder / "score", score);
   const std::string message = error_of<UserError>([&] { built(config); });
   EXPECT_THAT(message, HasSubstr("init_from.real_score: "));
   EXPECT_THAT(message, HasSubstr("has text_dim 7, the student's model.text_dim is 5"));
