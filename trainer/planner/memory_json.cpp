@@ -20,7 +20,7 @@ nlohmann::ordered_json role_json(const RoleMemory& memory) {
           {"second_moments", bytes.second_moments}};
 }
 
-/// Bytes and calls by collective.
+/// Bytes and calls of each collective that was used.
 nlohmann::ordered_json sent_json(const distributed::CommCounters& sent) {
   auto json = nlohmann::ordered_json::object();
   for (size_t i = 0; i < distributed::kCollectives; ++i) {
@@ -30,6 +30,7 @@ nlohmann::ordered_json sent_json(const distributed::CommCounters& sent) {
   }
   return json;
 }
+
 nlohmann::ordered_json sent_json(const SentBytes& sent) {
   return {{"bytes", sent.all.bytes()},
           {"collectives", sent_json(sent.all)},
@@ -41,6 +42,7 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
                                  {"peak_phase", update.highest().name},
                                  {"inputs", update.input_bytes},
                                  {"kept_for_backward", update.kept_bytes}};
+  // Below: a step that updates every player, and one that updates only those of every step.
   json["sent"] = sent_json(update.sent);
   json["sent_between"] = sent_json(update.sent_between);
   for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;

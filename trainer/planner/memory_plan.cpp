@@ -14,6 +14,7 @@
 namespace vmla::trainer {
 namespace {
 
+/// Bytes that a cache of so many latent frames takes, over all layers (docs/algorithms.md 15.3).
 int64_t kv_bytes(const TrainConfig& config,
                  const model::ModelConfig& model,
                  const ClipShape& clip,
@@ -23,6 +24,7 @@ int64_t kv_bytes(const TrainConfig& config,
          static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
 }
 
+/// The cache of a streaming sampler: sink and window, less the chunk that is being denoised.
 RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
   model::ModelConfig dense = config.model;
   dense.attention = "dense";
@@ -34,7 +36,8 @@ RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
           .dense_bytes = kv_bytes(config, dense, clip, frames)};
 }
 
-/// The largest micro-batch whose step stays within the memory; 0: not even one clip.
+/// The largest micro-batch whose step fits into the memory; 0: not even one clip does. The peak
+/// grows with the micro-batch, so doubling finds a range and halving the range finds the border.
 int64_t largest_micro_batch(TrainConfig config,
                             const std::vector<PlannedRole>& roles,
                             const ClipShape& clip,
@@ -46,7 +49,7 @@ int64_t largest_micro_batch(TrainConfig config,
                planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
            request.gpu_memory;
   };
-  constexpr int64_t kMost = 4096;
+  constexpr int64_t kMost = 4096;  // as good as no limit
   int64_t good = 0, bad = 1;
   while (bad <= kMost && fits(bad)) {
     good = bad;
@@ -84,9 +87,10 @@ MemoryPlan plan_memory(const TrainConfig& config,
   const auto objective = make_objective(config.objective, config.model);
   for (const PlannedRole& role : roles) {
     plan.roles.push_back({role, role_bytes(plan.config, role, request.mesh)});
+    // Every shard group holds each element once.
     plan.checkpoint_bytes += plan.roles.back().bytes.saved(role.role.training) * request.mesh.shard;
   }
-  // Ranks that hold the same save a part each.
+  // Ranks that hold the same elements save a part of them each, so the whole is shared evenly.
   plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
   plan.step = planned_step(
       plan.config, roles, clip, plan.request.text_rows, distributed::dry_mesh(request.mesh));

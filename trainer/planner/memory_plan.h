@@ -11,44 +11,63 @@ namespace vmla::trainer {
 
 /// What a plan is asked for.
 struct MemoryRequest {
-  distributed::MeshShape mesh = {};  // the ranks that share the work (mesh_shape)
-  double gpu_memory = 0;  // bytes of one, to fit in; 0: the largest micro-batch is not looked for
-  int64_t text_rows = 0;  // of the batches' texts; 0: text_len, the most there can be
+  /// The ranks that share the work (mesh_shape).
+  distributed::MeshShape mesh = {};
+  /// Bytes of one GPU, for which the largest micro-batch that fits is looked for, and for which
+  /// `auto` in `distributed` is decided; 0: neither.
+  double gpu_memory = 0;
+  /// Rows of the batches' texts; 0: model.text_len, the most that there can be.
+  int64_t text_rows = 0;
 };
 
-/// The key-value cache of one video that is being sampled, without guidance (with: twice that).
+/// The key-value cache of one video that is being sampled without guidance; with guidance it is
+/// twice that (docs/algorithms.md 15.3).
 struct RequestCache {
-  int64_t frames = 0;  // kept at once
+  /// Latent frames that are kept at once.
+  int64_t frames = 0;
   int64_t bytes = 0;
-  int64_t dense_bytes = 0;  // of a dense model of the same sizes
+  /// What a dense model of the same sizes would keep.
+  int64_t dense_bytes = 0;
 };
 
+/// A role and what one rank holds of it.
 struct RoleMemory {
   PlannedRole role;
   RoleBytes bytes;
 };
 
-/// Memory and arithmetic of a stage, of one rank, and what it sends to the others.
+/// Memory and arithmetic of a stage on one rank, and what that rank sends to the others.
 struct MemoryPlan {
-  TrainConfig config;  // with a rank's batch and micro-batch, and what `auto` stands for
+  /// The stage as one rank runs it: its share of the batch, and values in place of `auto`.
+  TrainConfig config;
+  /// Why these values were chosen (ShardingChoice::reason).
   std::string sharding_reason;
   MemoryRequest request;
   ClipShape clip;
-  int64_t step_clips = 0;  // of all ranks
+  /// Clips of a step, over all ranks.
+  int64_t step_clips = 0;
   std::vector<RoleMemory> roles;
   StepMemory step;
-  int64_t checkpoint_bytes = 0;     // of all ranks together
-  int64_t host_copy_bytes = 0;      // this rank's part of it, copied while it is being saved
-  int64_t rollout_cache_bytes = 0;  // of a training rollout, part of its player's kept bytes
+  /// Of all ranks together.
+  int64_t checkpoint_bytes = 0;
+  /// This rank's part of a checkpoint, which is copied to the host's memory while it is being
+  /// saved.
+  int64_t host_copy_bytes = 0;
+  /// The cache of a training rollout; among the kept bytes of its player's update.
+  int64_t rollout_cache_bytes = 0;
   RequestCache cache;
-  std::vector<PhaseFlops> flops;  // of one clip
+  /// Of one clip's share of a step.
+  std::vector<PhaseFlops> flops;
+  /// Clips; 0: not even one fits. None: not asked for.
   std::optional<int64_t> largest_micro_batch;
 
+  /// Model FLOPs of a step, over all ranks.
   double step_flops() const { return total_flops(flops) * static_cast<double>(step_clips); }
 };
 
-/// Plans a stage before anything of it exists: no data and no weights are needed (where files are
-/// there, their headers say the sizes). UserError when the batch does not divide over the ranks.
+/// Plans a stage before anything of it exists: neither data nor weights are needed; where weights'
+/// files are there, their headers state the sizes. UserError where the batch does not divide over
+/// the ranks.
 MemoryPlan plan_memory(const TrainConfig& config,
                        const ClipShape& clip,
                        const MemoryRequest& request);
@@ -62,7 +81,7 @@ MemoryPlan plan_memory(const TrainConfig& config,
 std::string memory_table(const MemoryPlan& plan);
 std::string memory_json(const MemoryPlan& plan);
 
-/// Three figures: "31.2 MB"; "-" for nothing.
+/// A size in decimal units and three figures, "31.2 MB"; "-" for 0.
 std::string size_text(int64_t bytes);
 
 /// "predicted 31.2 MB, measured 30.9 MB (ratio 1.01)".

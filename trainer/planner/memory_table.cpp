@@ -4,7 +4,7 @@
 namespace vmla::trainer {
 namespace {
 
-/// Four figures: 7.144 PFLOP.
+/// A number of FLOPs with four figures: "7.144 PFLOP".
 std::string flops_text(double flops) {
   const char* units[] = {"MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP"};
   double value = flops * 1e-6;
@@ -13,6 +13,8 @@ std::string flops_text(double flops) {
   return formatted("{:.4g} {}", value, units[unit]);
 }
 
+/// Text that fills a column of `width`, ragged on the right or on the left; longer text stays
+/// whole.
 std::string left(const std::string& text, size_t width) {
   return text.size() < width ? formatted("{}{}", text, std::string(width - text.size(), ' '))
                              : text;
@@ -79,11 +81,13 @@ std::string role_lines(const MemoryPlan& plan) {
   return text;
 }
 
+/// A line of three columns: what it is, how much, and a remark.
 std::string entry(const std::string& name, const std::string& value, const std::string& remark) {
   return formatted(
       "  {}{}{}{}\n", left(name, 46), right(value, 12), remark.empty() ? "" : "   ", remark);
 }
 
+/// The peak of each phase of each player's update, and what it consists of besides the roles.
 std::string update_lines(const MemoryPlan& plan) {
   std::string text;
   for (const UpdateMemory& update : plan.step.updates) {
@@ -93,8 +97,8 @@ std::string update_lines(const MemoryPlan& plan) {
                     size_text(phase.peak_bytes),
                     &phase == &highest ? "its peak" : "");
     }
-    text += entry("  of these inputs and draws", size_text(update.input_bytes), "");
-    text += entry("  of these kept until a backward ends", size_text(update.kept_bytes), "");
+    text += entry("  of this: inputs and draws", size_text(update.input_bytes), "");
+    text += entry("  of this: kept for backward", size_text(update.kept_bytes), "");
   }
   return text;
 }
@@ -113,7 +117,8 @@ std::string kinds_text(const distributed::CommCounters& sent) {
   return kinds;
 }
 
-/// What gradient_accumulation and hold_weights are, or what `auto` chose.
+/// The values of gradient_accumulation and hold_weights that are planned with, and why, where
+/// `auto` was to be decided.
 std::string choice_line(const MemoryPlan& plan) {
   if (plan.request.mesh.shard == 1) return "";
   const DistributedConfig& d = plan.config.distributed;
@@ -129,15 +134,15 @@ std::string sent_lines(const MemoryPlan& plan) {
   const auto line = [&](const std::string& name, const SentBytes& sent) {
     text += entry(name, size_text(static_cast<int64_t>(sent.all.bytes())), kinds_text(sent.all));
     if (sent.tokens.bytes() > 0)
-      text += entry("  of these to the ranks of its clip",
+      text += entry("  of this: to the ranks of its clip",
                     size_text(static_cast<int64_t>(sent.tokens.bytes())),
-                    "");
+                    "sequence parallelism");
   };
   const int64_t steps = plan.step.cycle_steps;
   for (const UpdateMemory& update : plan.step.updates) {
     line(formatted("sent in an update of {}", update.player), update.sent);
     if (update.sent_between.all.calls() > 0)
-      line(formatted("  in the steps without the others: {}", update.player), update.sent_between);
+      line(formatted("  in a step that updates {} alone", update.player), update.sent_between);
   }
   return text + entry(steps == 1 ? "sent in a step" : formatted("sent in {} steps", steps),
                       size_text(static_cast<int64_t>(plan.step.cycle_bytes())),
@@ -200,13 +205,10 @@ std::string size_text(int64_t bytes) {
 }
 
 std::string memory_comparison(int64_t predicted_bytes, int64_t measured_bytes) {
-  return formatted(
-      "predicted {}, measured {}{}",
-      size_text(predicted_bytes),
-      size_text(measured_bytes),
-      formatted(" (ratio {:.3f}{})",
-                static_cast<double>(predicted_bytes) / static_cast<double>(measured_bytes),
-                ""));
+  return formatted("predicted {}, measured {} (ratio {:.3f})",
+                   size_text(predicted_bytes),
+                   size_text(measured_bytes),
+                   static_cast<double>(predicted_bytes) / static_cast<double>(measured_bytes));
 }
 
 }  // namespace vmla::trainer

@@ -16,7 +16,8 @@ namespace {
 
 using distributed::MeshShape;
 
-/// The first line, without the place in LibTorch's source and the condition that some begin with.
+/// The first line of what the allocator said. LibTorch's CPU allocator begins it with a place in
+/// its source and a condition, which are cut off.
 std::string reason_of(const std::exception& error) {
   const auto* torch = dynamic_cast<const c10::Error*>(&error);
   std::string text = torch != nullptr ? torch->what_without_backtrace() : error.what();
@@ -37,7 +38,7 @@ std::optional<int64_t> smaller_micro_batch(int64_t micro_batch) {
   return std::nullopt;
 }
 
-/// The plan's peak, and what lowers it; each setting by itself.
+/// The plan's peak, and the peak with each setting that lowers it, tried one by one.
 std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
   const int64_t peak = planned_peak(config, mesh);
   std::string text = formatted("; the plan gives this rank up to {} of tensors, beside the program",
@@ -72,7 +73,7 @@ std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
 bool is_out_of_memory(const std::exception& error) {
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return true;
   if (dynamic_cast<const c10::OutOfMemoryError*>(&error) != nullptr) return true;
-  // The allocator of the host's memory throws a plain c10::Error.
+  // LibTorch's CPU allocator throws a plain c10::Error, which only its text tells apart.
   return std::string(error.what()).find("can't allocate memory") != std::string::npos;
 }
 
@@ -82,7 +83,8 @@ std::string out_of_memory_line(const std::exception& error,
   const std::string text = formatted("out of memory ({})", reason_of(error));
   try {
     return text + plan_text(config, mesh);
-  } catch (const std::exception&) {  // its own problem would hide this one
+  } catch (const std::exception&) {
+    // Why there is no plan would hide what the user has to know: that memory ran out.
     return text;
   }
 }

@@ -8,11 +8,13 @@
 
 namespace vmla::trainer {
 
-/// Whether memory ran out, the host's (operator new's or LibTorch's) or a GPU's.
+/// Whether the error is that memory ran out: the host's (operator new or LibTorch's allocator) or a
+/// GPU's.
 bool is_out_of_memory(const std::exception& error);
 
-/// What to say of it, in one line: the allocator's words, the most that the plan gives a rank, and
-/// what it would be with each setting that lowers it. Without the plan where it cannot be made.
+/// The message for such an error, in one line: what the allocator said, the peak that the plan
+/// predicts for a rank, and what the peak would be with each setting that lowers it. The plan is
+/// left out where it cannot be made, such as without the dataset.
 std::string out_of_memory_line(const std::exception& error,
                                const TrainConfig& config,
                                const distributed::MeshShape& mesh);

@@ -32,10 +32,12 @@ PlannedRole planned_role(const TrainConfig& config, const Role& role) {
   const InitSource* source = source_of(config, role);
   const bool computes_as_stored =
       config.train.device == "cpu" && compute_dtype(config) == at::kFloat;
+  // Frozen fp32 weights of a file are used as they are mapped when a CPU computes in fp32.
   // Checkpoints hold fp32, so that is what a file is taken for until it is there.
   planned.mapped = role.training == Training::kFrozen && computes_as_stored && source;
   if (source && std::filesystem::exists(source->path)) {
     const model::LoadedWeights weights = model::read_weights(source->path, source->role);
+    // Conversion from dense to latent attention makes new tensors.
     const bool converted = !role.is_score && weights.config.is_mla() != config.model.is_mla();
     planned.mapped = planned.mapped && !converted && all_fp32(weights.tensors);
     if (role.is_score) {
@@ -72,6 +74,7 @@ std::vector<PlannedRole> planned_roles(const RoleSet& set) {
   for (const RoleState& state : set.states) {
     PlannedRole role{.role = state.role, .config = state.config, .sizes_from = "its weights"};
     if (dynamic_cast<const model::FrozenWeights*>(state.frozen.get()) != nullptr) {
+      // What is mapped is not among the tensors that are counted.
       const at::Tensor matrix = state.frozen->acquire(model::kRootUnit).front();
       role.mapped = matrix.is_cpu() && !is_counted(matrix);
     }
@@ -126,6 +129,7 @@ RoleBytes role_bytes(const TrainConfig& config,
     if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.masters + bytes.computing;
     return bytes;
   }
+  // This rank's part, in fp32 as the masters; where gradients are accumulated whole, these too.
   bytes.gradients = bytes.masters;
   if (cut && !scatters_gradients(config.distributed)) bytes.gradients += whole * size_of(master);
   bytes.second_moments = bytes.masters;

@@ -20,6 +20,7 @@ int64_t live_bytes() {
   return tensor_bytes(kMeta).live;
 }
 
+// `count` times the calls and bytes between two readings; seconds mean nothing in a plan.
 distributed::CommCounters times(const distributed::CommCounters& after,
                                 const distributed::CommCounters& before,
                                 int64_t count) {
@@ -36,7 +37,8 @@ SentBytes times(const SentBytes& after, const SentBytes& before, int64_t count) 
   return {times(after.all, before.all, count), times(after.tokens, before.tokens, count)};
 }
 
-/// The stage's step without data: its roles, its objective, and batches of its sizes.
+/// The stage's step without data: its roles, its objective, and batches of its sizes. Follows
+/// PlayerUpdate::run in what it calls and in which order.
 class SizesOnlyStage {
  public:
   SizesOnlyStage(const TrainConfig& config,
@@ -64,6 +66,8 @@ class SizesOnlyStage {
     }
   }
 
+  /// What the stage's tensors hold on its device. On the meta device everything is counted; what a
+  /// real run keeps in mapped files or in the host's memory is taken off.
   int64_t held() const { return live_bytes() - start_ - elsewhere_; }
 
   model::TensorMap batch() const { return sizes_only_batch(config_, clip_, text_rows_); }
@@ -78,8 +82,9 @@ class SizesOnlyStage {
     PhaseWatch watch(player);
     for (WatchedWeights& watched : watched_) watched.watch = &watch;
     distributed::UpdateReport report;
-    // The first micro-batch gathers what stays, the last one sums the gradients: those between them
-    // send the same, so one is run for all.
+    // Three kinds of micro-batches at most: the first gathers weights that stay, the last one sums
+    // the gradients, and those between them send the same, so that one stands for all of them.
+    // Where nothing is sent one is enough, for each needs the same memory.
     const int64_t count =
         std::max<int64_t>(1, config_.train.batch_size / config_.train.micro_batch_size);
     const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
@@ -97,6 +102,7 @@ class SizesOnlyStage {
     const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
     end_update(player);
+    // Phases were measured as all that lives on the meta device.
     for (PhaseMemory& phase : memory.phases) {
       phase.peak_bytes -= start_ + elsewhere_;
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
@@ -122,6 +128,8 @@ class SizesOnlyStage {
     }
     memory.input_bytes = held() - before;
     const int64_t ready = held();
+    // The loop's own handling of a loss: a micro-batch's share of it is back-propagated at once.
+    // The factor is one here; that it makes a tensor is what counts.
     objective_->evaluate(memory.player,
                          inputs,
                          networks_,
@@ -139,7 +147,8 @@ class SizesOnlyStage {
 
   SentBytes reading() const { return {mesh_.counters(), mesh_.sequence().counters()}; }
 
-  /// Copies in the compute dtype are made by a network's first call and stay while its masters do.
+  /// A network's first call makes its copies in the compute dtype, and gathers what stays gathered.
+  /// Done before the phases, so that no phase's peak depends on which of them was first.
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
       if (!state.weights || !state.role.computes) continue;
@@ -151,7 +160,8 @@ class SizesOnlyStage {
     }
   }
 
-  /// The masters that the update changed: what was gathered or copied of them is old.
+  /// The update has changed the player's masters and those of its averages: what was gathered or
+  /// copied of them is dropped.
   void end_update(const std::string& player) {
     for (RoleState& state : set_.states) {
       const bool follows = state.role.training == Training::kEmaOf && state.role.ema_of == player;
@@ -164,7 +174,8 @@ class SizesOnlyStage {
   ClipShape clip_;
   int64_t text_rows_;
   std::unique_ptr<Objective> objective_;
-  int64_t start_, elsewhere_ = 0;
+  int64_t start_;          // bytes on the meta device before the stage
+  int64_t elsewhere_ = 0;  // of the roles: mapped, or in the host's memory
   RoleSet set_;
   std::unique_ptr<model::SequenceGroup> sequence_;
   std::vector<WatchedWeights> watched_;
@@ -218,10 +229,12 @@ StepMemory planned_step(const TrainConfig& config,
     }
     return updates;
   };
-  // The second round has what the first left for good: prepared plans and rope tables, and weights
-  // that were gathered for others.
   for (const PlannedRole& role : roles)
     memory.cycle_steps = std::max(memory.cycle_steps, role.role.update_every);
+  // The first steps are not recorded (but for their peak): they leave behind what every later step
+  // finds, which are prepared plans, rotary tables and gathered weights. Where not every player is
+  // updated in every step and something is sent, both kinds of steps run in the order of a cycle,
+  // for which weights are still gathered depends on the step before.
   const bool alternates = mesh.shape().world > 1 && memory.cycle_steps > 1;
   step(true);
   if (alternates) step(false);

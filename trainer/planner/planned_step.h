@@ -8,54 +8,69 @@
 
 namespace vmla::trainer {
 
-/// A stretch of a player's update in which one network runs one way, and the most that tensors hold
-/// in it, everything that stays included.
+/// A phase of a player's update: the time in which one network runs in one way. A role may have
+/// several
+/// ("generator rollout", "generator forward", "generator backward"), and a phase may come again,
+/// for each chunk or micro-batch.
 struct PhaseMemory {
-  std::string name;  // "generator forward", "real_score without gradient", ...
+  /// "generator forward", "real_score without gradient", ...
+  std::string name;
+  /// The most that tensors hold on the device during the phase, with all that stays.
   int64_t peak_bytes = 0;
 };
 
 /// What a rank sends to others.
 struct SentBytes {
   distributed::CommCounters all;
-  distributed::CommCounters tokens;  // of all: to the ranks that share its clip
+  /// Of `all`: what goes to the ranks that share its clip (sequence parallelism).
+  distributed::CommCounters tokens;
   SentBytes& operator+=(const SentBytes& other);
 };
 
 /// One player's update.
 struct UpdateMemory {
   std::string player;
-  std::vector<PhaseMemory> phases;  // in the order in which they first run
-  int64_t input_bytes = 0;          // the micro-batch and its draws
-  int64_t kept_bytes =
-      0;  // the most that waits for a backward beyond what was there before: graphs
-          // of the units, or their inputs under recompute, and rollout and caches
+  /// In the order in which they first run.
+  std::vector<PhaseMemory> phases;
+  /// A micro-batch and its draws.
+  int64_t input_bytes = 0;
+  /// The most that the update has made when a backward begins, inputs and roles left out: the
+  /// units' activations, or their inputs where blocks are recomputed, and a rollout and its cache.
+  int64_t kept_bytes = 0;
   int64_t peak_bytes = 0;
-  /// In an update, all its micro-batches and the report that ends it: in a step that updates every
-  /// player, and in one that updates only those of every step (nothing for others).
+  /// What a rank sends in an update, all its micro-batches and the closing report: `sent` in a step
+  /// that updates every player, `sent_between` in a step that updates only the players of every
+  /// step (0 for the others). They differ because weights that another player's update needed may
+  /// still be gathered.
   SentBytes sent, sent_between;
+  /// The phase with the highest peak.
   const PhaseMemory& highest() const;
 };
 
-/// What a step of the stage holds: the step itself is run, on tensors that have sizes and no data
-/// (the meta device). Nothing is fitted: every byte is a tensor that a real step makes.
+/// What a step of the stage holds and sends. The step itself is run, on tensors that have sizes and
+/// no data (the meta device), so nothing is fitted: every byte is a tensor that a real step makes.
 ///
-/// Only library temporaries inside one LibTorch operation are not seen (packing for a matrix
-/// product, a reduction's partial sums); they are smaller than one activation.
+/// Not seen are temporaries inside one LibTorch operation (packing for a matrix product, a
+/// reduction's partial sums); they are smaller than one activation.
 struct StepMemory {
-  int64_t resident_bytes = 0;  // of the roles; mapped files left out
-  int64_t loader_bytes = 0;    // batches read ahead, where the loader shares the step's device
+  /// What the roles hold all the time, mapped files and offloaded parts left out.
+  int64_t resident_bytes = 0;
+  /// Batches that are read ahead, where the loader's device is the step's (a CPU).
+  int64_t loader_bytes = 0;
   std::vector<UpdateMemory> updates;
   int64_t peak_bytes = 0;
-  int64_t cycle_steps = 1;  // in which every player is updated at least once
-  /// Bytes that a rank sends in so many steps. Rollouts are the longest ones and run all their
-  /// steps: this matters where a pass sends something, that is, under sequence parallelism and
-  /// where weights are not held.
+  /// Steps after which every player has been updated at least once.
+  int64_t cycle_steps = 1;
+  /// Bytes that a rank sends in `cycle_steps` steps. Rollouts are planned as the longest ones that
+  /// run all their denoising steps; drawn ones send less where each pass sends something, that is,
+  /// under sequence parallelism and where weights are not held.
   double cycle_bytes() const;
 };
 
-/// `text_rows`: rows of the batches' texts, at most text_len. `config` has a rank's share of the
-/// batch; the groups of `mesh` need not move anything.
+/// Plans a step. `config` has one rank's share of the batch (of_one_rank) and no `auto` in
+/// `distributed`; `text_rows`: rows of the batches' texts, at most text_len. The groups of `mesh`
+/// need not move anything (dry_mesh). One plan at a time in a process: tensors of the meta device
+/// are counted together.
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const ClipShape& clip,

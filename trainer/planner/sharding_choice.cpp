@@ -6,19 +6,17 @@
 #include "trainer/planner/planned_step.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <optional>
 
 namespace vmla::trainer {
 namespace {
 
 std::string gigabytes(double bytes) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.3g GB", bytes * 1e-9);
-  return text;
+  return formatted("{:.3g} GB", bytes * 1e-9);
 }
 
-/// Every way to fill in what is open, the one that sends least first where all send the same.
+/// Every way to fill in what is `auto`. Of several that fit and send the same the first is taken:
+/// the one that works as if there were memory enough.
 std::vector<DistributedConfig> candidates(const DistributedConfig& given) {
   std::vector<DistributedConfig> all;
   for (const char* hold : {"true", "false"}) {
@@ -32,9 +30,10 @@ std::vector<DistributedConfig> candidates(const DistributedConfig& given) {
   return all;
 }
 
+/// A setting with the peak of its step and what a rank sends in a cycle of steps, in bytes.
 struct Candidate {
   DistributedConfig config;
-  double peak = 0, sent = 0;  // bytes
+  double peak = 0, sent = 0;
 };
 
 }  // namespace
@@ -47,12 +46,14 @@ ShardingChoice sharding_choice(const TrainConfig& config,
                                double device_memory) {
   ShardingChoice choice{.distributed = config.distributed, .reason = {}};
   DistributedConfig& chosen = choice.distributed;
+  // For sharding that does not cut the weights in use, `auto` has fixed values.
   const bool open = (chosen.gradient_accumulation == "auto" || chosen.hold_weights == "auto") &&
                     mesh.shard > 1 && cuts_used_weights(config);
   if (!open || device_memory <= 0) {
     chosen.gradient_accumulation = scatters_gradients(chosen) ? "scattered" : "local";
     chosen.hold_weights = holds_weights(chosen) ? "true" : "false";
-    if (open) choice.reason = "auto: sends least; taken to fit, as no memory of a device was said";
+    if (open)
+      choice.reason = "auto: least communication, taken to fit: the device's memory is not known";
     return choice;
   }
   const double usable = kUsableMemory * device_memory;
@@ -72,8 +73,9 @@ ShardingChoice sharding_choice(const TrainConfig& config,
   }
   chosen = best->config;
   choice.reason =
-      formatted("auto: {}, {} planned, {} of a device usable",
-                best->peak <= usable ? "sends least of what fits" : "needs least, nothing fits",
+      formatted("auto: {}; {} planned of {} usable",
+                best->peak <= usable ? "least communication among the settings that fit in memory"
+                                     : "least memory, for no setting fits",
                 gigabytes(best->peak),
                 gigabytes(usable));
   return choice;

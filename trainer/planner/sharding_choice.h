@@ -7,18 +7,23 @@
 
 namespace vmla::trainer {
 
-/// What the keys of the section `distributed` that say `auto` stand for.
+/// The section `distributed` with values in place of `auto`.
 struct ShardingChoice {
-  DistributedConfig distributed;  // no `auto` in gradient_accumulation and hold_weights
-  std::string reason;             // for people; empty when nothing was open
+  /// gradient_accumulation and hold_weights are not `auto` any more.
+  DistributedConfig distributed;
+  /// Why these values, for people; empty where nothing was to be decided.
+  std::string reason;
 };
 
-/// Share of a device's memory that tensors may fill: the rest is the driver's and the allocator's.
+/// The share of a device's memory that tensors may fill; the rest is for the driver and for gaps
+/// that the allocator leaves.
 constexpr double kUsableMemory = 0.9;
 
-/// Chooses what sends least of what fits, or, where nothing does, what needs least memory: a step
-/// of each is planned. Without `device_memory` (bytes of one device; 0: not known, or the host's,
-/// which is not asked for) everything is taken to fit.
+/// Decides gradient_accumulation and hold_weights where they are `auto`: among the settings whose
+/// planned step fits in memory, the one with the least communication; where none fits, the one that
+/// needs the least memory. `device_memory`: bytes of one device, the smallest of the job's; 0: not
+/// known (a CPU's memory is shared by its ranks), then every setting is taken to fit. All ranks
+/// must pass the same, so that they decide the same.
 ShardingChoice sharding_choice(const TrainConfig& config,
                                const std::vector<PlannedRole>& roles,
                                const ClipShape& clip,

@@ -7,11 +7,15 @@
 namespace vmla::trainer {
 namespace {
 
+// Each function below makes the outputs of one operator: their number, sizes and dtypes, which is
+// all that a plan looks at. Values do not exist.
+
 at::Scalar no_number(const at::Tensor&) {
   return 0;
 }
 
-/// A copy between tensors without data, or zeros for a tensor that has some.
+/// A copy between tensors without data does nothing. Copied into a tensor that has data, such as
+/// one that the host is to read, a tensor without data gives zeros.
 at::Tensor& copy_sizes(at::Tensor& self, const at::Tensor& /*source*/, bool /*non_blocking*/) {
   return self.is_meta() ? self : self.zero_();
 }
@@ -21,6 +25,7 @@ at::Tensor& abs_sizes(const at::Tensor& x, at::Tensor& out) {
   return out;
 }
 
+/// All three are broadcast against each other.
 at::Tensor where_sizes(const at::Tensor& condition, const at::Tensor& a, const at::Tensor& b) {
   const auto sizes = at::infer_size(condition.sizes(), at::infer_size(a.sizes(), b.sizes()));
   return at::empty(sizes, a.options());
@@ -32,7 +37,8 @@ at::Tensor index_select_sizes(const at::Tensor& x, int64_t dim, const at::Tensor
   return at::empty(sizes, x.options());
 }
 
-/// One mean and one reciprocal deviation a row, as the CPU and CUDA kernels keep them.
+/// The output, and for backward a mean and a reciprocal deviation for each row, as the CPU and CUDA
+/// kernels keep them.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_sizes(
     const at::Tensor& x,
     c10::SymIntArrayRef normalized,
@@ -65,6 +71,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_backward_sizes(
 }  // namespace
 
 void allow_sizes_only_steps() {
+  // The library lives as long as the process: its destructor would take the operators back.
   static const torch::Library operators = [] {
     torch::Library library(
         torch::Library::IMPL, "aten", c10::DispatchKey::Meta, __FILE__, __LINE__);

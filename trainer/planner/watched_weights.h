@@ -9,14 +9,20 @@
 #include <utility>
 #include <vector>
 
-/// Inside planned_step: which network runs when, told by who asks for weights.
+/// Inside planned_step: which network runs when. A network asks its WeightSource for a unit's
+/// weights whenever it runs one, so a source that reports each request shows it, and the
+/// objective's code need not know that it is watched.
 namespace vmla::trainer {
 
-/// Splits a player's update into phases by watching whose weights are asked for.
+/// Splits a player's update into phases: "generator forward", "real_score without gradient", ... A
+/// phase begins when another network asks for weights, or a backward begins. The peak of the
+/// tensors on the meta device is taken for each, and a phase that comes again keeps its highest.
 class PhaseWatch {
  public:
   explicit PhaseWatch(const std::string& player) : player_(player) { reset_tensor_peak(at::kMeta); }
 
+  /// The network of `role` runs a unit. The player's own passes are taken for training passes,
+  /// those of the others record no gradient; with recomputation the player runs in backward too.
   void network_runs(const std::string& role) {
     const std::string way = role != player_ ? " without gradient"
                             : backward_     ? " backward"
@@ -29,6 +35,7 @@ class PhaseWatch {
   }
   void backward_ended() { backward_ = false; }
 
+  /// Ends the last phase. The phases in the order in which they first began.
   std::vector<PhaseMemory> finish() {
     close();
     return std::move(phases_);
@@ -36,7 +43,8 @@ class PhaseWatch {
 
  private:
   void begin(const std::string& name) {
-    // A player that ran and then had others judge what it made: that was no training pass.
+    // A forward of the player that is followed by another network's pass, and not by its backward,
+    // was a rollout that the others now judge.
     if (current_ == player_ + " forward" && !backward_) current_ = player_ + " rollout";
     close();
     current_ = name;
@@ -58,7 +66,7 @@ class PhaseWatch {
   std::vector<PhaseMemory> phases_;
 };
 
-/// A role's weights, and word to the watch whenever a unit asks for them.
+/// A role's weights as they are; reports every request to the watch, if there is one.
 class WatchedWeights : public model::WeightSource {
  public:
   WatchedWeights(model::WeightSource& weights, std::string role)

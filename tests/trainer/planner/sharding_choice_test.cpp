@@ -50,8 +50,8 @@ std::vector<Way> all_ways() {
   return ways;
 }
 
-/// Holding and local gradients cost memory and save bytes; a device of any size gets what sends
-/// least of what fits in nine tenths of it.
+/// Held weights and local gradients cost memory and save communication; a device of any size gets,
+/// among the settings that fit in nine tenths of it, the one with the least communication.
 TEST(ShardingChoice, SendsLeastOfWhatFits) {
   const std::vector<Way> ways = all_ways();
   EXPECT_GT(ways[0].peak, ways[3].peak);
@@ -67,7 +67,8 @@ TEST(ShardingChoice, SendsLeastOfWhatFits) {
     EXPECT_EQ(plan.config.distributed.hold_weights, best->hold);
     EXPECT_EQ(plan.config.distributed.gradient_accumulation, best->accumulation);
     EXPECT_EQ(static_cast<double>(plan.step.peak_bytes), best->peak);
-    EXPECT_NE(memory_table(plan).find("sends least of what fits"), std::string::npos);
+    EXPECT_NE(memory_table(plan).find("least communication among the settings that fit in memory"),
+              std::string::npos);
   }
 }
 
@@ -77,7 +78,7 @@ TEST(ShardingChoice, TakesTheLeastWhereNothingFits) {
   const MemoryPlan plan = plan_in(1e3);
   EXPECT_EQ(plan.config.distributed.hold_weights, least->hold);
   EXPECT_EQ(plan.config.distributed.gradient_accumulation, least->accumulation);
-  EXPECT_NE(memory_table(plan).find("nothing fits"), std::string::npos);
+  EXPECT_NE(memory_table(plan).find("no setting fits"), std::string::npos);
 }
 
 TEST(ShardingChoice, LeavesWhatIsSaid) {
