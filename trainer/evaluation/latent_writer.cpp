@@ -41,7 +41,8 @@ void LatentWriter::close() {
   TORCH_CHECK(written_ == frames_, "latents of ", written_, " frames written of ", frames_);
   file_->close();
   file_.reset();
-  // Whole or not at all for whoever looks; not flushed to disk, as a lost video can be made again.
+  // Others see the whole file or none. It is not flushed to disk: what a crash of the machine loses
+  // can be sampled again.
   std::error_code problem;
   fs::rename(unfinished_, path_, problem);
   if (problem) fail_run("cannot write {}: {}", path_.string(), problem.message());

@@ -11,18 +11,22 @@ class FileWriter;
 
 namespace vmla::trainer {
 
-/// Writes a video's latents to a safetensors file as they come: `latents` [frames, C, H, W], F32.
-/// The file appears, whole, with close().
+/// Writes a video's latents to a safetensors file chunk by chunk, so that memory does not grow with
+/// the video: one tensor `latents` [frames, C, H, W], F32. The number of frames is known
+/// beforehand, for the header stands in front. The file appears under its name, whole, with
+/// close().
 class LatentWriter {
  public:
+  /// `frames`: how many will be appended in all.
   LatentWriter(std::filesystem::path path, int64_t frames);
-  /// Without close(): leaves what was at the place before.
+  /// Without close(): removes the unfinished file and leaves what was at `path` before.
   ~LatentWriter();
   LatentWriter(const LatentWriter&) = delete;
   LatentWriter& operator=(const LatentWriter&) = delete;
 
   /// [F, C, H, W]; every call with the same C, H and W. RunError if the file cannot be written.
   void append(const at::Tensor& latents_FCHW);
+  /// After the last frame. RunError if the file cannot be put in its place.
   void close();
 
  private:

@@ -7,17 +7,17 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
-#include <cstdio>
+#include <algorithm>
 
 namespace vmla::trainer {
 namespace {
 
+/// "007.mp4": the order of names is the order of prompts, up to a thousand of them.
 std::string numbered(size_t index, const char* extension) {
-  char name[32];
-  std::snprintf(name, sizeof(name), "%03zu%s", index, extension);
-  return name;
+  return formatted("{:03}{}", index, extension);
 }
 
+/// Writes samples.json (docs/formats.md); text that is no valid UTF-8 is replaced, not refused.
 void write_records(const std::vector<SampleRecord>& records, const std::filesystem::path& folder) {
   nlohmann::ordered_json list = nlohmann::json::array();
   for (const SampleRecord& r : records) {
@@ -52,8 +52,8 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const std::filesystem::path& folder,
                                            bool save_latents) {
   std::filesystem::create_directories(folder);
-  // One child can serve videos that are written one after another; a batch writes several at a
-  // time.
+  // Frames go to a child process that encodes them. One child serves videos that are written one
+  // after another; a batch writes several at a time, and each starts its own.
   const auto process = request.batch == 1 ? data::start_video_process() : nullptr;
   std::vector<SampleRecord> records(request.prompts.size());
   std::vector<std::unique_ptr<data::VideoWriter>> writers(request.prompts.size());
@@ -87,6 +87,8 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
       begin(i);
       record.first_chunk_seconds = chunk.since_start;
     }
+    // Whole chunks are sampled; frames beyond pixel_frames are cut off the video, not off the
+    // latents.
     const int64_t kept = std::min(chunk.pixels_F3HW.size(0), pixel_frames - record.frames);
     if (kept > 0) writers[i]->append(chunk.pixels_F3HW.narrow(0, 0, kept));
     record.frames += std::max<int64_t>(kept, 0);

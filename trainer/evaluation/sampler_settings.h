@@ -12,8 +12,9 @@ namespace vmla::trainer {
 /// prompt). UserError when the file cannot be read.
 std::vector<std::string> sample_prompts(const SampleConfig& config);
 
-/// The sampler that a stage's settings describe, on its objective's noise schedule: with `auto` the
-/// few steps that a student was distilled to, else UniPC.
+/// The sampler that the section `sample` describes, on the noise schedule of the stage's objective.
+/// sampler: auto is the few-step sampler with the steps that a student was distilled to, else
+/// UniPC.
 model::SamplerSettings sampler_settings(const SampleConfig& config, const ObjectiveTraits& traits);
 
 }  // namespace vmla::trainer

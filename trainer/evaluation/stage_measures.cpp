@@ -12,10 +12,14 @@
 namespace vmla::trainer {
 namespace {
 
-// Seeds of measured videos stand apart from the few that users give to their samples.
+// Seeds of measured videos lie apart from the small ones that users give to their samples.
 constexpr uint64_t kFirstMeasureSeed = 1'000'000;
+// The batch in which they are sampled. Measures are of many videos, so that none has to be
+// independent of the others to the bit.
 constexpr int64_t kVideosAtOnce = 16;
 
+// `count` prompts: the distinct captions of moving shapes in the dataset, in alphabetical order,
+// all with one seed, then all with the next.
 std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, int64_t count) {
   std::set<std::string> captions;
   for (int64_t i = 0; i < held_out.size(); ++i) {
@@ -56,12 +60,14 @@ class MeasuredVideos {
         sampler_(sampler),
         network_(network) {}
 
-  /// How a measured set of videos is made.
+  /// How a measured set of videos is sampled.
   struct Way {
     bool erase_cache = false;
-    std::vector<double> few_steps = {};  // not empty: the few-step sampler, these steps
+    /// Not empty: by the few-step sampler, with these steps.
+    std::vector<double> few_steps = {};
   };
 
+  /// Videos of at least `frames` video frames, [F, 3, H, W] each, with their captions.
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
                                               const Way& way) const {
@@ -84,6 +90,7 @@ class MeasuredVideos {
     return clips;
   }
 
+  /// Video frames of each chunk of such a video.
   std::vector<int64_t> chunks(int64_t frames) const {
     return chunk_pixel_frames(network_.config, sampler_.codec(), latent_frames(frames));
   }
@@ -99,12 +106,16 @@ class MeasuredVideos {
   const model::Network& network_;
 };
 
-/// What long videos are measured against; nothing when two windows do not fit into one.
+/// The long videos that are sampled, and what they are measured against: the same measures of as
+/// many real clips.
 struct LongPlan {
   std::vector<VideoPrompt> prompts;
   analysis::DriftLayout layout;
   analysis::DriftBand band;
 };
+
+/// Nothing, and a line in the log, where two windows do not fit into a long video: drift is what
+/// changes from window to window.
 std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
                                            const MeasuredVideos& videos,
                                            const data::LatentDataset& held_out) {
@@ -118,7 +129,7 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
   if (plan.prompts.empty()) return std::nullopt;
   if (plan.layout.windows() < 2) {
     log::info(
-        "drift is not measured: sample.long_frames is {}, and two windows as long as a clip take "
+        "drift is not measured: sample.long_frames is {}, and two windows of a clip's length take "
         "{}",
         config.long_frames,
         2 * info.pixel_frames);
@@ -143,6 +154,7 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   const auto long_plan = causal && sample.long_frames > 0
                              ? plan_long_rollouts(sample, videos, held_out)
                              : std::nullopt;
+  // The measures of one way of sampling: clips, and long videos where they are planned.
   const auto measure = [&](const MeasuredVideos::Way& way) {
     SampledMeasures measures;
     if (!prompts.empty()) {

@@ -10,31 +10,38 @@
 
 namespace vmla::trainer {
 
-/// Videos ten clips long or so: what becomes of them, and what is left of caption and shape.
+/// Videos many clips long: how they drift (docs/formats.md "Drift"), and how well they keep caption
+/// and shape.
 struct LongMeasures {
   analysis::DriftMeasures drift;
   analysis::ClipMeasures clips;
 };
 
-/// One way of sampling a stage's held-out captions, measured.
+/// Measures of videos that were sampled in one way.
 struct SampledMeasures {
-  std::optional<analysis::ClipMeasures> clips;  // where sample.measure_clips asks for it
-  std::optional<LongMeasures> long_rollout;     // causal models, sample.long_frames
+  /// Where sample.measure_clips asks for it.
+  std::optional<analysis::ClipMeasures> clips;
+  /// Of a causal model, where sample.long_frames asks for it.
+  std::optional<LongMeasures> long_rollout;
 };
 
 /// What a stage's final samples on held-out captions show.
 struct StageMeasures {
-  SampledMeasures own;       // with the stage's own sampler
-  SampledMeasures few_step;  // sample.also_few_step: the same captions and noise in those few steps
-  std::optional<analysis::ClipMeasures>
-      without_cache;  // causal models: every chunk sampled against a zeroed cache
+  /// With the stage's own sampler.
+  SampledMeasures own;
+  /// sample.also_few_step: the same captions and noise, in those few steps.
+  SampledMeasures few_step;
+  /// Of a causal model: every chunk sampled against a cache of zeros. What gets worse by it is what
+  /// the cache carries from chunk to chunk.
+  std::optional<analysis::ClipMeasures> without_cache;
 };
 
-/// Samples `sample.measure_clips` videos over the captions of `held_out` (each equally often, seeds
-/// of their own) and reads colour, direction, retention and motion back from the pixels; then
-/// `sample.long_clips` videos of `sample.long_frames` frames, read for drift in windows as long as
-/// a clip of `held_out`. Nothing when the captions are not those of moving shapes, or no videos are
-/// asked for.
+/// Samples `sample.measure_clips` videos over the captions of `held_out`, each caption equally
+/// often and with another seed each time, and reads colour, direction, shape, retention and motion
+/// back from the pixels. Then `sample.long_clips` videos of `sample.long_frames` frames, read for
+/// drift in windows as long as a clip of `held_out`. Nothing where the captions are not those of
+/// moving shapes (data/synth), or no videos are asked for. Collective where weights or tokens are
+/// spread over ranks.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,

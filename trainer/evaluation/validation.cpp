@@ -12,7 +12,7 @@
 namespace vmla::trainer {
 namespace {
 
-/// Sums of squared error by bin of the timestep.
+/// Sums of frames' losses by bin of the timestep.
 class TimeBins {
  public:
   explicit TimeBins(int64_t count)
@@ -63,7 +63,7 @@ ValidationResult validate(const TrainConfig& config,
     const int64_t count = std::min(micro_batch, total - first);
     std::vector<int64_t> indices;
     for (int64_t i = 0; i < count; ++i) indices.push_back(first + i);
-    // Draws belong to the generator whoever is evaluated, so that roles are compared on the same
+    // The generator's draws, whichever role is evaluated, so that roles are compared on the same
     // noise.
     model::TensorMap inputs = objective.draws("generator",
                                               {shape[0], shape[1], shape[2], shape[3]},
@@ -80,6 +80,8 @@ ValidationResult validate(const TrainConfig& config,
     place_inputs(config, inputs);
     objective.evaluate(
         player, inputs, networks, model::GradMode::kNone, [&](const LossTerms& terms, bool) {
+          // terms.total is a mean over `count` clips; the last batch may be smaller than the
+          // others.
           loss_sum += terms.total.item<double>() * static_cast<double>(count);
           if (terms.details.contains("frame_loss"))
             bins.add(terms.details.at("frame_loss"), terms.details.at("timesteps"));

@@ -11,13 +11,19 @@
 namespace vmla::trainer {
 
 struct ValidationResult {
-  double loss = 0;  // mean of the objective's loss over the clips
-  std::vector<double>
-      loss_by_time;  // unweighted squared error by bin of the timestep; NaN: no sample fell in it
+  /// Mean of the objective's loss over the clips.
+  double loss = 0;
+  /// Mean squared error of the frames whose timestep lies in each of validation.time_bins equal
+  /// bins of 0 ... 1000, without the loss weight. NaN where no frame fell into a bin; all of them
+  /// NaN for an objective that reports no frame_loss.
+  std::vector<double> loss_by_time;
 };
 
-/// Evaluates `player` on the first `validation.clips` held-out clips, `micro_batch` at a time, with
-/// noise and timesteps that are the same at every step, for every role, in every run of the seed.
+/// Evaluates the network of the role `player` on the first `validation.clips` held-out clips,
+/// without gradients, `micro_batch` at a time. Noise and timesteps are the same at every step, for
+/// every role, and in every run with the same seed. `shared_inputs`: StageData::shared_inputs.
+/// Every rank evaluates all clips, so that all have the result. Collective where weights or tokens
+/// are spread over ranks.
 ValidationResult validate(const TrainConfig& config,
                           int64_t micro_batch,
                           Objective& objective,

@@ -26,6 +26,9 @@ at::Tensor batch_texts(const model::TextEncoder& encoder,
   return at::stack(texts);
 }
 
+/// Noise of one latent frame for the prompts of a batch: [B, C, H, W], fp32. Its address is the
+/// video's seed, the frame and the number of the draw (docs/algorithms.md 12.2), so that a longer
+/// video begins as the shorter one.
 at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
                        size_t begin,
                        size_t end,
@@ -55,6 +58,8 @@ VideoSampler::VideoSampler(const MediaInfo& media, bool bidirectional)
 
 int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
                                         int64_t pixel_frames) const {
+  // The codec's relation between latent and video frames is its own, so chunks are added until they
+  // suffice.
   int64_t frames = config.independent_first_frame && !bidirectional_ ? 1 : 0;
   while (codec_->pixel_frames(std::max<int64_t>(frames, 1)) < pixel_frames || frames == 0) {
     frames += bidirectional_ ? 1 : config.num_frame_per_block;
@@ -70,6 +75,7 @@ void VideoSampler::sample(const model::Network& network,
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
     const auto start = std::chrono::steady_clock::now();
     const size_t end = std::min(begin + batch, request.prompts.size());
+    // A batch switches its prompts at one frame, so prompts over time are for batches of one.
     std::vector<model::PromptChange> changes;
     for (const LaterPrompt& later : request.prompts[begin].later) {
       TORCH_CHECK(batch == 1, "prompts over time are sampled one video at a time");
@@ -80,6 +86,7 @@ void VideoSampler::sample(const model::Network& network,
       return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
           .to(request.device);
     };
+    // Frame `frame` of this batch's part of noise that was given, [P, F, C, H, W].
     const auto given = [&](const at::Tensor& noise_PFCHW, int64_t frame) {
       return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
           .select(1, frame)

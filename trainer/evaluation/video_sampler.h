@@ -7,6 +7,7 @@
 #include "model/sampling/prompt_switch.h"
 #include "trainer/inputs/media_info.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -15,7 +16,7 @@
 
 namespace vmla::trainer {
 
-/// What a video follows from a latent frame on; that frame begins a chunk.
+/// The prompt that a video follows from a latent frame on, which must be the first of a chunk.
 struct LaterPrompt {
   int64_t first_frame;
   std::string text;
@@ -23,27 +24,38 @@ struct LaterPrompt {
 
 struct VideoPrompt {
   std::string text;
-  uint64_t seed = 0;                    // of its noise, together with the frame: nothing else
-  std::vector<LaterPrompt> later = {};  // ascending; only where one video is sampled at a time
+  /// Of its noise, which depends on the seed and the latent frame alone: not on the prompt, nor on
+  /// the video's length.
+  uint64_t seed = 0;
+  /// Ascending; only where one video is sampled at a time.
+  std::vector<LaterPrompt> later = {};
 };
 
-/// One prompt's share of a sampled chunk.
+/// One prompt's share of a sampled chunk, on the CPU in fp32.
 struct SampledChunk {
-  size_t prompt;        // index into the prompts
-  int64_t first_frame;  // latent frame
+  /// Index into the prompts.
+  size_t prompt;
+  /// The chunk's first latent frame.
+  int64_t first_frame;
   at::Tensor latents_FCHW;
-  at::Tensor pixels_F3HW;  // fp32, about [-1, 1]
-  double seconds;          // of the whole batch's denoising passes
-  double cache_seconds;    // of its cache fills and prompt switches since the chunk before
-  double since_start;      // wall clock from the batch's prompts to these pixels
-  int64_t cache_bytes;     // a prompt's share of the cache this chunk was denoised against
+  /// About [-1, 1].
+  at::Tensor pixels_F3HW;
+  /// Of the whole batch's denoising passes.
+  double seconds;
+  /// Of the whole batch's context passes and prompt switches since the chunk before.
+  double cache_seconds;
+  /// From the batch's prompts to these pixels.
+  double since_start;
+  /// This prompt's share of the cache that the chunk was denoised against.
+  int64_t cache_bytes;
 };
 
-/// Samples videos from a network: text in, pixels out, chunk by chunk (a bidirectional model: the
-/// whole clip at once).
+/// Samples videos from a network: texts in, pixels out, chunk by chunk (docs/algorithms.md 8.5); a
+/// bidirectional model makes all frames at once, as one chunk.
 class VideoSampler {
  public:
-  /// `bidirectional`: the network was trained without chunks (objective flow_matching).
+  /// `bidirectional`: the network was trained on whole clips, not on chunks
+  /// (ObjectiveTraits::causal). UserError where the codec or the text encoder is not known.
   VideoSampler(const MediaInfo& media, bool bidirectional);
 
   struct Request {
@@ -51,13 +63,20 @@ class VideoSampler {
     int64_t latent_frames = 0;
     model::SamplerSettings sampler;
     std::string negative_prompt;
-    int64_t batch = 1;         // prompts at once; 1 makes each independent of the others to the bit
-    bool erase_cache = false;  // measures what the cache is worth
-    at::Device device = at::kCPU;    // the network's
-    at::Tensor noise_PFCHW;          // given instead of drawn, one per prompt; may be undefined
-    at::Tensor renoise_KPFCHW = {};  // likewise, of the few-step sampler's k-th re-noising
+    /// Prompts that are sampled together; 1 makes each independent of the others to the bit.
+    int64_t batch = 1;
+    /// Zeroes the cache before every chunk: what is then left is what the model knows without it.
+    bool erase_cache = false;
+    /// The network's.
+    at::Device device = at::kCPU;
+    /// Noise in place of draws, for each of the P prompts; undefined: drawn.
+    at::Tensor noise_PFCHW;
+    /// Likewise of the few-step sampler's K re-noisings.
+    at::Tensor renoise_KPFCHW = {};
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
   };
+  /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them. Chunks
+  /// of one prompt come in order. Collective where weights or tokens are spread over ranks.
   void sample(const model::Network& network,
               const Request& request,
               const std::function<void(const SampledChunk&)>& emit) const;
@@ -66,7 +85,8 @@ class VideoSampler {
   std::vector<at::Tensor> sample_pixels(const model::Network& network,
                                         const Request& request) const;
 
-  /// Latent frames for at least `pixel_frames`, in whole chunks of `config`.
+  /// The least number of latent frames that decode to `pixel_frames` video frames or more, in whole
+  /// chunks of `config`.
   int64_t latent_frames_for(const model::ModelConfig& config, int64_t pixel_frames) const;
   const MediaInfo& media() const { return media_; }
   const model::VideoCodec& codec() const { return *codec_; }
@@ -82,24 +102,30 @@ class VideoSampler {
 struct SampleRecord {
   std::string file, prompt;
   uint64_t seed = 0;
+  /// Video frames in the file.
   int64_t frames = 0;
   double fps = 0;
-  std::vector<double> chunk_seconds;  // denoising passes of each chunk
-  double cache_seconds = 0;           // cache fills and prompt switches, all together
-  double first_chunk_seconds = 0;     // from the prompt to the first chunk's pixels
-  double seconds = 0;                 // from the prompt to the last chunk's pixels
-  int64_t cache_bytes = 0;            // the most that was held
+  /// Of each chunk's denoising passes.
+  std::vector<double> chunk_seconds;
+  /// Of all context passes and prompt switches together.
+  double cache_seconds = 0;
+  /// From the prompt to the first and to the last chunk's pixels.
+  double first_chunk_seconds = 0, seconds = 0;
+  /// Of the cache that the last chunk was denoised against.
+  int64_t cache_bytes = 0;
+  /// A later prompt, and the video frame from which on it is followed.
   struct Part {
     std::string prompt;
-    int64_t first_frame;  // of the video
+    int64_t first_frame;
   };
   std::vector<Part> later_prompts;
 };
 
-/// Samples into `folder`: 000.mp4, 001.mp4, ... in prompt order, trimmed to `pixel_frames`,
-/// streamed to the file as chunks come (.y4m without OpenCV), and samples.json; with `save_latents`
-/// also NNN.safetensors (`latents` [F, C, H, W], streamed likewise). Nothing but a number a chunk,
-/// for samples.json, is kept of what has been written.
+/// Samples into `folder`: 000.mp4, 001.mp4, ... in the order of the prompts, trimmed to
+/// `pixel_frames` video frames (.y4m in a build without OpenCV), and samples.json; with
+/// `save_latents` also 000.safetensors, ... (`latents` [F, C, H, W], not trimmed). Chunks are
+/// streamed to the files as they come; of what has been written nothing is kept but a number for
+/// each chunk, for samples.json.
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
                                            const VideoSampler::Request& request,

@@ -9,21 +9,23 @@
 
 namespace vmla::trainer {
 
-/// Measures the effective rank of every latent-attention layer as the generator trains, on the
-/// lead. Dense models and `rank.every: 0` measure nothing.
+/// Measures the effective rank of every latent-attention layer while the generator trains
+/// (docs/algorithms.md 13). The lead measures and keeps the log; the other ranks only help to
+/// gather the weights. Nothing is measured of dense models, nor with rank.every: 0.
 class RankObserver {
  public:
-  /// On resume at `step` > 0 goes on with what rank.h5 says up to there.
+  /// On resume at `step` > 0 goes on with what rank.h5 holds up to that step.
   RankObserver(const TrainConfig& config,
                const std::filesystem::path& run_dir,
                int64_t step,
                const distributed::Mesh& mesh);
 
-  /// Measures the generator's weights after `step`. Collective where they are cut over ranks; a
-  /// step that was measured before is passed over.
+  /// Measures the generator's weights as they are after `step` steps, unless that step is in the
+  /// log already. Collective where weights are cut over ranks.
   void measure(int64_t step, RoleSet& roles);
-  /// Publishes rank.h5 (docs/formats.md "Rank log") where there is anything to say.
+  /// Writes rank.h5 (docs/formats.md "Rank log") on the lead, where anything was measured.
   void write() const;
+  /// On the lead; empty elsewhere.
   const analysis::RankLog& log() const { return log_; }
 
  private:

@@ -11,8 +11,7 @@
 namespace vmla::trainer {
 namespace {
 
-/// Runs `call`; a save that failed on another rank becomes PeerError, with which a rank ends
-/// quietly, for the other one reports the cause.
+/// Runs `call`; a save that failed on another rank becomes PeerError.
 template <class Call>
 void rethrow_as_peer_error(const Call& call) {
   try {
@@ -22,7 +21,8 @@ void rethrow_as_peer_error(const Call& call) {
   }
 }
 
-/// This rank among those that write checkpoints together. Collective: the lead names the attempt.
+/// This rank among those that write checkpoints together. Collective: the lead names the attempt,
+/// so that files which ranks of an earlier, killed start have left are not taken for today's.
 io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mesh) {
   std::string attempt;
   if (mesh.is_lead()) attempt = formatted("{}-{}", std::time(nullptr), getpid());

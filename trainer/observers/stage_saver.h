@@ -11,25 +11,29 @@
 
 namespace vmla::trainer {
 
-/// Saves the stage's checkpoints in the background, together with the other ranks. A save that
-/// failed on another rank is thrown as PeerError: that rank says why.
+/// Saves the stage's checkpoints in the background, each rank its own pieces. A save that failed on
+/// another rank is thrown as PeerError, with which a rank ends quietly: the other one reports the
+/// cause.
 class StageSaver {
  public:
-  /// `step`: that of the checkpoint the run goes on from; 0: none. Collective.
+  /// `step`: that of the checkpoint which the run goes on from, so that it is not saved again; 0:
+  /// none. Collective.
   StageSaver(const TrainConfig& config,
              const std::filesystem::path& run_dir,
              int64_t step,
              const distributed::Mesh& mesh);
 
-  /// Begins a save of `state`, unless this step is saved already.
+  /// Begins a save of `state` and returns, unless this step is saved already. The weights are
+  /// copied while training goes on: see before_update(). Waits for a save that is still under way.
   void save(const RoleSet& roles, const TrainState& state, const MediaInfo& media);
-  /// Returns when the state that a save under way reads may be written.
+  /// To be called before anything writes to weights or moments: returns when a save under way has
+  /// copied them.
   void before_update();
-  /// Waits for the save under way.
+  /// Waits until the save under way is complete on all ranks. Collective.
   void finish();
-  /// Gives up waiting for ranks that are known to be gone.
+  /// Ends the wait of a save for other ranks, which are known to be gone.
   void cancel() { writer_.cancel(); }
-  /// Seconds that training waited for saves since this was asked last.
+  /// Seconds that training has waited for saves since the last call.
   double take_waited_seconds() { return writer_.take_waited_seconds(); }
 
  private:

@@ -9,14 +9,14 @@
 namespace vmla::trainer {
 namespace {
 
-/// The figure's name in metrics.jsonl: the generator's as it is, any other player's behind it
-/// (`loss`, `loss_fake_score`).
+/// The name of a player's figure in metrics.jsonl: `loss` for the generator, `loss_fake_score` for
+/// another player.
 std::string metric_name(const char* what, const std::string& player) {
   return player == "generator" ? what : std::string(what) + "_" + player;
 }
 
-/// Figures of the players that were updated in the last step. A step without a generator update has
-/// no `loss`: a stale one would look like a new one.
+/// Figures of the players that were updated in the last step. A step in which the generator was not
+/// updated has no `loss`: the one before would look like a new one.
 MetricValues player_values(const TrainConfig& config, const StepFigures& last) {
   MetricValues values;
   for (const Role& role : objective_traits(config.objective).roles) {
@@ -66,10 +66,12 @@ void StepLog::record(int64_t step,
     for (size_t i = 0; i < figures.validation_by_time.size(); ++i)
       values.emplace_back(formatted("validation_loss_t{}", i), figures.validation_by_time[i]);
   }
+  // Rates are those of all ranks together; memory is this rank's.
   const auto clips = static_cast<double>(config_.train.batch_size);
   const double tflops = clips * clip_.flops / figures.seconds * 1e-12;
   values.emplace_back("tokens_per_second", clips * clip_.tokens / figures.seconds);
   values.emplace_back("tflops", tflops);
+  // Relative to the measured rate of a large fp32 matrix product on this rank's device.
   values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
   values.emplace_back("tensor_peak_bytes", static_cast<double>(figures.tensor_peak_bytes));
@@ -77,7 +79,8 @@ void StepLog::record(int64_t step,
   if (due(config_.train.log_every, step, config_.train.steps)) print(step, figures, validated);
 }
 
-/// One line on the terminal, with every player's last loss, old ones too.
+/// One line on the terminal, with every player's last figures, also of a player that this step did
+/// not update.
 void StepLog::print(int64_t step, const StepFigures& last, bool validated) const {
   const std::string validation =
       validated ? formatted("  validation {:.4g}", last.validation_loss) : "";

@@ -9,26 +9,28 @@
 
 namespace vmla::trainer {
 
-/// What one clip of a step amounts to, for speeds.
+/// The work of one clip of a step, from which speeds are computed.
 struct ClipWork {
+  /// Of the clip's latents, at the generator's patch size.
   double tokens = 0;
-  double flops = 0;  // model FLOPs of its share of a step (docs/algorithms.md 15.2)
+  /// Model FLOPs of the clip's share of a step (docs/algorithms.md 15.2).
+  double flops = 0;
 };
 
-/// The lead's account of every step: metrics.jsonl, TensorBoard, the terminal's lines, and the
-/// alarms of a run that is not healthy.
+/// The lead's record of every step: metrics.jsonl, TensorBoard, lines on the terminal, and the
+/// alarms of the health monitor (analysis/runs/health.h).
 class StepLog {
  public:
-  /// On resume at `step` > 0 cuts metrics.jsonl back to it and goes on from what it says; `figures`
-  /// then gets the last losses, for a run that has nothing left to train.
+  /// On resume at `step` > 0 cuts metrics.jsonl back to that step and goes on from there; `figures`
+  /// then gets the last losses, which the summary needs of a run that has nothing left to train.
   StepLog(const TrainConfig& config,
           const std::filesystem::path& run_dir,
           int64_t step,
           const ClipWork& clip,
           StepFigures& figures);
 
-  /// Records `step`. `observed`: further figures of the step, in the order in which they are
-  /// written (times by phase, communication). `validated`: the step ended with a validation.
+  /// Records `step`. `observed`: further figures of the step (times by phase, communication),
+  /// written in this order. `validated`: the step ended with a validation, whose figures are new.
   void record(int64_t step,
               const StepFigures& figures,
               const MetricValues& observed,
