@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace vmla::trainer {
@@ -67,6 +68,51 @@ int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
   return frames;
 }
 
+model::RolloutRequest VideoSampler::rollout_of(const Request& request,
+                                               size_t begin,
+                                               size_t end) const {
+  const at::Device device = request.device;
+  // A batch switches its prompts at one frame, so prompts over time are for batches of one.
+  std::vector<model::PromptChange> changes;
+  for (const LaterPrompt& later : request.prompts[begin].later) {
+    TORCH_CHECK(request.batch == 1, "prompts over time are sampled one video at a time");
+    changes.push_back(
+        {later.first_frame, text_encoder_->encode(later.text).unsqueeze(0).to(device)});
+  }
+  const auto draw = [this, &request, begin, end](
+                        kernels::Purpose purpose, int64_t frame, int64_t index) {
+    return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
+        .to(request.device);
+  };
+  // Frame `frame` of this batch's part of noise that was given, [P, F, C, H, W].
+  const auto given = [begin, end, device](const at::Tensor& noise_PFCHW, int64_t frame) {
+    return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
+        .select(1, frame)
+        .to(device);
+  };
+  const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
+  return {.text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(device),
+          .negative_text_1TE = negative.to(device),
+          .num_frames = request.latent_frames,
+          .latent_height = media_.clip.height,
+          .latent_width = media_.clip.width,
+          .frame_noise =
+              [&request, draw, given](int64_t frame) {
+                return request.noise_PFCHW.defined()
+                           ? given(request.noise_PFCHW, frame)
+                           : draw(kernels::Purpose::kSampleNoise, frame, 0);
+              },
+          .frame_renoise =
+              [&request, draw, given](int64_t frame, int64_t k) {
+                return request.renoise_KPFCHW.defined()
+                           ? given(request.renoise_KPFCHW[k], frame)
+                           : draw(kernels::Purpose::kSampleRenoise, frame, k);
+              },
+          .erase_cache = request.erase_cache,
+          .prompt_changes = std::move(changes),
+          .prompt_switch = request.prompt_switch};
+}
+
 void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
@@ -75,44 +121,7 @@ void VideoSampler::sample(const model::Network& network,
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
     const auto start = std::chrono::steady_clock::now();
     const size_t end = std::min(begin + batch, request.prompts.size());
-    // A batch switches its prompts at one frame, so prompts over time are for batches of one.
-    std::vector<model::PromptChange> changes;
-    for (const LaterPrompt& later : request.prompts[begin].later) {
-      TORCH_CHECK(batch == 1, "prompts over time are sampled one video at a time");
-      changes.push_back(
-          {later.first_frame, text_encoder_->encode(later.text).unsqueeze(0).to(request.device)});
-    }
-    const auto draw = [&](kernels::Purpose purpose, int64_t frame, int64_t index) {
-      return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
-          .to(request.device);
-    };
-    // Frame `frame` of this batch's part of noise that was given, [P, F, C, H, W].
-    const auto given = [&](const at::Tensor& noise_PFCHW, int64_t frame) {
-      return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
-          .select(1, frame)
-          .to(request.device);
-    };
-    const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
-    const model::RolloutRequest rollout{
-        .text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(request.device),
-        .negative_text_1TE = negative.to(request.device),
-        .num_frames = request.latent_frames,
-        .latent_height = media_.clip.height,
-        .latent_width = media_.clip.width,
-        .frame_noise =
-            [&](int64_t frame) {
-              return request.noise_PFCHW.defined() ? given(request.noise_PFCHW, frame)
-                                                   : draw(kernels::Purpose::kSampleNoise, frame, 0);
-            },
-        .frame_renoise =
-            [&](int64_t frame, int64_t k) {
-              return request.renoise_KPFCHW.defined()
-                         ? given(request.renoise_KPFCHW[k], frame)
-                         : draw(kernels::Purpose::kSampleRenoise, frame, k);
-            },
-        .erase_cache = request.erase_cache,
-        .prompt_changes = std::move(changes),
-        .prompt_switch = request.prompt_switch};
+    const model::RolloutRequest rollout = rollout_of(request, begin, end);
     const auto hand_out = [&](const model::RolloutChunk& chunk) {
       for (size_t i = begin; i < end; ++i) {
         const at::Tensor latents =

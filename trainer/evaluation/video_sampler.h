@@ -14,6 +14,10 @@
 #include <string>
 #include <vector>
 
+namespace vmla::model {
+struct RolloutRequest;
+}
+
 namespace vmla::trainer {
 
 /// The prompt that a video follows from a latent frame on, which must be the first of a chunk.
@@ -92,6 +96,9 @@ class VideoSampler {
   const model::VideoCodec& codec() const { return *codec_; }
 
  private:
+  /// What the prompts [begin, end), one batch, ask of the model. Refers to `request`.
+  model::RolloutRequest rollout_of(const Request& request, size_t begin, size_t end) const;
+
   MediaInfo media_;
   bool bidirectional_;
   std::unique_ptr<model::VideoCodec> codec_;
