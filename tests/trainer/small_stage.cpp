@@ -6,6 +6,7 @@
 #include "model/io/error.h"
 #include "tests/trainer/small_networks.h"
 #include "trainer/config/stage_roles.h"
+#include "trainer/telemetry/tensor_memory.h"
 
 namespace vmla::trainer {
 
@@ -58,7 +59,9 @@ SmallStage::SmallStage(const TrainConfig& stage)
     : config(stage),
       objective(make_objective(config.objective, config.model)),
       roles(build_roles(config, stage_roles(config), nullptr, mesh)),
-      data(config, std::nullopt) {}
+      data(config, std::nullopt) {
+  count_tensor_bytes();
+}
 
 std::unique_ptr<Trainer> SmallStage::trainer(const std::filesystem::path& run_dir,
                                              const TrainState& state) {
