@@ -1,7 +1,7 @@
 # kernel_table_hash.h: a hash of the headers by which the program and the CUDA module talk to each other, compiled into
 # both (kernels/cuda/kernel_table.h). The headers are found by following `#include "kernels/..."` from the roots, so a
 # new one cannot be forgotten. Editing one runs CMake again.
-set(_pending kernels/cuda/kernel_table.h trainer/distributed/nccl_engine.h)
+set(_pending kernels/cuda/kernel_table.h trainer/distributed/collectives/nccl_engine.h)
 set(_headers ${_pending})
 while(_pending)
   list(POP_FRONT _pending _header)
