@@ -80,6 +80,7 @@ IN_HEADERS = re.compile(r"^([a-z0-9_]+|[a-z0-9]+\.h|sys/[a-z_]+\.h|ATen/core/Ten
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
 MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
+GENERATED = {"kernel_table_hash.h"}  # headers that the build writes
 LARGEST_FILE_BYTES = 1_000_000
 OBJECTIVES = "flow_matching|diffusion_forcing|teacher_forcing|ode_regression|consistency_distillation|dmd"
 # What is written down once: a pattern of code (comments and texts inside longer strings do not count), and the files that
@@ -180,6 +181,12 @@ def include_form(tree):
     for path in tree.code():
         included = [include.path for include in tree.includes(path)]
         repeated |= {header for header in included if included.count(header) > 1}
+    # What such a body includes is a part of it, and read as often.
+    pending = list(repeated)
+    while pending:
+        parts = {i.path for i in tree.includes(pending.pop()) if i.path in ours and "#pragma once" not in tree.text(i.path)}
+        pending += parts - repeated
+        repeated |= parts
     for path in tree.code():
         once = "#pragma once" in tree.text(path)
         if Path(path).suffix in HEADER_SUFFIXES and not once and path not in repeated:
@@ -188,7 +195,7 @@ def include_form(tree):
             where = f"{path}:{include.line}"
             if include.angled and include.path in ours:
                 yield f'{where}: <{include.path}> is ours; write "{include.path}"'
-            elif not include.angled and include.path not in ours:
+            elif not include.angled and include.path not in ours | GENERATED:
                 yield f'{where}: "{include.path}" is no file of this tree; give the full path from the root'
 
 

@@ -113,6 +113,9 @@ class Planted(unittest.TestCase):
         body = {"model/network/block_body.h": "", "model/network/block.cpp": '#include "model/network/block_body.h"\n'}
         self.finds(source_rules.include_form, body, "model/network/block_body.h:1: has no #pragma once")
         self.finds(source_rules.include_form, {**body, "model/network/block.cpp": 2 * body["model/network/block.cpp"]})
+        self.finds(source_rules.include_form, {
+            "model/network/block_body.h": '#include "model/network/block_part.h"\n', "model/network/block_part.h": "",
+            "model/network/block.cpp": 2 * body["model/network/block.cpp"]})
 
     def test_glob_and_unlisted_source(self):
         self.finds(source_rules.cmake_form, {
