@@ -31,27 +31,30 @@ struct MakeConfig {
   static void fields(Self& c, V&& v) {
     v("synth_count",
       c.synth_count,
-      "clips of moving shapes to render; 0: the folder `videos` must exist");
+      "clips of moving shapes to render into `videos`; 0: none, the videos exist");
     v("held_out",
       c.held_out,
-      "take the 12 held-out caption combinations, or the held-out clips, instead of the others");
+      "true: take the 12 held-out captions of the moving shapes, or the held-out clips of videos, "
+      "instead of the others");
     v("hold_out_every",
       c.hold_out_every,
-      "of existing videos: every K-th clip is held out, taken where held_out is true; 0: none");
-    v("videos",
-      c.videos,
-      "folder of videos with their captions file; rendered into when synth_count > 0");
+      "of existing videos: every K-th clip is held out, and taken where held_out is true; at least "
+      "2, or 0: none");
+    v("videos", c.videos, "folder of videos with their captions (docs/formats.md)");
     v("prompts",
       c.prompts,
-      "instead of clips, prompts alone: a text file with one a line, or moving_shapes for the "
-      "captions of the synthetic clips (60, or the 12 held-out ones)");
-    v("codec", c.codec, "video codec that turns pixels into latents");
-    v("text", c.text, "text encoder");
+      "instead of clips, prompts alone: the path of a text file with one a line, or moving_shapes "
+      "for the captions of the synthetic clips (60, or the 12 held-out ones)");
+    v("codec",
+      c.codec,
+      "video codec that turns pixels into latents: space_to_depth:N, blocks of N x N pixels into 3 "
+      "N^2 channels");
+    v("text", c.text, "text encoder: hashing:DxT, at most T embeddings of width D, one per word");
     v("frames", c.frames, "pixel frames of a clip");
-    v("size_height", c.size_height, "pixel rows after resize and crop");
-    v("size_width", c.size_width, "pixel columns after resize and crop");
-    v("fps", c.fps, "frames a second after resampling in time");
-    v("seed", c.seed, "seed of the synthetic clips");
+    v("size_height", c.size_height, "pixel rows of a clip after resize and crop");
+    v("size_width", c.size_width, "pixel columns of a clip after resize and crop");
+    v("fps", c.fps, "frames per second after resampling in time; above 0");
+    v("seed", c.seed, "seed of the synthetic clips, 0 or more");
   }
 };
 
@@ -69,18 +72,24 @@ struct DataConfig {
   bool operator==(const DataConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("path", c.path, "latent dataset: an HDF5 file or a folder of them");
-    v("validation_path", c.validation_path, "held-out latent dataset");
+    v("path", c.path, "latent dataset: an HDF5 file, or a folder of them (docs/formats.md)");
+    v("validation_path", c.validation_path, "dataset of held-out clips; empty: none");
     v("clip_shape",
       c.clip_shape,
-      "latents of a clip, [F, C, H, W]: checked against the dataset, and enough for --dry-run");
-    v("make", c.make, "how to make `path` when it is missing");
-    v("make_validation", c.make_validation, "how to make `validation_path` when it is missing");
+      "[F, C, H, W] of a clip's latents: frames, channels, rows, columns; checked against the "
+      "dataset, and enough for --dry-run; empty: what the dataset says");
+    v("make",
+      c.make,
+      "How `data.path` is made when it is missing: rendered or existing videos are encoded, or "
+      "prompts are.");
+    v("make_validation",
+      c.make_validation,
+      "How `data.validation_path` is made when it is missing.");
     v("caption_dropout",
       c.caption_dropout,
-      "probability that a caption is replaced by the empty prompt");
-    v("loader_threads", c.loader_threads, "threads that read ahead");
-    v("prefetch_batches", c.prefetch_batches, "batches the loader holds at most");
+      "probability that a clip is seen with the empty prompt, which guidance needs; 0 to 1");
+    v("loader_threads", c.loader_threads, "threads that read clips ahead; at least 1");
+    v("prefetch_batches", c.prefetch_batches, "batches that are read ahead at most; at least 1");
   }
 };
 

@@ -69,39 +69,61 @@ struct ModelConfig {
   static void fields(Self& c, V&& v) {
     v("preset",
       c.preset,
-      "sizes to start from: wan1.3b, wan14b or tiny; keys given beside it override");
-    v("attention", c.attention, "dense or mla (multi-head latent attention)");
-    v("dim", c.dim, "model width D");
-    v("ffn_dim", c.ffn_dim, "inner width of the feed-forward network");
-    v("num_heads", c.num_heads, "attention heads");
+      "sizes to start from: wan1.3b, wan14b or tiny; keys given beside it win; empty: the defaults "
+      "below, which are wan1.3b");
+    v("attention",
+      c.attention,
+      "self-attention: dense (keys and values for each head) or mla (multi-head latent attention)");
+    v("dim", c.dim, "model width D, in channels");
+    v("ffn_dim", c.ffn_dim, "inner width of the feed-forward network, in channels");
+    v("num_heads",
+      c.num_heads,
+      "attention heads; dim / num_heads is the width of a dense head and must be even");
     v("num_layers", c.num_layers, "transformer blocks");
-    v("in_dim", c.in_dim, "latent channels in");
-    v("out_dim", c.out_dim, "latent channels out");
-    v("freq_dim", c.freq_dim, "width of the timestep sinusoid");
-    v("text_dim", c.text_dim, "width of the text embeddings");
-    v("text_len", c.text_len, "text rows after zero padding");
-    v("patch_size", c.patch_size, "latent patch of one token: time, height, width");
-    v("eps", c.eps, "epsilon of every norm but the latent ones");
-    v("kv_lora_rank", c.kv_lora_rank, "rank of the shared K/V latent; a scalar or one per layer");
-    v("q_lora_rank", c.q_lora_rank, "rank of the query latent");
-    v("qk_nope_head_dim", c.qk_nope_head_dim, "query/key channels a head without position");
+    v("in_dim", c.in_dim, "latent channels in: those of the codec");
+    v("out_dim", c.out_dim, "latent channels out: the same as in_dim");
+    v("freq_dim", c.freq_dim, "width of the sinusoidal embedding of the timestep; even");
+    v("text_dim", c.text_dim, "width of the text embeddings: that of the text encoder");
+    v("text_len", c.text_len, "rows of text after zero padding; longer text is an error");
+    v("patch_size",
+      c.patch_size,
+      "latent frames, rows and columns of one token; the first must be 1");
+    v("eps", c.eps, "epsilon of every norm but the latent ones; above 0");
+    v("kv_lora_rank",
+      c.kv_lora_rank,
+      "rank of the shared K/V latent, the numbers cached per token and layer besides the rotary "
+      "key; 1 to dim; one integer, or a list with one per layer (mla only)");
+    v("q_lora_rank", c.q_lora_rank, "rank of the query latent; 1 to dim (mla only)");
+    v("qk_nope_head_dim",
+      c.qk_nope_head_dim,
+      "channels of a query or key head without position (mla only)");
     v("qk_rope_head_dim",
       c.qk_rope_head_dim,
-      "query/key channels a head that are rotated; the key's are shared");
-    v("v_head_dim", c.v_head_dim, "value channels a head");
+      "rotary channels of a query head, and of the one rotary key that all heads share; even, at "
+      "most dim / num_heads (mla only)");
+    v("v_head_dim", c.v_head_dim, "channels of a value head (mla only)");
     v("rope_pair_indices",
       c.rope_pair_indices,
-      "which of the dense head's pairs are rotated; default: highest frequencies");
-    v("latent_norm_eps", c.latent_norm_eps, "epsilon of the two latent norms");
-    v("bias", c.bias, "biases on q_b_proj and kv_a_proj_with_mqa");
-    v("num_frame_per_block", c.num_frame_per_block, "latent frames a chunk");
+      "which rotary pairs of a dense head the rotary channels take over: qk_rope_head_dim / 2 "
+      "indices from 0, or a list of such lists with one per layer; empty: the highest frequencies "
+      "of each axis (mla only)");
+    v("latent_norm_eps",
+      c.latent_norm_eps,
+      "epsilon of the two norms of the latents; above 0 (mla only)");
+    v("bias", c.bias, "whether q_b_proj and kv_a_proj_with_mqa have biases (mla only)");
+    v("num_frame_per_block",
+      c.num_frame_per_block,
+      "latent frames of a chunk; a clip must be whole chunks");
     v("local_attn_size",
       c.local_attn_size,
-      "attended frames, sink and own chunk included; -1: all");
-    v("sink_size", c.sink_size, "first frames that are never evicted");
+      "latent frames that a chunk attends to, sink and itself included: at least sink_size + "
+      "num_frame_per_block; -1: all before it");
+    v("sink_size",
+      c.sink_size,
+      "latent frames at the start of a video that stay in the window; 0 or more");
     v("independent_first_frame",
       c.independent_first_frame,
-      "the first frame is a chunk of its own");
+      "true: the first latent frame is a chunk of its own");
   }
 };
 

@@ -24,6 +24,12 @@ namespace vmla::trainer {
 
 class Objective;
 
+/// Help of the keys that the flow-matching objectives share.
+inline constexpr char kShiftHelp[] =
+    "shift s > 0 of the noise schedule: sigma = s u / (1 + (s - 1) u), u drawn evenly from 0 to 1";
+inline constexpr char kQuantizedSigmaHelp[] =
+    "true: sigma is rounded to the nearest of 1000 values, as the reference code does";
+
 struct FlowMatchingConfig {
   double timestep_shift = 5.0;
   bool quantized_sigma = false;
@@ -34,12 +40,8 @@ struct FlowMatchingConfig {
   bool operator==(const FlowMatchingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift",
-      c.timestep_shift,
-      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
-    v("quantized_sigma",
-      c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do");
+    v("timestep_shift", c.timestep_shift, kShiftHelp);
+    v("quantized_sigma", c.quantized_sigma, kQuantizedSigmaHelp);
   }
 };
 /// Its losses: trainer/objectives/flow_matching.cpp.
@@ -56,12 +58,8 @@ struct DiffusionForcingConfig {
   bool operator==(const DiffusionForcingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift",
-      c.timestep_shift,
-      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
-    v("quantized_sigma",
-      c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do");
+    v("timestep_shift", c.timestep_shift, kShiftHelp);
+    v("quantized_sigma", c.quantized_sigma, kQuantizedSigmaHelp);
   }
 };
 /// Its losses: trainer/objectives/diffusion_forcing.cpp.
@@ -79,15 +77,12 @@ struct TeacherForcingConfig {
   bool operator==(const TeacherForcingConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift",
-      c.timestep_shift,
-      "shift s of the noise schedule: sigma = s u / (1 + (s - 1) u)");
-    v("quantized_sigma",
-      c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do");
+    v("timestep_shift", c.timestep_shift, kShiftHelp);
+    v("quantized_sigma", c.quantized_sigma, kQuantizedSigmaHelp);
     v("noise_augmentation_max_timestep",
       c.noise_augmentation_max_timestep,
-      "the clean context gets noise of a timestep below this; 0: none");
+      "the clean context gets noise of a timestep drawn from 0 to this, one per chunk; at most "
+      "999; 0: none");
   }
 };
 /// Its losses: trainer/objectives/teacher_forcing.cpp.
@@ -108,15 +103,19 @@ struct OdeRegressionConfig {
   bool operator==(const OdeRegressionConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift", c.timestep_shift, "shift that warps the step list");
+    v("timestep_shift",
+      c.timestep_shift,
+      "shift s > 0 that warps the step list: 1000 sigma, sigma = s u / (1 + (s - 1) u), u = step / "
+      "1000");
     v("denoising_step_list",
       c.denoising_step_list,
-      "steps of the student, decreasing, before the shift; the data's ODE states lie at them");
+      "timesteps of the student's denoising steps for a chunk, before the shift: decreasing, above "
+      "0, at most 1000; the dataset's ODE states must lie at them");
     v("context",
       c.context,
-      "teacher_forcing: clean earlier chunks, one step a video; chunk_causal: noisy earlier "
-      "chunks, "
-      "a step a chunk (Self-Forcing's variant)");
+      "what a chunk sees of the chunks before it: teacher_forcing (clean ones; one step is drawn "
+      "for the whole video) or chunk_causal (noisy ones; a step is drawn for each chunk, "
+      "Self-Forcing's variant)");
   }
 };
 /// Its losses: trainer/objectives/ode_regression.cpp.
@@ -150,17 +149,27 @@ struct ConsistencyConfig {
   bool operator==(const ConsistencyConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift", c.timestep_shift, "shift s of the grid and of the step list");
-    v("discrete_cd_n", c.discrete_cd_n, "points of the time grid that neighbours are taken from");
-    v("guidance_scale", c.guidance_scale, "of the teacher: v_neg + w (v_pos - v_neg)");
-    v("negative_prompt", c.negative_prompt, "of the teacher's guidance");
-    v("target_ema_decay", c.target_ema_decay, "of the moving average that makes the target");
+    v("timestep_shift", c.timestep_shift, "shift s > 0 of the time grid and of the step list");
+    v("discrete_cd_n",
+      c.discrete_cd_n,
+      "points of the time grid between noise and data; the student is made to agree at neighbours; "
+      "at least 2");
+    v("guidance_scale",
+      c.guidance_scale,
+      "w of the teacher's guidance v_neg + w (v_pos - v_neg); 1: none");
+    v("negative_prompt",
+      c.negative_prompt,
+      "prompt that the teacher's guidance moves away from; may be empty");
+    v("target_ema_decay",
+      c.target_ema_decay,
+      "decay per step of the moving average of the student that makes the target; 0 to below 1");
     v("include_endpoint",
       c.include_endpoint,
-      "also draw the last grid point, whose target is the teacher's clean endpoint (t' = 0)");
+      "true: the last grid point is drawn too; its target is the teacher's own clean prediction");
     v("denoising_step_list",
       c.denoising_step_list,
-      "steps the student is sampled with, decreasing, before the shift");
+      "timesteps of the student's denoising steps for a chunk, before the shift: decreasing, above "
+      "0, at most 1000; used to sample the student");
   }
 };
 /// Its losses: trainer/objectives/consistency_distillation.cpp.
@@ -206,41 +215,61 @@ struct DmdConfig {
   bool operator==(const DmdConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("timestep_shift", c.timestep_shift, "shift s of the step list and of the scores' times");
+    v("timestep_shift",
+      c.timestep_shift,
+      "shift s > 0 of the step list and of the timesteps of both scores");
     v("denoising_step_list",
       c.denoising_step_list,
-      "steps of the student, decreasing, before the shift");
+      "timesteps of the student's denoising steps for a chunk, before the shift: decreasing, above "
+      "0, at most 1000");
     v("first_chunk_denoising_step_list",
       c.first_chunk_denoising_step_list,
-      "other steps for the first chunk (1- and 2-step models); empty: the same");
-    v("last_step_only", c.last_step_only, "roll out to the last step always, not to a drawn one");
+      "other steps for the first chunk (for students of 1 or 2 steps); empty: the same");
+    v("last_step_only",
+      c.last_step_only,
+      "true: every rollout runs all steps; false: it ends after a step drawn at random, one for "
+      "all chunks and clips");
     v("kv_grad",
       c.kv_grad,
-      "detached: no gradient through the cache, memory of one chunk; straight_through: as the "
-      "published code, memory of the whole rollout");
-    v("context_noise", c.context_noise, "timestep at which a finished chunk fills the cache");
+      "whether gradients flow through the attention cache: detached (no; memory of one chunk) or "
+      "straight_through (yes, as in the published code; memory of the whole rollout)");
+    v("context_noise",
+      c.context_noise,
+      "timestep at which a finished chunk is written to the cache, 0 to below 1000; 0: clean");
     v("quantized_sigma",
       c.quantized_sigma,
-      "look sigma up in the 1000-entry table, as the references do, also in the context pass");
+      "true: sigma is rounded to the nearest of 1000 values, as the reference code does, also "
+      "where a chunk is written to the cache");
     v("min_rollout_frames",
       c.min_rollout_frames,
-      "latent frames of the shortest rollout; 0: a clip");
+      "latent frames of the shortest rollout, whole chunks; 0: a clip's");
     v("max_rollout_frames",
       c.max_rollout_frames,
-      "latent frames of the longest rollout; 0: a clip");
+      "latent frames of the longest rollout, whole chunks; 0: a clip's; lengths between are drawn");
     v("scored_windows",
       c.scored_windows,
-      "of a rollout longer than a clip: last, or all windows one after another (long tuning)");
-    v("guidance_scale", c.guidance_scale, "of the real score: D_c + g (D_c - D_u)");
-    v("negative_prompt", c.negative_prompt, "of the real score's guidance");
-    v("min_score_timestep", c.min_score_timestep, "least tau of the scores, before the shift");
+      "which clips of a longer rollout the scores see: last, or all, one after another (long "
+      "tuning)");
+    v("guidance_scale",
+      c.guidance_scale,
+      "g of the real score's guidance D_c + g (D_c - D_u), which other papers call g + 1; 0: none");
+    v("negative_prompt",
+      c.negative_prompt,
+      "prompt that the real score's guidance moves away from; may be empty");
+    v("min_score_timestep",
+      c.min_score_timestep,
+      "least timestep drawn for the scores, before the shift; 0 to 999");
     v("score_timestep_range",
       c.score_timestep_range,
-      "the scores' timesteps are clamped to this, after the shift");
+      "[low, high] that the scores' timesteps are clamped to, after the shift; 0 < low < high <= "
+      "1000");
     v("dfake_gen_update_ratio",
       c.dfake_gen_update_ratio,
-      "updates of the fake score for one of the generator; train.steps counts the former");
-    v("fake_score_optimizer", c.fake_score_optimizer, "AdamW of the fake score");
+      "updates of the fake score for each update of the generator, at least 1; train.steps counts "
+      "updates of the fake score");
+    v("fake_score_optimizer",
+      c.fake_score_optimizer,
+      "AdamW of the fake score; the section `optimizer` is the generator's.");
   }
 };
 /// Its losses: trainer/objectives/dmd.cpp.
@@ -264,19 +293,31 @@ struct ObjectiveConfig {
   }
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("name", c.name, "what is trained");
-    v("flow_matching", c.flow_matching, "bidirectional flow matching");
+    v("name",
+      c.name,
+      "flow_matching, diffusion_forcing, teacher_forcing, ode_regression, consistency_distillation "
+      "or dmd");
+    v("flow_matching",
+      c.flow_matching,
+      "Flow matching over whole clips; every frame attends to every other (bidirectional).");
     v("diffusion_forcing",
       c.diffusion_forcing,
-      "chunk-causal flow matching, noisy chunks as context");
-    v("teacher_forcing", c.teacher_forcing, "chunk-causal flow matching, clean chunks as context");
+      "Flow matching chunk by chunk, given the noisy chunks before.");
+    v("teacher_forcing",
+      c.teacher_forcing,
+      "Flow matching chunk by chunk, given the clean chunks before.");
     v("ode_regression",
       c.ode_regression,
-      "a few-step student regresses the teacher's ODE endpoints");
+      "A few-step student learns the end of the ODE path that a causal teacher took (vmla data "
+      "ode).");
     v("consistency_distillation",
       c.consistency_distillation,
-      "a few-step student is consistent along the teacher's ODE");
-    v("dmd", c.dmd, "distribution matching distillation over the student's own rollouts");
+      "A few-step student learns to predict the same clean chunk from neighbouring points of the "
+      "teacher's ODE path.");
+    v("dmd",
+      c.dmd,
+      "Distribution matching distillation: the student rolls out by itself and is moved to where "
+      "the real score finds its clips more probable than the fake score does.");
   }
 };
 

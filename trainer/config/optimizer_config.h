@@ -21,18 +21,25 @@ struct OptimizerConfig {
   bool operator==(const OptimizerConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("lr", c.lr, "learning rate of AdamW");
+    v("lr", c.lr, "peak learning rate; above 0");
     v("betas",
       c.betas,
-      "decay of the first and second moment; a first entry of 0 keeps no first moment");
-    v("eps", c.eps, "added to the root of the second moment");
-    v("weight_decay", c.weight_decay, "decoupled weight decay");
+      "decay of the first and of the second moment, each from 0 to below 1; at 0 no first moment "
+      "is kept");
+    v("eps", c.eps, "added to the root of the second moment; above 0");
+    v("weight_decay",
+      c.weight_decay,
+      "decoupled weight decay: each step shrinks the weights by lr times this; 0 or more");
     v("max_grad_norm",
       c.max_grad_norm,
-      "the global gradient norm is clipped to this; 0: not clipped");
-    v("lr_schedule", c.lr_schedule, "constant, linear or cosine decay after the warm-up");
-    v("warmup_steps", c.warmup_steps, "steps of linear warm-up from 0");
-    v("min_lr_ratio", c.min_lr_ratio, "the decay ends at this fraction of lr");
+      "the norm of all gradients together is clipped to this; 0: no clipping");
+    v("lr_schedule",
+      c.lr_schedule,
+      "after the warm-up: constant, linear or cosine decay down to the last step");
+    v("warmup_steps",
+      c.warmup_steps,
+      "optimizer steps over which the rate rises linearly to lr; 0 to train.steps");
+    v("min_lr_ratio", c.min_lr_ratio, "the decay ends at this share of lr; 0 to 1");
   }
 };
 

@@ -33,9 +33,14 @@ struct InitSource {
   bool operator==(const InitSource&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("path", c.path, "run folder, checkpoint or weights");
-    v("stage", c.stage, "in a pipeline: the stage to start from");
-    v("role", c.role, "whose weights; default: generator_ema, then target_ema, then generator");
+    v("path",
+      c.path,
+      "run folder, checkpoint folder, or weights: .safetensors, a Wan, diffusers or videomla "
+      "folder");
+    v("stage", c.stage, "in a pipeline, instead of path: name of the stage to start from");
+    v("role",
+      c.role,
+      "which network of a checkpoint; empty: generator_ema, else target_ema, else generator");
     v("preset", c.preset, "sizes of weights that come without a config.json: wan1.3b or wan14b");
   }
 };
@@ -52,7 +57,7 @@ struct InitConfig {
     v("method", c.method, model::init_method_help().c_str());
     v("allow_other_window",
       c.allow_other_window,
-      "start from a checkpoint that was trained with another chunk, window or sink");
+      "true: a checkpoint that was trained with another chunk, window or sink may be started from");
   }
 };
 
@@ -71,16 +76,25 @@ struct TrainSection {
   bool operator==(const TrainSection&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("steps", c.steps, "optimizer steps of the whole stage");
-    v("batch_size", c.batch_size, "clips a step, over all devices");
-    v("micro_batch_size", c.micro_batch_size, "clips a forward pass; 0: the whole batch");
+    v("steps", c.steps, "optimizer steps of the whole stage; at least 1");
+    v("batch_size", c.batch_size, "clips per optimizer step, over all processes");
+    v("micro_batch_size",
+      c.micro_batch_size,
+      "clips per forward pass; must divide a process's share of batch_size; 0: all of it");
     v("precision",
       c.precision,
-      "of matrix products and attention: fp32 or bf16; fp64: everything, for parity checks");
-    v("recompute", c.recompute, "none, or block: recompute each block's activations in backward");
+      "of matrix products and attention: fp32 or bf16; fp64: of everything, to compare with other "
+      "programs");
+    v("recompute",
+      c.recompute,
+      "none, or block: each block's activations are computed again in the backward pass, which "
+      "saves memory");
     v("device", c.device, "cpu or cuda");
-    v("threads", c.threads, "CPU threads; 0: chosen from the number of cores");
-    v("log_every", c.log_every, "steps between lines on the terminal");
+    v("threads",
+      c.threads,
+      "CPU threads of a process; 0: as many as cores, at most 8, and 1 for models narrower than "
+      "256");
+    v("log_every", c.log_every, "steps between lines on the terminal; at least 1");
   }
 };
 
@@ -93,8 +107,13 @@ struct EmaConfig {
   bool operator==(const EmaConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("decay", c.decay, "of the moving average of the generator's weights; 0: none is kept");
-    v("start_step", c.start_step, "until this step the average is a copy of the weights");
+    v("decay",
+      c.decay,
+      "decay per step of the average of the generator's weights (generator_ema); 0 to below 1; 0: "
+      "no average");
+    v("start_step",
+      c.start_step,
+      "until this step the average is a copy of the weights; below train.steps");
   }
 };
 
@@ -107,11 +126,11 @@ struct ValidationConfig {
   bool operator==(const ValidationConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("every",
-      c.every,
-      "steps between validations on held-out clips, noise and times fixed; 0: never");
-    v("clips", c.clips, "held-out clips that are used");
-    v("time_bins", c.time_bins, "the loss is also reported in this many bins of the timestep");
+    v("every", c.every, "steps between validations; 0: never");
+    v("clips", c.clips, "held-out clips used each time, the first ones of data.validation_path");
+    v("time_bins",
+      c.time_bins,
+      "intervals of the timestep for which the loss is reported separately; at least 1");
   }
 };
 
@@ -124,11 +143,13 @@ struct CheckpointConfig {
   bool operator==(const CheckpointConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("every", c.every, "steps between checkpoints; 0: only at the end and on request");
-    v("keep_last", c.keep_last, "newest checkpoints that are kept");
+    v("every",
+      c.every,
+      "steps between checkpoints; 0: only at the end and when the run is stopped");
+    v("keep_last", c.keep_last, "how many of the newest checkpoints are kept; at least 1");
     v("keep_every",
       c.keep_every,
-      "checkpoints at multiples of this step are kept for good; 0: none");
+      "checkpoints at multiples of this step are never deleted; 0: none");
   }
 };
 
@@ -139,7 +160,7 @@ struct RankConfig {
   bool operator==(const RankConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("every", c.every, "steps between measurements of the effective rank; 0: never");
+    v("every", c.every, "steps between measurements; 0: never");
   }
 };
 
@@ -171,26 +192,32 @@ struct SampleConfig {
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("every", c.every, "steps between sampled videos; 0: never");
-    v("prompts", c.prompts, "a list of prompts, or a text file with one a line");
-    v("frames", c.frames, "video frames, rounded up to whole chunks and trimmed");
+    v("prompts", c.prompts, "a list of prompts, or the path of a text file with one prompt a line");
+    v("frames", c.frames, "video frames of a sample; whole chunks are computed and trimmed");
     v("sampler",
       c.sampler,
       "unipc, euler or few_step; auto: few_step for a distilled student, else unipc");
-    v("steps", c.steps, "sampler steps a chunk");
-    v("guidance_scale", c.guidance_scale, "w in v_neg + w (v_pos - v_neg); 1: no guidance");
-    v("negative_prompt", c.negative_prompt, "the prompt guidance steers away from");
-    v("seed", c.seed, "of the sampling noise");
+    v("steps",
+      c.steps,
+      "denoising steps per chunk of unipc and euler; few_step takes the objective's "
+      "denoising_step_list");
+    v("guidance_scale",
+      c.guidance_scale,
+      "w of the guidance v_neg + w (v_pos - v_neg); 1: none; few_step uses none");
+    v("negative_prompt", c.negative_prompt, "prompt that guidance moves away from; may be empty");
+    v("seed", c.seed, "seed of the sampling noise, any integer");
     v("measure_clips",
       c.measure_clips,
-      "videos sampled at the end on the held-out captions and measured; 0: none");
+      "videos of held-out moving-shape captions that are sampled and measured at the end; 0: none");
     v("also_few_step",
       c.also_few_step,
-      "measured once more with the few-step sampler and these steps, before the shift: what a "
-      "many-step model is without distillation; empty: no");
+      "measured once more with the few-step sampler at these timesteps (before the shift): what "
+      "few steps cost without distillation; empty: not");
     v("long_frames",
       c.long_frames,
-      "video frames of long rollouts that are measured for drift at the end; 0: none");
-    v("long_clips", c.long_clips, "how many of them");
+      "video frames of long videos that are measured for drift at the end, at least two clips; 0: "
+      "none");
+    v("long_clips", c.long_clips, "number of those long videos; at least 1");
   }
 };
 
@@ -212,25 +239,31 @@ struct DistributedConfig {
   static void fields(Self& c, V&& v) {
     v("backend",
       c.backend,
-      "how ranks speak: auto (nccl on GPUs, gloo on a CPU), or host_staged: GPUs through the "
-      "host's "
-      "memory and gloo, where several ranks may share a GPU");
+      "what ranks communicate with: auto (nccl on GPUs, gloo on CPUs), or host_staged (GPUs by way "
+      "of the host's memory and gloo; several ranks may share a GPU)");
     v("sharding", c.sharding, distributed::sharding_help());
-    v("shard_size", c.shard_size, "ranks that share one copy in hybrid; 0: those of a node");
-    v("sequence_parallel_size", c.sequence_parallel_size, "ranks that share a clip's tokens");
+    v("shard_size", c.shard_size, "ranks of a group in hybrid; 0: those of one machine");
+    v("sequence_parallel_size",
+      c.sequence_parallel_size,
+      "neighbouring ranks that share the tokens of a clip; must divide the number of ranks and of "
+      "tokens a frame");
     v("gradient_accumulation",
       c.gradient_accumulation,
-      "local (summed over ranks once a step), scattered (in every backward; no whole gradients are "
-      "kept); auto: what sends least and fits, scattered for zero2");
+      "local (full-size gradients on each rank, summed over ranks once a step), scattered (summed "
+      "in every backward pass, a rank keeps its part); auto: for full and hybrid what sends least "
+      "among what fits in memory, for zero2 scattered, else local");
     v("hold_weights",
       c.hold_weights,
-      "full and hybrid: whether what rolls out stays gathered until it changes, and what samples "
-      "until it is done; auto: if it fits");
+      "for full and hybrid. true: a network that rolls out stays gathered until its weights "
+      "change, one that samples until it is done; false: gathered for each pass; auto: what sends "
+      "least among what fits in memory");
     v("offload",
       c.offload,
-      "kept in the host's memory, on the GPU only while in use: optimizer (the moments), "
-      "generator_ema, target_ema, teacher, real_score");
-    v("timeout_seconds", c.timeout_seconds, "after which a rank that does not come is given up");
+      "what is kept in the host's memory and on the GPU only while in use, a list of: optimizer "
+      "(its moments), generator_ema, target_ema, teacher, real_score");
+    v("timeout_seconds",
+      c.timeout_seconds,
+      "seconds to wait for a rank that does not answer before the job ends; above 0");
   }
 };
 
@@ -255,21 +288,47 @@ struct TrainConfig {
   bool operator==(const TrainConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
-    v("stage", c.stage, "name of the stage, and of its run folder");
-    v("seed", c.seed, "of everything random in training");
-    v("init_from", c.init_from, "role -> weights to start from");
-    v("model", c.model, "the network");
-    v("init", c.init, "conversion of dense weights to latent attention");
-    v("objective", c.objective, "what is trained, with a section of its own");
-    v("data", c.data, "clips and captions");
-    v("optimizer", c.optimizer, "AdamW");
-    v("train", c.train, "length, batch and machine");
-    v("ema", c.ema, "moving average of the weights");
-    v("validation", c.validation, "loss on held-out clips");
-    v("checkpoint", c.checkpoint, "saving");
-    v("rank", c.rank, "effective-rank tracking");
-    v("sample", c.sample, "videos sampled during training");
-    v("distributed", c.distributed, "several processes");
+    v("stage",
+      c.stage,
+      "name of the stage, and of its folder under runs/: letters, digits, '_', '-' and '.'");
+    v("seed",
+      c.seed,
+      "what all random draws of training follow from (new weights, order of clips, noise, "
+      "timesteps); any integer");
+    v("init_from",
+      c.init_from,
+      "weights to start from, for each role of the objective: generator; teacher and target_ema of "
+      "consistency_distillation; real_score and fake_score of dmd");
+    v("model",
+      c.model,
+      "The network: Wan2.1's video transformer with dense or with latent self-attention.");
+    v("init",
+      c.init,
+      "How dense weights become the weights of latent attention when the stage starts.");
+    v("objective",
+      c.objective,
+      "What is trained. `name` chooses the objective; only the section of that name may be given.");
+    v("data",
+      c.data,
+      "The clips and captions to train on, and how to make them where they are missing.");
+    v("optimizer", c.optimizer, "AdamW of the generator.");
+    v("train", c.train, "Length of the stage, batch, precision and device.");
+    v("ema", c.ema, "Exponential moving average of the generator's weights.");
+    v("validation",
+      c.validation,
+      "The loss on held-out clips, with the same noise and timesteps every time.");
+    v("checkpoint", c.checkpoint, "When checkpoints are saved, and which are kept.");
+    v("rank",
+      c.rank,
+      "Effective rank and spectrum of each layer's latent map, measured during training (latent "
+      "attention only).");
+    v("sample",
+      c.sample,
+      "Videos sampled during training, and measurements of sampled videos at its end.");
+    v("distributed",
+      c.distributed,
+      "How several processes share the work (docs/operations.md); with one process nothing here "
+      "matters.");
   }
 };
 
