@@ -18,7 +18,7 @@ struct TrainArgs : CommandArgs, ConfigArgs {
   std::string resume = "auto";
   bool dry_run = false;
   int64_t profile = 0;  // steps to trace; 0: none
-  bool list_keys = false;
+  std::string list_keys;  // empty: no; else the form, text or markdown
 
   void define(OptionSet& options);
   void check() const;

@@ -1,6 +1,7 @@
 #include "launch/commands/train.h"
 
 #include "model/io/error.h"
+#include "trainer/config/config_reference.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/distributed/job/rank_environment.h"
 #include "trainer/pipeline/cpu_threads.h"
@@ -45,12 +46,15 @@ void TrainArgs::define(OptionSet& options) {
                       profile,
                       "trace this many steps: RUN_DIR/trace.json (Chrome trace) and phase times")
       .type("STEPS");
-  options.flag(
-      "--list-keys", list_keys, "print every configuration key with its default and meaning, stop");
+  options.flag_of("--list-keys",
+                  list_keys,
+                  {"text", "markdown"},
+                  "print every configuration key with its default and meaning, stop; "
+                  "--list-keys=markdown: as docs/configuration.md");
 }
 
 void TrainArgs::check() const {
-  if (config.empty() && !list_keys) {
+  if (config.empty() && list_keys.empty()) {
     fail_user("train: --config is required; see vmla train --help");
   }
   if (resume.empty()) {
@@ -59,8 +63,9 @@ void TrainArgs::check() const {
 }
 
 std::optional<std::string> TrainArgs::answer() const {
-  if (!list_keys) return std::nullopt;
-  return trainer::config_reference();
+  if (list_keys.empty()) return std::nullopt;
+  return list_keys == "markdown" ? trainer::config_reference_markdown()
+                                 : trainer::config_reference();
 }
 
 CpuThreads TrainArgs::front_check() const {

@@ -73,6 +73,14 @@ Option OptionSet::flag(const std::string& name, bool& value, const std::string& 
   return Option(app_.add_flag(name, value, help));
 }
 
+Option OptionSet::flag_of(const std::string& name,
+                          std::string& value,
+                          const std::vector<std::string>& valid,
+                          const std::string& help) {
+  return Option(app_.add_flag(formatted("{}{{{}}}", name, valid.at(0)), value, help)
+                    ->check(CLI::IsMember(valid).description("")));
+}
+
 Option OptionSet::text(const std::string& name,
                        Destination<std::string> value,
                        const std::string& type,

@@ -54,6 +54,12 @@ class OptionSet {
   /// True when it is given; takes no value.
   Option flag(const std::string& name, bool& value, const std::string& help);
 
+  /// A flag that may name one of `valid`, as `--name=word`; alone it stands for the first of them.
+  Option flag_of(const std::string& name,
+                 std::string& value,
+                 const std::vector<std::string>& valid,
+                 const std::string& help);
+
   /// Any text; `type` says in the help what kind.
   Option text(const std::string& name,
               Destination<std::string> value,

@@ -118,16 +118,17 @@ struct ConfigKey {
   std::string key, value, help;
 };
 
-/// Every key of T with its default and help; sections come before their keys, without a value.
+/// Every key of `value` with what it holds there and its help; sections come before their keys,
+/// without a value. Of a struct as it is constructed that is the default, also where a section's
+/// default is not its type's (the fake score's optimizer).
 template <Visitable T>
-void list_keys(const std::string& section, std::vector<ConfigKey>& out) {
-  T value{};
-  T::fields(value, [&](const char* name, auto& member, const char* help) {
-    using Member = std::remove_reference_t<decltype(member)>;
+void list_keys(const std::string& section, const T& value, std::vector<ConfigKey>& out) {
+  T::fields(value, [&](const char* name, const auto& member, const char* help) {
+    using Member = std::remove_cvref_t<decltype(member)>;
     const std::string key = visit::below(section, name);
     if constexpr (Visitable<Member>) {
       out.push_back({key, "", help});
-      list_keys<Member>(key, out);
+      list_keys(key, member, out);
     } else {
       out.push_back({key, to_inline_yaml(to_node(member)), help});
     }

@@ -84,7 +84,7 @@ void merge(ConfigNode& target, const ConfigNode& value) {
 // Full keys of every section and leaf, for suggestions.
 std::vector<std::string> all_keys() {
   std::vector<ConfigKey> keys;
-  list_keys<TrainConfig>("", keys);
+  list_keys("", TrainConfig{}, keys);
   std::vector<std::string> names;
   for (const auto& key : keys) names.push_back(key.key);
   return names;
@@ -230,17 +230,6 @@ TrainConfig parse_resolved(const std::string& yaml, const std::string& name) {
   TrainConfig config;
   with_origins(root, [&] { config = read_tree(root, {}); });
   return config;
-}
-
-std::string config_reference() {
-  std::vector<ConfigKey> keys;
-  list_keys<TrainConfig>("", keys);
-  std::string out;
-  for (const auto& [key, value, help] : keys) {
-    const std::string left = value.empty() ? key + ":" : key + ": " + value;
-    out += left + std::string(left.size() < 44 ? 44 - left.size() : 1, ' ') + "# " + help + "\n";
-  }
-  return out;
 }
 
 }  // namespace vmla::trainer

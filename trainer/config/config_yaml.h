@@ -51,7 +51,4 @@ std::string resolved_yaml(const TrainConfig& config);
 /// are checked, rules are not, for they may have become stricter since.
 TrainConfig parse_resolved(const std::string& yaml, const std::string& name);
 
-/// Every key with its default and meaning, one a line.
-std::string config_reference();
-
 }  // namespace vmla::trainer

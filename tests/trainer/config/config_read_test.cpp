@@ -8,6 +8,7 @@
 
 #include "model/io/error.h"
 #include "tests/trainer/config/config_files.h"
+#include "trainer/config/config_reference.h"
 #include "trainer/config/config_visit.h"
 #include "trainer/config/config_yaml.h"
 
@@ -263,9 +264,31 @@ TEST(ConfigWrite, OnlyTheActiveObjectiveIsWritten) {
 
 TEST(ConfigReference, ListsEveryLeafWithDefaultAndMeaning) {
   const std::string text = config_reference();
-  EXPECT_THAT(text, HasSubstr("optimizer.lr: 5e-06"));
+  EXPECT_THAT(text, HasSubstr("\noptimizer.lr: 5e-06"));
+  EXPECT_THAT(text, HasSubstr("\nobjective.dmd.fake_score_optimizer.lr: 4e-07"));
   EXPECT_THAT(text, HasSubstr("objective.teacher_forcing.timestep_shift: 5"));
   EXPECT_THAT(text, HasSubstr("# rank of the shared K/V latent"));
+}
+
+TEST(ConfigReference, PageHasEveryLeafOnceInTheTableOfItsSection) {
+  const std::string page = config_reference_markdown();
+  std::vector<ConfigKey> keys;
+  list_keys("", TrainConfig{}, keys);
+  for (const ConfigKey& key : keys) {
+    const size_t dot = key.key.rfind('.');
+    const bool is_section = key.value.empty();
+    const std::string row =
+        is_section ? formatted("\n{} {}\n\n", dot == std::string::npos ? "##" : "###", key.key)
+                   : formatted("\n| `{}` | `", key.key);
+    const size_t place = page.find(row);
+    ASSERT_NE(place, std::string::npos) << key.key;
+    EXPECT_EQ(page.find(row, place + 1), std::string::npos) << key.key << " stands there twice";
+    if (is_section || dot == std::string::npos) continue;
+    const size_t title = page.rfind("\n#", place);
+    EXPECT_EQ(page.substr(page.find(' ', title) + 1, dot), key.key.substr(0, dot));
+  }
+  EXPECT_THAT(page, HasSubstr("### objective.dmd\n"));
+  EXPECT_THAT(page, HasSubstr("| `init_from.ROLE.path` |"));
 }
 
 TEST(ConfigSections, CanBeReadOverTheSizesOfGivenWeights) {
