@@ -5,103 +5,93 @@
 #include "model/io/error.h"
 
 namespace vmla::launch {
+
+// Each member under its own name; reading fails where one is missing or of another type.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Hello, version, node, nodes, workers, host)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    StartOrder, run_id, attempt, max_restarts, workers_per_node, master_addr, master_port)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+    WorkerEnd, rank, host, exit_code, signal, after_stop, seconds, last_lines, message)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NodeEnded, attempt, stopped)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SignalSeen, number, at_once)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StopOrder, why)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(FinishOrder, status, why)
+
+// The macro takes no struct without members.
+static void to_json(nlohmann::json& json, const Heartbeat&) {
+  json = nlohmann::json::object();
+}
+static void from_json(const nlohmann::json&, Heartbeat&) {}
+
+// The members of `end` stand beside `attempt`, not in an object of their own.
+static void to_json(nlohmann::json& json, const WorkerFailed& failed) {
+  json = failed.end;
+  json["attempt"] = failed.attempt;
+}
+static void from_json(const nlohmann::json& json, WorkerFailed& failed) {
+  json.at("attempt").get_to(failed.attempt);
+  json.get_to(failed.end);
+}
+
 namespace {
 
 using Json = nlohmann::json;
 
-struct Encode {
-  Json operator()(const Hello& m) const {
-    return {{"type", "hello"},
-            {"version", m.version},
-            {"node", m.node},
-            {"nodes", m.nodes},
-            {"workers", m.workers},
-            {"host", m.host}};
-  }
-  Json operator()(const Heartbeat&) const { return {{"type", "heartbeat"}}; }
-  Json operator()(const StartOrder& m) const {
-    return {{"type", "start"},
-            {"run_id", m.run_id},
-            {"attempt", m.attempt},
-            {"max_restarts", m.max_restarts},
-            {"workers_per_node", m.workers_per_node},
-            {"master_addr", m.master_addr},
-            {"master_port", m.master_port}};
-  }
-  Json operator()(const WorkerFailed& m) const {
-    return {{"type", "failed"},
-            {"attempt", m.attempt},
-            {"rank", m.end.rank},
-            {"host", m.end.host},
-            {"exit_code", m.end.exit_code},
-            {"signal", m.end.signal},
-            {"after_stop", m.end.after_stop},
-            {"seconds", m.end.seconds},
-            {"last_lines", m.end.last_lines},
-            {"message", m.end.message}};
-  }
-  Json operator()(const NodeEnded& m) const {
-    return {{"type", "ended"}, {"attempt", m.attempt}, {"stopped", m.stopped}};
-  }
-  Json operator()(const SignalSeen& m) const {
-    return {{"type", "signal"}, {"number", m.number}, {"at_once", m.at_once}};
-  }
-  Json operator()(const StopOrder& m) const { return {{"type", "stop"}, {"why", m.why}}; }
-  Json operator()(const FinishOrder& m) const {
-    return {{"type", "finish"}, {"status", m.status}, {"why", m.why}};
-  }
-};
-
-WorkerEnd worker_end(const Json& json) {
-  WorkerEnd end;
-  json.at("rank").get_to(end.rank);
-  json.at("host").get_to(end.host);
-  json.at("exit_code").get_to(end.exit_code);
-  json.at("signal").get_to(end.signal);
-  json.at("after_stop").get_to(end.after_stop);
-  json.at("seconds").get_to(end.seconds);
-  json.at("last_lines").get_to(end.last_lines);
-  json.at("message").get_to(end.message);
-  return end;
+// What "type" says of each.
+const char* type_of(const Hello&) {
+  return "hello";
+}
+const char* type_of(const Heartbeat&) {
+  return "heartbeat";
+}
+const char* type_of(const StartOrder&) {
+  return "start";
+}
+const char* type_of(const WorkerFailed&) {
+  return "failed";
+}
+const char* type_of(const NodeEnded&) {
+  return "ended";
+}
+const char* type_of(const SignalSeen&) {
+  return "signal";
+}
+const char* type_of(const StopOrder&) {
+  return "stop";
+}
+const char* type_of(const FinishOrder&) {
+  return "finish";
 }
 
-StartOrder start_order(const Json& json) {
-  StartOrder order;
-  json.at("run_id").get_to(order.run_id);
-  json.at("attempt").get_to(order.attempt);
-  json.at("max_restarts").get_to(order.max_restarts);
-  json.at("workers_per_node").get_to(order.workers_per_node);
-  json.at("master_addr").get_to(order.master_addr);
-  json.at("master_port").get_to(order.master_port);
-  return order;
-}
-
-ControlMessage message_of(const Json& json) {
-  const auto type = json.at("type").get<std::string>();
-  if (type == "hello") {
-    return Hello{
-        json.at("version"), json.at("node"), json.at("nodes"), json.at("workers"), json.at("host")};
+/// Reads `json` as the alternative of ControlMessage that has this type, the I-th or a later one.
+template <size_t I = 0>
+ControlMessage message_of(const std::string& type, const Json& json) {
+  if constexpr (I == std::variant_size_v<ControlMessage>) {
+    fail_run("unknown type '{}'", type);
+  } else {
+    std::variant_alternative_t<I, ControlMessage> message;
+    if (type != type_of(message)) return message_of<I + 1>(type, json);
+    json.get_to(message);
+    return message;
   }
-  if (type == "heartbeat") return Heartbeat{};
-  if (type == "start") return start_order(json);
-  if (type == "failed") return WorkerFailed{json.at("attempt"), worker_end(json)};
-  if (type == "ended") return NodeEnded{json.at("attempt"), json.at("stopped")};
-  if (type == "signal") return SignalSeen{json.at("number"), json.at("at_once")};
-  if (type == "stop") return StopOrder{json.at("why")};
-  if (type == "finish") return FinishOrder{json.at("status"), json.at("why")};
-  fail_run("unknown type '{}'", type);
 }
 
 }  // namespace
 
 std::string encode(const ControlMessage& message) {
-  // A worker's last words may be no UTF-8.
-  return std::visit(Encode{}, message).dump(-1, ' ', false, Json::error_handler_t::replace);
+  const auto to_object = [](const auto& alternative) {
+    Json json = alternative;
+    json["type"] = type_of(alternative);
+    return json;
+  };
+  // A worker's last lines may be no UTF-8.
+  return std::visit(to_object, message).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 ControlMessage decode(const std::string& line) {
   try {
-    return message_of(Json::parse(line));
+    const Json json = Json::parse(line);
+    return message_of(json.at("type").get<std::string>(), json);
   } catch (const std::exception& error) {
     fail_run("not a message between launchers ({}): {}", error.what(), line.substr(0, 100));
   }

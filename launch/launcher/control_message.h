@@ -7,47 +7,53 @@
 #include "launch/launcher/root_cause.h"
 #include "launch/launcher/worker_environment.h"
 
-/// What the launchers of several nodes tell each other: a line of JSON each, over TCP. Every other
-/// node speaks with node 0.
+/// What the launchers of several nodes tell each other: one line of JSON a message, over TCP. The
+/// launcher of every other node talks with that of node 0, and with no other.
 namespace vmla::launch {
 
-/// The first line of a node that joins.
+/// To node 0, the first message of a node that joins.
 struct Hello {
-  std::string version;  // must be node 0's
+  std::string version;  // of vmla-launch; must be node 0's
   int64_t node = 0;
   int64_t nodes = 0;
-  int64_t workers = 0;
+  int64_t workers = 0;  // on this node
   std::string host;
 };
-/// Both ways, once a second.
+
+/// In both directions, once a second: the sender is alive.
 struct Heartbeat {};
+
 /// To node 0: a worker has failed.
 struct WorkerFailed {
   int64_t attempt = 0;
   WorkerEnd end;
 };
+
 /// To node 0: all workers of the node have ended.
 struct NodeEnded {
   int64_t attempt = 0;
-  bool stopped = false;  // one of them with status 75
-};
-/// Both ways: the launcher has got a signal, to be passed on to the workers; `at_once`: to kill
-/// them.
-struct SignalSeen {
-  int number = 0;
-  bool at_once = false;
-};
-/// From node 0: end the workers, if they run. `why` is to be said.
-struct StopOrder {
-  std::string why;
-};
-/// From node 0: the launcher ends with this status.
-struct FinishOrder {
-  int status = 0;
-  std::string why;
+  bool stopped = false;  // at least one of them with status 75
 };
 
-/// StartOrder (worker_environment.h) comes from node 0.
+/// In both directions: a launcher has received a signal. The receiver of this message passes it on
+/// to its own workers, or kills them.
+struct SignalSeen {
+  int number = 0;
+  bool at_once = false;  // kill the workers: it is the second SIGINT
+};
+
+/// From node 0: stop the workers, if any are running.
+struct StopOrder {
+  std::string why;  // shown to the user; may be empty
+};
+
+/// From node 0: the launcher ends, with this status.
+struct FinishOrder {
+  int status = 0;
+  std::string why;  // shown to the user; may be empty
+};
+
+/// Any of these, or StartOrder (worker_environment.h), which comes from node 0.
 using ControlMessage = std::variant<Hello,
                                     Heartbeat,
                                     StartOrder,
@@ -57,9 +63,11 @@ using ControlMessage = std::variant<Hello,
                                     StopOrder,
                                     FinishOrder>;
 
-/// One line without its end.
+/// One line, without the line feed.
 std::string encode(const ControlMessage& message);
-/// RunError if the line is no message.
+/// RunError, in one line, if `line` is no JSON, has an unknown type, or lacks a member. Members
+/// that are not known are passed over, so that the version in the Hello of a newer launcher can be
+/// read and objected to.
 ControlMessage decode(const std::string& line);
 
 }  // namespace vmla::launch

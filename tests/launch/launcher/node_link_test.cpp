@@ -1,4 +1,4 @@
-// Messages between launchers, and the connection that carries them.
+// The connection between two launchers.
 #include "launch/launcher/node_link.h"
 
 #include <gmock/gmock.h>
@@ -15,70 +15,8 @@
 namespace vmla::launch {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
-
-TEST(ControlMessage, RoundTrips) {
-  const auto again = [](const ControlMessage& message) {
-    const std::string line = encode(message);
-    EXPECT_EQ(line.find('\n'), std::string::npos);
-    return decode(line);
-  };
-  const auto hello = std::get<Hello>(again(Hello{"1.2", 3, 4, 8, "h"}));
-  EXPECT_EQ(hello.version, "1.2");
-  EXPECT_EQ(hello.node, 3);
-  EXPECT_EQ(hello.nodes, 4);
-  EXPECT_EQ(hello.workers, 8);
-  EXPECT_EQ(hello.host, "h");
-  EXPECT_TRUE(std::holds_alternative<Heartbeat>(again(Heartbeat{})));
-  const auto start = std::get<StartOrder>(again(StartOrder{"run", 2, 5, {4, 8}, "node0", 1234}));
-  EXPECT_EQ(start.run_id, "run");
-  EXPECT_EQ(start.attempt, 2);
-  EXPECT_EQ(start.max_restarts, 5);
-  EXPECT_THAT(start.workers_per_node, ElementsAre(4, 8));
-  EXPECT_EQ(start.master_addr, "node0");
-  EXPECT_EQ(start.master_port, 1234);
-  WorkerEnd end;
-  end.rank = 7;
-  end.host = "h";
-  end.exit_code = 9;
-  end.signal = 11;
-  end.after_stop = true;
-  end.seconds = 1.5;
-  end.last_lines = "line \"one\" \n two \xff";  // no UTF-8
-  end.message = "m";
-  const auto failed = std::get<WorkerFailed>(again(WorkerFailed{1, end}));
-  EXPECT_EQ(failed.attempt, 1);
-  EXPECT_EQ(failed.end.rank, 7);
-  EXPECT_EQ(failed.end.exit_code, 9);
-  EXPECT_EQ(failed.end.signal, 11);
-  EXPECT_TRUE(failed.end.after_stop);
-  EXPECT_EQ(failed.end.seconds, 1.5);
-  EXPECT_THAT(failed.end.last_lines, HasSubstr("line \"one\" \n two "));
-  const auto ended = std::get<NodeEnded>(again(NodeEnded{3, true}));
-  EXPECT_EQ(ended.attempt, 3);
-  EXPECT_TRUE(ended.stopped);
-  const auto signal = std::get<SignalSeen>(again(SignalSeen{15, true}));
-  EXPECT_EQ(signal.number, 15);
-  EXPECT_TRUE(signal.at_once);
-  EXPECT_EQ(std::get<StopOrder>(again(StopOrder{"why"})).why, "why");
-  const auto finish = std::get<FinishOrder>(again(FinishOrder{137, "why"}));
-  EXPECT_EQ(finish.status, 137);
-  EXPECT_EQ(finish.why, "why");
-}
-
-TEST(ControlMessage, NonsenseIsRefused) {
-  for (const char* line : {"",
-                           "GET / HTTP/1.1",
-                           "[]",
-                           "{}",
-                           R"({"type":"dance"})",
-                           R"({"type":"stop"})",
-                           R"({"type":"ended","attempt":"x","stopped":1})"}) {
-    EXPECT_THROW(decode(line), RunError) << line;
-  }
-}
 
 class Links : public ::testing::Test {
  protected:
