@@ -1,4 +1,5 @@
-// Starts a program once per device and watches over it; without LibTorch, so it starts at once.
+// vmla-launch: starts a program once per device and watches over the processes. Without LibTorch,
+// so that it starts in milliseconds and needs no CUDA library.
 
 #include <cstdio>
 #include <exception>
@@ -9,6 +10,7 @@
 #include "launch/launcher/local_node.h"
 #include "launch/launcher/member_node.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 
 namespace vmla::launch {
 namespace {
@@ -18,10 +20,10 @@ int launch(const LaunchOptions& options) {
   try {
     const int status =
         options.node == 0 ? Coordinator(options, local).run() : MemberNode(options, local).run();
-    local.finish();
+    local.flush();
     return status;
   } catch (...) {
-    local.finish();  // what was said before the error
+    local.flush();  // the lines before the error
     throw;
   }
 }
@@ -30,12 +32,12 @@ int run(int argc, char** argv) {
   const LaunchRequest request = parse_launch_options(argc, argv);
   if (request.text) {
     std::fputs(request.text->c_str(), stdout);
-    return 0;
+    return kDone;
   }
   return launch(request.options);
 }
 
-int say(const std::exception& error, int status) {
+int report(const std::exception& error, int status) {
   std::fprintf(stderr, "vmla-launch: error: %s\n", error.what());
   return status;
 }
@@ -47,8 +49,8 @@ int main(int argc, char** argv) {
   try {
     return vmla::launch::run(argc, argv);
   } catch (const vmla::UserError& error) {
-    return vmla::launch::say(error, 2);
+    return vmla::launch::report(error, vmla::kWrongInput);
   } catch (const std::exception& error) {
-    return vmla::launch::say(error, 1);
+    return vmla::launch::report(error, vmla::kFault);
   }
 }

@@ -11,6 +11,13 @@
 #include "model/io/error.h"
 
 namespace vmla::launch {
+namespace {
+
+double in_seconds(std::chrono::milliseconds time) {
+  return std::chrono::duration<double>(time).count();
+}
+
+}  // namespace
 
 std::string make_run_id() {
   const std::time_t now = std::time(nullptr);
@@ -32,22 +39,22 @@ int Coordinator::run() {
     control_.begin(Clock::now());
   } else {
     listener_ = listen_at(*options_.endpoint);
-    gather_until_ = Clock::now() + options_.rendezvous_timeout;
+    join_deadline_ = Clock::now() + options_.rendezvous_timeout;
   }
   while (true) {
     const Clock::time_point now = Clock::now();
-    for (const SignalSeen& signal : local_.take_signals()) see_signal(signal, /*from=*/0);
-    accept_newcomers(now);
-    hear_newcomers(now);
-    hear_members(now);
-    see_local(now);
-    check_gathering(now);
+    for (const SignalSeen& signal : local_.take_signals()) handle_signal(/*node=*/0, signal);
+    accept_connections(now);
+    read_hellos(now);
+    read_members(now);
+    report_local_ends(now);
+    begin_when_complete(now);
     control_.tick(now);
-    while (const auto command = control_.next()) carry_out(*command, now);
+    while (const auto command = control_.next()) execute(*command, now);
     if (status_) break;
     wait();
   }
-  say_goodbye();
+  flush_members();
   return *status_;
 }
 
@@ -60,22 +67,22 @@ void Coordinator::wait() {
     until = std::min(until, link.due());
   };
   for (const auto& [node, member] : members_) add(*member.link);
-  for (const auto& link : newcomers_) add(*link);
-  for (const auto& link : turned_away_) add(*link);
-  for (const auto due : {control_.due(), gather_until_}) {
+  for (const auto& link : connected_) add(*link);
+  for (const auto& link : refused_) add(*link);
+  for (const auto due : {control_.due(), join_deadline_}) {
     if (due) until = std::min(until, *due);
   }
   local_.wait(std::move(descriptors), until);
 }
 
-void Coordinator::accept_newcomers(Clock::time_point now) {
+void Coordinator::accept_connections(Clock::time_point now) {
   if (listener_.fd() < 0) return;
   for (int fd; (fd = accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
-    newcomers_.push_back(std::make_unique<NodeLink>(fd, now));
+    connected_.push_back(std::make_unique<NodeLink>(fd, now));
   }
 }
 
-std::string Coordinator::objection(const Hello& hello) const {
+std::string Coordinator::reason_to_refuse(const Hello& hello) const {
   if (hello.version != VMLA_VERSION) {
     return formatted(
         "version {} here, {} on node 0; install the same", hello.version, VMLA_VERSION);
@@ -85,8 +92,10 @@ std::string Coordinator::objection(const Hello& hello) const {
         "--nnodes {} here, {} on node 0; give both the same", hello.nodes, options_.nodes);
   }
   if (hello.node < 1 || hello.node >= options_.nodes || hello.workers < 1) {
-    return formatted(
-        "--node-rank {} with {} workers makes no sense here", hello.node, hello.workers);
+    return formatted("--node-rank {} with {} workers is not possible; it goes from 1 to {} there",
+                     hello.node,
+                     hello.workers,
+                     options_.nodes - 1);
   }
   const auto taken = members_.find(hello.node);
   if (taken != members_.end()) {
@@ -95,83 +104,91 @@ std::string Coordinator::objection(const Hello& hello) const {
                      taken->second.hello.host,
                      options_.nodes - 1);
   }
-  if (!gather_until_) return "the job is already running without this node";
+  if (!join_deadline_) return "the job is already running without this node";
   return "";
 }
 
-void Coordinator::hear_newcomers(Clock::time_point now) {
-  for (auto& link : newcomers_) {
+void Coordinator::read_hellos(Clock::time_point now) {
+  for (auto& link : connected_) {
     const std::vector<ControlMessage> messages = link->progress(now);
     if (messages.empty()) continue;
     const auto* const hello = std::get_if<Hello>(&messages.front());
     if (hello == nullptr) continue;
-    const std::string problem = objection(*hello);
+    const std::string problem = reason_to_refuse(*hello);
     if (!problem.empty()) {
-      local_.say(formatted("turned away a launcher on {}: {}", hello->host, problem));
+      local_.say(formatted("refused the launcher on {}: {}", hello->host, problem));
       link->send(FinishOrder{kWrongInput, "error: " + problem});
-      turned_away_.push_back(std::move(link));
+      refused_.push_back(std::move(link));
       continue;
     }
     members_[hello->node] = {std::move(link), *hello};
-    for (const ControlMessage& message : messages) hear(hello->node, message, now);
+    for (const ControlMessage& message : messages) handle_message(hello->node, message, now);
   }
-  const auto is_done = [&](const std::unique_ptr<NodeLink>& link) {
-    return link == nullptr || link->closed() || link->silent_for(now) > options_.heartbeat_timeout;
+  for (const auto& link : refused_) link->progress(now);
+  const auto is_over = [&](const std::unique_ptr<NodeLink>& link) {
+    const bool has_moved = link == nullptr;  // to members_ or refused_
+    return has_moved || link->closed() || link->silent_for(now) > options_.heartbeat_timeout;
   };
-  std::erase_if(newcomers_, is_done);
-  for (const auto& link : turned_away_) link->progress(now);
-  std::erase_if(turned_away_, is_done);
+  std::erase_if(connected_, is_over);
+  std::erase_if(refused_, is_over);
 }
 
-void Coordinator::hear_members(Clock::time_point now) {
-  std::vector<int64_t> gone;
+void Coordinator::read_members(Clock::time_point now) {
+  std::vector<int64_t> lost;
   for (auto& [node, member] : members_) {
-    for (const ControlMessage& message : member.link->progress(now)) hear(node, message, now);
-    const bool silent = member.link->silent_for(now) > options_.heartbeat_timeout;
-    if (!member.link->closed() && !silent) continue;
-    gone.push_back(node);
-    if (gather_until_) continue;  // it may come again
-    control_.node_lost(node,
-                       formatted("root cause: the launcher of node {} on {}{}",
-                                 node,
-                                 member.hello.host,
-                                 silent ? formatted(" has been silent for {:g} s",
-                                                    options_.heartbeat_timeout.count() / 1000.0)
-                                        : std::string(" is gone")));
+    for (const ControlMessage& message : member.link->progress(now)) {
+      handle_message(node, message, now);
+    }
+    const bool is_silent = member.link->silent_for(now) > options_.heartbeat_timeout;
+    if (!member.link->closed() && !is_silent) continue;
+    lost.push_back(node);
+    if (join_deadline_) continue;  // the job has not begun: the node may come again
+    const std::string how =
+        is_silent ? formatted("has been silent for {:g} s", in_seconds(options_.heartbeat_timeout))
+                  : "is gone";
+    control_.node_lost(
+        node,
+        formatted("root cause: the launcher of node {} on {} {}", node, member.hello.host, how));
   }
-  for (const int64_t node : gone) members_.erase(node);
+  for (const int64_t node : lost) members_.erase(node);
 }
 
-void Coordinator::hear(int64_t node, const ControlMessage& message, Clock::time_point now) {
+void Coordinator::handle_message(int64_t node,
+                                 const ControlMessage& message,
+                                 Clock::time_point now) {
+  // What still arrives from an earlier attempt is too late.
   if (const auto* failed = std::get_if<WorkerFailed>(&message)) {
     if (failed->attempt == attempt_) control_.worker_failed(failed->end, now);
   } else if (const auto* ended = std::get_if<NodeEnded>(&message)) {
     if (ended->attempt == attempt_) control_.node_ended(node, ended->stopped, now);
   } else if (const auto* signal = std::get_if<SignalSeen>(&message)) {
     local_.forward(*signal);
-    see_signal(*signal, node);
+    handle_signal(node, *signal);
   }
 }
 
-void Coordinator::see_local(Clock::time_point now) {
+void Coordinator::report_local_ends(Clock::time_point now) {
   const LocalNode::Ends ends = local_.progress(now);
   for (const WorkerEnd& end : ends.failed) control_.worker_failed(end, now);
   if (ends.all) control_.node_ended(0, ends.stopped, now);
 }
 
-void Coordinator::see_signal(const SignalSeen& signal, int64_t from) {
-  tell_all(signal, from);
+void Coordinator::handle_signal(int64_t node, const SignalSeen& signal) {
+  send_to_members(signal, /*except=*/node);
   control_.stop_requested(signal.number, signal.at_once);
 }
 
-void Coordinator::check_gathering(Clock::time_point now) {
-  if (!gather_until_) return;
+void Coordinator::begin_when_complete(Clock::time_point now) {
+  if (!join_deadline_) return;
   if (static_cast<int64_t>(members_.size()) == options_.nodes - 1) {
-    gather_until_.reset();
+    join_deadline_.reset();
     control_.begin(now);
-    return;
+  } else if (*join_deadline_ <= now) {
+    fail_incomplete();
   }
-  if (*gather_until_ > now) return;
+}
+
+void Coordinator::fail_incomplete() {
   std::vector<int64_t> missing;
   for (int64_t node = 1; node < options_.nodes; ++node) {
     if (!members_.contains(node)) missing.push_back(node);
@@ -181,13 +198,13 @@ void Coordinator::check_gathering(Clock::time_point now) {
                                         options_.nodes,
                                         options_.endpoint->host,
                                         options_.endpoint->port,
-                                        options_.rendezvous_timeout.count() / 1000.0);
-  tell_all(FinishOrder{kWrongInput, "error: " + problem});
-  say_goodbye();
+                                        in_seconds(options_.rendezvous_timeout));
+  send_to_members(FinishOrder{kWrongInput, "error: " + problem});
+  flush_members();
   fail_user("{}; start vmla-launch with that --node-rank there", problem);
 }
 
-void Coordinator::carry_out(const JobCommand& command, Clock::time_point now) {
+void Coordinator::execute(const JobCommand& command, Clock::time_point now) {
   local_.say(command.why);
   switch (command.kind) {
     case JobCommand::Kind::kStart:
@@ -195,10 +212,10 @@ void Coordinator::carry_out(const JobCommand& command, Clock::time_point now) {
       break;
     case JobCommand::Kind::kStop:
       local_.stop(now);
-      tell_all(StopOrder{command.why});
+      send_to_members(StopOrder{command.why});
       break;
     case JobCommand::Kind::kFinish:
-      tell_all(FinishOrder{command.status, command.why});
+      send_to_members(FinishOrder{command.status, command.why});
       status_ = command.status;
       break;
   }
@@ -206,36 +223,37 @@ void Coordinator::carry_out(const JobCommand& command, Clock::time_point now) {
 
 void Coordinator::start(int64_t attempt) {
   attempt_ = attempt;
-  const bool alone = options_.nodes == 1;
-  const BoundPort port = bind_store_port(/*loopback=*/alone);
+  const bool is_alone = options_.nodes == 1;
+  // Closed at the end of this function, when rank 0 has inherited it: then only rank 0 has the
+  // port.
+  const BoundPort port = bind_store_port(/*loopback=*/is_alone);
   StartOrder order;
   order.run_id = run_id_;
   order.attempt = attempt;
   order.max_restarts = options_.max_restarts;
   order.workers_per_node = {options_.workers};
-  for (const auto& [node, member] : members_)
+  for (const auto& [node, member] : members_) {
     order.workers_per_node.push_back(member.hello.workers);
-  order.master_addr = alone ? "127.0.0.1" : options_.endpoint->host;
+  }
+  order.master_addr = is_alone ? "127.0.0.1" : options_.endpoint->host;
   order.master_port = port.port;
-  tell_all(order);
-  local_.start(order, port.socket.fd());  // our copy is closed then: only rank 0 has the port
+  send_to_members(order);
+  local_.start(order, port.socket.fd());
 }
 
-void Coordinator::tell_all(const ControlMessage& message, int64_t except) {
+void Coordinator::send_to_members(const ControlMessage& message, int64_t except) {
   for (auto& [node, member] : members_) {
     if (node != except) member.link->send(message);
   }
 }
 
-// The others must have read why before the connection closes.
-void Coordinator::say_goodbye() {
+void Coordinator::flush_members() {
   const Clock::time_point until = Clock::now() + std::chrono::seconds(2);
-  const auto waiting = [&] {
-    return std::any_of(members_.begin(), members_.end(), [](const auto& entry) {
-      return !entry.second.link->all_sent();
-    });
+  const auto is_flushed = [&] {
+    return std::ranges::all_of(members_,
+                               [](const auto& entry) { return entry.second.link->all_sent(); });
   };
-  while (waiting() && Clock::now() < until) {
+  while (!is_flushed() && Clock::now() < until) {
     wait();
     for (auto& [node, member] : members_) member.link->progress(Clock::now());
   }

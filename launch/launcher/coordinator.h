@@ -10,12 +10,13 @@
 #include "launch/launcher/launch_options.h"
 #include "launch/launcher/local_node.h"
 #include "launch/launcher/node_link.h"
-#include "launch/launcher/rendezvous.h"
+#include "launch/launcher/node_rendezvous.h"
 
 namespace vmla::launch {
 
-/// The launcher of node 0, and the only one on one node: gathers the others, and carries out what
-/// the job's control decides, here and there.
+/// The launcher of node 0, and the only one of a job on one node. It waits until the launchers of
+/// all other nodes (the members) have connected, reports what happens anywhere to JobControl, and
+/// executes JobControl's commands here and on every member. One thread, one loop.
 class Coordinator {
  public:
   Coordinator(const LaunchOptions& options, LocalNode& local);
@@ -23,39 +24,50 @@ class Coordinator {
   int run();
 
  private:
-  void accept_newcomers(Clock::time_point now);
-  void hear_newcomers(Clock::time_point now);
-  /// Why this hello cannot be taken; "" if it can.
-  std::string objection(const Hello& hello) const;
-  void hear_members(Clock::time_point now);
-  void hear(int64_t node, const ControlMessage& message, Clock::time_point now);
-  void see_local(Clock::time_point now);
-  void see_signal(const SignalSeen& signal, int64_t from);
-  void check_gathering(Clock::time_point now);
-  void carry_out(const JobCommand& command, Clock::time_point now);
-  void start(int64_t attempt);
-  void tell_all(const ControlMessage& message, int64_t except = -1);
-  void wait();
-  void say_goodbye();
-
-  const LaunchOptions& options_;
-  LocalNode& local_;
-  JobControl control_;
-  Socket listener_;
+  /// A node that has joined.
   struct Member {
     std::unique_ptr<NodeLink> link;
     Hello hello;
   };
-  std::map<int64_t, Member> members_;                   // by node
-  std::vector<std::unique_ptr<NodeLink>> newcomers_;    // that have not said hello
-  std::vector<std::unique_ptr<NodeLink>> turned_away_;  // that still have to read why
-  std::optional<Clock::time_point> gather_until_;       // none: all are there
+
+  // What a turn of the loop looks at, in this order.
+  void accept_connections(Clock::time_point now);
+  void read_hellos(Clock::time_point now);
+  void read_members(Clock::time_point now);
+  void report_local_ends(Clock::time_point now);
+  void begin_when_complete(Clock::time_point now);
+  void wait();
+
+  /// Why the node that said `hello` cannot join; "" if it can.
+  std::string reason_to_refuse(const Hello& hello) const;
+  void handle_message(int64_t node, const ControlMessage& message, Clock::time_point now);
+  /// `node` is where the signal came in: all others have to be told.
+  void handle_signal(int64_t node, const SignalSeen& signal);
+  [[noreturn]] void fail_incomplete();
+
+  void execute(const JobCommand& command, Clock::time_point now);
+  void start(int64_t attempt);
+  void send_to_members(const ControlMessage& message, int64_t except = -1);
+  /// Waits, for two seconds at most, until everything has been sent to the members: closing the
+  /// connections earlier could lose the line that says why the job ends.
+  void flush_members();
+
+  const LaunchOptions& options_;
+  LocalNode& local_;
+  JobControl control_;
   std::string run_id_;
+  Socket listener_;  // not open on one node
+  // Set while nodes are missing: until then they may come.
+  std::optional<Clock::time_point> join_deadline_;
+  std::vector<std::unique_ptr<NodeLink>> connected_;  // have not said hello
+  std::vector<std::unique_ptr<NodeLink>> refused_;    // have not read why
+  std::map<int64_t, Member> members_;                 // by node, from 1
   int64_t attempt_ = -1;
   std::optional<int> status_;
 };
 
-/// "20261121-162205-4711": the time and this process, so that runs are sorted and apart.
+/// "20261121-162205-4711": local time and process id, so that the log folders of runs sort by time
+/// and no two are the same.
 std::string make_run_id();
 
 }  // namespace vmla::launch

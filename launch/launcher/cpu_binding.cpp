@@ -31,7 +31,8 @@ int numa_node_of(const std::filesystem::path& cpu_folder) {
   return 0;
 }
 
-/// Cuts `items` into `parts` nearly equal pieces; with fewer items than parts they take turns.
+/// Cuts `items` into `parts` nearly equal pieces; with fewer items than parts, several parts get
+/// the same one.
 template <class T>
 std::vector<std::vector<T>> cut(const std::vector<T>& items, size_t parts) {
   std::vector<std::vector<T>> out(parts);
@@ -51,7 +52,7 @@ std::vector<std::vector<T>> cut(const std::vector<T>& items, size_t parts) {
 }  // namespace
 
 std::vector<int> usable_cpus() {
-  // Machines with more CPUs than CPU_SETSIZE need a larger set.
+  // More than CPU_SETSIZE (1024), which large machines exceed.
   constexpr int kMostCpus = 16384;
   cpu_set_t* const set = CPU_ALLOC(kMostCpus);
   if (set == nullptr) fail_run("out of memory");
@@ -90,7 +91,8 @@ std::vector<std::vector<int>> divide_cpus(std::vector<Cpu> cpus,
     return std::tie(a.numa_node, a.package, a.core, a.number) <
            std::tie(b.numa_node, b.package, b.core, b.number);
   });
-  std::vector<std::vector<int>> groups;  // what is not taken apart: a CPU, or a NUMA node
+  // What is not divided: one CPU, or all CPUs of a NUMA node.
+  std::vector<std::vector<int>> groups;
   for (size_t i = 0; i < cpus.size(); ++i) {
     const bool joins =
         binding == CpuBinding::kNuma && i > 0 && cpus[i].numa_node == cpus[i - 1].numa_node;

@@ -20,14 +20,15 @@ struct Cpu {
 /// The CPUs this process may use (its affinity mask), by number.
 std::vector<int> usable_cpus();
 
-/// The same with their places, as `system` (/sys/devices/system) says; what it does not say is 0.
+/// Where these CPUs sit, as the files below `system` say; what they do not say is 0.
 std::vector<Cpu> cpu_topology(const std::vector<int>& numbers,
                               const std::filesystem::path& system = "/sys/devices/system");
 
-/// The CPUs of each of `workers` workers, sorted by number. kCores: equal contiguous shares, with
-/// hyper-threads of a core, cores of a package and packages of a NUMA node kept together; more
-/// workers than CPUs take turns. kNuma: whole NUMA nodes; more workers than nodes share one, fewer
-/// get several. kNone: empty lists, which leave a worker where it is.
+/// The CPUs of each of `workers` workers, sorted by number.
+/// kCores: equal shares, in which hyper-threads of a core, cores of a package and packages of a
+/// NUMA node stay together; with more workers than CPUs, several share one. kNuma: whole NUMA
+/// nodes; with more workers than nodes, several share one. kNone: empty lists, which bind a worker
+/// to nothing.
 std::vector<std::vector<int>> divide_cpus(std::vector<Cpu> cpus,
                                           int64_t workers,
                                           CpuBinding binding);

@@ -16,20 +16,22 @@
 namespace vmla::launch {
 namespace {
 
-// Whole in one write to a pipe: a group to watch, or the negative of one to forget.
-using Word = pid_t;
+/// What goes through the pipe: a process group to watch, or the negative of one to forget. Small
+/// enough that the pipe takes it in one piece.
+using Request = pid_t;
 
-void stand_guard(int listed, const std::filesystem::path& temporary_folder) {
+/// Reads requests until the launcher's end of the pipe is closed, then cleans up.
+void guard(int requests, const std::filesystem::path& temporary_folder) {
   std::set<pid_t> groups;
-  Word word = 0;
+  Request request = 0;
   while (true) {
-    const ssize_t count = read(listed, &word, sizeof word);
+    const ssize_t count = read(requests, &request, sizeof request);
     if (count < 0 && errno == EINTR) continue;
-    if (count != static_cast<ssize_t>(sizeof word)) break;  // the launcher is gone
-    if (word > 0) {
-      groups.insert(word);
+    if (count != static_cast<ssize_t>(sizeof request)) break;  // the launcher is gone
+    if (request > 0) {
+      groups.insert(request);
     } else {
-      groups.erase(-word);
+      groups.erase(-request);
     }
   }
   for (const pid_t group : groups) kill(-group, SIGKILL);
@@ -52,10 +54,10 @@ Guardian::Guardian(const std::filesystem::path& temporary_folder) {
     sigprocmask(SIG_SETMASK, &all, nullptr);
     prctl(PR_SET_NAME, "vmla-guardian");
     close(ends[1]);
-    // Whoever reads the launcher's output must see its end when the launcher ends.
+    // Whoever reads the launcher's output sees its end only when nobody else holds the descriptor.
     const int null = open("/dev/null", O_RDWR);
     for (int fd = 0; fd < 3; ++fd) dup2(null, fd);
-    stand_guard(ends[0], temporary_folder);
+    guard(ends[0], temporary_folder);
     _exit(0);
   }
   close(ends[0]);
@@ -67,10 +69,11 @@ Guardian::~Guardian() {
   waitpid(pid_, nullptr, 0);
 }
 
-// A guardian that was killed itself breaks the pipe; the workers still have their death signal.
+// A failed write means that the guardian itself was killed. The job goes on without it: workers
+// still die with the launcher (PR_SET_PDEATHSIG).
 void Guardian::watch(pid_t process_group) {
-  const Word word = process_group;
-  [[maybe_unused]] const ssize_t count = write(pipe_, &word, sizeof word);
+  const Request request = process_group;
+  [[maybe_unused]] const ssize_t count = write(pipe_, &request, sizeof request);
 }
 
 void Guardian::forget(pid_t process_group) {

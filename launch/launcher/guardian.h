@@ -6,22 +6,22 @@
 
 namespace vmla::launch {
 
-/// A small process that outlives the launcher by a moment: when the launcher is gone, however it
-/// went, it kills the process group of every worker that is still listed, with everything the
-/// workers have started, and removes the launcher's temporary folder. (Workers die with the
-/// launcher by PR_SET_PDEATHSIG already; their children would not.)
+/// A small process that outlives the launcher by a moment. When the launcher has ended, in whatever
+/// way, it kills every process group that is still watched, and removes the launcher's temporary
+/// folder. Workers die with the launcher without it (PR_SET_PDEATHSIG), but the processes they have
+/// started would not.
 class Guardian {
  public:
   /// Forks; to be called before anything else that forks. `temporary_folder` may be empty.
   explicit Guardian(const std::filesystem::path& temporary_folder);
-  /// Lets it go and waits for its end.
+  /// Tells it that the launcher ends, and waits until it has cleaned up.
   ~Guardian();
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
   void watch(pid_t process_group);
-  /// To be called while the group's leader is not reaped yet: afterwards its number may be
-  /// another's.
+  /// To be called before the group's leader is reaped: afterwards the system may give its number to
+  /// a new process.
   void forget(pid_t process_group);
 
  private:

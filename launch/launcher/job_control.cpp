@@ -8,11 +8,11 @@
 namespace vmla::launch {
 namespace {
 
-// A rank that lost its peer may be heard of before the peer itself: the system first closes a dying
-// process's connections, and then tells of its end.
+// The end of a rank that lost its peer may be reported before that of the peer: the system closes a
+// dying process's connections first, and reports its end afterwards.
 constexpr std::chrono::milliseconds kWaitForRootCause{1000};
 
-std::string say_root_cause(const WorkerEnd& end) {
+std::string root_cause_line(const WorkerEnd& end) {
   return "root cause: " + describe(end);
 }
 
@@ -34,9 +34,9 @@ void JobControl::begin(Clock::time_point now) {
 void JobControl::worker_failed(const WorkerEnd& end, Clock::time_point now) {
   failed_.push_back(end);
   if (state_ != State::kRunning) return;
-  if (signal_ != 0 && end.signal == signal_) return;  // as asked; so will the others
-  if (!is_victim(end)) {
-    stop(say_root_cause(end));
+  if (signal_ != 0 && end.signal == signal_) return;  // as asked, and the others will follow
+  if (!is_secondary_failure(end)) {
+    stop(root_cause_line(end));
   } else if (!deadline_) {
     deadline_ = now + kWaitForRootCause;
   }
@@ -44,7 +44,7 @@ void JobControl::worker_failed(const WorkerEnd& end, Clock::time_point now) {
 
 void JobControl::node_ended(int64_t node, bool stopped, Clock::time_point now) {
   ended_.insert(node);
-  stopped_ = stopped_ || stopped;
+  has_saved_ = has_saved_ || stopped;
   if (state_ != State::kRunning && state_ != State::kStopping) return;
   if (static_cast<int64_t>(ended_.size()) == nodes_) conclude(now);
 }
@@ -52,16 +52,15 @@ void JobControl::node_ended(int64_t node, bool stopped, Clock::time_point now) {
 void JobControl::node_lost(int64_t node, const std::string& why) {
   lost_.insert(node);
   ended_.insert(node);
-  if (lost_why_.empty()) lost_why_ = why;
   switch (state_) {
     case State::kRunning:
       stop(why);
       [[fallthrough]];
     case State::kStopping:
-      if (static_cast<int64_t>(ended_.size()) == nodes_) finish(1, "");
+      if (static_cast<int64_t>(ended_.size()) == nodes_) finish(kFault, "");
       break;
     case State::kPausing:
-      finish(1, why);
+      finish(kFault, why);
       break;
     case State::kWaiting:
     case State::kFinished:
@@ -72,7 +71,8 @@ void JobControl::node_lost(int64_t node, const std::string& why) {
 void JobControl::stop_requested(int signal, bool at_once) {
   if (signal_ == 0) signal_ = signal;
   at_once_ = at_once_ || at_once;
-  // Nothing runs: the next start continues as well as a restart would.
+  // No worker is running that could save: starting the job again continues from its last
+  // checkpoint.
   if (state_ == State::kWaiting || state_ == State::kPausing) {
     finish(kStopped, formatted("stopped by {} while no worker was running", signal_name(signal)));
   }
@@ -82,58 +82,60 @@ void JobControl::tick(Clock::time_point now) {
   if (!deadline_ || *deadline_ > now) return;
   deadline_.reset();
   if (state_ == State::kRunning) {
-    stop(say_root_cause(*root_cause(failed_)));
+    stop(root_cause_line(*root_cause(failed_)));
   } else if (state_ == State::kPausing) {
     ++attempt_;
     state_ = State::kRunning;
     failed_.clear();
     ended_.clear();
-    said_ = stopped_ = false;
-    commands_.push_back({JobCommand::Kind::kStart, attempt_, 0, ""});
+    cause_is_said_ = has_saved_ = false;
+    commands_.push_back({.kind = JobCommand::Kind::kStart, .attempt = attempt_});
   }
 }
 
 void JobControl::stop(const std::string& why) {
   state_ = State::kStopping;
   deadline_.reset();
-  said_ = said_ || !why.empty();
-  commands_.push_back({JobCommand::Kind::kStop, attempt_, 0, why});
+  cause_is_said_ = cause_is_said_ || !why.empty();
+  commands_.push_back({.kind = JobCommand::Kind::kStop, .why = why});
 }
 
 void JobControl::conclude(Clock::time_point now) {
   deadline_.reset();
   const WorkerEnd* const cause = root_cause(failed_);
-  const std::string why = cause == nullptr || said_ ? "" : say_root_cause(*cause);
-  if (at_once_) return finish(128 + signal_, "");
-  if (!lost_.empty()) return finish(1, "");
-  if (cause == nullptr) return finish(stopped_ ? kStopped : 0, "");
+  const std::string why = cause == nullptr || cause_is_said_ ? "" : root_cause_line(*cause);
+  if (at_once_) return finish(128 + signal_, "");  // as a shell counts
+  if (!lost_.empty()) return finish(kFault, "");
+  if (cause == nullptr) return finish(has_saved_ ? kStopped : kDone, "");
   const int status = status_of(*cause);
   if (signal_ != 0 && cause->signal == signal_) {
     return finish(status,
                   formatted("the workers ended with the {} they were sent", signal_name(signal_)));
   }
-  if (signal_ != 0 || status == kWrongInput || attempt_ >= max_restarts_) {
-    return finish(status, why);
-  }
+  const bool may_restart = signal_ == 0 && status != kWrongInput && attempt_ < max_restarts_;
+  if (!may_restart) return finish(status, why);
+  restart_after_pause(why, now);
+}
+
+void JobControl::restart_after_pause(const std::string& why, Clock::time_point now) {
   const int64_t restart = attempt_ + 1;
   const std::chrono::seconds pause = restart_pause(restart);
   state_ = State::kPausing;
   deadline_ = now + pause;
-  commands_.push_back({JobCommand::Kind::kStop,
-                       attempt_,
-                       0,
-                       formatted("{}{}starting all ranks again in {} s (restart {} of {})",
-                                 why,
-                                 why.empty() ? "" : "; ",
-                                 pause.count(),
-                                 restart,
-                                 max_restarts_)});
+  // No worker is running: this command only says the line on every node.
+  commands_.push_back({.kind = JobCommand::Kind::kStop,
+                       .why = formatted("{}{}starting all ranks again in {} s (restart {} of {})",
+                                        why,
+                                        why.empty() ? "" : "; ",
+                                        pause.count(),
+                                        restart,
+                                        max_restarts_)});
 }
 
 void JobControl::finish(int status, const std::string& why) {
   state_ = State::kFinished;
   deadline_.reset();
-  commands_.push_back({JobCommand::Kind::kFinish, attempt_, status, why});
+  commands_.push_back({.kind = JobCommand::Kind::kFinish, .status = status, .why = why});
 }
 
 std::optional<JobCommand> JobControl::next() {

@@ -6,7 +6,8 @@
 namespace vmla::launch {
 namespace {
 
-// So many lines are looked through for an equal one; a flood passes through.
+// Lines that may wait at once, which bounds the search for an equal one. Beyond that the oldest do
+// not wait any longer.
 constexpr size_t kMostHeld = 1000;
 
 }  // namespace

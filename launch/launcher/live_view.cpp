@@ -12,7 +12,8 @@
 namespace vmla::launch {
 namespace {
 
-constexpr size_t kMostWaiting = size_t{4} << 20;
+constexpr size_t kMostWaiting = size_t{4} << 20;  // bytes
+// So long a line waits for the same line of other ranks.
 constexpr std::chrono::milliseconds kWindow{100};
 
 }  // namespace
@@ -65,7 +66,7 @@ void LiveView::say(const std::string& text) {
 
 void LiveView::show(const std::vector<ShownLine>& lines) {
   for (const ShownLine& line : lines) {
-    (line.to_stderr ? err_ : out_).push("[" + rank_ranges(line.ranks) + "] " + line.text);
+    (line.to_stderr ? err_ : out_).push(formatted("[{}] {}", rank_ranges(line.ranks), line.text));
   }
 }
 

@@ -11,12 +11,13 @@
 
 namespace vmla::launch {
 
-/// Text on its way to a descriptor that may not take it now: a terminal that was stopped with
-/// Ctrl-S, a full pipe. Writing never blocks, or the launcher could not watch its workers
-/// meanwhile; what does not fit any more is dropped and counted.
+/// Lines that wait until a descriptor takes them: a terminal may be stopped with Ctrl-S, a pipe may
+/// be full. Writing never blocks, because the launcher could not watch its workers meanwhile. What
+/// does not fit the queue is dropped, and the number of dropped lines is shown later.
 class OutputQueue {
  public:
   explicit OutputQueue(int fd) : fd_(fd) {}
+  /// Queues a line without its line feed.
   void push(const std::string& line);
   /// Writes what the descriptor takes without blocking.
   void write_now();
@@ -24,31 +25,35 @@ class OutputQueue {
   int fd() const { return fd_; }
 
  private:
+  /// One write(); false when the descriptor takes nothing now, or never again.
   bool write_some();
 
   int fd_;
   std::string text_;
-  size_t dropped_ = 0;
+  size_t dropped_ = 0;   // lines
   bool closed_ = false;  // its reader is gone
 };
 
-/// What the terminal shows: the workers' lines, each behind the ranks that said it, on the stream
-/// they were said on, and the launcher's own lines on stderr.
+/// What the user sees: the workers' lines, each behind the numbers of the ranks that wrote it and
+/// on the stream it was written to, and the launcher's own lines on stderr.
 class LiveView {
  public:
   explicit LiveView(size_t local_ranks);
 
+  /// A line that a worker wrote.
   void line(int64_t rank, bool to_stderr, std::string text, Clock::time_point now);
-  /// A line of the launcher's own, behind everything the workers have said so far.
+  /// A line of the launcher's own, behind everything the workers have written so far.
   void say(const std::string& text);
 
   /// Adds what poll() should wait for.
   void wait_for(std::vector<pollfd>& descriptors) const;
+  /// When progress() has something to do without a descriptor being ready.
   std::optional<Clock::time_point> due() const { return coalescer_.due(); }
+  /// Writes what is due, as far as it goes without blocking.
   void progress(Clock::time_point now);
-  /// Nothing is held back any more: there will be no further line.
+  /// The same for all lines: none will follow that an equal one could join.
   void flush();
-  /// Everything has been written.
+  /// True when everything has been written.
   bool empty() const { return out_.empty() && err_.empty(); }
 
  private:

@@ -26,7 +26,7 @@ std::filesystem::path make_scratch_folder() {
 
 LocalNode::LocalNode(const LaunchOptions& options)
     : scratch_(make_scratch_folder()),
-      guardian_(scratch_),  // which also removes it
+      guardian_(scratch_),  // which also removes the folder
       view_(static_cast<size_t>(options.workers)),
       workers_(options, scratch_, signals_, guardian_, view_) {}
 
@@ -40,7 +40,7 @@ void LocalNode::say(const std::string& text) {
   if (!text.empty()) view_.say(text);
 }
 
-void LocalNode::finish() {
+void LocalNode::flush() {
   view_.flush();
   while (!view_.empty()) {
     wait({}, Clock::time_point::max());
@@ -56,7 +56,8 @@ void LocalNode::wait(std::vector<pollfd> others, Clock::time_point until) {
   for (const auto due : {view_.due(), workers_.due()}) {
     if (due) until = std::min(until, *due);
   }
-  // Rounded up, so that it does not wake just before; an hour is as good as for ever.
+  // Rounded up to milliseconds, so that poll() does not return just before `until`. It may return
+  // after an hour for nothing: the caller's loop then waits again.
   const auto pause = std::clamp<Clock::duration>(
       until == Clock::time_point::max() ? std::chrono::hours(1) : until - Clock::now(),
       Clock::duration::zero(),

@@ -15,33 +15,39 @@
 
 namespace vmla::launch {
 
-/// What a launcher does on its own machine, whoever decides: workers, signals, what is shown.
+/// What a launcher does on its own machine, whether it decides for the job (Coordinator) or not
+/// (MemberNode): it runs the workers, receives signals, and shows the workers' lines and its own.
 class LocalNode {
  public:
   explicit LocalNode(const LaunchOptions& options);
 
+  /// Starts all workers (worker_group.h).
   void start(const StartOrder& order, int listen_fd);
+  /// SIGTERM to all workers, and SIGKILL after the grace period.
   void stop(Clock::time_point now) { workers_.stop(now); }
   bool running() const { return workers_.running(); }
-  /// A line of the launcher's own; nothing if it is empty.
+  /// Shows a line of the launcher's own; nothing if it is empty.
   void say(const std::string& text);
-  /// Waits until everything that was said is written, or for a signal when nobody reads it.
-  void finish();
+  /// To be called at the end: waits until everything shown is written. A signal ends the wait, for
+  /// whoever should read the output may have stopped doing so.
+  void flush();
 
   /// Sleeps until a signal comes, a worker writes or ends, one of `others` is ready, or it is
   /// `until`.
   void wait(std::vector<pollfd> others, Clock::time_point until);
-  /// The signals that have come. They have been passed on to the workers here; the other nodes are
-  /// to be told.
+  /// The signals that have come since the last call. The workers here have been sent them; the
+  /// launchers of the other nodes are still to be told.
   std::vector<SignalSeen> take_signals();
-  /// Passes a signal of another node's on to the workers here.
+  /// Passes a signal that another node's launcher received on to the workers here.
   void forward(const SignalSeen& signal);
 
+  /// What happened to the workers since the last call.
   struct Ends {
-    std::vector<WorkerEnd> failed;  // since the last call
-    bool all = false;               // this call saw the last worker end
-    bool stopped = false;           // one of all ended with status 75
+    std::vector<WorkerEnd> failed;
+    bool all = false;      // the last running worker has ended
+    bool stopped = false;  // with `all`: at least one worker ended with status 75
   };
+  /// Shows what the workers have written, and returns how they ended. Does not block.
   Ends progress(Clock::time_point now);
 
  private:
@@ -50,9 +56,9 @@ class LocalNode {
   SignalQueue signals_;
   LiveView view_;
   WorkerGroup workers_;
-  bool started_ = false;  // and the end of all has not been reported
-  bool any_stopped_ = false;
-  bool interrupted_ = false;  // by one SIGINT
+  bool started_ = false;      // until the end of all workers has been reported
+  bool any_stopped_ = false;  // a worker of this attempt ended with status 75
+  bool interrupted_ = false;  // one SIGINT has come; the next one kills
 };
 
 }  // namespace vmla::launch

@@ -1,11 +1,9 @@
 #include "launch/launcher/member_node.h"
 
-#include <unistd.h>
-
-#include <array>
 #include <utility>
 
-#include "launch/launcher/rendezvous.h"
+#include "launch/launcher/host_name.h"
+#include "launch/launcher/node_rendezvous.h"
 #include "model/io/error.h"
 
 namespace vmla::launch {
@@ -14,16 +12,18 @@ MemberNode::MemberNode(const LaunchOptions& options, LocalNode& local)
     : options_(options), local_(local) {}
 
 bool MemberNode::join() {
-  Socket socket = connect_to(
-      *options_.endpoint, options_.rendezvous_timeout, [&](std::chrono::milliseconds pause) {
-        local_.wait({}, Clock::now() + pause);
-        return !local_.take_signals().empty();
-      });
+  const auto wait_for_signal = [&](std::chrono::milliseconds pause) {
+    local_.wait({}, Clock::now() + pause);
+    return !local_.take_signals().empty();
+  };
+  Socket socket = connect_to(*options_.endpoint, options_.rendezvous_timeout, wait_for_signal);
   if (socket.fd() < 0) return false;
   link_ = std::make_unique<NodeLink>(socket.release(), Clock::now());
-  std::array<char, 256> host{};
-  gethostname(host.data(), host.size() - 1);
-  link_->send(Hello{VMLA_VERSION, options_.node, options_.nodes, options_.workers, host.data()});
+  link_->send(Hello{.version = VMLA_VERSION,
+                    .node = options_.node,
+                    .nodes = options_.nodes,
+                    .workers = options_.workers,
+                    .host = host_name()});
   return true;
 }
 
@@ -32,8 +32,8 @@ int MemberNode::run() {
   while (true) {
     const Clock::time_point now = Clock::now();
     for (const SignalSeen& signal : local_.take_signals()) link_->send(signal);
-    for (const ControlMessage& message : link_->progress(now)) obey(message, now);
-    see_local(now);
+    for (const ControlMessage& message : link_->progress(now)) handle_message(message, now);
+    report_local_ends(now);
     check_link(now);
     if (status_ && !local_.running()) return *status_;
     std::vector<pollfd> descriptors;
@@ -42,7 +42,7 @@ int MemberNode::run() {
   }
 }
 
-void MemberNode::obey(const ControlMessage& message, Clock::time_point now) {
+void MemberNode::handle_message(const ControlMessage& message, Clock::time_point now) {
   if (const auto* order = std::get_if<StartOrder>(&message)) {
     attempt_ = order->attempt;
     local_.start(*order, /*listen_fd=*/-1);
@@ -58,25 +58,23 @@ void MemberNode::obey(const ControlMessage& message, Clock::time_point now) {
   }
 }
 
-void MemberNode::see_local(Clock::time_point now) {
+void MemberNode::report_local_ends(Clock::time_point now) {
   const LocalNode::Ends ends = local_.progress(now);
   for (const WorkerEnd& end : ends.failed) link_->send(WorkerFailed{attempt_, end});
   if (ends.all) link_->send(NodeEnded{attempt_, ends.stopped});
 }
 
 void MemberNode::check_link(Clock::time_point now) {
-  if (status_ || lost_) return;
-  const bool silent = link_->silent_for(now) > options_.heartbeat_timeout;
-  if (!link_->closed() && !silent) return;
-  lost_ = true;
-  status_ = 1;
-  local_.say(formatted(
-      "error: the launcher of node 0 at {}:{}{}{}",
-      options_.endpoint->host,
-      options_.endpoint->port,
-      silent ? formatted(" has been silent for {:g} s", options_.heartbeat_timeout.count() / 1000.0)
-             : std::string(" is gone"),
-      local_.running() ? "; stopping the ranks here" : ""));
+  if (status_) return;
+  const bool is_silent = link_->silent_for(now) > options_.heartbeat_timeout;
+  if (!link_->closed() && !is_silent) return;
+  const double timeout = std::chrono::duration<double>(options_.heartbeat_timeout).count();
+  local_.say(formatted("error: the launcher of node 0 at {}:{} {}{}",
+                       options_.endpoint->host,
+                       options_.endpoint->port,
+                       is_silent ? formatted("has been silent for {:g} s", timeout) : "is gone",
+                       local_.running() ? "; stopping the ranks here" : ""));
+  status_ = kFault;
   local_.stop(now);
 }
 

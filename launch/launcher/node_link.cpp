@@ -14,12 +14,14 @@
 namespace vmla::launch {
 namespace {
 
-constexpr std::chrono::seconds kHeartbeat{1};
+constexpr std::chrono::seconds kHeartbeatInterval{1};
+// A peer that sends more without a line feed is no launcher.
 constexpr size_t kLongestMessage = size_t{1} << 20;
 
 }  // namespace
 
-NodeLink::NodeLink(int fd, Clock::time_point now) : fd_(fd), heard_(now), beaten_(now) {
+NodeLink::NodeLink(int fd, Clock::time_point now)
+    : fd_(fd), last_received_(now), last_heartbeat_(now) {
   fcntl(fd_, F_SETFL, O_NONBLOCK);
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -43,7 +45,7 @@ void NodeLink::write_some() {
     } else if (errno == EAGAIN) {
       return;
     } else if (errno != EINTR) {
-      // What the peer sent before it went can still be read; the end of that says that it is gone.
+      // The peer is gone, but what it sent before can still be read; reading then finds the end.
       out_.clear();
       return;
     }
@@ -56,7 +58,7 @@ void NodeLink::read_some(Clock::time_point now) {
     const ssize_t count = recv(fd_, buffer.data(), buffer.size(), 0);
     if (count > 0) {
       in_.append(buffer.data(), static_cast<size_t>(count));
-      heard_ = now;
+      last_received_ = now;
     } else if (count < 0 && errno == EAGAIN) {
       return;
     } else if (count == 0 || errno != EINTR) {
@@ -73,12 +75,12 @@ void NodeLink::wait_for(std::vector<pollfd>& descriptors) const {
 }
 
 Clock::time_point NodeLink::due() const {
-  return closed_ ? Clock::time_point::max() : beaten_ + kHeartbeat;
+  return closed_ ? Clock::time_point::max() : last_heartbeat_ + kHeartbeatInterval;
 }
 
 std::vector<ControlMessage> NodeLink::progress(Clock::time_point now) {
   if (now >= due()) {
-    beaten_ = now;
+    last_heartbeat_ = now;
     send(Heartbeat{});
   }
   write_some();
@@ -92,7 +94,7 @@ std::vector<ControlMessage> NodeLink::progress(Clock::time_point now) {
     in_.erase(0, begin);
     if (in_.size() > kLongestMessage) closed_ = true;
   } catch (const RunError&) {
-    closed_ = true;  // a port scanner, a browser: nothing a launcher would say
+    closed_ = true;  // no launcher: perhaps a port scanner or a browser
   }
   return out;
 }

@@ -10,7 +10,8 @@
 
 namespace vmla::launch {
 
-/// A connection to another node's launcher. Nothing here blocks.
+/// A TCP connection to another node's launcher: messages both ways, and a heartbeat a second, by
+/// which a peer that has nothing to say differs from one that hangs. Nothing here blocks.
 class NodeLink {
  public:
   /// Takes over a connected socket.
@@ -19,17 +20,19 @@ class NodeLink {
   NodeLink(const NodeLink&) = delete;
   NodeLink& operator=(const NodeLink&) = delete;
 
+  /// Sends what the socket takes now; progress() sends the rest.
   void send(const ControlMessage& message);
+  /// Adds what poll() should wait for.
   void wait_for(std::vector<pollfd>& descriptors) const;
-  /// Writes what it can, a heartbeat if it is time for one, and returns what has come. A peer that
-  /// sends anything else than messages is disconnected.
+  /// Sends what is waiting, and a heartbeat when it is due; returns the messages that have arrived.
+  /// A peer that sends anything but messages is disconnected.
   std::vector<ControlMessage> progress(Clock::time_point now);
   /// When the next heartbeat is due.
   Clock::time_point due() const;
 
-  /// The peer has gone, or its machine has.
+  /// True at the end of the connection: the peer has closed it, or was disconnected.
   bool closed() const { return closed_; }
-  Clock::duration silent_for(Clock::time_point now) const { return now - heard_; }
+  Clock::duration silent_for(Clock::time_point now) const { return now - last_received_; }
   bool all_sent() const { return closed_ || out_.empty(); }
 
  private:
@@ -38,8 +41,9 @@ class NodeLink {
 
   int fd_;
   bool closed_ = false;
-  std::string in_, out_;
-  Clock::time_point heard_, beaten_;
+  std::string in_;   // the beginning of a line
+  std::string out_;  // not sent yet
+  Clock::time_point last_received_, last_heartbeat_;
 };
 
 }  // namespace vmla::launch

@@ -1,7 +1,5 @@
 #include "launch/launcher/root_cause.h"
 
-#include <cstdio>
-
 #include <nlohmann/json.hpp>
 
 #include "launch/launcher/signal_queue.h"
@@ -13,7 +11,7 @@ bool has_failed(const WorkerEnd& end) {
   return end.signal != 0 || (end.exit_code != 0 && end.exit_code != kStopped);
 }
 
-bool is_victim(const WorkerEnd& end) {
+bool is_secondary_failure(const WorkerEnd& end) {
   return end.after_stop || (end.signal == 0 && end.exit_code == kPeerLost);
 }
 
@@ -23,23 +21,21 @@ int status_of(const WorkerEnd& end) {
 
 const WorkerEnd* root_cause(const std::vector<WorkerEnd>& failed) {
   for (const WorkerEnd& end : failed) {
-    if (!is_victim(end)) return &end;
+    if (!is_secondary_failure(end)) return &end;
   }
   return failed.empty() ? nullptr : &failed.front();
 }
 
 std::string describe(const WorkerEnd& end) {
-  char after[32];
-  std::snprintf(after, sizeof after, "%.1f", end.seconds);
-  std::string out = formatted("rank {} on {}", end.rank, end.host);
-  out += end.signal != 0 ? formatted(" was killed by {}", signal_name(end.signal))
-                         : formatted(" ended with status {}", end.exit_code);
-  out += formatted(" after {} s", after);
-  if (end.signal == 0 && end.exit_code == kPeerLost) out += " (it lost a peer)";
-  if (end.signal == 0 && end.exit_code == kWrongInput) return out + " (wrong input)";
-  if (!end.message.empty()) out += "; its error file: " + end.message;
-  if (!end.last_lines.empty()) out += "; last lines of its stderr: " + end.last_lines;
-  return out;
+  const std::string how = end.signal != 0 ? formatted("was killed by {}", signal_name(end.signal))
+                                          : formatted("ended with status {}", end.exit_code);
+  std::string line =
+      formatted("rank {} on {} {} after {:.1f} s", end.rank, end.host, how, end.seconds);
+  if (end.signal == 0 && end.exit_code == kPeerLost) line += " (it lost a peer)";
+  if (end.signal == 0 && end.exit_code == kWrongInput) return line + " (wrong input)";
+  if (!end.message.empty()) line += "; its error file: " + end.message;
+  if (!end.last_lines.empty()) line += "; last lines of its stderr: " + end.last_lines;
+  return line;
 }
 
 std::string error_file_message(const std::string& json) {

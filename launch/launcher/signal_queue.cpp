@@ -23,7 +23,7 @@ SignalQueue::SignalQueue() {
   for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1}) {
     struct sigaction action{};
     sigaction(number, nullptr, &action);
-    // A blocked signal would be queued although it is ignored.
+    // Once blocked, an ignored signal would be queued all the same.
     if (action.sa_handler != SIG_IGN) sigaddset(&queued, number);
   }
   sigprocmask(SIG_BLOCK, &queued, &previous_);

@@ -6,12 +6,13 @@
 
 namespace vmla::launch {
 
-/// "SIGKILL" of 9.
+/// "SIGKILL" for 9.
 std::string signal_name(int number);
 
-/// While it lives, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGCHLD are read from a descriptor
-/// instead of interrupting, and writing to a closed pipe is an error instead of a signal. What was
-/// ignored at the start (nohup) stays ignored.
+/// While it exists, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1 and SIGCHLD do not interrupt: they
+/// are read from a descriptor, in the loop that also reads everything else. Writing to a closed
+/// pipe fails with EPIPE instead of raising SIGPIPE. A signal that was ignored at the start (nohup)
+/// stays ignored.
 class SignalQueue {
  public:
   SignalQueue();
@@ -21,9 +22,10 @@ class SignalQueue {
 
   /// Readable when a signal has come.
   int fd() const { return fd_; }
-  /// The signals that have come since, without SIGCHLD.
+  /// The signals that have come since the last call. SIGCHLD only ends the wait for the descriptor
+  /// and is left out.
   std::vector<int> take();
-  /// For a child before exec: signals as they were when this process started.
+  /// For a child before exec(): sets signals as they were when the launcher started.
   void restore() const;
 
  private:

@@ -45,8 +45,8 @@ std::map<std::string, std::string> worker_environment(
     if (get(name) == nullptr) out[name] = value;
   };
   unless_set("TORCH_NCCL_ASYNC_ERROR_HANDLING", "1");
-  // Several processes that each take all cores would slow each other down, and OpenMP's idle
-  // threads would spin on cores that other ranks need.
+  // Several processes that each use all cores slow each other down, and idle OpenMP threads that
+  // spin take the cores from other ranks.
   if (local_world_size > 1) unless_set("OMP_NUM_THREADS", "1");
   unless_set("OMP_WAIT_POLICY", "PASSIVE");
   return out;

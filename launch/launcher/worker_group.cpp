@@ -20,7 +20,7 @@ bool is_program(const fs::path& file) {
   return fs::is_regular_file(file, error) && access(file.c_str(), X_OK) == 0;
 }
 
-// What execvp would find; said once here instead of by every worker.
+/// Refuses a program that execvp() would not find: once, instead of in every worker.
 void check_program(const std::string& name) {
   if (name.find('/') != std::string::npos) {
     if (!fs::exists(name)) fail_user("the program {} does not exist", name);
@@ -59,7 +59,7 @@ WorkerGroup::WorkerGroup(const LaunchOptions& options,
       options.cpu_binding);
 }
 
-// Nodes may share the folder, and each counts its workers from 0.
+// Nodes may share the folder, and each numbers its workers from 0.
 fs::path WorkerGroup::attempt_folder(const StartOrder& order) const {
   const fs::path base = options_.log_dir.empty() ? scratch_ : fs::absolute(options_.log_dir);
   const std::string run =
@@ -73,23 +73,30 @@ void WorkerGroup::start(const StartOrder& order, int listen_fd) {
   kill_at_.reset();
   first_rank_ = order.first_rank(options_.node);
   for (int64_t i = 0; i < options_.workers; ++i) {
-    WorkerOrder worker;
-    worker.rank = first_rank_ + i;
-    worker.argv = options_.program;
-    const fs::path folder = attempt_folder(order) / std::to_string(i);
-    create_folder(folder);
-    worker.error_file = folder / "error.json";
-    if (!options_.log_dir.empty()) worker.log_folder = folder;
-    worker.inherited_fd = worker.rank == 0 ? listen_fd : -1;
-    worker.environment = worker_environment(order,
-                                            options_.node,
-                                            i,
-                                            worker.error_file.string(),
-                                            worker.inherited_fd,
-                                            [](const char* name) { return std::getenv(name); });
-    worker.cpus = cpus_[static_cast<size_t>(i)];
+    const WorkerOrder worker = worker_order(order, i, listen_fd);
     workers_.push_back(std::make_unique<WorkerProcess>(worker, signals_, guardian_));
   }
+}
+
+WorkerOrder WorkerGroup::worker_order(const StartOrder& order,
+                                      int64_t local_rank,
+                                      int listen_fd) const {
+  const fs::path folder = attempt_folder(order) / std::to_string(local_rank);
+  create_folder(folder);
+  WorkerOrder worker;
+  worker.rank = first_rank_ + local_rank;
+  worker.argv = options_.program;
+  worker.error_file = folder / "error.json";
+  if (!options_.log_dir.empty()) worker.log_folder = folder;
+  worker.inherited_fd = worker.rank == 0 ? listen_fd : -1;
+  worker.environment = worker_environment(order,
+                                          options_.node,
+                                          local_rank,
+                                          worker.error_file.string(),
+                                          worker.inherited_fd,
+                                          [](const char* name) { return std::getenv(name); });
+  worker.cpus = cpus_[static_cast<size_t>(local_rank)];
+  return worker;
 }
 
 bool WorkerGroup::running() const {
@@ -118,8 +125,9 @@ void WorkerGroup::wait_for(std::vector<pollfd>& descriptors) const {
 }
 
 std::vector<WorkerEnd> WorkerGroup::progress(Clock::time_point now) {
-  // Of those that ended between two looks nobody knows the order; culprits go before victims.
-  std::vector<WorkerEnd> ends, victims;
+  // In which order workers ended between two calls is not known. Those that failed because another
+  // one did come last, so that none of them is taken for the root cause.
+  std::vector<WorkerEnd> ends, secondary;
   for (const auto& worker : workers_) {
     if (!worker->running()) continue;
     const int64_t rank = first_rank_ + (&worker - workers_.data());
@@ -127,11 +135,11 @@ std::vector<WorkerEnd> WorkerGroup::progress(Clock::time_point now) {
       view_.line(rank, to_stderr, std::move(text), now);
     };
     worker->read(show);
-    WorkerEnd end;
-    if (worker->ended(show, end)) (is_victim(end) ? victims : ends).push_back(std::move(end));
+    if (auto end = worker->take_end(show)) {
+      (is_secondary_failure(*end) ? secondary : ends).push_back(std::move(*end));
+    }
   }
-  ends.insert(
-      ends.end(), std::make_move_iterator(victims.begin()), std::make_move_iterator(victims.end()));
+  std::move(secondary.begin(), secondary.end(), std::back_inserter(ends));
   if (kill_at_ && *kill_at_ <= now && running()) kill();
   if (!running()) kill_at_.reset();
   return ends;

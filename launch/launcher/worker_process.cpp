@@ -12,15 +12,24 @@
 #include <cstring>
 #include <fstream>
 
+#include "launch/launcher/host_name.h"
 #include "model/io/error.h"
 
 namespace vmla::launch {
 namespace {
 
-constexpr size_t kLongestLine = size_t{64} << 10;  // a longer one is shown in pieces
+using Pipe = std::array<int, 2>;  // read end, write end
+struct OutputPipes {
+  Pipe out, err;
+};
+
+// A longer line is shown in pieces.
+constexpr size_t kLongestLine = size_t{64} << 10;
+// What is kept of stderr for the line that says how a worker ended.
 constexpr size_t kLastLines = 8;
 constexpr size_t kLongestLastLine = 300;
 
+/// The launcher's own environment with `added` in it, as "NAME=VALUE".
 std::vector<std::string> environment_with(const std::map<std::string, std::string>& added) {
   std::vector<std::string> out;
   for (char** entry = environ; *entry != nullptr; ++entry) {
@@ -33,6 +42,7 @@ std::vector<std::string> environment_with(const std::map<std::string, std::strin
   return out;
 }
 
+/// What exec() takes: a pointer to each word, and a null behind them.
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> out;
   for (auto& word : words) out.push_back(word.data());
@@ -40,8 +50,8 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
   return out;
 }
 
-std::array<int, 2> make_pipe() {
-  std::array<int, 2> ends{};
+Pipe make_pipe() {
+  Pipe ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0)
     fail_run("cannot create a pipe: {}", std::strerror(errno));
   return ends;
@@ -65,10 +75,34 @@ int open_log(const std::filesystem::path& file) {
   return fd;
 }
 
-std::string host_name() {
-  std::array<char, 256> name{};
-  gethostname(name.data(), name.size() - 1);
-  return name.data();
+/// Turns the child that fork() made into the worker.
+[[noreturn]] void become_worker(const WorkerOrder& order,
+                                const SignalQueue& signals,
+                                pid_t launcher,
+                                const OutputPipes& pipes,
+                                char* const* argv,
+                                char* const* environment) {
+  setsid();
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != launcher) _exit(1);  // the launcher died before the line above
+  const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  dup2(null, STDIN_FILENO);
+  dup2(pipes.out[1], STDOUT_FILENO);
+  dup2(pipes.err[1], STDERR_FILENO);
+  if (order.inherited_fd >= 0) fcntl(order.inherited_fd, F_SETFD, 0);  // exec() leaves it open
+  bind_to(order.cpus);
+  signals.restore();
+  execvpe(argv[0], argv, environment);
+  std::fprintf(stderr, "vmla-launch: cannot start %s: %s\n", argv[0], std::strerror(errno));
+  _exit(127);  // as a shell says that it cannot start a program
+}
+
+/// Whether `pid` has ended; `info` then says how. It is not reaped, so that its number still
+/// belongs to its group.
+bool has_ended(pid_t pid, siginfo_t& info) {
+  info = {};
+  const auto id = static_cast<id_t>(pid);
+  return waitid(P_PID, id, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == pid;
 }
 
 }  // namespace
@@ -90,31 +124,19 @@ WorkerProcess::WorkerProcess(const WorkerOrder& order,
   err_.to_stderr = true;
   open_logs(order);
   std::vector<std::string> words = order.argv, variables = environment_with(order.environment);
-  const std::vector<char*> argv = pointers(words), env = pointers(variables);
-  const std::array<int, 2> out = make_pipe(), err = make_pipe();
-  const pid_t parent = getpid();
+  const std::vector<char*> argv = pointers(words), environment = pointers(variables);
+  const OutputPipes pipes = {.out = make_pipe(), .err = make_pipe()};
+  const pid_t launcher = getpid();
   pid_ = fork();
   if (pid_ < 0) fail_run("cannot start a process for rank {}: {}", rank_, std::strerror(errno));
   if (pid_ == 0) {
-    setsid();
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(1);  // the launcher died before the line above
-    const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    dup2(null, STDIN_FILENO);
-    dup2(out[1], STDOUT_FILENO);
-    dup2(err[1], STDERR_FILENO);
-    if (order.inherited_fd >= 0) fcntl(order.inherited_fd, F_SETFD, 0);
-    bind_to(order.cpus);
-    signals.restore();
-    execvpe(argv[0], argv.data(), env.data());
-    std::fprintf(stderr, "vmla-launch: cannot start %s: %s\n", argv[0], std::strerror(errno));
-    _exit(127);
+    become_worker(order, signals, launcher, pipes, argv.data(), environment.data());
   }
   guardian_.watch(pid_);
-  close(out[1]);
-  close(err[1]);
-  out_.fd = out[0];
-  err_.fd = err[0];
+  close(pipes.out[1]);
+  close(pipes.err[1]);
+  out_.fd = pipes.out[0];
+  err_.fd = pipes.err[0];
   fcntl(out_.fd, F_SETFL, O_NONBLOCK);
   fcntl(err_.fd, F_SETFL, O_NONBLOCK);
 }
@@ -158,7 +180,8 @@ void WorkerProcess::copy_to_log(Stream& stream, const char* bytes, size_t count)
   while (stream.log >= 0 && count > 0) {
     const ssize_t written = write(stream.log, bytes, count);
     if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) {  // a full disk must not end the job: say so once and go on without the file
+    // A full disk must not end the job: say so once, and go on without the file.
+    if (written <= 0) {
       std::fprintf(stderr,
                    "vmla-launch: rank %lld's log file ends here: %s\n",
                    static_cast<long long>(rank_),
@@ -174,25 +197,25 @@ void WorkerProcess::copy_to_log(Stream& stream, const char* bytes, size_t count)
 
 void WorkerProcess::read_from(Stream& stream, const ShowLine& show) {
   std::array<char, 1 << 16> buffer;
-  // Not without end: a worker that writes faster than we read must not keep us from the others.
+  // At most 1 MB: a worker that writes faster than we read must not keep us from the others.
   for (int turn = 0; turn < 16 && stream.fd >= 0; ++turn) {
     const ssize_t count = ::read(stream.fd, buffer.data(), buffer.size());
     if (count > 0) {
       copy_to_log(stream, buffer.data(), static_cast<size_t>(count));
       stream.pending.append(buffer.data(), static_cast<size_t>(count));
-      take_lines(stream, false, show);
+      take_lines(stream, /*at_end=*/false, show);
     } else if (count == 0) {
       close(stream.fd);
       stream.fd = -1;
-      take_lines(stream, true, show);
+      take_lines(stream, /*at_end=*/true, show);
     } else if (errno != EINTR) {
-      return;  // nothing there now
+      return;  // EAGAIN: nothing is there now
     }
   }
 }
 
-void WorkerProcess::take_lines(Stream& stream, bool all, const ShowLine& show) {
-  const auto take = [&](size_t begin, size_t count) {
+void WorkerProcess::take_lines(Stream& stream, bool at_end, const ShowLine& show) {
+  const auto pass_on = [&](size_t begin, size_t count) {
     std::string text = visible_text(stream.pending.substr(begin, count));
     if (stream.to_stderr && !text.empty()) {
       last_lines_.push_back(text.substr(0, kLongestLastLine));
@@ -202,11 +225,11 @@ void WorkerProcess::take_lines(Stream& stream, bool all, const ShowLine& show) {
   };
   size_t begin = 0;
   for (size_t end; (end = stream.pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    take(begin, end - begin);
+    pass_on(begin, end - begin);
   }
   stream.pending.erase(0, begin);
-  if (!stream.pending.empty() && (all || stream.pending.size() > kLongestLine)) {
-    take(0, stream.pending.size());
+  if (!stream.pending.empty() && (at_end || stream.pending.size() > kLongestLine)) {
+    pass_on(0, stream.pending.size());
     stream.pending.clear();
   }
 }
@@ -216,40 +239,35 @@ void WorkerProcess::read(const ShowLine& show) {
   read_from(err_, show);
 }
 
-bool WorkerProcess::ended(const ShowLine& show, WorkerEnd& how) {
-  if (pid_ <= 0) return false;
-  siginfo_t info{};
-  // Left unreaped, so that its number is still its group's while the rest of the group is killed.
-  if (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
-      info.si_pid != pid_) {
-    return false;
+void WorkerProcess::read_rest(const ShowLine& show) {
+  for (Stream* stream : {&out_, &err_}) {
+    read_from(*stream, show);
+    take_lines(*stream, /*at_end=*/true, show);
+    if (stream->fd >= 0) close(stream->fd);  // a child that left the group may still hold the pipe
+    stream->fd = -1;
   }
+}
+
+std::optional<WorkerEnd> WorkerProcess::take_end(const ShowLine& show) {
+  siginfo_t info;
+  if (pid_ <= 0 || !has_ended(pid_, info)) return std::nullopt;
   kill(-pid_, SIGKILL);
   guardian_.forget(pid_);
   waitpid(pid_, nullptr, 0);
   pid_ = -1;
-  for (Stream* stream : {&out_, &err_}) {
-    read_from(*stream, show);
-    take_lines(*stream, true, show);
-    if (stream->fd >= 0) close(stream->fd);  // a child that left the group may still hold the pipe
-    stream->fd = -1;
-  }
-  how = {};
-  how.rank = rank_;
-  how.host = host_name();
-  if (info.si_code == CLD_EXITED) {
-    how.exit_code = info.si_status;
-  } else {
-    how.signal = info.si_status;
-  }
-  how.after_stop = stopped_by_us_;
-  how.seconds = std::chrono::duration<double>(Clock::now() - started_).count();
-  for (const auto& line : last_lines_) {
-    how.last_lines += (how.last_lines.empty() ? "" : " | ") + line;
+  read_rest(show);
+  WorkerEnd end;
+  end.rank = rank_;
+  end.host = host_name();
+  (info.si_code == CLD_EXITED ? end.exit_code : end.signal) = info.si_status;
+  end.after_stop = stopped_by_us_;
+  end.seconds = std::chrono::duration<double>(Clock::now() - started_).count();
+  for (const std::string& line : last_lines_) {
+    end.last_lines += (end.last_lines.empty() ? "" : " | ") + line;
   }
   std::ifstream file(error_file_);
-  how.message = error_file_message({std::istreambuf_iterator<char>(file), {}});
-  return true;
+  end.message = error_file_message({std::istreambuf_iterator<char>(file), {}});
+  return end;
 }
 
 }  // namespace vmla::launch

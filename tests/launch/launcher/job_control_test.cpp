@@ -71,7 +71,7 @@ TEST(JobControl, TheFirstFailureStopsAllNodesAndIsSaidOnce) {
   EXPECT_EQ(command.why, "");
 }
 
-TEST(JobControl, AVictimWaitsForTheRootCause) {
+TEST(JobControl, ASecondaryFailureWaitsForTheRootCause) {
   JobControl job = started(1);
   job.worker_failed(end_of(0, kPeerLost), kStart);
   EXPECT_FALSE(job.next());
@@ -82,7 +82,7 @@ TEST(JobControl, AVictimWaitsForTheRootCause) {
   EXPECT_EQ(expect_next(job, Kind::kFinish).status, 9);
 }
 
-TEST(JobControl, WithVictimsOnlyTheFirstIsTheCause) {
+TEST(JobControl, OfSecondaryFailuresAloneTheFirstIsTheCause) {
   JobControl job = started(1);
   job.worker_failed(end_of(2, kPeerLost), kStart);
   job.tick(kStart + 999ms);

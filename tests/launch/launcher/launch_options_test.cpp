@@ -4,13 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::launch {
 namespace {
@@ -22,19 +20,6 @@ LaunchRequest parse(const std::vector<std::string>& words) {
   std::vector<const char*> argv = {"vmla-launch"};
   for (const auto& word : words) argv.push_back(word.c_str());
   return parse_launch_options(static_cast<int>(argv.size()), argv.data());
-}
-
-template <class Work>
-std::string error_of(const Work& work) {
-  try {
-    work();
-  } catch (const UserError& error) {
-    const std::string said = error.what();
-    EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 0) << said;
-    return said;
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return "";
 }
 
 TEST(LaunchOptions, Defaults) {
@@ -123,35 +108,9 @@ TEST(LaunchOptions, MistakesAreOneLine) {
       {{"--standalone", "--rdzv-endpoint", "a:1", "--", "x"}, {"--standalone"}},
   };
   for (const Case& c : cases) {
-    const std::string said = error_of([&] { parse(c.words); });
+    const std::string said = data::error_of<UserError>([&] { parse(c.words); });
     for (const auto& part : c.says) EXPECT_THAT(said, HasSubstr(part));
   }
-}
-
-TEST(LaunchOptions, Endpoints) {
-  EXPECT_EQ(parse_endpoint("node-0.cluster:29400").host, "node-0.cluster");
-  EXPECT_EQ(parse_endpoint("[fe80::1]:80").host, "fe80::1");
-  EXPECT_EQ(parse_endpoint("[::1]:65535").port, 65535);
-  for (const char* text :
-       {"node0", "node0:", ":1", "node0:0", "node0:65536", "node0:a", "::1:80"}) {
-    EXPECT_THAT(error_of([&] { parse_endpoint(text); }), HasSubstr("HOST:PORT")) << text;
-  }
-}
-
-TEST(LaunchOptions, WorkersAreCounted) {
-  namespace fs = std::filesystem;
-  const fs::path devices = fs::path(testing::TempDir()) / "vmla-devices";
-  fs::create_directories(devices);
-  EXPECT_EQ(count_workers("7", nullptr, devices), 7);
-  EXPECT_EQ(count_workers("cpu", nullptr, devices), static_cast<int64_t>(usable_cpus().size()));
-  EXPECT_THAT(error_of([&] { count_workers("gpu", nullptr, devices); }), HasSubstr("nvidia0"));
-  for (const char* name : {"nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "nvidia"}) {
-    std::ofstream{devices / name};
-  }
-  EXPECT_EQ(count_workers("gpu", nullptr, devices), 3);
-  EXPECT_EQ(count_workers("gpu", "", devices), 3);
-  EXPECT_EQ(count_workers("gpu", "2,5", devices), 2);
-  fs::remove_all(devices);
 }
 
 }  // namespace

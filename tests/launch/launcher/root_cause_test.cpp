@@ -39,11 +39,11 @@ TEST(RootCause, WhatIsAFailure) {
   EXPECT_EQ(status_of(killed(0, SIGSEGV)), 139);
 }
 
-TEST(RootCause, TheFirstThatIsNoVictim) {
+TEST(RootCause, TheFirstThatIsNoSecondaryFailure) {
   const auto rank_of = [](const std::vector<WorkerEnd>& ends) { return root_cause(ends)->rank; };
   EXPECT_EQ(root_cause({}), nullptr);
   EXPECT_EQ(rank_of({exited(2, 1), exited(0, 1)}), 2);
-  // Told of the loss before the loss itself was heard of.
+  // Two ranks noticed the loss of rank 3 before its end was reported.
   EXPECT_EQ(rank_of({exited(0, kPeerLost), exited(1, kPeerLost), killed(3, SIGKILL)}), 3);
   EXPECT_EQ(rank_of({after_stop(killed(0, SIGTERM)), after_stop(exited(1, 1)), exited(2, 1)}), 2);
   // A signal whose number is that status is another matter.

@@ -9,6 +9,7 @@
 #include <set>
 
 #include "launch/launcher/cpu_binding.h"
+#include "tests/support/temporary_folder.h"
 #include "trainer/distributed/job/rank_environment.h"
 
 namespace vmla::launch {
@@ -138,7 +139,8 @@ TEST(CpuBinding, NoneLeavesWorkersWhereTheyAre) {
 
 TEST(CpuBinding, TheSystemSaysWhereACpuIs) {
   namespace fs = std::filesystem;
-  const fs::path system = fs::path(testing::TempDir()) / "vmla-system";
+  const data::TemporaryFolder folder;
+  const fs::path& system = folder.path();
   fs::create_directories(system / "cpu/cpu5/topology");
   fs::create_directories(system / "cpu/cpu5/node1");
   std::ofstream(system / "cpu/cpu5/topology/core_id") << "17\n";
@@ -149,7 +151,6 @@ TEST(CpuBinding, TheSystemSaysWhereACpuIs) {
   EXPECT_EQ(cpus[0].core, 17);
   EXPECT_EQ(cpus[1].number, 6);  // nothing is said about it
   EXPECT_EQ(cpus[1].numa_node, 0);
-  fs::remove_all(system);
   EXPECT_FALSE(usable_cpus().empty());
 }
 

@@ -1,4 +1,4 @@
-#include "launch/launcher/rendezvous.h"
+#include "launch/launcher/node_rendezvous.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -37,7 +37,7 @@ Socket bound(bool loopback, bool ipv6, int64_t port) {
   int result = -1;
   if (ipv6) {
     const int off = 0;
-    setsockopt(out.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);  // IPv4 comes in as well
+    setsockopt(out.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);  // takes IPv4 as well
     sockaddr_in6 address{};
     address.sin6_family = AF_INET6;
     address.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
@@ -57,7 +57,7 @@ Socket bound(bool loopback, bool ipv6, int64_t port) {
   return out;
 }
 
-// All interfaces: IPv6, which takes IPv4 along, where the machine has it.
+/// The same on all interfaces: of IPv6 and IPv4 where the machine has IPv6, else of IPv4.
 Socket bound_anywhere(int64_t port) {
   Socket out = bound(false, true, port);
   if (out.fd() >= 0 || errno == EADDRINUSE || errno == EACCES) return out;
@@ -73,7 +73,7 @@ int64_t port_of(int fd) {
                    : reinterpret_cast<const sockaddr_in&>(address).sin_port);
 }
 
-/// One try; an empty socket with errno.
+/// One try to connect. On failure the socket is empty and errno says why.
 Socket try_address(const addrinfo& address, std::chrono::milliseconds wait) {
   Socket out(socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (out.fd() < 0) return out;
@@ -87,7 +87,8 @@ Socket try_address(const addrinfo& address, std::chrono::milliseconds wait) {
       getsockopt(out.fd(), SOL_SOCKET, SO_ERROR, &reason, &size);
     }
   }
-  // On one machine a connection to a free port can meet itself.
+  // On one machine, a connection to a free port can be given that very port as its own end, and is
+  // then connected to itself (TCP's simultaneous open).
   sockaddr_storage here{}, there{};
   socklen_t here_size = sizeof here, there_size = sizeof there;
   if (reason == 0 && getsockname(out.fd(), reinterpret_cast<sockaddr*>(&here), &here_size) == 0 &&

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace vmla::launch {
+
+/// How many workers `--nproc-per-node` means: "N", "cpu" (one for each core that this process may
+/// use) or "gpu" (one for each GPU: those that CUDA_VISIBLE_DEVICES lists, else the files nvidia0,
+/// nvidia1, ... in `devices`). UserError where the text is none of these, or there is no GPU.
+int64_t count_workers(const std::string& text,
+                      const char* cuda_visible_devices,
+                      const std::filesystem::path& devices = "/dev");
+
+}  // namespace vmla::launch
