@@ -4,8 +4,10 @@ namespace vmla::launch {
 namespace {
 
 const char kWeightsHelp[] =
-    "a checkpoint or run folder, a Wan or diffusers folder, a .pt/.pth, a videomla export";
+    "a checkpoint or run folder, a Wan or diffusers folder, a videomla export, a .safetensors file";
 const char kCheckpointHelp[] = "a step's folder, `latest`, or a run folder";
+const char kRoleHelp[] =
+    "of a checkpoint: ema, the averaged weights if there are any; raw, the trained ones";
 
 }  // namespace
 
@@ -23,8 +25,7 @@ void add_weights(OptionSet& options, std::string& weights, const std::string& wh
 }
 
 void add_weights_role(OptionSet& options, std::string& weights_role) {
-  const char help[] = "raw prefers `generator` over its average";
-  options.choice("--weights-role", weights_role, {"ema", "raw"}, help).shows_default();
+  options.choice("--weights-role", weights_role, {"ema", "raw"}, kRoleHelp).shows_default();
 }
 
 void add_checkpoint(OptionSet& options, CheckpointArgs& args) {
@@ -32,12 +33,11 @@ void add_checkpoint(OptionSet& options, CheckpointArgs& args) {
 }
 
 void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args) {
-  const char help[] = "the averaged weights if there are any, or the trained ones";
-  options.choice("--weights", args.weights, {"ema", "raw"}, help).shows_default();
+  options.choice("--weights", args.weights, {"ema", "raw"}, kRoleHelp).shows_default();
 }
 
 Option add_seed(OptionSet& options, int64_t& seed) {
-  return options.integer("--seed", seed, "of the noise").shows_default();
+  return options.integer("--seed", seed, "seed of the noise").shows_default();
 }
 
 void add_batch(OptionSet& options, int64_t& batch, const std::string& help) {
@@ -45,12 +45,12 @@ void add_batch(OptionSet& options, int64_t& batch, const std::string& help) {
 }
 
 Option add_guidance(OptionSet& options, Destination<double> guidance) {
-  const char help[] = "w in v_neg + w (v_pos - v_neg); 1: none";
+  const char help[] = "guidance scale: w in v_neg + w (v_pos - v_neg); 1: none";
   return options.number_from_0("--guidance", guidance, help).type("G");
 }
 
 void add_negative_prompt(OptionSet& options, Destination<std::string> negative_prompt) {
-  const char help[] = "the prompt guidance steers away from";
+  const char help[] = "the prompt that guidance steers away from";
   options.text("--negative-prompt", negative_prompt, "TEXT", help);
 }
 

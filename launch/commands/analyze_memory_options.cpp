@@ -6,12 +6,14 @@ namespace vmla::launch {
 
 const CommandText AnalyzeMemoryArgs::kText = {
     "analyze memory",
-    "what a stage needs, before it starts",
-    R"(Per role: parameters, weights, gradients and optimizer state; the peak of a step by phase (rollout, scores,
-forward, backward), of tensors; checkpoint, cache of a video being sampled beside a dense model's, FLOPs by phase.
-The step is run on tensors that have sizes and no data, so neither the dataset nor the weights have to be there:
-sizes of a score are read from its weights where those exist, else from its preset, else a dense twin of the
-generator stands in, and the table says which. `vmla train --dry-run` prints the same table.
+    "the memory that a stage will need, before it starts",
+    R"(Prints, for each role, the bytes of parameters, weights, gradients and optimizer state; then the largest total of
+tensors in each phase of a step (rollout, scores, forward, backward), the size of a checkpoint and of the cache of one
+sampled video (beside a dense model's), and FLOPs by phase.
+
+The step is run on tensors that have sizes and no data, so neither the dataset nor the weights have to be there. The
+sizes of a score network are read from its weights where those exist, else taken from its preset, else a dense model
+of the generator's size is assumed; the table says which. `vmla train --dry-run` prints the same table.
 
 Examples:
   vmla analyze memory --config configs/wan1.3b/teacher_forcing.yaml --gpus 8 --gpu-memory 80
@@ -21,15 +23,15 @@ Examples:
 void AnalyzeMemoryArgs::define(OptionSet& options) {
   add_config(options, *this, "the stage's yaml file").required();
   options
-      .integer_from_1("--gpus", gpus, "ranks that share the stage as the section distributed says")
+      .integer_from_1(
+          "--gpus", gpus, "ranks that share the stage, as the section `distributed` says")
       .shows_default();
   options.number_above_0(
       "--gpu-memory",
       gpu_memory,
-      "memory of one in GB (10^9 bytes): what auto chooses fits in it, and the largest "
-      "micro-batch "
-      "is looked for");
-  options.text("--json", json, "FILE", "also writes the plan as JSON, in bytes");
+      "memory of one GPU in GB (10^9 bytes): keys that are `auto` are then chosen so that the "
+      "stage fits, and the largest micro-batch that fits is found");
+  options.text("--json", json, "FILE", "also write the plan as JSON, in bytes");
 }
 
 CpuThreads AnalyzeMemoryArgs::front_check() const {

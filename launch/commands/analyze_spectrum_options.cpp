@@ -18,7 +18,10 @@ void AnalyzeSpectrumArgs::define(OptionSet& options) {
             "PATH",
             "dense weights: a checkpoint, a folder or a safetensors file")
       .required();
-  options.text("--map", map, "FILE", "yaml from our tensor names to the file's, when they differ");
+  options.text("--map",
+               map,
+               "FILE",
+               "yaml file that says what the file calls our tensors, if it has other names");
   options.text("--out", out, "DIR", "folder for CSV, HDF5, SVG and HTML").required();
 }
 

@@ -9,11 +9,12 @@ const CommandText CompareArgs::kText = {
 noise does not hide a difference), final quality, and the settings that differ. Pipelines are compared stage by stage.
 
 RUN REFERENCE: is this run healthy? A reference trace (configs/tiny/reference/STAGE.json, or that folder for all
-stages of a pipeline) holds what runs with several seeds did, and a band about it. Every curve and figure is healthy or
-outside, with where first and by how much; the last line is the verdict. The status is 0 either way; with --check it
-is 1 outside the band.
+stages of a pipeline) holds the curves and final figures of runs with several seeds, and a band around each. For every
+curve and figure it is said whether this run's lies in the band, or else where it first leaves it and by how much; the
+last line is the verdict. The status is 0 either way; with --check it is 1 outside the band.
 
---make-reference OUT RUN RUN...: makes such traces from runs that differ in their seeds. docs/formats.md has the rule.
+--make-reference OUT RUN RUN...: makes such traces from runs that differ in their seeds. docs/formats.md says
+how wide a band is.
 
 Examples:
   vmla compare runs/tiny/tf_svd runs/tiny/tf_random --out comparison

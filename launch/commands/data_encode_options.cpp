@@ -33,7 +33,8 @@ void DataEncodeArgs::define(OptionSet& options) {
   options.number_above_0("--fps", fps, "frames a second after resampling in time").shows_default();
   options.integer_from_0("--stride", stride, "frames between the starts of two clips; 0: --frames")
       .shows_default();
-  options.integer_from_0("--max-clips", max_clips, "clips a video gives at most; 0: all that fit")
+  options
+      .integer_from_0("--max-clips", max_clips, "most clips taken from one video; 0: all that fit")
       .shows_default();
   options
       .integer_from_0("--hold-out-every",
@@ -41,7 +42,8 @@ void DataEncodeArgs::define(OptionSet& options) {
                       "hold out every K-th clip of a video, for validation; 0: none")
       .shows_default();
   options.flag("--held-out", held_out, "encode the held-out clips instead of the others");
-  options.integer_from_0("--threads", threads, "decoders at once; 0: one a core").shows_default();
+  options.integer_from_0("--threads", threads, "videos decoded at once; 0: one a core")
+      .shows_default();
   add_overwrite(options, overwrite, "dataset");
   options.number_above_0("--timeout", timeout_seconds, "seconds a video may take to decode")
       .shows_default();

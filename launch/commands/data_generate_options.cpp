@@ -5,9 +5,10 @@ namespace vmla::launch {
 const CommandText DataGenerateArgs::kText = {
     "data generate",
     "samples a dataset of clips from a bidirectional teacher",
-    R"(Clips for the stages that need some and have none: each prompt's are sampled with all frames at once and stored as
-a latent dataset (docs/formats.md), complete or absent; an interrupted job goes on. A checkpoint says its codec, text
-encoder and clip size itself; for other weights give --codec, --text, --fps, --frames, --height and --width.
+    R"(Makes clips for stages that need some, where there are none. The clips of each prompt are sampled with all frames at
+once, and stored as a latent dataset (docs/formats.md), complete or absent; an interrupted job goes on. A checkpoint
+says its codec, text encoder and clip size itself; for other weights give --codec, --text, --fps, --frames, --height
+and --width.
 
 Example:
   vmla data generate --weights runs/tiny/pretrain --prompts prompts.txt --out clips.h5 --guidance 2 --steps 16)"};
@@ -31,7 +32,7 @@ void define_clips(OptionSet& options, DataGenerateArgs& args) {
 }  // namespace
 
 void DataGenerateArgs::define(OptionSet& options) {
-  add_weights(options, weights, "a model without chunks: ");
+  add_weights(options, weights, "a bidirectional model: ");
   add_weights_role(options, weights_role);
   add_prompts(options, prompts).required();
   options.text("--out", out, "FILE.h5", "dataset to write").required();

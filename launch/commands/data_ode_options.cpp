@@ -7,15 +7,20 @@ namespace vmla::launch {
 const CommandText DataOdeArgs::kText = {
     "data ode",
     "stores clips with a causal teacher's ODE path to each",
-    R"(For ode_regression. For each clip, Euler steps of the teacher from noise, every chunk given the clean clip before
-it; kept are the states before the student's steps, and the end. The result is a latent dataset with /ode and /ode_times
-(docs/formats.md), complete or absent; an interrupted job goes on.
+    R"(Makes the data of ode_regression. For each clip, the teacher's ODE is followed from noise with Euler steps, where
+every chunk sees the clean chunks before it. The states at the student's timesteps are stored, and the last one. The
+result is a latent dataset with /ode and /ode_times (docs/formats.md), complete or absent; an interrupted job goes on.
 
 Example:
   vmla data ode --checkpoint runs/tiny/tf_svd --data data/cache/tiny/train.h5 --out ode.h5 --limit 200 --batch 8)"};
 
 void DataOdeArgs::define(OptionSet& options) {
-  options.text("--checkpoint", checkpoint, "PATH", "the causal teacher, of stage 1").required();
+  options
+      .text("--checkpoint",
+            checkpoint,
+            "PATH",
+            "the causal teacher (of stage 1): a step's folder, `latest`, or a run folder")
+      .required();
   add_checkpoint_weights(options, *this);
   options.text("--data", data, "FILE.h5", "dataset of clips").required();
   options.text("--out", out, "FILE.h5", "ODE set to write").required();
@@ -24,21 +29,22 @@ void DataOdeArgs::define(OptionSet& options) {
   add_negative_prompt(options, negative_prompt);
   options.numbers_from_0("--denoising-steps",
                          denoising_steps,
-                         "the student's steps before the timestep shift, each a point of the grid "
-                         "(default: 1000,750,500,250)");
+                         "the student's timesteps, before the timestep shift; each must be a point "
+                         "of the Euler grid (default: 1000,750,500,250)");
   options.number_above_0("--shift", shift, "timestep shift (default: the checkpoint's)");
   options
       .choice("--way",
               way,
               {"cached", "doubled"},
-              "chunk by chunk against a cache, or all chunks at once: the same states, slower")
+              "cached: chunk by chunk against a cache; doubled: all chunks at once, which gives "
+              "the same states and is slower")
       .shows_default();
   add_seed(options, seed);
   options.integer_from_0("--limit", limit, "only the first N clips; 0: all")
       .type("N")
       .shows_default();
   add_batch(options, batch, "clips at once");
-  add_dtype(options, dtype, "of the stored states");
+  add_dtype(options, dtype, "type of the stored states");
   add_overwrite(options, overwrite, "ODE set");
 }
 

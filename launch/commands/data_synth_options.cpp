@@ -13,7 +13,7 @@ Example:
 void DataSynthArgs::define(OptionSet& options) {
   options.text("--out", out, "DIR", "folder for the videos and captions file").required();
   options.integer_from_1("--count", count, "clips").type("N").required();
-  options.integer_from_0("--seed", seed, "of size, speed, start and texture").shows_default();
+  options.integer_from_0("--seed", seed, "seed of size, speed, start and texture").shows_default();
   options.flag("--held-out",
                held_out,
                "the 12 caption combinations kept out of training, instead of the other 60");
@@ -24,7 +24,7 @@ void DataSynthArgs::define(OptionSet& options) {
   options.choice("--format",
                  format,
                  {"mp4", "avi", "webm", "mkv", "y4m"},
-                 "of the video files (default: mp4)");
+                 "format of the video files (default: mp4)");
 }
 
 }  // namespace vmla::launch

@@ -9,15 +9,21 @@ const CommandText InitArgs::kText = {
     "converts dense weights to latent attention",
     R"(Applies init.method of the configuration to a dense model and writes the converted model as a videomla export
 (config.json and safetensors), with a report of what each layer lost: init_report.json. With model.bias: false the
-query biases and rotary key biases of the dense model have no place to go, and one line says how much they were.
+query biases and rotary key biases of the dense model are dropped, and one line says how large they were.
 
 Example:
   vmla init --weights runs/tiny/pretrain --config configs/tiny/teacher_forcing.yaml --out converted)"};
 
 void InitArgs::define(OptionSet& options) {
   add_weights(options, weights, "dense weights: ");
-  add_config(options, *this, "sections `model` (attention: mla) and `init` (method)").required();
-  options.text("--data", data, "FILE", "latent dataset, for methods that calibrate on activations");
+  add_config(
+      options, *this, "yaml file with the sections `model` (attention: mla) and `init` (method)")
+      .required();
+  options.text(
+      "--data",
+      data,
+      "FILE",
+      "latent dataset to calibrate on; not read yet: every method works on the weights alone");
   options
       .text("--out", out, "DIR", "videomla export to write, with a report of what each layer lost")
       .required();

@@ -13,11 +13,11 @@ const CommandText SampleArgs::kText = {
 000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
 time to the first chunk, frames per second, cache bytes). A prompt's video does not depend on the other prompts.
 
-The sampler is the one the checkpoint was trained for: few_step, at its own list, for a distilled student, else what
-its configuration says under `sample`. Either can be forced on any checkpoint. few_step predicts the clean chunk at
-each listed step and adds fresh noise for the next; it uses no guidance unless --guidance asks for it, so a step is
-one pass. unipc and euler take --steps passes a chunk. A window other than the one trained with is only used when
---local-attn-size or --sink-size asks for it. Without a window, a video can have 1024 latent frames.
+The sampler is the one the checkpoint was trained for: a distilled student's is few_step with its own timesteps, any
+other's stands in its configuration under `sample`. --sampler forces one on any checkpoint. few_step predicts the clean
+chunk at each of its timesteps and adds fresh noise for the next; it uses no guidance unless --guidance asks for it, so
+that a step is one pass. unipc and euler take --steps passes for each chunk. The window is the one trained with, unless
+--local-attn-size or --sink-size asks for another. Without a window, a video can have 1024 latent frames.
 
 Examples:
   vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos
@@ -32,38 +32,40 @@ namespace {
 void define_prompts(OptionSet& options, SampleArgs& args) {
   options.text("--prompt", args.prompt, "TEXT", "one prompt (may be empty)");
   add_prompts(options, args.prompts);
-  options.text(
-      "--prompts-over-time",
-      args.prompts_over_time,
-      "TEXT",
-      "one video whose prompt changes: \"text[10s] | other text[5s]\"; a prompt begins with "
-      "the first chunk at or after its time");
+  options.text("--prompts-over-time",
+               args.prompts_over_time,
+               "TEXT",
+               "one video whose prompt changes: \"text[10s] | other text[5s]\"; a prompt begins "
+               "with the first chunk at or after its time");
   options.choice("--prompt-switch",
                  args.prompt_switch,
                  {"flush", "recache", "keep"},
-                 "what the cache keeps when the prompt changes: flush, the sink and the last two "
-                 "frames; recache, all, computed again under the new prompt; keep, all as it is "
-                 "(default: flush)");
+                 "what becomes of the cache when the prompt changes: flush keeps the sink and the "
+                 "last two frames; recache computes all frames again under the new prompt; keep "
+                 "leaves it as it is (default: flush)");
 }
 
 void define_sampler(OptionSet& options, SampleArgs& args) {
   options.choice("--sampler",
                  args.sampler,
                  {"few_step", "unipc", "euler"},
-                 "default: what the checkpoint was trained for");
-  options.integer_from_1("--steps", args.steps, "sampler steps a chunk; of few_step: evenly spaced")
+                 "how a chunk is sampled (default: as the checkpoint was trained for)");
+  options
+      .integer_from_1(
+          "--steps", args.steps, "sampler steps of each chunk; few_step spaces them evenly")
       .type("K");
   options.numbers_from_0("--denoising-steps",
                          args.denoising_steps,
-                         "steps of few_step before the timestep shift, falling: 1000,750,500,250");
+                         "timesteps of few_step, in falling order and before the timestep shift, "
+                         "such as 1000,750,500,250");
   options.numbers_from_0("--first-chunk-denoising-steps",
                          args.first_chunk_denoising_steps,
-                         "those of the first chunk, where they differ");
+                         "the same for the first chunk, if it takes others");
   options
       .integer("--local-attn-size",
                args.local_attn_size,
-               "attended latent frames, sink and own chunk included, instead of the "
-               "checkpoint's; -1: all")
+               "attended latent frames, sink and own chunk included, instead of the checkpoint's; "
+               "-1: all")
       .type("N");
   options
       .integer_from_0("--sink-size",
@@ -121,12 +123,11 @@ void SampleArgs::define(OptionSet& options) {
   add_seed(options, seed).type("S");
   add_checkpoint_weights(options, *this);
   define_sampler(options, *this);
-  options.text(
-      "--noise",
-      noise,
-      "FILE",
-      "safetensors with `noise` [prompts, F, C, H, W] instead of the seed's, and `renoise` "
-      "[times, prompts, F, C, H, W] for few_step");
+  options.text("--noise",
+               noise,
+               "FILE",
+               "safetensors with `noise` [prompts, F, C, H, W] instead of the seed's, and "
+               "`renoise` [times, prompts, F, C, H, W] for few_step");
   options.flag("--save-latents", save_latents, "also write NNN.safetensors");
 }
 

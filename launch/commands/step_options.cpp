@@ -22,7 +22,9 @@ void StepArgs::define(OptionSet& options) {
   options
       .text("--output", output, "FILE", "safetensors to write: loss, intermediates, gradient norms")
       .required();
-  options.choice("--player", player, {"generator", "fake_score"}, "whose loss").shows_default();
+  options
+      .choice("--player", player, {"generator", "fake_score"}, "the role whose loss is evaluated")
+      .shows_default();
 }
 
 CpuThreads StepArgs::front_check() const {

@@ -35,7 +35,8 @@ void TrainArgs::define(OptionSet& options) {
       .text("--resume",
             resume,
             "auto|never|PATH",
-            "auto: go on from the run folder's last checkpoint; never: refuse to; or from PATH")
+            "auto: continue from the run folder's last checkpoint; never: refuse if there is one; "
+            "PATH: continue from that checkpoint")
       .shows_default();
   options.flag(
       "--dry-run",
