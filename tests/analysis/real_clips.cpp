@@ -1,12 +1,11 @@
 #include "tests/analysis/real_clips.h"
 
 #include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
 #include <filesystem>
 
 #include "data/video/decoder_process.h"
 #include "data/video/video_writer.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::analysis {
 namespace {
@@ -32,9 +31,7 @@ at::Tensor read_clip(data::DecoderProcess& decoder,
 }
 
 RealClips make_clips(bool held_out, int64_t count) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) /
-                                       (held_out ? "vmla_held_out_clips" : "vmla_training_clips");
-  std::filesystem::create_directories(folder);
+  const TemporaryFolder folder;
   const std::filesystem::path video =
       folder / (std::string("clip") + data::default_video_extension());
   const auto writer_process = data::start_video_process();
@@ -53,7 +50,6 @@ RealClips make_clips(bool held_out, int64_t count) {
     small.push_back(read_clip(decoder, video, 16));
     large.push_back(read_clip(decoder, video, 32));
   }
-  std::filesystem::remove_all(folder);
   clips.side16 = at::stack(small);
   clips.side32 = at::stack(large);
   return clips;

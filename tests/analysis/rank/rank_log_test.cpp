@@ -4,26 +4,19 @@
 #include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 #include <gtest/gtest.h>
 
 #include <cerrno>
 #include <cmath>
-#include <fstream>
 
 namespace vmla::analysis {
 namespace {
 
 class RankLogTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::path(testing::TempDir()) /
-              testing::UnitTest::GetInstance()->current_test_info()->name();
-    std::filesystem::remove_all(folder_);
-    std::filesystem::create_directories(folder_);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::filesystem::path folder_;
+  TemporaryFolder folder_;
 };
 
 LayerRank layer_of(Spectrum spectrum) {
@@ -105,16 +98,9 @@ TEST_F(RankLogTest, AFailedWriteLeavesTheOldFile) {
 
 TEST_F(RankLogTest, NamesAMissingOrDamagedFile) {
   const auto path = folder_ / "rank.h5";
-  const auto message_of = [&] {
-    try {
-      RankLog::read(path);
-    } catch (const UserError& error) {
-      return std::string(error.what());
-    }
-    return std::string();
-  };
+  const auto message_of = [&] { return error_of<UserError>([&] { RankLog::read(path); }); };
   EXPECT_NE(message_of().find("rank.h5: no such file"), std::string::npos);
-  std::ofstream(path) << "not HDF5";
+  write_bytes(path, "not HDF5");
   EXPECT_NE(message_of().find("rank.h5: not a readable HDF5 file"), std::string::npos);
   example().write(path);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);

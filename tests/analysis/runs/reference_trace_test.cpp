@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <random>
 
 #include "analysis/report/comparison_page.h"
@@ -13,6 +12,7 @@
 #include "analysis/runs/reference_verdict.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::analysis {
 namespace {
@@ -52,17 +52,6 @@ RunContents run_of(unsigned seed, double loss_factor = 1, int64_t steps = kSteps
 
 std::vector<RunTrace> three_runs() {
   return {trace_of(run_of(1)), trace_of(run_of(2)), trace_of(run_of(3))};
-}
-
-template <class Call>
-std::string error_of(Call call) {
-  try {
-    call();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  ADD_FAILURE() << "nothing was refused";
-  return "";
 }
 
 TEST(RunTrace, StepsAreSharedByRunsOfAnyLength) {
@@ -157,8 +146,8 @@ TEST(ReferenceTrace, AShorterRunIsJudgedAsFarAsItGoes) {
 
 TEST(ReferenceTrace, SurvivesItsFile) {
   const ReferenceTrace made = make_reference(three_runs());
-  const std::filesystem::path file =
-      std::filesystem::path(testing::TempDir()) / "vmla_reference.json";
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder / "vmla_reference.json";
   io::write_file_atomically(file, reference_json(made));
   const ReferenceTrace read = read_reference(file);
   EXPECT_EQ(reference_json(read), reference_json(made));
@@ -168,23 +157,26 @@ TEST(ReferenceTrace, SurvivesItsFile) {
 
   std::string text = reference_json(made);
   io::write_file_atomically(file, text.substr(0, text.size() / 2));
-  EXPECT_THAT(error_of([&] { read_reference(file); }), HasSubstr("is not a reference trace"));
+  EXPECT_THAT(error_of<UserError>([&] { read_reference(file); }),
+              HasSubstr("is not a reference trace"));
   text.replace(text.find("\"until\""), 7, "\"untie\"");
   io::write_file_atomically(file, text);
-  EXPECT_THAT(error_of([&] { read_reference(file); }), HasSubstr("until"));
-  std::filesystem::remove(file);
+  EXPECT_THAT(error_of<UserError>([&] { read_reference(file); }), HasSubstr("until"));
 }
 
 TEST(ReferenceTrace, RefusesRunsThatDoNotBelongTogether) {
   std::vector<RunTrace> runs = three_runs();
-  EXPECT_THAT(error_of([&] { make_reference({runs[0]}); }), HasSubstr("two runs or more"));
+  EXPECT_THAT(error_of<UserError>([&] { make_reference({runs[0]}); }),
+              HasSubstr("two runs or more"));
   runs[2] = trace_of(run_of(3, 1, 1000));
-  EXPECT_THAT(error_of([&] { make_reference(runs); }), HasSubstr("with 1000"));
+  EXPECT_THAT(error_of<UserError>([&] { make_reference(runs); }), HasSubstr("with 1000"));
   const ReferenceTrace reference = make_reference({runs[0], runs[1]});
   runs[2].objective = "dmd";
-  EXPECT_THAT(error_of([&] { judge(runs[2], reference); }), HasSubstr("was trained by dmd"));
+  EXPECT_THAT(error_of<UserError>([&] { judge(runs[2], reference); }),
+              HasSubstr("was trained by dmd"));
   runs[2] = trace_of(run_of(3, 1, 3));
-  EXPECT_THAT(error_of([&] { judge(runs[2], reference); }), HasSubstr("no point in common"));
+  EXPECT_THAT(error_of<UserError>([&] { judge(runs[2], reference); }),
+              HasSubstr("no point in common"));
 }
 
 TEST(Comparison, TwoRunsSideBySide) {
@@ -197,35 +189,34 @@ TEST(Comparison, TwoRunsSideBySide) {
   EXPECT_THAT(text, HasSubstr("adherence.colour"));
   EXPECT_THAT(text, Not(HasSubstr("drift.score")));  // neither has one
 
-  const std::filesystem::path out = std::filesystem::path(testing::TempDir()) / "vmla_comparison";
+  const TemporaryFolder folder;
+  const std::filesystem::path out = folder / "out";
   write_comparison(std::vector<RunPair>{pair}, out);
   const std::string csv = io::read_text_file(out / "comparison.csv");
   EXPECT_THAT(csv, HasSubstr("stage,figure,until,a,b\n"));
   EXPECT_THAT(csv, HasSubstr("tf,loss,2000,"));
   EXPECT_THAT(csv, HasSubstr("tf,adherence.colour,end,0.98,0.98"));
   EXPECT_THAT(io::read_text_file(out / "comparison.html"), HasSubstr("<svg"));
-  std::filesystem::remove_all(out);
 }
 
 TEST(RunTrace, RefusesWhatIsNoRun) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "vmla_no_run";
-  std::filesystem::remove_all(folder);
-  EXPECT_THAT(error_of([&] { read_trace(folder); }), HasSubstr("is not a run folder"));
+  const TemporaryFolder temporary;
+  const std::filesystem::path folder = temporary / "no_run";
+  EXPECT_THAT(error_of<UserError>([&] { read_trace(folder); }), HasSubstr("is not a run folder"));
   std::filesystem::create_directories(folder);
-  EXPECT_THAT(error_of([&] { read_trace(folder); }), HasSubstr("no metrics.jsonl"));
+  EXPECT_THAT(error_of<UserError>([&] { read_trace(folder); }), HasSubstr("no metrics.jsonl"));
   const auto write = [&](const char* name, const std::string& text) {
-    std::ofstream(folder / name) << text;
+    write_bytes(folder / name, text);
   };
   write("config.yaml", "objective: {name: dmd}\n");
   write("metrics.jsonl", "");
-  EXPECT_THAT(error_of([&] { read_trace(folder); }), HasSubstr("no step with a loss"));
+  EXPECT_THAT(error_of<UserError>([&] { read_trace(folder); }), HasSubstr("no step with a loss"));
   write("metrics.jsonl", "{\"step\":1,\"loss\":2}\n{\"step\":2,\"lo");
-  EXPECT_THAT(error_of([&] { read_trace(folder); }), HasSubstr("line 2 is damaged"));
+  EXPECT_THAT(error_of<UserError>([&] { read_trace(folder); }), HasSubstr("line 2 is damaged"));
   write("metrics.jsonl", "{\"step\":1,\"loss\":2}\n");
   EXPECT_EQ(read_trace(folder).objective, "dmd");
   write("config.yaml", "stage: x\n");
-  EXPECT_THAT(error_of([&] { read_trace(folder); }), HasSubstr("objective.name"));
-  std::filesystem::remove_all(folder);
+  EXPECT_THAT(error_of<UserError>([&] { read_trace(folder); }), HasSubstr("objective.name"));
 }
 
 }  // namespace

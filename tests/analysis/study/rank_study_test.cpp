@@ -8,6 +8,7 @@
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::analysis {
 namespace {
@@ -39,8 +40,8 @@ RankPoint point(const std::string& series, int64_t step) {
 }
 
 TEST(RankStudy, WritesTheRunFoldersLayout) {
-  const auto out = std::filesystem::path(testing::TempDir()) / "vmla_rank_study";
-  std::filesystem::remove_all(out);
+  const TemporaryFolder folder;
+  const std::filesystem::path out = folder / "out";
   write_rank_study({point("run", 6), point("run", 3)}, out);
   const RankLog log = RankLog::read(out / "rank.h5");
   EXPECT_EQ(log.steps(), (std::vector<int64_t>{3, 6}));
@@ -55,17 +56,11 @@ TEST(RankStudy, WritesTheRunFoldersLayout) {
 
   write_rank_study({point("a", 1), point("b", 1)}, out);
   EXPECT_EQ(RankLog::read(out / "b" / "rank.h5").steps(), (std::vector<int64_t>{1}));
-  std::filesystem::remove_all(out);
 }
 
 TEST(RankStudy, SaysWhatDoesNotFit) {
   const auto message_of = [](const model::TensorMap& tensors) {
-    try {
-      latent_layers(tensors, "export");
-    } catch (const UserError& error) {
-      return std::string(error.what());
-    }
-    return std::string();
+    return error_of<UserError>([&] { latent_layers(tensors, "export"); });
   };
   EXPECT_THAT(message_of({}), HasSubstr("export: has no latent attention"));
   model::TensorMap tensors = example();
@@ -78,7 +73,10 @@ TEST(RankStudy, SaysWhatDoesNotFit) {
   tensors = example();
   tensors["blocks.1.self_attn.kv_b_proj.weight"][0][0] = INFINITY;
   EXPECT_THAT(message_of(tensors), HasSubstr("layer 1 holds NaN or infinity"));
-  EXPECT_THROW(write_rank_study({point("run", 3), point("run", 3)}, testing::TempDir()), UserError);
+  const TemporaryFolder folder;
+  EXPECT_THAT(error_of<UserError>(
+                  [&] { write_rank_study({point("run", 3), point("run", 3)}, folder.path()); }),
+              HasSubstr("run: step 3 was given twice"));
 }
 
 }  // namespace

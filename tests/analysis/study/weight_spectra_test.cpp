@@ -10,6 +10,7 @@
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::analysis {
 namespace {
@@ -29,15 +30,6 @@ model::TensorMap example() {
     tensors[prefix + "v.weight"] = gaussian(static_cast<uint64_t>(2 * i + 1), {24, 24});
   }
   return tensors;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const UserError& error) {
-    return error.what();
-  }
-  return "";
 }
 
 TEST(WeightSpectra, EqualTheFullSvd) {
@@ -63,8 +55,8 @@ TEST(WeightSpectra, EqualTheFullSvd) {
 }
 
 TEST(WeightSpectra, WritesTheFilesOfTheContract) {
-  const auto out = std::filesystem::path(testing::TempDir()) / "vmla_weight_spectra";
-  std::filesystem::remove_all(out);
+  const TemporaryFolder folder;
+  const std::filesystem::path out = folder / "out";
   const auto layers = weight_spectra(example(), {}, "example");
   write_weight_spectra(layers, "example", out);
   const data::Hdf5Reader file(out / "spectrum.h5", "spectra");
@@ -82,41 +74,42 @@ TEST(WeightSpectra, WritesTheFilesOfTheContract) {
   EXPECT_THAT(io::read_text_file(out / "spectrum.csv"), HasSubstr("layer,weights,size,r99"));
   EXPECT_THAT(io::read_text_file(out / "spectrum.html"), HasSubstr("layer 2"));
   EXPECT_THAT(io::read_text_file(out / "spectrum_kv.svg"), HasSubstr("<?xml"));
-  std::filesystem::remove_all(out);
 }
 
 TEST(WeightSpectra, ReadsOtherNamesThroughAMap) {
-  const auto path = std::filesystem::path(testing::TempDir()) / "vmla_names.yaml";
-  std::ofstream(path) << "blocks.{layer}.self_attn.k.weight: layer.{layer}.key.weight\nv: "
-                         "layer.{layer}.value.weight\n";
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder / "vmla_names.yaml";
+  write_bytes(path,
+              "blocks.{layer}.self_attn.k.weight: layer.{layer}.key.weight\n"
+              "v: layer.{layer}.value.weight\n");
   const KvNames names = read_kv_names(path);
   const model::TensorMap tensors = {{"layer.0.key.weight", gaussian(0, {8, 8})},
                                     {"layer.0.value.weight", gaussian(1, {8, 8})}};
   EXPECT_EQ(weight_spectra(tensors, names, "bert").size(), 1u);
-  std::ofstream(path) << "q: layer.{layer}.query.weight\n";
-  EXPECT_THAT(message_of([&] { read_kv_names(path); }),
+  write_bytes(path, "q: layer.{layer}.query.weight\n");
+  EXPECT_THAT(error_of<UserError>([&] { read_kv_names(path); }),
               HasSubstr("vmla_names.yaml: unknown key 'q'"));
-  std::ofstream(path) << "k: layer.key.weight\n";
-  EXPECT_THAT(message_of([&] { read_kv_names(path); }), HasSubstr("{layer}"));
-  std::ofstream(path) << "k: [\n";
-  EXPECT_THAT(message_of([&] { read_kv_names(path); }), HasSubstr("not valid yaml"));
-  std::filesystem::remove(path);
+  write_bytes(path, "k: layer.key.weight\n");
+  EXPECT_THAT(error_of<UserError>([&] { read_kv_names(path); }), HasSubstr("{layer}"));
+  write_bytes(path, "k: [\n");
+  EXPECT_THAT(error_of<UserError>([&] { read_kv_names(path); }), HasSubstr("not valid yaml"));
 }
 
 TEST(WeightSpectra, SaysWhatDoesNotFit) {
-  EXPECT_THAT(message_of([] { weight_spectra({}, {}, "m.safetensors"); }),
+  EXPECT_THAT(error_of<UserError>([] { weight_spectra({}, {}, "m.safetensors"); }),
               HasSubstr("m.safetensors: has no tensor blocks.0.self_attn.k.weight"));
   model::TensorMap tensors = example();
   tensors.erase("blocks.2.self_attn.v.weight");
-  EXPECT_THAT(message_of([&] { weight_spectra(tensors, {}, "m"); }),
+  EXPECT_THAT(error_of<UserError>([&] { weight_spectra(tensors, {}, "m"); }),
               HasSubstr("no blocks.2.self_attn.v.weight"));
   tensors = example();
   tensors["blocks.1.self_attn.v.weight"] = at::ones({24, 12});
-  EXPECT_THAT(message_of([&] { weight_spectra(tensors, {}, "m"); }),
+  EXPECT_THAT(error_of<UserError>([&] { weight_spectra(tensors, {}, "m"); }),
               HasSubstr("blocks.1.self_attn.v.weight has sizes [24, 12]"));
   tensors = example();
   tensors["blocks.0.self_attn.k.weight"][3][3] = std::numeric_limits<float>::quiet_NaN();
-  EXPECT_THAT(message_of([&] { weight_spectra(tensors, {}, "m"); }), HasSubstr("holds NaN"));
+  EXPECT_THAT(error_of<UserError>([&] { weight_spectra(tensors, {}, "m"); }),
+              HasSubstr("holds NaN"));
 }
 
 }  // namespace
