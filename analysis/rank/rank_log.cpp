@@ -71,6 +71,15 @@ Measurements read_measurements(const data::Hdf5Reader& file,
   return measurements;
 }
 
+// Mean over the layers of r_0.99 / budget; 0 without layers.
+double rank_share_of(const std::vector<LayerRank>& layers) {
+  double sum = 0;
+  for (const LayerRank& layer : layers) {
+    sum += layer.effective.r99_fractional / static_cast<double>(layer.rank);
+  }
+  return layers.empty() ? 0 : sum / static_cast<double>(layers.size());
+}
+
 }  // namespace
 
 void RankLog::append(int64_t step, std::vector<LayerRank> layers) {
@@ -150,19 +159,15 @@ RankLog RankLog::read(const std::filesystem::path& path) {
 }
 
 double mean_rank_share(const RankLog& ranks, size_t index) {
-  double sum = 0;
-  for (const LayerRank& layer : ranks.measurements().at(index)) {
-    sum += layer.effective.r99_fractional / static_cast<double>(layer.rank);
-  }
-  return sum / static_cast<double>(std::max<int64_t>(ranks.num_layers(), 1));
+  return rank_share_of(ranks.measurements().at(index));
+}
+
+double last_rank_share(const RankLog& ranks) {
+  return rank_share_of(ranks.measurements().back());
 }
 
 double null_rank_share(const RankLog& ranks) {
-  double sum = 0;
-  for (const LayerRank& layer : ranks.null()) {
-    sum += layer.effective.r99_fractional / static_cast<double>(layer.rank);
-  }
-  return ranks.null().empty() ? 0 : sum / static_cast<double>(ranks.null().size());
+  return rank_share_of(ranks.null());
 }
 
 }  // namespace vmla::analysis

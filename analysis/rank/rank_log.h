@@ -9,11 +9,12 @@
 
 namespace vmla::analysis {
 
-/// The ranks of every layer over the steps of a run: the contents of `rank.h5`.
+/// The ranks of every layer over the steps of a run: the contents of `rank.h5` (docs/formats.md,
+/// "Rank log").
 ///
 /// Datasets: /steps [S] and /rank [layers], int64; /r99 [S, layers], int64; /r99_fractional,
 /// /stable_rank, /entropy_rank [S, layers] and /spectrum [S, layers, R], fp64, R the largest rank,
-/// shorter spectra padded with NaN. The null baseline, where known: /null_r99,
+/// shorter spectra padded with NaN. The null baseline (rank_tracker.h), where known: /null_r99,
 /// /null_r99_fractional, /null_stable_rank, /null_entropy_rank [layers] and /null_spectrum [layers,
 /// R]. Attributes: `rank_budget` (the largest rank), `init` (how the latents were initialised).
 class RankLog {
@@ -25,12 +26,13 @@ class RankLog {
   /// Adds one measurement. Steps ascend, and all measurements have the same layers; c10::Error
   /// otherwise.
   void append(int64_t step, std::vector<LayerRank> layers);
-  /// One null a layer, beside which reports draw the measured spectra.
+  /// The null baseline, one a layer (RankTracker::null_baseline): reports draw it beside the
+  /// measured spectra.
   void set_null(std::vector<LayerRank> layers);
-  /// Drops what was measured after `step` (a run that resumes at an earlier checkpoint).
+  /// Drops what was measured after `step`: a run resumes at an earlier checkpoint.
   void cut_back(int64_t step);
 
-  /// Writes the file atomically (publish_file). RunError names the file on a fault.
+  /// Writes the file, which appears whole or not at all. RunError names it on a fault.
   void write(const std::filesystem::path& path) const;
   /// Reads such a file back, all of it. UserError names the file and what is wrong with it.
   static RankLog read(const std::filesystem::path& path);
@@ -50,8 +52,12 @@ class RankLog {
   std::vector<LayerRank> null_;
 };
 
-/// Mean over the layers of r_0.99 / budget at measurement `index`, and of the null (0 without one).
+/// How much of its rank budget a model uses: the mean over the layers of r_0.99 (with its fraction)
+/// over the layer's budget, in 0..1. Neither more nor less is better: near the null baseline's
+/// share the bottleneck, not the data, sets the rank. Of measurement `index`, of the last one
+/// (there must be one), and of the null baseline (0 without one).
 double mean_rank_share(const RankLog& ranks, size_t index);
+double last_rank_share(const RankLog& ranks);
 double null_rank_share(const RankLog& ranks);
 
 }  // namespace vmla::analysis

@@ -13,16 +13,20 @@ namespace vmla::analysis {
 
 /// The weights of one MLA layer that the composed map is made of. Any float dtype, any device.
 struct LatentProjections {
-  at::Tensor kv_b;     // [N*(K_nope+V), R], kv_b_proj.weight
-  at::Tensor kv_gain;  // [R], kv_a_layernorm.weight
-  at::Tensor
-      kv_a;  // [R+P, D], kv_a_proj_with_mqa.weight; the last P rows (shared rope key) are not used
+  /// [N*(K_nope+V), R], kv_b_proj.weight.
+  at::Tensor kv_b;
+  /// [R], kv_a_layernorm.weight.
+  at::Tensor kv_gain;
+  /// [R+P, D], kv_a_proj_with_mqa.weight; the last P rows (shared rope key) are not used.
+  at::Tensor kv_a;
 };
 
 /// One layer's spectrum and its ranks.
 struct LayerRank {
-  int64_t rank = 0;   // R, the layer's budget
-  Spectrum spectrum;  // R values, descending; those beyond min(N*(K_nope+V), D) are zero
+  /// R, the layer's rank budget.
+  int64_t rank = 0;
+  /// R values, descending; those beyond min(N*(K_nope+V), D) are zero.
+  Spectrum spectrum;
   EffectiveRank effective;
 };
 
@@ -40,8 +44,8 @@ LayerRank composed_rank(const LatentProjections& layer);
 /// The same map written out in fp64 and given to a full SVD; the reference of tests and benchmarks.
 Spectrum composed_spectrum_reference(const LatentProjections& layer);
 
-/// Measures every layer and keeps the null baselines, the ranks that mere random matrices of the
-/// same shapes have.
+/// Measures every layer and keeps the null baselines: the ranks that mere random matrices of the
+/// same shapes have (docs/algorithms.md 13.4).
 class RankTracker {
  public:
   /// `null_seed` decides the null's draws; runs that are compared should share it.
@@ -51,8 +55,9 @@ class RankTracker {
   std::vector<LayerRank> measure(const std::vector<LatentProjections>& layers) const;
 
   /// The product of two Gaussian matrices of the shapes of `layer` with gain 1, computed once a
-  /// shape (kernels/counter_rng, Purpose::kNull; iid entries of unit variance, so compare shapes,
-  /// not scales).
+  /// shape (kernels/counter_rng, Purpose::kNull). Entries are independent and of unit variance, so
+  /// that only ranks and normalised spectra compare, not scales. A layer whose r_0.99 is near the
+  /// null's shows the bottleneck's rank, not the data's.
   const LayerRank& null_baseline(const LatentProjections& layer);
 
  private:

@@ -14,12 +14,22 @@ using Spectrum = std::vector<double>;
 /// The share of the energy (sum of squared singular values) that r_0.99 keeps.
 inline constexpr double kRankEnergy = 0.99;
 
-/// What one spectrum says about the rank of its matrix.
+/// What one spectrum s_1 >= s_2 >= ... says about the rank of its matrix: four answers to "how many
+/// directions does it use", each between 0 and the number of values (0 for a matrix of zeros). More
+/// is not better: a rank near that of the null baseline (rank_tracker.h) says that nothing but the
+/// shapes decides it, a lower one that the weights use fewer directions than they could.
 struct EffectiveRank {
-  int64_t r99 = 0;            // least r whose first r values hold at least 99 % of sum s^2
-  double r99_fractional = 0;  // in (r99 - 1, r99]; see fractional_rank()
-  double stable_rank = 0;     // sum s^2 / s_1^2
-  double entropy_rank = 0;    // exp(-sum p ln p), p = s^2 / sum s^2
+  /// r_0.99: the least r whose first r values hold at least 99 % of the energy, the sum of s^2.
+  /// Insensitive to a long tail of small values.
+  int64_t r99 = 0;
+  /// The same with a fraction, in (r99 - 1, r99]; see fractional_rank().
+  double r99_fractional = 0;
+  /// The stable rank, sum s^2 / s_1^2 = |A|_F^2 / |A|_2^2, 1 or more (Rudelson and Vershynin, J.
+  /// ACM 54, 2007). Small where one direction dominates.
+  double stable_rank = 0;
+  /// The entropy rank, exp(-sum p ln p) with p = s^2 / sum s^2, 1 or more: how many equal values
+  /// have the same entropy. After Roy and Vetterli (EUSIPCO 2007), whose p is s / sum s.
+  double entropy_rank = 0;
 };
 
 /// The min(m, n) singular values of `matrix_mn` ([m, n], any float dtype), computed in fp64 on the
