@@ -16,6 +16,7 @@ std::vector<int64_t> chunks_within(const std::vector<int64_t>& chunk_frames, int
   return kept;
 }
 
+// Equal for equal captions, as measure_retention wants it.
 int caption_number(const data::Combination& what) {
   return (what.colour * 3 + what.shape) * 4 + what.direction;
 }

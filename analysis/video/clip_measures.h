@@ -12,12 +12,15 @@
 
 namespace vmla::analysis {
 
-/// Everything that is measured on a set of sampled clips, without any external network.
+/// Everything that is measured on a set of sampled clips, without any external network. What the
+/// figures mean, and which way they are better, is said where each is defined.
 struct ClipMeasures {
   Adherence adherence;
   Retention retention;
-  Motion motion;  // mean over the clips; border_jump over those where it is known
-  std::vector<std::optional<ClipAdherence>> per_clip;  // in the order given
+  /// Mean over the clips; border_jump over those where it is known.
+  Motion motion;
+  /// In the order given; nothing for a clip of another caption than moving shapes.
+  std::vector<std::optional<ClipAdherence>> per_clip;
 };
 
 /// Measures `clips`, each generated in chunks of `chunk_frames` pixel frames from frame 0 (chunks

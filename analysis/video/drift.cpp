@@ -12,10 +12,11 @@ namespace vmla::analysis {
 namespace {
 
 constexpr uint64_t kBandSeed = 20260605;
-constexpr double kLevelErrors = 3;   // standard errors that a mean over videos may lie off
-constexpr int64_t kLeastClips = 24;  // a half: those of the band, those that are scored
+constexpr double kStandardErrors = 3;  // that a mean over videos may lie off
+constexpr int64_t kLeastClips = 24;    // of the band, and as many that are scored against it
 
 // Where a rendered clip shows nothing, the noise of a video file is all there is to measure by.
+// Such a figure's least unit is a share of full intensity instead of its mean.
 bool zero_in_rendered_clips(size_t figure) {
   switch (static_cast<DriftFigure>(figure)) {
     case DriftFigure::kBackground:
@@ -32,8 +33,9 @@ double change(const DriftReading& reading, size_t figure) {
   return reading.windows.back().values[figure] - reading.windows.front().values[figure];
 }
 
-std::array<double, kDriftFigures> mean_changes(const std::vector<DriftReading>& readings,
-                                               const DriftBand& band) {
+// DriftCurve::score of every figure.
+std::array<double, kDriftFigures> scores_of(const std::vector<DriftReading>& readings,
+                                            const DriftBand& band) {
   std::array<double, kDriftFigures> scores{};
   for (size_t i = 0; i < kDriftFigures; ++i) {
     for (const DriftReading& reading : readings) {
@@ -44,7 +46,8 @@ std::array<double, kDriftFigures> mean_changes(const std::vector<DriftReading>& 
   return scores;
 }
 
-// The specs whose captions are asked for, in the order of the draws.
+// The first `count` clips of the band's seed whose captions are among these. Draws take all
+// captions of a kind (held out or not) in turn, so that those of one kind are balanced.
 std::vector<data::ClipSpec> real_specs(const std::set<std::string>& captions,
                                        int64_t clip_frames,
                                        int64_t count) {
@@ -58,6 +61,7 @@ std::vector<data::ClipSpec> real_specs(const std::set<std::string>& captions,
   return specs;
 }
 
+// Mean border jump of those readings that know one; 0 without any.
 double mean_jump(const std::vector<DriftReading>& readings) {
   double sum = 0, known = 0;
   for (const DriftReading& reading : readings) {
@@ -65,6 +69,60 @@ double mean_jump(const std::vector<DriftReading>& readings) {
     known += reading.border_jump > 0;
   }
   return known > 0 ? sum / known : 0;
+}
+
+// Fills in the unit, the mean and the spread of one figure.
+void put_figure(const std::vector<DriftReading>& readings, size_t figure, DriftBand& band) {
+  const auto windows = static_cast<double>(readings.size() * readings.front().windows.size());
+  double most = 0, mean = 0, squares = 0;
+  for (const DriftReading& reading : readings) {
+    most = std::max(most, std::abs(change(reading, figure)));
+    for (const DriftWindow& window : reading.windows) mean += window.values[figure] / windows;
+  }
+  for (const DriftReading& reading : readings) {
+    for (const DriftWindow& window : reading.windows) {
+      squares += (window.values[figure] - mean) * (window.values[figure] - mean);
+    }
+  }
+  const double scale = zero_in_rendered_clips(figure) ? 1.0 : std::abs(mean);
+  band.mean[figure] = mean;
+  band.spread[figure] = std::sqrt(squares / windows);
+  band.unit[figure] = std::max(most, kLeastUnit * scale);
+}
+
+// Shares of the videos that show what was asked, by window.
+void put_adherence(const std::vector<DriftReading>& readings, DriftMeasures& measures) {
+  const size_t windows = readings.front().windows.size();
+  const auto count = static_cast<double>(readings.size());
+  for (std::vector<double>* shares : {&measures.colour, &measures.shape, &measures.direction})
+    shares->assign(windows, 0);
+  for (const DriftReading& reading : readings) {
+    for (size_t w = 0; w < windows; ++w) {
+      const data::Combination& shown = reading.windows[w].shown;
+      measures.colour[w] += (shown.colour == reading.asked.colour) / count;
+      measures.shape[w] += (shown.shape == reading.asked.shape) / count;
+      measures.direction[w] += (shown.direction == reading.asked.direction) / count;
+    }
+  }
+}
+
+// Level, band and shift of one figure.
+DriftCurve curve_of(const std::vector<DriftReading>& readings,
+                    size_t figure,
+                    const DriftBand& band) {
+  const auto count = static_cast<double>(readings.size());
+  DriftCurve curve;
+  curve.mean.assign(readings.front().windows.size(), 0);
+  for (const DriftReading& reading : readings) {
+    for (size_t w = 0; w < curve.mean.size(); ++w)
+      curve.mean[w] += reading.windows[w].values[figure] / count;
+  }
+  const double half_width =
+      kStandardErrors * band.spread[figure] / std::sqrt(count) + band.unit[figure];
+  curve.low = band.mean[figure] - half_width;
+  curve.high = band.mean[figure] + half_width;
+  curve.shift = std::abs(curve.mean.back() - curve.mean.front()) / half_width;
+  return curve;
 }
 
 }  // namespace
@@ -104,6 +162,7 @@ DriftBand real_drift_band(const std::vector<std::string>& captions,
   TORCH_CHECK(kinds > 0, "a band of real clips needs a caption");
   const int64_t half = (kLeastClips + kinds - 1) / kinds * kinds;
   const std::vector<data::ClipSpec> specs = real_specs(wanted, clip_frames, 2 * half);
+  // Half of them make the band, the others are scored against it.
   std::vector<DriftReading> band_clips, scored_clips;
   for (size_t i = 0; i < specs.size(); ++i) {
     // One at a time: long clips are large.
@@ -114,24 +173,8 @@ DriftBand real_drift_band(const std::vector<std::string>& captions,
 
   DriftBand band;
   band.clips = half;
-  const double windows = static_cast<double>(half * layout.windows());
-  for (size_t i = 0; i < kDriftFigures; ++i) {
-    double most = 0;
-    for (const DriftReading& reading : band_clips) {
-      most = std::max(most, std::abs(change(reading, i)));
-      for (const DriftWindow& window : reading.windows) band.mean[i] += window.values[i] / windows;
-    }
-    double squares = 0;
-    for (const DriftReading& reading : band_clips) {
-      for (const DriftWindow& window : reading.windows) {
-        squares += (window.values[i] - band.mean[i]) * (window.values[i] - band.mean[i]);
-      }
-    }
-    band.spread[i] = std::sqrt(squares / windows);
-    band.unit[i] =
-        std::max(most, kLeastUnit * (zero_in_rendered_clips(i) ? 1.0 : std::abs(band.mean[i])));
-  }
-  band.real_score = mean_changes(scored_clips, band);
+  for (size_t i = 0; i < kDriftFigures; ++i) put_figure(band_clips, i, band);
+  band.real_score = scores_of(scored_clips, band);
   band.border_jump = mean_jump(scored_clips);
   return band;
 }
@@ -154,31 +197,12 @@ DriftMeasures measure_drift(const std::vector<CaptionedClip>& clips,
   result.band = band;
   result.clips = static_cast<int64_t>(readings.size());
   result.border_jump = mean_jump(readings);
-  const auto count = static_cast<double>(readings.size());
-  const auto windows = static_cast<size_t>(layout.windows());
-  result.colour.assign(windows, 0);
-  result.shape.assign(windows, 0);
-  result.direction.assign(windows, 0);
-  for (const DriftReading& reading : readings) {
-    for (size_t w = 0; w < windows; ++w) {
-      const data::Combination& shown = reading.windows[w].shown;
-      result.colour[w] += (shown.colour == reading.asked.colour) / count;
-      result.shape[w] += (shown.shape == reading.asked.shape) / count;
-      result.direction[w] += (shown.direction == reading.asked.direction) / count;
-    }
-  }
-  const auto scores = mean_changes(readings, band);
+  put_adherence(readings, result);
+  const auto scores = scores_of(readings, band);
   for (size_t i = 0; i < kDriftFigures; ++i) {
     DriftCurve& curve = result.curves[i];
-    curve.mean.assign(windows, 0);
-    for (const DriftReading& reading : readings) {
-      for (size_t w = 0; w < windows; ++w) curve.mean[w] += reading.windows[w].values[i] / count;
-    }
+    curve = curve_of(readings, i, band);
     curve.score = scores[i];
-    const double margin = kLevelErrors * band.spread[i] / std::sqrt(count) + band.unit[i];
-    curve.low = band.mean[i] - margin;
-    curve.high = band.mean[i] + margin;
-    curve.shift = std::abs(curve.mean.back() - curve.mean.front()) / margin;
     if (curve.shift > result.shift) {
       result.shift = curve.shift;
       result.shift_worst = static_cast<DriftFigure>(i);

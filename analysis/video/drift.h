@@ -9,16 +9,25 @@
 #include "analysis/video/drift_window.h"
 
 /// Drift over long rollouts: does the end of a long video still look and move like its start, and
-/// both like real clips? Every figure is read in windows of equal length and judged against real
-/// moving-shape clips of the same captions and the same length.
+/// both like real clips? Figures (drift_window.h) are read in windows of equal length and judged
+/// against real moving-shape clips of the same captions and the same length.
+///
+/// Four figures of each, defined at DriftBand and DriftCurve: the *band* of real clips, the *level*
+/// of the sampled videos, their *shift* and their *score*. Shift and score are start-end contrasts
+/// (FramePack, arXiv 2504.12626): |a measure of the end - the same of the start|. The measures need
+/// no network, and the contrast is counted in units of what real clips do.
 namespace vmla::analysis {
 
 /// How a long video is cut.
 struct DriftLayout {
-  int64_t frames = 0;         // pixel frames that are read; the last incomplete window is left out
-  int64_t window_frames = 0;  // about the length of a training clip (see read_drift_window)
-  std::vector<int64_t> chunk_frames;  // the chunks' lengths from frame 0
-  double fps = 0;                     // 0: unknown
+  /// Pixel frames that are read; the last incomplete window is left out.
+  int64_t frames = 0;
+  /// About the length of a training clip (see read_drift_window).
+  int64_t window_frames = 0;
+  /// The chunks' lengths in pixel frames, from frame 0.
+  std::vector<int64_t> chunk_frames;
+  /// Frames a second of video; 0: unknown.
+  double fps = 0;
 
   int64_t windows() const { return window_frames > 0 ? frames / window_frames : 0; }
 };
@@ -27,21 +36,26 @@ struct DriftLayout {
 struct DriftReading {
   data::Combination asked;
   std::vector<DriftWindow> windows;
-  double border_jump = 0;  // over the whole video, as in motion.h; 0: unknown
+  /// Motion::border_jump over the whole video; 0: unknown.
+  double border_jump = 0;
 };
 
 /// Reads `clip` by `layout`. c10::Error if the caption is not one of moving shapes, or the clip is
 /// shorter than layout.frames, or layout has fewer than two windows.
 DriftReading read_drift(const CaptionedClip& clip, const DriftLayout& layout);
 
-/// What real clips do. A figure's *unit* is the largest change from the first window to the last
-/// among them, and at least kLeastUnit of its mean (of full intensity, for figures of the
-/// background and hue, which are zero in rendered clips): those lack the noise of a video file.
+/// What real clips do, for every figure and in the figure's own units.
 struct DriftBand {
   int64_t clips = 0;
+  /// The largest change from the first window to the last among them, and at least kLeastUnit of
+  /// the mean (of full intensity, for figures of the background and the hue, which are zero in
+  /// rendered clips): rendered clips lack the noise of a video file.
   std::array<double, kDriftFigures> unit{};
-  std::array<double, kDriftFigures> mean{}, spread{};  // over all windows of all clips
-  std::array<double, kDriftFigures> real_score{};  // of other real clips (measure_drift's score)
+  /// Mean and standard deviation over all windows of all clips.
+  std::array<double, kDriftFigures> mean{}, spread{};
+  /// The score (DriftCurve) of other real clips: what no drift looks like, at most about 1.
+  std::array<double, kDriftFigures> real_score{};
+  /// Motion::border_jump of those other clips, about 1.
   double border_jump = 0;
 };
 inline constexpr double kLeastUnit = 0.02;
@@ -54,19 +68,25 @@ DriftBand real_drift_band(const std::vector<std::string>& captions,
                           int64_t clip_frames,
                           const DriftLayout& layout);
 
-/// One figure over the windows. Three questions, from the usual one to the strict one.
-///
-/// *Shift*: how far has the mean over the videos moved from the first window to the last, in half
-/// widths of the band in which the mean of as many real clips lies (three standard errors and a
-/// unit)? Above 1 the videos have drifted out of what real clips do. *Level*: does the last
-/// window's mean lie in that band? A model whose first window is unlike real clips fails this
-/// without any drift. *Score*: does each video's end resemble its own start as closely as a real
-/// clip's does? Strict, since a real clip changes by hardly more than the error of reading.
+/// One figure of the sampled videos over the windows. Three questions, from the usual one to the
+/// strict one.
 struct DriftCurve {
-  std::vector<double> mean;  // over the videos, by window
-  double shift = 0;          // |last mean - first mean| / half the band's width
-  double score = 0;          // mean |last - first| over the videos, in the band's units
-  double low = 0, high = 0;  // of the level
+  /// The *level*: the figure's mean over the videos, by window, in the figure's own units.
+  std::vector<double> mean;
+  /// The *band*: where the mean of as many real clips lies, their mean and three standard errors
+  /// and a unit to each side.
+  double low = 0, high = 0;
+  /// The *shift*: |last level - first level| in half widths of the band, 0 or more. Less is better;
+  /// above 1 the videos as a whole have drifted by more than what real clips do.
+  double shift = 0;
+  /// The *score*: mean over the videos of each one's own |last window - first window|, in units of
+  /// the band, 0 or more. Less is better; at most 1 where each video's end resembles its own start
+  /// as closely as a real clip's does. Strict, since a real clip changes by hardly more than the
+  /// error of reading. It also sees videos that drift apart while their mean stays.
+  double score = 0;
+
+  /// Whether the last level lies in the band. A model whose first window is unlike real clips fails
+  /// this without any drift.
   bool inside() const { return mean.back() >= low && mean.back() <= high; }
 };
 
@@ -74,16 +94,20 @@ struct DriftMeasures {
   DriftLayout layout;
   int64_t clips = 0;
   std::array<DriftCurve, kDriftFigures> curves;
-  std::vector<double> colour, shape, direction;  // adherence by window, shares
-  double shift = 0, score = 0;                   // the largest of the curves'
+  /// Caption adherence by window: shares of the videos in 0..1 (caption_adherence.h).
+  std::vector<double> colour, shape, direction;
+  /// The largest of the curves', and whose it is.
+  double shift = 0, score = 0;
   DriftFigure shift_worst = DriftFigure::kBrightness, score_worst = DriftFigure::kBrightness;
-  double border_jump = 0;            // mean over the videos where it is known
-  std::vector<double> motion_share;  // by window: amount of motion / that of real clips
+  /// Motion::border_jump, mean over the videos where it is known; 1 is seamless, 0 unknown.
+  double border_jump = 0;
+  /// By window: amount of motion over that of real clips. 1 is right, towards 0 a video freezes.
+  std::vector<double> motion_share;
   DriftBand band;
 
-  /// The videos as a whole stay within the band of real clips.
+  /// The videos as a whole drift by no more than real clips do.
   bool within_band() const { return shift <= 1; }
-  /// No video changes more than real ones.
+  /// No figure of single videos changes by more than those of real ones.
   bool steady() const { return score <= 1; }
   /// Every figure's last level is that of real clips.
   bool inside() const;

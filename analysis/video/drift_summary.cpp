@@ -12,8 +12,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// JSON has no NaN.
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+// A border jump, which is 0 where it is unknown.
+Json known(double jump) {
+  return jump > 0 ? number(jump) : Json(nullptr);
 }
 
 Json numbers(const std::vector<double>& values) {
@@ -31,7 +37,8 @@ std::string outside_names(const DriftMeasures& measures) {
   std::string names;
   for (size_t i = 0; i < kDriftFigures; ++i) {
     if (measures.curves[i].inside()) continue;
-    names += (names.empty() ? "" : ", ") + std::string(kDriftFigureNames[i]);
+    if (!names.empty()) names += ", ";
+    names += kDriftFigureNames[i];
   }
   return names;
 }
@@ -58,9 +65,8 @@ std::string drift_json(const DriftMeasures& measures) {
   json["score"] = number(measures.score);
   json["score_worst"] = name_of(measures.score_worst);
   json["real_score"] = number(worst_real_score(measures));
-  json["border_jump"] = number(measures.border_jump > 0 ? measures.border_jump : NAN);
-  json["real_border_jump"] =
-      number(measures.band.border_jump > 0 ? measures.band.border_jump : NAN);
+  json["border_jump"] = known(measures.border_jump);
+  json["real_border_jump"] = known(measures.band.border_jump);
   json["motion_share_first"] = number(measures.motion_share.front());
   json["motion_share_last"] = number(measures.motion_share.back());
   json["motion_share_least"] =
@@ -90,6 +96,8 @@ std::string drift_json(const DriftMeasures& measures) {
 
 std::string drift_line(const DriftMeasures& measures) {
   const std::string outside = outside_names(measures);
+  const std::string levels = outside.empty() ? "every level is real clips'"
+                                             : formatted("levels unlike real clips': {}", outside);
   return formatted(
       "drift over {} frames, {} videos: {} the band of real clips, largest shift {} of its half "
       "width ({}); a video changes by up to {} times a real clip's change ({}); {}; last window: "
@@ -101,7 +109,7 @@ std::string drift_line(const DriftMeasures& measures) {
       name_of(measures.shift_worst),
       short_number(measures.score),
       name_of(measures.score_worst),
-      outside.empty() ? "every level is real clips'" : "levels unlike real clips': " + outside,
+      levels,
       short_number(100 * measures.colour.back()),
       short_number(100 * measures.direction.back()),
       short_number(measures.motion_share.back()));

@@ -11,25 +11,40 @@
 namespace vmla::analysis {
 
 /// What can drift over a long video. Levels are counted from the dark background (0) to a channel
-/// at full intensity (1), as in foreground.h.
+/// at full intensity (1), as in foreground.h. No figure is better high or low: each is compared
+/// with real clips (drift.h).
 enum class DriftFigure : size_t {
-  kBrightness,  // mean level
-  kContrast,    // standard deviation of the levels over pixels, frames and channels
-  kRed,         // mean level of a channel
+  /// Mean level.
+  kBrightness,
+  /// Standard deviation of the levels over pixels, frames and channels.
+  kContrast,
+  /// Mean level of a channel.
+  kRed,
   kGreen,
   kBlue,
-  kBackground,          // mean level of the background (time minimum, without border)
-  kBackgroundContrast,  // its standard deviation over pixels
-  kBackgroundTint,      // largest minus smallest channel mean of it
-  kBorderError,         // mean distance of the border's time median from its true levels
-  kShapeBrightness,     // level of the shape's surface in the middle
-  kShapeContrast,       // root mean square of its slopes across, down and twist
-  kShapeHue,            // angle in RGB between what moves and the caption's colour, radians
-  kSize,                // square root of the shape's area, fraction of the side
-  kSpeed,               // fraction of the side a frame
-  kSharpness,           // mean difference of neighbouring pixels / contrast
-  kMotion,              // mean |x_{t+1} - x_t| of a range of 2, as in motion.h
-  kSmoothness,          // as in motion.h
+  /// Mean level of the background (the minimum over time, without the border).
+  kBackground,
+  /// The background's standard deviation over pixels.
+  kBackgroundContrast,
+  /// The background's largest minus its smallest channel mean.
+  kBackgroundTint,
+  /// Mean distance of the border's levels, their median over time, from what they should be.
+  kBorderError,
+  /// Level of the shape's surface in the middle.
+  kShapeBrightness,
+  /// Root mean square of the surface's slopes across, down and twist (surface_texture.h).
+  kShapeContrast,
+  /// Angle in RGB between what moves and the caption's colour, radians; 0 is right.
+  kShapeHue,
+  /// Square root of the shape's area, fraction of the side.
+  kSize,
+  /// Fraction of the side a frame.
+  kSpeed,
+  /// Mean difference of neighbouring pixels over the contrast; blur lowers it.
+  kSharpness,
+  /// Motion::amount and Motion::smoothness (motion.h).
+  kMotion,
+  kSmoothness,
   kCount
 };
 inline constexpr size_t kDriftFigures = static_cast<size_t>(DriftFigure::kCount);
@@ -54,7 +69,7 @@ inline constexpr std::array<std::string_view, kDriftFigures> kDriftFigureNames =
     "motion",
     "smoothness"};
 
-/// One stretch of one video.
+/// One stretch of one video: its figures, and what it shows (shape_reader.h).
 struct DriftWindow {
   std::array<double, kDriftFigures> values{};
   data::Combination shown;

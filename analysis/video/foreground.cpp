@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <complex>
 #include <numbers>
 
@@ -12,7 +13,8 @@ namespace {
 
 using Harmonic = std::array<std::complex<double>, 2>;  // along x, along y
 
-// Sum over pixels of value · exp(2πi position), with positions at pixel centres.
+// Sum over the pixels of a frame of value · exp(2πi position), with positions at pixel centres. On
+// a torus its phase is the centre, and the phase between two frames the displacement.
 Harmonic first_harmonic(const Foreground& map, int64_t frame) {
   Harmonic sum{};
   for (int64_t row = 0; row < map.side; ++row) {
@@ -26,11 +28,16 @@ Harmonic first_harmonic(const Foreground& map, int64_t frame) {
   return sum;
 }
 
+// In [-1/2, 1/2]; 0 for 0.
 double phase_in_sides(std::complex<double> z) {
   return std::arg(z) / (2 * std::numbers::pi);
 }
 
 }  // namespace
+
+int64_t border_width(int64_t side) {
+  return static_cast<int64_t>(std::ceil(data::kBorderWidth * static_cast<double>(side)));
+}
 
 ClipLevels::ClipLevels(const at::Tensor& clip_F3HW) {
   TORCH_CHECK(clip_F3HW.dim() == 4 && clip_F3HW.size(0) >= 1 && clip_F3HW.size(1) == 3 &&
@@ -39,7 +46,7 @@ ClipLevels::ClipLevels(const at::Tensor& clip_F3HW) {
               clip_F3HW.sizes());
   frames_ = clip_F3HW.size(0);
   side_ = clip_F3HW.size(3);
-  border_ = static_cast<int64_t>(std::ceil(data::kBorderWidth * static_cast<double>(side_)));
+  border_ = border_width(side_);
   const double dark = data::kDarkLevel, bright = data::kBrightLevel;
   const at::Tensor levels = clip_F3HW.detach()
                                 .to(at::kCPU, at::kFloat)
@@ -72,6 +79,11 @@ std::array<double, 2> mean_displacement(const Foreground& map, int64_t first, in
 std::array<double, 2> circular_centre(const Foreground& map, int64_t frame) {
   const Harmonic sum = first_harmonic(map, frame);
   return {phase_in_sides(sum[0]), phase_in_sides(sum[1])};
+}
+
+double torus_offset(double position, double centre) {
+  const double offset = position - centre;
+  return offset - std::round(offset);
 }
 
 }  // namespace vmla::analysis

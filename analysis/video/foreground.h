@@ -6,10 +6,16 @@
 #include <cstdint>
 #include <vector>
 
-/// The moving part of a clip in plain numbers; what shape_reader and motion are built on.
+/// A clip of moving shapes in plain numbers: what all readers of pixels are built on. Positions are
+/// fractions of the side, x to the right, y down, on the torus on which shapes wrap around
+/// (docs/algorithms.md 14.1).
 namespace vmla::analysis {
 
-/// Levels of one clip: 0 is the dark background, 1 a channel at full intensity.
+/// Width of the static border in pixels, of frames with `side` pixels.
+int64_t border_width(int64_t side);
+
+/// Levels of one clip: 0 is the dark background, 1 a channel at full intensity. Darker than the
+/// background counts as 0.
 class ClipLevels {
  public:
   /// `clip_F3HW`: fp32 in [-1, 1], H = W >= 8. Non-finite pixels count as dark.
@@ -38,10 +44,15 @@ class ClipLevels {
   std::vector<float> background_;  // [3, H, W]
 };
 
-/// One non-negative map a frame, [F, side, side].
+/// One map a frame, [F, side, side]: how much of the foreground is where. Not negative.
 struct Foreground {
   int64_t frames = 0, side = 0;
   std::vector<double> values;
+
+  Foreground(int64_t frame_count, int64_t pixels)
+      : frames(frame_count),
+        side(pixels),
+        values(static_cast<size_t>(frame_count * pixels * pixels)) {}
   double at(int64_t frame, int64_t row, int64_t column) const {
     return values[static_cast<size_t>((frame * side + row) * side + column)];
   }
@@ -50,13 +61,15 @@ struct Foreground {
   }
 };
 
-/// Mean displacement (x, y) a frame over the consecutive pairs in frames [first, last), in
-/// fractions of the side, on the torus: the phase of the first circular harmonic, summed over the
-/// pairs. Displacements beyond half a side alias; without foreground, or with one frame, it is
-/// zero.
+/// Mean displacement (x, y) a frame over the consecutive pairs in frames [first, last): the phase
+/// of the first circular harmonic, summed over the pairs. Displacements beyond half a side alias;
+/// without foreground, or with one frame, it is zero.
 std::array<double, 2> mean_displacement(const Foreground& map, int64_t first, int64_t last);
 
-/// Centre (x, y) of frame `frame` on the torus, in fractions of the side, from the same harmonic.
+/// Centre (x, y) of frame `frame`, from the same harmonic.
 std::array<double, 2> circular_centre(const Foreground& map, int64_t frame);
+
+/// The shorter way from `centre` to `position` along one axis of the torus, in [-1/2, 1/2].
+double torus_offset(double position, double centre);
 
 }  // namespace vmla::analysis

@@ -24,17 +24,18 @@ Motion measure_motion(const at::Tensor& clip_F3HW, const std::vector<int64_t>& c
   std::set<int64_t> starts;  // first frames of chunks 1, 2, ...
   int64_t start = 0;
   for (const int64_t length : chunk_frames) starts.insert(start += length);
-  double across = 0, within = 0;
-  int64_t across_count = 0, within_count = 0;
+  struct Steps {
+    double sum = 0;
+    double count = 0;
+    double mean() const { return sum / count; }
+  };
+  Steps across, within;
   for (int64_t f = 1; f < frames; ++f) {
-    const double amount = size[f - 1].item<double>();
-    (starts.contains(f) ? across : within) += amount;
-    ++(starts.contains(f) ? across_count : within_count);
+    Steps& steps = starts.contains(f) ? across : within;
+    steps.sum += size[f - 1].item<double>();
+    steps.count += 1;
   }
-  if (across_count > 0 && within > 0) {
-    motion.border_jump =
-        across / static_cast<double>(across_count) / (within / static_cast<double>(within_count));
-  }
+  if (across.count > 0 && within.sum > 0) motion.border_jump = across.mean() / within.mean();
   return motion;
 }
 

@@ -27,7 +27,8 @@ Values values_of(const ChunkTraits& chunk) {
           chunk.texture[3]};
 }
 
-// Chunk 0 and chunk k of every clip that has both, by caption.
+// Chunk 0 and a later chunk of one clip; of the clips of one caption; of all captions that at least
+// two clips have.
 struct Pair {
   Values first, later;
 };
@@ -48,7 +49,8 @@ Groups pairs_at(const std::vector<std::vector<ChunkTraits>>& traits,
   return groups;
 }
 
-// Variance of chunk 0's values about their caption's mean: the unit of each distance.
+// The squared unit of each distance: chunk 0's squared deviations from their caption's mean, summed
+// over all clips (a common factor of all distances changes no comparison).
 Values scales_of(const Groups& groups) {
   Values scale{};
   for (const auto& group : groups) {
@@ -62,6 +64,7 @@ Values scales_of(const Groups& groups) {
   return scale;
 }
 
+// The mean squared distance in a trait's values.
 double distance(const Values& a, const Values& b, const Values& scale, const Trait& trait) {
   double sum = 0;
   for (size_t v = trait.first; v < trait.first + trait.count; ++v) {
