@@ -12,14 +12,6 @@ double smoothing_span(const MetricSeries& series) {
 
 }  // namespace
 
-double median(std::vector<double> values) {
-  if (values.empty()) return 0;
-  std::nth_element(values.begin(),
-                   values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2),
-                   values.end());
-  return values[values.size() / 2];
-}
-
 void add_noisy(std::vector<Series>& plot,
                const MetricSeries& series,
                const std::string& label,

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "analysis/page/svg_plot.h"
+#include "analysis/runs/median.h"
 #include "analysis/runs/run_reading.h"
 
 /// Plots of logged figures, as the reports draw them.
@@ -28,7 +29,5 @@ std::string player_plot(const RunContents& run,
                         const std::string& key,
                         const std::string& title,
                         const std::string& settled);
-
-double median(std::vector<double> values);  // 0 without any
 
 }  // namespace vmla::analysis

@@ -12,16 +12,22 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// The constants of make_reference's bands.
 constexpr double kDeviations = 4;
 constexpr double kLeastShare = 0.10;  // of the mean, to each side of a curve
-constexpr size_t kNeighbours = 2;
-constexpr double kUsualClips = 48;  // a share's clips where the runs do not say
+constexpr size_t kNeighbours = 2;     // of a point, on either side
+constexpr double kShareErrors = 3;    // standard errors of a share of clips
+// Clips that a share is taken to be of; with more its band is wider than its error.
+constexpr double kUsualClips = 48;
+
 const char kFormat[] = "vmla reference trace";
+constexpr int kVersion = 1;
 
 struct Spread {
   double mean = 0, variance = 0;
 };
 
+// Mean and unbiased variance of two values or more.
 Spread spread_of(const std::vector<double>& values) {
   const auto count = static_cast<double>(values.size());
   Spread spread;
@@ -32,6 +38,7 @@ Spread spread_of(const std::vector<double>& values) {
   return spread;
 }
 
+// Half a band's width, from the variance between `runs` runs.
 double prediction_width(double variance, size_t runs) {
   return kDeviations * std::sqrt(variance * (1 + 1 / static_cast<double>(runs)));
 }
@@ -49,11 +56,25 @@ std::map<int64_t, std::vector<double>> shared_points(const std::vector<RunTrace>
   return points;
 }
 
-std::vector<BandPoint> curve_band(const std::map<int64_t, std::vector<double>>& points) {
-  bool positive = true;
+bool all_positive(const std::map<int64_t, std::vector<double>>& points) {
   for (const auto& [until, values] : points) {
-    for (const double value : values) positive = positive && value > 0;
+    if (std::ranges::any_of(values, [](double value) { return !(value > 0); })) return false;
   }
+  return true;
+}
+
+// The mean variance of point i and its neighbours.
+double variance_about(const std::vector<Spread>& spreads, size_t i) {
+  const size_t begin = i > kNeighbours ? i - kNeighbours : 0;
+  const size_t end = std::min(spreads.size(), i + kNeighbours + 1);
+  double variance = 0;
+  for (size_t j = begin; j < end; ++j)
+    variance += spreads[j].variance / static_cast<double>(end - begin);
+  return variance;
+}
+
+std::vector<BandPoint> curve_band(const std::map<int64_t, std::vector<double>>& points) {
+  const bool positive = all_positive(points);
   std::vector<int64_t> steps;
   std::vector<Spread> spreads;
   size_t runs = 0;
@@ -67,18 +88,17 @@ std::vector<BandPoint> curve_band(const std::map<int64_t, std::vector<double>>& 
   }
   std::vector<BandPoint> band;
   for (size_t i = 0; i < steps.size(); ++i) {
-    const size_t begin = i > kNeighbours ? i - kNeighbours : 0;
-    const size_t end = std::min(steps.size(), i + kNeighbours + 1);
-    double variance = 0;
-    for (size_t j = begin; j < end; ++j)
-      variance += spreads[j].variance / static_cast<double>(end - begin);
-    const double mean = spreads[i].mean, width = prediction_width(variance, runs);
+    const double mean = spreads[i].mean;
+    const double width = prediction_width(variance_about(spreads, i), runs);
     if (positive) {
       const double factor = std::exp(std::max(width, std::log1p(kLeastShare)));
-      band.push_back({steps[i], std::exp(mean), std::exp(mean) / factor, std::exp(mean) * factor});
+      band.push_back({.until = steps[i],
+                      .mean = std::exp(mean),
+                      .low = std::exp(mean) / factor,
+                      .high = std::exp(mean) * factor});
     } else {
       const double half = std::max(width, kLeastShare * std::abs(mean));
-      band.push_back({steps[i], mean, mean - half, mean + half});
+      band.push_back({.until = steps[i], .mean = mean, .low = mean - half, .high = mean + half});
     }
   }
   return band;
@@ -97,14 +117,49 @@ std::optional<BandPoint> final_band(const FinalFigure& figure, const std::vector
                           figure.relative_floor * std::abs(spread.mean)});
   if (figure.share) {
     const double p = std::clamp(spread.mean, 0.0, 1.0);
-    half = std::max(half, figure.absolute_floor + 3 * std::sqrt(p * (1 - p) / kUsualClips));
+    const double error = std::sqrt(p * (1 - p) / kUsualClips);
+    half = std::max(half, figure.absolute_floor + kShareErrors * error);
   }
-  BandPoint band{0, spread.mean, spread.mean - half, spread.mean + half};
+  BandPoint band{.mean = spread.mean, .low = spread.mean - half, .high = spread.mean + half};
   if (figure.share) {
     band.low = std::max(band.low, 0.0);
     band.high = std::min(band.high, 1.0);
   }
   return band;
+}
+
+void check_that_runs_match(const std::vector<RunTrace>& runs) {
+  if (runs.size() < 2)
+    fail_user("a reference needs two runs or more of a stage, got {}", runs.size());
+  const RunTrace& first = runs.front();
+  for (const RunTrace& run : runs) {
+    if (run.objective == first.objective && run.init == first.init &&
+        run.last_step == first.last_step) {
+      continue;
+    }
+    fail_user(
+        "a reference needs runs that differ in their seeds only: {} is {} {} with {} steps, {} is "
+        "{} {} with {}",
+        first.folder.string(),
+        first.objective,
+        first.init,
+        first.last_step,
+        run.folder.string(),
+        run.objective,
+        run.init,
+        run.last_step);
+  }
+}
+
+std::map<std::string, std::string> shared_settings(const std::vector<RunTrace>& runs) {
+  std::map<std::string, std::string> settings = runs.front().settings;
+  for (const RunTrace& run : runs) {
+    std::erase_if(settings, [&](const auto& setting) {
+      const auto found = run.settings.find(setting.first);
+      return found == run.settings.end() || found->second != setting.second;
+    });
+  }
+  return settings;
 }
 
 Json band_json(const BandPoint& band) {
@@ -117,10 +172,10 @@ Json band_json(const BandPoint& band) {
 }
 
 BandPoint parse_band(const Json& json, bool on_curve) {
-  return {on_curve ? json.at("until").get<int64_t>() : 0,
-          json.at("mean").get<double>(),
-          json.at("low").get<double>(),
-          json.at("high").get<double>()};
+  return {.until = on_curve ? json.at("until").get<int64_t>() : 0,
+          .mean = json.at("mean").get<double>(),
+          .low = json.at("low").get<double>(),
+          .high = json.at("high").get<double>()};
 }
 
 ReferenceTrace parse_reference(const Json& json) {
@@ -142,33 +197,13 @@ ReferenceTrace parse_reference(const Json& json) {
 }  // namespace
 
 ReferenceTrace make_reference(const std::vector<RunTrace>& runs) {
-  if (runs.size() < 2)
-    fail_user("a reference needs two runs or more of a stage, got {}", runs.size());
+  check_that_runs_match(runs);
   const RunTrace& first = runs.front();
-  for (const RunTrace& run : runs) {
-    if (run.objective != first.objective || run.last_step != first.last_step ||
-        run.init != first.init) {
-      fail_user(
-          "a reference needs runs that differ in their seeds only: {} is {} {} with {} steps, {} "
-          "is {} {} with {}",
-          first.folder.string(),
-          first.objective,
-          first.init,
-          first.last_step,
-          run.folder.string(),
-          run.objective,
-          run.init,
-          run.last_step);
-    }
-  }
-  ReferenceTrace reference{first.stage, first.objective, first.init, 0, {}, {}, first.settings};
-  reference.runs = static_cast<int64_t>(runs.size());
-  for (const RunTrace& run : runs) {
-    std::erase_if(reference.settings, [&](const auto& setting) {
-      const auto found = run.settings.find(setting.first);
-      return found == run.settings.end() || found->second != setting.second;
-    });
-  }
+  ReferenceTrace reference{.stage = first.stage,
+                           .objective = first.objective,
+                           .init = first.init,
+                           .runs = static_cast<int64_t>(runs.size()),
+                           .settings = shared_settings(runs)};
   for (const auto& [name, curve] : first.curves) {
     const auto points = shared_points(runs, name);
     if (!points.empty()) reference.curves[name] = curve_band(points);
@@ -182,7 +217,7 @@ ReferenceTrace make_reference(const std::vector<RunTrace>& runs) {
 std::string reference_json(const ReferenceTrace& reference) {
   Json json;
   json["format"] = kFormat;
-  json["version"] = 1;
+  json["version"] = kVersion;
   json["stage"] = reference.stage;
   json["objective"] = reference.objective;
   json["init"] = reference.init;
@@ -203,14 +238,17 @@ ReferenceTrace read_reference(const std::filesystem::path& file) {
     fail_user("{}: is not a reference trace (vmla compare --make-reference writes them)",
               file.string());
   }
-  if (json.value("version", 0) != 1) {
-    fail_user(
-        "{}: is of version {}, this program reads 1", file.string(), json.value("version", 0));
+  const int version = json.value("version", 0);
+  if (version != kVersion) {
+    fail_user("{}: is a reference trace of version {}, this program reads version {}",
+              file.string(),
+              version,
+              kVersion);
   }
   try {
     return parse_reference(json);
   } catch (const Json::exception& error) {
-    fail_user("{}: a reference trace that cannot be read: {}", file.string(), error.what());
+    fail_user("{}: is a damaged reference trace: {}", file.string(), error.what());
   }
 }
 

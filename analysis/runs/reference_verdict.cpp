@@ -35,18 +35,19 @@ BandVerdict judge_curve(const std::string& name,
   if (shared.empty()) return verdict;
   verdict.value = shared.back().first.mean;
   verdict.band = shared.back().second;
-  int before = 0;
+  int side_before = 0;
   for (size_t i = 0; i < shared.size(); ++i) {
     const int side = side_of(shared[i].first.mean, shared[i].second);
     verdict.points_outside += side != 0;
-    const bool settled = side != 0 && (side == before || shared.size() == 1);
-    if (settled && verdict.inside) {
+    const bool stays_outside = side != 0 && (side == side_before || shared.size() == 1);
+    if (stays_outside && verdict.inside) {
+      // The first of the two points in a row.
       const auto& [point, there] = shared[i > 0 ? i - 1 : i];
       verdict.inside = false;
       verdict.value = point.mean;
       verdict.band = there;
     }
-    before = side;
+    side_before = side;
   }
   return verdict;
 }
@@ -54,7 +55,12 @@ BandVerdict judge_curve(const std::string& name,
 BandVerdict judge_final(const FinalFigure& figure, const BandPoint& band, double value) {
   const int side = side_of(value, band);
   const bool outside = (side < 0 && worse_below(figure)) || (side > 0 && worse_above(figure));
-  return {figure.name, !outside, 1, outside ? 1 : 0, value, band};
+  return {.name = figure.name,
+          .inside = !outside,
+          .points = 1,
+          .points_outside = outside ? 1 : 0,
+          .value = value,
+          .band = band};
 }
 
 }  // namespace
@@ -76,7 +82,7 @@ const BandVerdict* ReferenceVerdict::first_outside() const {
 
 ReferenceVerdict judge(const RunTrace& run, const ReferenceTrace& reference) {
   if (run.objective != reference.objective) {
-    fail_user("{}: was trained by {}, the reference trace of stage {} is of {}",
+    fail_user("{}: was trained by {}, but the reference trace of stage {} is of {}",
               run.folder.string(),
               run.objective,
               reference.stage,
@@ -103,11 +109,11 @@ ReferenceVerdict judge(const RunTrace& run, const ReferenceTrace& reference) {
   for (const FinalFigure& figure : final_figures()) {
     const auto band = reference.finals.find(figure.name);
     if (band == reference.finals.end()) continue;
-    const auto value = run.finals.find(figure.name);
-    if (value == run.finals.end() || run.last_step < length) {
-      verdict.finals.push_back({figure.name, true, 0, 0, std::nullopt, band->second});
+    const std::optional<double> value = run.final_figure(figure.name);
+    if (!value || run.last_step < length) {
+      verdict.finals.push_back({.name = figure.name, .band = band->second});
     } else {
-      verdict.finals.push_back(judge_final(figure, band->second, value->second));
+      verdict.finals.push_back(judge_final(figure, band->second, *value));
     }
   }
   return verdict;

@@ -14,16 +14,20 @@ namespace vmla::analysis {
 struct BandVerdict {
   std::string name;
   bool inside = true;
-  int64_t points = 0, points_outside = 0;  // 1 point for a final figure
-  std::optional<double> value;             // the first one outside, else the last
-  BandPoint band;                          // there
+  /// Points that the run and the band share, and those of them outside; one for a final figure,
+  /// none where the run has no value.
+  int64_t points = 0, points_outside = 0;
+  /// Where it is outside: the value from which on it is, and the band there. Else the last ones.
+  std::optional<double> value = {};
+  BandPoint band = {};
   bool measured() const { return value.has_value(); }
 };
 
 struct ReferenceVerdict {
-  std::vector<BandVerdict> curves, finals;  // in the order in which they are shown
+  /// In the order in which they are shown.
+  std::vector<BandVerdict> curves, finals;
   bool healthy() const;
-  /// The curve that leaves its band first, else a final figure outside; nothing when healthy.
+  /// The curve that leaves its band first, else a final figure outside; nullptr when healthy.
   const BandVerdict* first_outside() const;
 };
 

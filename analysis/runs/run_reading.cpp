@@ -1,14 +1,15 @@
 #include "analysis/runs/run_reading.h"
 
-#include <yaml-cpp/yaml.h>
+#include <yaml-cpp/exceptions.h>
 
-#include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
+#include "analysis/runs/flat_yaml.h"
+#include "analysis/runs/newest_samples.h"
+#include "analysis/runs/readable_text.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
@@ -17,16 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
-std::optional<std::string> text_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return std::nullopt;
-  std::ostringstream text;
-  text << in.rdbuf();
-  return text.str();
-}
-
 void read_metrics(RunContents& run) {
-  const auto text = text_of(run.folder / "metrics.jsonl");
+  const auto text = readable_text(run.folder / "metrics.jsonl");
   if (!text) {
     run.problems.push_back("metrics.jsonl is missing: no losses to show.");
     return;
@@ -68,7 +61,7 @@ void flatten(const Json& value, const std::string& key, RunContents& run) {
 }
 
 void read_summary(RunContents& run) {
-  const auto text = text_of(run.folder / "summary.json");
+  const auto text = readable_text(run.folder / "summary.json");
   if (!text) {
     run.problems.push_back(
         "summary.json is missing: the stage has not ended, so nothing was measured on its "
@@ -80,27 +73,8 @@ void read_summary(RunContents& run) {
   flatten(summary, "", run);
 }
 
-void flatten(const YAML::Node& node,
-             const std::string& key,
-             std::map<std::string, std::string>& out) {
-  if (node.IsScalar()) {
-    out[key] = node.Scalar();
-  } else if (node.IsSequence()) {
-    std::string list;
-    for (const auto& item : node) {
-      list += (list.empty() ? "" : ", ") + (item.IsScalar() ? item.Scalar() : YAML::Dump(item));
-    }
-    out[key] = "[" + list + "]";
-  } else if (node.IsMap()) {
-    for (const auto& entry : node) {
-      const std::string name = entry.first.Scalar();
-      flatten(entry.second, key.empty() ? name : key + "." + name, out);
-    }
-  }
-}
-
 void read_config(RunContents& run) {
-  const auto text = text_of(run.folder / "config.yaml");
+  const auto text = readable_text(run.folder / "config.yaml");
   if (!text) {
     run.problems.push_back("config.yaml is missing.");
     return;
@@ -123,82 +97,46 @@ void read_ranks(RunContents& run) {
   }
 }
 
-// The step of a folder called step_N, or -1.
-int64_t step_of(const fs::path& folder) {
-  const std::string name = folder.filename();
-  if (name.rfind("step_", 0) != 0 || name.size() == 5 || name.size() > 20) return -1;
-  return name.find_first_not_of("0123456789", 5) == std::string::npos ? std::stoll(name.substr(5))
-                                                                      : -1;
-}
-
-SampleClip clip_of(const fs::path& file, const Json& record) {
-  SampleClip clip{file, "", 0, 0};
-  if (record.contains("prompt") && record["prompt"].is_string()) clip.prompt = record["prompt"];
-  if (record.contains("frames") && record["frames"].is_number())
-    clip.frames = record["frames"].get<int64_t>();
-  if (record.contains("fps") && record["fps"].is_number()) clip.fps = record["fps"].get<double>();
-  return clip;
-}
-
-// samples.json lists the videos in prompt order; without it the files stand for themselves.
-void read_samples(RunContents& run) {
-  std::error_code error;
-  fs::path newest;
-  for (const auto& entry : fs::directory_iterator(run.folder / "samples", error)) {
-    if (entry.is_directory() && step_of(entry.path()) > run.sample_step) {
-      run.sample_step = step_of(entry.path());
-      newest = entry.path();
-    }
-  }
-  if (newest.empty()) return;
-  const Json records = Json::parse(
-      text_of(newest / "samples.json").value_or(""), nullptr, /*allow_exceptions=*/false);
-  if (records.is_array()) {
-    for (const Json& record : records) {
-      if (!record.is_object() || !record.contains("file") || !record["file"].is_string()) continue;
-      // A name, never a path: the page must not embed files from elsewhere.
-      const fs::path file = newest / fs::path(record["file"].get<std::string>()).filename();
-      if (fs::is_regular_file(file)) run.samples.push_back(clip_of(file, record));
-    }
-    return;
-  }
-  run.problems.push_back(
-      "samples.json is missing or damaged: the videos are shown without their prompts.");
-  for (const auto& entry : fs::directory_iterator(newest, error)) {
-    const fs::path extension = entry.path().extension();
-    if (extension == ".mp4" || extension == ".y4m") run.samples.push_back({entry.path(), "", 0, 0});
-  }
-  std::sort(run.samples.begin(), run.samples.end(), [](const auto& a, const auto& b) {
-    return a.file < b.file;
-  });
-}
-
 }  // namespace
 
-const MetricSeries* RunContents::metric(const std::string& key) const {
-  const auto found = metrics.find(key);
-  return found == metrics.end() ? nullptr : &found->second;
+std::string run_name(const fs::path& run_dir) {
+  const fs::path whole = fs::absolute(run_dir).lexically_normal();
+  // A path that ends in a slash has an empty last part.
+  return whole.has_filename() ? whole.filename() : whole.parent_path().filename();
 }
 
-std::optional<double> RunContents::figure(const std::string& key) const {
-  const auto found = summary.find(key);
-  return found == summary.end() ? std::nullopt : std::optional<double>(found->second);
+RunContents read_run(const fs::path& run_dir) {
+  RunContents run;
+  run.folder = run_dir;
+  run.name = run_name(run_dir);
+  read_config(run);
+  read_metrics(run);
+  read_summary(run);
+  read_ranks(run);
+  read_newest_samples(run);
+  return run;
 }
 
-const std::vector<double>* RunContents::figures(const std::string& key) const {
-  const auto found = summary_lists.find(key);
-  return found == summary_lists.end() ? nullptr : &found->second;
-}
-
-std::string RunContents::setting(const std::string& key) const {
-  const auto found = config.find(key);
-  return found == config.end() ? "" : found->second;
-}
-
-std::map<std::string, std::string> flat_yaml(const std::string& text) {
-  std::map<std::string, std::string> scalars;
-  flatten(YAML::Load(text), "", scalars);
-  return scalars;
+std::vector<std::string> stage_names(const fs::path& run_dir) {
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  const Json summary = Json::parse(readable_text(run_dir / "summary.json").value_or(""),
+                                   nullptr,
+                                   /*allow_exceptions=*/false);
+  if (summary.is_object() && summary.contains("stages") && summary["stages"].is_object()) {
+    for (const auto& [name, content] : summary["stages"].items()) {
+      if (seen.insert(name).second) names.push_back(name);
+    }
+  }
+  std::set<std::string> others;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(run_dir, error)) {
+    if (fs::exists(entry.path() / "metrics.jsonl")) others.insert(entry.path().filename());
+  }
+  for (const std::string& name : others) {
+    if (seen.insert(name).second) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<HealthAlarm> replay_health(const std::map<std::string, MetricSeries>& metrics,
@@ -216,42 +154,6 @@ std::vector<HealthAlarm> replay_health(const std::map<std::string, MetricSeries>
     }
   }
   return alarms;
-}
-
-RunContents read_run(const std::filesystem::path& run_dir) {
-  RunContents run;
-  run.folder = run_dir;
-  read_config(run);
-  read_metrics(run);
-  read_summary(run);
-  read_ranks(run);
-  read_samples(run);
-  // A pipeline names its folders after the stages; a lone run's folder may be called anything.
-  run.name = fs::absolute(run_dir).lexically_normal().filename();
-  if (run.name.empty())
-    run.name = fs::absolute(run_dir).lexically_normal().parent_path().filename();
-  return run;
-}
-
-std::vector<std::string> stage_names(const std::filesystem::path& run_dir) {
-  std::vector<std::string> names;
-  std::set<std::string> seen;
-  const Json summary = Json::parse(
-      text_of(run_dir / "summary.json").value_or(""), nullptr, /*allow_exceptions=*/false);
-  if (summary.is_object() && summary.contains("stages") && summary["stages"].is_object()) {
-    for (const auto& [name, content] : summary["stages"].items()) {
-      if (seen.insert(name).second) names.push_back(name);
-    }
-  }
-  std::set<std::string> others;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run_dir, error)) {
-    if (fs::exists(entry.path() / "metrics.jsonl")) others.insert(entry.path().filename());
-  }
-  for (const std::string& name : others) {
-    if (seen.insert(name).second) names.push_back(name);
-  }
-  return names;
 }
 
 }  // namespace vmla::analysis

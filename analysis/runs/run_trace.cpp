@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "analysis/runs/run_reading.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
@@ -10,7 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const char kNone[] = "–";
+const char kNone[] = "–";  // a setting that one of two runs does not have
 
 bool is_traced(const std::string& metric) {
   for (const char* prefix : {"loss", "grad_norm"}) {
@@ -19,6 +20,7 @@ bool is_traced(const std::string& metric) {
   return metric == "dmd_gradient_norm" || metric == "validation_loss";
 }
 
+// Means over the intervals that end at `steps`; intervals without an observation are left out.
 TraceCurve curve_of(const MetricSeries& series, const std::vector<int64_t>& steps) {
   TraceCurve curve;
   size_t at = 0;
@@ -42,7 +44,7 @@ MetricSeries rank_series(const RankLog& ranks) {
   return series;
 }
 
-// What decides how training goes; not paths, intervals, or what only looks on.
+// What decides how training goes; not paths, intervals, or what only observes it.
 bool is_training_setting(const std::string& key) {
   for (const char* section :
        {"model.", "objective.", "optimizer.", "ema.", "init.", "data.make."}) {
@@ -56,25 +58,29 @@ bool is_training_setting(const std::string& key) {
 
 const std::vector<FinalFigure>& final_figures() {
   using enum FinalFigure::Worse;
+  // A share of clips: more is better.
+  const auto share_of_clips = [](const char* name) {
+    return FinalFigure{.name = name, .worse = kBelow, .absolute_floor = 0.02, .share = true};
+  };
   static const std::vector<FinalFigure> kFigures = {
-      {"losses.validation_loss", kBoth, 0.10, 0, false},
-      {"adherence.colour", kBelow, 0, 0.02, true},
-      {"adherence.direction", kBelow, 0, 0.02, true},
-      {"adherence.shape", kBelow, 0, 0.02, true},
-      {"retention.identification", kBelow, 0, 0.02, true},
-      {"retention.size_identification", kBelow, 0, 0.02, true},
-      {"retention.texture_identification", kBelow, 0, 0.02, true},
-      {"motion.border_jump", kAbove, 0.10, 0, false},
-      {"few_step.adherence.colour", kBelow, 0, 0.02, true},
-      {"few_step.adherence.direction", kBelow, 0, 0.02, true},
-      {"few_step.retention.identification", kBelow, 0, 0.02, true},
-      {"long_rollout.retention.identification", kBelow, 0, 0.02, true},
-      {"drift.shift", kAbove, 0.50, 0.30, false},
-      {"drift.score", kAbove, 0.50, 0, false},
-      {"drift.motion_share_last", kBelow, 0, 0.20, false},
-      {"drift.adherence.colour_last", kBelow, 0, 0.02, true},
-      {"drift.adherence.direction_last", kBelow, 0, 0.02, true},
-      {"rank_share", kBoth, 0, 0.03, false}};
+      {.name = "losses.validation_loss", .worse = kBoth, .relative_floor = 0.10},
+      share_of_clips("adherence.colour"),
+      share_of_clips("adherence.direction"),
+      share_of_clips("adherence.shape"),
+      share_of_clips("retention.identification"),
+      share_of_clips("retention.size_identification"),
+      share_of_clips("retention.texture_identification"),
+      {.name = "motion.border_jump", .worse = kAbove, .relative_floor = 0.10},
+      share_of_clips("few_step.adherence.colour"),
+      share_of_clips("few_step.adherence.direction"),
+      share_of_clips("few_step.retention.identification"),
+      share_of_clips("long_rollout.retention.identification"),
+      {.name = "drift.shift", .worse = kAbove, .relative_floor = 0.50, .absolute_floor = 0.30},
+      {.name = "drift.score", .worse = kAbove, .relative_floor = 0.50},
+      {.name = "drift.motion_share_last", .worse = kBelow, .absolute_floor = 0.20},
+      share_of_clips("drift.adherence.colour_last"),
+      share_of_clips("drift.adherence.direction_last"),
+      {.name = "rank_share", .worse = kBoth, .absolute_floor = 0.03}};
   return kFigures;
 }
 
@@ -113,18 +119,15 @@ RunTrace trace_of(const RunContents& run) {
   for (const auto& [key, value] : run.config) {
     if (is_training_setting(key)) trace.settings[key] = value;
   }
-  const MetricSeries* loss = run.metric("loss");
-  if (loss == nullptr) return trace;
-  for (const auto& [name, series] : run.metrics) {
-    trace.last_step = std::max(trace.last_step, static_cast<int64_t>(series.steps.back()));
-  }
+  if (run.metric("loss") == nullptr) return trace;
+  trace.last_step = static_cast<int64_t>(run.last_step());
   const std::vector<int64_t> steps = trace_steps(trace.last_step);
   for (const auto& [name, series] : run.metrics) {
     if (is_traced(name)) trace.curves[name] = curve_of(series, steps);
   }
-  if (run.ranks && !run.ranks->steps().empty()) {
-    trace.curves["rank_share"] = curve_of(rank_series(*run.ranks), steps);
-    trace.finals["rank_share"] = mean_rank_share(*run.ranks, run.ranks->steps().size() - 1);
+  if (const RankLog* ranks = run.measured_ranks()) {
+    trace.curves["rank_share"] = curve_of(rank_series(*ranks), steps);
+    trace.finals["rank_share"] = last_rank_share(*ranks);
   }
   for (const FinalFigure& figure : final_figures()) {
     if (const auto value = run.figure(figure.name)) trace.finals[figure.name] = *value;

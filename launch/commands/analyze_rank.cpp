@@ -1,6 +1,6 @@
 #include "launch/commands/analyze_rank.h"
 
-#include "analysis/runs/run_reading.h"
+#include "analysis/runs/flat_yaml.h"
 #include "analysis/study/rank_study.h"
 #include "model/formats/load_weights.h"
 #include "model/io/checkpoint_manifest.h"

@@ -2,6 +2,7 @@
 
 #include "analysis/report/comparison_page.h"
 #include "analysis/report/comparison_text.h"
+#include "analysis/runs/run_reading.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
