@@ -17,7 +17,7 @@ void prepare_device(const std::string& device) {
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   const c10::impl::VirtualGuardImpl gpus(c10::DeviceType::CUDA);
   const int64_t count = gpus.deviceCount();
-  // A starter may show each rank a GPU of its own.
+  // Who starts the ranks may show each of them a GPU of its own (CUDA_VISIBLE_DEVICES).
   const bool one_each = count == 1 && !shared;
   const int64_t index = one_each ? 0 : shared && count > 0 ? local_rank % count : local_rank;
   if (index >= count) {

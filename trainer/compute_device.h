@@ -6,15 +6,16 @@
 namespace vmla::trainer {
 
 /// Makes train.device usable: for "cuda" loads the CUDA module. To be called before anything asks
-/// LibTorch about CUDA. UserError when this machine or this build cannot do it.
+/// LibTorch about CUDA. UserError where this machine or this build has no CUDA.
 void prepare_device(const std::string& device);
 
-/// Makes the GPU of a rank the one that "cuda" means in this process: the local_rank-th that it
-/// sees, or the only one; with `shared` ranks take turns. Returns its index. After
-/// prepare_device("cuda"). UserError when there are fewer.
+/// Chooses the GPU that "cuda" means in this process, and returns its index among those that the
+/// process sees: number `local_rank` (the rank's number on its machine), or the only one. With
+/// `shared`, ranks may share GPUs, dealt out in turn. After prepare_device("cuda"). UserError where
+/// there are too few.
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 
-/// Bytes of the GPU that this process uses, after prepare_device("cuda").
+/// Bytes of memory that the GPU of this process has in all, after prepare_device("cuda").
 double device_memory();
 
 }  // namespace vmla::trainer

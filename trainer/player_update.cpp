@@ -13,7 +13,8 @@
 namespace vmla::trainer {
 namespace {
 
-/// RunError where a figure is not finite.
+/// RunError where loss or gradient norm is not finite. These are sums over all ranks, so every rank
+/// ends here at the same step.
 void expect_finite(const PlayerFigures& figures,
                    const Role& player,
                    int64_t step,
@@ -54,12 +55,13 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
   distributed::UpdateReduction sums(parts_.mesh, player.weights->copies(), std::move(report));
   PlayerFigures figures;
   figures.lr = learning_rate(optimizer, state.step, parts_.config.train.steps);
-  // The update is under way before the host has read a number: it writes nothing where one of them
-  // is not finite.
+  // On a GPU the host enqueues the optimizer before it has read any of the sums; where one of them
+  // is not finite the clipping factor is not, and AdamW writes nothing.
   const at::Tensor scale =
       clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
   before_writing();
   player.optimizer->step(*player.weights, figures.lr, scale);
+  // Waits for the device; RunError where ranks disagree about what must be the same.
   report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;
   figures.loss = report.loss.item<double>();
@@ -79,6 +81,8 @@ distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const Trai
   const ClipShape clip = parts_.data.clip_shape();
   const NetworkTable networks = parts_.roles.networks(config.train.recompute == "block");
   const int64_t batch = config.train.batch_size;
+  // Losses and metrics are means over a micro-batch; weighted with its share of the global batch,
+  // those of all micro-batches and ranks add up to the mean over the batch.
   const double share = static_cast<double>(micro_batch_) / static_cast<double>(batch);
   const int64_t rank_share = batch / parts_.mesh.shape().data_ranks();
   const int64_t begin = parts_.mesh.data_index() * rank_share, end = begin + rank_share;
@@ -99,6 +103,7 @@ distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const Trai
                                          .batch = micro_batch_,
                                          .validation = false}));
     for (const DrawSpec& draw : draws) {
+      // What all ranks must have drawn alike, such as the exit step.
       if (draw.shared_below == 0) continue;
       const int64_t value = inputs.at(draw.name).item<int64_t>();
       report.agreement = distributed::hash_combine(report.agreement, static_cast<uint64_t>(value));
@@ -110,6 +115,8 @@ distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const Trai
       report.loss += terms.total.detach().to(at::kDouble) * share;
       for (const auto& [metric, value] : terms.metrics) report.metrics[metric] += value * share;
       parts_.timer.begin("backward");
+      // From here on a unit's gradients are complete when this backward has passed it, so that
+      // their sum over the ranks may begin.
       if (last && last_micro_batch) player.weights->begin_last_backward();
       (terms.total * share).backward();
       if (!last) parts_.timer.begin("forward");
@@ -124,9 +131,10 @@ void PlayerUpdate::follow(const RoleState& player, int64_t step) {
   for (RoleState& average : parts_.roles.states) {
     const Role& role = average.role;
     if (role.training != Training::kEmaOf || role.ema_of != player.role.name) continue;
+    // A decay of 0 makes it a copy.
     const double decay = step < role.ema_start_step ? 0.0 : role.ema_decay;
     update_ema(*average.weights, *player.weights, decay);
-    if (average.uploaded) average.uploaded->forget();
+    if (average.uploaded) average.uploaded->forget();  // its copies on the GPU are old
   }
 }
 

@@ -21,6 +21,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <future>
@@ -29,7 +30,8 @@
 namespace vmla::trainer {
 namespace {
 
-/// How a prompt set's stage makes pixels: as its checkpoint says, or the one it starts from.
+/// Codec, text encoder and clip shape as the stage's own checkpoint states them, else as the
+/// checkpoint that its generator starts from does; a prompt set does not state them itself.
 std::optional<MediaInfo> known_media(const TrainConfig& config,
                                      const std::optional<SavedStage>& checkpoint) {
   if (checkpoint) return read_media_info(checkpoint->info.data_position, "the checkpoint");
@@ -42,7 +44,7 @@ void log_differences(const std::vector<ConfigDifference>& differences) {
     log::info("  changed since the checkpoint: {} from {} to {}", d.key, d.saved, d.now);
 }
 
-/// "4 ranks: zero1 over 4, sequence 1, 4 data ranks of 2 clips".
+/// "4 ranks: zero1 over 4, 4 data ranks of 2 clips, sequence parallel over 1".
 std::string mesh_line(const TrainConfig& config, const distributed::MeshShape& shape) {
   return formatted("{} ranks: {} over {}, {} data ranks of {} clips, sequence parallel over {}",
                    shape.world,
@@ -53,15 +55,17 @@ std::string mesh_line(const TrainConfig& config, const distributed::MeshShape& s
                    shape.sequence);
 }
 
-/// The stage with what `auto` in the section `distributed` stands for: the same on all ranks, so
-/// the smallest of their devices decides.
+/// The stage with values in place of `auto` in the section `distributed`. All ranks must choose the
+/// same, so the one whose GPU has the least memory decides for all. Collective.
 TrainConfig with_sharding_choice(const TrainConfig& config,
                                  const std::vector<Role>& roles,
                                  const distributed::Mesh& mesh) {
   TrainConfig chosen = config;
   const bool asks = mesh.shape().shard > 1 && cuts_used_weights(config);
   const bool own_gpu = config.train.device == "cuda" && config.distributed.backend == "auto";
-  if (!asks || !own_gpu) return chosen;  // of shared memory nobody knows a rank's part
+  // Of memory that ranks share (a CPU's, or a GPU that several use) no rank knows its part.
+  if (!asks || !own_gpu) return chosen;
+  // The minimum, as the maximum of the negated numbers.
   const at::Tensor least = at::tensor({-device_memory()}, at::kDouble);
   mesh.host().all_reduce(least, distributed::ReduceOp::kMax).wait();
   const ShardingChoice choice = sharding_choice(config,
@@ -79,8 +83,9 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
   return chosen;
 }
 
-/// The lead makes what is missing, in however many hours, while the other ranks ask now and then:
-/// no collective waits longer than its timeout, and a death is noticed.
+/// The lead makes the datasets that are missing, which may take hours. Meanwhile all ranks ask each
+/// other ten times a second whether it is done: no single collective lasts longer than its timeout,
+/// and a rank that dies is noticed. Collective.
 void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& mesh) {
   std::future<void> made;
   if (mesh.is_lead()) made = std::async(std::launch::async, make_missing_datasets, config);
@@ -89,10 +94,11 @@ void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& m
   };
   while (!mesh.everywhere(is_made())) std::this_thread::sleep_for(std::chrono::milliseconds(100));
   if (made.valid()) made.get();
-  mesh.host().barrier();  // where the lead failed, the others end here
+  // get() throws what went wrong on the lead; the others then end at this barrier.
+  mesh.host().barrier();
 }
 
-/// --dry-run: everything is checked that needs no data, and the plan is printed.
+/// --dry-run: checks everything that needs no data, and prints the plan.
 void print_plan(const TrainConfig& config,
                 const Objective& objective,
                 const distributed::Mesh& mesh) {
@@ -103,7 +109,8 @@ void print_plan(const TrainConfig& config,
   std::fputs(memory_table(plan_memory(config, clip, {.mesh = mesh.shape()})).c_str(), stdout);
 }
 
-/// The checkpoint that a stage goes on from, if any, and what its configuration changes.
+/// The checkpoint that a stage goes on from, if any, and how today's configuration differs from
+/// that of the checkpoint.
 struct Resume {
   std::optional<SavedStage> checkpoint;
   std::vector<ConfigDifference> differences;
@@ -119,8 +126,9 @@ Resume open_checkpoint(const StageRequest& request, const distributed::Mesh& mes
   return resume;
 }
 
-/// Everything that depends on the clips' shape: whole chunks, positions enough for the longest
-/// video that will be sampled, tokens that divide over the ranks of a sequence group.
+/// Rules that depend on the clips' shape: clips are whole chunks, the longest video that will be
+/// sampled has enough positions, and a frame's tokens divide over the ranks that share a clip.
+/// UserError.
 void check_shapes(const TrainConfig& config,
                   const Objective& objective,
                   const ClipShape& clip,
@@ -137,7 +145,7 @@ void check_shapes(const TrainConfig& config,
     model::check_sequence_slices(role.config, clip.height, clip.width, mesh.shape().sequence);
 }
 
-/// The first lines of a run: what is trained, on what, from where.
+/// The first lines of a run: what is trained, on which data, from which weights.
 void log_start(const TrainConfig& config,
                const StageData& data,
                const RoleSet& roles,
@@ -158,10 +166,11 @@ void log_start(const TrainConfig& config,
   }
 }
 
-/// Once a run, on its real shapes: the masked forward of training equals the cached forward of
-/// sampling (docs/architecture.md).
+/// Checks once a run, on its own network and shapes, that the masked forward of training equals the
+/// cached forward of sampling (docs/architecture.md "What always holds"). RunError where it does
+/// not.
 void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& clip) {
-  // Two orders of summation over a clip's tokens, relative to the flow's rms.
+  // The two differ in the order of sums over a clip's tokens; relative to the flow's rms.
   const double tolerance = config.train.precision == "bf16" ? 0.05 : 1e-4;
   const double found = check_mask_equals_cache(
       roles.network(roles.at("generator")), clip, at::Device(config.train.device), tolerance);
@@ -182,9 +191,10 @@ void measure_and_summarise(const TrainConfig& config,
   if (folder) write_summary(folder->path(), config, trainer, measures);
 }
 
-/// A stage from its configuration to its summary, in this order: what the user gave is opened and
-/// checked, cheapest first, and nothing is written; then the run folder is begun, and it trains.
-/// Each of the lead's steps that the others build on ends at a barrier: where it fails, they do.
+/// A stage from its configuration to its summary. First everything that the user gave is opened and
+/// checked, what costs least first, and nothing is written; then the run folder is begun, and the
+/// stage trains. Where ranks build on what the lead does, they meet in a collective behind it: if
+/// the lead fails, they end there.
 StageResult train_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
@@ -199,9 +209,11 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   Resume resume = open_checkpoint(request, mesh);
   auto& checkpoint = resume.checkpoint;
 
-  // Weights before the data, which may take hours to make: what a stage cannot start from costs
-  // nothing.
+  // Weights before data: a dataset may take hours to make, and weights that do not fit shall be
+  // found before that.
   const std::vector<Role> roles = stage_roles(config);
+  // `chosen` holds weights and gradients; everything else takes `config`, which is also what is
+  // saved: another machine may choose otherwise.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
   RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
   if (mesh.shape().world > 1) make_datasets_on_lead(config, mesh);
@@ -211,10 +223,10 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   const VideoSampler sampler(data.media(), !causal);
   check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
-  if (checkpoint)
-    checkpoint->tensors.reset();  // mapped files keep their room after they are pruned
+  // Mapped files take room on the disk even after they were removed, as old checkpoints will be.
+  if (checkpoint) checkpoint->tensors.reset();
 
-  // Nothing the user gave can be wrong any more: from here on the run folder is written.
+  // What the user gave has been checked: from here on the run folder is written.
   if (folder) {
     folder->begin(config);
     log::set_file(folder->path() / "log.txt");
@@ -243,7 +255,8 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
               memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
   }
   measure_and_summarise(config, folder, trainer, set, data, sampler);
-  mesh.host().barrier();  // nobody leaves while another still needs it
+  // A rank that leaves takes its sockets and, if it is the lead, the job's store with it.
+  mesh.host().barrier();
   return {.steps = trainer.state().step,
           .loss = trainer.last().loss(),
           .seconds = trainer.seconds_trained(),

@@ -14,26 +14,33 @@ namespace vmla::trainer {
 struct StageRequest {
   TrainConfig config;
   std::filesystem::path run_dir;
-  /// auto: go on from the run folder's latest checkpoint if there is one; never; or a checkpoint's
-  /// path.
+  /// auto: go on from the run folder's newest intact checkpoint, if there is one; never: refuse a
+  /// run folder that has one; or the path of a checkpoint.
   std::string resume = "auto";
-  /// Validate, print the plan (parameters, FLOPs, memory, checkpoint size) and stop.
+  /// Check everything that needs no data, print the plan (parameters, FLOPs, memory, checkpoint
+  /// size) and return, without writing anything.
   bool dry_run = false;
-  int64_t profile_steps = 0;  // > 0: trace this many steps into the run folder
-  std::function<void(int64_t step)> on_step = nullptr;  // called as each step begins
+  /// Above 0: trace this many steps into the run folder.
+  int64_t profile_steps = 0;
+  /// Called with the number of each step that begins.
+  std::function<void(int64_t step)> on_step = nullptr;
 };
 
 struct StageResult {
-  int64_t steps = 0;          // step of the last checkpoint
-  double loss = 0.0;          // training loss of the last step
-  double seconds = 0.0;       // spent in this process
-  bool already_done = false;  // the checkpoint was at the last step when the stage was started
+  /// Steps that the stage has made, in this process or before.
+  int64_t steps = 0;
+  /// The generator's training loss at its last update.
+  double loss = 0.0;
+  /// Spent in steps by this process.
+  double seconds = 0.0;
+  /// The stage was at its last step already when it was started.
+  bool already_done = false;
 };
 
-/// Trains one stage to its last step, or continues it. Writes the run folder (docs/formats.md) with
-/// its report. UserError: settings or files that cannot work; RunError: a fault; StopRequested:
-/// stopped on a signal, saved. Every rank of the mesh runs it; the lead alone writes the run
-/// folder, but for its checkpoints.
+/// Trains one stage to its last step, or goes on with it, and writes the run folder
+/// (docs/formats.md "Run folder"). UserError: settings or files that cannot work; RunError: a
+/// fault; StopRequested: stopped by a signal, state saved. Every rank of the mesh runs it. The lead
+/// alone writes the run folder, except for checkpoints, of which every rank writes its part.
 StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

@@ -15,15 +15,17 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-/// JSON has no NaN: a figure that does not exist is null.
+/// JSON has no NaN: a figure that does not exist, or is not finite, is null.
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
 
+/// Measures of clips by section. `chunked`: they were sampled chunk by chunk.
 Json measures_json(const analysis::ClipMeasures& measures, bool chunked) {
   Json json = Json::object();
   for (const auto& [section, figures] : analysis::figures_of(measures)) {
-    // A model that makes all frames at once has no chunks to remember things over.
+    // Retention is what later chunks keep of the first one; a model that makes all frames at once
+    // has no chunks.
     if (section == "retention" && !chunked) continue;
     for (const auto& [name, value] : figures) json[section][name] = number(value);
   }
@@ -37,6 +39,8 @@ void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
   json["long_rollout"] = measures_json(measures.long_rollout->clips, true);
 }
 
+/// Effective ranks of each layer at the last measurement, and those of random matrices of the same
+/// shapes (null_...).
 Json ranks_json(const analysis::RankLog& log) {
   Json json;
   const auto put = [&](const std::string& prefix, const std::vector<analysis::LayerRank>& layers) {
@@ -123,14 +127,14 @@ void write_init_report(const std::filesystem::path& run_dir, const InitialWeight
   if (!note.empty()) log::warn(note);
   for (const auto& l : origin.conversion) {
     log::info(
-        "  layer {}: K/V energy kept at rank {}: {:g}, queries at rank {}: {:g}, rope energy lost "
-        "by "
-        "sharing the key: {:g}",
+        "  layer {}: energy kept of keys and values {:g} (rank {}), of queries {:g} (rank {}); "
+        "lost by "
+        "sharing the rotary key {:g}",
         l.layer,
-        l.kv_rank,
         l.kv_energy_kept,
-        l.q_rank,
+        l.kv_rank,
         l.q_energy_kept,
+        l.q_rank,
         l.rope_energy_lost);
   }
 }

@@ -37,7 +37,7 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
       ranks_(parts.config, parts.run_dir, state.step, parts.mesh),
       saver_(parts.config, parts.run_dir, state.step, parts.mesh),
       predicted_bytes_(predicted_bytes) {
-  // The lead alone writes the run folder's logs, and what it reads back is its own.
+  // The lead alone writes the run folder's logs, so it alone reads back what earlier steps wrote.
   if (parts.mesh.is_lead())
     log_.emplace(parts.config, parts.run_dir, state.step, clip_work(parts), last_);
 }
@@ -61,12 +61,14 @@ void Trainer::run(const StopSignal& stop,
     }
     saver_.finish();
   } catch (const distributed::PeerError&) {
-    saver_.cancel();  // a save that waits for the lost rank's part would wait in vain
+    // A save that is under way would wait for the failed rank's part until its timeout.
+    saver_.cancel();
     throw;
   }
 }
 
-/// One step of every player whose turn it is, and what is measured and written after it.
+/// One step: an update of every player whose turn it is, in the order of the roles; then what is
+/// measured and written after it. The step's seconds are those of the updates.
 void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
   profiler.step_begins();
   timer_.start();
@@ -88,7 +90,9 @@ void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
   observe();
 }
 
-/// All ranks stop after the same step: the one in which a rank said that it was asked to.
+/// Where a stop was asked for: saves and throws StopRequested. All ranks stop after the same step,
+/// because on several ranks the request counts only once the update's sums have told it to all of
+/// them.
 void Trainer::stop_if_asked(const StopSignal& stop) {
   const char* signal = stop.received();
   const bool asked = parts_.mesh.shape().world == 1 ? signal != nullptr : update_.stop_agreed();
@@ -103,7 +107,7 @@ void Trainer::stop_if_asked(const StopSignal& stop) {
                 parts_.run_dir.string()));
 }
 
-/// What the step's tensors held at most; the first step also says how that was predicted.
+/// Takes the peak of the step's tensors; after the first step logs it beside the predicted one.
 void Trainer::measure_memory() {
   last_.tensor_peak_bytes = tensor_bytes(at::Device(parts_.config.train.device)).peak;
   if (tensor_peak_bytes_ == 0 && parts_.mesh.is_lead()) {
@@ -113,7 +117,8 @@ void Trainer::measure_memory() {
   tensor_peak_bytes_ = std::max(tensor_peak_bytes_, last_.tensor_peak_bytes);
 }
 
-/// Everything that looks on and leaves the weights as they are.
+/// The observers. `step` counts finished steps; intervals are those of the configuration, and due()
+/// is also true at the last step.
 void Trainer::observe() {
   const TrainConfig& config = parts_.config;
   const int64_t step = state_.step, steps = config.train.steps;
@@ -126,12 +131,12 @@ void Trainer::observe() {
   if (due(config.checkpoint.every, step, steps) || step == steps) save();
 }
 
-/// The step's seconds by phase; on several ranks also what it sent and waited for, and how far the
-/// ranks' own work lay apart: they end a step together, so a slow one shows in how little it
-/// waited. Collective.
+/// The step's seconds by phase; on several ranks also what this rank sent and how long it waited,
+/// and by how much the ranks' own work differed (step_time_spread): all ranks end a step together,
+/// so a slow one shows in that it waited less. Collective.
 MetricValues Trainer::times_and_traffic() {
   MetricValues values;
-  // Of the save that began after the step before; a step whose own save is the last has no line.
+  // This is the wait for a save that an earlier step began.
   if (const double waited = saver_.take_waited_seconds(); waited > 0)
     values.emplace_back("time_save", waited);
   for (const auto& [phase, seconds] : timer_.phases())
@@ -142,6 +147,8 @@ MetricValues Trainer::times_and_traffic() {
   values.emplace_back("comm_calls", static_cast<double>(sent.calls()));
   values.emplace_back("time_comm_exposed", sent.exposed_seconds);
   values.emplace_back("time_comm_hidden", std::max(0.0, sent.busy_seconds - sent.exposed_seconds));
+  // The largest and, as the negated largest of the negated, the smallest own time in one
+  // collective.
   const double own = last_.seconds - sent.exposed_seconds;
   const at::Tensor ends = at::tensor({own, -own}, at::kDouble);
   parts_.mesh.host().all_reduce(ends, distributed::ReduceOp::kMax).wait();
@@ -162,8 +169,8 @@ void Trainer::run_validation() {
   last_.validation_by_time = result.loss_by_time;
 }
 
-/// Videos of sample.prompts into samples/step_N. Every rank takes part, for weights and tokens may
-/// be spread over them; the lead writes.
+/// Samples sample.prompts into samples/step_N. Every rank takes part, because weights and tokens
+/// may be spread over them; the lead writes. Collective.
 void Trainer::write_samples() {
   const at::NoGradGuard no_grad;
   const SampleConfig& sample = parts_.config.sample;

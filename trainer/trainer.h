@@ -21,7 +21,7 @@
 
 namespace vmla::trainer {
 
-/// What a stage has built before its first step. Everything outlives the trainer.
+/// What a stage has built before its first step. All of it outlives the trainer.
 struct TrainerParts {
   const TrainConfig& config;
   const std::filesystem::path& run_dir;
@@ -32,17 +32,18 @@ struct TrainerParts {
 };
 
 /// The one training loop, the same for all objectives and numbers of ranks. A step updates each
-/// player whose turn it is (player_update.h); then come those that only look on and leave the
-/// weights as they are: metrics, ranks, validation, samples, checkpoints (observers/).
+/// player whose turn it is (player_update.h). Then come the observers, which leave the weights as
+/// they are: metrics, ranks, validation, samples, checkpoints (observers/).
 class Trainer {
  public:
   /// `state`: where to go on, as restored from a checkpoint, or zeros. `predicted_bytes`: the
-  /// planned peak of a step's tensors, for the comparison with what they hold. Collective.
+  /// planned peak of a step's tensors, to be compared with the measured one. Collective.
   Trainer(const TrainerParts& parts, const TrainState& state, int64_t predicted_bytes);
 
-  /// Trains to train.steps. StopRequested when a signal came to any rank (saved before); RunError
-  /// on a non-finite loss, before any optimizer has written.
-  /// `on_step`, if any, is told each step that begins.
+  /// Trains to train.steps. `on_step`, if any, is called with the number of each step that begins.
+  /// StopRequested where a signal came to any rank, after the state was saved; RunError where a
+  /// loss is not finite, before any optimizer has written; PeerError where another rank failed.
+  /// Collective.
   void run(const StopSignal& stop,
            Profiler& profiler,
            const std::function<void(int64_t step)>& on_step = nullptr);
@@ -50,9 +51,11 @@ class Trainer {
   const TrainState& state() const { return state_; }
   const StepFigures& last() const { return last_; }
   const analysis::RankLog& ranks() const { return ranks_.log(); }
+  /// Of the steps of this process: their sum and their median, without what observers took.
   double seconds_trained() const { return seconds_trained_; }
   double median_step_seconds() const;
-  /// The most that tensors held in a step: planned, and of the steps so far (0: none yet).
+  /// The most that tensors held in a step: planned, and measured over the steps so far (0: none
+  /// yet).
   int64_t predicted_bytes() const { return predicted_bytes_; }
   int64_t tensor_peak_bytes() const { return tensor_peak_bytes_; }
 
