@@ -82,9 +82,9 @@ class SizesOnlyStage {
     PhaseWatch watch(player);
     for (WatchedWeights& watched : watched_) watched.watch = &watch;
     distributed::UpdateReport report;
-    // Three kinds of micro-batches at most: the first gathers weights that stay, the last one sums
-    // the gradients, and those between them send the same, so that one stands for all of them.
-    // Where nothing is sent one is enough, for each needs the same memory.
+    // The first micro-batch gathers what stays, the last one sums the gradients: those between them
+    // send the same, so that one stands for all of them. Where nothing is sent one micro-batch is
+    // enough, for each needs the same memory.
     const int64_t count =
         std::max<int64_t>(1, config_.train.batch_size / config_.train.micro_batch_size);
     const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
