@@ -31,13 +31,12 @@ bool holds(const fs::path& file, const char* key) {
   return parse_yaml_file(file).find(key) != nullptr;
 }
 
-/// The stages and pipelines.
+/// Every yaml file: stages and pipelines.
 std::vector<fs::path> shipped_files() {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(VMLA_CONFIG_DIR)) {
     const fs::path& file = entry.path();
-    if (file.extension() == ".yaml" && (holds(file, "stage") || holds(file, "stages")))
-      files.push_back(file);
+    if (file.extension() == ".yaml") files.push_back(file);
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -58,6 +57,7 @@ TEST_P(ShippedConfig, Loads) {
     return;
   }
   const TrainConfig config = load_config(file, {});
+  EXPECT_EQ(parse_resolved(resolved_yaml(config), "resolved"), config);
   // A plan (--dry-run) needs the clips' shape without the data: said, or known from how they are
   // made.
   if (!config.data.clip_shape.empty()) return;
@@ -118,6 +118,19 @@ TEST(ShippedWanConfigs, GiveWansNegativePrompt) {
       prompts.insert(config.objective.consistency_distillation.negative_prompt);
   }
   EXPECT_THAT(prompts, ::testing::ElementsAre(kNegativePrompt));
+}
+
+TEST(ShippedWanConfigs, CarryThePublishedValues) {
+  const TrainConfig config =
+      load_config(fs::path(VMLA_CONFIG_DIR) / "wan1.3b/teacher_forcing.yaml", {});
+  EXPECT_EQ(config.optimizer.lr, 5e-6);
+  EXPECT_EQ(config.optimizer.betas, (std::array<double, 2>{0.0, 0.999}));
+  EXPECT_EQ(config.model.kv_lora_rank.at(29), 192);
+  EXPECT_EQ(config.model.q_lora_rank, 768);
+  EXPECT_EQ(config.objective.teacher_forcing.timestep_shift, 5.0);
+  EXPECT_EQ(config.sample.steps, 50);
+  EXPECT_EQ(load_config(fs::path(VMLA_CONFIG_DIR) / "wan14b/teacher_forcing.yaml", {}).model.dim,
+            5120);
 }
 
 }  // namespace

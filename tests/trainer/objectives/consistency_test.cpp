@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "tests/support/tensor_match.h"
+#include "tests/trainer/objectives/chi_square.h"
 #include "tests/trainer/small_networks.h"
 
 namespace vmla::trainer {
@@ -84,12 +87,10 @@ TEST(Consistency, DrawsEveryGridPointAndTheLastOnlyWhenAsked) {
             .at("index");
     EXPECT_EQ(index.min().item<int64_t>(), 0);
     EXPECT_EQ(index.max().item<int64_t>(), endpoint ? 47 : 46);
-    // chi² of n categories has mean n - 1 and deviation sqrt(2 (n - 1)): six deviations above.
-    const int64_t n = endpoint ? 48 : 47;
-    const at::Tensor counts = at::bincount(index).to(at::kDouble);
-    const double expected = 4000.0 / static_cast<double>(n);
-    const double chi2 = ((counts - expected).square() / expected).sum().item<double>();
-    EXPECT_LT(chi2, static_cast<double>(n - 1) + 6 * std::sqrt(2.0 * static_cast<double>(n - 1)));
+    std::map<int64_t, int64_t> counts;
+    for (int64_t b = 0; b < index.numel(); ++b) ++counts[index[b].item<int64_t>()];
+    const int64_t points = endpoint ? 48 : 47;
+    EXPECT_LT(chi_square(counts, points, 4000), chi_square_bound(points));
   }
 }
 
