@@ -10,16 +10,16 @@ inline at::ScalarType accumulate_type(const at::Tensor& x) {
   return x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
-/// Whether a call must be recorded by autograd. When not, an op runs its forward without the
-/// Function around it: the same code, so the values do not depend on the answer.
+/// Whether autograd must record a call. If not, an op runs its forward without the autograd
+/// Function around it. The code is the same, so values do not depend on the answer.
 template <class... Tensors>
 bool wants_gradient(const Tensors&... inputs) {
   return c10::GradMode::is_enabled() && (inputs.requires_grad() || ...);
 }
 
-/// Whether only sizes are wanted: tensors of the meta device have no data. A step over them
-/// allocates what a real one does, and so says how much memory that needs. An op then returns
-/// outputs of the sizes and dtypes that its fused loops and kernels make, and computes nothing.
+/// Whether only sizes are wanted: tensors of the meta device have no data. The planner runs a step
+/// over such tensors to learn how much memory a real one allocates. An op must then return outputs
+/// of the sizes and dtypes that its fused code makes, and compute nothing.
 inline bool wants_sizes_only(const at::Tensor& x) {
   return x.is_meta();
 }

@@ -29,7 +29,7 @@ VMLA_INLINE float fast_exp(float x) {
   return e_r * std::bit_cast<float>(field << 23);
 }
 
-/// The library's, so that one loop body serves both types.
+/// The standard library's exp, so that one loop body serves both types.
 VMLA_INLINE double fast_exp(double x) {
   return std::exp(x);
 }

@@ -4,7 +4,7 @@
 
 namespace vmla::kernels {
 
-/// The update with everything that is the same for all elements worked out (adamw.h). All buffers
+/// One update of adamw.h with everything worked out that is the same for all elements. All buffers
 /// are fp32, of `count` elements.
 struct AdamwParams {
   float* param;

@@ -15,14 +15,15 @@ struct AttentionOutput {
   at::Tensor lse_BNL;   // [B, N, L], natural log, fp32 (fp64 for fp64). Not differentiable.
 };
 
-/// Softmax attention over the union of `segments` (disjoint in (query, key)), each a plain SDPA,
-/// merged by log-sum-exp; one autograd Function whose backward runs each segment's backward with
-/// the merged output and LSE, which is exact (docs/algorithms.md 3.7). No mask is ever built.
+/// Softmax attention over the union of `segments`, which must not overlap in (query, key). Each
+/// segment is a plain attention call; their results are merged by log-sum-exp. One autograd
+/// Function records all of it: its backward runs each segment's backward with the merged output and
+/// LSE, which is exact (docs/algorithms.md 3.7). No mask is ever built.
 ///
-/// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V] with dense last dims, any other strides. V
-/// may differ from K (padded inside where the backend wants equal sizes). Segments with query_count
-/// or key_count 0 are skipped; a query row that no segment covers gets zeros and an LSE of -inf.
-/// Differentiable in q, k, v.
+/// q: [B, L, N, K]; k: [B, Mk, N, K]; v: [B, Mv, N, V], of any strides but a dense last dim. V may
+/// differ from K: where a library kernel wants equal sizes, inputs are padded inside. Segments with
+/// query_count or key_count 0 are skipped; a query row that no segment covers gets zeros and an LSE
+/// of -inf. Differentiable in q, k and v.
 AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
                                     const at::Tensor& k_BMNK,
                                     const at::Tensor& v_BMNV,

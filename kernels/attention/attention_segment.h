@@ -4,9 +4,9 @@
 
 namespace vmla::kernels {
 
-/// One rectangle of the attention matrix: every query row in it sees every key in it. Rows, not
-/// frames. Keys and values are addressed apart, so that a rectangle may read rotated copies of keys
-/// that share values.
+/// One rectangle of the attention matrix: every query row in it sees every key row in it. In rows
+/// of tokens, not frames. Keys and values have begins of their own, so that a rectangle can read a
+/// copy of keys that was rotated to other times while the values stay where they are.
 struct AttentionSegment {
   int64_t query_begin, query_count;
   int64_t key_begin;

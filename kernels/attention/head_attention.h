@@ -16,7 +16,8 @@ bool fits_head_attention(const at::Tensor& q_BLNK,
                          const at::Tensor& v_BMNV,
                          const std::vector<AttentionSegment>& segments);
 
-/// merge_segments and its backward by our own loops (head_attention_cpu.h).
+/// The same results as merge_segments and its backward (segment_merge.h), by our own loops
+/// (head_attention_cpu.h). Neither is recorded by autograd.
 AttentionOutput head_attention(const at::Tensor& q_BLNK,
                                const at::Tensor& k_BMNK,
                                const at::Tensor& v_BMNV,

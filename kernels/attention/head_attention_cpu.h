@@ -7,12 +7,14 @@
 
 namespace vmla::kernels {
 
-/// Queries that see the same keys, and these keys as a stretch of `HeadAttentionPlan::keys`.
-/// Intervals cover every query row once, in order; one without keys gives zeros and an LSE of -inf.
+/// Consecutive query rows that see the same keys: ranges [first_range, first_range + range_count)
+/// of the plan. Intervals cover every query row once, in order; one without keys gives zeros and an
+/// LSE of -inf.
 struct QueryInterval {
   int64_t query_begin, query_count;
   int64_t first_range, range_count;
 };
+/// Consecutive key rows, and the value rows that go with them.
 struct KeyRange {
   int64_t key_begin, value_begin, count;
 };
@@ -36,9 +38,10 @@ struct HeadAttentionSizes {
   double scale;
 };
 
-/// Attention in fp32, one (batch, head) at a time with everything it needs in the L2 cache: the
-/// scores of 8 queries against all their keys, one softmax over the union of the ranges, so nothing
-/// is merged. Element-wise within 2e-6 of the exact result for scores of a few units.
+/// Attention in fp32, one (batch, head) at a time, with everything that it needs in the L2 cache.
+/// The scores of 8 queries against all their keys are formed at once, so that one softmax runs over
+/// the union of the ranges and nothing has to be merged. Each element is within 2e-6 of the exact
+/// result for scores of a few units.
 struct HeadAttentionForward {
   HeadAttentionSizes sizes;
   HeadRows<const float> q, k, v;
@@ -47,7 +50,7 @@ struct HeadAttentionForward {
   float* workspace;  // head_attention_workspace(...) elements
 };
 
-/// Gradients are written whole: rows that no range touches get zeros.
+/// Every row of the gradients is written; rows that no range touches get zeros.
 struct HeadAttentionBackward {
   HeadAttentionSizes sizes;
   HeadRows<const float> grad_out, q, k, v, out;
@@ -58,7 +61,7 @@ struct HeadAttentionBackward {
   float* workspace;
 };
 
-/// Elements of scratch that either direction wants; it depends on the sizes and the plan alone.
+/// Elements of scratch that forward and backward need; a function of the sizes and the plan.
 int64_t head_attention_workspace(const HeadAttentionSizes& sizes, const HeadAttentionPlan& plan);
 
 void head_attention_cpu(const HeadAttentionForward& args, const HeadAttentionPlan& plan);

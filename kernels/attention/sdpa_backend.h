@@ -17,9 +17,10 @@ SdpaOutput sdpa(const at::Tensor& q_BLNK,
                 const at::Tensor& v_BMNV,
                 double scale);
 
-/// The share of the gradients that these keys have, when `out` and `lse` are those of all keys the
-/// queries see: p = exp(scale q.k - lse) is then the weight in the whole softmax, and sum(grad_out
-/// * out) its correction term.
+/// Gradients of attention to these keys when the queries see others too. `out` and `lse` are those
+/// of all keys that the queries see, so that p = exp(scale q.k - lse) is the weight in the whole
+/// softmax and sum(grad_out * out) its correction term. Gradients of q are this call's share:
+/// shares of all segments add up to the whole (docs/algorithms.md 3.7).
 struct SdpaGrads {
   at::Tensor q_BLNK, k_BMNK, v_BMNV;
 };

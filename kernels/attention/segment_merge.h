@@ -8,9 +8,9 @@
 
 namespace vmla::kernels {
 
-/// Attention over segments through the library's SDPA, one call a segment, merged by log-sum-exp in
-/// fp32 (fp64). Neither function is recorded by autograd; segments are non-empty and inside the
-/// tensors.
+/// Attention over segments through LibTorch's attention kernels, one call a segment, merged by
+/// log-sum-exp in fp32 (fp64 for fp64). Neither function is recorded by autograd. Segments must be
+/// non-empty and lie inside the tensors.
 AttentionOutput merge_segments(const at::Tensor& q_BLNK,
                                const at::Tensor& k_BMNK,
                                const at::Tensor& v_BMNV,
@@ -21,8 +21,8 @@ struct AttentionGrads {
   at::Tensor q_BLNK, k_BMNK, v_BMNV;
 };
 
-/// The gradients from the merged output and LSE; shares of a key or query that several segments
-/// hold are added in fp32 (fp64), in the order of the segments.
+/// The gradients, from the merged output and LSE. What several segments contribute to the same
+/// query or key is added in fp32 (fp64 for fp64), in the order of the segments.
 AttentionGrads merge_segments_backward(const at::Tensor& grad_out_BLNV,
                                        const at::Tensor& q_BLNK,
                                        const at::Tensor& k_BMNK,

@@ -5,19 +5,19 @@
 #include "kernels/counter_rng/philox.h"
 #include "kernels/cpu_clones.h"
 
-// From words to uniforms and to the parts of Box and Muller's transform, of additions, products and
-// quotients alone. The same source serves host and device; who compiles it must neither fuse
-// products nor reorder sums, then all of them round alike.
+// From random words to uniforms and to the parts of Box and Muller's transform, by additions,
+// products and quotients alone: these round alike on every CPU, as long as the compiler neither
+// fuses products with sums nor reorders sums (kernels/CMakeLists.txt has the flags).
 
 namespace vmla::kernels {
 
-// The 24 high bits are converted through int32, which is exact and has a vector instruction at
-// every level.
+// Uniform in (0, 1): the logarithm of it exists. The 24 high bits are converted through int32,
+// which is exact and has a vector instruction at every x86-64 level.
 VMLA_INLINE float open_uniform(uint32_t word) {
   return (static_cast<float>(static_cast<int32_t>(word >> 8)) + 0.5f) * 0x1p-24f;
 }
 
-// Uniform in [0, 1): likewise exact.
+// Uniform in [0, 1), exact like the one above.
 VMLA_INLINE float half_open_uniform(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
 }

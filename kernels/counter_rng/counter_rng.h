@@ -7,7 +7,8 @@
 
 namespace vmla::kernels {
 
-/// What a draw is for. Numbered for ever: checkpoints and comparisons rely on the numbers.
+/// What a draw is for: the use that it belongs to, part of its address. The numbers must never
+/// change: resumed runs and comparisons with other programs rely on them.
 enum class Purpose : uint32_t {
   kInit = 1,       // new weights; step 0, sample = tensor
   kDataOrder = 2,  // permutation of an epoch; step = epoch
@@ -33,20 +34,20 @@ enum class Purpose : uint32_t {
   kContextNoise = 22,  // of the pass that fills the cache
 };
 
-/// The address of a draw. Equal addresses give equal numbers on every world size, thread count and
-/// device.
+/// The address of a draw (docs/algorithms.md 12.2). Equal addresses give equal numbers, whatever
+/// the number of ranks and threads. What `step` and `sample` count depends on the purpose.
 struct DrawKey {
   uint64_t seed = 0;
   uint64_t step = 0;
   Purpose purpose = Purpose::kInit;
   uint32_t role = 0;    // hash_role(name): draws of different roles are independent
-  uint64_t sample = 0;  // index in the step's global batch
+  uint64_t sample = 0;  // mostly the index in the step's global batch
 };
 
-/// A stable 32-bit hash of a role's name.
+/// A 32-bit hash of a role's name that never changes (FNV-1a).
 uint32_t hash_role(std::string_view name);
 
-/// Four 32-bit words of Philox4x32-10. The packing is fixed for ever:
+/// Four 32-bit words of Philox4x32-10 (docs/algorithms.md 12.1). The packing never changes:
 ///   counter = (block low 32, block high 32, step low 32, sample low 32)
 ///   key     = low and high 32 bits of h3, where, with the finaliser mix of SplitMix64 and g =
 ///   0x9E3779B97F4A7C15,
@@ -65,8 +66,8 @@ double uniform_at(const DrawKey& key, uint64_t i);
 /// An integer in [0, n), without modulo bias beyond 2^-53.
 int64_t uniform_index(const DrawKey& key, int64_t n, uint64_t i = 0);
 
-/// Standard normals in fp32 on the CPU: element i depends on (key, i) alone, never on the size
-/// asked for. Box-Muller on the words of block i/4 (draw_cpu.h); the same bits on every CPU.
+/// Standard normals in fp32 on the CPU. Element i depends on (key, i) alone, not on the size asked
+/// for: Box-Muller on the words of block i/4 (draw_cpu.h), with the same bits on every CPU.
 at::Tensor normal(const DrawKey& key, at::IntArrayRef sizes);
 /// Uniforms in [0, 1), fp32, likewise.
 at::Tensor uniform(const DrawKey& key, at::IntArrayRef sizes);

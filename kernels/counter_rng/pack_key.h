@@ -5,7 +5,7 @@
 
 namespace vmla::kernels {
 
-/// The generator's words for a draw's address (packing: counter_rng.h, philox_block).
+/// A draw's address as the generator takes it; counter_rng.h describes the packing (philox_block).
 PhiloxKey pack_key(const DrawKey& key);
 
 }  // namespace vmla::kernels

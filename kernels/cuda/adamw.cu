@@ -1,4 +1,4 @@
-// Decoupled AdamW (adamw.h), one pass over flat fp32 buffers: each element is read and written
+// Decoupled AdamW (adamw.h) over flat fp32 buffers: one kernel that reads and writes each element
 // once.
 #include "kernels/cuda/rows.cuh"
 

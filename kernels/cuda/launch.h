@@ -10,12 +10,13 @@ struct CUstream_st;
 
 namespace vmla::kernels::cuda {
 
-/// CUDA's cudaStream_t and cudaError_t, for those who see no header of CUDA.
+/// cudaStream_t and cudaError_t, for files that include no CUDA header.
 using Stream = CUstream_st*;
 using Status = int;
 
-/// Each puts an operation's kernels into the stream of the current device and returns at once: 0,
-/// or the cudaError_t of the launch. Pointers are to that device's memory; offsets are 64-bit.
+/// Each queues an operation's kernels in a stream of the current device and returns at once, with 0
+/// or the cudaError_t of the launch. Pointers are to that device's memory; offsets are 64-bit. The
+/// CPU's fp64 (Element::kDouble) gives cudaErrorInvalidValue.
 Status launch_rms_norm(const RmsNormParams& params, Stream stream);
 Status launch_rms_norm_backward(const RmsNormBackwardParams& params, Stream stream);
 Status launch_layer_norm_modulate(const LayerNormModulateParams& params, Stream stream);
@@ -28,7 +29,7 @@ Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream
 Status launch_rope(const RopeParams& params, Stream stream);
 Status launch_adamw(const AdamwParams& params, Stream stream);
 
-/// Whether the current device finds a kernel of this module that it can run: 0, or CUDA's error.
+/// 0 if this module holds a kernel that the current device can run, else CUDA's error.
 Status find_kernel_image();
 
 }  // namespace vmla::kernels::cuda

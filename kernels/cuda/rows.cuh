@@ -8,15 +8,16 @@
 #include "kernels/cuda/launch.h"
 #include "kernels/element.h"
 
-// A warp works on a row of channels, a block on several rows, and the grid strides over all of
-// them: no size is too large for a grid.
+// How kernels over rows of channels share the work: a warp takes a row, a block several rows, and
+// the grid strides over all rows, so that no size is too large for a grid.
 namespace vmla::kernels::cuda {
 
 constexpr int kWarpSize = 32;
 constexpr int kRowsPerBlock = 8;
 constexpr int kThreads = kWarpSize * kRowsPerBlock;
 
-/// Blocks for `items` of which a block takes `per_block`: enough for every device, at least one.
+/// Blocks of a grid over `items` of which a block takes `per_block`: at least one, and no more than
+/// keep any device busy.
 inline unsigned blocks_for(int64_t items, int64_t per_block) {
   constexpr int64_t kMostBlocks = 65536;
   const int64_t blocks = (items + per_block - 1) / per_block;
@@ -36,7 +37,7 @@ __device__ inline int64_t row_step() {
   return static_cast<int64_t>(gridDim.x) * kRowsPerBlock;
 }
 
-/// The same for single elements: a thread's first one, and the step to its next.
+/// The same for kernels in which a thread takes single elements.
 __device__ inline int64_t first_item() {
   return static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
 }

@@ -3,9 +3,9 @@
 #include "kernels/cuda/rows.cuh"
 #include "kernels/token_chunks.h"
 
-// Sums over the tokens of each frame, for gradients that all tokens share. Two steps in an order
-// that depends on the shape alone: chunks of tokens, then the chunks. No atomics: the same bits in
-// every run.
+// Sums over the tokens of each frame: gradients of what all tokens of a frame share (shift, scale,
+// gate, norm gains). Chunks of tokens are summed first, then the chunks, in an order that depends
+// on the shape alone and without atomics: every run gives the same bits.
 namespace vmla::kernels::cuda {
 
 constexpr int kSumRows = 8;  // tokens that a block adds side by side

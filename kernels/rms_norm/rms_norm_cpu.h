@@ -4,7 +4,7 @@
 
 namespace vmla::kernels {
 
-/// One pass over memory each; everything holds fp32 or everything fp64.
+/// One pass over memory each. All buffers hold fp32 or all hold fp64.
 void rms_norm_cpu(const RmsNormParams& params);
 void rms_norm_backward_cpu(const RmsNormBackwardParams& params);
 

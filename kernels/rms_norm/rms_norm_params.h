@@ -7,7 +7,7 @@
 
 namespace vmla::kernels {
 
-/// Rows of a matrix that need not touch each other; a row itself is dense. `element` is what x, y
+/// x [rows, D] with a row stride and dense rows. `element` is what x, y
 /// and their gradients hold, `weight_element` what the weight and its gradient do. Statistics and
 /// sums are fp32, or fp64 where x is.
 struct RmsNormParams {

@@ -18,10 +18,10 @@ struct RopeTable {
 /// Which complex pairs of a dense head are rotated, and how that head divides its pairs over the
 /// axes.
 struct RopePairSet {
-  std::vector<int64_t>
-      pairs;  // indices into the dense head's pairs, in the order of the rope channels
-  std::array<int64_t, 3>
-      axis_pairs;  // pairs of the dense head by axis: time, height, width (Wan: 22, 21, 21)
+  /// Indices into the dense head's pairs, in the order of the rope channels.
+  std::vector<int64_t> pairs;
+  /// How many pairs of the dense head belong to time, height and width (Wan: 22, 21, 21).
+  std::array<int64_t, 3> axis_pairs;
   double theta = 10000.0;
 };
 
@@ -39,6 +39,7 @@ RopeTable rope_table(const std::vector<int64_t>& times,
 /// dense last dim. Returns a contiguous tensor. Arithmetic in the table's dtype, result in x's.
 /// Differentiable in x.
 at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel = 0);
+/// The definition, in plain ATen operations.
 at::Tensor apply_rope_reference(const at::Tensor& x_BLNK,
                                 const RopeTable& table,
                                 int64_t first_channel = 0);

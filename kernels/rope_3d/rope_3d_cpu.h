@@ -4,8 +4,8 @@
 
 namespace vmla::kernels {
 
-/// One pass over memory; a token's angles are laid out for all heads once and used for the whole
-/// batch. Everything holds fp32 or everything fp64.
+/// One pass over memory. A token's angles are laid out for several heads side by side once, and
+/// used for the whole batch. All buffers hold fp32 or all hold fp64.
 void rope_cpu(const RopeParams& params);
 
 }  // namespace vmla::kernels

@@ -19,8 +19,8 @@ RopeTable rope_table(const std::vector<int64_t>& times,
   double* cos_data = cos.data_ptr<double>();
   double* sin_data = sin.data_ptr<double>();
 
-  // A pair belongs to one axis and turns at its rank within that axis, whatever set it was chosen
-  // into.
+  // A pair's axis and frequency follow from its place in the dense head, also where only some of
+  // the head's pairs are rotated.
   for (int64_t p = 0; p < num_pairs; ++p) {
     const int64_t pair = pair_set.pairs[p];
     TORCH_CHECK(pair >= 0 && pair < time_pairs + row_pairs + col_pairs,

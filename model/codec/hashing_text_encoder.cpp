@@ -55,7 +55,7 @@ std::string HashingTextEncoder::hash() const {
 
 at::Tensor HashingTextEncoder::encode(const std::string& prompt) const {
   std::vector<std::string> words = words_of(prompt);
-  if (words.empty()) words.emplace_back();  // the hash of no letters: a row that no word has
+  if (words.empty()) words.emplace_back();  // the hash of no letters: the row of no word
   if (static_cast<int64_t>(words.size()) > max_rows_) words.resize(static_cast<size_t>(max_rows_));
   std::vector<at::Tensor> rows;
   for (const std::string& word : words) {

@@ -4,10 +4,9 @@
 
 namespace vmla::model {
 
-/// The text encoder of the tiny pipeline: each word, lower-cased and without punctuation, is a
-/// standard normal vector of its own, drawn from a stable hash of its letters. A prompt is the rows
-/// of its words in order, the first `max_rows` of them. The empty prompt is one row that no word
-/// has.
+/// The text encoder of the tiny pipeline. Each word, in lower case and without punctuation, has a
+/// standard normal vector, drawn from a hash of its letters. A prompt's rows are those of its first
+/// `max_rows` words in order; the empty prompt has one row that belongs to no word.
 class HashingTextEncoder final : public TextEncoder {
  public:
   HashingTextEncoder(int64_t text_dim, int64_t max_rows);

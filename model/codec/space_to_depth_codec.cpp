@@ -38,7 +38,7 @@ std::string SpaceToDepthCodec::name() const {
 }
 
 std::string SpaceToDepthCodec::hash() const {
-  // Whatever decides the mapping, spelled out: a change of the formula must change this text.
+  // All that determines the mapping: a change of the formula must change this text.
   const std::string text =
       formatted("space_to_depth block={} dct2(colour,row,column) mean={:g} scale={:g}",
                 block_,

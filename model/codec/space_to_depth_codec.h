@@ -4,8 +4,8 @@
 
 namespace vmla::model {
 
-/// The codec of the tiny pipeline: no weights, no loss, no compression in time. Every N x N block
-/// of pixels becomes the 3·N·N channels of one latent position:
+/// The codec of the tiny pipeline: it has no weights, loses nothing and does not compress time.
+/// Every N x N block of pixels becomes the 3·N·N channels of one latent position:
 ///   z = kScale · Q (x - kMean),
 /// with Q orthogonal: the orthonormal DCT-II over the block's rows and columns and over the three
 /// colours. Channel
@@ -32,8 +32,7 @@ class SpaceToDepthCodec final : public VideoCodec {
 
  private:
   int64_t block_;
-  at::Tensor
-      transform_;  // Q [C, C], rows: latent channels, columns: (colour, row, column) of the block
+  at::Tensor transform_;  // Q [C, C]; rows: latent channels, columns: (colour, row, column)
 };
 
 }  // namespace vmla::model

@@ -7,11 +7,12 @@
 
 namespace vmla::model {
 
-/// Prompts to embeddings. Rows are ragged: padding to text_len happens inside the network.
+/// Prompts to embeddings. Each prompt has as many rows as it needs; the network pads to text_len.
 class TextEncoder {
  public:
   virtual ~TextEncoder() = default;
   virtual std::string name() const = 0;  // e.g. "hashing:32x8" (text_dim x most rows)
+  /// SHA-256 (hex) of all that determines the embeddings.
   virtual std::string hash() const = 0;
   virtual int64_t text_dim() const = 0;
   /// [T, text_dim], fp32, 1 <= T. The empty prompt has one row of its own.

@@ -11,7 +11,7 @@ namespace {
 using Document = nlohmann::json;
 using Json = nlohmann::ordered_json;
 
-/// Reads fields with one wording for every mistake.
+/// Reads fields of one file, with one wording for all mistakes.
 class FieldReader {
  public:
   FieldReader(const Document& json, std::string file_name)
@@ -92,7 +92,8 @@ class FieldReader {
   std::string file_name_;
 };
 
-/// What our network cannot be: read silently, such weights would give a wrong model.
+/// UserError for models that our network does not implement: their weights would load and give
+/// wrong results.
 void refuse_other_models(const FieldReader& in) {
   std::string text;
   if (in.read("model_type", text) && text != "t2v") {
@@ -117,7 +118,7 @@ void read_diffusers_sizes(const FieldReader& in, PartialConfig& out) {
   out.given.insert({"num_heads", "dim"});
   if (in.read("in_channels", c.in_dim)) out.given.insert("in_dim");
   if (in.read("out_channels", c.out_dim)) out.given.insert("out_dim");
-  // The format has no such field: its pipeline always pads to 512.
+  // diffusers' config has no text_len: its pipeline always pads to 512, our default.
   out.given.insert("text_len");
 }
 

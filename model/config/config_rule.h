@@ -6,8 +6,8 @@
 
 namespace vmla {
 
-/// A rule between configuration values is broken. It remembers the full key, so that whoever read
-/// the file can put the file and the line in front of the message.
+/// A configuration value breaks a rule. It keeps the full key, so that the reader of the file can
+/// put file name and line in front of the message.
 class ConfigRuleError : public UserError {
  public:
   ConfigRuleError(std::string key, const std::string& text)
@@ -18,7 +18,8 @@ class ConfigRuleError : public UserError {
   std::string key_;
 };
 
-/// Throws ConfigRuleError: `key: what`. It says the value, the rule and the remedy.
+/// Throws ConfigRuleError with the message `KEY: WHAT`, where WHAT says the value, the rule and the
+/// remedy.
 [[noreturn]] inline void fail_rule(const std::string& key, std::string_view what) {
   throw ConfigRuleError(key, std::string(what));
 }

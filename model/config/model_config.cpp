@@ -261,12 +261,18 @@ std::vector<int64_t> chunk_sizes(const ModelConfig& c, int64_t num_frames) {
   const int64_t block = c.num_frame_per_block;
   const int64_t first = c.independent_first_frame ? 1 : 0;
   if (num_frames < 1 || num_frames < first || (num_frames - first) % block != 0) {
+    if (first == 1) {
+      fail_rule("model.num_frame_per_block",
+                "{} does not divide a clip of {} latent frames after its first frame; use 1 + a "
+                "multiple of {} frames",
+                block,
+                num_frames,
+                block);
+    }
     fail_rule("model.num_frame_per_block",
-              "{} does not divide a clip of {} latent frames{}; use {}a multiple of {} frames",
+              "{} does not divide a clip of {} latent frames; use a multiple of {} frames",
               block,
               num_frames,
-              first ? " after its first frame" : "",
-              first ? "1 + " : "",
               block);
   }
   std::vector<int64_t> sizes(static_cast<size_t>(first), 1);

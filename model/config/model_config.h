@@ -5,14 +5,14 @@
 #include <string>
 #include <vector>
 
-/// Sizes of a network. No LibTorch header here: the front program validates configurations without
-/// it.
+/// Sizes of a network. No LibTorch header here: `vmla` validates configurations before it starts
+/// `vmla-core`, which links LibTorch.
 namespace vmla::model {
 
 /// Latent frames that RoPE positions reach (Wan2.1's table, docs/algorithms.md 2.8).
 constexpr int64_t kMaxPositions = 1024;
 
-/// A value shared by all layers, or one per layer. In yaml: a scalar or a list.
+/// One value for all layers, or one a layer. In yaml: a scalar or a list.
 struct PerLayer {
   std::vector<int64_t> values;  // one entry (shared) or num_layers entries
   int64_t at(int64_t layer) const {
@@ -29,11 +29,11 @@ struct RopePairs {
   bool operator==(const RopePairs&) const = default;
 };
 
-/// One Wan2.1-shaped video transformer, dense or MLA. Defaults are Wan2.1-T2V-1.3B with VideoMLA's
-/// budget.
+/// One Wan2.1-shaped video transformer, dense or MLA (docs/algorithms.md 2.1 and 4.5). Defaults are
+/// Wan2.1-T2V-1.3B with VideoMLA's ranks and head sizes. fields() says what each key means.
 struct ModelConfig {
-  std::string
-      preset;  // wan1.3b | wan14b | tiny: sizes to start from; keys given beside it override
+  /// wan1.3b, wan14b or tiny: sizes to start from; keys given beside it override them.
+  std::string preset;
   std::string attention = "dense";  // dense | mla
   int64_t dim = 1536;
   int64_t ffn_dim = 8960;
@@ -142,16 +142,16 @@ std::vector<int64_t> rope_pairs(const ModelConfig& config, int64_t layer);
 /// Pairs of a dense head by axis: time, height, width (Wan: 22/21/21 of 64).
 std::array<int64_t, 3> dense_axis_pairs(int64_t head_dim);
 
-/// Fills the sizes that `preset` names; keys that the user gave are set afterwards. UserError on an
+/// The sizes of a preset; keys that the user gives are set afterwards. ConfigRuleError on an
 /// unknown name.
 ModelConfig model_preset(const std::string& name);
 
-/// Rules across fields; ConfigRuleError (a UserError) names the key under `prefix` ("model"; empty:
-/// the bare key), the value and the remedy.
+/// Checks each field and the rules between them. ConfigRuleError names the key under `prefix`
+/// ("model"; empty: the bare key), the value and the remedy.
 void validate_model(const ModelConfig& config, const std::string& prefix);
 
-/// Chunk lengths of a clip of `num_frames` latent frames, first frame first; UserError if chunks do
-/// not fill it.
+/// Lengths of the chunks of a clip of `num_frames` latent frames, in order. ConfigRuleError if
+/// whole chunks do not fill the clip.
 std::vector<int64_t> chunk_sizes(const ModelConfig& config, int64_t num_frames);
 
 }  // namespace vmla::model

@@ -1,6 +1,7 @@
 #include "model/conversion/layer_conversion.h"
 
 #include "model/conversion/rope_key.h"
+#include "model/weights/weights.h"
 
 #include <ATen/ATen.h>
 
@@ -66,7 +67,7 @@ at::Tensor query_rows(const at::Tensor& all,
 }  // namespace
 
 std::string LayerToConvert::prefix() const {
-  return "blocks." + std::to_string(layer) + ".self_attn.";
+  return unit_prefix(layer) + "self_attn.";
 }
 
 HeadRows head_rows(const ModelConfig& mla, int64_t layer) {

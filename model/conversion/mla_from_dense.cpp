@@ -110,7 +110,7 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
   };
   for (const ConvertedLayer& layer : convert_layers(mla.num_layers, convert)) {
     for (const auto& [name, tensor] : layer.tensors)
-      init.tensors[formatted("blocks.{}.self_attn.{}", layer.report.layer, name)] = tensor;
+      init.tensors[unit_prefix(layer.report.layer) + "self_attn." + name] = tensor;
     if (method->factorises) init.layers.push_back(layer.report);
   }
   check_weights(mla, init.tensors, "initialised weights");

@@ -4,7 +4,8 @@
 
 namespace vmla::model {
 
-/// One rope key for all heads, and what each head's query must be turned by for it.
+/// One rope key for all heads (docs/algorithms.md 5.2), and the turns of each head's query that
+/// make up for it.
 struct SharedRopeKey {
   at::Tensor weight;  // [P, D] fp64: real and imaginary rows of each pair, interleaved
   at::Tensor bias;    // [P]

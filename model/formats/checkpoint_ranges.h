@@ -14,9 +14,9 @@ class MappedFile;
 
 namespace vmla::model {
 
-/// Reads parts of a checkpoint's tensors, whoever wrote them: each rank what it needs. Only the
-/// pages that hold these parts are read. Hashes are not compared (verify_share does that, once over
-/// all ranks). One thread.
+/// Reads parts of a checkpoint's tensors, so that each rank reads what it holds, whatever number of
+/// ranks wrote them. Files are mapped; only the pages that hold the parts are read. Hashes are not
+/// compared: verify_share does that, once over all ranks. Not safe for use by several threads.
 class CheckpointRanges {
  public:
   explicit CheckpointRanges(const CheckpointFolder& checkpoint);
@@ -26,8 +26,8 @@ class CheckpointRanges {
   /// Type, shape and pieces. UserError if the role or the tensor is not there.
   const io::ManifestTensor& tensor(const std::string& role, const std::string& name) const;
 
-  /// into [n] <- elements [first, first + n) of the tensor, in row-major order; converted where
-  /// `into` has another dtype. UserError names the file that cannot be read; TORCH_CHECK on a range
+  /// Copies elements [first, first + n) of the tensor, in row-major order, to `into` [n], and
+  /// converts them to its dtype. UserError names a file that cannot be read; c10::Error for a range
   /// outside the tensor.
   void read(const std::string& role,
             const std::string& name,

@@ -20,7 +20,8 @@ using io::ManifestTensor;
 using io::quoted_name;
 using FileMap = std::map<std::string, std::shared_ptr<io::MappedFile>>;
 
-/// Maps a file and compares size and hash, on the very bytes that are used afterwards.
+/// Maps a file and compares its size and hash. The mapped bytes that were hashed are the ones used
+/// afterwards.
 std::shared_ptr<io::MappedFile> map_verified(const CheckpointFolder& checkpoint,
                                              const std::string& name) {
   const fs::path path = checkpoint.path / name;
@@ -61,9 +62,9 @@ CheckpointFolder open_checkpoint(const fs::path& path) {
   CheckpointFolder checkpoint;
   checkpoint.path = io::find_checkpoint(path);
   if (checkpoint.path.empty()) {
-    fail_user("{}{}; a step folder (with manifest.json), 'latest' or a run folder is needed",
+    fail_user("{}: {}; a step folder (with manifest.json), 'latest' or a run folder is needed",
               path.string(),
-              fs::exists(path) ? ": no checkpoint" : ": does not exist");
+              fs::exists(path) ? "no checkpoint" : "does not exist");
   }
   checkpoint.manifest = io::read_manifest(checkpoint.path);
   return checkpoint;

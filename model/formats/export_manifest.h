@@ -5,29 +5,26 @@
 #include <string>
 #include <vector>
 
-/// export_manifest.json: where an export came from, what is in it, and who checked it. No LibTorch
-/// here.
+#include "model/io/checkpoint_manifest.h"
+
+/// export_manifest.json: where an export came from, what is in it, and which checks it passed
+/// (docs/formats.md). No LibTorch here.
 namespace vmla::model {
 
-struct ExportedFile {
-  uint64_t bytes = 0;
-  std::string sha256;
-};
-
-/// One check of an export: who made it, on what, and the largest error found.
+/// A check that an export passed.
 struct ExportCheck {
-  std::string name;      // "tensors": every value after reading the files back
+  std::string name;      // "tensors": every value, after the files were read back
   std::string verifier;  // "self", or the other program and its version
-  double error = 0;
+  double error = 0;      // the largest that was found
 };
 
 struct ExportManifest {
   std::string layout;
   std::string source, role, stage, init_method;
   int64_t step = -1;  // -1: not from a checkpoint
-  std::map<std::string, ExportedFile> files;
-  std::map<std::string, std::string>
-      tensor_sha256;  // of each tensor's bytes, under its written name
+  std::map<std::string, io::ManifestFile> files;
+  /// Hash of each tensor's bytes, under the name it is written with.
+  std::map<std::string, std::string> tensor_sha256;
   std::vector<ExportCheck> checks;
 };
 

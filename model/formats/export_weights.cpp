@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <cstdio>
 #include <cstring>
 #include <vector>
 
@@ -62,9 +61,9 @@ at::Tensor as_written(const at::Tensor& tensor, std::optional<at::ScalarType> dt
   return tensor.detach().to(at::kCPU, convert ? *dtype : tensor.scalar_type()).contiguous();
 }
 
-/// Splits the tensors, in the order of their names, into shards of at most `limit` bytes (a larger
-/// tensor is a shard of its own). Only references: conversion to another type happens shard by
-/// shard.
+/// Splits the tensors, in the order of their names, into shards of at most options.shard_bytes; a
+/// larger tensor is a shard of its own. The shards only refer to the tensors: conversion to another
+/// dtype happens shard by shard, so that one shard at a time is in memory.
 std::vector<TensorMap> shards_of(const TensorMap& tensors, const ExportOptions& options) {
   std::vector<TensorMap> shards(1);
   uint64_t filled = 0;
@@ -84,13 +83,11 @@ std::vector<TensorMap> shards_of(const TensorMap& tensors, const ExportOptions& 
 
 std::string shard_name(size_t index, size_t count) {
   if (count == 1) return formatted("{}.safetensors", kModelFile);
-  char number[32];
-  std::snprintf(number, sizeof number, "-%05zu-of-%05zu", index + 1, count);
-  return formatted("{}{}.safetensors", kModelFile, number);
+  return formatted("{}-{:05}-of-{:05}.safetensors", kModelFile, index + 1, count);
 }
 
-/// Writes a text file into the folder being made.
-ExportedFile write_text(const fs::path& path, const std::string& text) {
+/// Writes a text file into the folder that is being made.
+io::ManifestFile write_text(const fs::path& path, const std::string& text) {
   io::FileWriter file(path);
   file.write(text.data(), text.size());
   file.close();
@@ -124,7 +121,8 @@ void write_tensors(const fs::path& folder,
   }
 }
 
-/// Reads the folder as any user of it would and compares every bit with what was to be written.
+/// Reads the folder back as any reader of it would, and compares every bit with what was to be
+/// written.
 void verify_export(const fs::path& folder,
                    const LoadedWeights& weights,
                    const ExportOptions& options) {
@@ -146,8 +144,8 @@ void verify_export(const fs::path& folder,
   }
   const ModelConfig &ours = weights.config, &theirs = back.config;
   if (theirs.num_heads != ours.num_heads || theirs.eps != ours.eps) {
-    fail_run(
-        "export: config.json reads back with another num_heads or eps");  // no shape tells these
+    // Tensor shapes do not tell these two.
+    fail_run("export: config.json reads back with another num_heads or eps");
   }
   check_weights(theirs, back.tensors, "export, read back");
 }
@@ -183,7 +181,7 @@ void export_weights(const LoadedWeights& weights,
                     const ExportOptions& options,
                     const fs::path& out) {
   if (options.layout != WeightLayout::kVideomla) refuse_mla(weights, layout_name(options.layout));
-  // A configuration goes into the folder: what was guessed must be guessable.
+  // The folder gets a config.json. Where num_heads had to be guessed, that must have been possible.
   const ModelConfig config =
       weights.config_is_complete ? weights.config : model_config_with(weights, {});
   check_weights(config, weights.tensors, weights.source);

@@ -21,7 +21,7 @@ TensorShapes shapes_of(const TensorMap& tensors) {
   return shapes;
 }
 
-/// Wrapper prefixes off.
+/// The tensors under their names without the prefixes of training programs.
 TensorMap without_prefixes(const TensorMap& tensors, const std::string& source) {
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
@@ -48,8 +48,8 @@ TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
   return renamed;
 }
 
-/// Heads that nobody stated are dim / 128, as in Wan; where that is no whole number, nothing is
-/// guessed.
+/// Where num_heads is not stated it is taken to be dim / 128, as in Wan. UserError if that is no
+/// whole number: nothing better can be guessed.
 void require_heads(const PartialConfig& stated,
                    const ModelConfig& config,
                    const std::string& source) {
@@ -61,7 +61,7 @@ void require_heads(const PartialConfig& stated,
       config.dim);
 }
 
-/// Everything that follows once tensors and what the source says are known.
+/// Infers and checks the configuration once the tensors and what the source states are known.
 LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source) {
   LoadedWeights out;
   out.tensors = std::move(tensors);
@@ -139,7 +139,7 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
               extension);
   }
   if (!io::find_checkpoint(path).empty()) return from_checkpoint(path, role);
-  // One role's file of a checkpoint: the manifest beside it knows the network.
+  // A file inside a checkpoint folder holds one role: the manifest beside it has the configuration.
   if (fs::exists(path.parent_path() / io::kManifestName)) {
     return from_checkpoint(path.parent_path(), path.stem().string());
   }
@@ -177,7 +177,7 @@ LoadedWeights load_weights(const fs::path& path, const std::string& role) {
 
 ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden) {
   PartialConfig merged = weights.stated;
-  // Both visitors list the same fields in the same order: one pass over the two structs.
+  // The visitor's field types differ, so the overriding values are looked up by address.
   std::map<std::string, const void*> values;
   ModelConfig::fields(
       overridden.config,

@@ -9,10 +9,10 @@
 
 namespace vmla::model {
 
-/// Weights from anywhere, under their Wan names.
+/// Weights from any of the layouts we read, under their Wan names.
 struct LoadedWeights {
   ModelConfig config;               // what the source says, the rest from the tensors' shapes
-  PartialConfig stated;             // what the source says alone: see model_config_with
+  PartialConfig stated;             // what the source says alone, for model_config_with
   bool config_is_complete = false;  // false: num_heads or text_len had to be guessed
   TensorMap tensors;                // mapped read-only: clone before writing
   std::string source;               // for messages: the path, and the role of a checkpoint
@@ -31,12 +31,13 @@ struct LoadedWeights {
 /// `path` is none of these, or a name in it is unknown.
 LoadedWeights read_weights(const std::filesystem::path& path, const std::string& role = {});
 
-/// The same, and a line in the log that says what was taken.
+/// The same, and logs what was read.
 LoadedWeights load_weights(const std::filesystem::path& path, const std::string& role = {});
 
-/// The configuration of `weights` when some keys are `overridden` by the user (none: `{}`): sizes
-/// that neither says are inferred once more (MLA's head sizes depend on num_heads). UserError if it
-/// breaks a rule, or if num_heads is not said and cannot be dim / 128.
+/// The configuration of `weights` with the keys that the user has `overridden` ({} for none). Sizes
+/// that neither source nor user states are inferred again, because some depend on others (MLA's
+/// head sizes on num_heads). UserError if a rule is broken, or if num_heads is not stated and dim
+/// is no multiple of 128.
 ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden);
 
 }  // namespace vmla::model

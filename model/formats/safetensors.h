@@ -15,13 +15,13 @@ using TensorMap = std::map<std::string, at::Tensor>;
 using TensorMetadata = std::map<std::string, std::string>;
 
 struct SafetensorsFile {
-  TensorMap tensors;  // mapped read-only: clone before writing. The file stays mapped while any of
-                      // them lives.
+  /// Views into the mapped file, which stays mapped while any of them lives. Clone before writing.
+  TensorMap tensors;
   TensorMetadata metadata;
 };
 
-/// Maps a safetensors file. Validates everything first: header length, JSON, dtypes, shapes against
-/// byte ranges, overlaps, holes, the file's end. UserError names the file, the tensor and what is
+/// Maps a safetensors file, after checking all of its header: length, JSON, dtypes, shapes against
+/// byte ranges, overlaps, gaps, the file's end. UserError names the file, the tensor and what is
 /// wrong. Tensors that lie misaligned in the file, and booleans, are copied.
 SafetensorsFile read_safetensors(const std::filesystem::path& path);
 
@@ -43,8 +43,9 @@ struct WrittenFile {
   std::string sha256;
 };
 
-/// Writes contiguous copies of `tensors` (any strides, any device) with `metadata`, atomically. The
-/// data is packed without holes, larger element sizes first, so that a reader can map every tensor.
+/// Writes `tensors` (of any strides, on any device) with `metadata`, atomically. The data is packed
+/// without gaps, larger element sizes first, so that every tensor is aligned and a reader can map
+/// it.
 WrittenFile write_safetensors(const std::filesystem::path& path,
                               const TensorMap& tensors,
                               const TensorMetadata& metadata = {});

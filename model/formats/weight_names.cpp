@@ -10,7 +10,7 @@ struct NamePair {
   std::string_view wan, diffusers;
 };
 
-// Beginnings of the tensors outside the blocks; `.weight` or `.bias` follows, or nothing.
+// Tensors outside the blocks; `.weight` or `.bias` follows, or nothing.
 constexpr NamePair kRoot[] = {
     {"patch_embedding", "patch_embedding"},
     {"text_embedding.0", "condition_embedder.text_embedder.linear_1"},

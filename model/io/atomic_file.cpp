@@ -113,7 +113,7 @@ class TemporaryGuard {
   fs::path path_;
 };
 
-/// `shown` is the path for messages.
+/// fsync of `path`; messages name `shown`.
 void flush_to_disk(const fs::path& path, const fs::path& shown) {
   if (const int fault = injected_fault("flush", path)) fail_io("flush", shown, fault);
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -44,6 +44,22 @@ std::string self_hash(std::string text) {
   return sha256_hex(text.data(), text.size());
 }
 
+Json files_json(const std::map<std::string, ManifestFile>& files) {
+  Json json = Json::object();
+  for (const auto& [name, file] : files) {
+    json[name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
+  }
+  return json;
+}
+
+std::map<std::string, ManifestFile> files_of(const Document& json) {
+  std::map<std::string, ManifestFile> files;
+  for (const auto& [name, file] : json.items()) {
+    files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
+  }
+  return files;
+}
+
 Json tensor_json(const ManifestTensor& tensor) {
   Json pieces = Json::array();
   for (const ManifestPiece& piece : tensor.pieces) {
@@ -55,7 +71,7 @@ Json tensor_json(const ManifestTensor& tensor) {
   return {{"dtype", stored_type_name(tensor.type)}, {"shape", tensor.shape}, {"pieces", pieces}};
 }
 
-/// Its pieces come in ascending order and are not checked any further.
+/// The pieces are sorted here; check_pieces checks that they fit together.
 ManifestTensor tensor_of(const Document& json, const std::string& where) {
   ManifestTensor tensor;
   tensor.type = type_named(json.at("dtype").get<std::string>(), where);
@@ -75,7 +91,7 @@ bool is_plain_file_name(const std::string& name) {
   return !name.empty() && name != "." && name != ".." && name.find('/') == std::string::npos;
 }
 
-/// Every element exactly once, every piece inside its file.
+/// UserError unless the pieces hold every element exactly once and lie inside their files.
 void check_pieces(const ManifestTensor& tensor,
                   const std::map<std::string, ManifestFile>& files,
                   const std::string& where) {
@@ -87,12 +103,11 @@ void check_pieces(const ManifestTensor& tensor,
   }
   uint64_t next = 0;
   for (const ManifestPiece& piece : tensor.pieces) {
-    if (piece.first != next) {
-      fail_user("{}{}{} to {}",
-                where,
-                piece.first > next ? " lacks elements " : " has twice the elements ",
-                std::min(next, piece.first),
-                std::max(next, piece.first) - 1);
+    if (piece.first > next) {
+      fail_user("{} lacks elements {} to {}", where, next, piece.first - 1);
+    }
+    if (piece.first < next) {
+      fail_user("{} has twice the elements {} to {}", where, piece.first, next - 1);
     }
     const auto file = files.find(piece.file);
     if (file == files.end())
@@ -126,10 +141,10 @@ CheckpointManifest manifest_of(const Document& json, const std::string& file_nam
     fail_user(
         "{}: hash_algorithm {}; sha256 is needed", file_name, json.at("hash_algorithm").dump());
   }
-  for (const auto& [name, file] : json.at("files").items()) {
+  manifest.files = files_of(json.at("files"));
+  for (const auto& [name, file] : manifest.files) {
     if (!is_plain_file_name(name))
       fail_user("{}: a file outside the folder: {}", file_name, quoted_name(name));
-    manifest.files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
   }
   for (const auto& [role_name, role_json] : json.at("roles").items()) {
     ManifestRole& role = manifest.roles[role_name];
@@ -160,8 +175,8 @@ std::string manifest_text(const CheckpointManifest& manifest) {
   Json json;
   json["format"] = kFormat;
   json["format_version"] = manifest.format_version;
-  json["manifest_sha256"] =
-      std::string(kHashDigits, '0');  // first of its kind in the text: see self_hash
+  // Before any text that the user chose, so that self_hash finds this field and no other.
+  json["manifest_sha256"] = std::string(kHashDigits, '0');
   json["hash_algorithm"] = "sha256";
   json["step"] = manifest.step;
   json["stage"] = manifest.stage;
@@ -172,15 +187,12 @@ std::string manifest_text(const CheckpointManifest& manifest) {
   }
   if (!manifest.model_json.empty()) json["model"] = Json::parse(manifest.model_json);
   json["config"] = manifest.config_yaml;
-  json["files"] = Json::object();
-  for (const auto& [name, file] : manifest.files) {
-    json["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
-  }
+  json["files"] = files_json(manifest.files);
   json["roles"] = Json::object();
   for (const auto& [role_name, role] : manifest.roles) {
     Json& role_json = json["roles"][role_name];
     if (!role.model_json.empty()) role_json["model"] = Json::parse(role.model_json);
-    std::map<std::string, Json> tensors;  // a map: the ordered object would search linearly
+    std::map<std::string, Json> tensors;  // ordered_json would search all names at each insertion
     for (const auto& [name, tensor] : role.tensors) tensors[name] = tensor_json(tensor);
     role_json["tensors"] = tensors;
   }
@@ -232,11 +244,8 @@ CheckpointManifest read_manifest(const fs::path& folder) {
 
 std::string part_text(const CheckpointPart& part) {
   Json json;
-  json["files"] = Json::object();
+  json["files"] = files_json(part.files);
   json["roles"] = Json::object();
-  for (const auto& [name, file] : part.files) {
-    json["files"][name] = {{"bytes", file.bytes}, {"sha256", file.sha256}};
-  }
   for (const auto& [role, tensors] : part.roles) {
     std::map<std::string, Json> entries;
     for (const auto& [name, tensor] : tensors) entries[name] = tensor_json(tensor);
@@ -249,9 +258,7 @@ CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
   CheckpointPart part;
   try {
     const Document json = Document::parse(text.begin(), text.end());
-    for (const auto& [name, file] : json.at("files").items()) {
-      part.files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
-    }
+    part.files = files_of(json.at("files"));
     for (const auto& [role, tensors] : json.at("roles").items()) {
       auto& entries = part.roles[role];
       for (const auto& [name, tensor] : tensors.items()) {
@@ -303,12 +310,13 @@ std::vector<fs::path> step_folders(const fs::path& checkpoints_folder) {
 
 fs::path find_checkpoint(const fs::path& path) {
   std::error_code ignored;
-  // The canonical path, because `latest` may move on while the checkpoint is in use.
+  // The canonical path: `latest` may point elsewhere while the checkpoint is still in use.
   if (fs::exists(path / kManifestName, ignored)) return fs::canonical(path);
   for (const fs::path& folder : {path, path / "checkpoints"}) {
     const fs::path latest = folder / "latest";
     if (fs::exists(latest / kManifestName, ignored)) return fs::canonical(latest);
-    // Killed between the first checkpoint's rename and its link: the folder itself is whole.
+    // A run that was killed after its first checkpoint was renamed into place, before `latest` was
+    // made: the folder is complete.
     const auto steps = step_folders(folder);
     if (!steps.empty() && fs::exists(steps.back() / kManifestName, ignored)) {
       return fs::canonical(steps.back());

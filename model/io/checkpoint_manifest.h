@@ -10,13 +10,13 @@
 
 #include "model/io/safetensors_header.h"
 
-/// manifest.json of a checkpoint folder, read and written without LibTorch.
+/// manifest.json of a checkpoint folder (docs/formats.md), read and written without LibTorch.
 namespace vmla::io {
 
 constexpr int64_t kCheckpointFormatVersion = 1;
 constexpr std::string_view kManifestName = "manifest.json";
 
-/// A run of a tensor's elements, in row-major order, as it lies in a file.
+/// Consecutive elements of a tensor, in row-major order, and where they lie in a file.
 struct ManifestPiece {
   std::string file;     // in the checkpoint's folder
   uint64_t offset = 0;  // bytes from the start of the file
@@ -36,8 +36,8 @@ struct ManifestFile {
 };
 
 struct ManifestRole {
-  std::string
-      model_json;  // the role's network (model/config/config_json.h); empty: the checkpoint's
+  /// The role's network (model/config/config_json.h); empty: the checkpoint's.
+  std::string model_json;
   std::map<std::string, ManifestTensor> tensors;
 };
 
@@ -59,31 +59,33 @@ struct CheckpointManifest {
 /// field's 64 digits written as zeros.
 std::string manifest_text(const CheckpointManifest& manifest);
 
-/// Reads a manifest. UserError names `file_name` and says what is wrong: not a manifest, altered, a
-/// newer format version, pieces that leave elements out, overlap, or lie outside their file.
+/// Reads a manifest. UserError names `file_name` and says what is wrong: no manifest, altered since
+/// it was written, another format version, or pieces that leave elements out, overlap or lie
+/// outside their file.
 CheckpointManifest parse_manifest(std::string_view text, const std::string& file_name);
 
-/// Reads FOLDER/manifest.json and checks that every file it lists is there with the right size.
+/// Reads FOLDER/manifest.json and checks that every file it lists is there and has the size it
+/// says.
 CheckpointManifest read_manifest(const std::filesystem::path& folder);
 
-/// What one of several writers has written of a checkpoint.
+/// The part of a checkpoint that one of several writers has written.
 struct CheckpointPart {
   std::map<std::string, ManifestFile> files;
-  /// Role, tensor: the whole tensor's type and shape, and this writer's pieces.
+  /// By role and tensor name: the whole tensor's type and shape, and this writer's pieces.
   std::map<std::string, std::map<std::string, ManifestTensor>> roles;
 };
 
 std::string part_text(const CheckpointPart& part);
-/// RunError names `file_name` if it is no part.
+/// RunError names `file_name` if the text is no part: only this program writes them.
 CheckpointPart parse_part(std::string_view text, const std::string& file_name);
 
-/// Enters a part into the manifest. RunError if writers disagree about a tensor's type or shape, or
+/// Adds a part to the manifest. RunError if writers disagree about a tensor's type or shape, or
 /// wrote the same file.
 void merge_part(CheckpointManifest& manifest, const CheckpointPart& part);
 
-/// The step folder that `path` means: itself, what `latest` points to, or the latest one of a run
-/// folder or its checkpoints folder. Empty if `path` is none of these; UserError if it is one
-/// without a usable checkpoint.
+/// The step folder that `path` stands for: a step folder itself, or the latest one of a run folder
+/// or of its checkpoints folder (`latest`, else the highest step). Empty if `path` is none of
+/// these; UserError if a link leads to no checkpoint.
 std::filesystem::path find_checkpoint(const std::filesystem::path& path);
 
 /// `step_N` folders of a checkpoints folder, ascending in N.

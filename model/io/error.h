@@ -8,21 +8,22 @@
 
 namespace vmla {
 
-/// Something the user can fix: a configuration, a file, a missing codec. The message is one line
+/// An error that the user can fix: in a configuration, a file, an argument. Its message is one line
 /// that says what was found, where, and what would be right. Ends the program with status 2.
 class UserError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// A fault of the run itself that has a one-line explanation (a full disk, a NaN in a loss).
-/// Status 1.
+/// A failure of the run that one line explains, such as a full disk or a NaN in a loss. Ends the
+/// program with status 1.
 class RunError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// The run was asked to stop and has saved its state. Status 75: "run me again".
+/// The run was asked to stop and has saved its state. Ends the program with status 75: the same
+/// command goes on from there.
 class StopRequested : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

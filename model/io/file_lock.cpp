@@ -16,7 +16,8 @@ namespace vmla::io {
 namespace fs = std::filesystem;
 namespace {
 
-// For the one who finds the lock taken. A courtesy: the lock holds without it, on a full disk too.
+// Says who holds the lock, for the message of whoever finds it taken. A failure is ignored: the
+// lock holds without this text, for example on a full disk.
 void write_holder(int fd) {
   std::array<char, 256> host{};
   gethostname(host.data(), host.size() - 1);
@@ -43,8 +44,8 @@ std::unique_ptr<FileLock> FileLock::acquire(const fs::path& path, bool may_wait)
       if (problem == EWOULDBLOCK) return nullptr;
       fail_run("cannot lock {}: {}", path.string(), std::strerror(problem));
     }
-    // The holder before us may have removed the file while we waited for it: then this lock guards
-    // nothing.
+    // The previous holder may have removed the file while we waited for the lock. Then ours is on a
+    // file that nobody else can open, and guards nothing: try again with the new file.
     struct stat locked, there;
     if (fstat(fd, &locked) == 0 && stat(path.c_str(), &there) == 0 &&
         locked.st_ino == there.st_ino) {

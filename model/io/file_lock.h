@@ -6,16 +6,17 @@
 
 namespace vmla::io {
 
-/// Holds `path`, a small file, locked as long as it lives, against other processes of this machine;
-/// the lock ends with the process, however it ends. The destructor removes the file.
+/// A lock between processes of one machine: the file `path`, locked (flock) for the life of the
+/// object. The lock ends with the process, however that ends. The destructor removes the file.
 class FileLock {
  public:
-  /// Waits until nobody else holds it; folders on the way are made. UserError if the file cannot
-  /// be.
+  /// Waits until no other process holds the lock. Creates the file and its parent folders;
+  /// UserError if that fails.
   static std::unique_ptr<FileLock> wait(const std::filesystem::path& path);
-  /// Nothing if somebody else holds it.
+  /// Null if another process holds the lock.
   static std::unique_ptr<FileLock> try_now(const std::filesystem::path& path);
-  /// Who holds it, as far as the file tells: "process 123 on HOST", else "another process".
+  /// Who holds the lock, for messages: "process 123 on HOST", or "another process" if the file does
+  /// not say.
   static std::string holder(const std::filesystem::path& path);
   ~FileLock();
   FileLock(const FileLock&) = delete;

@@ -8,8 +8,9 @@
 
 namespace vmla::io {
 
-/// A new file, written from start to end, counted and hashed on the way. Errors are RunErrors that
-/// name the file and the reason. It flushes nothing to disk: publish_file and publish_folder do.
+/// A new file, written from start to end, with its size and SHA-256 computed on the way. Errors are
+/// RunErrors that name the file and the reason. Nothing is flushed to disk: publish_file and
+/// publish_folder do that.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);
@@ -18,12 +19,12 @@ class FileWriter {
   FileWriter& operator=(const FileWriter&) = delete;
 
   void write(const void* bytes, size_t count);
-  /// Closes the file; a destructor without it leaves an unfinished file for its publisher to
-  /// remove.
+  /// Closes the file. Destroyed without it, the writer leaves an unfinished file, which the caller
+  /// has to remove.
   void close();
 
   uint64_t bytes() const { return bytes_; }
-  /// SHA-256 of everything written. After close(), once.
+  /// SHA-256 of everything written. May be called once, after close().
   std::string sha256() { return hash_.finish(); }
 
  private:

@@ -22,8 +22,8 @@
 /// | floating point   | {:g}, {:f}, {:e}, each with a precision, such as {:.3f}; never {}  |
 /// | has operator<<   | {} (std::format has no such fallback; tensor shapes use it)        |
 ///
-/// std::format's {} prints all digits of a floating-point number, which no message wants, so that
-/// it must be said how many: {:g} prints six significant ones. {{ and }} stand for braces.
+/// std::format's {} would print all digits of a floating-point number, which no message wants, so
+/// the template must say how many: {:g} prints six significant ones. {{ and }} stand for braces.
 namespace vmla {
 
 /// One value, ready to be printed.
@@ -43,8 +43,8 @@ constexpr Kind kind_of() {
   return Kind::kText;
 }
 
-// Calling a function that is not constexpr makes the compiler stop and show the call, whose name
-// is the message.
+// Not constexpr: a call while a template is checked stops the compiler, and the function's name is
+// the error message that it shows.
 void more_fields_than_values();
 void fewer_fields_than_values();
 void brace_without_a_partner();
@@ -112,7 +112,7 @@ std::string print(std::string_view text, std::span<const FormatValue> values);
 
 }  // namespace format_detail
 
-/// A template whose fields were compared with the types of its values.
+/// A template whose fields have been checked against the types of its values.
 template <class... Values>
 class FormatText {
  public:
@@ -129,7 +129,8 @@ class FormatText {
   std::string_view text_;
 };
 
-/// The template as functions take it: its fields are checked where the values' types are known.
+/// A template as a parameter of a function: the types of the values are deduced from the values
+/// alone.
 template <class... Values>
 using FormatFor = FormatText<std::type_identity_t<Values>...>;
 

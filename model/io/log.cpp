@@ -22,8 +22,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Everything the facade owns. Made at the first line, never destroyed: other statics may log while
-/// they die.
+/// Sinks and settings. Made at the first line and never destroyed, because destructors of other
+/// statics may still log.
 struct Loggers {
   std::mutex mutex;
   bool quiet = false, muted = false;
@@ -49,8 +49,7 @@ spdlog::string_view_t view(std::string_view text) {
   return {text.data(), text.size()};
 }
 
-/// Takes the progress bar off the terminal; the next update draws it again. The caller holds the
-/// mutex.
+/// Erases the progress bar; its next update draws it again. The caller holds the mutex.
 void clear_bar(Loggers& all) {
   if (!all.bar_on_screen) return;
   std::fputs("\r\033[K", stderr);
@@ -76,13 +75,9 @@ void emit(spdlog::level::level_enum level, std::string_view line) {
 /// "1:02:03" or "2:03".
 std::string clock_text(double seconds) {
   const long total = std::lround(std::clamp(seconds, 0.0, 3.6e6));
-  char text[32];
-  if (total >= 3600) {
-    std::snprintf(text, sizeof text, "%ld:%02ld:%02ld", total / 3600, total / 60 % 60, total % 60);
-  } else {
-    std::snprintf(text, sizeof text, "%ld:%02ld", total / 60, total % 60);
-  }
-  return text;
+  const long hours = total / 3600, minutes = total / 60, seconds_left = total % 60;
+  if (hours == 0) return formatted("{}:{:02}", minutes, seconds_left);
+  return formatted("{}:{:02}:{:02}", hours, minutes % 60, seconds_left);
 }
 
 size_t terminal_columns() {
@@ -115,8 +110,7 @@ void set_file(const std::filesystem::path& file) {
   }
   all.file->set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   all.file->flush_on(spdlog::level::trace);
-  // A disk that fills up while logging must not end the run: say so once and go on without the
-  // file's lines.
+  // A disk that fills up must not end the run: say so once, and go on without lines in the file.
   all.file->set_error_handler(
       [told = false, name = file.string()](const std::string& what) mutable {
         if (!told)
@@ -189,9 +183,8 @@ void ProgressBar::update(long done, std::string_view note) {
   const double seconds = std::chrono::duration<double>(now - s.start).count();
   if (done > s.first_done && seconds > 0) {
     const double rate = double(done - s.first_done) / seconds;
-    char text[64];
-    std::snprintf(text, sizeof text, rate >= 1 ? "  %.1f/s" : "  %.3f/s", rate);
-    line += formatted("{}  {} left", text, clock_text(double(s.total - done) / rate));
+    line += rate >= 1 ? formatted("  {:.1f}/s", rate) : formatted("  {:.3f}/s", rate);
+    line += formatted("  {} left", clock_text(double(s.total - done) / rate));
   }
   if (!note.empty()) line += formatted("  {}", note);
   line.resize(std::min(line.size(), terminal_columns() - 1));

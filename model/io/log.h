@@ -5,9 +5,9 @@
 
 #include "model/io/format.h"
 
-/// The logging facade. spdlog stays behind it: its headers and LibTorch's do not compile in one
-/// file. Informational lines go to stdout, warnings and errors to stderr, all of them to the run's
-/// log file.
+/// What the program says while it runs. Informational lines go to stdout, warnings and errors to
+/// stderr, and all of them to the run's log file. Any thread may call these functions. They hide
+/// spdlog, whose headers and LibTorch's do not compile in one file.
 namespace vmla::log {
 
 void info(std::string_view line);
@@ -31,24 +31,25 @@ void error(FormatFor<Values...> line, const Values&... values) {
   error(formatted(line, values...));
 }
 
-/// Appends every line, with a time stamp, to `file` from now on (and no longer to an earlier one).
+/// From now on every line is also appended to `file`, with a time stamp, instead of to an earlier
+/// file. RunError if it cannot be written.
 void set_file(const std::filesystem::path& file);
 void close_file();
 
-/// With true, info() writes to the file only: for commands whose stdout is a table a program reads.
+/// With true, info() writes to the file only: for commands whose stdout another program reads.
 void set_quiet(bool quiet);
 
-/// With true, info() and warn() say nothing at all: for ranks that would only repeat the lead.
+/// With true, info() and warn() do nothing: for ranks that would only repeat what rank 0 says.
 void set_muted(bool muted);
 
-/// Draws a progress bar on a terminal (rewriting one line) and nothing elsewhere.
+/// A progress bar on stderr, redrawn in one line, where that is a terminal; nothing elsewhere.
 class ProgressBar {
  public:
   ProgressBar(std::string_view label, long total);
   ~ProgressBar();
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
-  /// Shows `done` of the total, the rate, the time left, and `note` behind it.
+  /// Shows `done` of the total, the rate, the time left, then `note`.
   void update(long done, std::string_view note = {});
 
  private:

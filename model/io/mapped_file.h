@@ -6,7 +6,8 @@
 
 namespace vmla::io {
 
-/// A regular file, mapped read-only for the life of the object.
+/// A regular file, mapped into memory for the life of the object. Writing to the mapping changes a
+/// private copy, never the file.
 class MappedFile {
  public:
   /// UserError if `path` is missing, unreadable or no regular file.

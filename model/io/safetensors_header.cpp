@@ -18,7 +18,7 @@ static_assert(std::endian::native == std::endian::little, "safetensors is little
 
 // The limit of the reference implementation; a longer header is an attack or another format.
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;
-// More dimensions than any tensor has; each costs a stride.
+// More than any tensor has; a header must not make us allocate more.
 constexpr size_t kMaxDims = 64;
 
 struct TypeInfo {
@@ -46,9 +46,9 @@ const TypeInfo& info_of(StoredType type) {
   fail_run("unknown stored type");
 }
 
-/// Takes the JSON token by token. A document tree would silently keep the last of two equal keys
-/// and would build whatever an attacker nests; here anything that is not in the format ends the
-/// parse at once.
+/// Reads the JSON token by token and stops at the first one that the format does not allow. Parsing
+/// to a document tree would keep the last of two equal keys without a word, and would build
+/// whatever nesting a hostile file has.
 class HeaderReader : public Json::json_sax_t {
  public:
   explicit HeaderReader(SafetensorsHeader& out) : out_(out) {}
@@ -215,8 +215,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-/// Bytes of a tensor; false on overflow. Zero dimensions do not excuse the others: strides are
-/// products too.
+/// Bytes of a tensor; false on overflow. Other dimensions are multiplied even if one is zero,
+/// because LibTorch's strides are their products.
 bool tensor_bytes(const StoredTensor& tensor, uint64_t& bytes) {
   int64_t product = static_cast<int64_t>(info_of(tensor.type).bytes);
   bool empty = false;
@@ -297,8 +297,8 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
   if (text.front() != '{')
     fail_user("{}: not a safetensors file (the header is no JSON object)", file_name);
 
-  // The JSON reader takes a NUL between tokens for the end of its input and would not look behind
-  // it.
+  // The JSON reader takes a NUL between tokens for the end of its input and would ignore what comes
+  // after it.
   if (const size_t nul = text.find('\0'); nul != std::string_view::npos) {
     fail_user("{}: the header is not valid JSON (byte {})", file_name, nul + 1);
   }

@@ -7,9 +7,9 @@
 #include <string_view>
 #include <vector>
 
-/// The header of a safetensors file, read and written without LibTorch (and so open to fuzzing).
-/// Format: 8 bytes little-endian length, that many bytes of JSON, then the tensors' bytes without a
-/// hole.
+/// The header of a safetensors file, read and written without LibTorch, so that it can be fuzzed.
+/// Format: 8 bytes little-endian length, that many bytes of JSON, then the tensors' bytes without
+/// gaps.
 namespace vmla::io {
 
 enum class StoredType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
@@ -27,7 +27,7 @@ struct StoredTensor {
 
 struct SafetensorsHeader {
   uint64_t data_start = 0;            // bytes from the start of the file
-  std::vector<StoredTensor> tensors;  // ascending in `begin`; their ranges fill the data exactly
+  std::vector<StoredTensor> tensors;  // ascending in `begin`; together they cover all of the data
   std::map<std::string, std::string> metadata;
 };
 
@@ -52,8 +52,8 @@ std::map<std::string, std::string> parse_safetensors_index(std::string_view text
 std::string safetensors_index_json(const std::map<std::string, std::string>& weight_map,
                                    uint64_t total_bytes);
 
-/// `name` in quotes for a one-line message: control characters escaped, the middle of a long one
-/// left out.
+/// `name` in single quotes for a one-line message: control characters escaped, the middle of a long
+/// name left out. For names that come from files.
 std::string quoted_name(std::string_view name);
 
 }  // namespace vmla::io

@@ -5,7 +5,7 @@
 
 namespace vmla::io {
 
-/// A running SHA-256, so that a file is hashed while it is written and need not be read again.
+/// SHA-256 of bytes that come in pieces: a file is hashed while it is written.
 class Sha256 {
  public:
   Sha256();
@@ -14,7 +14,7 @@ class Sha256 {
   Sha256& operator=(const Sha256&) = delete;
 
   void update(const void* bytes, size_t count);
-  /// The digest as 64 hex digits. Call it once, last.
+  /// The digest as 64 hex digits. May be called once, after the last update().
   std::string finish();
 
  private:

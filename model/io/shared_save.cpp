@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <set>
 #include <thread>
 
@@ -20,8 +19,9 @@ constexpr const char* kWriting = "writing";
 constexpr const char* kDone = "done";
 constexpr const char* kFailed = "failed";
 
-/// The names in a folder. Reading the folder, and not asking for a name, is what sees other
-/// machines' files on a network file system that remembers which names do not exist.
+/// The names in a folder. The folder is listed, rather than asked for one name: a network file
+/// system may remember that a name does not exist and so hide a file that another machine has just
+/// made.
 std::set<std::string> names_in(const fs::path& folder) {
   std::set<std::string> names;
   std::error_code problem;
@@ -32,7 +32,7 @@ std::set<std::string> names_in(const fs::path& folder) {
   return names;
 }
 
-/// Polls: soon at first, then five times a second.
+/// Pauses between two looks at the folder: 2 ms at first, doubling up to 200 ms.
 class Waiting {
  public:
   double seconds() const { return std::chrono::duration<double>(Clock::now() - start_).count(); }
@@ -52,11 +52,11 @@ void write_text(const fs::path& path, const std::string& text) {
   file.close();
 }
 
-/// What a writer says of its failure.
+/// The reason that a writer left in its file.
 std::string problem_in(const fs::path& failed, int64_t writer) {
   try {
     if (const std::string said = read_text_file(failed); !said.empty()) return said;
-  } catch (const UserError&) {  // it had no room to say it
+  } catch (const UserError&) {  // unreadable: as if it were empty
   }
   return formatted("writer {} failed, and could not say why", writer);
 }
@@ -92,9 +92,7 @@ void SharedSave::enter() {
 }
 
 fs::path SharedSave::part(int64_t writer, const char* state) const {
-  char file[40];
-  std::snprintf(file, sizeof(file), "part-%05d.%s", static_cast<int>(writer), state);
-  return shared_ / file;
+  return shared_ / formatted("part-{:05}.{}", writer, state);
 }
 
 void SharedSave::leave_part(const CheckpointPart& written) {
@@ -106,7 +104,7 @@ void SharedSave::fail(const std::string& problem) noexcept {
   const fs::path writing = part(place_.writer, kWriting);
   try {
     write_text(writing, problem);
-  } catch (const std::exception&) {  // a full disk: its name alone must do
+  } catch (const std::exception&) {  // a full disk: the file's name alone says that it failed
   }
   std::error_code ignored;
   try {
@@ -155,7 +153,7 @@ std::vector<CheckpointPart> SharedSave::collect_parts() const {
     if (count == 0) break;
     expect_alive(waiting.seconds(),
                  place_.timeout_seconds,
-                 formatted("{}{}", count == 1 ? "writer " : "writers ", missing));
+                 count == 1 ? formatted("writer {}", missing) : formatted("writers {}", missing));
   }
   std::vector<CheckpointPart> parts;
   for (int64_t writer = 0; writer < place_.writers; ++writer) {
@@ -175,7 +173,7 @@ void SharedSave::commit() {
 }
 
 void SharedSave::wait_for_commit() const {
-  // Writer 0 may have begun last, and may wait as long for another.
+  // Writer 0 may itself wait for the slowest writer as long as this, from a later start.
   const double limit = 2 * place_.timeout_seconds;
   const fs::path failed = part(0, kFailed);
   for (Waiting waiting;; waiting.pause()) {

@@ -9,26 +9,27 @@
 #include "model/io/checkpoint_manifest.h"
 #include "model/io/error.h"
 
-/// A checkpoint folder that several processes write together. They agree by files alone, so that it
-/// works from a background thread while the processes' collectives do something else; the folder is
-/// shared anyway, or there would be no checkpoint of them all.
+/// A checkpoint folder that several processes write together. They coordinate by files alone and
+/// not by collectives, so that a background thread can save while the training thread uses the
+/// communicators. The checkpoints folder must be on a file system that all of them share.
 ///
-/// CHECKPOINTS/.saving-ATTEMPT+SERIAL/ holds `step_N/`, which is renamed into place at the end, and
-/// of each writer `part-RRRRR.writing`, renamed to `.done` (what it wrote) or `.failed` (why not):
-/// a rename needs no room on a full disk. Writer 0 saying `.failed` means that the save failed.
-/// Having saved, it removes the folder, which is how the others know.
+/// CHECKPOINTS/.saving-ATTEMPT+SERIAL/ holds `step_N/`, the checkpoint in the making, and one file
+/// of each writer: `part-RRRRR.writing`, which is renamed to `.done` when it holds what the writer
+/// wrote, or to `.failed` when it holds the reason. (A rename needs no space on a full disk.)
+/// Writer 0 waits for all, renames `step_N` into place and removes the folder, by which the others
+/// know that the save has succeeded. It has failed once writer 0's file is called `.failed`.
 namespace vmla::io {
 
-/// Who writes, among whom.
+/// Which of the writers this process is, and which save this is.
 struct SavePlace {
   int64_t writer = 0;
   int64_t writers = 1;
-  std::string attempt;  // the same for all writers, another for each start of the run; no '/'
-  int64_t serial = 0;   // of the save within the attempt, the same for all writers
-  double timeout_seconds = 1800;  // the most that the slowest may take after the first
+  std::string attempt;            // names this start of the run, the same for all writers; no '/'
+  int64_t serial = 0;             // number of the save within the attempt, the same for all writers
+  double timeout_seconds = 1800;  // how long the first writer to finish waits for the last
 };
 
-/// The save failed for a reason that another writer knows, and says.
+/// The save failed at another writer, which reports the reason.
 class SaveFailedElsewhere : public RunError {
  public:
   using RunError::RunError;
@@ -36,31 +37,36 @@ class SaveFailedElsewhere : public RunError {
 
 class SharedSave {
  public:
-  /// A save of CHECKPOINTS/NAME. `cancelled` (may be null) ends every wait.
+  /// A save of CHECKPOINTS/NAME. Once `cancelled` is true, waits end with SaveFailedElsewhere; it
+  /// may be null and must outlive the object.
   SharedSave(const std::filesystem::path& checkpoints,
              const std::string& name,
              const SavePlace& place,
              const std::atomic<bool>* cancelled);
 
-  /// Whether writer 0 has said that the save failed; of use to the others.
+  /// Whether writer 0 has declared the save failed.
   bool failed() const;
-  /// Takes part. SaveFailedElsewhere if the save failed already.
+  /// Creates the folder and this writer's file in it. SaveFailedElsewhere if the save has failed
+  /// already.
   void enter();
   /// Where this writer puts its files.
   const std::filesystem::path& folder() const { return payload_; }
 
-  /// Says that this writer's files are on disk. RunError if that cannot be written.
+  /// Declares this writer's files complete. RunError if that cannot be written.
   void leave_part(const CheckpointPart& part);
-  /// Says that the save fails because of `problem`; on writer 0 for all, and what was written is
-  /// removed. Never throws: with the last resort gone, the others wait until their time is up.
+  /// Declares that this writer failed because of `problem`. On writer 0 that ends the save for all,
+  /// and removes what was written. Never throws: if not even the declaration can be written, the
+  /// others wait until their time is up.
   void fail(const std::string& problem) noexcept;
 
-  /// Writer 0: waits until every writer has left its part; they are returned in the writers' order.
-  /// SaveFailedElsewhere when one of them failed; RunError names those that did not come in time.
+  /// On writer 0: waits for the parts of all writers and returns them in the writers' order.
+  /// SaveFailedElsewhere if one of them failed; RunError names those that did not finish in time.
   std::vector<CheckpointPart> collect_parts() const;
-  /// Writer 0: moves the complete folder into place, `latest` to it, and tells the others.
+  /// On writer 0: renames the complete folder into place, makes `latest` point to it, and removes
+  /// the shared folder, which tells the others.
   void commit();
-  /// The others: returns when the checkpoint is in place. SaveFailedElsewhere if it never will be.
+  /// On the others: returns once the checkpoint is in place. SaveFailedElsewhere if the save
+  /// failed.
   void wait_for_commit() const;
 
  private:
@@ -73,8 +79,8 @@ class SharedSave {
   const std::atomic<bool>* cancelled_;
 };
 
-/// Removes what saves of other attempts left behind. For the one process that owns the run folder,
-/// at its start.
+/// Removes what saves of earlier attempts left behind. Only the process that owns the run folder
+/// may call it, at its start.
 void remove_abandoned_saves(const std::filesystem::path& checkpoints, const std::string& attempt);
 
 }  // namespace vmla::io

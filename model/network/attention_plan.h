@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-/// Attention masks as short lists of rectangles, in frames. No LibTorch here: plans are plain
-/// arithmetic.
+/// Attention masks as short lists of rectangles, in frames (docs/algorithms.md 3). No LibTorch
+/// here: plans are plain arithmetic.
 namespace vmla::model {
 
 /// Every query frame of the rectangle sees every key frame of it, with the keys' RoPE times moved
@@ -20,14 +20,15 @@ struct PlanRect {
   bool operator==(const PlanRect&) const = default;
 };
 
-/// Who sees whom. The sequence is what one call computes; its keys may be preceded by a window of
-/// cached frames.
+/// Which frames see which. The sequence is what one forward computes; its keys may be preceded by a
+/// window of cached frames.
 struct AttentionPlan {
-  std::vector<int64_t> query_times;  // RoPE time of each frame of the sequence
+  std::vector<int64_t> query_times;  // RoPE time (position) of each frame of the sequence
   std::vector<int64_t> key_times;    // of each key frame: the window's, then the sequence's
   int64_t window_frames = 0;
-  int64_t output_begin = 0;  // earlier frames of the sequence only serve as keys and values: the
-                             // last layer needs no more of them
+  /// Frames of the sequence before this one serve as keys and values only: no flow is computed for
+  /// them, and the last layer has no queries of them.
+  int64_t output_begin = 0;
   std::vector<PlanRect> rects;
 
   int64_t sequence_frames() const { return static_cast<int64_t>(query_times.size()); }
@@ -61,7 +62,7 @@ std::vector<int64_t> attended_context(const ModelConfig& config,
                                       int64_t first_frame,
                                       int64_t count);
 
-/// Attended (query, key) frame pairs of a plan: the attention area that FLOP counts need.
+/// How many (query, key) pairs of frames attend: what FLOP counts need.
 int64_t attended_pairs(const AttentionPlan& plan);
 
 }  // namespace vmla::model

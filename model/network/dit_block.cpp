@@ -18,8 +18,8 @@ BlockOut dit_block(const DitBlockWeights& w,
   const int64_t batch = x_BFSD.size(0), tokens = x_BFSD.size(2), width = x_BFSD.size(3);
 
   at::Tensor modulation_BF6D = in.modulation_BF6D + w.modulation.unsqueeze(1);
-  auto m = modulation_BF6D.unbind(
-      2);  // shift, scale, gate of attention; shift, scale, gate of the FFN: [B, F, D]
+  // [B, F, D] each: shift, scale and gate of self-attention, then of the feed-forward network.
+  auto m = modulation_BF6D.unbind(2);
 
   const SelfAttentionArgs args{.dims = dims,
                                .plan = settings.plan,

@@ -5,7 +5,7 @@
 
 namespace vmla::model {
 
-/// What every block gets besides the tokens.
+/// What a block reads besides the tokens.
 struct BlockInputs {
   at::Tensor modulation_BF6D;         // projected time embedding e0 of each frame, fp32
   at::Tensor context_BTD;             // embedded text; unused when cross_kv is given
@@ -14,18 +14,17 @@ struct BlockInputs {
 };
 
 struct BlockOut {
-  at::Tensor
-      x_BFSD;  // fp32; frames from output_begin on when only_output; undefined when there are none
-  LayerKv kv;  // of the sequence's tokens, for a cache: appending happens outside
+  /// fp32. With only_output, the frames from the plan's output_begin on; undefined with kv_only.
+  at::Tensor x_BFSD;
+  LayerKv kv;  // of the sequence's tokens; the caller appends them to a cache
 };
 
 struct BlockSettings {
   const ModelConfig& config;
   const PreparedPlan& plan;
   int64_t layer;
-  bool
-      only_output;  // the last layer: frames before output_begin are needed as keys and values only
-  bool kv_only;     // a cache fill's last layer: no frame is needed beyond its keys and values
+  bool only_output;  // last layer: frames before output_begin are needed as keys and values only
+  bool kv_only;      // last layer of a context pass: nothing but keys and values is needed
   LatentForm form = LatentForm::kExpanded;
   SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
   bool exchange_heads = false;        // as in SelfAttentionArgs

@@ -6,8 +6,8 @@
 namespace vmla::model {
 
 /// Floating-point operations of one forward of one sample under `plan`, expanded attention (1
-/// multiply-add = 2 operations): matrix products and attention, nothing else (docs/algorithms.md
-/// 15.1). Training counts three times the forward. `tokens_per_frame`: S.
+/// multiply-add = 2 operations): matrix products and attention; nothing else counts
+/// (docs/algorithms.md 15.1). Training counts three times the forward. `tokens_per_frame`: S.
 struct ForwardFlops {
   double linear = 0;     // projections, feed-forward, embeddings, head
   double attention = 0;  // self-attention scores and values

@@ -16,7 +16,7 @@ at::Tensor allocate_like(const at::Tensor& chunk, int64_t rows) {
   return at::zeros(sizes, chunk.options());
 }
 
-/// Joins `frames` of a storage: a view when their slots are consecutive, a copy otherwise.
+/// The rows of `slots` in a storage: a view when the slots are consecutive, else a copy.
 at::Tensor gather_slots(const at::Tensor& storage,
                         const std::vector<int64_t>& slots,
                         int64_t tokens) {
@@ -79,8 +79,8 @@ KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
                 frame);
     slots.push_back(slot);
   }
-  std::sort(slots.begin(),
-            slots.end());  // attention does not care for the order; slot order makes views
+  // Attention does not depend on the order of keys; consecutive slots need no copy.
+  std::sort(slots.begin(), slots.end());
   KvWindow result;
   for (int64_t slot : slots) result.frames.push_back(slot_frame_[static_cast<size_t>(slot)]);
   if (slots.empty()) return result;
@@ -106,7 +106,7 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
   }
   for (int64_t i = 0; i < count; ++i) {
     const int64_t slot = slot_of(first_frame + i);
-    if (slot < 0) continue;  // a window that leaves room for the sink and the own chunk only
+    if (slot < 0) continue;  // the window has room for the sink and the own chunk only
     TORCH_CHECK(slot < capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
     for (size_t layer = 0; layer < kv.size(); ++layer) {
       const auto put = [&](const at::Tensor& to, const at::Tensor& from) {

@@ -10,41 +10,47 @@ namespace vmla::model {
 /// Keys and values of the frames before a chunk: for MLA one latent and one unrotated rope key a
 /// token.
 ///
-/// kStreaming keeps what later chunks can still see, sink ∪ last (window − sink − chunk) frames, in
-/// slots with fixed addresses: memory does not grow with the video. kAppendOnly keeps every frame,
-/// so that any chunk's window can be asked for again after the rollout (training replays chunks).
+/// kStreaming keeps the frames that later chunks can still see, which are the sink and the last
+/// (window - sink - chunk) frames, in slots at fixed addresses: memory does not grow with the
+/// video. kAppendOnly keeps every frame, so that the window of any chunk can be asked for again
+/// after the rollout: training replays chunks.
 enum class CacheKind { kStreaming, kAppendOnly };
 
-/// What one chunk sees: per layer the tensors, and the absolute frame in each slot (any order).
+/// What one chunk sees before itself: keys and values of each layer, and the absolute frame that
+/// each tokens_per_frame rows of them belong to. The frames are in the order of the slots.
 struct KvWindow {
   std::vector<LayerKv> layers;
   std::vector<int64_t> frames;
 };
 
-/// Frames a cache has slots for when `max_frames` are generated.
+/// How many frames a cache has slots for when `max_frames` are generated.
 int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames);
 
-/// Numbers that all layers together keep of a token: a layer keeps R + P, or 2 D when dense.
+/// How many numbers all layers together keep of a token: R + P a layer, or 2 D when dense
+/// (docs/algorithms.md 15.3).
 int64_t cached_numbers(const ModelConfig& config);
 
+/// A rollout's cache: a chunk asks for its window, is computed, and its keys and values are
+/// appended.
 class KvCache {
  public:
   /// `max_frames` is the capacity of an append-only cache, and of a streaming one without a window.
   KvCache(const ModelConfig& config, CacheKind kind, int64_t tokens_per_frame, int64_t max_frames);
 
   /// The context of the chunk [first_frame, first_frame + count); all frames before it must have
-  /// been appended. The tensors are views where the frames lie side by side, copies where they do
-  /// not.
+  /// been appended. The tensors are views of the cache where the frames' slots are consecutive,
+  /// else copies. Views change with the next append of a streaming cache.
   KvWindow window(int64_t first_frame, int64_t count) const;
 
-  /// Stores the chunk's keys and values (one per layer, [B, count * tokens, ...]), in place.
+  /// Copies the chunk's keys and values into the cache: one entry a layer, [B, count * tokens,
+  /// ...]. Chunks come in order; a chunk that was appended before may be overwritten.
   void append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count);
 
-  /// Forgets all frames but the sink and the `recent` last ones (a streaming cache only): chunks to
-  /// come attend to what is left, at positions that close the gap (docs/algorithms.md 6.4).
+  /// Forgets all frames but the sink and the `recent` last ones, in a streaming cache. Later chunks
+  /// attend to what is left, at positions that close the gap (docs/algorithms.md 6.4).
   void flush(int64_t recent);
 
-  /// Sets everything stored to zero: what the network would do without its memory.
+  /// Sets all stored keys and values to zero: shows what the network does without its memory.
   void erase();
 
   int64_t bytes() const;

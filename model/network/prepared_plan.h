@@ -11,17 +11,17 @@
 
 namespace vmla::model {
 
-/// An AttentionPlan made ready for a token grid and a device: rows instead of frames, rope tables,
-/// and the copies of keys whose times are moved. Built once, used by every layer and every step
-/// with the same plan and grid.
+/// An AttentionPlan for a token grid and a device: rectangles in rows of tokens instead of frames,
+/// rope tables, and a list of keys that must be copied because a rectangle reads them at other
+/// times. Prepared once (plan_cache.h) and used by every layer and step with that plan and grid.
 struct PreparedPlan {
   AttentionPlan plan;
   int64_t tokens_per_frame = 0;
-  /// Fewer than tokens_per_frame where queries are the slice of one of several ranks.
+  /// tokens_per_frame / P on one of P ranks that share a sequence (slice_queries).
   int64_t query_tokens_per_frame = 0;
 
-  /// Key rows that rectangles read at other times: appended behind the keys in this order, rotated
-  /// anew.
+  /// Key rows that some rectangle reads at other times (PlanRect::time_shift). Copies of them are
+  /// appended behind the keys in this order, with rope angles of their own.
   struct KeyCopy {
     int64_t begin, count;  // rows of the base keys
   };
@@ -56,11 +56,12 @@ PreparedPlan prepare_plan(const ModelConfig& config,
                           TokenGrid grid,
                           const at::TensorOptions& options);
 
-/// The plan as rank `index` of `parts` computes it: of every frame's queries the slice [index S/P,
-/// (index + 1) S/P), all keys. Frames are whole in every rectangle, so it stays one.
+/// The plan of rank `index` of P = `parts`: of every frame's queries the slice [index S/P, (index +
+/// 1) S/P), and all keys. A rectangle covers whole frames, so that a slice of it is a rectangle
+/// again.
 PreparedPlan slice_queries(const PreparedPlan& whole, int64_t parts, int64_t index);
 
-/// [B, M, ...] keys with the plan's copies appended; the input itself where there are none.
+/// Keys [B, M, ...] with the plan's copies behind them; the input itself if there are none.
 at::Tensor append_key_copies(const PreparedPlan& plan, const at::Tensor& keys_BM);
 
 }  // namespace vmla::model

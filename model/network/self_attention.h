@@ -8,14 +8,15 @@
 
 namespace vmla::model {
 
-/// What one layer keeps of a token for later chunks. Keys are unrotated: they are rotated at use.
-/// MLA: content = latent after its norm [B, M, R], key = shared rope key [B, M, P].
-/// Dense: content = values [B, M, N V], key = keys after their norm [B, M, N K].
+/// What one layer keeps of a token for later chunks. Keys are stored before rotation and rotated
+/// when they are read, because their position in the window changes. MLA: content = latent after
+/// its norm [B, M, R], key = shared rope key [B, M, P]. Dense: content = values [B, M, N V], key =
+/// keys after their norm [B, M, N K].
 ///
-/// Ranks that share a sequence hold the same: all tokens'. Only where they exchange dense tokens
-/// for heads (AttentionExchange::kHeads) each holds its own heads of all tokens, N/P of them. A
-/// gradient with respect to it is each rank's own part: backward of the exchange that made it adds
-/// them up.
+/// Ranks that share a sequence all hold the rows of all tokens, except where they exchange tokens
+/// for heads (AttentionExchange::kHeads): there each holds its N/P heads of all tokens. A gradient
+/// with respect to these rows is the rank's own part; the backward of the exchange that made them
+/// adds the parts up.
 struct LayerKv {
   at::Tensor content;
   at::Tensor key;
@@ -26,7 +27,8 @@ struct LayerKv {
 /// 4.2). kCheaper picks per layer, by cheaper_form().
 enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 
-/// The form with fewer multiply-adds for that many query and key tokens (docs/algorithms.md 4.3).
+/// The form with fewer multiply-adds for these numbers of query and key tokens
+/// (docs/algorithms.md 4.3).
 LatentForm cheaper_form(const LayerDims& dims, int64_t query_tokens, int64_t key_tokens);
 
 struct SelfAttentionArgs {
@@ -39,8 +41,8 @@ struct SelfAttentionArgs {
   bool kv_only;      // no queries at all: only the sequence's keys and values are wanted
   LayerKv window;    // undefined tensors where the plan has no window
   LatentForm form = LatentForm::kExpanded;
-  /// Ranks of which x is one's tokens; null: x is the whole sequence. `plan` is then that of
-  /// slice_queries, or the whole one with AttentionExchange::kHeads.
+  /// The ranks that share the sequence, of which x is this rank's tokens; null: x is the whole
+  /// sequence. With ranks, `plan` is slice_queries(), or the whole plan with exchange_heads.
   SequenceGroup* sequence = nullptr;
   bool exchange_heads = false;
 };
@@ -50,8 +52,8 @@ struct SelfAttentionOut {
   LayerKv kv;          // of the sequence's tokens, without the window's
 };
 
-/// x: [B, L, D], normalised and modulated. Queries, keys and values of the sequence, plus the
-/// window's keys.
+/// Self-attention of x [B, L, D], which is normalised and modulated, to the sequence and the window
+/// before it, with its output projection.
 SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
                                  const at::Tensor& x_BLD,
                                  const SelfAttentionArgs& args);
@@ -59,7 +61,8 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
                                const at::Tensor& x_BLD,
                                const SelfAttentionArgs& args);
 
-/// Keys and values of the prompt for one layer: [B, T, N, K]. The same for every chunk of a video.
+/// Keys and values of the prompt for one layer, [B, T, N, K]. They depend on the prompt alone, so a
+/// rollout computes them once.
 struct CrossKv {
   at::Tensor k, v;
 };

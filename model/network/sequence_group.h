@@ -16,7 +16,7 @@ class SequenceGroup {
   virtual int64_t index() const = 0;  // this rank's slice
   /// part [...] of every rank -> [size, ...], in rank order.
   virtual at::Tensor all_gather(const at::Tensor& part) = 0;
-  /// whole [size, ...] of every rank -> row `index` of their sum, [...].
+  /// whole [size, ...] of every rank -> row `index` of their sum over the ranks, [...].
   virtual at::Tensor reduce_scatter(const at::Tensor& whole) = 0;
   /// sent [size, ...] -> [size, ...]: row `index` of every rank's.
   virtual at::Tensor all_to_all(const at::Tensor& sent) = 0;

@@ -16,7 +16,7 @@ void check_sequence_slices(const ModelConfig& config,
                            int64_t latent_width,
                            int64_t ranks) {
   constexpr const char* kKey = "distributed.sequence_parallel_size";
-  if (ranks < 1) fail_rule(kKey, "{} ranks share a clip: at least 1 must", ranks);
+  if (ranks < 1) fail_rule(kKey, "{} is no number of ranks; use at least 1", ranks);
   const int64_t rows = latent_height / config.patch_size[1];
   const int64_t cols = latent_width / config.patch_size[2];
   const int64_t tokens = rows * cols;

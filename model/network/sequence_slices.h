@@ -4,10 +4,10 @@
 
 namespace vmla::model {
 
-/// How the ranks of a sequence group get at each other's keys.
+/// How the ranks of a sequence group reach the keys and values of other ranks' tokens.
 enum class AttentionExchange {
-  kGather,  // keys of all tokens come to the own queries: latents, or keys and values of all heads
-  kHeads,   // all tokens come to the own heads, and go back: dense, where the heads divide
+  kGather,  // every rank gathers latents, or keys and values, of all tokens for its own queries
+  kHeads,   // ranks exchange their tokens for heads and back: dense, where P divides the heads
 };
 AttentionExchange attention_exchange(const ModelConfig& config, int64_t ranks);
 

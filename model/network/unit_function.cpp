@@ -12,8 +12,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-/// Acquires on construction, releases on destruction, whatever happens between; what comes after
-/// it may be gathered meanwhile.
+/// Weights of a unit, acquired for the life of the object. Meanwhile the source may gather those of
+/// `next`.
 class AcquiredWeights {
  public:
   AcquiredWeights(WeightSource& source, int64_t unit, std::optional<int64_t> next)
@@ -33,14 +33,15 @@ class AcquiredWeights {
 
 enum class Run { kForward, kRecompute };
 
-/// The body's own graph: leaves cut off from the graph outside, and what the body made of them.
+/// The body's own autograd graph: leaves that are detached from the outer graph, and the body's
+/// outputs.
 struct InnerGraph {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> inputs;
   std::vector<at::Tensor> outputs;
 };
 
-/// Everything backward needs, kept alive by the autograd node.
+/// What backward needs; the autograd node keeps it alive.
 struct UnitState : torch::CustomClassHolder {
   explicit UnitState(const UnitCall& c, UnitBody b) : call(c), body(std::move(b)) {}
   UnitCall call;
@@ -65,7 +66,7 @@ std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
   return leaves;
 }
 
-/// Runs the body on leaves of its own. With `record`, what came out can be differentiated.
+/// Runs the body on leaves of its own. With `record`, its outputs can be differentiated.
 std::shared_ptr<InnerGraph> run_body(const UnitState& state, Run run, bool record) {
   auto graph = std::make_shared<InnerGraph>();
   const UnitCall& call = state.call;
@@ -80,15 +81,14 @@ std::shared_ptr<InnerGraph> run_body(const UnitState& state, Run run, bool recor
 }
 
 struct UnitFunction : torch::autograd::Function<UnitFunction> {
-  /// `tensors`: the anchor, then the defined inputs. The anchor requires grad whenever the weights
-  /// do, so that autograd builds a node even if no input needs one (it would silently not, and
-  /// training would stop).
+  /// `tensors`: the anchor, then the defined inputs. The anchor is an empty tensor that requires
+  /// grad whenever the weights do. Without it autograd would build no node where no input requires
+  /// grad, and the weights would get no gradient.
   static variable_list forward(AutogradContext* context,
                                at::TensorList /*tensors*/,
                                const c10::intrusive_ptr<UnitState>& state) {
     context->saved_data["state"] = at::IValue::make_capsule(state);
-    // What will be recomputed need not be recorded now: the block's activations are freed as it
-    // runs.
+    // A unit that is recomputed records nothing now: its activations are freed as it runs.
     auto graph = run_body(*state, Run::kForward, /*record=*/!state->call.recompute);
     if (state->call.grad == GradMode::kFull) state->call.source.expect_gradients(state->call.unit);
     variable_list outputs;

@@ -10,8 +10,8 @@
 
 namespace vmla::model {
 
-/// What a unit computes: a pure function of its weights (visitor order) and inputs. Undefined
-/// inputs are allowed.
+/// What a unit computes: a pure function of its weights (in visitor order) and its inputs, of which
+/// some may be undefined.
 using UnitBody = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& weights,
                                                        const std::vector<at::Tensor>& inputs)>;
 
@@ -20,14 +20,16 @@ struct UnitCall {
   int64_t unit;
   GradMode grad = GradMode::kNone;
   bool recompute = false;  // drop activations after forward, run the body again in backward
-  // Whose weights are wanted next: after this forward, and after the body ran again in backward.
+  // Units to prefetch: the one after this in forward, and the one before it in backward, where it
+  // will be recomputed next.
   std::optional<int64_t> next = std::nullopt, previous = std::nullopt;
 };
 
-/// Runs `body` as one autograd Function: weights are acquired for the call and released after it;
-/// backward acquires them again, recomputes (or uses the graph that forward kept), hands the
-/// weights' gradients to the source and returns those of the inputs. The body must not read
-/// anything mutable: it may run a second time, later.
+/// Runs `body` as one autograd Function. Weights are acquired for the call and released after it.
+/// Backward recomputes, for which it acquires the weights again, or uses the graph that forward
+/// kept; it gives the weights' gradients to the source and returns those of the inputs. The body
+/// must read nothing that may change: it can run a second time in backward. With GradMode::kNone
+/// the body simply runs.
 std::vector<at::Tensor> run_unit(const UnitCall& call,
                                  const UnitBody& body,
                                  const std::vector<at::Tensor>& inputs);

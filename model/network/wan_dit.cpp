@@ -87,6 +87,179 @@ void check_inputs(const ModelConfig& config, const DitInputs& in, const Prepared
               in.timesteps_BF.sizes());
 }
 
+/// One forward in progress: what its units share. A unit's body may run again in backward, after
+/// the caller's objects are gone; with gradients, bodies therefore own copies of the configuration
+/// and the plan.
+class DitForward {
+ public:
+  DitForward(const Network& network,
+             const DitInputs& inputs,
+             const PreparedPlan& plan,
+             const ForwardOptions& options)
+      : network_(network),
+        options_(options),
+        grid_(
+            token_grid(network.config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4))),
+        ranks_(network.sequence && network.sequence->size() > 1 ? network.sequence : nullptr),
+        exchange_heads_(ranks_ && attention_exchange(network.config, ranks_->size()) ==
+                                      AttentionExchange::kHeads),
+        may_run_again_(options.grad != GradMode::kNone),
+        config_(shared_or_borrowed(network.config, may_run_again_)) {
+    TORCH_CHECK(!options.cross_cache || options.grad == GradMode::kNone,
+                "kept text keys and values carry no gradient: leave cross_cache out of training");
+    if (ranks_) {
+      check_sequence_slices(network.config,
+                            inputs.latents_BFCHW.size(3),
+                            inputs.latents_BFCHW.size(4),
+                            ranks_->size());
+    }
+    plan_ = plan_of_rank(plan, ranks_, exchange_heads_, may_run_again_);
+    fills_cross_ = options.cross_cache && options.cross_cache->empty();
+  }
+
+  DitOutputs run(const DitInputs& inputs, const std::vector<LayerKv>& window) {
+    const bool has_window = plan_->plan.window_frames > 0;
+    TORCH_CHECK(!has_window || static_cast<int64_t>(window.size()) == config_->num_layers,
+                "the plan has a window, layers of keys and values given: ",
+                window.size());
+    const Embedded embedded = embed(inputs);
+    at::Tensor x_BFSD = embedded.x_BFSD;
+    DitOutputs result;
+    for (int64_t layer = 0; layer < config_->num_layers; ++layer) {
+      const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
+      const BlockOut out = run_block(layer, x_BFSD, embedded, kv);
+      if (options_.keep_kv) result.kv.push_back(out.kv);
+      x_BFSD = out.x_BFSD;
+    }
+    if (options_.need_flow) result.flow_BFCHW = run_head(x_BFSD, embedded.time_BFD);
+    return result;
+  }
+
+ private:
+  struct Embedded {
+    at::Tensor x_BFSD;           // fp32 (fp64 in fp64 runs); S/P tokens with a sequence group
+    at::Tensor time_BFD;         // e of docs/algorithms.md 2.4, for the head
+    at::Tensor modulation_BF6D;  // e0, for the blocks
+    at::Tensor context_BTD;      // undefined where the text's keys and values are at hand
+  };
+
+  /// Units in the order in which weights are wanted: the root, the blocks, the head (the root
+  /// again); backward goes back.
+  UnitCall unit(int64_t index) const {
+    static_assert(kRootUnit + 1 == 0, "the first block comes after the root");
+    UnitCall call{network_.weights, index, options_.grad, options_.recompute};
+    if (index + 1 < config_->num_layers) call.next = index + 1;
+    if (index > 0) call.previous = index - 1;
+    return call;
+  }
+
+  Embedded embed(const DitInputs& inputs) const {
+    const bool reads_text = !options_.cross_cache || fills_cross_;
+    // Sliced before the projection, so that each rank's weight gradients are parts too.
+    at::Tensor patches = patchify(inputs.latents_BFCHW, *config_);
+    if (ranks_) patches = take_own_tokens(patches, *ranks_);
+    const auto body = [config = config_, reads_text](const std::vector<at::Tensor>& weights,
+                                                     const std::vector<at::Tensor>& in) {
+      const ModelConfig& c = *config;
+      const RootWeights w = bind_root(c, weights);
+      const at::Tensor time_BFD = embed_time(in[1], w, c);
+      const at::Tensor projected =
+          project(at::silu(time_BFD), w.time_proj_weight, w.time_proj_bias);
+      const auto residual_dtype = w.time_in_weight.scalar_type();  // fp32, or fp64 in tests
+      const at::Tensor tokens = project(in[0], w.patch_weight.flatten(1), w.patch_bias);
+      return std::vector<at::Tensor>{tokens.to(residual_dtype),
+                                     time_BFD,
+                                     projected.unflatten(2, {6, c.dim}),
+                                     reads_text ? embed_text(in[2], w, c) : at::Tensor()};
+    };
+    const auto out =
+        run_unit(unit(kRootUnit), body, {patches, inputs.timesteps_BF, inputs.text_BTE});
+    return {out[0], out[1], out[2], out[3]};
+  }
+
+  BlockOut run_block(int64_t layer,
+                     const at::Tensor& x_BFSD,
+                     const Embedded& embedded,
+                     const LayerKv& window) {
+    const bool last = layer + 1 == config_->num_layers;
+    // A cache fill wants no flow: the last layer has no query frames, as if all of them were
+    // context.
+    const bool kv_only = last && !options_.need_flow;
+    const CrossKv cross_kv = text_kv(layer, embedded.context_BTD);
+    const auto body = [config = config_,
+                       plan = plan_,
+                       layer,
+                       last,
+                       kv_only,
+                       cross_kv,
+                       ranks = ranks_,
+                       exchange_heads = exchange_heads_,
+                       form = options_.form](const std::vector<at::Tensor>& weights,
+                                             const std::vector<at::Tensor>& in) {
+      const BlockInputs block_in{
+          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
+      const BlockSettings settings{
+          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads};
+      const BlockOut out =
+          dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
+      std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
+      if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
+      return outputs;
+    };
+    const auto out = run_unit(
+        unit(layer),
+        body,
+        {x_BFSD, embedded.modulation_BF6D, embedded.context_BTD, window.content, window.key});
+    if (fills_cross_) network_.weights.release(layer);  // acquired by text_kv
+    return {kv_only ? at::Tensor() : out[2], {out[0], out[1]}};
+  }
+
+  /// The prompt's keys and values where they are kept over passes; undefined where the block is to
+  /// make them. The first pass fills them in and leaves the layer acquired, so that it is not
+  /// gathered twice.
+  CrossKv text_kv(int64_t layer, const at::Tensor& context_BTD) {
+    CrossCache* cross = options_.cross_cache;
+    if (!cross) return {};
+    if (fills_cross_) {
+      const at::NoGradGuard no_grad;
+      const DitBlockWeights w = bind_block(*config_, layer, network_.weights.acquire(layer));
+      cross->push_back(
+          cross_attention_kv(w.cross_attn, context_BTD, config_->num_heads, config_->eps));
+    }
+    return (*cross)[static_cast<size_t>(layer)];
+  }
+
+  at::Tensor run_head(const at::Tensor& x_BFSD, const at::Tensor& time_BFD) const {
+    const int64_t begin = plan_->plan.output_begin;
+    const at::Tensor time_out = time_BFD.narrow(1, begin, time_BFD.size(1) - begin);
+    UnitCall head = unit(kRootUnit);
+    head.next = std::nullopt;
+    head.previous = config_->num_layers - 1;
+    const auto body = [config = config_](const std::vector<at::Tensor>& weights,
+                                         const std::vector<at::Tensor>& in) {
+      const ModelConfig& c = *config;
+      const RootWeights w = bind_root(c, weights);
+      const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);
+      const at::Tensor normed = kernels::layer_norm_modulate(in[0], m[0], m[1], c.eps);
+      const at::Tensor out = project(normed, w.head_weight, w.head_bias);
+      return std::vector<at::Tensor>{out.to(in[0].scalar_type())};
+    };
+    at::Tensor patches = run_unit(head, body, {x_BFSD, time_out})[0];
+    if (ranks_) patches = join_tokens(patches, *ranks_);
+    return unpatchify(patches, *config_, grid_);
+  }
+
+  const Network& network_;
+  const ForwardOptions& options_;
+  const TokenGrid grid_;
+  SequenceGroup* const ranks_;  // null: this process has the whole sequence
+  const bool exchange_heads_;
+  const bool may_run_again_;
+  const std::shared_ptr<const ModelConfig> config_;
+  std::shared_ptr<const PreparedPlan> plan_;
+  bool fills_cross_ = false;
+};
+
 }  // namespace
 
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep) {
@@ -109,128 +282,8 @@ DitOutputs dit_forward(const Network& network,
                        const PreparedPlan& plan,
                        const std::vector<LayerKv>& window,
                        const ForwardOptions& options) {
-  const ModelConfig& config = network.config;
-  check_inputs(config, inputs, plan);
-  const bool has_window = plan.plan.window_frames > 0;
-  TORCH_CHECK(!has_window || static_cast<int64_t>(window.size()) == config.num_layers,
-              "the plan has a window, layers of keys and values given: ",
-              window.size());
-  TORCH_CHECK(!options.cross_cache || options.grad == GradMode::kNone,
-              "kept text keys and values carry no gradient: leave cross_cache out of training");
-  const TokenGrid grid =
-      token_grid(config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4));
-
-  SequenceGroup* ranks =
-      network.sequence && network.sequence->size() > 1 ? network.sequence : nullptr;
-  if (ranks) {
-    check_sequence_slices(
-        config, inputs.latents_BFCHW.size(3), inputs.latents_BFCHW.size(4), ranks->size());
-  }
-  const bool exchange_heads =
-      ranks && attention_exchange(config, ranks->size()) == AttentionExchange::kHeads;
-
-  // Bodies may run again in backward, after the caller's objects are gone: then they own copies of
-  // what they read.
-  const bool may_run_again = options.grad != GradMode::kNone;
-  const auto shared_config = shared_or_borrowed(config, may_run_again);
-  const auto shared_plan = plan_of_rank(plan, ranks, exchange_heads, may_run_again);
-  // The order in which weights are wanted: the root, the blocks, the head (the root again), and
-  // back.
-  const auto unit = [&](int64_t index) {
-    UnitCall call{network.weights, index, options.grad, options.recompute};
-    if (index + 1 < config.num_layers) call.next = index + 1;
-    if (index > 0) call.previous = index - 1;
-    return call;
-  };
-  static_assert(kRootUnit + 1 == 0, "the first block comes after the root");
-
-  CrossCache* cross = options.cross_cache;
-  const bool fill_cross = cross && cross->empty();
-  const bool reads_text = !cross || fill_cross;  // else its keys and values are at hand
-  // Sliced before the projection, so that the weights' gradients are parts too.
-  at::Tensor patches = patchify(inputs.latents_BFCHW, config);
-  if (ranks) patches = take_own_tokens(patches, *ranks);
-  const auto embedded = run_unit(
-      unit(kRootUnit),
-      [shared_config, reads_text](const std::vector<at::Tensor>& weights,
-                                  const std::vector<at::Tensor>& in) {
-        const ModelConfig& c = *shared_config;
-        const RootWeights w = bind_root(c, weights);
-        const at::Tensor time_BFD = embed_time(in[1], w, c);
-        const at::Tensor projected =
-            project(at::silu(time_BFD), w.time_proj_weight, w.time_proj_bias);
-        const auto residual_dtype = w.time_in_weight.scalar_type();  // fp32, or fp64 in tests
-        const at::Tensor tokens = project(in[0], w.patch_weight.flatten(1), w.patch_bias);
-        return std::vector<at::Tensor>{tokens.to(residual_dtype),
-                                       time_BFD,
-                                       projected.unflatten(2, {6, c.dim}),
-                                       reads_text ? embed_text(in[2], w, c) : at::Tensor()};
-      },
-      {patches, inputs.timesteps_BF, inputs.text_BTE});
-  at::Tensor x_BFSD = embedded[0];
-  const at::Tensor &time_BFD = embedded[1], &modulation_BF6D = embedded[2],
-                   &context_BTD = embedded[3];
-
-  DitOutputs result;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const bool last = layer + 1 == config.num_layers;
-    // A cache fill wants no flow: the last layer has no query frames, as if all of them were
-    // context.
-    const bool kv_only = last && !options.need_flow;
-    if (fill_cross) {
-      const at::NoGradGuard no_grad;
-      const DitBlockWeights w = bind_block(config, layer, network.weights.acquire(layer));
-      cross->push_back(cross_attention_kv(w.cross_attn, context_BTD, config.num_heads, config.eps));
-    }
-    const CrossKv cross_kv = cross ? (*cross)[static_cast<size_t>(layer)] : CrossKv{};
-    const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
-    const auto body = [shared_config,
-                       shared_plan,
-                       layer,
-                       last,
-                       kv_only,
-                       cross_kv,
-                       ranks,
-                       exchange_heads,
-                       form = options.form](const std::vector<at::Tensor>& weights,
-                                            const std::vector<at::Tensor>& in) {
-      const ModelConfig& c = *shared_config;
-      const BlockInputs block_in{
-          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
-      const BlockSettings settings{
-          c, *shared_plan, layer, last, kv_only, form, ranks, exchange_heads};
-      const BlockOut out = dit_block(bind_block(c, layer, weights), in[0], block_in, settings);
-      std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
-      if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
-      return outputs;
-    };
-    const auto out =
-        run_unit(unit(layer), body, {x_BFSD, modulation_BF6D, context_BTD, kv.content, kv.key});
-    if (fill_cross) network.weights.release(layer);  // not gathered twice for one layer
-    if (options.keep_kv) result.kv.push_back({out[0], out[1]});
-    x_BFSD = kv_only ? at::Tensor() : out[2];
-  }
-  if (!options.need_flow) return result;
-
-  const int64_t begin = plan.plan.output_begin;
-  const at::Tensor time_out = time_BFD.narrow(1, begin, time_BFD.size(1) - begin);
-  UnitCall head = unit(kRootUnit);
-  head.next = std::nullopt;
-  head.previous = config.num_layers - 1;
-  at::Tensor patches_out = run_unit(
-      head,
-      [shared_config](const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& in) {
-        const ModelConfig& c = *shared_config;
-        const RootWeights w = bind_root(c, weights);
-        const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);
-        const at::Tensor normed = kernels::layer_norm_modulate(in[0], m[0], m[1], c.eps);
-        const at::Tensor out = project(normed, w.head_weight, w.head_bias);
-        return std::vector<at::Tensor>{out.to(in[0].scalar_type())};
-      },
-      {x_BFSD, time_out})[0];
-  if (ranks) patches_out = join_tokens(patches_out, *ranks);
-  result.flow_BFCHW = unpatchify(patches_out, config, grid);
-  return result;
+  check_inputs(network.config, inputs, plan);
+  return DitForward(network, inputs, plan, options).run(inputs, window);
 }
 
 at::Tensor teacher_forcing_forward(const Network& network,

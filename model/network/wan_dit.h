@@ -17,13 +17,13 @@
 /// text tokens, E text embedding width.
 namespace vmla::model {
 
-/// A network that can be called: sizes, where the weights live, and who shares the sequence. Knows
-/// nothing of optimizers.
+/// A network that can be called: its sizes, the source of its weights, and the ranks that share the
+/// sequence. It owns nothing.
 ///
-/// With a `sequence` group each rank computes its slice of every frame's tokens; all of them make
-/// the same calls with the same inputs and all get the whole flow. Gradients with respect to the
-/// latents come out whole on every rank; those of the weights (and of text and windows) are each
-/// rank's part, to be summed over the group. The group must outlive the backward pass.
+/// With a `sequence` group each rank computes its slice of every frame's tokens. All ranks make the
+/// same calls with the same inputs, and all get the whole flow. After backward, gradients of the
+/// latents are complete on every rank; gradients of the weights, of the text and of windows are
+/// each rank's part and must be summed over the group. The group must outlive the backward.
 struct Network {
   const ModelConfig& config;
   WeightSource& weights;
@@ -32,23 +32,22 @@ struct Network {
 
 struct DitInputs {
   at::Tensor latents_BFCHW;
-  at::Tensor timesteps_BF;  // 0..1000, one per frame
-  at::Tensor text_BTE;  // T <= text_len rows; zero rows are appended up to text_len and attended to
+  at::Tensor timesteps_BF;  // 0 to 1000, one a frame
+  at::Tensor text_BTE;      // T <= text_len rows; zero rows up to text_len are attended to as well
 };
 
 /// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64.
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 
-/// The prompt's keys and values of every layer, filled by the first call that is given an empty
-/// one.
+/// The prompt's keys and values of every layer. The first forward that is given an empty one fills
+/// it; later ones read it instead of the text.
 using CrossCache = std::vector<CrossKv>;
 
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;
   bool recompute = false;
-  bool keep_kv = false;  // return the sequence's keys and values, for a cache
-  bool need_flow =
-      true;  // false: only keys and values are wanted (a cache fill); the last layer stops there
+  bool keep_kv = false;   // return the sequence's keys and values, for a cache
+  bool need_flow = true;  // false: only keys and values are wanted; the last layer stops there
   CrossCache* cross_cache = nullptr;  // only without gradients
   LatentForm form = LatentForm::kExpanded;
 };
@@ -58,10 +57,10 @@ struct DitOutputs {
   std::vector<LayerKv> kv;  // one per layer, with keep_kv; of all ranks' tokens
 };
 
-/// One forward of the sequence under a plan. `window`: one LayerKv per layer where the plan has
+/// One forward of the sequence under a plan. `window`: one LayerKv a layer where the plan has
 /// window frames (they are differentiable inputs), else empty. Latents are [B, sequence frames, C,
-/// H, W]; H and W must be even. UserError if a sequence group cannot share a frame's tokens
-/// equally.
+/// H, W], H and W multiples of the patch. UserError if they are not, if channels or text do not fit
+/// the model, or if a sequence group cannot share a frame's tokens equally.
 DitOutputs dit_forward(const Network& network,
                        const DitInputs& inputs,
                        const PreparedPlan& plan,

@@ -13,14 +13,14 @@ constexpr double kTrainTimesteps = 1000.0;
 /// sigma of the uniform u in [0, 1] under a timestep shift s: s u / (1 + (s − 1) u).
 double shifted_sigma(double u, double shift);
 
-/// The 1000 training sigmas, descending from 1: u_i = 1 − i / 1000, shifted.
+/// The training table: 1000 sigmas, descending from 1, u_i = 1 − i / 1000 after the shift.
 std::vector<double> training_sigmas(double shift);
 
-/// The entry of `sigmas` nearest to t / 1000: what table-driven reference code uses instead of the
-/// exact value.
+/// The entry of `sigmas` nearest to t / 1000. Reference code that looks sigma up in the training
+/// table uses it instead of the exact value.
 double quantized_sigma(double timestep, const std::vector<double>& sigmas);
 
-/// Loss weight of teacher forcing at t: exp(−2 ((t − 500)/1000)²) less its minimum over the
+/// The loss weight of teacher forcing at t: exp(−2 ((t − 500)/1000)²) minus its minimum over the
 /// training table of `shift`, scaled so that its mean over that table is 1 (docs/algorithms.md
 /// 7.5); continuous in t.
 class LossWeight {
@@ -33,8 +33,8 @@ class LossWeight {
   double scale_;
 };
 
-/// `steps` descending timesteps from 1000 (shifted uniform grid, docs/algorithms.md 7.4), without
-/// the final 0.
+/// `steps` descending timesteps from 1000, a shifted uniform grid (docs/algorithms.md 7.4),
+/// without the final 0.
 std::vector<double> timestep_grid(int64_t steps, double shift);
 
 /// A denoising_step_list in linear units ([1000, 750, 500, 250]) after the shift: [1000, 937.5,
@@ -44,7 +44,7 @@ std::vector<double> warped_step_list(const std::vector<double>& list,
                                      double shift,
                                      const std::string& name = "denoising_step_list");
 
-/// `steps` evenly spaced linear steps: 4 are [1000, 750, 500, 250], the published list.
+/// `steps` evenly spaced steps before the shift: 4 give [1000, 750, 500, 250], the published list.
 std::vector<double> even_step_list(int64_t steps);
 
 }  // namespace vmla::model

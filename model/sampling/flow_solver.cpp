@@ -62,8 +62,8 @@ at::Tensor solve_unipc(const SamplerSettings& settings,
                        const VelocityField& velocity) {
   const std::vector<double> sigmas = unipc_sigmas(settings);
   const size_t steps = sigmas.size() - 1;
-  at::Tensor previous_x, m_previous,
-      m_before;  // x before the last predictor step; x0 predictions one and two back
+  at::Tensor previous_x;            // x before the last predictor step
+  at::Tensor m_previous, m_before;  // x0 predictions of the last step and of the one before it
   for (size_t i = 0; i < steps; ++i) {
     const double sigma = sigmas[i];
     const at::Tensor m_now = clean_from_flow(x, velocity(x, kTrainTimesteps * sigma), sigma);

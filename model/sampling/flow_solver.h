@@ -14,21 +14,24 @@ enum class SamplerKind {
   kUnipc,    // UniPC, order 2, bh2, predicting x0 (docs/algorithms.md 8.3)
   kEuler,    // docs/algorithms.md 8.2
 };
+/// "few_step", "unipc" or "euler"; UserError on another name.
 SamplerKind parse_sampler(const std::string& name);
 
 struct SamplerSettings {
   SamplerKind kind = SamplerKind::kUnipc;
   int64_t steps = 50;  // of the many-step samplers
-  double guidance_scale =
-      3.0;  // v_neg + w (v_pos − v_neg); 1: one pass without the negative prompt
+  /// w of v_neg + w (v_pos − v_neg); 1: one pass without the negative prompt.
+  double guidance_scale = 3.0;
   double timestep_shift = 5.0;
-  std::vector<double> denoising_step_list = {
-      1000, 750, 500, 250};                             // of the few-step sampler, before the shift
-  std::vector<double> first_chunk_denoising_step_list;  // of a video's first chunk; empty: the same
-  double context_noise = 0.0;  // timestep, 0 to 1000, at which a finished chunk fills the cache
+  /// Steps of the few-step sampler, before the shift.
+  std::vector<double> denoising_step_list = {1000, 750, 500, 250};
+  /// The same for a video's first chunk; empty: denoising_step_list.
+  std::vector<double> first_chunk_denoising_step_list;
+  /// Timestep (0 to 1000) of the context pass, in which a finished chunk fills the cache.
+  double context_noise = 0.0;
 };
 
-/// The settings of a video's first chunk: a student of one or two steps may take more for it.
+/// The settings for a video's first chunk, for which a student of one or two steps may take more.
 SamplerSettings first_chunk_settings(const SamplerSettings& settings);
 
 /// The flow v at (x, t): t in 0..1000, the same for all of x.
@@ -36,7 +39,8 @@ using VelocityField = std::function<at::Tensor(const at::Tensor& x, double times
 /// Fresh Gaussian noise for the k-th re-noising, of x's shape.
 using FreshNoise = std::function<at::Tensor(int64_t k)>;
 
-/// Carries noise x (sigma = 1) to a clean sample.
+/// Takes `noise` (sigma = 1) to a clean sample of the same shape. `fresh_noise` is called by the
+/// few-step sampler only.
 at::Tensor solve_flow(const SamplerSettings& settings,
                       const at::Tensor& noise,
                       const VelocityField& velocity,

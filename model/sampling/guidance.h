@@ -9,18 +9,18 @@
 
 namespace vmla::model {
 
-/// Classifier-free guidance, v_neg + w (v_pos − v_neg), in one pass of 2B: the positive batch and,
-/// behind it, the negative one. With w = 1 there is no negative half.
+/// Classifier-free guidance, v_neg + w (v_pos − v_neg) (docs/algorithms.md 8.4), in one pass of 2B
+/// samples: the positive batch, then the negative one. With w = 1 there is no negative half.
 class Guidance {
  public:
   /// negative_text [1, T, E] may be undefined with a scale of 1.
   Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len);
 
-  /// The texts of both halves, padded to one length.
+  /// The texts of both halves, padded to text_len: [2B, text_len, E]; with w = 1 the input itself.
   at::Tensor text(const at::Tensor& positive_BTE) const;
-  /// The same input for both halves.
+  /// An input for both halves: x twice along the batch, or once with w = 1.
   at::Tensor repeat(const at::Tensor& x) const;
-  /// The guided flow of the two halves'.
+  /// The guided flow [B, ...] from the flow of both halves.
   at::Tensor combine(const at::Tensor& flow) const;
 
  private:

@@ -18,7 +18,7 @@ PromptSwitch parse_prompt_switch(const std::string& name) {
 void AttendedLatents::add(int64_t first_frame, const at::Tensor& latents_BFCHW) {
   chunks_.push_back({first_frame, latents_BFCHW});
   if (config_.local_attn_size < 0) return;
-  // Whole chunks: a frame's keys and values depend on the frames it was denoised with.
+  // Chunks are kept whole: a frame's keys and values depend on all frames of its chunk.
   const int64_t recent_begin = chunks_.back().end() - (config_.local_attn_size - config_.sink_size);
   std::erase_if(chunks_, [&](const Chunk& chunk) {
     return chunk.first_frame >= config_.sink_size && chunk.end() <= recent_begin;
@@ -38,7 +38,8 @@ void AttendedLatents::recompute(const Network& network,
   const int64_t count = latents.size(1);
 
   ModelConfig sequence = config_;
-  // The lone first frame may have left the window.
+  // With independent_first_frame, the single first frame may have left the window; what is left is
+  // whole blocks.
   if (chunks_.front().first_frame > 0) sequence.independent_first_frame = false;
   const TokenGrid grid = token_grid(config_, latents.size(3), latents.size(4));
   const PreparedPlan plan =
@@ -52,7 +53,8 @@ void AttendedLatents::recompute(const Network& network,
                               .window = no_window,
                               .cross_cache = &cross});
 
-  int64_t row = 0;  // ascending, so that a ring's slot ends with its newest frame
+  // In ascending order: where two kept frames share a slot of the ring, the newer one must stay.
+  int64_t row = 0;
   for (const Chunk& chunk : chunks_) {
     const int64_t rows = chunk.count() * plan.tokens_per_frame;
     std::vector<LayerKv> part;

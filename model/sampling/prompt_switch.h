@@ -12,34 +12,33 @@
 
 namespace vmla::model {
 
-/// What becomes of the frames so far when a video's prompt changes (docs/algorithms.md 6.4). The
-/// text's own keys and values are made anew in every case.
+/// What happens to the cached frames when a video's prompt changes (docs/algorithms.md 6.4). The
+/// text's own keys and values are computed anew in every case.
 enum class PromptSwitch {
   kFlush,    // the cache keeps the sink and the last two frames (Infinity-RoPE)
-  kRecache,  // the attended frames' keys and values are computed again under the new prompt
-             // (LongLive)
-  kKeep,     // the cache stays as the old prompt left it
+  kRecache,  // keys and values of attended frames are recomputed under the new prompt (LongLive)
+  kKeep,     // the cache stays as it is, computed under the old prompt
 };
+/// "flush", "recache" or "keep"; UserError on another name.
 PromptSwitch parse_prompt_switch(const std::string& name);
 
 /// Recent frames that a flush keeps besides the sink.
 constexpr int64_t kFlushKeepsFrames = 2;
 
-/// The finished chunks whose frames the next chunk's context comes from: what a re-cache runs
-/// through the network again. Bounded by the model's window; with an unlimited one, the whole
-/// video.
+/// The finished chunks that hold the next chunk's context: what a re-cache runs through the network
+/// again. As many as the model's window covers; without a window, the whole video.
 class AttendedLatents {
  public:
   explicit AttendedLatents(const ModelConfig& config) : config_(config) {}
 
-  /// Chunks come in order; those that no later chunk's context touches are dropped.
+  /// Adds the next finished chunk, and drops those that no later chunk's context reaches.
   void add(int64_t first_frame, const at::Tensor& latents_BFCHW);
 
-  /// Runs the kept frames, closed up to one sequence, through the chunk-causal plan at the timestep
-  /// `context_noise` and overwrites their places in the cache. `repeat` makes the network's batch
-  /// from a chunk's. Frames that have left the window have no say any more, so this equals the
-  /// cache that the prompt itself would have filled as long as nothing has been evicted, and is
-  /// LongLive's approximation of it afterwards.
+  /// Runs the kept frames as one sequence, without the gaps between them, through the chunk-causal
+  /// plan at the timestep `context_noise`, and overwrites their places in the cache. `repeat` makes
+  /// the network's batch from latents (both halves with guidance). As long as no frame has left the
+  /// window, the cache is then what the new prompt itself would have filled; afterwards it is
+  /// LongLive's approximation, in which evicted frames have no influence.
   void recompute(const Network& network,
                  const at::Tensor& text_BTE,
                  CrossCache& cross,
@@ -47,6 +46,7 @@ class AttendedLatents {
                  const std::function<at::Tensor(const at::Tensor&)>& repeat,
                  KvCache& cache) const;
 
+  /// Latent frames that are kept.
   int64_t frames() const;
 
  private:

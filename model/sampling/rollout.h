@@ -11,31 +11,31 @@
 
 namespace vmla::model {
 
-/// UserError if a video of `num_frames` latent frames needs more positions than there are: one that
-/// is longer than 1024 frames and sees all of them. With a window positions are ranks in it, and
-/// the video may be of any length.
+/// UserError if a video of `num_frames` latent frames needs more RoPE positions than there are,
+/// which is the case if it is longer than kMaxPositions frames and attends to all of them. With a
+/// window, positions are ranks in the window, and a video may have any length.
 void check_rollout_length(const ModelConfig& config, int64_t num_frames);
 
-/// From this latent frame on, which begins a chunk, the video follows another prompt.
+/// A change of prompt at a latent frame, which must be the first of a chunk.
 struct PromptChange {
   int64_t first_frame;
   at::Tensor text_BTE;
 };
 
-/// What is sampled. Prompts of one batch share the frame count; B = 1 makes a prompt's video
-/// independent of others to the bit.
+/// What is sampled. All prompts of a batch get the same number of frames. A prompt's video depends
+/// on the other prompts of its batch by rounding only; with B = 1, not at all.
 struct RolloutRequest {
   at::Tensor text_BTE;           // one prompt a sample
   at::Tensor negative_text_1TE;  // for guidance; may be undefined with guidance 1
   int64_t num_frames = 0;        // latent frames; whole chunks
   int64_t latent_height = 0, latent_width = 0;
-  /// Initial noise of one latent frame, [B, C, H, W]: keyed by the frame, so that a longer video
-  /// begins alike.
+  /// Initial noise of one latent frame, [B, C, H, W]. A function of the frame, so that a longer
+  /// video begins like a shorter one.
   std::function<at::Tensor(int64_t frame)> frame_noise;
-  /// Noise of the k-th re-noising of one frame, likewise.
+  /// Noise of the k-th re-noising of one frame, [B, C, H, W].
   std::function<at::Tensor(int64_t frame, int64_t k)> frame_renoise;
-  bool erase_cache = false;  // zero the cache before every chunk: what is left is what the model
-                             // knows without memory
+  /// Sets the cache to zero before every chunk, to measure what it contributes.
+  bool erase_cache = false;
   std::vector<PromptChange> prompt_changes;  // ascending; of chunk-wise sampling only
   PromptSwitch prompt_switch = PromptSwitch::kFlush;
 };
@@ -44,21 +44,20 @@ struct RolloutChunk {
   int64_t first_frame;
   at::Tensor latents_BFCHW;
   double seconds;        // denoising passes of this chunk
-  double cache_seconds;  // before them, since the last chunk: its cache fill, a prompt's switch
-  int64_t cache_bytes;   // of the cache this chunk was denoised against
+  double cache_seconds;  // since the chunk before: its context pass, and a prompt's switch
+  int64_t cache_bytes;   // size of the cache that this chunk was denoised against
 };
 
 /// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,
-/// handed to `emit`, then run once more (at t = context_noise) to fill the cache; the last one is
-/// not. Memory does not grow with the video when the model has a window. With guidance, the
-/// positive and the negative prompt run as one batch of 2B; without, a step is one pass of B.
+/// handed to `emit`, then run once more at t = context_noise to fill the cache, except for the last
+/// one. Memory does not grow with the video when the model has a window. With guidance, the
+/// positive and the negative prompt run as one batch of 2B samples.
 void sample_causal(const Network& network,
                    const RolloutRequest& request,
                    const SamplerSettings& sampler,
                    const std::function<void(const RolloutChunk&)>& emit);
 
-/// Samples all frames at once with full attention, as the dense bidirectional model was trained:
-/// one chunk.
+/// Samples all frames at once with full attention, for a bidirectional model: one chunk.
 RolloutChunk sample_bidirectional(const Network& network,
                                   const RolloutRequest& request,
                                   const SamplerSettings& sampler);

@@ -11,7 +11,7 @@
 namespace vmla::model {
 namespace {
 
-/// One rollout in progress: its cache and everything the passes share.
+/// One rollout in progress: its cache, and what its passes share.
 class Rollout {
  public:
   Rollout(const Network& network, const SelfRolloutRequest& request, PlanCache& plans)
@@ -24,7 +24,7 @@ class Rollout {
 
   std::vector<int64_t> chunks() const { return chunk_sizes(network_.config, frames_); }
 
-  /// The passes before the exit pass, and what that one shall be given.
+  /// Runs the passes before the exit pass and returns that pass's inputs.
   ExitPass reach_exit(int64_t first, int64_t count) {
     const at::NoGradGuard no_grad;
     const ExitSchedule& schedule = first == 0 ? request_.first_schedule : request_.schedule;
@@ -89,7 +89,8 @@ LayerKv straight_through(const LayerKv& values, const LayerKv& carrier) {
   return {join(values.content, carrier.content), join(values.key, carrier.key)};
 }
 
-/// The frames of a window out of the chunks that hold them, differentiable.
+/// Keys and values of a window's frames, from the chunks that hold them; differentiable, unlike the
+/// cache's own window.
 std::vector<LayerKv> gather_window(const std::vector<int64_t>& frames,
                                    const std::vector<std::vector<LayerKv>>& kv_of_chunk,
                                    const std::vector<int64_t>& first_of_chunk,

@@ -10,22 +10,22 @@
 
 namespace vmla::model {
 
-/// The dtype a tensor of a network that computes in `compute` has. Matrix products run in that
-/// dtype; what they leave alone (norm gains, biases, modulation) and the time embedding and head,
-/// whose precision decides the schedule, stay as exact as the masters (docs/algorithms.md 2.9).
+/// The dtype that a tensor has in a network that computes in `compute`. Matrices are in that dtype.
+/// Norm gains, biases and modulation are in `exact`, and so are the time embedding and the head,
+/// whose rounding errors would move the noise schedule (docs/algorithms.md 2.9).
 at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,
                                 at::ScalarType exact);
 
-/// What stays exact in a network that computes in `compute`: fp64 when that is fp64, else fp32.
+/// The dtype of what is not rounded to `compute`: fp64 when that is fp64, else fp32.
 at::ScalarType exact_dtype(at::ScalarType compute);
 
-/// Frozen weights in this process, kept as they were given (a mapped file stays mapped). Matrices
-/// are cast to the compute dtype, the rest to fp32 (fp64 when computing in fp64), on the device,
-/// once.
+/// Frozen weights, all of them in this process. Each tensor is cast to its dtype
+/// (compute_dtype_of) and moved to the device once, in the constructor. A tensor that needs neither
+/// is kept as it was given: a mapped file stays mapped.
 class FrozenWeights : public WeightSource {
  public:
-  /// Checks names and shapes; `source` stands in front of the error.
+  /// Checks names and shapes (check_weights); `source` names the weights in its message.
   FrozenWeights(const ModelConfig& config,
                 const std::map<std::string, at::Tensor>& tensors,
                 const std::string& source,
@@ -40,7 +40,7 @@ class FrozenWeights : public WeightSource {
   std::map<int64_t, std::vector<at::Tensor>> units_;
 };
 
-/// A run of a tensor's elements in a flat buffer of this process.
+/// Consecutive elements of one tensor, and their place in a flat buffer of this process.
 struct FlatPiece {
   size_t tensor = 0;  // index in the unit's layout
   int64_t first = 0;  // element of the whole tensor, row-major
@@ -49,19 +49,19 @@ struct FlatPiece {
   bool operator==(const FlatPiece&) const = default;
 };
 
-/// What this process holds of a unit's elements: a buffer of `numel`, in which what no piece covers
-/// is padding and zero.
+/// Which of a unit's elements this process holds, in a flat buffer of `numel` elements. Elements
+/// that no piece covers are padding, and zero.
 struct FlatPart {
   std::vector<FlatPiece> pieces;
   int64_t numel = 0;
 };
 
-/// All of a unit, tensor after tensor.
+/// All elements of a unit, tensor after tensor, without padding.
 FlatPart whole_unit(const std::vector<TensorSpec>& layout);
 
-/// Trained weights: one flat fp32 master buffer and one flat fp32 gradient buffer a unit. Here this
-/// process holds all of them; what is spread over ranks derives from it and overrides what must be
-/// gathered or summed.
+/// Trained weights: each unit has one flat master buffer and one flat gradient buffer, both fp32
+/// (fp64 in fp64 runs). This class holds all of them in this process. Classes for weights that are
+/// sharded over ranks derive from it and override what gathers and what reduces.
 class TrainedWeights : public WeightSource {
  public:
   TrainedWeights(const ModelConfig& config,
@@ -79,35 +79,36 @@ class TrainedWeights : public WeightSource {
   const ModelConfig& config() const { return config_; }
   const std::vector<int64_t>& units() const { return units_; }
   const std::vector<TensorSpec>& layout(int64_t unit) const { return at(unit).layout; }
-  /// What master(unit), gradient(unit) and every buffer of their length hold, in this process.
+  /// Which elements master(unit), gradient(unit) and the optimizer's buffers hold in this process.
   const FlatPart& part(int64_t unit) const { return at(unit).part; }
   at::Tensor& master(int64_t unit) { return at(unit).master; }
-  /// Complete once finish_gradients() has returned.
+  /// Summed over ranks once finish_gradients() has returned.
   at::Tensor& gradient(int64_t unit) { return at(unit).gradient; }
   virtual void zero_gradients();
-  /// The backward that begins now is the optimizer step's last one: a unit's gradients may be
-  /// summed over ranks as soon as it is through.
+  /// Announces the last backward before an optimizer step: as soon as it has passed a unit, that
+  /// unit's gradient may be reduced over ranks.
   virtual void begin_last_backward() {}
-  /// Gradients of all ranks are in gradient(unit) when it returns.
+  /// Reduces what is left. When it returns, gradient(unit) holds the sum over all ranks.
   virtual void finish_gradients() {}
-  /// To be called after the masters were written: compute copies in another dtype are made anew.
+  /// Must be called after the masters were written: copies in the compute dtype are made anew at
+  /// the next acquire().
   virtual void masters_changed();
-  /// How many ranks hold the same part.
+  /// How many ranks hold the same part of each unit.
   virtual int64_t copies() const { return 1; }
-  /// Whether tensors_of() has to gather.
+  /// Whether tensors_of() communicates: then every rank must call it.
   virtual bool is_gathered() const { return false; }
 
-  /// A unit's whole tensors by name: views into the masters where this process holds them (they
-  /// follow later updates: clone to keep), else gathered; every rank must call.
+  /// A unit's whole tensors by name. Views into the masters where this process holds all of them
+  /// (they change with later updates: clone to keep), else gathered copies.
   virtual std::map<std::string, at::Tensor> tensors_of(int64_t unit);
-  /// Those of all units.
+  /// The whole tensors of all units.
   std::map<std::string, at::Tensor> tensors();
-  /// Named views into the gradients, where this process holds them whole.
+  /// Views into the gradient buffers by name. Empty where this process holds only parts.
   std::map<std::string, at::Tensor> gradients() const;
 
  protected:
   using Cut = std::function<FlatPart(const std::vector<TensorSpec>&)>;
-  /// Holds the part of each unit that `cut` says.
+  /// Holds of each unit the part that `cut` returns for its layout.
   TrainedWeights(const ModelConfig& config,
                  const std::map<std::string, at::Tensor>& tensors,
                  const std::string& source,

@@ -26,7 +26,7 @@ void UploadedWeights::release(int64_t unit) {
   TORCH_CHECK(found != slots_.end() && found->second.uses > 0,
               "a unit is released that was not acquired: ",
               unit);
-  // The root is asked for twice a pass, and is small.
+  // The root stays: it is small, and every pass acquires it twice (embeddings and head).
   if (--found->second.uses == 0 && holds_ == 0 && unit != kRootUnit) slots_.erase(found);
 }
 

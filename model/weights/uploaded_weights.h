@@ -8,9 +8,10 @@
 
 namespace vmla::model {
 
-/// Weights that lie in the host's memory, a mapped file say, and are on `device` while they are in
-/// use: a unit is copied there when it is acquired, or shortly before (prefetch), and dropped when
-/// it is released, unless units are held. They take no gradients. `home` must outlive it.
+/// Frozen weights that are kept in host memory (or in a mapped file) and on `device` only while
+/// they are used. A unit is copied to the device when it is acquired, or before that by prefetch(),
+/// and dropped when it is released, unless units are held. `home`, the weights on the host, must
+/// outlive the object.
 class UploadedWeights final : public WeightSource {
  public:
   UploadedWeights(WeightSource& home, at::Device device) : home_(home), device_(device) {}
@@ -21,7 +22,8 @@ class UploadedWeights final : public WeightSource {
   void hold() override { ++holds_; }
   void unhold() override;
   void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override;
-  /// What lies at home has changed. No unit may be in use.
+  /// Must be called after the weights on the host have changed: copies on the device are dropped.
+  /// No unit may be acquired.
   void forget();
 
  private:

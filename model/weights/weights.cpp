@@ -29,16 +29,14 @@ bool contains(const std::string& text, const std::string& part) {
   return text.find(part) != std::string::npos;
 }
 
-std::string shape_text(at::IntArrayRef shape) {
-  std::string text = "[";
-  for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
 }  // namespace
 
+std::string unit_prefix(int64_t unit) {
+  return unit == kRootUnit ? std::string() : formatted("blocks.{}.", unit);
+}
+
 std::vector<TensorSpec> unit_layout(const ModelConfig& config, int64_t unit) {
-  const std::string prefix = unit == kRootUnit ? "" : "blocks." + std::to_string(unit) + ".";
+  const std::string prefix = unit_prefix(unit);
   std::vector<TensorSpec> layout;
   int64_t offset = 0;
   visit_unit_shapes(config, unit, [&](const std::string& name, at::Tensor&, Shape shape) {
@@ -129,17 +127,17 @@ void check_weights(const ModelConfig& config,
       expected[spec.name] = true;
       const auto found = tensors.find(spec.name);
       if (found == tensors.end()) {
-        problems.push_back(spec.name + " is missing");
+        problems.push_back(formatted("{} is missing", spec.name));
       } else if (found->second.sizes() != at::IntArrayRef(spec.shape)) {
         problems.push_back(formatted("{} is {}, the model wants {}",
                                      spec.name,
-                                     shape_text(found->second.sizes()),
-                                     shape_text(spec.shape)));
+                                     found->second.sizes(),
+                                     at::IntArrayRef(spec.shape)));
       }
     }
   }
   for (const auto& [name, tensor] : tensors) {
-    if (!expected.count(name)) problems.push_back(name + " is not part of the model");
+    if (!expected.count(name)) problems.push_back(formatted("{} is not part of the model", name));
   }
   if (problems.empty()) return;
   std::string list;

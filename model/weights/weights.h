@@ -11,14 +11,15 @@
 #include <variant>
 #include <vector>
 
-/// Weights as plain structs of tensors, one visitor each. A visitor is called with (name, tensor,
-/// shape) in a fixed order; names are those of checkpoints. Loading, initialising, counting,
-/// sharding and exporting are visitors over this one list, so a new tensor is added in one place.
+/// Weights as plain structs of tensors. Each struct's fields() calls a visitor with (name, tensor,
+/// shape) for each tensor, in a fixed order, under the names of checkpoints (docs/algorithms.md 2.2
+/// and 4.1). Loading, initialising, counting, sharding and exporting all go through this one list,
+/// so that a new tensor is added in one place.
 namespace vmla::model {
 
 using Shape = std::vector<int64_t>;
 
-/// Visitor that puts `prefix` before every name and passes on to `visit`.
+/// A visitor that calls `visit` with `prefix` in front of every name.
 template <class V>
 auto prefixed(std::string prefix, V& visit) {
   return [prefix = std::move(prefix), &visit](const std::string& name, auto& tensor, Shape shape) {
@@ -133,8 +134,8 @@ struct RootWeights {
   }
 };
 
-/// Units are what is acquired, recomputed and sharded as one: the blocks 0..num_layers-1 and the
-/// root.
+/// A unit is what is acquired, recomputed and sharded as a whole: one of the blocks 0 to
+/// num_layers - 1, or the root, which is everything outside the blocks.
 constexpr int64_t kRootUnit = -1;
 
 /// One tensor of a unit: its checkpoint name (`blocks.3.ffn.0.weight`), shape, and place in the
@@ -146,13 +147,15 @@ struct TensorSpec {
   int64_t numel;
 };
 
+/// "blocks.N." of a block, empty for the root: what its tensors' names begin with.
+std::string unit_prefix(int64_t unit);
 /// The tensors of a unit in visitor order.
 std::vector<TensorSpec> unit_layout(const ModelConfig& config, int64_t unit);
 /// All units in the order root, 0, 1, ...
 std::vector<int64_t> all_units(const ModelConfig& config);
 int64_t parameter_count(const ModelConfig& config);
 
-/// Puts tensors, given in visitor order, into the struct.
+/// The struct with its tensors, which are given in visitor order.
 DitBlockWeights bind_block(const ModelConfig& config,
                            int64_t layer,
                            const std::vector<at::Tensor>& tensors);
@@ -160,13 +163,13 @@ RootWeights bind_root(const ModelConfig& config, const std::vector<at::Tensor>& 
 
 /// Fresh weights as Wan initialises new modules (docs/algorithms.md 2.10): Xavier-uniform linears
 /// with zero bias, normal 0.02 for the text and time embeddings, zero head, modulation normal /
-/// sqrt(D), unit norm gains. Drawn by counter: the value of a tensor depends on (seed, its name)
-/// alone.
+/// sqrt(D), unit norm gains. The value of a tensor depends on the seed and its name
+/// alone, so that any rank can draw any tensor.
 at::Tensor random_tensor(const ModelConfig& config, const TensorSpec& spec, uint64_t seed);
 std::map<std::string, at::Tensor> random_weights(const ModelConfig& config, uint64_t seed);
 
-/// Checks names and shapes against the configuration. UserError lists what is missing, extra, or of
-/// another shape, with `source` in front.
+/// Checks names and shapes against the configuration. UserError names `source`, and the first
+/// tensors that are missing, not part of the model, or of another shape.
 void check_weights(const ModelConfig& config,
                    const std::map<std::string, at::Tensor>& tensors,
                    const std::string& source);

@@ -23,7 +23,7 @@ std::vector<Check> network_checks();
 /// The library's attention kernels of this device one by one: what segmented attention relies on.
 std::vector<Check> backend_checks(at::Device device);
 
-/// NCCL in a group of one. To be asked for when the module is loaded; empty when it has no NCCL.
+/// NCCL in a group of one. Call it after load_cuda(); empty if the module has no NCCL.
 std::vector<Check> nccl_checks();
 
 /// Throws unless max |actual - expected| <= tolerance * max |expected|, both read as fp64, and
@@ -35,7 +35,7 @@ void require_near(const std::string& what,
 
 /// Loads CUDA's kernels into this process, which links libtorch_cpu alone: our module where it lies
 /// beside the program, else libtorch_cuda. Throws if neither can be loaded, or there is no GPU that
-/// they can use. Says whether our kernels are used.
+/// they can use. Returns whether our kernels are used.
 bool load_cuda();
 
 }  // namespace vmla::tests::gpu

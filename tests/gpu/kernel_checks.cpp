@@ -181,7 +181,7 @@ void check_adamw(at::Device device) {
 }
 
 /// x in bf16 beside weights and modulation in fp32, rows that are no multiple of a warp or a chunk,
-/// and inputs whose rows are apart: what training in bf16 gives the operations.
+/// and inputs with gaps between rows: what the operations get in training with bf16.
 void check_mixed(at::Device device) {
   const auto half = [&](const at::Tensor& t) { return t.to(device, at::kBFloat16); };
   const at::Tensor wide = draw(40, {2, 3, 130, 70});

@@ -206,8 +206,7 @@ TEST(SegmentedAttention, TakesTheHeadLoopsWhereAHeadFitsTheCache) {
       fits_head_attention(small.to(at::kDouble), small.to(at::kDouble), small.to(at::kDouble), {}));
 }
 
-// The two fp32 paths of the CPU against fp64, forward and backward, whichever of them a call would
-// take.
+// Both fp32 paths of the CPU against fp64, forward and backward, for plans of either path.
 TEST(SegmentedAttention, HasTwoCpuPathsThatAgree) {
   for (const int64_t c : {1, 5, 16, 48}) {
     for (const TestPlan& plan : attention_plans(c)) {

@@ -10,7 +10,8 @@
 #include "model/network/wan_dit.h"
 #include "model/weights/local_weights.h"
 
-/// A network small enough for exact checks in fp64, with nothing at a neutral value.
+/// A network small enough for exact checks in fp64. None of its weights has a value that would hide
+/// a mistake, such as a gain of 1 or a bias of 0.
 namespace vmla::model {
 
 constexpr int64_t kTinyHeight = 4, kTinyWidth = 6;  // latent grid: 2 x 3 tokens a frame
@@ -56,8 +57,8 @@ struct CachedForward {
   LatentForm form = LatentForm::kExpanded;
   bool keep_text = false;  // keep the prompt's keys and values over the chunks
 };
-/// Chunk by chunk against a cache. The cache is filled by `context`, run by chunks as well; where
-/// that is undefined, by the very pass that gives the chunk's flow.
+/// The flow, chunk by chunk against a cache. The cache is filled by passes over the chunks of
+/// `context`; where that is undefined, by the passes that give the flow.
 at::Tensor cached_flow(TinyNetwork& net,
                        const DitInputs& inputs,
                        const DitInputs& context,

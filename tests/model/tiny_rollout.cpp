@@ -65,7 +65,7 @@ at::Tensor continued_without_cache(const Network& network,
     const PreparedPlan plan =
         prepared(network.config, teacher_forcing_plan(network.config, first + count));
     const auto flow = [&](const at::Tensor& x, double t, const at::Tensor& text) {
-      // The noisy versions of the past are seen by nobody here.
+      // No frame attends to the noisy versions of the past here.
       const at::Tensor frames = at::cat({past, x}, 1);
       const DitInputs noisy = {frames, at::full({1, first + count}, t, at::kDouble), text};
       return teacher_forcing_forward(network, frames, noisy, plan, {}).narrow(1, first, count);

@@ -5,9 +5,9 @@
 
 namespace vmla::tests {
 
-/// max |actual - expected| <= tolerance * max(|expected|), both read as fp64; NaN matches nothing
-/// but NaN, an infinity only itself. Shapes must agree. A failure names the worst element and both
-/// values.
+/// Matches if shapes agree and max |actual - expected| <= tolerance * max(|expected|), both read as
+/// fp64. NaN matches only NaN, and an infinity only itself. A failure names the worst element and
+/// both values.
 inline testing::AssertionResult near_max(const at::Tensor& actual,
                                          const at::Tensor& expected,
                                          double tolerance) {

@@ -120,7 +120,7 @@ void keep_rope_pairs(PreparedPlan& plan, const ModelConfig& mla, int64_t layer) 
   }
 }
 
-/// Norms whose epsilon drowns the mean square divide by a constant: E.
+/// An epsilon so large that it decides the norms: they divide by its root, whatever their input.
 constexpr double kInactiveEps = 1e16;
 
 TEST(MlaFromDense, WithoutNormsTheAttentionIsTheDenseOne) {

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <nlohmann/json.hpp>
 
@@ -13,6 +12,7 @@
 #include "model/io/log.h"
 #include "model/io/sha256.h"
 #include "model/weights/weights.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::model {
 namespace {
@@ -24,15 +24,10 @@ using testing::HasSubstr;
 /// by bit.
 class ExportWeightsTest : public testing::Test {
  protected:
-  ExportWeightsTest() {
-    std::string name = (fs::temp_directory_path() / "vmla-exp-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-    log::set_quiet(true);
-  }
+  ExportWeightsTest() { log::set_quiet(true); }
   ~ExportWeightsTest() override {
     log::set_quiet(false);
     io::set_fault_hook(nullptr);
-    fs::remove_all(folder_);
   }
 
   /// A checkpoint with one role, as the trainer would write it.
@@ -55,7 +50,7 @@ class ExportWeightsTest : public testing::Test {
     io::write_file_atomically(folder_ / "step_7" / "manifest.json", io::manifest_text(manifest));
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 ModelConfig tiny(bool mla) {
@@ -271,7 +266,7 @@ TEST_F(ExportWeightsTest, SaysWhatItCannotRead) {
     return user_error([&] { load_weights(path); });
   };
   EXPECT_THAT(problem(folder_ / "none"), HasSubstr("no such file or folder"));
-  EXPECT_THAT(problem(folder_), HasSubstr("no weights found"));
+  EXPECT_THAT(problem(folder_.path()), HasSubstr("no weights found"));
   io::write_file_atomically(folder_ / "a.pt", "x");
   EXPECT_THAT(problem(folder_ / "a.pt"), HasSubstr(".pt files cannot be read yet"));
   io::write_file_atomically(folder_ / "a.bin", "x");

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <fstream>
@@ -11,6 +10,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/safetensors_header.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::model {
 namespace {
@@ -20,15 +20,8 @@ using testing::HasSubstr;
 
 class SafetensorsTest : public testing::Test {
  protected:
-  SafetensorsTest() {
-    std::string name = (fs::temp_directory_path() / "vmla-st-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~SafetensorsTest() override {
-    io::set_fault_hook(nullptr);
-    fs::remove_all(folder_);
-  }
-  fs::path folder_;
+  ~SafetensorsTest() override { io::set_fault_hook(nullptr); }
+  TemporaryFolder folder_;
 };
 
 bool bit_equal(const at::Tensor& a, const at::Tensor& b) {
@@ -153,7 +146,7 @@ TEST_F(SafetensorsTest, EveryTruncationIsRefused) {
 TEST_F(SafetensorsTest, NamesWhatItCannotRead) {
   EXPECT_THAT(user_error([&] { read_safetensors(folder_ / "none"); }),
               HasSubstr("none: No such file or directory"));
-  EXPECT_THAT(user_error([&] { read_safetensors(folder_); }), HasSubstr("a folder"));
+  EXPECT_THAT(user_error([&] { read_safetensors(folder_.path()); }), HasSubstr("a folder"));
   io::write_file_atomically(folder_ / "text", "this is no tensor file");
   EXPECT_THAT(user_error([&] { read_safetensors(folder_ / "text"); }),
               HasSubstr("not a safetensors"));
@@ -177,7 +170,7 @@ TEST_F(SafetensorsTest, RefusesWhatTheFormatCannotHold) {
   EXPECT_ANY_THROW(write_safetensors(folder_ / "a", {{"__metadata__", at::zeros({2})}}));
   EXPECT_ANY_THROW(write_safetensors(folder_ / "a", {{"u", at::Tensor()}}));
   EXPECT_ANY_THROW(write_safetensors(folder_ / "a", {{"bad \xff utf-8", at::zeros({2})}}));
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 TEST_F(SafetensorsTest, ReadsShardsThroughTheIndex) {
@@ -189,12 +182,14 @@ TEST_F(SafetensorsTest, ReadsShardsThroughTheIndex) {
   };
   const std::string one = "m-1.safetensors", two = "m-2.safetensors";
   write_index({{"a", one}, {"b", one}, {"c", two}});
-  for (const fs::path& path : {folder_, index}) {
+  for (const fs::path& path : {folder_.path(), index}) {
     const TensorMap tensors = read_safetensors_sharded(path).tensors;
     ASSERT_EQ(tensors.size(), 3u);
     EXPECT_EQ(tensors.at("c").sum().item<float>(), 12.f);
   }
-  const auto problem = [&] { return user_error([&] { read_safetensors_sharded(folder_); }); };
+  const auto problem = [&] {
+    return user_error([&] { read_safetensors_sharded(folder_.path()); });
+  };
   write_index({{"a", one}, {"c", two}});
   EXPECT_THAT(problem(), HasSubstr("'b', the index does not name it"));
   write_index({{"a", one}, {"b", two}, {"c", two}});
@@ -206,7 +201,7 @@ TEST_F(SafetensorsTest, ReadsShardsThroughTheIndex) {
   fs::remove(index);
   EXPECT_THAT(problem(), HasSubstr("2 .safetensors files and 0 indexes"));
   fs::remove(folder_ / two);
-  EXPECT_EQ(read_safetensors_sharded(folder_).tensors.size(), 2u);
+  EXPECT_EQ(read_safetensors_sharded(folder_.path()).tensors.size(), 2u);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 #include "model/io/sha256.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::io {
 namespace {
@@ -21,14 +22,7 @@ using testing::Not;
 
 class AtomicFileTest : public testing::Test {
  protected:
-  AtomicFileTest() {
-    std::string name = (fs::temp_directory_path() / "vmla-io-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~AtomicFileTest() override {
-    set_fault_hook(nullptr);
-    fs::remove_all(folder_);
-  }
+  ~AtomicFileTest() override { set_fault_hook(nullptr); }
 
   /// Makes the `k`-th operation from now on fail with ENOSPC.
   void fail_operation(int k) {
@@ -38,7 +32,7 @@ class AtomicFileTest : public testing::Test {
   }
   std::vector<std::string> names() const {
     std::vector<std::string> out;
-    for (const auto& entry : fs::directory_iterator(folder_)) {
+    for (const auto& entry : fs::directory_iterator(folder_.path())) {
       out.push_back(entry.path().filename().string());
     }
     std::sort(out.begin(), out.end());
@@ -50,7 +44,7 @@ class AtomicFileTest : public testing::Test {
     file.close();
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 template <class F>
@@ -97,7 +91,7 @@ TEST_F(AtomicFileTest, EveryFaultOfAFileLeavesTheOldOne) {
     if (message.empty()) break;
     ++failures;
     EXPECT_THAT(message, HasSubstr("No space left on device"));
-    EXPECT_THAT(message, HasSubstr(folder_.string()));
+    EXPECT_THAT(message, HasSubstr(folder_.path().string()));
     EXPECT_THAT(message, Not(HasSubstr(".tmp-")));
     // The last operation flushes the folder after the rename: then the new file is there, and
     // whole.
@@ -201,7 +195,7 @@ TEST_F(AtomicFileTest, ReadNamesTheFileAndTheReason) {
         }
       },
       UserError);
-  EXPECT_THROW(read_text_file(folder_), UserError);
+  EXPECT_THROW(read_text_file(folder_.path()), UserError);
   EXPECT_THROW(file_sha256(folder_ / "missing"), UserError);
 }
 

@@ -36,7 +36,7 @@ TEST(CheckpointManifest, RoundTrip) {
   EXPECT_EQ(out.roles.at("g").tensors.at("w").pieces.at(0).offset, 80u);
 }
 
-// One changed, missing or added byte anywhere is noticed, in one line; nothing worse ever happens.
+// One changed, missing or added byte anywhere is noticed and reported in one line, never a crash.
 TEST(CheckpointManifest, EveryMutationIsRefused) {
   const std::string text = manifest_text(example());
   std::mt19937 random(5);

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::io {
 namespace {
@@ -20,12 +21,7 @@ using testing::StartsWith;
 
 class FileLockTest : public testing::Test {
  protected:
-  FileLockTest() {
-    std::string name = (fs::temp_directory_path() / "vmla-lock-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
-  ~FileLockTest() override { fs::remove_all(folder_); }
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(FileLockTest, OneHolderAtATimeWhoIsNamed) {

@@ -11,6 +11,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla {
 namespace {
@@ -20,16 +21,11 @@ using testing::HasSubstr;
 
 class LogTest : public testing::Test {
  protected:
-  LogTest() {
-    std::string name = (fs::temp_directory_path() / "vmla-log-XXXXXX").string();
-    folder_ = mkdtemp(name.data());
-  }
   ~LogTest() override {
     log::close_file();
     log::set_quiet(false);
-    fs::remove_all(folder_);
   }
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(LogTest, LinesGoWhereTheyBelong) {
@@ -60,10 +56,10 @@ TEST_F(LogTest, TheFileKeepsEverythingAndAppends) {
 
 TEST_F(LogTest, AFileThatCannotBeOpenedIsNamed) {
   try {
-    log::set_file(folder_);
+    log::set_file(folder_.path());
     FAIL() << "a folder is no log file";
   } catch (const RunError& problem) {
-    EXPECT_THAT(problem.what(), HasSubstr(folder_.string()));
+    EXPECT_THAT(problem.what(), HasSubstr(folder_.path().string()));
   }
 }
 

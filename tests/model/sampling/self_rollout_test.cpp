@@ -349,7 +349,7 @@ TEST_P(SelfRolloutOf, StraightThroughMovesCachedKeysWithTheirExitPasses) {
     const double exact = along(net.gradients());
     const double numeric = numeric_along(hand, net.config, true, from);
     EXPECT_NEAR(exact, numeric, kDerivativeTolerance * std::abs(numeric)) << "from " << from;
-    // Else this test could not tell the two.
+    // Otherwise this test could not tell the two kinds of gradient apart.
     EXPECT_GT(std::abs(numeric - detached), 1e-3 * std::abs(detached));
   }
 }
@@ -381,7 +381,7 @@ TEST_P(SelfRolloutOf, BackPropagatesOneChunkAtATimeInAnyOrder) {
   }
 }
 
-/// No path leads from a chunk to what earlier chunks were given.
+/// Replayed chunks give no gradient to the inputs of earlier chunks.
 TEST_P(SelfRolloutOf, NoGradientReachesEarlierChunks) {
   const Case& c = GetParam();
   TrainedNetwork net(config_of(c));

@@ -56,7 +56,7 @@ TEST(TrainedWeights, AreViewsOfFlatMasters) {
   for (const auto& [name, tensor] : weights.tensors()) {
     EXPECT_TRUE(at::equal(tensor, given.at(name))) << name;
   }
-  // What is computed with follows the masters.
+  // Tensors in the compute dtype follow changes of the masters.
   weights.acquire(0);
   weights.master(0).mul_(2.0);
   weights.masters_changed();

@@ -32,7 +32,7 @@ class CountedHome : public WeightSource {
 TEST(UploadedWeights, AreOnTheDeviceWhileInUse) {
   TinyNetwork net(tiny_mla());
   CountedHome home(net.weights);
-  // The device without data stands for one with memory of its own.
+  // The meta device stands for one with memory of its own.
   UploadedWeights weights(home, at::Device(at::kMeta));
   for (int pass = 0; pass < 2; ++pass) {
     for (const int64_t unit : {kRootUnit, int64_t{0}, int64_t{1}, kRootUnit}) {
