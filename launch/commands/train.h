@@ -17,7 +17,7 @@ struct TrainArgs : CommandArgs, ConfigArgs {
   std::string run_dir;  // empty: runs/STAGE
   std::string resume = "auto";
   bool dry_run = false;
-  int64_t profile = 0;  // steps to trace; 0: none
+  int64_t profile = 0;    // steps to trace; 0: none
   std::string list_keys;  // empty: no; else the form, text or markdown
 
   void define(OptionSet& options);

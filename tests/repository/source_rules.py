@@ -272,6 +272,10 @@ class Page:
             self.anchors.add(f"{anchor}-{again}" if again else anchor)
 
 
+# The target of a link, from where the name of the page begins: `](../README.md`.
+LINKED = re.compile(r"(?<=\]\()[\w./-]+\.md")
+
+
 def plain(title):
     """A heading as a citation spells it: without the marks of code, in single spaces."""
     return " ".join(title.replace("`", "").split())
@@ -297,8 +301,9 @@ def citations(tree):
         text, line_of = joined("\n".join(pages[path].lines) if path in pages else tree.text(path))
         for match in CITATION.finditer(text):
             where, name = f"{path}:{line_of(match.start())}", match["page"]
-            beside = (Path(path).parent / name).as_posix()
-            page = pages.get(name) or (pages.get(beside) if path in pages else None)
+            # A page names another from its own folder; a source that writes a page of docs/ does so too.
+            beside = os.path.normpath(Path(path).parent / name) if path in pages else os.path.normpath(Path("docs") / name)
+            page = pages.get(name) or (pages.get(beside) if path in pages or LINKED.match(text, match.start()) else None)
             if page is None:
                 yield f"{where}: {name} is no page of this repository"
                 continue

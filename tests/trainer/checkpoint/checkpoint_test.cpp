@@ -82,7 +82,7 @@ TEST_F(Checkpoint, SaysWhatIsNoCheckpoint) {
   EXPECT_THAT(load_problem(checkpoints_ / "latest"), HasSubstr("points to step_9"));
   fs::create_directories(checkpoints_ / "step_9");
   write_bytes(checkpoints_ / "step_9" / "manifest.json",
-                    R"({"format":"vmla checkpoint","format_version":2})");
+              R"({"format":"vmla checkpoint","format_version":2})");
   EXPECT_THAT(load_problem(run_), HasSubstr("format_version 2; this program reads version 1"));
 }
 
