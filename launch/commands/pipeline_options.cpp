@@ -21,7 +21,7 @@ Run again, finished stages are skipped and an interrupted one goes on. Ctrl-C sa
 
 Examples:
   vmla pipeline --config configs/tiny/pipeline.yaml
-  vmla pipeline --config configs/tiny/pipeline.yaml --set tf_svd.train.steps=12000 --run-dir runs/rank12)"};
+  vmla pipeline --config configs/tiny/pipeline.yaml --set tf_svd.train.steps=12000 --run-dir runs/longer)"};
 
 void PipelineArgs::define(OptionSet& options) {
   add_config(options,
