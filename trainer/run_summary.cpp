@@ -2,7 +2,6 @@
 
 #include "analysis/video/drift_summary.h"
 #include "model/io/atomic_file.h"
-#include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/telemetry/process_memory.h"
 
@@ -32,6 +31,8 @@ Json measures_json(const analysis::ClipMeasures& measures, bool chunked) {
   return json;
 }
 
+/// Writes the measures of one way of sampling into `json`: the stage's own at the top, others below
+/// a key.
 void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
   if (measures.clips) json.update(measures_json(*measures.clips, chunked));
   if (!measures.long_rollout) return;
@@ -85,6 +86,7 @@ void write_summary(const std::filesystem::path& run_dir,
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());
   json["speed"]["seconds_trained"] = number(trainer.seconds_trained());
   json["memory"]["peak_bytes"] = peak_memory_bytes();
+  // No step was made by a process that found the stage finished: nothing was measured.
   if (const int64_t measured = trainer.tensor_peak_bytes(); measured > 0) {
     const int64_t predicted = trainer.predicted_bytes();
     json["memory"]["predicted_bytes"] = predicted;

@@ -23,6 +23,7 @@ void require_positive(const std::string& key, double value) {
   if (!(value > 0)) fail_rule(key, "{} must be above 0", shortest(value));
 }
 
+// `key` itself stands in the remedy: "use 0 <= ema.decay < 1".
 void require_range(const std::string& key, double value, double low, double high, bool open_end) {
   if (value >= low && (open_end ? value < high : value <= high)) return;
   fail_rule(key,

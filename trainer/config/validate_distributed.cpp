@@ -18,6 +18,7 @@ void validate_distributed(const TrainConfig& c) {
   for (const ShardingMode& known : distributed::sharding_modes()) modes.emplace_back(known.name);
   require_one_of("distributed.sharding", d.sharding, modes);
   const ShardingMode& mode = distributed::sharding_mode(d.sharding);
+  // A size of groups would be ignored without a word where the mode does not cut within groups.
   require_at_least("distributed.shard_size", d.shard_size, 0);
   if (d.shard_size > 0 && !mode.within_groups) {
     fail_rule("distributed.shard_size",
@@ -73,6 +74,7 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   } else if (mode.cuts_optimizer) {
     shard = world;
   }
+  // Ranks of a sequence group share their clips, so the batch divides over the groups.
   const distributed::MeshShape shape{.world = world, .sequence = sequence, .shard = shard};
   if (c.train.batch_size % shape.data_ranks() != 0) {
     fail_rule("train.batch_size",
@@ -116,6 +118,7 @@ bool holds_weights(const DistributedConfig& d) {
 
 bool scatters_gradients(const DistributedConfig& d) {
   if (d.gradient_accumulation != "auto") return d.gradient_accumulation == "scattered";
+  // auto: one sum a step sends less than one in every backward, unless the mode leaves no choice.
   return distributed::sharding_mode(d.sharding).gradients == GradientCut::kAlways;
 }
 

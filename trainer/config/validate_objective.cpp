@@ -1,7 +1,5 @@
 #include "trainer/config/validate_objective.h"
 
-#include <algorithm>
-
 #include "model/config/config_rule.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/config_node.h"

@@ -2,7 +2,6 @@
 
 #include "analysis/video/drift_summary.h"
 #include "data/synth/moving_shapes.h"
-#include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/network/attention_plan.h"
 #include "trainer/evaluation/sampler_settings.h"

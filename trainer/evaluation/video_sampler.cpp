@@ -1,7 +1,6 @@
 #include "trainer/evaluation/video_sampler.h"
 
 #include "kernels/counter_rng/counter_rng.h"
-#include "model/io/error.h"
 #include "model/sampling/rollout.h"
 
 #include <ATen/ATen.h>

@@ -10,6 +10,8 @@
 namespace vmla::trainer {
 namespace {
 
+/// The value of `key`, of type T (int64_t or text). Other programs' checkpoints may have other
+/// values.
 template <class T>
 const T& value_of(const std::map<std::string, io::ManifestValue>& values,
                   const std::string& key,

@@ -15,6 +15,7 @@
 namespace vmla::trainer {
 namespace {
 
+/// Opens the dataset of the key `key`; makes it before where it is missing and `make` says how.
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
                                                         const char* key) {
@@ -54,7 +55,7 @@ void check_texts(const TrainConfig& config,
 void check_clips(const TrainConfig& config,
                  const data::LatentDataset& dataset,
                  const std::string& path) {
-  const auto& shape = dataset.info().clip_shape;
+  const auto& shape = dataset.info().clip_shape;  // F, C, H, W
   const model::ModelConfig& m = config.model;
   if (shape[1] != m.in_dim) {
     fail_user("{}: clips have {} latent channels, model.in_dim is {}", path, shape[1], m.in_dim);
@@ -90,6 +91,7 @@ void check_ode(const TrainConfig& config,
         path,
         config.objective.name);
   }
+  // Stored times: those of the student's steps as the network sees them, then 0 for the endpoint.
   std::vector<double> wanted =
       model::warped_step_list(traits.few_step->denoising_step_list, traits.timestep_shift);
   wanted.push_back(0);
@@ -240,6 +242,8 @@ model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_samp
   TORCH_CHECK(static_cast<int64_t>(batch.indices.size()) == count,
               "micro-batch of another size: ",
               batch.indices.size());
+  // Dropping captions is part of training, not of the data: it depends on the step, so that a clip
+  // which comes again may keep its caption (docs/algorithms.md 9).
   if (config_.data.caption_dropout > 0) {
     const at::Tensor empty = train_->empty_text();
     for (int64_t row = 0; row < count; ++row) {

@@ -7,7 +7,6 @@
 
 #include <memory>
 #include <optional>
-#include <vector>
 
 namespace vmla::data {
 class PrefetchLoader;

@@ -6,6 +6,7 @@ namespace vmla::trainer {
 
 std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
                                           const model::ModelConfig& model) {
+  // The section's type chooses the overload, and with it the source that defines it.
   std::unique_ptr<Objective> objective;
   visit_objective(config, [&](const auto& section) { objective = make_objective(section, model); });
   return objective;

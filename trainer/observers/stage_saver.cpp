@@ -29,7 +29,7 @@ io::SavePlace save_place(const TrainConfig& config, const distributed::Mesh& mes
   return {.writer = mesh.rank(),
           .writers = mesh.shape().world,
           .attempt = distributed::shared_text(mesh.host(), attempt),
-          .serial = 0,
+          .serial = 0,  // counted by CheckpointWriter
           .timeout_seconds = config.distributed.timeout_seconds};
 }
 

@@ -51,6 +51,8 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
 
 }  // namespace
 
+// Sizes in bytes, FLOPs of all ranks, in the order in which the table has them. The names of the
+// keys are read by programs: tests and bench/ among them.
 std::string memory_json(const MemoryPlan& plan) {
   nlohmann::ordered_json json = {
       {"stage", plan.config.stage},

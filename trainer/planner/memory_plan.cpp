@@ -1,6 +1,5 @@
 #include "trainer/planner/memory_plan.h"
 
-#include "model/io/error.h"
 #include "model/network/kv_cache.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/config/validate_distributed.h"

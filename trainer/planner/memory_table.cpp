@@ -35,6 +35,8 @@ std::string ranks_text(const MemoryPlan& plan) {
   return text;
 }
 
+/// "plan of stage dmd (dmd), one rank: micro-batch 4 of 4 clips, latents 9x12x8x8, fp32, recompute
+/// none"
 std::string head_line(const MemoryPlan& plan) {
   const TrainSection& train = plan.config.train;
   const ClipShape& clip = plan.clip;
@@ -54,6 +56,7 @@ std::string head_line(const MemoryPlan& plan) {
       train.recompute);
 }
 
+/// A line for each role: what one rank holds of it, and where its sizes come from.
 std::string role_lines(const MemoryPlan& plan) {
   constexpr size_t kName = 14, kColumn = 12;
   std::string text = formatted("  {}{}", left("role", kName), left("", 9));
@@ -149,6 +152,7 @@ std::string sent_lines(const MemoryPlan& plan) {
                       "by a rank, all its micro-batches");
 }
 
+/// Model FLOPs of a step by phase, of all ranks together.
 std::string flops_lines(const MemoryPlan& plan) {
   std::string text;
   const auto clips = static_cast<double>(plan.step_clips);

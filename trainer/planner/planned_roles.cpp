@@ -1,7 +1,6 @@
 #include "trainer/planner/planned_roles.h"
 
 #include "model/formats/load_weights.h"
-#include "model/io/error.h"
 #include "trainer/config/score_fit.h"
 #include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/sharding/unit_cut.h"
@@ -27,6 +26,8 @@ bool all_fp32(const model::TensorMap& tensors) {
       tensors, [](const auto& named) { return named.second.scalar_type() == at::kFloat; });
 }
 
+/// A role of the configuration. Its weights' files, where they exist, are opened for their headers
+/// alone.
 PlannedRole planned_role(const TrainConfig& config, const Role& role) {
   PlannedRole planned{.role = role, .config = config.model, .sizes_from = "model"};
   const InitSource* source = source_of(config, role);
@@ -122,6 +123,9 @@ RoleBytes role_bytes(const TrainConfig& config,
     if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.computing - bytes.mapped;
     return bytes;
   }
+  // Whole masters need copies only where the compute dtype is another. A cut role is gathered to
+  // compute: what stays gathered counts here, what is dropped after use is seen by the step's
+  // phases.
   bytes.masters = own * size_of(master);
   bytes.computing = !cut ? copied : stays_gathered(config, role.role) ? whole_computed : 0;
   if (role.role.training == Training::kEmaOf) {

@@ -1,7 +1,6 @@
 #include "trainer/roles/optimizer.h"
 
 #include "kernels/adamw/adamw.h"
-#include "model/io/error.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -26,6 +25,8 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
 }
 
 at::Tensor squared_gradient_norm(model::TrainedWeights& weights) {
+  // norm() in the gradients' dtype avoids an fp64 copy of a unit; units have very different sizes,
+  // so their squares are added in fp64.
   at::Tensor sum;
   for (int64_t unit : weights.units()) {
     const at::Tensor square = weights.gradient(unit).norm().to(at::kDouble).square();
@@ -95,6 +96,7 @@ PieceMap AdamW::state(const model::TrainedWeights& weights) const {
 }
 
 void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay) {
+  // lerp_(w, 1 - decay) is average + (1 - decay) (w - average).
   for (int64_t unit : weights.units())
     average.master(unit).lerp_(weights.master(unit).to(average.master(unit).device()), 1.0 - decay);
   average.masters_changed();

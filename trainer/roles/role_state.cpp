@@ -19,6 +19,7 @@ bool stays_gathered(const TrainConfig& config, const Role& role) {
 }
 
 model::WeightSource& RoleState::source() const {
+  // `uploaded` stands in front of the weights that it copies from.
   if (uploaded) return *uploaded;
   if (weights) return *weights;
   return *frozen;
@@ -58,6 +59,7 @@ RoleState make_role_state(const TrainConfig& config,
     }
     return state;
   }
+  // Trained roles and averages have masters; only a trained one has gradients and an optimizer.
   const bool trained = role.training == Training::kTrained;
   if (mesh.shape().world == 1) {
     state.weights = std::make_unique<model::TrainedWeights>(

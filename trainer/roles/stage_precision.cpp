@@ -11,6 +11,7 @@ at::ScalarType compute_dtype(const TrainConfig& config) {
   return config.train.precision == "bf16" ? at::kBFloat16 : at::kFloat;
 }
 
+// Where products are bf16, inputs stay fp32 until a product casts them.
 at::ScalarType input_dtype(const TrainConfig& config) {
   return model::exact_dtype(compute_dtype(config));
 }

@@ -38,6 +38,8 @@ CheckpointShare training_share(const TrainConfig& config,
   share.config_yaml = resolved_yaml(config);
   share.model = config.model;
   share.init_method = config.init.method;
+  // The position is there twice: as a counter, which resuming reads, and beside seed and dataset,
+  // which say to people and tools what it is a position in.
   share.counters["samples_seen"] = state.samples_seen;
   share.data_position["samples_seen"] = state.samples_seen;
   share.data_position["seed"] = config.seed;

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <string>
-#include <vector>
 
 #include "model/io/error.h"
 #include "tests/trainer/config/config_files.h"
@@ -120,8 +118,7 @@ TEST(ConfigDifference, ResumingRefusesAndNamesBothValues) {
   now.model.dim = 64;
   EXPECT_EQ(message_of<UserError>([&] { check_resume(saved_config(), now, "runs/x"); }),
             "runs/x: cannot resume: seed (0 -> 4), model.dim (1536 -> 64) would change what was "
-            "already trained; "
-            "restore it, or start anew in another --run-dir");
+            "already trained; restore it, or start anew in another --run-dir");
 }
 
 }  // namespace

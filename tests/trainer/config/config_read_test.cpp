@@ -71,8 +71,7 @@ TEST(ConfigRead, PresetComesFirstWhereverItStands) {
 TEST(ConfigRead, UnknownKeysNamePlaceSuggestionAndChoices) {
   EXPECT_EQ(error_of(std::string(kMinimal) + "  lrr: 1\n"),
             "x.yaml:9: unknown key optimizer.lrr; did you mean optimizer.lr? valid: lr, betas, "
-            "eps, weight_decay, "
-            "max_grad_norm, lr_schedule, warmup_steps, min_lr_ratio");
+            "eps, weight_decay, max_grad_norm, lr_schedule, warmup_steps, min_lr_ratio");
   // The right name in the wrong section.
   EXPECT_THAT(error_of(std::string(kMinimal) + "kv_lora_rank: 8\n"),
               StartsWith("x.yaml:9: unknown key kv_lora_rank; did you mean model.kv_lora_rank? "
@@ -81,11 +80,10 @@ TEST(ConfigRead, UnknownKeysNamePlaceSuggestionAndChoices) {
   EXPECT_THAT(
       error_of(kMinimal, {"train.zzzzzz=1"}),
       StartsWith("--set train.zzzzzz=1: unknown key train.zzzzzz; valid: steps, batch_size"));
-  EXPECT_EQ(
-      error_of(kMinimal, {"distributed.ranks=2"}),
-      "--set distributed.ranks=2: unknown key distributed.ranks; valid: backend, sharding, "
-      "shard_size, "
-      "sequence_parallel_size, gradient_accumulation, hold_weights, offload, timeout_seconds");
+  EXPECT_EQ(error_of(kMinimal, {"distributed.ranks=2"}),
+            "--set distributed.ranks=2: unknown key distributed.ranks; valid: backend, sharding, "
+            "shard_size, sequence_parallel_size, gradient_accumulation, hold_weights, offload, "
+            "timeout_seconds");
 }
 
 struct WrongType {
@@ -205,8 +203,7 @@ TEST(ConfigRead, OnlyTheNamedObjectivesSectionMayAppear) {
   EXPECT_EQ(
       error_of("objective:\n  name: teacher_forcing\n  flow_matching:\n    timestep_shift: 3\n"),
       "x.yaml:3: objective.flow_matching: this section does not belong here, objective.name is "
-      "teacher_forcing; "
-      "remove it or choose the other name");
+      "teacher_forcing; remove it or choose the other name");
   EXPECT_EQ(error_of("objective: {name: gan}\n"),
             "x.yaml:1: objective.name: 'gan' is unknown; valid: flow_matching, diffusion_forcing, "
             "teacher_forcing, ode_regression, consistency_distillation, dmd");

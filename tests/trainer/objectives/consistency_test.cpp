@@ -6,7 +6,6 @@
 #include <map>
 
 #include "model/io/error.h"
-#include "model/sampling/flow_match_schedule.h"
 #include "tests/support/tensor_match.h"
 #include "tests/trainer/objectives/chi_square.h"
 #include "tests/trainer/small_networks.h"
