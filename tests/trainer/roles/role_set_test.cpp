@@ -5,8 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "model/config/config_json.h"
-#include "model/formats/export_weights.h"
-#include "model/formats/load_weights.h"
+#include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/weights/weights.h"
 #include "tests/support/temporary_folder.h"
@@ -20,14 +19,18 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-/// Drawn dense weights of these sizes in a Wan folder, whose config.json says heads and text
-/// length.
-std::string wan_folder(const std::filesystem::path& path, const model::ModelConfig& config) {
-  model::LoadedWeights weights;
-  weights.config = config;
-  weights.tensors = model::random_weights(config, 3);
-  model::export_weights(weights, {.layout = model::WeightLayout::kWan, .dtype = at::kFloat}, path);
+/// Dense weights of these sizes as a bare file, whose shapes do not show heads and text length.
+std::string weights_file(const std::filesystem::path& path, const model::ModelConfig& config) {
+  model::write_safetensors(path, model::random_weights(config, 3));
   return path.string();
+}
+
+/// The same as a Wan folder, whose config.json states them.
+std::string weights_folder(const std::filesystem::path& folder, const model::ModelConfig& config) {
+  std::filesystem::create_directories(folder);
+  weights_file(folder / "model.safetensors", config);
+  write_bytes(folder / "config.json", model::wan_config_json(config));
+  return folder.string();
 }
 
 RoleSet built(const TrainConfig& config) {
@@ -80,7 +83,8 @@ TEST(RoleSet, AScoreOfOtherLatentsIsRefusedByItsKey) {
 TEST(RoleSet, DenseWeightsNeedAMethodToBecomeLatentAttention) {
   const TemporaryFolder folder;
   TrainConfig config = small_stage(folder.path(), "teacher_forcing");
-  config.init_from["generator"].path = wan_folder(folder / "dense", small_model("dense"));
+  config.init_from["generator"].path =
+      weights_file(folder / "dense.safetensors", small_model("dense"));
   EXPECT_THAT(error_of<UserError>([&] { built(config); }),
               HasSubstr("init.method must say how to convert it"));
   config.init.method = "svd_weight";
