@@ -2,29 +2,41 @@
 
 #include <array>
 #include <cmath>
-#include <cstdio>
-#include <utility>
+
+#include "model/io/format.h"
 
 namespace vmla::analysis {
+namespace {
+
+struct Unit {
+  double scale;
+  const char* symbol;
+};
+constexpr std::array<Unit, 3> kUnits = {{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}}};
+
+constexpr char kUnknown[] = "–";
+constexpr double kLeastWithUnit = 1e4;  // below it thousands are written out: 1234
+constexpr double kZero = 1e-12;         // what is smaller is rounding noise
+
+}  // namespace
 
 std::string short_number(double value) {
-  if (!std::isfinite(value)) return "–";
-  char text[32];
+  if (!std::isfinite(value)) return kUnknown;
   const double size = std::abs(value);
-  const std::array<std::pair<double, const char*>, 3> units = {
-      {{1e9, "G"}, {1e6, "M"}, {1e3, "k"}}};
-  for (const auto& [scale, unit] : units) {
-    if (size >= scale && size >= 1e4) {
-      std::snprintf(text, sizeof text, "%.3g%s", value / scale, unit);
-      return text;
-    }
+  for (const auto& [scale, symbol] : kUnits) {
+    if (size >= scale && size >= kLeastWithUnit)
+      return formatted("{:.3g}{}", value / scale, symbol);
   }
-  if (size >= 1000) {
-    std::snprintf(text, sizeof text, "%.0f", value);
-  } else {
-    std::snprintf(text, sizeof text, "%.3g", size < 1e-12 ? 0.0 : value);
-  }
-  return text;
+  if (size >= 1000) return formatted("{:.0f}", value);
+  return formatted("{:.3g}", size < kZero ? 0.0 : value);
+}
+
+std::string short_number(std::optional<double> value) {
+  return value ? short_number(*value) : kUnknown;
+}
+
+std::string percent(std::optional<double> share) {
+  return share && std::isfinite(*share) ? formatted("{:.1f} %", 100 * *share) : kUnknown;
 }
 
 }  // namespace vmla::analysis

@@ -1,9 +1,9 @@
 #include "analysis/report/comparison_page.h"
 
 #include <cmath>
-#include <cstdio>
 
 #include "analysis/page/html_text.h"
+#include "analysis/page/plot_style.h"
 #include "analysis/page/svg_plot.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -11,15 +11,14 @@
 namespace vmla::analysis {
 namespace {
 
+constexpr char kEnd[] = "end";  // the "step" of a final figure
+
 std::string csv_number(std::optional<double> value) {
-  if (!value || !std::isfinite(*value)) return "";
-  char text[40];
-  std::snprintf(text, sizeof text, "%.9g", *value);
-  return text;
+  return value && std::isfinite(*value) ? formatted("{:.9g}", *value) : "";
 }
 
-Series trace_line(const std::string& label, const TraceCurve& curve, size_t colour) {
-  Series line{label, {}, {}, series_colour(colour), false, false, true};
+Series trace_line(const TraceCurve& curve, const std::string& label, const std::string& colour) {
+  Series line{.label = label, .colour = colour, .markers = true};
   for (const TracePoint& point : curve) {
     line.x.push_back(static_cast<double>(point.until));
     line.y.push_back(point.mean);
@@ -27,93 +26,148 @@ Series trace_line(const std::string& label, const TraceCurve& curve, size_t colo
   return line;
 }
 
-PlotOptions plot_options(const std::string& name) {
-  PlotOptions options;
-  options.title = name;
-  options.x_label = "step (points are means up to it)";
-  options.log_x = true;
-  options.log_y = name != "rank_share";
-  options.height = 260;
-  return options;
+PlotOptions plot_options(const std::string& curve) {
+  return {.title = curve,
+          .x_label = "step (points are means up to it)",
+          .log_x = true,
+          .log_y = curve != "rank_share",
+          .height = 260};
 }
 
 std::string settings_html(const std::vector<std::string>& lines) {
+  if (lines.empty()) return "";
   std::string list;
-  for (const std::string& line : lines) list += "<li>" + escape_html(line) + "</li>";
-  return lines.empty() ? "" : "<p>Settings that differ:</p><ul>" + list + "</ul>";
+  for (const std::string& line : lines) list += formatted("<li>{}</li>", escape_html(line));
+  return formatted("<p>Settings that differ:</p><ul>{}</ul>", list);
+}
+
+std::string curve_plot(const RunPair& pair, const std::string& name) {
+  std::vector<Series> lines;
+  const auto add = [&](const RunTrace& run, const std::string& label, size_t colour) {
+    const auto curve = run.curves.find(name);
+    if (curve != run.curves.end())
+      lines.push_back(trace_line(curve->second, label, series_colour(colour)));
+  };
+  add(pair.a, "A", 0);
+  add(pair.b, "B", 1);
+  return line_plot(lines, plot_options(name));
 }
 
 std::string stage_html(const RunPair& pair) {
   std::vector<std::string> plots;
-  for (const std::string& name : curve_names(pair)) {
-    std::vector<Series> lines;
-    for (const auto& [label, run] : {std::pair{"A", &pair.a}, {"B", &pair.b}}) {
-      const auto curve = run->curves.find(name);
-      if (curve != run->curves.end())
-        lines.push_back(trace_line(label, curve->second, label[0] == 'A' ? 0 : 1));
-    }
-    plots.push_back(line_plot(lines, plot_options(name)));
+  for (const std::string& name : curve_names(pair)) plots.push_back(curve_plot(pair, name));
+  const std::vector<Column<FigurePair>> columns = {
+      {"final figure", [](const FigurePair& figure) { return figure.name; }},
+      {"A", [](const FigurePair& figure) { return number_text(figure.a); }},
+      {"B", [](const FigurePair& figure) { return number_text(figure.b); }}};
+  return html_section(
+      {.heading = formatted("Stage {}", pair.a.stage),
+       .meaning = formatted(
+           "A: {}<br>B: {}", escape_html(described(pair.a)), escape_html(described(pair.b))),
+       .content = plot_grid(plots) + kGap + table_of(columns, final_pairs(pair)) +
+                  settings_html(differing_settings(pair.a.settings, pair.b.settings))});
+}
+
+// The band of a curve, its mean, and the run's own curve if it has one.
+std::string band_plot(const ReferenceCheck& check,
+                      const std::string& name,
+                      const std::vector<BandPoint>& points) {
+  PlotBand band{.label = "band", .colour = series_colour(2)};
+  Series mean{.label = "mean of the reference", .colour = series_colour(2), .dashed = true};
+  for (const BandPoint& point : points) {
+    band.x.push_back(static_cast<double>(point.until));
+    band.low.push_back(point.low);
+    band.high.push_back(point.high);
+    mean.x.push_back(static_cast<double>(point.until));
+    mean.y.push_back(point.mean);
   }
-  std::vector<std::vector<std::string>> rows;
-  for (const FinalFigure& figure : final_figures()) {
-    const auto a = pair.a.final_figure(figure.name), b = pair.b.final_figure(figure.name);
-    if (a || b) rows.push_back({figure.name, cell(a), cell(b)});
-  }
-  return section(
-      "Stage " + pair.a.stage,
-      "A: " + escape_html(described(pair.a)) + "<br>B: " + escape_html(described(pair.b)),
-      plot_grid(plots) + "<h3></h3>" + table({"final figure", "A", "B"}, rows) +
-          settings_html(differing_settings(pair.a.settings, pair.b.settings)));
+  PlotOptions options = plot_options(name);
+  options.bands.push_back(std::move(band));
+  std::vector<Series> lines = {std::move(mean)};
+  const auto curve = check.run.curves.find(name);
+  if (curve != check.run.curves.end())
+    lines.push_back(trace_line(curve->second, "this run", series_colour(0)));
+  return line_plot(lines, options);
+}
+
+std::string verdict_table(const ReferenceVerdict& verdict) {
+  std::vector<BandVerdict> rows = verdict.curves;
+  rows.insert(rows.end(), verdict.finals.begin(), verdict.finals.end());
+  const std::vector<Column<BandVerdict>> columns = {
+      {"figure", [](const BandVerdict& row) { return row.name; }},
+      {"",
+       [](const BandVerdict& row) {
+         return row.measured() ? verdict_mark(row.inside, row.inside ? "healthy" : "outside") : "–";
+       }},
+      {"step",
+       [](const BandVerdict& row) {
+         return row.band.until > 0 ? formatted("{}", row.band.until) : kEnd;
+       }},
+      {"this run", [](const BandVerdict& row) { return number_text(row.value); }},
+      {"band", [](const BandVerdict& row) { return band_text(row.band); }}};
+  return table_of(columns, rows);
 }
 
 std::string stage_html(const ReferenceCheck& check) {
   std::vector<std::string> plots;
-  for (const auto& [name, band] : check.reference.curves) {
-    PlotOptions options = plot_options(name);
-    PlotBand area{"band", {}, {}, {}, series_colour(2)};
-    Series mean{"mean of the reference", {}, {}, series_colour(2), true, false, false};
-    for (const BandPoint& point : band) {
-      for (std::vector<double>* x : {&area.x, &mean.x})
-        x->push_back(static_cast<double>(point.until));
-      area.low.push_back(point.low);
-      area.high.push_back(point.high);
-      mean.y.push_back(point.mean);
-    }
-    options.bands.push_back(std::move(area));
-    std::vector<Series> lines = {std::move(mean)};
-    const auto curve = check.run.curves.find(name);
-    if (curve != check.run.curves.end()) lines.push_back(trace_line("this run", curve->second, 0));
-    plots.push_back(line_plot(lines, options));
-  }
-  std::vector<std::vector<std::string>> rows;
-  for (const auto* verdicts : {&check.verdict.curves, &check.verdict.finals}) {
-    for (const BandVerdict& v : *verdicts) {
-      rows.push_back({v.name,
-                      !v.measured() ? "–"
-                      : v.inside    ? "<span class=\"yes\">✓ healthy</span>"
-                                    : "<span class=\"no\">✗ outside</span>",
-                      v.band.until > 0 ? formatted("{}", v.band.until) : "end",
-                      cell(v.value),
-                      band_text(v.band)});
-    }
-  }
-  return section(
-      "Stage " + check.run.stage,
-      formatted("{}<br>against {}, {} runs",
-                escape_html(described(check.run)),
-                escape_html(check.reference_name),
-                check.reference.runs),
-      plot_grid(plots) + "<h3></h3>" + table({"figure", "", "step", "this run", "band"}, rows) +
-          settings_html(differing_settings(check.run.settings, check.reference.settings)));
+  for (const auto& [name, points] : check.reference.curves)
+    plots.push_back(band_plot(check, name, points));
+  return html_section(
+      {.heading = formatted("Stage {}", check.run.stage),
+       .meaning = formatted("{}<br>against {}, {} runs",
+                            escape_html(described(check.run)),
+                            escape_html(check.reference_name),
+                            check.reference.runs),
+       .content = plot_grid(plots) + kGap + verdict_table(check.verdict) +
+                  settings_html(differing_settings(check.run.settings, check.reference.settings))});
 }
 
-void write_files(const std::filesystem::path& out,
-                 const std::string& csv,
-                 const std::string& body,
-                 const std::string& subtitle) {
+std::string stage_csv(const RunPair& pair) {
+  std::string csv;
+  const auto add = [&](const std::string& figure,
+                       const std::string& until,
+                       std::optional<double> a,
+                       std::optional<double> b) {
+    csv += formatted("{},{},{},{},{}\n", pair.a.stage, figure, until, csv_number(a), csv_number(b));
+  };
+  for (const std::string& name : curve_names(pair)) {
+    for (const int64_t step : steps_of(pair, name))
+      add(name, formatted("{}", step), pair.a.at(name, step), pair.b.at(name, step));
+  }
+  for (const FigurePair& figure : final_pairs(pair)) add(figure.name, kEnd, figure.a, figure.b);
+  return csv;
+}
+
+std::string stage_csv(const ReferenceCheck& check) {
+  std::string csv;
+  const auto add =
+      [&](const std::string& figure, double value, const BandPoint& band, bool inside) {
+        csv += formatted("{},{},{},{},{},{},{},{}\n",
+                         check.run.stage,
+                         figure,
+                         band.until > 0 ? formatted("{}", band.until) : kEnd,
+                         csv_number(value),
+                         csv_number(band.mean),
+                         csv_number(band.low),
+                         csv_number(band.high),
+                         inside ? "1" : "0");
+      };
+  for (const auto& [name, band] : check.reference.curves) {
+    for (const BandPoint& point : band) {
+      if (const auto value = check.run.at(name, point.until))
+        add(name, *value, point, *value >= point.low && *value <= point.high);
+    }
+  }
+  for (const BandVerdict& verdict : check.verdict.finals) {
+    if (verdict.measured()) add(verdict.name, *verdict.value, verdict.band, verdict.inside);
+  }
+  return csv;
+}
+
+void write_files(const std::filesystem::path& out, const std::string& csv, const Page& page) {
   std::filesystem::create_directories(out);
   io::write_file_atomically(out / "comparison.csv", csv);
-  io::write_file_atomically(out / "comparison.html", html_page("Comparison", subtitle, body));
+  io::write_file_atomically(out / "comparison.html", html_page(page));
 }
 
 }  // namespace
@@ -121,66 +175,24 @@ void write_files(const std::filesystem::path& out,
 void write_comparison(const std::vector<RunPair>& stages, const std::filesystem::path& out) {
   std::string csv = "stage,figure,until,a,b\n", body;
   for (const RunPair& pair : stages) {
-    for (const std::string& name : curve_names(pair)) {
-      for (const int64_t step : steps_of(pair, name)) {
-        csv += formatted("{},{},{},{},{}\n",
-                         pair.a.stage,
-                         name,
-                         step,
-                         csv_number(pair.a.at(name, step)),
-                         csv_number(pair.b.at(name, step)));
-      }
-    }
-    for (const FinalFigure& figure : final_figures()) {
-      const auto a = pair.a.final_figure(figure.name), b = pair.b.final_figure(figure.name);
-      if (a || b)
-        csv +=
-            formatted("{},{},end,{},{}\n", pair.a.stage, figure.name, csv_number(a), csv_number(b));
-    }
+    csv += stage_csv(pair);
     body += stage_html(pair);
   }
-  write_files(out, csv, body, "two runs side by side");
+  write_files(out, csv, {.title = "Comparison", .subtitle = "two runs side by side", .body = body});
 }
 
 void write_comparison(const std::vector<ReferenceCheck>& stages, const std::filesystem::path& out) {
   std::string csv = "stage,figure,until,value,mean,low,high,inside\n", body;
-  const auto row = [&](const std::string& stage,
-                       const std::string& name,
-                       const std::string& until,
-                       std::optional<double> value,
-                       const BandPoint& band,
-                       bool inside) {
-    csv += formatted("{},{},{},{},{},{},{},{}\n",
-                     stage,
-                     name,
-                     until,
-                     csv_number(value),
-                     csv_number(band.mean),
-                     csv_number(band.low),
-                     csv_number(band.high),
-                     inside ? "1" : "0");
-  };
   bool healthy = true;
   for (const ReferenceCheck& check : stages) {
-    for (const auto& [name, band] : check.reference.curves) {
-      for (const BandPoint& point : band) {
-        const auto value = check.run.at(name, point.until);
-        if (!value) continue;
-        row(check.run.stage,
-            name,
-            formatted("{}", point.until),
-            value,
-            point,
-            *value >= point.low && *value <= point.high);
-      }
-    }
-    for (const BandVerdict& v : check.verdict.finals) {
-      if (v.measured()) row(check.run.stage, v.name, "end", v.value, v.band, v.inside);
-    }
+    csv += stage_csv(check);
     body += stage_html(check);
     healthy = healthy && check.verdict.healthy();
   }
-  write_files(out, csv, body, healthy ? "healthy" : "outside its band");
+  write_files(
+      out,
+      csv,
+      {.title = "Comparison", .subtitle = healthy ? "healthy" : "outside its band", .body = body});
 }
 
 }  // namespace vmla::analysis

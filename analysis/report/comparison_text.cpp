@@ -1,9 +1,7 @@
 #include "analysis/report/comparison_text.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <cstdio>
 #include <set>
 
 #include "model/io/error.h"
@@ -12,13 +10,17 @@ namespace vmla::analysis {
 namespace {
 
 constexpr size_t kColumns = 6;  // points of a curve on the terminal
+constexpr size_t kNumberWidth = 11;
 
-std::string padded(const std::string& text, size_t width, bool left = false) {
-  const std::string room(text.size() < width ? width - text.size() : 0, ' ');
-  return left ? text + room : room + text;
+// Text with spaces before or behind it, up to a width.
+std::string on_the_right(const std::string& text, size_t width = kNumberWidth) {
+  return std::string(text.size() < width ? width - text.size() : 0, ' ') + text;
+}
+std::string on_the_left(const std::string& text, size_t width) {
+  return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
 }
 
-// Evenly spaced ones of them, the last always.
+// At most kColumns of the steps, evenly spaced, the last always.
 std::vector<int64_t> some_of(const std::vector<int64_t>& steps) {
   if (steps.size() <= kColumns) return steps;
   std::vector<int64_t> kept;
@@ -28,31 +30,35 @@ std::vector<int64_t> some_of(const std::vector<int64_t>& steps) {
   return kept;
 }
 
-std::optional<double> quotient(std::optional<double> a, std::optional<double> b) {
+std::optional<double> quotient(std::optional<double> b, std::optional<double> a) {
   if (!a || !b || *a == 0) return std::nullopt;
   return *b / *a;
 }
 
+std::optional<double> difference(std::optional<double> b, std::optional<double> a) {
+  if (!a || !b) return std::nullopt;
+  return *b - *a;
+}
+
+// A curve of both runs: four rows, a column a step.
 std::string curve_table(const RunPair& pair, const std::string& name) {
-  const std::vector<int64_t> steps = some_of(steps_of(pair, name));
-  std::array<std::string, 4> rows = {padded(name, 26, true) + "step",
-                                     padded("", 29) + "A",
-                                     padded("", 29) + "B",
-                                     padded("", 27) + "B/A"};
-  for (const int64_t step : steps) {
-    const auto a = pair.a.at(name, step), b = pair.b.at(name, step);
-    rows[0] += padded(formatted("{}", step), 11);
-    rows[1] += padded(cell(a), 11);
-    rows[2] += padded(cell(b), 11);
-    rows[3] += padded(cell(quotient(a, b)), 11);
+  std::string steps = on_the_left(name, 26) + "step", a = on_the_right("A", 30),
+              b = on_the_right("B", 30), quotients = on_the_right("B/A", 30);
+  for (const int64_t step : some_of(steps_of(pair, name))) {
+    const auto value_a = pair.a.at(name, step), value_b = pair.b.at(name, step);
+    steps += on_the_right(formatted("{}", step));
+    a += on_the_right(number_text(value_a));
+    b += on_the_right(number_text(value_b));
+    quotients += on_the_right(number_text(quotient(value_b, value_a)));
   }
-  return "\n" + rows[0] + "\n" + rows[1] + "\n" + rows[2] + "\n" + rows[3] + "\n";
+  return formatted("\n{}\n{}\n{}\n{}\n", steps, a, b, quotients);
 }
 
 std::string settings_text(const std::vector<std::string>& lines, const std::string& heading) {
-  std::string text;
-  for (const std::string& line : lines) text += "    " + line + "\n";
-  return lines.empty() ? "" : "\n  " + heading + "\n" + text;
+  if (lines.empty()) return "";
+  std::string text = formatted("\n  {}\n", heading);
+  for (const std::string& line : lines) text += formatted("    {}\n", line);
+  return text;
 }
 
 // "4.1, 1.6 times the upper end of 1.9 to 2.5".
@@ -60,51 +66,52 @@ std::string excess_text(const BandVerdict& verdict) {
   const double value = *verdict.value;
   const bool above = !(value <= verdict.band.high);
   const double end = above ? verdict.band.high : verdict.band.low;
-  const std::string by = end > 0 && value > 0 ? formatted("{} times", cell(value / end))
-                                              : formatted("{} off", cell(value - end));
+  const bool is_ratio = end > 0 && value > 0;
+  const std::string by = is_ratio ? formatted("{} times", number_text(value / end))
+                                  : formatted("{} off", number_text(value - end));
   return formatted("{}, {} the {} end of {}",
-                   cell(value),
+                   number_text(value),
                    by,
                    above ? "upper" : "lower",
                    band_text(verdict.band));
 }
 
-std::string verdict_row(const BandVerdict& verdict) {
-  std::string text = "  " + padded(verdict.name, 40, true);
-  if (!verdict.measured()) return text + "not compared  (the run has none there)\n";
-  text += verdict.inside ? "healthy   " : "OUTSIDE   ";
-  if (verdict.band.until == 0) {
-    return text +
-           (verdict.inside ? formatted("{}  ({})", cell(verdict.value), band_text(verdict.band))
-                           : excess_text(verdict)) +
-           "\n";
-  }
-  text +=
+std::string figure_verdict_text(const BandVerdict& verdict) {
+  if (!verdict.inside) return excess_text(verdict);
+  return formatted("{}  ({})", number_text(verdict.value), band_text(verdict.band));
+}
+
+std::string curve_verdict_text(const BandVerdict& verdict) {
+  const std::string counts =
       formatted("{} of {} points inside", verdict.points - verdict.points_outside, verdict.points);
-  if (!verdict.inside)
-    text += formatted("; from step {}: {}", verdict.band.until, excess_text(verdict));
-  return text + "\n";
+  if (verdict.inside) return counts;
+  return formatted("{}; from step {}: {}", counts, verdict.band.until, excess_text(verdict));
+}
+
+std::string verdict_row(const BandVerdict& verdict) {
+  const std::string name = on_the_left(verdict.name, 40);
+  if (!verdict.measured()) return formatted("  {}not compared  (the run has none there)\n", name);
+  const bool is_final = verdict.band.until == 0;
+  return formatted("  {}{}{}\n",
+                   name,
+                   on_the_left(verdict.inside ? "healthy" : "OUTSIDE", 10),
+                   is_final ? figure_verdict_text(verdict) : curve_verdict_text(verdict));
 }
 
 }  // namespace
 
-std::string cell(std::optional<double> value) {
-  if (!value || !std::isfinite(*value)) return "-";
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", *value);
-  return text;
+std::string number_text(std::optional<double> value) {
+  return value && std::isfinite(*value) ? formatted("{:.4g}", *value) : "-";
 }
 
 std::string described(const RunTrace& run) {
-  return formatted("{}  ({}{}, {} steps)",
-                   run.folder.string(),
-                   run.objective,
-                   run.init.empty() ? "" : ", " + run.init,
-                   run.last_step);
+  const std::string trained =
+      run.init.empty() ? run.objective : formatted("{}, {}", run.objective, run.init);
+  return formatted("{}  ({}, {} steps)", run.folder.string(), trained, run.last_step);
 }
 
 std::string band_text(const BandPoint& band) {
-  return formatted("{} to {}", cell(band.low), cell(band.high));
+  return formatted("{} to {}", number_text(band.low), number_text(band.high));
 }
 
 std::vector<std::string> curve_names(const RunPair& pair) {
@@ -125,19 +132,33 @@ std::vector<int64_t> steps_of(const RunPair& pair, const std::string& name) {
   return {steps.begin(), steps.end()};
 }
 
+std::vector<FigurePair> final_pairs(const RunPair& pair) {
+  std::vector<FigurePair> pairs;
+  for (const FinalFigure& figure : final_figures()) {
+    const auto a = pair.a.final_figure(figure.name), b = pair.b.final_figure(figure.name);
+    if (a || b) pairs.push_back({.name = figure.name, .a = a, .b = b});
+  }
+  return pairs;
+}
+
 std::string comparison_text(const RunPair& pair) {
   std::string text =
       formatted("stage {}\n  A {}\n  B {}\n", pair.a.stage, described(pair.a), described(pair.b));
   text += settings_text(differing_settings(pair.a.settings, pair.b.settings),
                         "settings that differ (A | B):");
   for (const std::string& name : curve_names(pair)) text += curve_table(pair, name);
-  text += "\n" + padded("final figure", 41, true) + padded("A", 11) + padded("B", 11) +
-          padded("B-A", 11) + "\n";
-  for (const FinalFigure& figure : final_figures()) {
-    const auto a = pair.a.final_figure(figure.name), b = pair.b.final_figure(figure.name);
-    if (!a && !b) continue;
-    text += padded(figure.name, 41, true) + padded(cell(a), 11) + padded(cell(b), 11) +
-            padded(cell(a && b ? std::optional(*b - *a) : std::nullopt), 11) + "\n";
+  const auto row = [](const std::string& name,
+                      const std::string& a,
+                      const std::string& b,
+                      const std::string& change) {
+    return on_the_left(name, 41) + on_the_right(a) + on_the_right(b) + on_the_right(change) + "\n";
+  };
+  text += "\n" + row("final figure", "A", "B", "B-A");
+  for (const FigurePair& figure : final_pairs(pair)) {
+    text += row(figure.name,
+                number_text(figure.a),
+                number_text(figure.b),
+                number_text(difference(figure.b, figure.a)));
   }
   return text;
 }
@@ -153,12 +174,13 @@ std::string comparison_text(const ReferenceCheck& check) {
   text += settings_text(differing_settings(check.run.settings, check.reference.settings),
                         "settings that differ (run | reference):");
   const BandVerdict* first = check.verdict.first_outside();
-  if (first == nullptr) return text + check.run.stage + ": healthy\n";
-  return text + formatted("{}: outside, first in {}{}: {}\n",
+  if (first == nullptr) return text + formatted("{}: healthy\n", check.run.stage);
+  const std::string where =
+      first->band.until > 0 ? formatted("at step {}", first->band.until) : "at the end";
+  return text + formatted("{}: outside, first in {} {}: {}\n",
                           check.run.stage,
                           first->name,
-                          first->band.until > 0 ? formatted(" at step {}", first->band.until)
-                                                : " at the end",
+                          where,
                           excess_text(*first));
 }
 

@@ -19,7 +19,8 @@ struct RunPair {
 struct ReferenceCheck {
   RunTrace run;
   ReferenceTrace reference;
-  std::string reference_name;  // its file
+  /// The file that the reference was read from.
+  std::string reference_name;
   ReferenceVerdict verdict;
 };
 
@@ -29,14 +30,25 @@ std::string comparison_text(const RunPair& pair);
 /// outside and by how much.
 std::string comparison_text(const ReferenceCheck& check);
 
-/// Pieces of both: a number with four digits ("-" if there is none; ASCII, so that columns of the
-/// terminal line up), a run with its folder and length, a band's ends.
-std::string cell(std::optional<double> value);
+/// A number with four digits; "-" if there is none (ASCII, so that columns of the terminal line
+/// up).
+std::string number_text(std::optional<double> value);
+/// A run's folder, what it trained, and its length.
 std::string described(const RunTrace& run);
+/// A band's ends: "1.9 to 2.5".
 std::string band_text(const BandPoint& band);
 
-/// The curves that either run has, and the steps at which either has a point of one.
+/// The curves that either run has.
 std::vector<std::string> curve_names(const RunPair& pair);
+/// The steps at which either run has a point of a curve.
 std::vector<int64_t> steps_of(const RunPair& pair, const std::string& curve);
+
+/// A final figure of two runs.
+struct FigurePair {
+  std::string name;
+  std::optional<double> a, b;
+};
+/// Those that either run has, in the order in which they are shown.
+std::vector<FigurePair> final_pairs(const RunPair& pair);
 
 }  // namespace vmla::analysis

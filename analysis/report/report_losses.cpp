@@ -1,13 +1,15 @@
-#include "analysis/page/html_text.h"
+#include "analysis/page/plot_style.h"
 #include "analysis/page/short_number.h"
 #include "analysis/report/report_plots.h"
 #include "analysis/report/report_sections.h"
+#include "analysis/runs/run_reading.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
 namespace {
 
-// validation_loss_t0 .. tN: the loss by timestep, from clean (first) to noise (last).
+// validation_loss_t0 .. tN: the loss by timestep, from clean (first) to noise (last). "" without
+// them.
 std::string time_bin_plot(const RunContents& run) {
   std::vector<const MetricSeries*> bins;
   while (const MetricSeries* bin = run.metric(formatted("validation_loss_t{}", bins.size())))
@@ -17,51 +19,56 @@ std::string time_bin_plot(const RunContents& run) {
   const auto count = static_cast<int64_t>(bins.size());
   for (size_t i = 0; i < bins.size(); ++i) {
     const auto bin = static_cast<int64_t>(i);
-    plot.push_back({formatted("t {}–{}", 1000 * bin / count, 1000 * (bin + 1) / count),
-                    bins[i]->steps,
-                    bins[i]->values,
-                    layer_colour(i, bins.size()),
-                    false,
-                    false,
-                    true});
+    plot.push_back({.label = formatted("t {}–{}", 1000 * bin / count, 1000 * (bin + 1) / count),
+                    .x = bins[i]->steps,
+                    .y = bins[i]->values,
+                    .colour = layer_colour(i, bins.size()),
+                    .markers = true});
   }
-  PlotOptions options;
-  options.title = "Validation loss by timestep";
-  options.x_label = "step";
-  options.log_y = true;
-  options.height = 240;
-  return line_plot(plot, options);
+  return line_plot(
+      plot,
+      {.title = "Validation loss by timestep", .x_label = "step", .log_y = true, .height = 240});
+}
+
+std::string validation_sentence(const MetricSeries* validation) {
+  if (validation == nullptr || validation->values.size() < 2)
+    return "There was no validation to compare with.";
+  const double first = validation->values.front(), last = validation->values.back();
+  if (last < first) {
+    return formatted(
+        "The validation loss (held-out clips, the same noise and times at every visit) fell from "
+        "{} to {}.",
+        short_number(first),
+        short_number(last));
+  }
+  return formatted("The validation loss did not fall: {} at first, {} at last.",
+                   short_number(first),
+                   short_number(last));
 }
 
 }  // namespace
 
 std::string loss_section(const RunContents& run) {
-  const MetricSeries* loss = run.metric("loss");
-  if (loss == nullptr) return section("Losses", "", absence("No step has been logged yet."));
-  std::string meaning = "Pale: every step; strong: its moving mean. ";
-  const MetricSeries* validation = run.metric("validation_loss");
-  if (validation != nullptr && validation->values.size() >= 2) {
-    const double first = validation->values.front(), last = validation->values.back();
-    meaning += last < first
-                   ? formatted(
-                         "The validation loss (held-out clips, the same noise and times at every "
-                         "visit) fell from {} to {}.",
-                         short_number(first),
-                         short_number(last))
-                   : formatted("The validation loss did not fall: {} at first, {} at last.",
-                               short_number(first),
-                               short_number(last));
-  } else {
-    meaning += "There was no validation to compare with.";
+  if (run.metric("loss") == nullptr) {
+    return html_section({.heading = "Losses", .content = absence("No step has been logged yet.")});
   }
-  std::vector<std::string> plots = {player_plot(run, "loss", "Loss", "validation_loss")};
+  std::vector<std::string> plots = {
+      player_plot(run, {.key = "loss", .title = "Loss", .validation_key = "validation_loss"})};
   const std::string bins = time_bin_plot(run);
   if (!bins.empty()) plots.push_back(bins);
-  plots.push_back(player_plot(run, "grad_norm", "Gradient norm", ""));
-  if (run.metric("dmd_gradient_norm") != nullptr)
-    plots.push_back(metric_plot(run, "dmd_gradient_norm", "DMD gradient, mean size", true, true));
-  plots.push_back(metric_plot(run, "lr", "Learning rate", false, false));
-  return section("Losses", meaning, plot_grid(plots));
+  plots.push_back(player_plot(run, {.key = "grad_norm", .title = "Gradient norm"}));
+  if (run.metric("dmd_gradient_norm") != nullptr) {
+    plots.push_back(metric_plot(run,
+                                {.key = "dmd_gradient_norm",
+                                 .title = "DMD gradient, mean size",
+                                 .log_y = true,
+                                 .noisy = true}));
+  }
+  plots.push_back(metric_plot(run, {.key = "lr", .title = "Learning rate"}));
+  return html_section({.heading = "Losses",
+                       .meaning = "Pale: every step; strong: its moving mean. " +
+                                  validation_sentence(run.metric("validation_loss")),
+                       .content = plot_grid(plots)});
 }
 
 std::string health_section(const RunContents& run) {
@@ -74,13 +81,17 @@ std::string health_section(const RunContents& run) {
   if (content.empty()) content = "<p>No alarm: no figure left its usual range.</p>";
   if (run.metric("loss_fake_score") != nullptr) {
     content += plot_grid(
-        {metric_plot(run, "fake_score_loss_ratio", "Critic loss / generator loss", true, false),
-         metric_plot(run, "critic_lag", "Critic lag: loss / its lowest", false, false)});
+        {metric_plot(run,
+                     {.key = "fake_score_loss_ratio",
+                      .title = "Critic loss / generator loss",
+                      .log_y = true}),
+         metric_plot(run, {.key = "critic_lag", .title = "Critic lag: loss / its lowest"})});
   }
-  return section("Health",
-                 "What the run's figures say about it: gradient norms against their running "
-                 "medians, and, where a critic is trained, whether it keeps up.",
-                 content);
+  return html_section(
+      {.heading = "Health",
+       .meaning = "What the run's figures say about it: gradient norms against their running "
+                  "medians, and, where a critic is trained, whether it keeps up.",
+       .content = content});
 }
 
 }  // namespace vmla::analysis

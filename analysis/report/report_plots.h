@@ -4,30 +4,36 @@
 #include <vector>
 
 #include "analysis/page/svg_plot.h"
-#include "analysis/runs/median.h"
-#include "analysis/runs/run_reading.h"
+#include "analysis/runs/run_contents.h"
 
 /// Plots of logged figures, as the reports draw them.
 namespace vmla::analysis {
 
-/// Adds a noisy curve: pale itself, its moving mean in full colour.
-void add_noisy(std::vector<Series>& plot,
-               const MetricSeries& series,
-               const std::string& label,
-               const std::string& colour);
+/// A mean over the last points of a noisy curve, heavier on the latest: a point counts 1/e of one
+/// that comes `span` points later. Unbiased from the first point on. Points that are not finite are
+/// left out.
+std::vector<double> smoothed(const std::vector<double>& values, double span);
 
-/// One figure of a run over the steps; says so where it was not recorded.
-std::string metric_plot(const RunContents& run,
-                        const std::string& key,
-                        const std::string& title,
-                        bool log_y,
-                        bool noisy);
+/// Adds a noisy curve in the colour of `style`: pale itself, without a label, and its moving mean
+/// as `style` says.
+void add_noisy(std::vector<Series>& plot, const MetricSeries& series, const Series& style);
 
-/// A figure of every player in one plot: `key` is the generator's, `key_PLAYER` another's.
-/// `settled` names a figure that is drawn with them as points ("" for none).
-std::string player_plot(const RunContents& run,
-                        const std::string& key,
-                        const std::string& title,
-                        const std::string& settled);
+/// One metric of a run over the steps; says so where it was not recorded.
+struct MetricPlot {
+  std::string key;
+  std::string title;
+  bool log_y = false;
+  bool noisy = false;  // drawn with its moving mean
+};
+std::string metric_plot(const RunContents& run, const MetricPlot& what);
+
+/// A metric of every player in one plot: `key` is the generator's, `key_PLAYER` another's.
+struct PlayerPlot {
+  std::string key;
+  std::string title;
+  /// A metric that is drawn with them as points, under the name "validation"; "" for none.
+  std::string validation_key = {};
+};
+std::string player_plot(const RunContents& run, const PlayerPlot& what);
 
 }  // namespace vmla::analysis

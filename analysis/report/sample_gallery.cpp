@@ -2,14 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include <fstream>
 #include <memory>
 #include <optional>
-#include <sstream>
 
 #include "analysis/page/html_text.h"
 #include "analysis/page/short_number.h"
-#include "analysis/page/svg_plot.h"
+#include "analysis/runs/readable_text.h"
 #include "analysis/video/caption_adherence.h"
 #include "data/video/decoder_process.h"
 #include "model/io/error.h"
@@ -17,14 +15,16 @@
 namespace vmla::analysis {
 namespace {
 
-constexpr int64_t kReadSide = 32;  // the readers are calibrated at 16 and 32 pixels
-constexpr int64_t kMostFrames = 64;
+constexpr int64_t kReadSide = 32;    // the readers are calibrated at 16 and 32 pixels
+constexpr int64_t kMostFrames = 64;  // enough to tell what moves where
+constexpr double kUsualFps = 8;      // where samples.json does not say
 
-// Decodes a clip for the reader; nothing when it has no frames or no decoder is there.
+// A clip as read_shape takes it, [F, 3, kReadSide, kReadSide], fp32 in [-1, 1]; nothing when it
+// cannot be decoded or has fewer than two frames.
 std::optional<at::Tensor> decode(data::DecoderProcess& decoder, const SampleClip& clip) {
   data::ReadOptions options;
   options.height = options.width = kReadSide;
-  options.fps = clip.fps > 0 ? clip.fps : 8;
+  options.fps = clip.fps > 0 ? clip.fps : kUsualFps;
   options.max_frames = kMostFrames;
   std::vector<at::Tensor> frames;
   const auto outcome = decoder.read(clip.file, options, [&](int64_t, const uint8_t* rgb) {
@@ -37,11 +37,7 @@ std::optional<at::Tensor> decode(data::DecoderProcess& decoder, const SampleClip
   return at::stack(frames);
 }
 
-std::string tick(bool right, std::string_view shown) {
-  return formatted(
-      "<span class=\"{}\">{}{}</span>", right ? "yes" : "no", right ? "✓ " : "✗ ", shown);
-}
-
+// What the clip shows, ticked where its prompt asks for it; "" where that cannot be told.
 std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip) {
   if (decoder == nullptr || !data::parse_caption(clip.prompt)) return "";
   std::optional<at::Tensor> pixels;
@@ -56,45 +52,41 @@ std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip
   const auto name = [](const auto& names, int index) {
     return names.at(static_cast<size_t>(index));
   };
-  return "<span class=\"ticks\">" +
-         tick(read->colour(), name(data::kColourNames, read->shown.colour)) + " " +
-         tick(read->shape(), name(data::kShapeNames, read->shown.shape)) + " " +
-         tick(read->direction(), name(data::kDirectionNames, read->shown.direction)) + "</span>";
+  return formatted(
+      R"(<span class="ticks">{} {} {}</span>)",
+      verdict_mark(read->colour(), name(data::kColourNames, read->shown.colour)),
+      verdict_mark(read->shape(), name(data::kShapeNames, read->shown.shape)),
+      verdict_mark(read->direction(), name(data::kDirectionNames, read->shown.direction)));
 }
 
+// The process that decodes videos, or nullptr where the program was built without it.
 std::unique_ptr<data::DecoderProcess> find_decoder() {
   try {
     return std::make_unique<data::DecoderProcess>(data::find_decoder_program());
   } catch (const RunError&) {
-    return nullptr;  // built without video support
+    return nullptr;
   }
 }
 
-std::string file_bytes(const std::filesystem::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << in.rdbuf();
-  return bytes.str();
-}
-
 std::string video_tag(const SampleClip& clip) {
-  return "<video autoplay loop muted playsinline src=\"data:video/mp4;base64," +
-         base64(file_bytes(clip.file)) + "\"></video>";
+  return formatted(
+      R"(<video autoplay loop muted playsinline src="data:video/mp4;base64,{}"></video>)",
+      base64(readable_text(clip.file).value_or("")));
 }
 
-std::string details_of(const SampleClip& clip) {
+std::string length_line(const SampleClip& clip) {
   if (clip.frames <= 0) return "";
-  return formatted(
-      "<span class=\"ticks\">{} frames{}</span>",
-      clip.frames,
-      clip.fps > 0 ? ", " + short_number(static_cast<double>(clip.frames) / clip.fps) + " s" : "");
+  const std::string seconds =
+      clip.fps > 0 ? formatted(", {} s", short_number(static_cast<double>(clip.frames) / clip.fps))
+                   : "";
+  return formatted(R"(<span class="ticks">{} frames{}</span>)", clip.frames, seconds);
 }
 
 }  // namespace
 
 std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_bytes) {
   const std::unique_ptr<data::DecoderProcess> decoder = find_decoder();
-  std::string out = "<div class=\"clips\">";
+  std::string out = R"(<div class="clips">)";
   int64_t embedded = 0, left_out = 0;
   for (const SampleClip& clip : clips) {
     std::error_code error;
@@ -104,9 +96,11 @@ std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_by
       continue;
     }
     embedded += bytes;
-    out += "<figure>" + video_tag(clip) + "<figcaption>" +
-           escape_html(clip.prompt.empty() ? clip.file.filename().string() : clip.prompt) +
-           adherence_line(decoder.get(), clip) + details_of(clip) + "</figcaption></figure>\n";
+    out += formatted("<figure>{}<figcaption>{}{}{}</figcaption></figure>\n",
+                     video_tag(clip),
+                     escape_html(clip.prompt.empty() ? clip.file.filename().string() : clip.prompt),
+                     adherence_line(decoder.get(), clip),
+                     length_line(clip));
   }
   out += "</div>";
   if (left_out > 0) {

@@ -20,15 +20,19 @@ std::vector<LatentProjections> latent_layers(const model::TensorMap& tensors,
 
 /// One measured checkpoint.
 struct RankPoint {
-  std::string series;  // the run it belongs to
-  std::string init;    // how its latents were initialised; "" if unknown
+  /// The run it belongs to.
+  std::string series;
+  /// How its latents were initialised; "" if unknown.
+  std::string init;
   int64_t step = 0;
+  /// Its ranks and their null baselines (RankTracker), one a layer.
   std::vector<LayerRank> layers, null;
 };
 
 /// Writes into the folder `out` (made if missing) rank.h5 in the run folder's layout, rank.csv,
 /// rank.svg and rank.html. Points of one series are sorted by step; with several series each has
-/// its rank.h5 in a folder of its name, and `out`/rank.h5 is that of the first.
+/// its rank.h5 in a folder of its name, and `out`/rank.h5 is that of the first. UserError for a
+/// series in which a step comes twice or the number of layers changes.
 void write_rank_study(std::vector<RankPoint> points, const std::filesystem::path& out);
 
 }  // namespace vmla::analysis

@@ -4,10 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-
-#include "analysis/page/html_text.h"
-#include "analysis/page/short_number.h"
-
 namespace vmla::analysis {
 namespace {
 
@@ -21,9 +17,10 @@ size_t count_of(const std::string& text, const std::string& part) {
 }
 
 TEST(SvgPlot, DrawsEverySeriesWithItsLabel) {
-  const std::string plot = line_plot(
-      {{"train <a>", {0, 1, 2}, {1, 2, 3}, "red"}, {"null", {0, 2}, {2, 2}, "grey", true}},
-      {.title = "Loss", .x_label = "step", .y_label = "loss"});
+  const std::string plot =
+      line_plot({{.label = "train <a>", .x = {0, 1, 2}, .y = {1, 2, 3}, .colour = "red"},
+                 {.label = "null", .x = {0, 2}, .y = {2, 2}, .colour = "grey", .dashed = true}},
+                {.title = "Loss", .x_label = "step", .y_label = "loss"});
   EXPECT_THAT(plot, HasSubstr("train &lt;a&gt;"));
   EXPECT_THAT(plot, HasSubstr("stroke=\"red\""));
   EXPECT_THAT(plot, HasSubstr("stroke-dasharray"));
@@ -79,38 +76,6 @@ TEST(SvgPlot, ThinsLongSeriesButKeepsTheirExtremes) {
   EXPECT_LT(thin.size(), 20000u);
   // The spike touches the plot's top, 30 pixels below the title's line.
   EXPECT_THAT(thin, HasSubstr(",30.0"));
-}
-
-TEST(SvgPlot, SmoothsWithoutBias) {
-  const std::vector<double> constant = smoothed(std::vector<double>(50, 2.0), 10);
-  EXPECT_NEAR(constant.front(), 2.0, 1e-12);
-  EXPECT_NEAR(constant.back(), 2.0, 1e-12);
-  // Weights 1 and 1/e: a step from 0 to 1 is at 1/(1 + 1/e) after one point.
-  EXPECT_NEAR(smoothed({0, 1}, 1)[1], 1 / (1 + std::exp(-1.0)), 1e-12);
-}
-
-TEST(SvgPlot, WritesNumbersForPeople) {
-  EXPECT_EQ(short_number(0.0), "0");
-  EXPECT_EQ(short_number(0.123456), "0.123");
-  EXPECT_EQ(short_number(1234.5), "1234");
-  EXPECT_EQ(short_number(27345), "27.3k");
-  EXPECT_EQ(short_number(-4.2e9), "-4.2G");
-  EXPECT_EQ(short_number(INFINITY), "–");
-}
-
-TEST(SvgPlot, StandaloneFilesCarryTheirStyle) {
-  const std::string file = standalone_svg(line_plot({{"a", {0, 1}, {0, 1}, series_colour(0)}}, {}));
-  EXPECT_EQ(file.rfind("<?xml", 0), 0u);
-  EXPECT_THAT(file, HasSubstr("<style>:root{--c0:"));
-}
-
-TEST(HtmlText, Base64KnownAnswers) {  // RFC 4648, section 10
-  EXPECT_EQ(base64(""), "");
-  EXPECT_EQ(base64("f"), "Zg==");
-  EXPECT_EQ(base64("fo"), "Zm8=");
-  EXPECT_EQ(base64("foo"), "Zm9v");
-  EXPECT_EQ(base64("foobar"), "Zm9vYmFy");
-  EXPECT_EQ(base64(std::string("\xff\xfe\x00", 3)), "//4A");
 }
 
 }  // namespace
