@@ -5,18 +5,21 @@
 #include <ATen/Parallel.h>
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <ctime>
+#include <iostream>
+#include <string_view>
 
 #include "analysis/rank/rank_tracker.h"
 #include "kernels/counter_rng/counter_rng.h"
+#include "model/io/format.h"
 
 namespace {
 
 using vmla::analysis::LatentProjections;
+using vmla::analysis::LayerRank;
 
+// Wan 1.3B with latent attention: 12 heads with 96 unrotated key and 128 value channels, D = 1536.
 constexpr int64_t kLayers = 30, kRows = 2688, kRank = 192, kRope = 32, kWidth = 1536;
 
 std::vector<LatentProjections> wan_layers() {
@@ -32,10 +35,10 @@ std::vector<LatentProjections> wan_layers() {
   return layers;
 }
 
-/// Wall and processor seconds; the second stays meaningful on a machine that is busy with other
-/// work.
+/// Seconds by the clock and of processor time; the latter stays meaningful on a machine that is
+/// busy with other work.
 struct Taken {
-  double wall = 1e9, processor = 1e9;
+  double wall = 0, processor = 0;
 };
 
 template <class Action>
@@ -47,53 +50,66 @@ Taken time_of(const Action& action) {
           static_cast<double>(std::clock() - processor) / CLOCKS_PER_SEC};
 }
 
+/// The full SVD of some layers' composed maps.
+struct FullSvd {
+  Taken taken;
+  double worst = 0;  // largest difference from the tracker's values, in units of s_1
+};
+
+FullSvd compare_with_svd(const std::vector<LatentProjections>& layers,
+                         const std::vector<LayerRank>& ranks,
+                         int64_t count) {
+  FullSvd result;
+  for (size_t i = 0; i < static_cast<size_t>(count); ++i) {
+    vmla::analysis::Spectrum full;
+    const Taken taken = time_of([&] { full = composed_spectrum_reference(layers[i]); });
+    result.taken.wall += taken.wall;
+    result.taken.processor += taken.processor;
+    for (size_t k = 0; k < full.size(); ++k) {
+      const double difference = std::abs(ranks[i].spectrum[k] - full[k]) / full.front();
+      result.worst = std::max(result.worst, difference);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 /// --svd LAYERS: also run the full SVD on that many layers (about 2 s each) and compare the
 /// spectra.
 int main(int argc, char** argv) {
-  const int64_t svd_layers =
-      argc == 3 && std::strcmp(argv[1], "--svd") == 0 ? std::atoll(argv[2]) : 0;
+  const bool with_svd = argc == 3 && std::string_view(argv[1]) == "--svd";
+  const int64_t svd_layers = with_svd ? std::min<int64_t>(std::atoll(argv[2]), kLayers) : 0;
   const std::vector<LatentProjections> layers = wan_layers();
   const vmla::analysis::RankTracker tracker;
-  std::vector<vmla::analysis::LayerRank> ranks;
-  Taken best;
+  std::vector<LayerRank> ranks;
+  Taken best{.wall = 1e9, .processor = 1e9};
   for (int i = 0; i < 5; ++i) {
     const Taken taken = time_of([&] { ranks = tracker.measure(layers); });
-    best = {std::min(best.wall, taken.wall), std::min(best.processor, taken.processor)};
+    best = {.wall = std::min(best.wall, taken.wall),
+            .processor = std::min(best.processor, taken.processor)};
   }
-  std::printf(
-      "tracker, %ld layers of %ldx%ld . %ldx%ld, %d threads: %.3f s, of one processor %.3f s (best "
+  std::cout << vmla::formatted(
+      "tracker, {} layers of {}x{} . {}x{}, {} threads: {:.3f} s, of one processor {:.3f} s (best "
       "of 5)\n",
-      static_cast<long>(kLayers),
-      static_cast<long>(kRows),
-      static_cast<long>(kRank),
-      static_cast<long>(kRank),
-      static_cast<long>(kWidth),
+      kLayers,
+      kRows,
+      kRank,
+      kRank,
+      kWidth,
       at::get_num_threads(),
       best.wall,
       best.processor);
-  Taken svd{0, 0};
-  double worst = 0;
-  for (int64_t i = 0; i < std::min(svd_layers, kLayers); ++i) {
-    vmla::analysis::Spectrum full;
-    const Taken taken =
-        time_of([&] { full = composed_spectrum_reference(layers[static_cast<size_t>(i)]); });
-    svd = {svd.wall + taken.wall, svd.processor + taken.processor};
-    const auto& found = ranks[static_cast<size_t>(i)].spectrum;
-    for (size_t k = 0; k < full.size(); ++k)
-      worst = std::max(worst, std::abs(found[k] - full[k]) / full.front());
-  }
-  if (svd_layers > 0) {
-    const double scale = static_cast<double>(kLayers) / static_cast<double>(svd_layers);
-    std::printf(
-        "full fp64 SVD of all of them: %.1f s, of one processor %.1f s: %.0f and %.0f times as "
-        "long; worst |ds| / s_1 %.1e\n",
-        svd.wall * scale,
-        svd.processor * scale,
-        svd.wall * scale / best.wall,
-        svd.processor * scale / best.processor,
-        worst);
-  }
+  if (svd_layers <= 0) return 0;
+  const FullSvd svd = compare_with_svd(layers, ranks, svd_layers);
+  const double scale = static_cast<double>(kLayers) / static_cast<double>(svd_layers);
+  std::cout << vmla::formatted(
+      "full fp64 SVD of all of them: {:.1f} s, of one processor {:.1f} s: {:.0f} and {:.0f} times "
+      "as long; worst |ds| / s_1 {:.1e}\n",
+      svd.taken.wall * scale,
+      svd.taken.processor * scale,
+      svd.taken.wall * scale / best.wall,
+      svd.taken.processor * scale / best.processor,
+      svd.worst);
   return 0;
 }

@@ -1,5 +1,6 @@
-// What saving costs the steps: trains a model whose saved state exceeds 1 GB on a disk that is
-// slowed down to a given rate, and reads the program's own timers from metrics.jsonl.
+// How much longer steps take while a checkpoint is written: trains a model whose saved state
+// exceeds 1 GB on a disk that is slowed down to a given rate, and reads the program's own timers
+// from metrics.jsonl.
 //
 //   bench_saving RUN_DIR [MB_PER_SECOND]     (default 150; 0: the disk as it is)
 //
@@ -9,10 +10,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -51,7 +52,8 @@ vmla::trainer::TrainConfig large_config() {
                                      "sample.measure_clips=0"});
 }
 
-/// Every file takes as long as a disk of this rate would.
+/// Makes every weights file take as long to write as on a disk of this rate: each write, flush and
+/// rename waits until as much time has passed since the file's first one as its bytes would take.
 void throttle(double bytes_per_second) {
   vmla::io::set_fault_hook([bytes_per_second, began = std::map<fs::path, Clock::time_point>()](
                                std::string_view, const fs::path& path) mutable {
@@ -72,11 +74,43 @@ double median(std::vector<double> values) {
   return values.empty() ? 0 : values[values.size() / 2];
 }
 
+/// Seconds of the steps, from metrics.jsonl.
+struct StepSeconds {
+  std::vector<double> alone;   // steps before the first save
+  std::vector<double> beside;  // the step after each save began, beside which its files are written
+  std::vector<double> waited;  // what training waited for each save
+};
+
+StepSeconds read_steps(const fs::path& run_dir) {
+  StepSeconds seconds;
+  std::ifstream lines(run_dir / "metrics.jsonl");
+  for (std::string text; std::getline(lines, text);) {
+    const auto line = nlohmann::json::parse(text);
+    const int64_t step = line.at("step").get<int64_t>();
+    if (step == 1) continue;  // it touches all memory for the first time
+    const double taken = line.at("time_step").get<double>();
+    if (line.contains("time_save")) {
+      seconds.beside.push_back(taken);
+      seconds.waited.push_back(line.at("time_save").get<double>());
+    } else if (step <= kEvery) {
+      seconds.alone.push_back(taken);
+    }
+  }
+  return seconds;
+}
+
+double folder_bytes(const fs::path& folder) {
+  double bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder))
+    bytes += static_cast<double>(entry.file_size());
+  return bytes;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   if (argc < 2) {
-    std::fputs("bench_saving RUN_DIR [MB_PER_SECOND]\n", stderr);
+    std::cerr << "bench_saving RUN_DIR [MB_PER_SECOND]\n";
     return 2;
   }
   const fs::path run_dir = argv[1];
@@ -87,38 +121,21 @@ int main(int argc, char** argv) {
   if (rate > 0) throttle(rate);
   vmla::trainer::run_stage({.config = config, .run_dir = run_dir}, vmla::distributed::Mesh());
 
-  // Steps 1 (first touch of everything) and kSteps (whose save no step follows) are left out.
-  std::vector<double> beside, alone, waited;
-  std::ifstream lines(run_dir / "metrics.jsonl");
-  for (std::string text; std::getline(lines, text);) {
-    const auto line = nlohmann::json::parse(text);
-    const int64_t step = line.at("step").get<int64_t>();
-    const double seconds = line.at("time_step").get<double>();
-    if (step == 1) continue;
-    if (line.contains("time_save")) {
-      beside.push_back(seconds);
-      waited.push_back(line.at("time_save").get<double>());
-    } else if (step <= kEvery) {
-      alone.push_back(seconds);
-    }
-  }
-  double state = 0;
-  for (const auto& entry : fs::directory_iterator(run_dir / "checkpoints" / "latest"))
-    state += static_cast<double>(entry.file_size());
-  const double step = median(alone);
-  std::printf(
-      "state %.2f GB, disk %.0f MB/s: writing takes %.1f s. Step %.2f s (median of %zu "
-      "without "
-      "a save), beside a save %.2f s. Waited for a save: %.4f s (largest of %zu) = %.2f %% of a "
-      "step\n",
+  const StepSeconds seconds = read_steps(run_dir);
+  const double state = folder_bytes(run_dir / "checkpoints" / "latest");
+  const double step = median(seconds.alone), waited = *std::ranges::max_element(seconds.waited);
+  std::cout << vmla::formatted(
+      "state {:.2f} GB, disk {:.0f} MB/s: writing takes {:.1f} s. Step {:.2f} s (median of {} "
+      "without a save), beside a save {:.2f} s. Waited for a save: {:.4f} s (largest of {}) = "
+      "{:.2f} % of a step\n",
       state * 1e-9,
       rate * 1e-6,
       rate > 0 ? state / rate : 0.0,
       step,
-      alone.size(),
-      median(beside),
-      *std::ranges::max_element(waited),
-      waited.size(),
-      100 * *std::ranges::max_element(waited) / step);
+      seconds.alone.size(),
+      median(seconds.beside),
+      waited,
+      seconds.waited.size(),
+      100 * waited / step);
   return 0;
 }

@@ -1,16 +1,17 @@
-"""A model of how training scales from 8 to 1024 GPUs: nothing it prints is a measurement of a GPU.
+"""A model of how training scales from 8 to 1024 GPUs. Nothing that it prints was measured on a GPU.
 
     .venv/bin/python bench/scaling.py [--gpu h200 b200] [--gpus 8 64 1024] [--stages dmd] [--json bench/scaling.json]
     .venv/bin/python bench/scaling.py --plan memory.json [--step-seconds 2.2]
 
 What a rank sends is counted, not modelled: `vmla analyze memory --json` runs the step of configs/wan1.3b without data
-and counts at the communicator (tests hold it equal to arithmetic and to what real ranks send). So are FLOPs. What is
-modelled is time: FLOPs over a rate, bytes over the rate of a link. Both rates are assumptions, printed above the table
-and set by options; where a step was measured, --step-seconds puts that in place of FLOPs over a rate.
+and counts the bytes that go through the communicator (tests hold the counts equal to arithmetic and to what real ranks
+send). FLOPs are counted as well. Time is modelled: FLOPs over a rate of computing, bytes over the rate of a link. Both
+rates are assumptions, printed above the table and set by options; where a step was measured, --step-seconds replaces
+FLOPs over a rate.
 
-Two figures bracket a machine: `exposed` stands for no overlap at all, `overlapped` for weights and gradients that
-travel while the GPU computes, but for the first and last of each update and what the program waits for on the spot
-(tokens of sequence ranks, scattered gradients). Efficiency is the time of computing over the time of the step.
+Two figures bracket a machine. `exposed` assumes that nothing is sent while the GPU computes. `overlapped` assumes that
+weights and gradients are, except the first and the last transfer of each update, and transfers that the program waits
+for at once (tokens of sequence ranks, scattered gradients). Efficiency is computing time over the time of the step.
 """
 
 from __future__ import annotations
@@ -37,18 +38,21 @@ SHARDINGS = ("replicate", "zero1", "zero2", "full", "hybrid")
 
 @dataclass(frozen=True)
 class Machine:
-    """Assumed rates of one GPU: FLOP/s, bytes/s to others of its node and to other nodes, seconds a hop."""
+    """Assumed rates of one GPU."""
 
-    flops: float
-    nvlink: float = 370e9
-    infiniband: float = 45e9
+    flops: float  # FLOP/s
+    nvlink: float = 370e9  # bytes/s to other GPUs of its node
+    infiniband: float = 45e9  # bytes/s to other nodes
     gpus_per_node: int = 8
-    hop: float = 5e-6
+    hop: float = 5e-6  # latency of one hop of a collective, seconds
     hidden: float = 0.9  # share of the computing time under which transfers can hide
     node_rings: bool = False  # rings that enter and leave a node once, over all of its adapters
 
     def seconds(self, size: float, calls: float, members: int, stride: int) -> float:
-        """Of `calls` collectives that send `size` bytes a rank, among `members` ranks that lie `stride` apart."""
+        """Time of `calls` collectives among `members` ranks whose numbers lie `stride` apart.
+
+        `size`: the bytes that each rank sends in all of them together.
+        """
         if members == 1 or calls == 0:
             return 0.0
         inside = max(1, self.gpus_per_node // stride) if stride <= self.gpus_per_node else 1
@@ -62,11 +66,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of a cycle of steps, of one rank."""
+    """Seconds of one rank in a cycle of steps."""
 
     compute: float
-    transfers: float  # everything sent, one after another
-    overlapped: float  # what is left of it where it overlaps
+    transfers: float  # all transfers, one after another
+    overlapped: float  # the part of them that computing does not hide
     sent: float  # bytes
 
     @property
@@ -79,7 +83,10 @@ class Estimate:
 
 
 def counted(plan: dict, collective: str, of: str) -> tuple[float, float]:
-    """Bytes and calls of a collective in a cycle: one step that updates every player, and the steps between."""
+    """Bytes and calls of a collective in a cycle: one step that updates every player, and the steps until the next one.
+
+    `of`: "collectives" for all of them, "tokens" for those among sequence-parallel ranks.
+    """
     between = plan["cycle"]["steps"] - 1
     size = calls = 0.0
     for update in plan["updates"].values():
@@ -91,7 +98,7 @@ def counted(plan: dict, collective: str, of: str) -> tuple[float, float]:
 
 
 def cycle_flops(plan: dict) -> float:
-    """FLOPs of one rank in a cycle, the blocks' second forward included where they are recomputed."""
+    """FLOPs of one rank in a cycle, the blocks' second forward included where activations are recomputed."""
     trained = {name for name, role in plan["roles"].items() if role["training"] == "trained"}
     total = plan["flops"]["step"]
     if plan["recompute"] == "block":
@@ -101,7 +108,7 @@ def cycle_flops(plan: dict) -> float:
 
 
 def estimate(plan: dict, machine: Machine, step_seconds: float | None = None) -> Estimate:
-    """`step_seconds`: measured computing time of one rank's step, in place of FLOPs over a rate."""
+    """Times of a cycle. `step_seconds`: measured computing time of one rank's step, in place of FLOPs over a rate."""
     steps = plan["cycle"]["steps"]
     compute = steps * step_seconds if step_seconds else cycle_flops(plan) / machine.flops
     shard, replicas = plan["shard_size"], plan["gpus"] // plan["shard_size"]
@@ -112,25 +119,27 @@ def estimate(plan: dict, machine: Machine, step_seconds: float | None = None) ->
 
     gathers = machine.seconds(*weights("all_gather"), shard, 1)
     scatters = machine.seconds(*weights("reduce_scatter"), shard, 1)
-    holders = (replicas, shard) if replicas > 1 else (shard, 1)  # who sums gradients, or reports alone
+    # All-reduces sum gradients among the replicas of a shard. Without replicas they sum reported figures of all ranks.
+    holders = (replicas, shard) if replicas > 1 else (shard, 1)
     sums = machine.seconds(*weights("all_reduce"), *holders)
     tokens = sum(
         machine.seconds(*counted(plan, collective, "tokens"), plan["sequence_parallel_size"], 1)
         for collective in ("all_gather", "reduce_scatter", "all_to_all")
     )
-    # The backward waits for scattered gradients, and so it does where their parts are added over replicas after that.
-    on_the_spot = scatters if plan["gradient_accumulation"] == "scattered" or (shard > 1 and replicas > 1) else 0.0
-    hideable = gathers + scatters + sums - on_the_spot
+    # The backward waits for a reduce-scatter if it adds up the result at once, or if an all-reduce follows it.
+    waited_for = scatters if plan["gradient_accumulation"] == "scattered" or (shard > 1 and replicas > 1) else 0.0
+    hideable = gathers + scatters + sums - waited_for
     calls = sum(weights(collective)[1] for collective in ("all_gather", "reduce_scatter", "all_reduce"))
     updates = len(plan["updates"]) + (steps - 1) * sum(
         1 for update in plan["updates"].values() if update["sent_between"]["bytes"] > 0
     )
+    # The first and the last transfer of each update have no computing to hide under: two calls of mean length.
     ends = min(hideable, 2 * updates * hideable / calls) if calls else 0.0
     left = max(ends, hideable - machine.hidden * compute)
     return Estimate(
         compute=compute,
         transfers=gathers + scatters + sums + tokens,
-        overlapped=on_the_spot + tokens + left,
+        overlapped=waited_for + tokens + left,
         sent=plan["cycle"]["sent"],
     )
 
