@@ -1,7 +1,7 @@
 """The self-forcing rollout of the tiny video transformer: chunk by chunk against a cache of latents.
 
-What is worth keeping is kept: keys and values of the text and all time embeddings over the whole rollout, the normed
-latents of finished frames. A layer's attention is one SDPA call without a mask.
+Computed once a rollout: keys and values of the text, and the embeddings of all its timesteps. The cache keeps the
+normed latents and unrotated rotary keys of finished frames. A layer's attention is one SDPA call without a mask.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ class Chunk:
 
 
 class Rollout:
-    """`exact_cuts` of the config leaves out what nobody reads: the cache fill of the last chunk, and all of a fill's
-    last layer but its latents."""
+    """A rollout of config.frames frames.
+
+    With `exact_cuts` of the config, work whose result nothing reads is left out: the cache fill of the last chunk, and
+    in every other fill the last layer, but for its latents.
+    """
 
     def __init__(self, config: PeerConfig):
         self.config = c = config
@@ -79,6 +82,7 @@ class Rollout:
         return torch.cat(video, 1)
 
     def flow(self, net, x, time, words, window, chunk: Chunk):
+        """Flow of the chunk's frames x [B, F, C, H, W]. `words`, `window`: of each layer, the text and past frames."""
         e, e0 = time
         tokens = net.embed_patches(x)
         for block, w, past in zip(net.blocks, words, window):
@@ -86,7 +90,7 @@ class Rollout:
         return net.read_out(tokens, e, x.shape)
 
     def fill(self, net, x, time, words, window, chunk: Chunk) -> list[Latents]:
-        """What the cache keeps of a finished chunk, at t = 0."""
+        """Runs a finished chunk x at t = 0; returns what the cache keeps of it, by layer."""
         kept = []
         tokens = net.embed_patches(x)
         for i, (block, w, past) in enumerate(zip(net.blocks, words, window)):
@@ -96,6 +100,7 @@ class Rollout:
         return kept
 
     def block(self, block, x, e0, words, past, chunk: Chunk, only_latents: bool = False):
+        """Tokens of the chunk after one block (None with `only_latents`), and its own latents for the cache."""
         m = (block.modulation.unsqueeze(1) + e0).unsqueeze(3).unbind(2)
         attention = block.self_attn
         normed = block.modulate(x, m[0], m[1])

@@ -4,8 +4,9 @@
 
 SPEC.json is written by bench/compare_distillation.py: shapes, weights, data and settings, read from the same yaml as
 the program's. Prints one JSON object. A unit is one step of consistency distillation, or one cycle of DMD: an update of
-the generator and `ratio` of the fake score. It is what the program's is: draws, rollout, losses, backward, gradient
-norm and clipping, AdamW, moving average.
+the generator and `ratio` updates of the fake score. It does what the program's step does: draws, rollout, losses,
+backward, gradient norm and clipping, AdamW, moving average.
+
 With --check it prints the losses of the first step on the given draws instead.
 """
 
@@ -47,9 +48,8 @@ def main() -> None:
 
     def network(role: str) -> VideoDit:
         fields = spec["networks"][role]
-        shape = fields["shape"] | {"rope_pair_indices": tuple(fields["shape"].get("rope_pair_indices", ()))}
-        mode = "teacher_forcing" if shape["attention"] == "mla" else "bidirectional"
-        model = VideoDit(PeerConfig(**shape, exact_cuts=args.exact_cuts), mode)
+        config = PeerConfig.of(fields["shape"], exact_cuts=args.exact_cuts)
+        model = VideoDit(config, "teacher_forcing" if config.attention == "mla" else "bidirectional")
         model.load_state_dict(load_file(fields["weights"]))
         return model
 

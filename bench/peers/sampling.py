@@ -43,9 +43,7 @@ def main() -> None:
     from video_dit import PeerConfig
 
     torch.set_num_threads(args.threads)
-    fields = json.load(open(args.shape))
-    fields["rope_pair_indices"] = tuple(fields["rope_pair_indices"])
-    config = PeerConfig(**fields, complex_rope=False)
+    config = PeerConfig.of(json.load(open(args.shape)), complex_rope=False)
     model = StreamingDit(config)
     model.load_state_dict(load_file(args.weights), strict=True)
     inputs = load_file(args.inputs)

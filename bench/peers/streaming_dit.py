@@ -21,14 +21,17 @@ class StreamingDit(VideoDit):
         text = self.text_embedding(F.pad(text, (0, 0, 0, c.text_len - text.shape[1])))
         self.text_kv = []
         for block in self.blocks:
-            a = block.cross_attn
-            k = a.norm_k(a.k(text)).unflatten(-1, (a.heads, -1)).transpose(1, 2)
-            self.text_kv.append((k, a.v(text).unflatten(-1, (a.heads, -1)).transpose(1, 2)))
+            k, v = block.cross_attn.keys_values(text)
+            self.text_kv.append((k.transpose(1, 2), v.transpose(1, 2)))
         self.frames: list[int] = []  # absolute frame of each cached one, ascending
         self.cache = [None] * c.num_layers  # per layer (latent [B, M, R], rotary key [B, M, P])
 
     def open_chunk(self, first: int):
-        """What the chunk that begins at frame `first` attends to: keys and values of the cached frames."""
+        """Prepares what the chunk that begins at frame `first` attends to: keys and values of the cached frames.
+
+        Cached frames that have left the window are dropped. Positions are ranks among the attended frames, so that the
+        cached keys are rotated anew for every chunk.
+        """
         c = self.config
         end = first + c.num_frame_per_block
         if c.local_attn_size != -1:
@@ -49,11 +52,7 @@ class StreamingDit(VideoDit):
         tokens, e, e0 = self._embed(x, t)
         for i, block in enumerate(self.blocks):
             tokens, _ = self._block(i, block, tokens, e0)
-        shift, scale = (self.head.modulation.unsqueeze(1) + e.unsqueeze(2)).unsqueeze(3).unbind(2)
-        normed = F.layer_norm(tokens, tokens.shape[-1:], eps=self.config.eps).unflatten(1, (shift.shape[1], -1))
-        y = self.head.head(torch.addcmul(shift, normed, 1 + scale).flatten(1, 2))
-        b, f, c, h, w = x.shape
-        return y.view(b, f, h // 2, w // 2, 2, 2, c).permute(0, 1, 6, 2, 4, 3, 5).reshape(x.shape)
+        return self.read_out(tokens, e, x.shape)
 
     def fill(self, clean):
         """Runs the finished chunk at t = 0 and appends its latents and rotary keys to the cache."""
@@ -84,18 +83,18 @@ class StreamingDit(VideoDit):
         return torch.cat([nope, shared.expand(-1, c.num_heads, -1, -1)], -1), value
 
     def _block(self, i: int, block, x, e0, last=False):
-        """One block against window and own chunk; with `last`, only the chunk's latents and rotary keys."""
-        c = self.config
+        """Block i over the chunk's tokens [B, L, D], which attend to the window and to themselves.
+
+        Returns the tokens, and the chunk's own latents and rotary keys for the cache. With `last`, the tokens are None:
+        nothing reads what a cache fill's last layer puts out.
+        """
         a = block.self_attn
         m = (block.modulation.unsqueeze(1) + e0).unsqueeze(3).unbind(2)
         normed = block.modulate(x, m[0], m[1])
-        latent, rope_key = a.kv_a_proj_with_mqa(normed).split([c.kv_lora_rank, c.qk_rope_head_dim], -1)
-        own = (a.kv_a_layernorm(latent), rope_key)
+        own = a.latents(normed)
         if last:
             return None, own
-        q = a.q_b_proj(a.q_a_layernorm(a.q_a_proj(normed))).unflatten(-1, (c.num_heads, -1))
-        nope = c.qk_nope_head_dim
-        q = torch.cat([q[..., :nope], self.own_rotation(q[..., nope:])], -1).transpose(1, 2)
+        q = a.rotated(a.queries(normed), self.own_rotation).transpose(1, 2)
         key, value = self._keys(block, *own, self.own_rotation)
         if self.window[i] is not None:
             key, value = (torch.cat(pair, 2) for pair in zip(self.window[i], (key, value)))

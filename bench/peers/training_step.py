@@ -2,8 +2,8 @@
 
     python bench/peers/training_step.py --stage 1 --threads 1 [--compile] [--exact-cuts] [--shape shape.json]
 
-Prints one JSON object: the times of every measured step and their median, in milliseconds. A step is what the C++
-program's step is: draws, forward, loss, backward, gradient norm and clipping at 10, AdamW, and EMA when asked for.
+Prints one JSON object: the times of every measured step and their median, in milliseconds. A step does what the C++
+program's step does: draws, forward, loss, backward, gradient norm and clipping at 10, AdamW, and EMA when asked for.
 """
 
 from __future__ import annotations
@@ -47,10 +47,8 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     fields = json.load(open(args.shape)) if args.shape else {}
-    if "rope_pair_indices" in fields:
-        fields["rope_pair_indices"] = tuple(fields["rope_pair_indices"])
     fields.setdefault("attention", "dense" if args.stage == 0 else "mla")
-    config = PeerConfig(**fields, complex_rope=not args.compile, exact_cuts=args.exact_cuts)
+    config = PeerConfig.of(fields, complex_rope=not args.compile, exact_cuts=args.exact_cuts)
     model = VideoDit(config, "bidirectional" if args.stage == 0 else "teacher_forcing")
     network = torch.compile(model) if args.compile else model
     parameters = list(model.parameters())
@@ -63,6 +61,7 @@ def main() -> None:
     shape = (batch, frames, config.in_dim, config.height, config.width)
     data = torch.randn(4 * batch, *shape[1:])
     captions = torch.randn(4 * batch, config.text_len, config.text_dim)
+    # The 1000 training timesteps after the shift, from noise on, and the weight of each: a bell about t = 500, mean 1.
     table = torch.arange(1000, 0, -1, dtype=torch.float32) / 1000
     table = 1000 * args.timestep_shift * table / (1 + (args.timestep_shift - 1) * table)
     bell = torch.exp(-2 * ((table - 500) / 1000) ** 2)
@@ -94,7 +93,6 @@ def main() -> None:
         if average:
             torch._foreach_lerp_(average, parameters, 1 - args.ema)
         return loss.item()
-
 
     times_ms = []
     for i in range(args.warmup + args.steps):

@@ -43,6 +43,11 @@ class PeerConfig:
     complex_rope: bool = True  # torch.compile wants the real form
     exact_cuts: bool = False  # leave out the clean tokens of teacher forcing that no noisy token sees
 
+    @staticmethod
+    def of(fields: dict, **more) -> PeerConfig:
+        """From JSON, which has lists where the config has tuples."""
+        return PeerConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()}, **more)
+
     @property
     def head_dim(self) -> int:
         return self.dim // self.num_heads
