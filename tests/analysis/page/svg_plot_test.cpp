@@ -62,8 +62,8 @@ TEST(SvgPlot, BandsMarksAndALogarithmOfTheStep) {
 TEST(SvgPlot, SaysThatThereIsNothing) {
   EXPECT_THAT(line_plot({}, {}), HasSubstr("nothing recorded"));
   EXPECT_THAT(line_plot({{"a", {1}, {std::nan("")}, "c"}}, {}), HasSubstr("nothing recorded"));
-  EXPECT_THAT(line_plot({{"a", {5}, {2}, "c"}}, {}),
-              Not(HasSubstr("nan")));  // one point has no range
+  // One point has no range.
+  EXPECT_THAT(line_plot({{"a", {5}, {2}, "c"}}, {}), Not(HasSubstr("nan")));
 }
 
 TEST(SvgPlot, ThinsLongSeriesButKeepsTheirExtremes) {

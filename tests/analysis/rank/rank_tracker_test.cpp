@@ -92,8 +92,8 @@ TEST(RankTracker, TheNullIsThatOfAGaussianProductAndIsKept) {
   // are almost orthogonal.
   EXPECT_GE(null.effective.r99, 11);
   EXPECT_EQ(null.spectrum.size(), 12u);
-  EXPECT_EQ(&null,
-            &tracker.null_baseline(make_layer(10, 168, 12, 96, 2)));  // same shape: the same object
+  // Same shape: the same object.
+  EXPECT_EQ(&null, &tracker.null_baseline(make_layer(10, 168, 12, 96, 2)));
   EXPECT_NE(null.spectrum, RankTracker(6).null_baseline(layer).spectrum);
   EXPECT_EQ(null.spectrum, RankTracker(5).null_baseline(layer).spectrum);
 }

@@ -19,8 +19,8 @@ TEST(Spectrum, EqualsTheFullSvdOnEveryRoute) {
   const std::vector<std::vector<int64_t>> shapes = {{70, 13}, {13, 70}, {20, 20}, {19, 25}, {9, 1}};
   for (size_t i = 0; i < shapes.size(); ++i) {
     at::Tensor matrix = gaussian(i, shapes[i]);
-    if (matrix.size(1) > 3)
-      matrix.select(1, 2).copy_(matrix.select(1, 3));  // one value is exactly zero
+    // One value is exactly zero.
+    if (matrix.size(1) > 3) matrix.select(1, 2).copy_(matrix.select(1, 3));
     const Spectrum found = singular_values(matrix);
     const at::Tensor expected = at::linalg_svdvals(matrix.to(at::kDouble));
     ASSERT_EQ(found.size(), static_cast<size_t>(expected.numel()));

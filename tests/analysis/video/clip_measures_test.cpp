@@ -41,8 +41,8 @@ TEST(ClipMeasures, MeasuresASetOfClips) {
                      data::caption_of(real.specs[i].what)});
   }
   clips.push_back({real.side16[0].narrow(0, 0, 9), "a dog runs"});
-  const ClipMeasures found =
-      measure_clips(clips, {3, 3, 3, 3});  // the fourth chunk lies beyond the clips
+  // The fourth chunk lies beyond the clips.
+  const ClipMeasures found = measure_clips(clips, {3, 3, 3, 3});
   EXPECT_EQ(found.adherence.clips, 24);
   EXPECT_EQ(found.adherence.colour, 1.0);
   EXPECT_EQ(found.adherence.direction, 1.0);

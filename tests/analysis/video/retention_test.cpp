@@ -38,8 +38,8 @@ TEST(Retention, IsHighOnRealClips) {
     EXPECT_TRUE(found.within_caption);
     EXPECT_GE(found.identification, 0.95);
     EXPECT_GE(found.size_identification, 0.9);
-    EXPECT_GE(found.speed_identification,
-              0.75);  // a pixel a frame at 16 pixels: the coarsest of the three
+    // The coarsest of the three: shapes move by about a pixel a frame at 16 pixels.
+    EXPECT_GE(found.speed_identification, 0.75);
     EXPECT_GE(found.texture_identification, 0.9);
     EXPECT_GE(found.size_correlation, 0.95);
     EXPECT_GE(found.speed_correlation, 0.8);
@@ -62,8 +62,8 @@ TEST(Retention, IsAtChanceWithoutMemory) {
   const RealClips& clips = held_out_clips();
   const Readings all = read_all(clips, clips.side16, kChunks);
   Readings forgetful;
-  for (size_t i = 0; i < 48;
-       ++i) {  // held-out combinations come in turn: clip i + 48 has the caption of clip i
+  // Held-out combinations come in turn: clip i + 48 has the caption of clip i.
+  for (size_t i = 0; i < 48; ++i) {
     ASSERT_EQ(all.captions[i], all.captions[i + 48]);
     forgetful.traits.push_back(all.traits[i + 48]);
     forgetful.traits.back()[0] = all.traits[i][0];
