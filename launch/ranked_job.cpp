@@ -16,6 +16,7 @@
 
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <optional>
 
 namespace vmla::launch {
@@ -24,6 +25,12 @@ namespace {
 using distributed::Mesh;
 using distributed::RankEnvironment;
 using trainer::TrainConfig;
+
+// How long ranks wait for each other until they know that their configurations, and with them the
+// timeouts, are the same.
+constexpr double kMeetingSeconds = 300;
+// How long a rank that has stopped on request waits for the others to leave.
+constexpr double kLeavingSeconds = 30;
 
 /// What the ranks compare: the resolved configuration, or why there is none.
 std::string comparable(const std::string& file, const std::vector<std::string>& overrides) {
@@ -34,6 +41,8 @@ std::string comparable(const std::string& file, const std::vector<std::string>& 
   }
 }
 
+/// The groups of ranks: over Gloo on the CPU, over NCCL on GPUs, or on GPUs through host memory and
+/// Gloo (backend host_staged, for several ranks on one GPU).
 Mesh make_mesh(const RankEnvironment& environment,
                const TrainConfig& config,
                const distributed::MeshShape& shape,
@@ -79,19 +88,121 @@ int status_of(const std::exception& error) {
   return kFault;
 }
 
-/// Before there is a store there is nobody to agree with who says what is wrong: the first rank of
-/// each machine does.
-std::unique_ptr<distributed::Store> join(const RankEnvironment& environment, double timeout) {
+/// Connects to the store. While there is none, ranks cannot agree on which of them reports an
+/// error: then the first rank of each machine does.
+std::unique_ptr<distributed::Store> join(const RankEnvironment& environment) {
   try {
-    return distributed::join_job(environment, timeout);
+    return distributed::join_job(environment, kMeetingSeconds);
   } catch (const UserError&) {
     if (environment.local_rank == 0) throw;
     exit_after_peer_reports(kWrongInput);
-  } catch (const distributed::PeerError& lost) {  // rank 0 went as soon as it had come
+  } catch (const distributed::PeerError& lost) {  // rank 0 ended as soon as it had served the store
     if (environment.local_rank == 0) log::error("vmla: error: {}", lost.what());
     std::_Exit(kPeerLost);
   }
 }
+
+/// One rank's part in the job, from the meeting of the ranks to its end.
+class RankedRun {
+ public:
+  RankedRun(const RankEnvironment& environment,
+            const std::string& file,
+            const std::vector<std::string>& overrides)
+      : environment_(environment), file_(file), overrides_(overrides) {}
+
+  int run(const std::function<void(const RankedJob& job)>& work) {
+    // Rank 0's configuration is the job's; if it is wrong, rank 0 says so before any rank has met.
+    if (is_lead()) config_ = trainer::load_config(file_, overrides_);
+    log::set_muted(!is_lead());
+    store_ = join(environment_);
+    try {
+      meet();
+      start_watchdog();
+      run_work(work);
+      watchdog_.reset();
+      distributed::leave_job(*store_, environment_, config_->distributed.timeout_seconds);
+      return kDone;
+    } catch (const StopRequested& stop) {
+      return leave_stopped(stop);
+    } catch (const std::exception& error) {
+      return report(error);
+    }
+  }
+
+ private:
+  bool is_lead() const { return environment_.rank == 0; }
+
+  /// Waits for all ranks and compares what must be equal; then this rank's configuration is rank
+  /// 0's.
+  void meet() {
+    distributed::meet_ranks(*store_, environment_, kMeetingSeconds);
+    const auto agree = [&](const distributed::AgreedValue& agreed) {
+      distributed::agree(*store_, environment_, agreed, kMeetingSeconds);
+    };
+    agree({.name = "program version", .value = VMLA_VERSION});
+    agree({.name = "configuration", .value = comparable(file_, overrides_)});
+    if (!config_) config_ = trainer::load_config(file_, overrides_);
+  }
+
+  /// A collective that hangs cannot be interrupted: the watchdog's thread reports it and ends the
+  /// process.
+  void start_watchdog() {
+    const auto end_when_hung = [this](const std::string& line) {
+      const distributed::PeerError hung(line);
+      const auto claim = distributed::claim_error(*store_, environment_, nullptr, hung);
+      if (claim.say) log::error("vmla: error: {}", claim.text);
+      std::_Exit(kPeerLost);
+    };
+    watchdog_.emplace(
+        *store_,
+        environment_,
+        collectives_,
+        distributed::WatchdogOptions{.timeout_seconds = config_->distributed.timeout_seconds,
+                                     .period_seconds = 1,
+                                     .on_hang = end_when_hung});
+  }
+
+  /// Makes the groups and runs `work`. The groups are gone at the end: peers of a rank that fails
+  /// notice that by their end.
+  void run_work(const std::function<void(const RankedJob& job)>& work) {
+    distributed::MeshShape shape;
+    trainer::with_config_origins(file_, overrides_, [&] {
+      shape = trainer::mesh_shape(*config_, environment_.world_size, environment_.local_world_size);
+    });
+    const Mesh mesh = make_mesh(environment_, *config_, shape, *store_, collectives_);
+    work({*config_, mesh, [this](int64_t step) { watchdog_->set_step(step); }});
+    mesh.host().barrier();
+  }
+
+  /// All ranks stop after the same step, and all have saved.
+  int leave_stopped(const StopRequested& stop) {
+    if (is_lead()) log::warn("vmla: stopped: {}", stop.what());
+    watchdog_.reset();
+    try {
+      distributed::leave_job(*store_, environment_, kLeavingSeconds);
+    } catch (const distributed::PeerError&) {
+      // Another rank has left first, which does no harm: everything is saved.
+    }
+    return kStopped;
+  }
+
+  /// Agrees with the other ranks on which one reports, and does so if it is this one.
+  int report(const std::exception& error) {
+    distributed::Watchdog* const watchdog = watchdog_ ? &*watchdog_ : nullptr;
+    const auto claim = distributed::claim_error(*store_, environment_, watchdog, error);
+    if (claim.say) log::error("vmla: error: {}", claim.text.substr(0, claim.text.find('\n')));
+    return status_of(error);
+  }
+
+  const RankEnvironment& environment_;
+  const std::string& file_;
+  const std::vector<std::string>& overrides_;
+  const std::shared_ptr<distributed::CollectiveLog> collectives_ =
+      std::make_shared<distributed::CollectiveLog>();
+  std::optional<TrainConfig> config_;
+  std::unique_ptr<distributed::Store> store_;
+  std::optional<distributed::Watchdog> watchdog_;  // uses the store: destroyed before it
+};
 
 }  // namespace
 
@@ -99,64 +210,7 @@ int run_ranks(const RankEnvironment& environment,
               const std::string& file,
               const std::vector<std::string>& overrides,
               const std::function<void(const RankedJob& job)>& work) {
-  // Rank 0 speaks for the job: what is wrong with its configuration needs no meeting.
-  const bool is_lead = environment.rank == 0;
-  std::optional<TrainConfig> config;
-  if (is_lead) config = trainer::load_config(file, overrides);
-  log::set_muted(!is_lead);
-  // The other ranks do not know the timeout before they know that their configuration is rank 0's.
-  constexpr double kMeetingSeconds = 300;
-  const auto store = join(environment, kMeetingSeconds);
-  std::optional<distributed::Watchdog> watchdog;
-  const auto log = std::make_shared<distributed::CollectiveLog>();
-  try {
-    distributed::meet_ranks(*store, environment, kMeetingSeconds);
-    const auto agree = [&](const distributed::AgreedValue& agreed) {
-      distributed::agree(*store, environment, agreed, kMeetingSeconds);
-    };
-    agree({.name = "program version", .value = VMLA_VERSION});
-    agree({.name = "configuration", .value = comparable(file, overrides)});
-    if (!config) config = trainer::load_config(file, overrides);
-    const double timeout = config->distributed.timeout_seconds;
-    const auto end_when_hung = [&](const std::string& line) {
-      const distributed::PeerError hung(line);
-      const auto said = distributed::claim_error(*store, environment, nullptr, hung);
-      if (said.say) log::error("vmla: error: " + said.text);
-      std::_Exit(kPeerLost);
-    };
-    watchdog.emplace(
-        *store,
-        environment,
-        log,
-        distributed::WatchdogOptions{
-            .timeout_seconds = timeout, .period_seconds = 1, .on_hang = end_when_hung});
-    {
-      distributed::MeshShape shape;
-      trainer::with_config_origins(file, overrides, [&] {
-        shape = trainer::mesh_shape(*config, environment.world_size, environment.local_world_size);
-      });
-      const Mesh mesh = make_mesh(environment, *config, shape, *store, log);
-      work({*config, mesh, [&](int64_t step) { watchdog->set_step(step); }});
-      mesh.host().barrier();
-    }
-    watchdog.reset();
-    distributed::leave_job(*store, environment, timeout);
-    return kDone;
-  } catch (const StopRequested& stop) {
-    // All ranks stop after the same step, and all have saved.
-    if (is_lead) log::warn("vmla: stopped: {}", stop.what());
-    watchdog.reset();
-    try {
-      distributed::leave_job(*store, environment, 30);
-    } catch (const distributed::PeerError&) {  // everything is saved, whoever left first
-    }
-    return kStopped;
-  } catch (const std::exception& error) {
-    const auto line =
-        distributed::claim_error(*store, environment, watchdog ? &*watchdog : nullptr, error);
-    if (line.say) log::error("vmla: error: " + line.text.substr(0, line.text.find('\n')));
-    return status_of(error);
-  }
+  return RankedRun(environment, file, overrides).run(work);
 }
 
 }  // namespace vmla::launch

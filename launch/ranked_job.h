@@ -14,13 +14,14 @@ namespace vmla::launch {
 struct RankedJob {
   const trainer::TrainConfig& config;
   const distributed::Mesh& mesh;
-  std::function<void(int64_t step)> on_step;  // tells the other ranks where this one is
+  // To be called at each step: when a collective hangs, the other ranks say in which step this one
+  // was.
+  std::function<void(int64_t step)> on_step;
 };
 
 /// Joins the job that the environment describes, with the configuration of `file` and `overrides`,
-/// makes its groups, and runs `work` on this rank. Returns the exit status. What goes wrong
-/// anywhere is said once, by the rank that knows; a rank that only lost another ends with
-/// kPeerLost.
+/// makes its groups, and runs `work` on this rank. Returns the exit status. An error on any rank is
+/// reported once, by the rank that has it; a rank that only lost another one ends with kPeerLost.
 int run_ranks(const distributed::RankEnvironment& environment,
               const std::string& file,
               const std::vector<std::string>& overrides,
