@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "model/config/config_json.h"
+#include "model/io/format.h"
 #include "model/io/sha256.h"
 #include "trainer/config/config_yaml.h"
 
@@ -34,6 +35,15 @@ Teacher open_teacher(const std::string& path, const std::string& role) {
       trainer::parse_resolved(teacher.weights.stage_config, path + ": config");
   teacher.objective = trainer::objective_traits(config.objective);
   return teacher;
+}
+
+std::string described(const SamplingSettings& settings) {
+  return formatted("{} steps, shift {:.17g}, guidance {:.17g} against \"{}\", seed {}",
+                   settings.steps,
+                   settings.timestep_shift,
+                   settings.guidance_scale,
+                   settings.negative_prompt,
+                   settings.seed);
 }
 
 }  // namespace vmla::launch

@@ -3,8 +3,8 @@
 #include <ATen/ATen.h>
 
 #include <filesystem>
-#include <iomanip>
-#include <sstream>
+#include <memory>
+#include <utility>
 
 #include "data/encode/generate_clips.h"
 #include "data/encode/prompt_file.h"
@@ -21,12 +21,13 @@
 namespace vmla::launch {
 namespace {
 
-/// What the command line says, else the checkpoint; nothing is guessed for other weights.
+/// What the command line says, else what the checkpoint does. UserError for weights that are no
+/// checkpoint: nothing is guessed.
 template <class T, class U>
-T said(const std::optional<T>& given,
-       const Teacher& teacher,
-       const U trainer::MediaInfo::* known,
-       const char* flag) {
+T given_or_known(const std::optional<T>& given,
+                 const Teacher& teacher,
+                 const U trainer::MediaInfo::* known,
+                 const char* flag) {
   if (given) return *given;
   if (teacher.media) return (*teacher.media).*known;
   fail_user(
@@ -40,20 +41,21 @@ T said(const std::optional<T>& given,
 data::LatentInfo planned_clips(const DataGenerateArgs& args, const Teacher& teacher) {
   using trainer::MediaInfo;
   const auto codec =
-      model::make_video_codec(said(args.codec, teacher, &MediaInfo::codec, "--codec"));
+      model::make_video_codec(given_or_known(args.codec, teacher, &MediaInfo::codec, "--codec"));
   const std::optional<trainer::ClipShape> no_shape;
   const int64_t frames =
-      args.frames ? *args.frames : said(no_shape, teacher, &MediaInfo::clip, "--frames").frames;
+      args.frames ? *args.frames
+                  : given_or_known(no_shape, teacher, &MediaInfo::clip, "--frames").frames;
   data::LatentInfo info;
   info.codec = codec->name();
   info.codec_hash = codec->hash();
-  info.fps = said(args.fps, teacher, &MediaInfo::fps, "--fps");
-  info.pixel_height = said(args.height, teacher, &MediaInfo::pixel_height, "--height");
-  info.pixel_width = said(args.width, teacher, &MediaInfo::pixel_width, "--width");
+  info.fps = given_or_known(args.fps, teacher, &MediaInfo::fps, "--fps");
+  info.pixel_height = given_or_known(args.height, teacher, &MediaInfo::pixel_height, "--height");
+  info.pixel_width = given_or_known(args.width, teacher, &MediaInfo::pixel_width, "--width");
   info.pixel_frames = codec->pixel_frames(frames);
-  // A token covers so many pixels a side.
   const model::ModelConfig& config = teacher.config;
   const int64_t factor = codec->spatial_factor();
+  // Pixels that a token covers.
   const int64_t rows = factor * config.patch_size[1], cols = factor * config.patch_size[2];
   if (info.pixel_height % rows != 0 || info.pixel_width % cols != 0) {
     fail_user(
@@ -79,11 +81,8 @@ data::LatentInfo planned_clips(const DataGenerateArgs& args, const Teacher& teac
   return info;
 }
 
-}  // namespace
-
-int run(const DataGenerateArgs& args) {
-  data::GenerateOptions options;
-  options.prompts = data::read_prompt_file(args.prompts);
+/// The teacher that the command line names, which must sample all frames of a clip at once.
+Teacher bidirectional_teacher(const DataGenerateArgs& args) {
   Teacher teacher = open_teacher(args.weights, args.weights_role);
   if (teacher.objective && teacher.objective->causal) {
     fail_user(
@@ -91,55 +90,80 @@ int run(const DataGenerateArgs& args) {
         "once (stage flow_matching, or Wan weights)",
         args.weights);
   }
-  options.clips = planned_clips(args, teacher);
-  options.text = said(args.text, teacher, &trainer::MediaInfo::text_encoder, "--text");
-  const auto text = model::make_text_encoder(options.text);
-  if (text->text_dim() != teacher.config.text_dim) {
+  return teacher;
+}
+
+/// The text encoder `name`, whose embeddings must be as wide as the teacher's.
+std::unique_ptr<model::TextEncoder> fitting_text_encoder(const std::string& name,
+                                                         const Teacher& teacher) {
+  auto encoder = model::make_text_encoder(name);
+  if (encoder->text_dim() != teacher.config.text_dim) {
     fail_user("data generate: text encoder {} is {} wide, {} takes {}",
-              text->name(),
-              text->text_dim(),
+              encoder->name(),
+              encoder->text_dim(),
               teacher.weights.source,
               teacher.config.text_dim);
   }
+  return encoder;
+}
+
+data::GenerateOptions generate_options(const DataGenerateArgs& args, const Teacher& teacher) {
+  const std::string settings = formatted("{}, {}",
+                                         args.sampler,
+                                         described({.steps = args.steps,
+                                                    .timestep_shift = args.shift,
+                                                    .guidance_scale = args.guidance,
+                                                    .negative_prompt = args.negative_prompt,
+                                                    .seed = args.seed}));
+  data::GenerateOptions options;
+  options.prompts_name = std::filesystem::path(args.prompts).filename();
+  options.out = args.out;
+  options.count_per_prompt = args.count_per_prompt;
+  options.batch = args.batch;
+  options.clips = planned_clips(args, teacher);
+  options.text = given_or_known(args.text, teacher, &trainer::MediaInfo::text_encoder, "--text");
+  options.teacher = formatted("{} {}", teacher.identity, settings);
+  options.origin = formatted("sampled from {}: {}", teacher.weights.source, settings);
+  options.overwrite = args.overwrite;
+  return options;
+}
+
+}  // namespace
+
+int run(const DataGenerateArgs& args) {
+  std::vector<std::string> prompts = data::read_prompt_file(args.prompts);
+  Teacher teacher = bidirectional_teacher(args);
+  data::GenerateOptions options = generate_options(args, teacher);
+  options.prompts = std::move(prompts);
+  const auto text = fitting_text_encoder(options.text, teacher);
   model::SamplerSettings sampler;
   sampler.kind = model::parse_sampler(args.sampler);
   sampler.steps = args.steps;
   sampler.guidance_scale = args.guidance;
   sampler.timestep_shift = args.shift;
-  std::ostringstream settings;
-  settings << std::setprecision(17) << args.sampler << ", " << args.steps << " steps, shift "
-           << args.shift << ", guidance " << args.guidance << " against \"" << args.negative_prompt
-           << "\", seed " << args.seed;
-  options.prompts_name = std::filesystem::path(args.prompts).filename();
-  options.out = args.out;
-  options.count_per_prompt = args.count_per_prompt;
-  options.batch = args.batch;
-  options.teacher = formatted("{} {}", teacher.identity, settings.str());
-  options.origin = formatted("sampled from {}: {}", teacher.weights.source, settings.str());
-  options.overwrite = args.overwrite;
 
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
-  const std::vector<int64_t>& shape = options.clips.clip_shape;
-  const at::Tensor negative = text->encode(args.negative_prompt).to(at::kFloat).unsqueeze(0);
-  const data::ComputedClips report =
-      data::generate_clips(options, [&](const at::Tensor& text_BTE, int64_t first_clip) {
-        model::RolloutRequest request;
-        request.text_BTE = text_BTE;
-        request.negative_text_1TE = negative;
-        request.num_frames = shape[0];
-        request.latent_height = shape[2];
-        request.latent_width = shape[3];
-        request.frame_noise = [&](int64_t frame) {
-          return kernels::normal_batch({.seed = static_cast<uint64_t>(args.seed),
-                                        .step = static_cast<uint64_t>(frame),
-                                        .purpose = kernels::Purpose::kSampleNoise},
-                                       static_cast<uint64_t>(first_clip),
-                                       text_BTE.size(0),
-                                       {shape[1], shape[2], shape[3]});
-        };
-        return model::sample_bidirectional({teacher.config, weights}, request, sampler)
-            .latents_BFCHW;
-      });
+  const std::vector<int64_t>& shape = options.clips.clip_shape;  // F, C, H, W
+  const at::Tensor negative_1TE = text->encode(args.negative_prompt).to(at::kFloat).unsqueeze(0);
+  const auto sample = [&](const at::Tensor& text_BTE, int64_t first_clip) {
+    model::RolloutRequest request;
+    request.text_BTE = text_BTE;
+    request.negative_text_1TE = negative_1TE;
+    request.num_frames = shape[0];
+    request.latent_height = shape[2];
+    request.latent_width = shape[3];
+    // A clip's noise depends on its number alone, so that an interrupted job goes on with the same.
+    request.frame_noise = [&](int64_t frame) {
+      return kernels::normal_batch({.seed = static_cast<uint64_t>(args.seed),
+                                    .step = static_cast<uint64_t>(frame),
+                                    .purpose = kernels::Purpose::kSampleNoise},
+                                   static_cast<uint64_t>(first_clip),
+                                   text_BTE.size(0),
+                                   {shape[1], shape[2], shape[3]});
+    };
+    return model::sample_bidirectional({teacher.config, weights}, request, sampler).latents_BFCHW;
+  };
+  const data::ComputedClips report = data::generate_clips(options, sample);
   log::info("{}: {} clips, {:g} s a clip", args.out, report.clips, report.seconds_per_clip);
   return kDone;
 }

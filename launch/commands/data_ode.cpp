@@ -2,9 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <iomanip>
-#include <sstream>
-
 #include "data/encode/encode_ode_set.h"
 #include "data/store/latent_dataset.h"
 #include "launch/teacher.h"
@@ -19,7 +16,8 @@
 namespace vmla::launch {
 namespace {
 
-/// What would fail deep inside the network, said with the place that is wrong.
+/// Refuses a teacher that does not fit the clips here, where both can be named, and not deep inside
+/// the network.
 void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::LatentInfo& info) {
   if (teacher.objective && !teacher.objective->causal) {
     fail_user(
@@ -40,6 +38,7 @@ void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::Late
   }
 }
 
+/// [1, T, text_dim] fp32, by the encoder that embedded the dataset's captions.
 at::Tensor negative_text(const std::string& prompt, const data::LatentDataset& dataset) {
   if (prompt.empty()) return dataset.empty_text().unsqueeze(0);
   const auto encoder = model::make_text_encoder(dataset.info().text_encoder);
@@ -53,15 +52,16 @@ int run(const DataOdeArgs& args) {
   Teacher teacher = open_teacher(args.checkpoint, args.weights);
   check_fit(args, teacher, dataset.info());
   if (dataset.has_latents()) model::chunk_sizes(teacher.config, dataset.info().clip_shape[0]);
-  const double shift = args.shift          ? *args.shift
-                       : teacher.objective ? teacher.objective->timestep_shift
-                                           : 5.0;
+  const double trained_shift = teacher.objective ? teacher.objective->timestep_shift : 5.0;
+  const double shift = args.shift.value_or(trained_shift);
   const model::OdeGrid grid = model::ode_grid(args.steps, shift, args.denoising_steps);
   const auto way = args.way == "doubled" ? model::OdeWay::kDoubled : model::OdeWay::kCached;
 
-  std::ostringstream settings;
-  settings << std::setprecision(17) << args.steps << " steps, shift " << shift << ", guidance "
-           << args.guidance << " against \"" << args.negative_prompt << "\", seed " << args.seed;
+  const std::string settings = described({.steps = args.steps,
+                                          .timestep_shift = shift,
+                                          .guidance_scale = args.guidance,
+                                          .negative_prompt = args.negative_prompt,
+                                          .seed = args.seed});
   data::OdeSetOptions options;
   options.data = args.data;
   options.out = args.out;
@@ -70,16 +70,16 @@ int run(const DataOdeArgs& args) {
   options.seed = static_cast<uint64_t>(args.seed);
   options.limit = args.limit;
   options.batch = args.batch;
-  options.teacher = formatted("{} {} {}", teacher.identity, settings.str(), args.way);
-  options.origin = formatted("ODE of {}: {}", teacher.weights.source, settings.str());
+  options.teacher = formatted("{} {} {}", teacher.identity, settings, args.way);
+  options.origin = formatted("ODE of {}: {}", teacher.weights.source, settings);
   options.overwrite = args.overwrite;
 
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
-  const at::Tensor negative = negative_text(args.negative_prompt, dataset);
+  const at::Tensor negative_1TE = negative_text(args.negative_prompt, dataset);
   const data::ComputedClips report =
       data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {
         return model::ode_states({teacher.config, weights},
-                                 {batch.latents, noise_BFCHW, batch.text, negative},
+                                 {batch.latents, noise_BFCHW, batch.text, negative_1TE},
                                  grid,
                                  args.guidance,
                                  way);
