@@ -20,13 +20,23 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <memory>
 
 namespace vmla::launch {
 namespace {
 
-std::vector<std::string> read_prompts(const SampleArgs& args) {
-  if (args.prompt) return {*args.prompt};
-  return data::read_prompt_file(args.prompts);
+/// What the videos show: a text for each, or one video whose prompt changes over time.
+struct GivenPrompts {
+  std::vector<std::string> texts;
+  std::vector<TimedPrompt> over_time;
+};
+
+GivenPrompts read_prompts(const SampleArgs& args) {
+  if (!args.prompts_over_time.empty()) {
+    return {.texts = {}, .over_time = parse_prompts_over_time(args.prompts_over_time)};
+  }
+  if (args.prompt) return {.texts = {*args.prompt}, .over_time = {}};
+  return {.texts = data::read_prompt_file(args.prompts), .over_time = {}};
 }
 
 /// The role whose weights are sampled: the moving average where there is one, unless --weights raw.
@@ -92,7 +102,8 @@ model::ModelConfig windowed_model(const SampleArgs& args,
   return config;
 }
 
-/// Checks a tensor of a --noise file that may leave out the prompts' dimension: one for all.
+/// A tensor of a --noise file in fp32, in the shape `wanted`. It may lack the dimension
+/// `prompt_dim`: it is then the same for all prompts.
 at::Tensor for_prompts(const at::Tensor& stored,
                        const std::string& place,
                        std::vector<int64_t> wanted,
@@ -110,8 +121,9 @@ at::Tensor for_prompts(const at::Tensor& stored,
   return noise;
 }
 
-/// A --noise file: `noise` [prompts, F, C, H, W] and, where the sampler adds noise again, maybe
-/// `renoise` [times, prompts, F, C, H, W]; without `prompts`, the same for all.
+/// Reads a --noise file into `request`: `noise` [prompts, F, C, H, W] and, if the few-step sampler
+/// is not to draw what it adds between its steps, `renoise` [times, prompts, F, C, H, W]. Without
+/// the dimension `prompts`, all prompts have the same.
 void read_noise(const std::string& path,
                 const trainer::ClipShape& clip,
                 trainer::VideoSampler::Request& request) {
@@ -135,14 +147,14 @@ void read_noise(const std::string& path,
   request.renoise_KPFCHW = for_prompts(again->second, path + ": tensor 'renoise'", wanted, 1);
 }
 
-/// Frames that prompts over time last for; the last one may be open.
+/// Video frames that prompts over time last for; a last one without a length counts as none.
 int64_t frames_of(const std::vector<TimedPrompt>& prompts, double fps) {
   double seconds = 0;
   for (const TimedPrompt& prompt : prompts) seconds += prompt.seconds.value_or(0);
   return std::max<int64_t>(1, std::llround(seconds * fps));
 }
 
-/// Puts each prompt's start on the first chunk at or after its time.
+/// The video in which each prompt begins with the first chunk at or after its time.
 trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
                                const model::ModelConfig& config,
                                const trainer::VideoSampler& sampler,
@@ -178,6 +190,76 @@ trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
   return video;
 }
 
+/// A checkpoint and what it says.
+struct Source {
+  trainer::CheckpointData checkpoint;
+  trainer::TrainConfig config;
+  trainer::MediaInfo media;
+  trainer::ObjectiveTraits objective;
+  model::ModelConfig model;  // with the window of the command line
+};
+
+Source open_source(const SampleArgs& args) {
+  Source source;
+  source.checkpoint = trainer::load_checkpoint(args.checkpoint);
+  source.config =
+      trainer::parse_resolved(source.checkpoint.config_yaml, args.checkpoint + ": config");
+  source.media = trainer::read_media_info(source.checkpoint.data_position, args.checkpoint);
+  source.objective = trainer::objective_traits(source.config.objective);
+  source.model = windowed_model(args, source.checkpoint.model, source.objective.causal);
+  return source;
+}
+
+std::vector<trainer::VideoPrompt> video_prompts(const SampleArgs& args,
+                                                const GivenPrompts& given,
+                                                const Source& source,
+                                                const trainer::VideoSampler& sampler,
+                                                int64_t latent_frames) {
+  std::vector<trainer::VideoPrompt> prompts;
+  for (const std::string& text : given.texts) prompts.push_back({.text = text});
+  if (!given.over_time.empty()) {
+    if (!source.objective.causal) {
+      fail_user(
+          "--prompts-over-time: {} samples all frames at once; only a model trained chunk by chunk "
+          "can change its prompt",
+          args.checkpoint);
+    }
+    prompts = {scheduled(given.over_time, source.model, sampler, latent_frames)};
+  }
+  for (trainer::VideoPrompt& prompt : prompts) prompt.seed = static_cast<uint64_t>(args.seed);
+  return prompts;
+}
+
+/// `frames` video frames of each prompt.
+trainer::VideoSampler::Request request_for(const SampleArgs& args,
+                                           const GivenPrompts& prompts,
+                                           const Source& source,
+                                           const trainer::VideoSampler& sampler,
+                                           int64_t frames) {
+  trainer::VideoSampler::Request request;
+  request.latent_frames = sampler.latent_frames_for(source.model, frames);
+  request.sampler = chosen_sampler(args, source.config, source.objective);
+  request.negative_prompt = args.negative_prompt.value_or(source.config.sample.negative_prompt);
+  if (source.objective.causal) model::check_rollout_length(source.model, request.latent_frames);
+  request.prompts = video_prompts(args, prompts, source, sampler, request.latent_frames);
+  if (!args.prompt_switch.empty()) {
+    request.prompt_switch = model::parse_prompt_switch(args.prompt_switch);
+  }
+  read_noise(args.noise, source.media.clip, request);
+  return request;
+}
+
+/// Another window than the one trained with changes what is attended to and at which positions: it
+/// is used only when asked for, and then with a warning.
+void warn_of_other_window(const SampleArgs& args, const Source& source) {
+  const model::ModelConfig& trained = source.checkpoint.model;
+  if (source.model == trained) return;
+  log::warn("sampling with {}, which is not what {} was trained with: {}",
+            window_of(source.model),
+            args.checkpoint,
+            window_of(trained));
+}
+
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
     log::info("{}/{}: {} frames, {:g} frames/s, first chunk after {:g} s, cache {} bytes  \"{}\"",
@@ -194,60 +276,18 @@ void report(const std::vector<trainer::SampleRecord>& records, const std::string
 }  // namespace
 
 int run(const SampleArgs& args) {
-  const bool over_time = !args.prompts_over_time.empty();
-  std::vector<TimedPrompt> timed;
-  if (over_time) timed = parse_prompts_over_time(args.prompts_over_time);
-  const std::vector<std::string> prompts =
-      over_time ? std::vector<std::string>{timed.front().text} : read_prompts(args);
-  const trainer::CheckpointData checkpoint = trainer::load_checkpoint(args.checkpoint);
-  const trainer::TrainConfig config =
-      trainer::parse_resolved(checkpoint.config_yaml, args.checkpoint + ": config");
-  const trainer::MediaInfo media =
-      trainer::read_media_info(checkpoint.data_position, args.checkpoint);
-  const trainer::ObjectiveTraits objective = trainer::objective_traits(config.objective);
-  const model::ModelConfig model = windowed_model(args, checkpoint.model, objective.causal);
-  const trainer::VideoSampler sampler(media, !objective.causal);
-  const int64_t frames = args.frames > 0 ? args.frames : frames_of(timed, media.fps);
-  trainer::VideoSampler::Request request{
-      .prompts = {},
-      .latent_frames = sampler.latent_frames_for(model, frames),
-      .sampler = chosen_sampler(args, config, objective),
-      .negative_prompt = args.negative_prompt.value_or(config.sample.negative_prompt),
-      .batch = 1,
-      .erase_cache = false,
-      .device = at::kCPU,
-      .noise_PFCHW = {}};
-  if (objective.causal) model::check_rollout_length(model, request.latent_frames);
-  for (const std::string& prompt : prompts) request.prompts.push_back({.text = prompt});
-  if (over_time) {
-    if (!objective.causal) {
-      fail_user(
-          "--prompts-over-time: {} samples all frames at once; only a model trained chunk by chunk "
-          "can change its prompt",
-          args.checkpoint);
-    }
-    request.prompts = {scheduled(timed, model, sampler, request.latent_frames)};
-    if (!args.prompt_switch.empty()) {
-      request.prompt_switch = model::parse_prompt_switch(args.prompt_switch);
-    }
-  }
-  for (trainer::VideoPrompt& prompt : request.prompts) {
-    prompt.seed = static_cast<uint64_t>(args.seed);
-  }
-  read_noise(args.noise, media.clip, request);
+  const GivenPrompts prompts = read_prompts(args);
+  const Source source = open_source(args);
+  const trainer::VideoSampler sampler(source.media, !source.objective.causal);
+  const int64_t frames =
+      args.frames > 0 ? args.frames : frames_of(prompts.over_time, source.media.fps);
+  const auto request = request_for(args, prompts, source, sampler, frames);
+  warn_of_other_window(args, source);
 
-  // Another window than the one trained with changes context and positions, so it is only taken
-  // when asked for, and said.
-  if (model != checkpoint.model) {
-    log::warn("sampling with {}, which is not what {} was trained with: {}",
-              window_of(model),
-              args.checkpoint,
-              window_of(checkpoint.model));
-  }
-  const std::string role = pick_role(checkpoint, args.weights);
-  model::FrozenWeights weights(model, checkpoint.roles.at(role), args.checkpoint);
+  const std::string role = pick_role(source.checkpoint, args.weights);
+  model::FrozenWeights weights(source.model, source.checkpoint.roles.at(role), args.checkpoint);
   const auto records = trainer::sample_to_folder(
-      sampler, {model, weights}, request, frames, args.out, args.save_latents);
+      sampler, {source.model, weights}, request, frames, args.out, args.save_latents);
   report(records, args.out);
   return kDone;
 }
