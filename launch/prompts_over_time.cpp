@@ -1,9 +1,9 @@
 #include "launch/prompts_over_time.h"
 
-#include <charconv>
 #include <cmath>
 #include <string_view>
 
+#include "launch/options/parse_number.h"
 #include "model/io/error.h"
 
 namespace vmla::launch {
@@ -17,19 +17,18 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
 }
 
-/// The number in front of the `s]` that `part` ends with, and the text in front of its bracket.
-/// Nothing where the part ends otherwise: a text may hold brackets of its own.
+/// The text and the seconds of "text[10s]". None if `part` does not end in such a bracket; other
+/// brackets belong to the text.
 std::optional<TimedPrompt> read_timed(std::string_view part) {
   const size_t bracket = part.rfind('[');
   if (bracket == std::string_view::npos || !part.ends_with("s]")) return std::nullopt;
   const std::string_view number = part.substr(bracket + 1, part.size() - bracket - 3);
-  double seconds = 0;
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), seconds);
-  if (error != std::errc{} || end != number.data() + number.size()) return std::nullopt;
-  if (!std::isfinite(seconds) || seconds <= 0) {
+  const auto seconds = parse_number<double>(number);
+  if (!seconds) return std::nullopt;
+  if (!std::isfinite(*seconds) || *seconds <= 0) {
     fail_user("--prompts-over-time: '{}' lasts {} s; it must be above 0", part, number);
   }
-  return TimedPrompt{std::string(trimmed(part.substr(0, bracket))), seconds};
+  return TimedPrompt{std::string(trimmed(part.substr(0, bracket))), *seconds};
 }
 
 }  // namespace

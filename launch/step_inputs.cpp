@@ -11,14 +11,16 @@
 namespace vmla::launch {
 namespace {
 
-/// A letter an axis: axes with one letter have one size. `*` may have any; `w` scored windows of a
-/// rollout, `f` frames of one, `t` rows of the negative prompt, `1` one row for all samples.
+/// The shape of a tensor, one letter for each axis: axes with the same letter have the same size in
+/// all tensors. `*` has any size. `w` are the scored windows of a rollout, `f` the frames of a
+/// window, `t` the rows of the negative prompt's embedding; `1` is one row for all samples.
 struct InputShape {
   const char* name;
-  std::vector<std::string_view> forms;  // any of them
+  std::vector<std::string_view> forms;  // it has one of these
 };
 
-/// Those that fix the axes come first.
+/// Sizes are taken from the first tensor that has a letter, so the order decides which tensor a
+/// contradiction is blamed on.
 const std::vector<InputShape> kShapes = {
     {"clean_latents", {"BFCHW"}},
     {"rollout_noise", {"BFCHW"}},
@@ -39,10 +41,12 @@ const std::vector<InputShape> kShapes = {
     {"negative_text", {"BtE", "1tE"}},
 };
 const InputShape kNoise = {"noise", {"BFCHW"}};
-const InputShape kScoreNoise = {"noise", {"BfCHW", "wBfCHW"}};  // beside a rollout
+// Where the inputs hold a rollout, `noise` is added to its windows before they are scored.
+const InputShape kScoreNoise = {"noise", {"BfCHW", "wBfCHW"}};
 
 using Sizes = std::map<char, int64_t>;
 
+/// Whether the tensor has this shape; if so, `sizes` learns the letters that were new.
 bool fits(const at::Tensor& tensor, std::string_view form, Sizes& sizes) {
   if (tensor.dim() != static_cast<int64_t>(form.size())) return false;
   Sizes met = sizes;
@@ -54,6 +58,7 @@ bool fits(const at::Tensor& tensor, std::string_view form, Sizes& sizes) {
   return true;
 }
 
+/// "[2, F, 4, H, W]": known sizes as numbers, the others as letters.
 std::string described(std::string_view form, const Sizes& sizes) {
   std::string text;
   for (const char axis : form) {
@@ -79,7 +84,8 @@ void check_shape(const std::string& path,
       "{}: tensor '{}' is {}, it must be {}", path, shape.name, found->second.sizes(), wanted);
 }
 
-/// A step list decreases, and there is a draw to renoise with after every pass before the exit.
+/// Checks that a list of timesteps decreases, and that there is a draw of noise for every pass but
+/// the last one, which `exit_index` names.
 void check_steps(const std::string& path,
                  const model::TensorMap& inputs,
                  const std::string& prefix) {
@@ -113,7 +119,7 @@ model::TensorMap read_step_inputs(const std::string& path,
       tensor = tensor.clone();
       continue;
     }
-    // Timesteps are read in fp64 whatever the precision is.
+    // Timesteps stay fp64 in any precision.
     const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
     tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
     if (!tensor.isfinite().all().item<bool>())

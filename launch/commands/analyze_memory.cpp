@@ -15,7 +15,8 @@ namespace vmla::launch {
 int run(const AnalyzeMemoryArgs& args) {
   const trainer::TrainConfig config = trainer::load_config(args.config, args.set);
   constexpr double kGigabyte = 1e9;
-  constexpr int64_t kUsualNode = 8;  // GPUs of a machine, where hybrid's shard_size is left open
+  // GPUs of a machine, for hybrid sharding with an open shard_size: weights are shared within one.
+  constexpr int64_t kUsualNode = 8;
   const auto mesh = trainer::mesh_shape(config, args.gpus, std::min(args.gpus, kUsualNode));
   const trainer::MemoryPlan plan =
       trainer::plan_memory(config,

@@ -15,7 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// RUN/checkpoints/step_N belongs to RUN; anything else stands for itself.
+/// The name of the curve that a path gives a point to: RUN for RUN/checkpoints/step_N, else the
+/// last part of the path.
 std::string series_of(const fs::path& path, const fs::path& checkpoint) {
   const fs::path own = fs::weakly_canonical(checkpoint.empty() ? path : checkpoint);
   if (own.parent_path().filename() == "checkpoints")
@@ -24,7 +25,7 @@ std::string series_of(const fs::path& path, const fs::path& checkpoint) {
 }
 
 analysis::RankPoint measure(const std::string& path, analysis::RankTracker& tracker) {
-  // What was trained, not its average: the same weights as the run's own rank.h5.
+  // The trained weights and not their average, as in the run's own rank.h5.
   const model::LoadedWeights weights = model::load_weights(path, "raw");
   analysis::RankPoint point;
   const fs::path checkpoint = weights.step >= 0 ? io::find_checkpoint(path) : fs::path();

@@ -12,7 +12,7 @@
 namespace vmla::launch {
 namespace {
 
-// With a map the file is taken as it is: another project's names would not be understood.
+/// Tensors under the names of the file: load_weights() would refuse those of another project.
 model::TensorMap read_foreign(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return model::read_safetensors_sharded(path).tensors;
   return model::read_safetensors(path).tensors;

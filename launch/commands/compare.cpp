@@ -56,6 +56,7 @@ std::string names_of(const Run& run) {
   return names;
 }
 
+/// The stages that both runs have; two single stages are a pair whatever their names are.
 std::vector<RunPair> pair_up(const Run& a, const Run& b) {
   std::vector<RunPair> pairs;
   if (!a.pipeline && !b.pipeline) {
@@ -82,7 +83,7 @@ std::vector<RunPair> pair_up(const Run& a, const Run& b) {
   return pairs;
 }
 
-/// A reference file, or a folder with nothing but such files.
+/// Whether `path` is a reference trace or a folder of them, and not a run.
 bool is_reference(const fs::path& path) {
   if (fs::is_regular_file(path)) return true;
   return fs::is_directory(path) && !fs::exists(path / "metrics.jsonl") &&
@@ -99,6 +100,7 @@ ReferenceCheck check_run(const fs::path& folder, const fs::path& file) {
   return check;
 }
 
+/// Judges every stage of the run for which there is a reference trace.
 std::vector<ReferenceCheck> check_all(const Run& run, const fs::path& reference) {
   std::vector<ReferenceCheck> checks;
   if (fs::is_directory(reference)) {
@@ -136,7 +138,8 @@ int make_reference(const CompareArgs& args) {
     fail_user("--make-reference {}: runs of a pipeline need a folder, for one file a stage",
               out.string());
   }
-  // All of them before the first file: a stage that does not fit leaves nothing half done.
+  // All traces are made before the first file is written: a stage whose runs do not fit together
+  // leaves no half of a reference behind.
   std::vector<std::pair<fs::path, std::string>> files;
   for (const auto& [name, traces] : by_stage) {
     files.emplace_back(pipelines ? out / (name + ".json") : out,
@@ -150,6 +153,7 @@ int make_reference(const CompareArgs& args) {
   return kDone;
 }
 
+/// Prints the comparison of each stage, and writes the pages if `out` names a folder.
 template <class Stages>
 void show(const Stages& stages, const std::string& out) {
   std::string text;

@@ -4,6 +4,7 @@
 #include "model/formats/load_weights.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
+#include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "model/network/attention_plan.h"
 #include "model/network/cached_forward.h"
@@ -21,6 +22,7 @@ struct ForwardInputs {
   at::Tensor clean_latents;  // undefined in modes that do not need it
 };
 
+/// The tensor `name`, which must be F32 with `dims` dimensions.
 at::Tensor required(const model::SafetensorsFile& file,
                     const std::string& path,
                     const char* name,
@@ -43,7 +45,11 @@ void expect_sizes(const std::string& path,
                   const at::Tensor& tensor,
                   at::IntArrayRef sizes) {
   if (tensor.sizes() != sizes)
-    fail_user("{}: tensor '{}' is {}, the latents want {}", path, name, tensor.sizes(), sizes);
+    fail_user("{}: tensor '{}' is {}, it must be {} for these latents",
+              path,
+              name,
+              tensor.sizes(),
+              sizes);
 }
 
 ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
@@ -79,6 +85,7 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   return in;
 }
 
+/// flow [B, F, C, H, W] of the noisy latents.
 at::Tensor run_mode(const std::string& mode,
                     const model::Network& network,
                     const ForwardInputs& in) {
@@ -114,7 +121,7 @@ int run(const ForwardArgs& args) {
   const at::Tensor flow = run_mode(args.mode, {config, source}, inputs);
   model::write_safetensors(args.output, {{"flow", flow.to(at::kFloat)}});
   log::info("wrote {}: flow {}", args.output, flow.sizes());
-  return 0;
+  return kDone;
 }
 
 }  // namespace vmla::launch

@@ -12,18 +12,40 @@
 
 namespace vmla::launch {
 
+namespace {
+
+void report(const std::vector<model::InitLayerReport>& layers) {
+  for (const model::InitLayerReport& l : layers) {
+    log::info(
+        "layer {}: K/V error {:g} (optimal {:g}), energy kept {:g} at rank {}; queries {:g} at "
+        "rank {}; rope energy lost {:g}",
+        l.layer,
+        l.kv_error,
+        l.kv_optimal_error,
+        l.kv_energy_kept,
+        l.kv_rank,
+        l.q_energy_kept,
+        l.q_rank,
+        l.rope_energy_lost);
+  }
+}
+
+}  // namespace
+
 int run(const InitArgs& args) {
   const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
-  // The sizes outside self-attention are the dense model's; the file's section `model` says the
-  // latent ones.
+  // The file's section `model` says the sizes of latent attention; the others are the dense
+  // model's.
   trainer::TrainConfig base;
   base.model = dense.config;
   base.model.attention = "mla";
   base.model.preset.clear();
   const trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
-  if (!config.model.is_mla())
-    fail_user("{}: model.attention is dense: init writes a latent-attention model (mla)",
-              args.config);
+  if (!config.model.is_mla()) {
+    fail_user(
+        "{}: model.attention is dense; init writes a model with latent attention, set it to mla",
+        args.config);
+  }
   const std::string method =
       config.init.method.empty() ? std::string(model::kDefaultInitMethod) : config.init.method;
   if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", method, args.data);
@@ -41,20 +63,7 @@ int run(const InitArgs& args) {
        .dtype = std::nullopt,
        .extra_files = {{"init_report.json", trainer::init_report_json(method, init.layers)}}},
       args.out);
-  for (const auto& l : init.layers) {
-    log::info(
-        "layer {}: K/V error {:g} (optimal {:g}), energy kept {:g} at rank {}; queries {:g} at "
-        "rank {}; "
-        "rope energy lost {:g}",
-        l.layer,
-        l.kv_error,
-        l.kv_optimal_error,
-        l.kv_energy_kept,
-        l.kv_rank,
-        l.q_energy_kept,
-        l.q_rank,
-        l.rope_energy_lost);
-  }
+  report(init.layers);
   const std::string note = model::dropped_bias_note(init.layers);
   if (!note.empty()) log::warn(note);
   log::info("wrote {} ({})", args.out, method);

@@ -20,12 +20,12 @@ int run(const PipelineArgs& args) {
   const int status = trainer::run_pipeline(pipeline, options);
   if (status != kDone || args.dry_run) return status;
   for (const auto& stage : pipeline.stages) {
-    // A stage killed between its last step and its page is finished all the same.
+    // A stage that was killed behind its last step, before it wrote its report, counts as finished.
     if (!std::filesystem::exists(stage.run_dir / "report.html"))
       analysis::write_run_report(stage.run_dir);
   }
   analysis::write_pipeline_report(pipeline.run_dir);
-  log::info("done: " + (pipeline.run_dir / "report.html").string());
+  log::info("done: {}", (pipeline.run_dir / "report.html").string());
   return kDone;
 }
 

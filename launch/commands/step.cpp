@@ -26,8 +26,9 @@ int run(const StepArgs& args) {
   if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
     fail_user("--player {}: objective {} trains no such role", args.player, config.objective.name);
   }
-  if (!config.data.make.codec.empty())
+  if (!config.data.make.codec.empty()) {
     objective->use_codec(model::make_video_codec(config.data.make.codec));
+  }
   trainer::RoleState& player = roles.at(args.player);
   const at::ScalarType dtype = config.train.precision == "fp64" ? at::kDouble : at::kFloat;
   model::TensorMap inputs = read_step_inputs(args.inputs, dtype, config.model);
@@ -42,14 +43,16 @@ int run(const StepArgs& args) {
                       model::GradMode::kFull,
                       [&](const trainer::LossTerms& terms, bool) {
                         loss = loss.defined() ? loss + terms.total.detach() : terms.total.detach();
-                        for (const auto& [name, tensor] : terms.details)
+                        for (const auto& [name, tensor] : terms.details) {
                           outputs[name] = tensor.to(dtype).contiguous();
+                        }
                         terms.total.backward();
                       });
   if (inputs.contains(reported)) outputs["grad.latents"] = inputs.at(reported).grad();
   outputs["loss"] = loss;
-  for (const auto& [name, gradient] : player.weights->gradients())
+  for (const auto& [name, gradient] : player.weights->gradients()) {
     outputs["grad_norm." + name] = gradient.norm();
+  }
   outputs["grad_norm"] = at::scalar_tensor(
       trainer::squared_gradient_norm(*player.weights).sqrt().item<double>(), dtype);
   model::write_safetensors(args.output, outputs);

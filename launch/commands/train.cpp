@@ -16,10 +16,10 @@
 namespace vmla::launch {
 namespace {
 
-/// Every step takes the blocks that the step before gave back. Left to itself the allocator returns
-/// them to the system in between, and each is faulted in page by page again.
+/// Makes malloc keep freed memory. Every step needs as much as the one before has freed; by default
+/// malloc returns it to the system in between, which then has to map every page again.
 void keep_freed_blocks() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // the most it takes
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // bytes; glibc takes no more
   mallopt(M_TRIM_THRESHOLD, 256 << 20);
 }
 
@@ -41,9 +41,12 @@ void train_stage(const TrainArgs& args,
   });
   if (args.dry_run || !mesh.is_lead()) return;
   analysis::write_run_report(run_dir);
-  log::info("{}{}",
-            result.already_done ? "was already done: " : "done: ",
-            (run_dir / "report.html").string());
+  const std::string page = (run_dir / "report.html").string();
+  if (result.already_done) {
+    log::info("was already done: {}", page);
+  } else {
+    log::info("done: {}", page);
+  }
 }
 
 }  // namespace

@@ -10,8 +10,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
+
+#include "model/io/format.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::launch {
 namespace {
@@ -25,26 +27,16 @@ struct Outcome {
   std::string out, err;
 };
 
-std::string text_of(const fs::path& file) {
-  std::ifstream in(file);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
 class Program : public ::testing::Test {
  protected:
-  Program() : folder_((fs::temp_directory_path() / "vmla-test-XXXXXX").string()) {
-    if (mkdtemp(folder_.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-  }
-  ~Program() override { fs::remove_all(folder_); }
-
   // Runs `PROGRAM words` by the shell in the test's folder.
   Outcome run(const std::string& words, const std::string& program = VMLA_PROGRAM) const {
-    const std::string command =
-        "cd " + folder_ + " && " + program + " " + words + " >out.txt 2>err.txt </dev/null";
+    const std::string command = formatted(
+        "cd {} && {} {} >out.txt 2>err.txt </dev/null", folder_.path().string(), program, words);
     const int state = std::system(command.c_str());
     return {WIFEXITED(state) ? WEXITSTATUS(state) : -1,
-            text_of(fs::path(folder_) / "out.txt"),
-            text_of(fs::path(folder_) / "err.txt")};
+            data::file_bytes(folder_ / "out.txt"),
+            data::file_bytes(folder_ / "err.txt")};
   }
   void expect_refused(const std::string& words, const std::string& said) const {
     const Outcome outcome = run(words);
@@ -55,7 +47,7 @@ class Program : public ::testing::Test {
     EXPECT_EQ(outcome.out, "") << words;
   }
 
-  std::string folder_;
+  const data::TemporaryFolder folder_;
   const std::string configs_ = VMLA_CONFIG_DIR;
 };
 
@@ -85,7 +77,7 @@ TEST_F(Program, MistakesEndWithTwoAndOneLine) {
   expect_refused("forward --weights w --inputs i --output o --mode cached --set model.dims=3",
                  "did you mean model.dim?");
   // Nothing was created on the way.
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator{}),
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator{}),
             2);  // out.txt, err.txt
 }
 
@@ -94,11 +86,12 @@ TEST_F(Program, TheCoreChecksTheSame) {
       run("pipeline --config " + configs_ + "/tiny/pipeline.yaml --set nope.seed=1", VMLA_CORE);
   EXPECT_EQ(outcome.status, 2);
   EXPECT_THAT(outcome.err, HasSubstr("no stage 'nope'"));
+  EXPECT_EQ(run("train --list-keys", VMLA_CORE).out, run("train --list-keys").out);
 }
 
 TEST_F(Program, RefusesAFolderThatIsNoRun) {
-  fs::create_directories(fs::path(folder_) / "photos");
-  std::ofstream(fs::path(folder_) / "photos/a.jpg") << "x";
+  fs::create_directories(folder_ / "photos");
+  data::write_bytes(folder_ / "photos/a.jpg", "x");
   expect_refused("pipeline --config " + configs_ + "/tiny/pipeline.yaml --run-dir photos",
                  "photos: holds a.jpg");
 }
