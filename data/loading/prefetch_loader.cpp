@@ -17,6 +17,7 @@ struct PrefetchLoader::State {
         const LoaderOptions& options_in)
       : dataset(dataset_in), sampler(sampler_in), options(options_in) {}
 
+  /// What reading a micro-batch gave: the batch, or what was thrown.
   struct Slot {
     Batch batch;
     std::exception_ptr failure;
@@ -25,18 +26,21 @@ struct PrefetchLoader::State {
   const LatentDataset& dataset;
   const ShardSampler& sampler;
   const LoaderOptions options;
-  int64_t micro_batches = 1;  // a step
+  int64_t micro_batches = 1;  // of a step, on this shard
 
-  std::mutex mutex;
+  // Micro-batches are numbered from 0 at options.position. fetched <= claimed always, and those
+  // between them are being read, or ready, or waited for.
+  std::mutex mutex;  // of everything below
   std::condition_variable changed;
-  std::map<int64_t, Slot> ready;  // by number of the micro-batch
-  int64_t claimed = 0;            // numbers below are read or being read
-  int64_t fetched = 0;            // numbers below were handed out
+  std::map<int64_t, Slot> ready;  // by number
+  int64_t claimed = 0;            // numbers below it are read or being read
+  int64_t fetched = 0;            // numbers below it were handed out
   int64_t most_held = 0;
   double wait_seconds = 0;
   bool stopping = false;
   std::vector<std::thread> threads;
 
+  /// Without the mutex.
   Batch read(int64_t number) const {
     const int64_t step_position = options.position + number / micro_batches * options.global_batch;
     const int64_t first = sampler.shard_first(step_position, options.global_batch) +
@@ -44,6 +48,7 @@ struct PrefetchLoader::State {
     return read_batch(dataset, sampler.indices(first, options.micro_batch), first);
   }
 
+  /// What each thread runs.
   void work() {
     std::unique_lock lock(mutex);
     for (;;) {
@@ -74,7 +79,7 @@ PrefetchLoader::PrefetchLoader(const LatentDataset& dataset,
               sampler.dataset_size(),
               " clips, the dataset has ",
               dataset.size());
-  const int64_t part = sampler.shard_batch(options.global_batch);
+  const int64_t part = sampler.shard_batch(options.global_batch);  // samples of a step here
   TORCH_CHECK(options.micro_batch > 0 && part % options.micro_batch == 0,
               "micro-batches of ",
               options.micro_batch,

@@ -9,14 +9,11 @@
 
 namespace vmla::data {
 
-ShardSampler::ShardSampler(uint64_t seed,
-                           int64_t dataset_size,
-                           int64_t shard_index,
-                           int64_t shard_count)
-    : seed_(seed), size_(dataset_size), shard_index_(shard_index), shard_count_(shard_count) {
+ShardSampler::ShardSampler(uint64_t seed, int64_t dataset_size, Shard shard)
+    : seed_(seed), size_(dataset_size), shard_(shard) {
   TORCH_CHECK(dataset_size > 0, "a sampler needs a dataset with clips, got ", dataset_size);
   TORCH_CHECK(
-      shard_index >= 0 && shard_index < shard_count, "no shard ", shard_index, " of ", shard_count);
+      shard.index >= 0 && shard.index < shard.count, "no shard ", shard.index, " of ", shard.count);
 }
 
 void ShardSampler::use_epoch(int64_t epoch) const {
@@ -48,16 +45,16 @@ std::vector<int64_t> ShardSampler::indices(int64_t first, int64_t count) const {
 }
 
 int64_t ShardSampler::shard_batch(int64_t global_batch) const {
-  TORCH_CHECK(global_batch > 0 && global_batch % shard_count_ == 0,
+  TORCH_CHECK(global_batch > 0 && global_batch % shard_.count == 0,
               "a global batch must divide by the ",
-              shard_count_,
+              shard_.count,
               " shards, got ",
               global_batch);
-  return global_batch / shard_count_;
+  return global_batch / shard_.count;
 }
 
 int64_t ShardSampler::shard_first(int64_t position, int64_t global_batch) const {
-  return position + shard_index_ * shard_batch(global_batch);
+  return position + shard_.index * shard_batch(global_batch);
 }
 
 }  // namespace vmla::data

@@ -198,7 +198,9 @@ StageData::~StageData() = default;
 void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count) {
   loader_.reset();  // its threads read order_
   order_ = std::make_unique<data::ShardSampler>(
-      static_cast<uint64_t>(config_.seed), train_->size(), index, count);
+      static_cast<uint64_t>(config_.seed),
+      train_->size(),
+      data::ShardSampler::Shard{.index = index, .count = count});
   loader_ = std::make_unique<data::PrefetchLoader>(
       *train_,
       *order_,

@@ -47,14 +47,14 @@ TEST(ShardSampler, ShardsCoverABatchWithoutOverlapInTheSameOrder) {
   for (const int64_t shards : {1, 2, 3, 8}) {
     std::vector<int64_t> together;
     for (int64_t shard = 0; shard < shards; ++shard) {
-      const ShardSampler sampler(3, 50, shard, shards);
+      const ShardSampler sampler(3, 50, {.index = shard, .count = shards});
       const std::vector<int64_t> part =
           sampler.indices(sampler.shard_first(48, 24), sampler.shard_batch(24));
       together.insert(together.end(), part.begin(), part.end());
     }
     EXPECT_EQ(together, whole);
   }
-  EXPECT_THROW(ShardSampler(3, 50, 0, 5).shard_batch(24), c10::Error);
+  EXPECT_THROW(ShardSampler(3, 50, {.index = 0, .count = 5}).shard_batch(24), c10::Error);
 }
 
 TEST(ShardSampler, OrderIsUniform) {
@@ -109,7 +109,7 @@ TEST(PrefetchLoader, OrderDoesNotDependOnThreadsAndGoesOnFromAPosition) {
   const TemporaryFolder folder;
   write_clips(folder / "a.h5", 23);
   const LatentDataset dataset(folder / "a.h5");
-  const ShardSampler sampler(5, 23, 1, 2);
+  const ShardSampler sampler(5, 23, {.index = 1, .count = 2});
   std::vector<std::vector<int64_t>> expected;
   std::vector<int64_t> firsts;
   for (const int64_t threads : {1, 4}) {
