@@ -4,10 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iomanip>
 #include <limits>
 #include <map>
-#include <sstream>
+#include <optional>
 
 #include "data/inspect/png_writer.h"
 #include "data/store/latent_dataset.h"
@@ -20,12 +19,12 @@ namespace {
 constexpr size_t kCaptionsShown = 20;
 constexpr size_t kProblemsShown = 10;
 
-/// Sums over everything seen, in fp64.
+/// Statistics of all finite values seen, in fp64.
 struct Range {
   double sum = 0, squares = 0, low = std::numeric_limits<double>::infinity(), high = -low;
   int64_t count = 0;
 
-  /// Number of values that are not finite; those are left out.
+  /// Returns the number of values that are not finite; those are left out.
   int64_t add(const at::Tensor& values) {
     const at::Tensor finite = values.masked_select(at::isfinite(values)).to(at::kDouble);
     if (finite.numel() > 0) {
@@ -39,75 +38,118 @@ struct Range {
   }
   double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
   double deviation() const {
-    return count > 0
-               ? std::sqrt(std::max(0.0, squares / static_cast<double>(count) - mean() * mean()))
-               : 0;
+    if (count == 0) return 0;
+    return std::sqrt(std::max(0.0, squares / static_cast<double>(count) - mean() * mean()));
   }
 };
 
-void describe(std::ostringstream& out, const char* name, const Range& range) {
-  out << name << ": mean " << range.mean() << ", deviation " << range.deviation() << ", from "
-      << range.low << " to " << range.high << '\n';
-}
+/// Of everything in a dataset; count is 0 of what it does not have.
+struct Ranges {
+  Range latents, ode, text;
+};
 
 /// "F, C, H, W".
 std::string sizes(const LatentInfo& info) {
   std::string text;
-  for (const int64_t size : info.clip_shape)
+  for (const int64_t size : info.clip_shape) {
     text += formatted("{}{}", text.empty() ? "" : ", ", size);
+  }
   return text;
+}
+
+/// Lines of the page, each with its line break.
+std::string arrays_text(const LatentInfo& info, int64_t clips) {
+  if (!info.has_latents) return "";
+  std::string text = formatted("latents [n, F, C, H, W]: [{}, {}], bfloat16\n", clips, sizes(info));
+  if (info.ode_times.empty()) return text;
+  text += formatted("ODE states [n, states, F, C, H, W]: [{}, {}, {}], {}, at timesteps",
+                    clips,
+                    info.ode_times.size(),
+                    sizes(info),
+                    info.ode_fp32 ? "float32" : "bfloat16");
+  for (const double time : info.ode_times) text += formatted(" {:.4g}", time);
+  return text + "\n";
+}
+
+std::string origin_text(const LatentInfo& info) {
+  std::string text;
+  if (info.codec.empty()) {
+    text += "the prompts name no codec and no size of clips\n";
+  } else {
+    if (!info.has_latents) {
+      text += info.clip_shape.empty()
+                  ? "for clips, none of them here\n"
+                  : formatted("for clips [F, C, H, W]: [{}], none of them here\n", sizes(info));
+    }
+    text += formatted("pixels: {} frames of {}x{} at {:.4g} a second\n",
+                      info.pixel_frames,
+                      info.pixel_height,
+                      info.pixel_width,
+                      info.fps);
+    text += formatted("codec: {} ({})\n", info.codec, info.codec_hash.substr(0, 12));
+  }
+  text += formatted("text: {} ({}), {} wide\n",
+                    info.text_encoder,
+                    info.text_encoder_hash.substr(0, 12),
+                    info.text_dim);
+  if (!info.origin.empty()) text += formatted("origin: {}\n", info.origin);
+  return text;
+}
+
+std::string range_text(const char* name, const Range& range) {
+  return formatted("{}: mean {:.4g}, deviation {:.4g}, from {:.4g} to {:.4g}\n",
+                   name,
+                   range.mean(),
+                   range.deviation(),
+                   range.low,
+                   range.high);
+}
+
+std::string findings_text(const DatasetInspection& found) {
+  std::string text = formatted("captions: {} different\n", found.captions.size());
+  for (size_t i = 0; i < std::min(found.captions.size(), kCaptionsShown); ++i) {
+    const auto& [caption, count] = found.captions[i];
+    text += formatted("  {}  {}\n", count, caption);
+  }
+  if (found.captions.size() > kCaptionsShown) {
+    text += formatted("  ... and {} more\n", found.captions.size() - kCaptionsShown);
+  }
+  for (size_t i = 0; i < std::min(found.problems.size(), kProblemsShown); ++i) {
+    text += found.problems[i] + "\n";
+  }
+  if (found.problems.size() > kProblemsShown) {
+    text += formatted("... and {} more problems\n", found.problems.size() - kProblemsShown);
+  }
+  return found.problems.empty() ? text + "sound\n" : text;
 }
 
 std::string page(const std::filesystem::path& path,
                  const LatentInfo& info,
-                 const DatasetInspection& found,
-                 const Range& latents,
-                 const Range& ode,
-                 const Range& text) {
-  std::ostringstream out;
-  out << std::setprecision(4);
-  out << path.string() << ": " << found.clips << (info.has_latents ? " clips" : " prompts") << '\n';
-  if (info.has_latents) {
-    out << "latents [n, F, C, H, W]: [" << found.clips << ", " << sizes(info) << "], bfloat16\n";
+                 const Ranges& ranges,
+                 const DatasetInspection& found) {
+  std::string text =
+      formatted("{}: {} {}\n", path.string(), found.clips, info.has_latents ? "clips" : "prompts");
+  text += arrays_text(info, found.clips) + origin_text(info);
+  if (ranges.latents.count > 0) text += range_text("latents", ranges.latents);
+  if (ranges.ode.count > 0) text += range_text("ODE states", ranges.ode);
+  return text + range_text("text embeddings", ranges.text) + findings_text(found);
+}
+
+/// "clip 3 (v.mp4): 2 latents and 1 text values are NaN or infinite", or nothing if all are finite.
+std::optional<std::string> problem_of(const LatentDataset& dataset, int64_t clip, Ranges& ranges) {
+  const int64_t bad_latents = dataset.has_latents() ? ranges.latents.add(dataset.latents(clip)) : 0;
+  const int64_t bad_ode = dataset.has_ode() ? ranges.ode.add(dataset.ode_states(clip)) : 0;
+  const int64_t bad_text = ranges.text.add(dataset.text(clip));
+  if (bad_latents + bad_ode + bad_text == 0) return std::nullopt;
+  if (!dataset.has_latents()) {
+    return formatted("prompt {}: {} text values are NaN or infinite", clip, bad_text);
   }
-  if (!info.ode_times.empty()) {
-    out << "ODE states [n, states, F, C, H, W]: [" << found.clips << ", " << info.ode_times.size()
-        << ", " << sizes(info) << "], " << (info.ode_fp32 ? "float32" : "bfloat16")
-        << ", at timesteps";
-    for (const double time : info.ode_times) out << ' ' << time;
-    out << '\n';
-  }
-  if (info.codec.empty()) {
-    out << "the prompts name no codec and no size of clips\n";
-  } else {
-    if (!info.has_latents) {
-      out << "for clips";
-      if (!info.clip_shape.empty()) out << " [F, C, H, W]: [" << sizes(info) << "]";
-      out << ", none of them here\n";
-    }
-    out << "pixels: " << info.pixel_frames << " frames of " << info.pixel_height << "x"
-        << info.pixel_width << " at " << info.fps << " a second\n";
-    out << "codec: " << info.codec << " (" << info.codec_hash.substr(0, 12) << ")\n";
-  }
-  out << "text: " << info.text_encoder << " (" << info.text_encoder_hash.substr(0, 12) << "), "
-      << info.text_dim << " wide\n";
-  if (!info.origin.empty()) out << "origin: " << info.origin << '\n';
-  if (latents.count > 0) describe(out, "latents", latents);
-  if (ode.count > 0) describe(out, "ODE states", ode);
-  describe(out, "text embeddings", text);
-  out << "captions: " << found.captions.size() << " different\n";
-  for (size_t i = 0; i < std::min(found.captions.size(), kCaptionsShown); ++i) {
-    out << "  " << found.captions[i].second << "  " << found.captions[i].first << '\n';
-  }
-  if (found.captions.size() > kCaptionsShown)
-    out << "  ... and " << found.captions.size() - kCaptionsShown << " more\n";
-  for (size_t i = 0; i < std::min(found.problems.size(), kProblemsShown); ++i)
-    out << found.problems[i] << '\n';
-  if (found.problems.size() > kProblemsShown) {
-    out << "... and " << found.problems.size() - kProblemsShown << " more problems\n";
-  }
-  out << (found.problems.empty() ? "sound\n" : "");
-  return out.str();
+  return formatted("clip {} ({}): {} latents and {}{} text values are NaN or infinite",
+                   clip,
+                   dataset.record(clip).source_file,
+                   bad_latents,
+                   dataset.has_ode() ? formatted("{} ODE values and ", bad_ode) : "",
+                   bad_text);
 }
 
 }  // namespace
@@ -116,33 +158,23 @@ DatasetInspection inspect_dataset(const std::filesystem::path& path) {
   const LatentDataset dataset(path);
   DatasetInspection found;
   found.clips = dataset.size();
-  Range latents, ode, text;
+  Ranges ranges;
   std::map<std::string, int64_t> captions;
   for (int64_t i = 0; i < dataset.size(); ++i) {
-    const int64_t bad_latents = dataset.has_latents() ? latents.add(dataset.latents(i)) : 0;
-    const int64_t bad_ode = dataset.has_ode() ? ode.add(dataset.ode_states(i)) : 0;
-    const int64_t bad_text = text.add(dataset.text(i));
-    if (bad_latents + bad_ode + bad_text > 0) {
-      found.problems.push_back(formatted(
-          "{}{}{} text values are NaN or infinite",
-          dataset.has_latents()
-              ? formatted(
-                    "clip {} ({}): {} latents and ", i, dataset.record(i).source_file, bad_latents)
-              : formatted("prompt {}: ", i),
-          dataset.has_ode() ? formatted("{} ODE values and ", bad_ode) : "",
-          bad_text));
+    if (auto problem = problem_of(dataset, i, ranges)) {
+      found.problems.push_back(std::move(*problem));
     }
     ++captions[dataset.caption(i)];
   }
-  found.latent_mean = latents.mean();
-  found.latent_std = latents.deviation();
-  found.latent_min = latents.low;
-  found.latent_max = latents.high;
+  found.latent_mean = ranges.latents.mean();
+  found.latent_std = ranges.latents.deviation();
+  found.latent_min = ranges.latents.low;
+  found.latent_max = ranges.latents.high;
   found.captions.assign(captions.begin(), captions.end());
   std::stable_sort(found.captions.begin(), found.captions.end(), [](const auto& a, const auto& b) {
     return a.second > b.second;
   });
-  found.text = page(path, dataset.info(), found, latents, ode, text);
+  found.text = page(path, dataset.info(), ranges, found);
   return found;
 }
 
@@ -163,10 +195,10 @@ void write_contact_sheet(const std::filesystem::path& path,
   const int64_t clips = std::min(most, dataset.size());
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(clips))));
   const int64_t rows = (clips + columns - 1) / columns;
-  // Tiny pictures are enlarged by a whole factor, to be seen at all.
+  // Tiny pictures are enlarged by a whole factor, so that something can be seen.
   const int64_t height = dataset.info().pixel_height, width = dataset.info().pixel_width;
   const int64_t factor = std::max<int64_t>(1, 96 / std::max(height, width));
-  constexpr int64_t kGap = 4;
+  constexpr int64_t kGap = 4;  // grey pixels around each
   at::Tensor sheet = at::full(
       {rows * (height * factor + kGap) + kGap, columns * (width * factor + kGap) + kGap, 3},
       96,
@@ -179,7 +211,7 @@ void write_contact_sheet(const std::filesystem::path& path,
         .narrow(1, kGap + i % columns * (width * factor + kGap), width * factor)
         .copy_(bytes.repeat_interleave(factor, 0).repeat_interleave(factor, 1));
   }
-  write_png(png, sheet.const_data_ptr<uint8_t>(), sheet.size(0), sheet.size(1));
+  write_png(png, sheet);
 }
 
 }  // namespace vmla::data

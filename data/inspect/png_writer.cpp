@@ -1,7 +1,9 @@
 #include "data/inspect/png_writer.h"
 
+#include <ATen/ATen.h>
 #include <zlib.h>
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +21,7 @@ std::string big_endian(uint32_t value) {
           static_cast<char>(value)};
 }
 
-/// Length, kind, content, CRC of kind and content.
+/// A chunk of the file (PNG 1.2, section 3.2): length, kind, content, CRC of kind and content.
 std::string png_chunk(std::string_view kind, const std::string& content) {
   const std::string body = std::string(kind) + content;
   const auto crc = static_cast<uint32_t>(
@@ -29,15 +31,18 @@ std::string png_chunk(std::string_view kind, const std::string& content) {
 
 }  // namespace
 
-void write_png(const std::filesystem::path& path,
-               const uint8_t* rgb_HW3,
-               int64_t height,
-               int64_t width) {
+void write_png(const std::filesystem::path& path, const at::Tensor& rgb_HW3) {
+  TORCH_CHECK(rgb_HW3.dim() == 3 && rgb_HW3.size(2) == 3 && rgb_HW3.scalar_type() == at::kByte,
+              "a picture must be [H, W, 3] bytes, got ",
+              rgb_HW3.sizes());
+  const int64_t height = rgb_HW3.size(0), width = rgb_HW3.size(1);
+  const at::Tensor pixels = rgb_HW3.contiguous();
+  const auto* row = static_cast<const char*>(pixels.const_data_ptr());
+  const auto row_bytes = static_cast<size_t>(width * 3);
   std::string rows;
-  for (int64_t y = 0; y < height; ++y) {
+  for (int64_t y = 0; y < height; ++y, row += row_bytes) {
     rows.push_back('\0');  // no filter
-    rows.append(reinterpret_cast<const char*>(rgb_HW3 + y * width * 3),
-                static_cast<size_t>(width * 3));
+    rows.append(row, row_bytes);
   }
   uLongf bytes = compressBound(rows.size());
   std::string packed(bytes, '\0');

@@ -1,14 +1,12 @@
 #pragma once
 
-#include <cstdint>
+#include <ATen/core/Tensor.h>
+
 #include <filesystem>
 
 namespace vmla::data {
 
-/// Writes a picture, [height, width, 3] bytes RGB, as PNG, atomically. RunError if it cannot.
-void write_png(const std::filesystem::path& path,
-               const uint8_t* rgb_HW3,
-               int64_t height,
-               int64_t width);
+/// Writes a picture, [H, W, 3] bytes RGB, as PNG, atomically. RunError if it cannot.
+void write_png(const std::filesystem::path& path, const at::Tensor& rgb_HW3);
 
 }  // namespace vmla::data
