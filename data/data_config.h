@@ -6,24 +6,25 @@
 
 namespace vmla::data {
 
-/// How the data of a stage is made when it is missing: synthesise (or take) videos, then encode
-/// them; or take prompts alone.
+/// How the dataset of a stage is made when it is missing (data/make_dataset.h): from videos, which
+/// exist or are rendered first; or from prompts, as a set without clips.
 struct MakeConfig {
   int64_t synth_count = 0;     // clips of moving shapes to render; 0: `videos` must exist
-  bool held_out = false;       // the held-out combinations, or clips, instead of the others
+  bool held_out = false;       // the held-out caption combinations, or clips, instead of the others
   int64_t hold_out_every = 0;  // of existing videos: every K-th clip is held out; 0: none
-  std::string videos;          // folder of videos (rendered into, when synth_count > 0)
+  std::string videos;          // folder of videos; rendered into when synth_count > 0
   std::string prompts;         // instead of clips: a prompts file, or kMovingShapes
   std::string codec = "space_to_depth:2";
   std::string text = "hashing:32x8";
   int64_t frames = 9;        // pixel frames of a clip
   int64_t size_height = 16;  // pixels after resize and crop
   int64_t size_width = 16;
-  double fps = 8.0;  // after resampling in time
-  int64_t seed = 0;
+  double fps = 8.0;  // frames a second, after resampling in time
+  int64_t seed = 0;  // of the synthetic clips
 
+  /// `prompts` that stand for the captions of the synthetic clips.
   static constexpr const char* kMovingShapes = "moving_shapes";
-  /// False: the section says nothing, the dataset must exist.
+  /// False if the section is empty: the dataset must exist then.
   bool makes_something() const { return synth_count > 0 || !videos.empty() || !prompts.empty(); }
 
   bool operator==(const MakeConfig&) const = default;
@@ -58,15 +59,16 @@ struct MakeConfig {
   }
 };
 
+/// The section `data` of a stage: what it trains on and validates with.
 struct DataConfig {
   std::string path;             // HDF5 file, or a folder of them
   std::string validation_path;  // held-out clips
-  std::vector<int64_t>
-      clip_shape;   // [F, C, H, W] of a clip's latents; empty: what the dataset says
-  MakeConfig make;  // how to make `path` when it is missing (empty: it must exist)
-  MakeConfig make_validation;
-  double caption_dropout = 0.0;  // probability of the empty prompt
-  int64_t loader_threads = 1;
+  /// [F, C, H, W] of a clip's latents; empty: what the dataset says.
+  std::vector<int64_t> clip_shape;
+  MakeConfig make;               // how to make `path` when it is missing
+  MakeConfig make_validation;    // the same for `validation_path`
+  double caption_dropout = 0.0;  // probability that a caption gives way to the empty prompt
+  int64_t loader_threads = 1;    // that read ahead
   int64_t prefetch_batches = 2;  // the loader holds no more than this many batches
 
   bool operator==(const DataConfig&) const = default;

@@ -1,8 +1,6 @@
 #include "data/encode/prompt_file.h"
 
 #include <cstdint>
-#include <iomanip>
-#include <sstream>
 #include <string_view>
 
 #include "model/io/atomic_file.h"
@@ -32,21 +30,19 @@ size_t character_bytes(std::string_view text) {
   return longer_than_needed || no_character ? 0 : length;
 }
 
+/// UserError with the place of the first byte that is no UTF-8, or zero. Columns count characters.
 void check_line(const std::filesystem::path& path, size_t number, std::string_view line) {
   size_t column = 1;
   for (size_t at = 0; at < line.size(); ++column) {
     const size_t bytes = character_bytes(line.substr(at));
     if (bytes == 0 || line[at] == '\0') {
-      std::ostringstream value;
-      value << std::hex << std::setw(2) << std::setfill('0')
-            << static_cast<int>(static_cast<uint8_t>(line[at]));
-      fail_user("{}: line {}, column {} (byte {} of the line): 0x{}{}",
+      fail_user("{}: line {}, column {} (byte {} of the line): 0x{:02x} {}",
                 path.string(),
                 number,
                 column,
                 at + 1,
-                value.str(),
-                bytes == 0 ? " is no UTF-8; save the file as UTF-8" : " is no text; remove it");
+                static_cast<uint8_t>(line[at]),
+                bytes == 0 ? "is no UTF-8; save the file as UTF-8" : "is no text; remove it");
     }
     at += bytes;
   }

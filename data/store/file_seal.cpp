@@ -11,8 +11,8 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
-// Layout: ranges · footer. The footer's bytes up to `hash`, and the ranges, are part of what is
-// hashed.
+// A seal is the left-out ranges, 16 bytes each, and this footer. Its size and its ranges are part
+// of what is hashed.
 struct Footer {
   uint64_t sealed_bytes;  // the file's size without the seal
   uint64_t ranges;        // number of left-out ranges
@@ -20,6 +20,7 @@ struct Footer {
   char magic[8];
 };
 constexpr char kMagic[8] = {'v', 'm', 'l', 'a', 's', 'e', 'a', 'l'};
+// A damaged footer must not ask for all of the memory.
 constexpr uint64_t kMostRanges = uint64_t{1} << 20;
 
 /// Hash of the first `bytes` bytes of `in` without `ranges` (sorted, disjoint), then of the ranges;
@@ -53,7 +54,7 @@ std::string hash_without(std::ifstream& in, uint64_t bytes, const std::vector<By
 
 std::string make_seal(const fs::path& path, std::vector<ByteRange> unsealed) {
   std::sort(unsealed.begin(), unsealed.end());
-  std::vector<ByteRange> ranges;
+  std::vector<ByteRange> ranges;  // the same, sorted, those that touch joined
   for (const ByteRange& range : unsealed) {
     if (range.first == range.second) continue;
     if (!ranges.empty() && ranges.back().second == range.first) {

@@ -12,11 +12,13 @@ namespace {
 
 /// The first thing in which two files of one dataset differ, in words; empty if none.
 std::string difference(const LatentInfo& a, const LatentInfo& b) {
-  if (a.has_latents != b.has_latents) return "prompts against clips";
+  if (a.has_latents != b.has_latents) {
+    return b.has_latents ? "clips against prompts" : "prompts against clips";
+  }
   if (a.clip_shape != b.clip_shape) return "clip shape";
   if (a.ode_times != b.ode_times || a.ode_fp32 != b.ode_fp32) return "ODE states";
-  if (a.codec_hash != b.codec_hash || a.codec != b.codec)
-    return formatted("codec: {} against {}", b.codec, a.codec);
+  if (a.codec != b.codec) return formatted("codec: {} against {}", b.codec, a.codec);
+  if (a.codec_hash != b.codec_hash) return formatted("another version of codec {}", b.codec);
   if (a.text_encoder_hash != b.text_encoder_hash || a.text_dim != b.text_dim) {
     return formatted("text encoder: {} against {}", b.text_encoder, a.text_encoder);
   }
@@ -36,9 +38,10 @@ LatentDataset::LatentDataset(const fs::path& path) {
       if (entry.path().extension() == ".h5" && name[0] != '.') files.push_back(entry.path());
     }
     std::sort(files.begin(), files.end());
-    if (files.empty())
-      fail_user("{}: no .h5 file in this folder; a latent dataset is one or several",
+    if (files.empty()) {
+      fail_user("{}: no .h5 file in this folder; a latent dataset is one or several of them",
                 path.string());
+    }
   } else {
     files.push_back(path);
   }
@@ -46,16 +49,18 @@ LatentDataset::LatentDataset(const fs::path& path) {
   for (const fs::path& file : files) {
     files_.push_back(std::make_unique<LatentFile>(file));
     const LatentFile& opened = *files_.back();
-    if (opened.part())
-      fail_user("{}: a part of an unfinished dataset; repeat the command that began it",
+    if (opened.part()) {
+      fail_user("{}: is a part of an unfinished dataset; repeat the command that began it",
                 file.string());
+    }
     const std::string differs = difference(info(), opened.info());
     if (!differs.empty()) {
       fail_user("{}: does not fit {} ({})", file.string(), files.front().string(), differs);
     }
     first_clip_.push_back(first_clip_.back() + static_cast<int64_t>(opened.clips().size()));
-    for (const ClipRecord& clip : opened.clips())
+    for (const ClipRecord& clip : opened.clips()) {
       max_text_rows_ = std::max(max_text_rows_, clip.text_rows);
+    }
   }
   const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
   max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);

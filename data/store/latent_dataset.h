@@ -11,12 +11,15 @@
 
 namespace vmla::data {
 
-/// A latent dataset: one file, or all .h5 files of a folder in the order of their names. All of
-/// them must agree.
+/// A latent dataset: one file, or all .h5 files of a folder in the order of their names. Clips can
+/// be read from several threads at once; each call reads from the disk.
 class LatentDataset {
  public:
+  /// UserError for a file that is damaged or part of an unfinished dataset, a folder without files,
+  /// and files that do not agree in codec, sizes, text encoder or frame rate.
   explicit LatentDataset(const std::filesystem::path& path);
 
+  /// Clips, or prompts, of all files.
   int64_t size() const { return first_clip_.back(); }
   const LatentInfo& info() const { return files_.front()->info(); }
   /// False for a prompt set.
@@ -24,14 +27,17 @@ class LatentDataset {
   /// True if every clip has the states of an ODE path beside it, at info().ode_times.
   bool has_ode() const { return !info().ode_times.empty(); }
 
-  /// [F, C, H, W], fp32. `index` counts through the files.
+  // `index` counts through the files, from 0; c10::Error if it is out of range, or if the dataset
+  // does not have what is asked for.
+
+  /// [F, C, H, W], fp32.
   at::Tensor latents(int64_t index) const;
   /// [states, F, C, H, W], fp32, noisy to clean.
   at::Tensor ode_states(int64_t index) const;
   /// [T, text_dim], fp32, T ≥ 1.
   at::Tensor text(int64_t index) const;
-  /// The empty prompt's embedding: [T, text_dim], fp32. What caption dropout puts in a caption's
-  /// place.
+  /// The empty prompt's embedding, which caption dropout puts in a caption's place: [T, text_dim],
+  /// fp32. UserError if the file does not have it.
   at::Tensor empty_text() const;
   const ClipRecord& record(int64_t index) const;
   const std::string& caption(int64_t index) const { return record(index).caption; }
@@ -41,12 +47,12 @@ class LatentDataset {
  private:
   struct Place {
     const LatentFile* file;
-    int64_t clip;
+    int64_t clip;  // in the file
   };
   Place place(int64_t index) const;
 
   std::vector<std::unique_ptr<LatentFile>> files_;
-  std::vector<int64_t> first_clip_;  // of each file, and the total
+  std::vector<int64_t> first_clip_;  // of each file, and the total behind them
   int64_t max_text_rows_ = 1;
 };
 

@@ -4,26 +4,28 @@
 #include <string>
 #include <vector>
 
-/// What a latent dataset file holds besides its numbers (docs/formats.md). No HDF5 and no LibTorch
-/// here.
+/// What a latent dataset file says besides its big numbers (docs/formats.md, Latent dataset).
 namespace vmla::data {
 
 inline constexpr int64_t kLatentFormatVersion = 1;
 
-/// The root attributes and the shape of a clip: equal in all files of a dataset. A prompt set may
-/// say what clips its prompts are for; `codec` is empty and the sizes are 0 if it does not.
+/// The root attributes and the shapes: equal in all files of a dataset, but for `origin`. A prompt
+/// set may say what clips its prompts are for; if it does not, `codec` is empty and the sizes are
+/// 0.
 struct LatentInfo {
+  // Names as make_video_codec and make_text_encoder take them, and hashes of what they compute.
   std::string codec, codec_hash;
   std::string text_encoder, text_encoder_hash;
-  double fps = 0;  // pixel frames a second
-  int64_t pixel_height = 0, pixel_width = 0;
-  int64_t pixel_frames = 0;         // of a clip
-  std::vector<int64_t> clip_shape;  // [F, C, H, W]; may be empty in a prompt set
+  double fps = 0;                             // pixel frames a second
+  int64_t pixel_height = 0, pixel_width = 0;  // of a clip before it was encoded
+  int64_t pixel_frames = 0;
+  std::vector<int64_t> clip_shape;  // [F, C, H, W] of its latents; may be empty in a prompt set
   bool has_latents = true;          // false: a prompt set
-  std::vector<double> ode_times;    // timesteps of the states in /ode; empty: there is none
-  bool ode_fp32 = false;            // states as floats instead of bf16 bits
-  int64_t text_dim = 0;
-  std::string origin;  // in words: what computed the clips or states, with which settings; or empty
+  std::vector<double> ode_times;    // timesteps of the states in /ode; empty: there is no /ode
+  bool ode_fp32 = false;            // states are stored as floats instead of bf16 bits
+  int64_t text_dim = 0;             // of an embedding's row
+  /// In words: what computed the clips or states, with which settings. Empty for encoded videos.
+  std::string origin;
   bool operator==(const LatentInfo&) const = default;
 };
 
@@ -35,7 +37,7 @@ struct ClipRecord {
   int64_t text_rows = 0;    // T of its embedding
 };
 
-/// A video that was left out, wholly or from some point on.
+/// A video of which no clip, or not every clip, could be made.
 struct SkippedVideo {
   std::string file;
   std::string reason;
@@ -43,8 +45,8 @@ struct SkippedVideo {
 
 /// Only in the parts of an unfinished dataset: the job they belong to and the videos they cover.
 struct PartInfo {
-  std::string job;  // hash of settings and inputs
-  int64_t first_video = 0, end_video = 0;
+  std::string job;                         // its fingerprint: a hash of settings and inputs
+  int64_t first_video = 0, end_video = 0;  // videos [first, end) of the job, by number
   std::vector<SkippedVideo> skipped;
 };
 

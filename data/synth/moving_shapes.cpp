@@ -34,7 +34,8 @@ std::vector<std::string> lower_words(std::string_view text) {
   return words;
 }
 
-/// Signed distance (negative inside) to a form of area 1 centred on its centre of area.
+/// Signed distance (negative inside) from (x, y) to a form of area 1 whose centre of area is (0,
+/// 0). `shape` is an index of kShapeNames.
 double signed_distance(int shape, double x, double y) {
   if (shape == 0) return std::hypot(x, y) - 1.0 / std::sqrt(std::numbers::pi);
   if (shape == 1) return std::max(std::abs(x), std::abs(y)) - 0.5;
@@ -44,8 +45,8 @@ double signed_distance(int shape, double x, double y) {
   return std::max(y, slanted) - inner;
 }
 
-/// Intensity of the surface at (x, y) in units of the size: bilinear between four values at (±0.25,
-/// ±0.25).
+/// Intensity of the surface at (x, y), in units of the shape's size from its centre: bilinear
+/// between the four values of the texture, which lie at (±0.25, ±0.25).
 double surface(const std::array<double, 4>& texture, double x, double y) {
   const double u = std::clamp(2.0 * x + 0.5, 0.0, 1.0);
   const double v = std::clamp(2.0 * y + 0.5, 0.0, 1.0);
@@ -54,8 +55,8 @@ double surface(const std::array<double, 4>& texture, double x, double y) {
   return kTextureBase + kTextureAmplitude * (top + v * (bottom - top));
 }
 
-/// Side whose border covers the point, as a direction index; -1 inside. Corners belong to left and
-/// right.
+/// Side whose border covers the point, as an index of kDirectionNames; -1 inside. Corners belong to
+/// left and right.
 int border_side(double x, double y) {
   if (x < kBorderWidth) return 0;
   if (x > 1.0 - kBorderWidth) return 1;
@@ -64,6 +65,7 @@ int border_side(double x, double y) {
   return -1;
 }
 
+/// Into [0, 1).
 double wrap(double position) {
   return position - std::floor(position);
 }
@@ -120,7 +122,7 @@ ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_fr
   spec.what = allowed[index % allowed.size()];
   spec.size = between(0, kMinSize, kMaxSize);
   spec.speed = between(1, kMinTravel, kMaxTravel) / static_cast<double>(clip_frames - 1);
-  // Near the edge it comes from along the way, anywhere in the middle part across it.
+  // Along its way it starts near the edge it comes from; across it, near the middle.
   const double along = between(2, 0.12, 0.24);
   const double across = between(3, kMinAcross, kMaxAcross);
   const auto& step = kDirectionStep[static_cast<size_t>(spec.what.direction)];
@@ -150,6 +152,7 @@ void render_frame(const ClipSpec& spec, int64_t frame, int64_t side, uint8_t* rg
       dy -= std::round(dy);
       const double distance =
           signed_distance(spec.what.shape, dx / spec.size, dy / spec.size) * spec.size;
+      // The share of the pixel that the shape covers: exact for a straight edge through it.
       const double coverage = std::clamp(0.5 - distance / pixel, 0.0, 1.0);
       const double intensity =
           coverage > 0.0 ? surface(spec.texture, dx / spec.size, dy / spec.size) : 0.0;

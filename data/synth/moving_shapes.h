@@ -23,8 +23,7 @@ inline constexpr std::array<std::string_view, 3> kShapeNames = {"circle", "squar
 inline constexpr std::array<std::string_view, 4> kDirectionNames = {"left", "right", "up", "down"};
 inline constexpr int kNumCombinations = 72;
 
-/// Background level of every channel, and the level of a channel that is on at full intensity
-/// (0..255).
+/// Levels (0..255) of the background, and of a channel that is on at full intensity.
 inline constexpr int kDarkLevel = 20;
 inline constexpr int kBrightLevel = 250;
 /// Which of (red, green, blue) are on, by colour index.
@@ -52,7 +51,7 @@ inline constexpr double kMinAcross = 0.45, kMaxAcross = 0.55;
 /// Intensity of the shape's surface: kTextureBase ± kTextureAmplitude.
 inline constexpr double kTextureBase = 0.75, kTextureAmplitude = 0.25;
 
-/// What a caption says: indices into the name lists above.
+/// What a caption says: indices into the lists of names above.
 struct Combination {
   int colour = 0;
   int shape = 0;
@@ -80,24 +79,25 @@ struct ClipSpec {
   double start_x = 0.5;  // centre (of area) at frame 0
   double start_y = 0.5;
   double speed = 0.09;  // fraction of the side a frame, along the direction
-  std::array<double, 4> texture = {
-      0, 0, 0, 0};  // in [-1, 1]: top left, top right, bottom left, bottom right
+  /// Of the surface, in [-1, 1]: top left, top right, bottom left, bottom right.
+  std::array<double, 4> texture = {0, 0, 0, 0};
 };
 
-/// Clip `index` of the set that (seed, held_out) name: combinations in turn, everything else drawn
-/// (Philox, Purpose::kSynthetic). The shape starts near the edge it comes from and crosses in about
-/// `clip_frames` frames.
+/// Clip `index` of the set of clips that (seed, held_out) name: its combination is the next in
+/// turn, everything else is drawn (Philox, Purpose::kSynthetic). The shape starts near the edge it
+/// comes from and crosses the picture in about `clip_frames` frames, at least 2.
 ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_frames);
 
 /// Centre of the shape at frame `frame`, wrapped into [0, 1)²: it leaves at one edge and enters at
 /// the opposite one, partly visible at both on the way.
 std::array<double, 2> centre_at(const ClipSpec& spec, int64_t frame);
 
-/// Draws one frame, anti-aliased: side·side·3 bytes, rows of (red, green, blue).
+/// Draws one frame, anti-aliased: side·side·3 bytes, rows of (red, green, blue), into memory of the
+/// caller.
 void render_frame(const ClipSpec& spec, int64_t frame, int64_t side, uint8_t* rgb_HW3);
 
-/// Renders clips without the way through video files: [n, F, 3, side, side], fp32 in [-1, 1]. Small
-/// sides are averaged from a picture of at least 128 pixels a side, as resizing a real file would.
+/// Renders clips without video files in between: [n, F, 3, side, side], fp32 in [-1, 1]. Pictures
+/// of fewer than 128 pixels a side are averaged from larger ones, as resizing a real file would do.
 at::Tensor render_clips(const std::vector<ClipSpec>& specs, int64_t frames, int64_t side);
 
 }  // namespace vmla::data

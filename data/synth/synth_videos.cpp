@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <atomic>
-#include <cstdio>
 #include <exception>
 #include <mutex>
 #include <set>
@@ -24,8 +23,9 @@ namespace {
 
 void check_options(const SynthOptions& options) {
   if (options.count < 1) fail_user("data synth: count is {}, must be at least 1", options.count);
-  if (options.frames < 2)
+  if (options.frames < 2) {
     fail_user("data synth: frames is {}, motion needs at least 2", options.frames);
+  }
   if (!(options.fps > 0)) fail_user("data synth: fps is {:g}, must be above 0", options.fps);
   if (options.size < 16 || options.size > 4096 || options.size % 2 != 0) {
     fail_user("data synth: size is {}, must be even and from 16 to 4096", options.size);
@@ -40,26 +40,23 @@ void check_options(const SynthOptions& options) {
   }
 }
 
-/// What the folder holds, so that a second run can tell an interrupted one of its own from other
-/// clips.
+/// The content of moving_shapes.json in the folder, so that a second run can tell an interrupted
+/// one with the same options from other clips.
 std::string settings_text(const SynthOptions& options) {
-  return formatted(
-      "{{\"count\": {}, \"frames\": {}, \"fps\": {:g}, \"size\": {}, \"seed\": {}, \"held_out\": "
-      "{}, "
-      "\"format\": \"{}\"}}\n",
-      options.count,
-      options.frames,
-      options.fps,
-      options.size,
-      options.seed,
-      options.held_out ? "true" : "false",
-      options.format);
+  return formatted(R"({{"count": {}, "frames": {}, "fps": {:g}, "size": {}, "seed": {}, )"
+                   R"("held_out": {}, "format": "{}"}})"
+                   "\n",
+                   options.count,
+                   options.frames,
+                   options.fps,
+                   options.size,
+                   options.seed,
+                   options.held_out ? "true" : "false",
+                   options.format);
 }
 
 std::string file_name(int64_t index, const std::string& format) {
-  char name[48];
-  std::snprintf(name, sizeof name, "shape_%05lld.", static_cast<long long>(index));
-  return name + format;
+  return formatted("shape_{:05}.{}", index, format);
 }
 
 void render_video(const SynthOptions& options,
@@ -76,12 +73,8 @@ void render_video(const SynthOptions& options,
   writer.close();
 }
 
-}  // namespace
-
-void synth_videos(const SynthOptions& given) {
-  SynthOptions options = given;
-  if (options.format.empty()) options.format = default_video_extension() + 1;  // without the dot
-  check_options(options);
+/// True if the folder is complete already. UserError if it holds other clips.
+bool is_complete(const SynthOptions& options) {
   const fs::path settings = options.out / "moving_shapes.json";
   if (fs::exists(settings)) {
     if (io::read_text_file(settings) != settings_text(options)) {
@@ -94,19 +87,18 @@ void synth_videos(const SynthOptions& given) {
     fail_user("{}: is not empty and was not made by data synth; choose another folder",
               options.out.string());
   }
-  if (fs::exists(options.out / "captions.csv")) {
-    log::info("{}: the {} clips are there already", options.out.string(), options.count);
-    return;
-  }
-  fs::create_directories(options.out);
-  io::write_file_atomically(settings, settings_text(options));
+  return fs::exists(options.out / "captions.csv");
+}
 
+/// Renders the videos that are missing, on one thread a core, each with a process that encodes.
+/// Rethrows the first failure; the other threads stop at their next video.
+void render_missing(const SynthOptions& options) {
   const bool needs_process = options.format != "y4m";
   const fs::path program = !needs_process            ? fs::path()
                            : options.decoder.empty() ? find_decoder_program()
                                                      : options.decoder;
   std::atomic<int64_t> next = 0;
-  std::mutex mutex;  // of the two below
+  std::mutex mutex;  // of the three below
   std::exception_ptr failure;
   int64_t done = 0;
   log::ProgressBar progress("synth", static_cast<long>(options.count));
@@ -114,9 +106,10 @@ void synth_videos(const SynthOptions& given) {
     try {
       const auto process = needs_process ? std::make_shared<ChildProcess>(program) : nullptr;
       for (int64_t index = next++; index < options.count; index = next++) {
-        // Files appear whole, so one that exists is finished.
-        if (!fs::exists(options.out / file_name(index, options.format)))
+        // Files appear under their names when they are complete, so one that exists is finished.
+        if (!fs::exists(options.out / file_name(index, options.format))) {
           render_video(options, index, process);
+        }
         const std::lock_guard lock(mutex);
         if (failure) return;
         progress.update(static_cast<long>(++done));
@@ -127,11 +120,14 @@ void synth_videos(const SynthOptions& given) {
     }
   };
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i)
+  for (unsigned i = 0; i < std::max(1u, std::thread::hardware_concurrency()); ++i) {
     threads.emplace_back(work);
+  }
   for (std::thread& thread : threads) thread.join();
   if (failure) std::rethrow_exception(failure);
+}
 
+void write_captions(const SynthOptions& options) {
   std::string rows = csv_row({"file", "caption"});
   for (int64_t i = 0; i < options.count; ++i) {
     const ClipSpec spec =
@@ -139,6 +135,22 @@ void synth_videos(const SynthOptions& given) {
     rows += csv_row({file_name(i, options.format), caption_of(spec.what)});
   }
   io::write_file_atomically(options.out / "captions.csv", rows);
+}
+
+}  // namespace
+
+void synth_videos(const SynthOptions& given) {
+  SynthOptions options = given;
+  if (options.format.empty()) options.format = default_video_extension() + 1;  // without the dot
+  check_options(options);
+  if (is_complete(options)) {
+    log::info("{}: the {} clips are there already", options.out.string(), options.count);
+    return;
+  }
+  fs::create_directories(options.out);
+  io::write_file_atomically(options.out / "moving_shapes.json", settings_text(options));
+  render_missing(options);
+  write_captions(options);
 }
 
 }  // namespace vmla::data

@@ -10,13 +10,13 @@ namespace vmla::data {
 struct SynthOptions {
   std::filesystem::path out;  // folder
   int64_t count = 0;          // videos
-  int64_t frames = 9;         // a video; the shape crosses the picture in about as many
+  int64_t frames = 9;         // of a video; the shape crosses the picture in about as many
   double fps = 8;
   int64_t size = 128;  // pixels a side; below 128 H.264 spoils the colours
   uint64_t seed = 0;
-  bool held_out = false;  // the 12 held-out combinations instead of the other 60
+  bool held_out = false;  // the 12 held-out caption combinations instead of the other 60
   std::string format;     // mp4 | avi | webm | mkv | y4m; empty: what this build writes best
-  std::filesystem::path decoder;  // empty: vmla-decode beside this program
+  std::filesystem::path decoder;  // that also encodes; empty: vmla-decode beside this program
 };
 
 /// Renders moving-shape clips as video files shape_NNNNN.FORMAT, and captions.csv last: a folder

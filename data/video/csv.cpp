@@ -7,12 +7,12 @@
 namespace vmla::data {
 
 std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std::string& where) {
-  if (text.starts_with("\xEF\xBB\xBF"))
-    text.remove_prefix(3);  // a byte order mark, as spreadsheets write
+  // Spreadsheets write a byte order mark.
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   std::vector<std::vector<std::string>> rows;
   std::vector<std::string> row = {""};
-  int64_t line = 1, quote_line = 0;
-  bool quoted = false;
+  int64_t line = 1, quote_line = 0;  // quote_line: where the open quote began
+  bool quoted = false;               // inside a pair of quotes
   const auto end_row = [&] {
     if (row.size() > 1 || !row[0].empty()) rows.push_back(std::move(row));
     row = {""};
@@ -35,7 +35,7 @@ std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std
       row.emplace_back();
     } else if (c == '\n') {
       end_row();
-    } else if (c != '\r' || (i + 1 < text.size() && text[i + 1] != '\n')) {
+    } else if (c != '\r' || (i + 1 < text.size() && text[i + 1] != '\n')) {  // not that of CRLF
       row.back().push_back(c);
     }
   }

@@ -14,8 +14,8 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
-using Captions =
-    std::map<std::string, std::optional<std::string>>;  // by file, in the order of names
+/// By file, relative to the folder, in the order of names; nullopt: no caption so far.
+using Captions = std::map<std::string, std::optional<std::string>>;
 
 bool is_video(const fs::path& path) {
   static const std::set<std::string> known = {
@@ -25,21 +25,25 @@ bool is_video(const fs::path& path) {
   return known.contains(extension) && path.filename().string()[0] != '.';
 }
 
-void add(Captions& captions,
-         const std::string& file,
-         const std::string& caption,
-         const std::string& where) {
-  const std::string name = fs::path(file).lexically_normal().string();
+struct CaptionLine {
+  std::string file;
+  std::string caption;
+  std::string where;  // file and line of the captions file, for messages
+};
+
+void add(Captions& captions, const CaptionLine& line) {
+  const std::string name = fs::path(line.file).lexically_normal().string();
   std::optional<std::string>& place = captions[name];
-  if (place) fail_user("{}: {} has a caption already; one line a video", where, name);
-  place = caption;
+  if (place) fail_user("{}: {} has a caption already; one line a video", line.where, name);
+  place = line.caption;
 }
 
 void read_csv_captions(const fs::path& path, Captions& captions) {
   const auto rows = parse_csv(io::read_text_file(path), path.string());
   const auto column = [&](const char* name) {
-    if (rows.empty())
+    if (rows.empty()) {
       fail_user("{}: empty; the first line must be \"file,caption\"", path.string());
+    }
     const auto found = std::find(rows[0].begin(), rows[0].end(), name);
     if (found == rows[0].end()) {
       fail_user(
@@ -56,7 +60,10 @@ void read_csv_captions(const fs::path& path, Captions& captions) {
                 rows[i].size(),
                 rows[0].size());
     }
-    add(captions, rows[i][file], rows[i][caption], formatted("{}: row {}", path.string(), i + 1));
+    add(captions,
+        {.file = rows[i][file],
+         .caption = rows[i][caption],
+         .where = formatted("{}: row {}", path.string(), i + 1)});
   }
 }
 
@@ -71,8 +78,10 @@ void read_jsonl_captions(const fs::path& path, Captions& captions) {
                        object["file"].is_string() && object.contains("caption") &&
                        object["caption"].is_string();
     const std::string where = formatted("{}: line {}", path.string(), number);
-    if (!valid) fail_user("{}: not an object with the strings \"file\" and \"caption\"", where);
-    add(captions, object["file"], object["caption"], where);
+    if (!valid) {
+      fail_user("{}: must be an object with the texts \"file\" and \"caption\"", where);
+    }
+    add(captions, {.file = object["file"], .caption = object["caption"], .where = where});
   }
 }
 
@@ -99,7 +108,7 @@ std::vector<VideoEntry> list_videos(const fs::path& folder) {
     if (!caption && fs::exists(sidecar)) caption = without_final_space(io::read_text_file(sidecar));
   }
   if (captions.empty()) {
-    fail_user("{}: no videos here (looked for .mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m)",
+    fail_user("{}: no videos in this folder (looked for .mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m)",
               folder.string());
   }
   std::vector<VideoEntry> videos;
