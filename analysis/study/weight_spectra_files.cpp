@@ -5,9 +5,9 @@
 #include "analysis/page/plot_style.h"
 #include "analysis/page/short_number.h"
 #include "analysis/page/svg_plot.h"
-#include "data/store/hdf5_writer.h"
 #include "analysis/report/rank_plots.h"
 #include "analysis/study/weight_spectra.h"
+#include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 
@@ -42,10 +42,13 @@ enum class Values { kSingular, kEnergy };
 
 // [layers, n] of one kind, padded with NaN to one length (in practice the layers of a model have
 // one).
-data::Hdf5Array<double> stacked(const std::vector<LayerSpectra>& layers, const Kind& kind, Values which) {
+data::Hdf5Array<double> stacked(const std::vector<LayerSpectra>& layers,
+                                const Kind& kind,
+                                Values which) {
   size_t longest = 0;
   for (const LayerSpectra& layer : layers) longest = std::max(longest, kind.of(layer).size());
-  data::Hdf5Array<double> array{{static_cast<int64_t>(layers.size()), static_cast<int64_t>(longest)}, {}};
+  data::Hdf5Array<double> array{
+      {static_cast<int64_t>(layers.size()), static_cast<int64_t>(longest)}, {}};
   for (const LayerSpectra& layer : layers) {
     const Spectrum& spectrum = kind.of(layer);
     double total = 0, kept = 0;
