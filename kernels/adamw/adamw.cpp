@@ -41,6 +41,7 @@ void adamw_step_(at::Tensor& param,
     adamw_step_reference_(param, grad, exp_avg, exp_avg_sq, grad_scale, settings);
     return;
   }
+  // All that does not depend on the element, in fp64, then rounded once.
   const double correction1 = 1 - std::pow(settings.beta1, settings.step);
   const double correction2 = 1 - std::pow(settings.beta2, settings.step);
   const at::Tensor scale = grad_scale.to(at::kFloat);

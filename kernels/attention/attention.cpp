@@ -13,6 +13,8 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// Autograd keeps a Function's plain data as IValues, which have no type for a segment: a flat list
+// of whole numbers stands for them.
 constexpr size_t kSegmentFields = 5;
 
 std::vector<int64_t> to_list(const std::vector<AttentionSegment>& segments) {
@@ -87,7 +89,8 @@ void check_inputs(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v)
       v.sizes());
 }
 
-// Only segments that hold something; the kernels below divide by their sizes.
+// The segments that are not empty: the kernels below divide by their sizes. Checks that they lie
+// inside the tensors.
 std::vector<AttentionSegment> checked_segments(const std::vector<AttentionSegment>& segments,
                                                int64_t L,
                                                int64_t key_rows,

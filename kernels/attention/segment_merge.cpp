@@ -22,7 +22,7 @@ bool shares_queries(const std::vector<AttentionSegment>& segments, size_t index)
   return false;
 }
 
-// Whether one call on the tensors as they are is the whole job.
+// Whether a single call over all queries gives the result, without any merging.
 bool is_single_call(const std::vector<AttentionSegment>& segments, int64_t L) {
   return segments.size() == 1 && segments[0].query_begin == 0 && segments[0].query_count == L;
 }
@@ -64,6 +64,7 @@ AttentionOutput merge_segments(const at::Tensor& q_BLNK,
   }
   const auto options = q_BLNK.options().dtype(accumulate_type(q_BLNK));
   at::Tensor out_BLNV = at::zeros({B, L, N, v_BMNV.size(-1)}, options);
+  // A row that no segment covers keeps a zero output and an LSE of -inf.
   at::Tensor lse_BNL = at::full({B, N, L}, -std::numeric_limits<double>::infinity(), options);
   for (size_t i = 0; i < segments.size(); ++i) {
     const AttentionSegment& s = segments[i];

@@ -197,6 +197,7 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes) {
   const auto fill = [&](const char* key, int64_t& field, int64_t value) {
     if (!partial.given.contains(key) && value > 0) field = value;
   };
+  // Shapes of docs/algorithms.md 2.2 and 4.1.
   fill("dim", c.dim, size("patch_embedding.weight", 0));
   fill("in_dim", c.in_dim, size("patch_embedding.weight", 1));
   if (!partial.given.contains("patch_size") && size("patch_embedding.weight", 4) > 0) {
@@ -227,6 +228,7 @@ void infer_model_sizes(PartialConfig& partial, const TensorShapes& shapes) {
     }
   }
   fill("q_lora_rank", c.q_lora_rank, size(attention + "q_a_layernorm.weight", 0));
+  // kv_a_proj_with_mqa has R + P rows, q_b_proj N (nope + P) rows, o N V columns.
   fill("qk_rope_head_dim",
        c.qk_rope_head_dim,
        size(attention + "kv_a_proj_with_mqa.weight", 0) - c.kv_lora_rank.at(0));

@@ -87,12 +87,4 @@ void CheckpointRanges::read(const std::string& role,
   }
 }
 
-void read_range(const CheckpointFolder& checkpoint,
-                const std::string& role,
-                const std::string& name,
-                int64_t first,
-                const at::Tensor& into) {
-  CheckpointRanges(checkpoint).read(role, name, first, into);
-}
-
 }  // namespace vmla::model

@@ -41,11 +41,4 @@ class CheckpointRanges {
   std::map<std::string, std::unique_ptr<io::MappedFile>> files_;  // mapped when first needed
 };
 
-/// CheckpointRanges::read for a single range.
-void read_range(const CheckpointFolder& checkpoint,
-                const std::string& role,
-                const std::string& name,
-                int64_t first,
-                const at::Tensor& into);
-
 }  // namespace vmla::model

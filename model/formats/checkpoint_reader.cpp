@@ -95,10 +95,6 @@ TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::st
   return tensors;
 }
 
-void verify_checkpoint(const CheckpointFolder& checkpoint) {
-  verify_share(checkpoint, 0, 1);
-}
-
 void verify_share(const CheckpointFolder& checkpoint, int64_t index, int64_t count) {
   TORCH_CHECK(0 <= index && index < count, "reader ", index, " of ", count);
   int64_t i = 0;

@@ -25,11 +25,9 @@ CheckpointFolder open_checkpoint(const std::filesystem::path& path);
 /// UserError if there is no such role (it lists those that there are) or a file was altered.
 TensorMap read_checkpoint_role(const CheckpointFolder& checkpoint, const std::string& role);
 
-/// Compares the hash of every file; UserError names the first that was altered.
-void verify_checkpoint(const CheckpointFolder& checkpoint);
-
-/// The same, divided among `count` ranks: rank `index` compares the files whose number in the order
-/// of names, modulo `count`, is `index`.
+/// Compares the hashes of a checkpoint's files, divided among `count` ranks: rank `index` compares
+/// the files whose number in the order of names, modulo `count`, is `index`. UserError names the
+/// first that was altered.
 void verify_share(const CheckpointFolder& checkpoint, int64_t index, int64_t count);
 
 /// A role's entry in the manifest. UserError if there is none; it lists those that there are.

@@ -39,7 +39,7 @@ at::Tensor tensor_at(const std::shared_ptr<io::MappedFile>& file,
   return at::from_blob(data, stored.shape, [file](void*) {}, options);
 }
 
-/// The index or single file of a folder.
+/// The index, or the only safetensors file, of a folder. UserError where that is ambiguous.
 fs::path model_file_of(const fs::path& folder) {
   const std::string preferred = "diffusion_pytorch_model.safetensors";
   for (const std::string& name : {preferred + ".index.json", preferred}) {
@@ -62,6 +62,8 @@ fs::path model_file_of(const fs::path& folder) {
       indexes.size());
 }
 
+/// Reads the shards beside an index, and checks that each holds just the tensors that the index
+/// says.
 SafetensorsFile read_shards(const fs::path& index) {
   const auto weight_map = io::parse_safetensors_index(io::read_text_file(index), index.string());
   SafetensorsFile all;

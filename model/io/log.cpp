@@ -26,7 +26,7 @@ using Clock = std::chrono::steady_clock;
 /// statics may still log.
 struct Loggers {
   std::mutex mutex;
-  bool quiet = false, muted = false;
+  bool muted = false;
   bool bar_on_screen = false;  // a line without its newline stands on the terminal
   spdlog::logger out{"out", std::make_shared<spdlog::sinks::stdout_sink_st>()};
   spdlog::logger err{"err", std::make_shared<spdlog::sinks::stderr_sink_st>()};
@@ -63,7 +63,6 @@ void emit(spdlog::level::level_enum level, std::string_view line) {
   if (all.muted && level != spdlog::level::err) return;
   if (all.file) all.file->log(level, view(line));
   if (level == spdlog::level::info) {
-    if (all.quiet) return;
     clear_bar(all);
     all.out.log(level, view(line));
   } else {
@@ -123,12 +122,6 @@ void close_file() {
   Loggers& all = loggers();
   const std::lock_guard lock(all.mutex);
   all.file.reset();
-}
-
-void set_quiet(bool quiet) {
-  Loggers& all = loggers();
-  const std::lock_guard lock(all.mutex);
-  all.quiet = quiet;
 }
 
 void set_muted(bool muted) {

@@ -36,9 +36,6 @@ void error(FormatFor<Values...> line, const Values&... values) {
 void set_file(const std::filesystem::path& file);
 void close_file();
 
-/// With true, info() writes to the file only: for commands whose stdout another program reads.
-void set_quiet(bool quiet);
-
 /// With true, info() and warn() do nothing: for ranks that would only repeat what rank 0 says.
 void set_muted(bool muted);
 

@@ -83,6 +83,8 @@ AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames
   plan.output_begin = clean;
   for (const Chunk& chunk : chunks_of(config, num_frames)) {
     const Attended seen = attended_until(config, chunk.end);
+    // Clean frames [0, clean) come first in the sequence, noisy frame f is frame clean + f. The
+    // last chunk has no clean copy.
     if (chunk.end <= clean) add_context(plan.rects, chunk, seen, chunk.end);
     const Chunk noisy = {clean + chunk.begin, clean + chunk.end};
     plan.rects.push_back(
@@ -95,6 +97,7 @@ AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames
 AttentionPlan cached_plan(const std::vector<int64_t>& window_frames,
                           int64_t first_frame,
                           int64_t count) {
+  // A frame's RoPE time is its rank among the attended frames, whatever slot it lies in.
   std::vector<int64_t> ascending = window_frames;
   std::sort(ascending.begin(), ascending.end());
   const auto rank = [&](int64_t frame) {
@@ -120,9 +123,11 @@ std::vector<int64_t> attended_context(const ModelConfig& config,
   return frames;
 }
 
-int64_t attended_pairs(const AttentionPlan& plan) {
+int64_t attended_pairs(const AttentionPlan& plan, int64_t first_query) {
   int64_t pairs = 0;
-  for (const PlanRect& rect : plan.rects) pairs += rect.query_count * rect.key_count;
+  for (const PlanRect& rect : plan.rects) {
+    if (rect.query_begin >= first_query) pairs += rect.query_count * rect.key_count;
+  }
   return pairs;
 }
 

@@ -62,7 +62,7 @@ std::vector<int64_t> attended_context(const ModelConfig& config,
                                       int64_t first_frame,
                                       int64_t count);
 
-/// How many (query, key) pairs of frames attend: what FLOP counts need.
-int64_t attended_pairs(const AttentionPlan& plan);
+/// How many pairs (query frame, key frame) attend, of query frames from `first_query` on.
+int64_t attended_pairs(const AttentionPlan& plan, int64_t first_query = 0);
 
 }  // namespace vmla::model

@@ -49,6 +49,7 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
     exchange_heads(key_BLD, value_BLD, query_BLD, heads, slice, *args.sequence);
     heads /= args.sequence->size();
   } else if (args.sequence) {
+    // Keys and values in one message.
     const at::Tensor both = gather_tokens(at::cat({key_BLD, value_BLD}, 2), frames, *args.sequence);
     key_BLD = both.narrow(2, 0, key_BLD.size(2));
     value_BLD = both.narrow(2, key_BLD.size(2), value_BLD.size(2));

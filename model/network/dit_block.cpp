@@ -45,6 +45,7 @@ BlockOut dit_block(const DitBlockWeights& w,
       w.self_attn);
   if (settings.kv_only) return {{}, attention.kv};
 
+  // From here on only the frames whose flow is wanted, where this is the last layer.
   at::Tensor x = x_BFSD;
   if (settings.only_output && settings.plan.plan.output_begin > 0) {
     const int64_t begin = settings.plan.plan.output_begin, count = x.size(1) - begin;

@@ -1,19 +1,6 @@
 #include "model/network/flops.h"
 
 namespace vmla::model {
-namespace {
-
-/// Attended (query, key) pairs of the frames from `first_query` on, in tokens.
-double attended_tokens(const AttentionPlan& plan, int64_t first_query, double tokens) {
-  double pairs = 0;
-  for (const PlanRect& rect : plan.rects) {
-    if (rect.query_begin >= first_query)
-      pairs += static_cast<double>(rect.query_count * rect.key_count);
-  }
-  return pairs * tokens * tokens;
-}
-
-}  // namespace
 
 ForwardFlops forward_flops(const ModelConfig& config,
                            const AttentionPlan& plan,
@@ -28,21 +15,27 @@ ForwardFlops forward_flops(const ModelConfig& config,
     // The last layer has queries only where output is wanted.
     const int64_t first_query = layer + 1 == config.num_layers ? plan.output_begin : 0;
     const double queries = sequence - static_cast<double>(first_query) * tokens;
+    const double pairs = static_cast<double>(attended_pairs(plan, first_query)) * tokens * tokens;
     const double heads = static_cast<double>(d.num_heads);
     if (config.is_mla()) {
+      // Query down and up, latent and rope key down, expansion of keys and values (of the window's
+      // rows too), output.
       const double qk = static_cast<double>(d.nope + d.rope), v = static_cast<double>(d.v_head);
       linear += queries * static_cast<double>(d.q_rank) * (width + heads * qk);
       linear += sequence * width * static_cast<double>(d.kv_rank + d.rope);
       linear += keys * static_cast<double>(d.kv_rank) * heads * (static_cast<double>(d.nope) + v);
       linear += queries * heads * v * width;
-      attention += attended_tokens(plan, first_query, tokens) * heads * (qk + v);
+      attention += pairs * heads * (qk + v);
     } else {
+      // Query and output of the queries, key and value of the whole sequence.
       linear += 2 * queries * width * width + 2 * sequence * width * width;
-      attention += attended_tokens(plan, first_query, tokens) * 2 * width;
+      attention += pairs * 2 * width;
     }
+    // Query and output of the text attention, and the feed-forward network.
     linear += queries * (2 * width * width + 2 * width * static_cast<double>(d.ffn_dim));
     cross += 2 * text * width * width + queries * text * 2 * width;
   }
+  // Patches in and out, time embedding with the six modulations of each frame, text embedding.
   const double outputs = sequence - static_cast<double>(plan.output_begin) * tokens;
   const double patch =
       static_cast<double>(config.patch_size[0] * config.patch_size[1] * config.patch_size[2]);

@@ -57,6 +57,8 @@ KvCache::KvCache(const ModelConfig& config,
       capacity_(cache_slots(config, kind, max_frames)),
       slot_frame_(static_cast<size_t>(std::max<int64_t>(capacity_, 0)), -1) {}
 
+// Sink frames have slots of their own; later frames go round the ring of slots behind them. -1: the
+// ring has no slots.
 int64_t KvCache::slot_of(int64_t frame) const {
   const int64_t sink = config_.local_attn_size < 0 ? 0 : config_.sink_size;
   if (kind_ == CacheKind::kAppendOnly || config_.local_attn_size < 0 || frame < sink) return frame;

@@ -100,6 +100,7 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
                                const at::Tensor& x_BLD,
                                const SelfAttentionArgs& args) {
   const LayerDims& d = args.dims;
+  // One projection gives the latent and the rope key that all heads share; both are what is cached.
   const auto down =
       project(x_BLD, w.kv_a_proj, w.kv_a_bias).split_with_sizes({d.kv_rank, d.rope}, 2);
   SelfAttentionOut result{
@@ -123,6 +124,7 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
     latent_BMR = at::cat({args.window.content, latent_BMR}, 1);
     rope_key_BMP = at::cat({args.window.key, rope_key_BMP}, 1);
   }
+  // Keys were cached before rotation: positions are ranks in the present window.
   rope_key_BMP = rotated_rope_key(args, rope_key_BMP);
   const double scale = 1.0 / std::sqrt(static_cast<double>(d.nope + d.rope));
   const LatentForm form = args.form == LatentForm::kCheaper

@@ -7,7 +7,7 @@
 namespace vmla::model {
 namespace {
 
-/// Times of the keys followed by those of the copies.
+/// RoPE times of the plan's keys, then those of the copies, which are moved by time_shift.
 std::vector<int64_t> extended_key_times(const AttentionPlan& plan,
                                         const std::vector<PlanRect>& copied_rects) {
   std::vector<int64_t> times = plan.key_times;
@@ -19,6 +19,7 @@ std::vector<int64_t> extended_key_times(const AttentionPlan& plan,
   return times;
 }
 
+/// Whether two rectangles read the same keys at the same times, so that one copy serves both.
 bool same_copy(const PlanRect& a, const PlanRect& b) {
   return a.key_begin == b.key_begin && a.key_count == b.key_count && a.time_shift == b.time_shift;
 }
@@ -34,6 +35,8 @@ PreparedPlan prepare_plan(const ModelConfig& config,
   prepared.tokens_per_frame = tokens;
   prepared.query_tokens_per_frame = tokens;
 
+  // Rectangles become segments of token rows. One that moves its keys' times reads a copy of the
+  // keys behind all others; values have no position and are read where they are.
   std::vector<PlanRect> copied;
   int64_t next_row = static_cast<int64_t>(plan.key_times.size()) * tokens;
   std::vector<int64_t> copy_rows;
@@ -62,6 +65,8 @@ PreparedPlan prepare_plan(const ModelConfig& config,
     }
   }
 
+  // Rope tables: one pair of them for each set of pairs that some layer rotates. Dense layers
+  // rotate all pairs of a head.
   const std::vector<int64_t> key_times = extended_key_times(plan, copied);
   std::map<std::vector<int64_t>, size_t> known_pairs;
   for (int64_t layer = 0; layer < config.num_layers; ++layer) {
@@ -95,6 +100,8 @@ PreparedPlan slice_queries(const PreparedPlan& whole, int64_t parts, int64_t ind
               tokens,
               " tokens");
   PreparedPlan slice = whole;
+  // Query rows are [frame][token], of which this rank keeps [frame][its tokens]: segments begin and
+  // end at frames, so their rows shrink by the factor `parts`.
   slice.query_tokens_per_frame = tokens / parts;
   for (auto* segments : {&slice.segments, &slice.output_segments}) {
     for (kernels::AttentionSegment& segment : *segments) {

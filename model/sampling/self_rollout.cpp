@@ -160,7 +160,7 @@ at::Tensor self_rollout_straight_through(const Network& network,
   int64_t first = 0;
   for (const int64_t count : rollout.chunks()) {
     ExitPass pass = rollout.reach_exit(first, count);
-    std::vector<LayerKv> exit_kv;
+    std::vector<LayerKv> exit_kv;  // differentiable; empty for a chunk without gradient
     if (first >= first_gradient_frame) {
       const DitInputs inputs{
           pass.noisy_BFCHW, same_time(pass.noisy_BFCHW, pass.timestep), request.text_BTE};
@@ -182,6 +182,7 @@ at::Tensor self_rollout_straight_through(const Network& network,
     }
     if (!rollout.is_last(first, count)) {
       std::vector<LayerKv> kv = rollout.fill(pass, outputs.back());
+      // What later chunks read: values of the context pass, gradient of the exit pass.
       for (size_t layer = 0; layer < exit_kv.size(); ++layer)
         kv[layer] = straight_through(kv[layer], exit_kv[layer]);
       kv_of_chunk.push_back(std::move(kv));

@@ -93,6 +93,7 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
       unit.master.narrow(0, piece.offset, piece.count)
           .copy_(whole.reshape({-1}).narrow(0, piece.first, piece.count));
     }
+    // Gradients can be added tensor by tensor only where the unit is here as a whole.
     if (!with_gradients || unit.part.pieces != whole_unit(unit.layout).pieces) continue;
     for (const TensorSpec& spec : unit.layout) {
       unit.gradient_views.push_back(
@@ -105,6 +106,7 @@ std::vector<at::Tensor> TrainedWeights::acquire(int64_t index) {
   Unit& unit = at(index);
   if (unit.compute.empty()) {
     for (const auto& spec : unit.layout) {
+      // A tensor whose compute dtype is the master's stays a view of it, and needs no second copy.
       const at::Tensor view = unit.master.narrow(0, spec.offset, spec.numel).view(spec.shape);
       unit.compute.push_back(
           view.to(compute_dtype_of(spec, compute_dtype_, unit.master.scalar_type())));

@@ -102,6 +102,7 @@ at::Tensor random_tensor(const ModelConfig& config, const TensorSpec& spec, uint
   if (contains(spec.name, "text_embedding.") || contains(spec.name, "time_embedding.")) {
     return kernels::normal(key, spec.shape) * 0.02;
   }
+  // Xavier: uniform in +-sqrt(6 / (fan in + fan out)).
   const int64_t fan_out = spec.shape[0];
   const int64_t fan_in = spec.numel / fan_out;
   const double bound = std::sqrt(6.0 / static_cast<double>(fan_in + fan_out));

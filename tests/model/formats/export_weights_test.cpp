@@ -24,9 +24,9 @@ using testing::HasSubstr;
 /// by bit.
 class ExportWeightsTest : public testing::Test {
  protected:
-  ExportWeightsTest() { log::set_quiet(true); }
+  ExportWeightsTest() { log::set_muted(true); }
   ~ExportWeightsTest() override {
-    log::set_quiet(false);
+    log::set_muted(false);
     io::set_fault_hook(nullptr);
   }
 

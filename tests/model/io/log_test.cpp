@@ -23,7 +23,7 @@ class LogTest : public testing::Test {
  protected:
   ~LogTest() override {
     log::close_file();
-    log::set_quiet(false);
+    log::set_muted(false);
   }
   TemporaryFolder folder_;
 };
@@ -42,16 +42,27 @@ TEST_F(LogTest, TheFileKeepsEverythingAndAppends) {
   testing::internal::CaptureStdout();
   log::set_file(folder_ / "log.txt");
   log::info("one");
-  log::set_quiet(true);
-  log::info("two");
   log::close_file();
-  log::info("nowhere");
+  log::info("not in the file");
   log::set_file(folder_ / "log.txt");
-  log::info("three");
-  EXPECT_EQ(testing::internal::GetCapturedStdout(), "one\n");
+  log::info("two");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "one\nnot in the file\ntwo\n");
   const std::string text = io::read_text_file(folder_ / "log.txt");
-  EXPECT_THAT(text, testing::MatchesRegex("(20[0-9-]+ [0-9:.]+ info (one|two|three)\n)+"));
-  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 3);
+  EXPECT_THAT(text, testing::MatchesRegex("(20[0-9-]+ [0-9:.]+ info (one|two)\n)+"));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
+}
+
+TEST_F(LogTest, MutedSaysErrorsOnly) {
+  testing::internal::CaptureStdout();
+  testing::internal::CaptureStderr();
+  log::set_file(folder_ / "log.txt");
+  log::set_muted(true);
+  log::info("step 1");
+  log::warn("careful");
+  log::error("broken");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "broken\n");
+  EXPECT_THAT(io::read_text_file(folder_ / "log.txt"), testing::EndsWith("broken\n"));
 }
 
 TEST_F(LogTest, AFileThatCannotBeOpenedIsNamed) {

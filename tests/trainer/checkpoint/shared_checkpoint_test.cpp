@@ -141,15 +141,17 @@ TEST_F(SharedCheckpoint, RangesAreReadFromWhereverTheyLie) {
     for (int i = 0; i < 4; ++i) {
       const int64_t first = random() % numel, count = random() % (numel - first) + 1;
       const at::Tensor part = at::full({count}, NAN, at::kDouble);
-      model::read_range(folder, "generator", name, first, part);
+      model::CheckpointRanges(folder).read("generator", name, first, part);
       EXPECT_TRUE(at::equal(part, flat.narrow(0, first, count).to(at::kDouble))) << name;
     }
   }
   const std::string some = whole.roles.at("generator").begin()->first;
-  EXPECT_ANY_THROW(model::read_range(folder, "generator", some, -1, at::empty({1})));
-  EXPECT_ANY_THROW(model::read_range(folder, "generator", some, 0, at::empty({1 << 20})));
-  EXPECT_THROW(model::read_range(folder, "generator", "nothing", 0, at::empty({1})), UserError);
-  EXPECT_THROW(model::read_range(folder, "critic", some, 0, at::empty({1})), UserError);
+  EXPECT_ANY_THROW(model::CheckpointRanges(folder).read("generator", some, -1, at::empty({1})));
+  EXPECT_ANY_THROW(
+      model::CheckpointRanges(folder).read("generator", some, 0, at::empty({1 << 20})));
+  EXPECT_THROW(model::CheckpointRanges(folder).read("generator", "nothing", 0, at::empty({1})),
+               UserError);
+  EXPECT_THROW(model::CheckpointRanges(folder).read("critic", some, 0, at::empty({1})), UserError);
 }
 
 }  // namespace
