@@ -82,15 +82,9 @@ OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
 MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
 GENERATED = {"kernel_table_hash.h"}  # headers that the build writes
 LARGEST_FILE_BYTES = 1_000_000
-OBJECTIVES = "flow_matching|diffusion_forcing|teacher_forcing|ode_regression|consistency_distillation|dmd"
 # What is written down once: a pattern of code (comments and texts inside longer strings do not count), and the files that
 # may have it. Elsewhere the table is read: objective_traits(), sharding_mode(), the list of init methods.
 ONE_PLACE = {
-    "an objective": (
-        re.compile(rf'"(?:{OBJECTIVES})"|\b(?:FlowMatching|DiffusionForcing|TeacherForcing|OdeRegression|Consistency|Dmd)Config\b'
-                   rf"|\w\.objective\.(?:{OBJECTIVES})\b"),
-        ("trainer/objectives/", "trainer/config/objective_config.", "trainer/config/validate_objective.cpp",
-         "launch/commands/forward")),  # teacher_forcing is also a way of calling the network
     "a sharding mode": (
         re.compile(r'"(?:zero1|zero2|hybrid)"'),
         ("trainer/distributed/sharding/sharding_mode.",)),
@@ -360,14 +354,31 @@ def braces(path):
     return [whole for part in match[1].split(",") for whole in braces(path[:match.start()] + part + path[match.end():])]
 
 
+OBJECTIVE_TABLE = "trainer/config/objective_config.h"
+OBJECTIVE_ROW = re.compile(r"^  (\w+Config) (\w+);$", re.M)  # a member of ObjectiveConfig: its section's type and name
+
+
+def facts(tree):
+    """ONE_PLACE, and the objectives as their table names them."""
+    rows = OBJECTIVE_ROW.findall(tree.text(OBJECTIVE_TABLE)) if OBJECTIVE_TABLE in tree.files else []
+    if not rows:
+        return ONE_PLACE
+    names, types = "|".join(name for _, name in rows), "|".join(kind for kind, _ in rows)
+    pattern = re.compile(rf'"(?:{names})"|\b(?:{types})\b|\w\.objective\.(?:{names})\b')
+    # teacher_forcing is also a way of calling the network.
+    return {**ONE_PLACE, "an objective": (pattern, ("trainer/objectives/", OBJECTIVE_TABLE[:-1],
+                                                    "trainer/config/validate_objective.cpp", "launch/commands/forward"))}
+
+
 def one_place(tree):
     """A fact about an objective, a sharding mode or an init method is read from its table, never compared by name."""
+    known = facts(tree)
     for path in tree.code():
         if folder_of(path) is None:
             continue
         for number, line in enumerate(tree.text(path).splitlines(), 1):
             code = line.split("//")[0]
-            for what, (pattern, places) in ONE_PLACE.items():
+            for what, (pattern, places) in known.items():
                 match = pattern.search(code)
                 if match and not path.startswith(places):
                     yield f"{path}:{number}: {match[0]} names {what}; only {', '.join(places)} may, others read the table"

@@ -94,7 +94,7 @@ class Planted(unittest.TestCase):
 
     def test_a_fact_in_a_second_place(self):
         self.finds(source_rules.one_place, {
-            "trainer/config/objective_config.h": '#pragma once\nconst char* name = "dmd";\n',
+            "trainer/config/objective_config.h": "#pragma once\nstruct ObjectiveConfig {\n  DmdConfig dmd;\n};\n",
             "trainer/planner/plan.cpp": '// like "dmd"\nif (objective.name == "dmd") return config.objective.dmd.steps;\n',
             "model/network/mode.cpp": 'bool whole = sharding == "hybrid";\n',
         }, 'trainer/planner/plan.cpp:2: "dmd" names an objective', 'model/network/mode.cpp:1: "hybrid" names a sharding mode')
