@@ -20,7 +20,7 @@ namespace vmla::data {
 /// tell any two doubles apart), flags as 0 or 1.
 class JobFingerprint {
  public:
-  /// Settings on one line, a space between two. A list counts as its elements.
+  /// Settings on one line, a space between two. A list is written element by element.
   template <class... Settings>
   void line(const Settings&... settings) {
     put(words(settings...), ' ');
@@ -30,7 +30,7 @@ class JobFingerprint {
   void record(const Fields&... fields) {
     put(words(fields...), '\0');
   }
-  /// Numbers with a space behind each, on no line of their own.
+  /// Writes each number followed by a space, without a line break.
   template <class T>
   void list(const std::vector<T>& numbers) {
     for (const std::string& word : words(numbers)) {

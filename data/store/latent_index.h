@@ -9,7 +9,8 @@
 
 namespace vmla::data {
 
-/// Everything that a latent dataset file says, except for the big numbers: where those lie.
+/// Everything in a latent dataset file except clips, ODE states and embeddings; for these, their
+/// places in the file.
 struct LatentIndex {
   LatentInfo info;
   std::vector<ClipRecord> clips;

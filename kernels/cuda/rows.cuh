@@ -85,7 +85,8 @@ Status with_element(Element element, Launch launch) {
   return cudaErrorInvalidValue;
 }
 
-/// Calls launch(TypeOf<T>, TypeOf<W>): W is what weights and modulation hold, fp32 or as T.
+/// Calls launch(TypeOf<T>, TypeOf<W>): W is the type of weights and modulation: fp32, or equal to
+/// T.
 template <class Launch>
 Status with_elements(Element element, Element other, Launch launch) {
   return with_element(element, [&](auto type) -> Status {

@@ -31,7 +31,7 @@ class WorkerGroup {
   /// rank 0 is not on.
   void start(const StartOrder& order, int listen_fd);
   bool running() const;
-  /// Passes a signal on to all workers; the same signal once in each attempt.
+  /// Passes a signal on to all workers, each signal at most once for each start of the workers.
   void forward(int signal);
   /// SIGTERM to all workers now, SIGKILL after the grace period.
   void stop(Clock::time_point now);

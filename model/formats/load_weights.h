@@ -12,7 +12,7 @@ namespace vmla::model {
 /// Weights from any of the layouts we read, under their Wan names.
 struct LoadedWeights {
   ModelConfig config;               // what the source says, the rest from the tensors' shapes
-  PartialConfig stated;             // what the source says alone, for model_config_with
+  PartialConfig stated;             // only what the source states, nothing inferred
   bool config_is_complete = false;  // false: num_heads or text_len had to be guessed
   TensorMap tensors;                // mapped read-only: clone before writing
   std::string source;               // for messages: the path, and the role of a checkpoint

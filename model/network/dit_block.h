@@ -31,8 +31,9 @@ struct BlockSettings {
 };
 
 /// One transformer block (docs/algorithms.md 2.6): modulated self-attention, text cross-attention,
-/// modulated feed-forward, all residual. x: [B, F, S, D] fp32, S/P of the tokens with a sequence
-/// group. The residual stream, norms and modulation stay in fp32.
+/// modulated feed-forward, all residual. x: [B, F, S, D] fp32; with a sequence group of P
+/// ranks x holds this rank's S/P tokens of each frame. The residual stream, norms and modulation
+/// stay in fp32.
 BlockOut dit_block(const DitBlockWeights& w,
                    const at::Tensor& x_BFSD,
                    const BlockInputs& in,

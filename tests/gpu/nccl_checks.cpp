@@ -57,8 +57,8 @@ void every_operation(at::Device device) {
   group.engine->barrier();
 }
 
-/// A gather that was started sees what the stream then held, the computation goes on beside it, and
-/// after wait() the stream sees the result.
+/// A gather reads what the stream wrote before it started, computation goes on beside it, and after
+/// wait() the stream sees the result.
 void overlap(at::Device device) {
   Group group(device);
   at::Tensor product = at::full({2048, 2048}, 1e-3, at::TensorOptions(device));

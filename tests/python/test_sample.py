@@ -34,7 +34,7 @@ def prompts(dataset):
 
 
 def rollout(weights, config, solve, noise_BFCHW, text, empty, guidance):
-    """Chunk after chunk: sample it against both caches, then store it clean in both."""
+    """Chunk after chunk: sample it against the caches of the prompt and of the empty prompt, then store it clean in both."""
     branches = [(text, network.Cache(config.num_layers)), (empty, network.Cache(config.num_layers))]
     video = []
     for begin in range(0, noise_BFCHW.shape[1], config.num_frame_per_block):

@@ -9,8 +9,8 @@
 namespace vmla::trainer {
 
 /// What an objective reads from a dataset: clips, clips with stored states of ODE paths
-/// (docs/algorithms.md 9.4), or prompts alone (a dataset of clips serves too, its latents are
-/// left).
+/// (docs/algorithms.md 9.4), or prompts alone (a dataset of clips works too; its latents are
+/// ignored).
 enum class LearnsFrom { kClips, kOdePairs, kPrompts };
 
 /// The denoising steps of a few-step student: timesteps in (0, 1000], decreasing, before the

@@ -27,7 +27,7 @@ struct Role {
   /// The first step at which it averages; before that it is a copy.
   int64_t ema_start_step = 0;
 
-  /// Of a trained role: it is updated at the steps that this number divides.
+  /// Of a trained role: it is updated when step % update_every == 0.
   int64_t update_every = 1;
   /// Of a trained role: its optimizer; none: the stage's section `optimizer`.
   std::optional<OptimizerConfig> optimizer = {};
@@ -35,8 +35,8 @@ struct Role {
   /// The role whose weights it starts from when init_from does not name it; empty: it is drawn at
   /// random then.
   std::string same_weights_as = {};
-  /// What init_from must name for it, as a message goes on behind the objective's name ("starts
-  /// from a model trained with ..."); empty: it may be missing.
+  /// Why init_from must name it: the second half of the error that begins with the objective's
+  /// name ("starts from a model trained with ..."). Empty: init_from need not name it.
   std::string must_start_from = {};
 
   /// It runs many passes between two changes of its weights. Where these are cut over ranks and may

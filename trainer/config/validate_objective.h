@@ -8,8 +8,9 @@
 
 namespace vmla::trainer {
 
-/// Rules of the section `objective`, and those of `model` that depend on the objective. An
-/// objective's own rules are an overload of validate_section in the source. ConfigRuleError.
+/// Rules of the section `objective`, and those of `model` that depend on the objective. Rules
+/// of one objective are a function validate_section(const NAMEConfig&, ...) in the source.
+/// ConfigRuleError.
 void validate_objective(const TrainConfig& config);
 
 /// The timesteps of a few-step student at `key`: decreasing, in (0, 1000], before the shift.

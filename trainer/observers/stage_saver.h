@@ -31,7 +31,7 @@ class StageSaver {
   void before_update();
   /// Waits until the save under way is complete on all ranks. Collective.
   void finish();
-  /// Ends the wait of a save for other ranks, which are known to be gone.
+  /// Stops the current save from waiting for ranks that are known to be gone.
   void cancel() { writer_.cancel(); }
   /// Seconds that training has waited for saves since the last call.
   double take_waited_seconds() { return writer_.take_waited_seconds(); }

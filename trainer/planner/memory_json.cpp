@@ -42,7 +42,8 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
                                  {"peak_phase", update.highest().name},
                                  {"inputs", update.input_bytes},
                                  {"kept_for_backward", update.kept_bytes}};
-  // Below: a step that updates every player, and one that updates only those of every step.
+  // `sent`: in a step that updates all players. `sent_between`: in a step that updates only the
+  // players with update_every = 1.
   json["sent"] = sent_json(update.sent);
   json["sent_between"] = sent_json(update.sent_between);
   for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;

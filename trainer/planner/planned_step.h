@@ -39,9 +39,9 @@ struct UpdateMemory {
   int64_t kept_bytes = 0;
   int64_t peak_bytes = 0;
   /// What a rank sends in an update, all its micro-batches and the closing report: `sent` in a step
-  /// that updates every player, `sent_between` in a step that updates only the players of every
-  /// step (0 for the others). They differ because weights that another player's update needed may
-  /// still be gathered.
+  /// that updates every player, `sent_between` in a step that updates only the players
+  /// with update_every = 1 (0 for the others). They differ because weights that another player's
+  /// update needed may still be gathered.
   SentBytes sent, sent_between;
   /// The phase with the highest peak.
   const PhaseMemory& highest() const;

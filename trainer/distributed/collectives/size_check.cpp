@@ -31,7 +31,8 @@ void SizeCheck::same(const std::string& what) {
                *other,
                of_first);
   }
-  // Every rank has come to this collective, so each has read everything of the one before.
+  // All ranks have reached this collective, so all have read what was stored for the previous one:
+  // it can be deleted.
   store_.erase(key_of(sequence_ - 1, group_.rank));
 }
 

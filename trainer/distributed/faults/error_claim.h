@@ -12,7 +12,7 @@ namespace vmla::distributed {
 
 struct ErrorLine {
   bool say;          // this rank is the one that prints it, on stderr
-  std::string text;  // what is printed, here or by another rank: for this rank's log
+  std::string text;  // what is printed, here or by another rank
 };
 
 /// Arranges that a job's error is printed once, by a rank that knows the cause.
@@ -21,9 +21,8 @@ struct ErrorLine {
 /// - A PeerError makes this rank a victim: it waits for about two seconds for another rank to claim
 ///   the root cause. If none does, the first victim prints which rank is missing; after a CommError
 ///   `watchdog` (may be null) finds that out.
-/// - Where the store is gone nothing can be arranged: rank 1 prints for the victims, or rank 0
-/// where
-///   the launcher serves the store.
+/// - Where the store is gone nothing can be arranged: rank 1 prints for the victims (rank 0
+///   where the launcher serves the store).
 ///
 /// Call it when the groups are destroyed, so that the other ranks notice, and before the store is.
 /// A rank 0 that serves the store waits here until the others have read the cause, at most 2.5 s.

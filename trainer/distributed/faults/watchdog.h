@@ -13,8 +13,8 @@
 namespace vmla::distributed {
 
 struct WatchdogOptions {
-  /// The collectives' own timeout. One that is awaited for longer than this and the grace hangs
-  /// where no timeout holds, such as on a GPU.
+  /// The collectives' own timeout. One that takes longer than this and the grace hangs: the
+  /// engine's own timeout did not fire, as happens on a GPU.
   double timeout_seconds = 600;
   double grace_seconds = 10;
   /// Between two heartbeats.
