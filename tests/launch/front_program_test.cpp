@@ -35,8 +35,8 @@ class Program : public ::testing::Test {
         "cd {} && {} {} >out.txt 2>err.txt </dev/null", folder_.path().string(), program, words);
     const int state = std::system(command.c_str());
     return {WIFEXITED(state) ? WEXITSTATUS(state) : -1,
-            data::file_bytes(folder_ / "out.txt"),
-            data::file_bytes(folder_ / "err.txt")};
+            file_bytes(folder_ / "out.txt"),
+            file_bytes(folder_ / "err.txt")};
   }
   void expect_refused(const std::string& words, const std::string& said) const {
     const Outcome outcome = run(words);
@@ -47,7 +47,7 @@ class Program : public ::testing::Test {
     EXPECT_EQ(outcome.out, "") << words;
   }
 
-  const data::TemporaryFolder folder_;
+  const TemporaryFolder folder_;
   const std::string configs_ = VMLA_CONFIG_DIR;
 };
 
@@ -91,7 +91,7 @@ TEST_F(Program, TheCoreChecksTheSame) {
 
 TEST_F(Program, RefusesAFolderThatIsNoRun) {
   fs::create_directories(folder_ / "photos");
-  data::write_bytes(folder_ / "photos/a.jpg", "x");
+  write_bytes(folder_ / "photos/a.jpg", "x");
   expect_refused("pipeline --config " + configs_ + "/tiny/pipeline.yaml --run-dir photos",
                  "photos: holds a.jpg");
 }

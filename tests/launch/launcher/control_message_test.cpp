@@ -78,7 +78,7 @@ TEST(ControlMessage, WhatIsNoMessageIsRefusedInOneLine) {
                         Case{R"({"type":"failed","attempt":1})", "not found"},
                         Case{R"({"type":"ended","attempt":"x","stopped":true})", "must be number"},
                         Case{R"({"type":"ended","attempt":1,"stopped":1})", "must be boolean"}}) {
-    const std::string said = data::error_of<RunError>([&] { decode(c.line); });
+    const std::string said = error_of<RunError>([&] { decode(c.line); });
     EXPECT_THAT(said, HasSubstr("not a message between launchers")) << c.line;
     EXPECT_THAT(said, HasSubstr(c.says)) << c.line;
   }

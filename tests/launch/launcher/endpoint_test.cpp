@@ -17,8 +17,7 @@ TEST(Endpoint, HostsNamesAndAddresses) {
   EXPECT_EQ(parse_endpoint("[::1]:65535").port, 65535);
   for (const char* text :
        {"node0", "node0:", ":1", "node0:0", "node0:65536", "node0:a", "::1:80"}) {
-    EXPECT_THAT(data::error_of<UserError>([&] { parse_endpoint(text); }), HasSubstr("HOST:PORT"))
-        << text;
+    EXPECT_THAT(error_of<UserError>([&] { parse_endpoint(text); }), HasSubstr("HOST:PORT")) << text;
   }
 }
 

@@ -108,7 +108,7 @@ TEST(LaunchOptions, MistakesAreOneLine) {
       {{"--standalone", "--rdzv-endpoint", "a:1", "--", "x"}, {"--standalone"}},
   };
   for (const Case& c : cases) {
-    const std::string said = data::error_of<UserError>([&] { parse(c.words); });
+    const std::string said = error_of<UserError>([&] { parse(c.words); });
     for (const auto& part : c.says) EXPECT_THAT(said, HasSubstr(part));
   }
 }

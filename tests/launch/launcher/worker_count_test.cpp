@@ -15,11 +15,11 @@ namespace {
 using ::testing::HasSubstr;
 
 TEST(WorkerCount, NumbersCoresAndGpus) {
-  const data::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const std::filesystem::path devices = folder.path();
   EXPECT_EQ(count_workers("7", nullptr, devices), 7);
   EXPECT_EQ(count_workers("cpu", nullptr, devices), static_cast<int64_t>(usable_cpus().size()));
-  EXPECT_THAT(data::error_of<UserError>([&] { count_workers("gpu", nullptr, devices); }),
+  EXPECT_THAT(error_of<UserError>([&] { count_workers("gpu", nullptr, devices); }),
               HasSubstr("nvidia0"));
   for (const char* name : {"nvidia0", "nvidia1", "nvidia10", "nvidiactl", "nvidia-uvm", "nvidia"}) {
     std::ofstream{devices / name};
@@ -28,7 +28,7 @@ TEST(WorkerCount, NumbersCoresAndGpus) {
   EXPECT_EQ(count_workers("gpu", "", devices), 3);
   EXPECT_EQ(count_workers("gpu", "2,5", devices), 2);
   for (const char* text : {"", "0", "-1", "4097", "2.0", "gpus"}) {
-    EXPECT_THAT(data::error_of<UserError>([&] { count_workers(text, nullptr, devices); }),
+    EXPECT_THAT(error_of<UserError>([&] { count_workers(text, nullptr, devices); }),
                 HasSubstr("a number from 1 to 4096, cpu or gpu"))
         << text;
   }

@@ -139,7 +139,7 @@ TEST(CpuBinding, NoneLeavesWorkersWhereTheyAre) {
 
 TEST(CpuBinding, TheSystemSaysWhereACpuIs) {
   namespace fs = std::filesystem;
-  const data::TemporaryFolder folder;
+  const TemporaryFolder folder;
   const fs::path& system = folder.path();
   fs::create_directories(system / "cpu/cpu5/topology");
   fs::create_directories(system / "cpu/cpu5/node1");
