@@ -63,7 +63,3 @@ std::string error_of(const Call& call) {
 }
 
 }  // namespace vmla
-
-namespace vmla::data {
-using vmla::TemporaryFolder;
-}
