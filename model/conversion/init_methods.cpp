@@ -43,7 +43,8 @@ const std::string& init_method_help() {
   static const std::string text =
       "how dense weights become latent attention: " + choice_of([](const InitMethod& method) {
         return formatted("{} ({})", method.name, method.help);
-      });
+      }) +
+      "; empty: weights are taken as they are";
   return text;
 }
 

@@ -13,7 +13,7 @@
 namespace vmla::trainer::testing {
 
 /// A folder that lives as long as the test, for files of a configuration.
-class TemporaryFolder : public TemporaryFolder {
+class TemporaryFolder : public vmla::TemporaryFolder {
  public:
   /// Writes the file and the folders that it lies in; returns its path.
   std::filesystem::path write(const std::string& name, const std::string& text) const {
