@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 
 TEST(WorkerCount, NumbersCoresAndGpus) {
   const TemporaryFolder folder;
-  const std::filesystem::path devices = folder.path();
+  const std::filesystem::path& devices = folder.path();
   EXPECT_EQ(count_workers("7", nullptr, devices), 7);
   EXPECT_EQ(count_workers("cpu", nullptr, devices), static_cast<int64_t>(usable_cpus().size()));
   EXPECT_THAT(error_of<UserError>([&] { count_workers("gpu", nullptr, devices); }),
