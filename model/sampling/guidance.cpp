@@ -4,6 +4,16 @@
 
 namespace vmla::model {
 
+at::Tensor with_negative(const at::Tensor& text_BTE,
+                         const at::Tensor& negative_text_1TE,
+                         int64_t text_len) {
+  const auto padded = [&](const at::Tensor& text) {
+    return at::constant_pad_nd(text, {0, 0, 0, text_len - text.size(1)});
+  };
+  return at::cat({padded(text_BTE), padded(negative_text_1TE).expand({text_BTE.size(0), -1, -1})},
+                 0);
+}
+
 Guidance::Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len)
     : scale_(scale), negative_(negative_text_1TE), text_len_(text_len) {
   TORCH_CHECK(
@@ -11,12 +21,7 @@ Guidance::Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t te
 }
 
 at::Tensor Guidance::text(const at::Tensor& positive_BTE) const {
-  if (scale_ == 1.0) return positive_BTE;
-  const auto padded = [&](const at::Tensor& text) {
-    return at::constant_pad_nd(text, {0, 0, 0, text_len_ - text.size(1)});
-  };
-  return at::cat({padded(positive_BTE), padded(negative_).expand({positive_BTE.size(0), -1, -1})},
-                 0);
+  return scale_ == 1.0 ? positive_BTE : with_negative(positive_BTE, negative_, text_len_);
 }
 
 at::Tensor Guidance::repeat(const at::Tensor& x) const {

@@ -9,6 +9,13 @@
 
 namespace vmla::model {
 
+/// The prompts [B, T, E], then the negative prompt [1, T', E] once for each: [2B, text_len, E], for
+/// one pass of 2B that guides. Zero rows fill both up to text_len, as the network itself would fill
+/// them (docs/algorithms.md 2.5), because a batch needs one length.
+at::Tensor with_negative(const at::Tensor& text_BTE,
+                         const at::Tensor& negative_text_1TE,
+                         int64_t text_len);
+
 /// Classifier-free guidance, v_neg + w (v_pos − v_neg) (docs/algorithms.md 8.4), in one pass of 2B
 /// samples: the positive batch, then the negative one. With w = 1 there is no negative half.
 class Guidance {
@@ -16,7 +23,7 @@ class Guidance {
   /// negative_text [1, T, E] may be undefined with a scale of 1.
   Guidance(double scale, const at::Tensor& negative_text_1TE, int64_t text_len);
 
-  /// The texts of both halves, padded to text_len: [2B, text_len, E]; with w = 1 the input itself.
+  /// The texts of both halves (with_negative); with w = 1 the input itself.
   at::Tensor text(const at::Tensor& positive_BTE) const;
   /// An input for both halves: x twice along the batch, or once with w = 1.
   at::Tensor repeat(const at::Tensor& x) const;

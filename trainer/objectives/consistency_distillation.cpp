@@ -1,6 +1,7 @@
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "model/network/plan_cache.h"
+#include "model/sampling/guidance.h"
 #include "trainer/objectives/noising.h"
 #include "trainer/objectives/phase_flops.h"
 
@@ -123,25 +124,22 @@ class ConsistencyDistillation : public Objective {
     return table.index_select(0, places).unsqueeze(1).expand({-1, clean.size(1)}).contiguous();
   }
 
-  /// v_neg + w (v_pos − v_neg) of the teacher (docs/algorithms.md 8.4), both halves in one pass of
-  /// 2B; w = 1 is one pass of B without the negative prompt.
+  /// The teacher's flow for the noisy clips x_t behind the clean ones, guided.
   at::Tensor teacher_flow(const RoleNetwork& teacher,
                           const at::Tensor& clean,
                           const at::Tensor& x_t,
                           const at::Tensor& t,
                           const model::TensorMap& inputs,
                           const model::PreparedPlan& plan) const {
-    const at::Tensor& text = input_tensor(inputs, "text");
-    if (!guided()) {
-      return model::teacher_forcing_forward(teacher.network, clean, {x_t, t, text}, plan, {});
-    }
-    const at::Tensor both =
-        with_negative(text, input_tensor(inputs, "negative_text"), teacher.network.config.text_len);
-    const auto twice = [](const at::Tensor& x) { return at::cat({x, x}, 0); };
-    const auto flows = model::teacher_forcing_forward(
-                           teacher.network, twice(clean), {twice(x_t), twice(t), both}, plan, {})
-                           .chunk(2, 0);
-    return flows[1] + config_.guidance_scale * (flows[0] - flows[1]);
+    const model::Guidance guidance(config_.guidance_scale,
+                                   guided() ? input_tensor(inputs, "negative_text") : at::Tensor(),
+                                   teacher.network.config.text_len);
+    return guidance.combine(model::teacher_forcing_forward(
+        teacher.network,
+        guidance.repeat(clean),
+        {guidance.repeat(x_t), guidance.repeat(t), guidance.text(input_tensor(inputs, "text"))},
+        plan,
+        {}));
   }
 
   ConsistencyConfig config_;

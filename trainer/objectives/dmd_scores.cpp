@@ -1,4 +1,5 @@
 #include "model/network/attention_plan.h"
+#include "model/sampling/guidance.h"
 #include "trainer/objectives/dmd_objective.h"
 
 #include <ATen/ATen.h>
@@ -55,8 +56,8 @@ DmdGradient Dmd::dmd_gradient(const at::Tensor& x,
     result.d_real =
         clean_from_flow(noisy, score_flow("real_score", real, noisy, t, text, none), sigma);
   } else {
-    const at::Tensor both =
-        with_negative(text, input_tensor(inputs, "negative_text"), real.network.config.text_len);
+    const at::Tensor both = model::with_negative(
+        text, input_tensor(inputs, "negative_text"), real.network.config.text_len);
     const auto flows =
         score_flow("real_score", real, at::cat({noisy, noisy}, 0), at::cat({t, t}, 0), both, none)
             .chunk(2, 0);

@@ -27,15 +27,6 @@ at::Tensor loss_weights(const model::LossWeight& weight,
   return weights.to(options);
 }
 
-at::Tensor with_negative(const at::Tensor& text_BTE,
-                         const at::Tensor& negative_text,
-                         int64_t text_len) {
-  const auto padded = [&](const at::Tensor& text) {
-    return at::constant_pad_nd(text, {0, 0, 0, text_len - text.size(1)});
-  };
-  return at::cat({padded(text_BTE), padded(negative_text).expand({text_BTE.size(0), -1, -1})}, 0);
-}
-
 Noising::Noising(double timestep_shift, bool quantized_sigma)
     : sigmas_(model::training_sigmas(timestep_shift)), quantized_(quantized_sigma) {}
 

@@ -60,13 +60,6 @@ at::Tensor loss_weights(const model::LossWeight& weight,
 
 using model::clean_from_flow;
 
-/// The prompts [B, T, E], then the negative prompt [1, T', E] once for each: [2B, text_len, E], for
-/// one pass of 2B that guides. Zero rows fill both up to text_len, as the network itself would fill
-/// them (docs/algorithms.md 2.5), because a batch needs one length.
-at::Tensor with_negative(const at::Tensor& text_BTE,
-                         const at::Tensor& negative_text,
-                         int64_t text_len);
-
 /// The specs of what draw_noise and draw_timesteps make.
 DrawSpec noise_spec(const ClipShape& clip);
 DrawSpec timesteps_spec(const ClipShape& clip, const std::string& name = "timesteps");
