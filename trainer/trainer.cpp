@@ -196,7 +196,10 @@ void Trainer::write_samples() {
   sample_to_folder(sampler, network, request, sample.frames, folder, false);
 }
 
+/// Saves the step's checkpoint and the ranks measured so far, unless that is done already: a stop
+/// may be asked for after a step that was to be saved anyway.
 void Trainer::save() {
+  if (saver_.has_saved(state_.step)) return;
   ranks_.write();
   saver_.save(parts_.roles, state_, parts_.data.media());
 }

@@ -49,7 +49,6 @@ StageSaver::StageSaver(const TrainConfig& config,
           [&mesh](bool here) { return mesh.everywhere(here); }) {}
 
 void StageSaver::save(const RoleSet& roles, const TrainState& state, const MediaInfo& media) {
-  if (last_saved_ == state.step) return;
   rethrow_as_peer_error(
       [&] { writer_.begin(training_share(config_, roles, state, media, mesh_.replica())); });
   last_saved_ = state.step;

@@ -23,8 +23,10 @@ class StageSaver {
              int64_t step,
              const distributed::Mesh& mesh);
 
-  /// Begins a save of `state` and returns, unless this step is saved already. The weights are
-  /// copied while training goes on: see before_update(). Waits for a save that is still under way.
+  /// Whether `step` is saved already or being saved.
+  bool has_saved(int64_t step) const { return last_saved_ == step; }
+  /// Begins a save of `state` and returns. The weights are copied while training goes on: see
+  /// before_update(). Waits for a save that is still under way.
   void save(const RoleSet& roles, const TrainState& state, const MediaInfo& media);
   /// To be called before anything writes to weights or moments: returns when a save under way has
   /// copied them.
