@@ -5,7 +5,7 @@
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/collectives/collective_log.h"
 #include "trainer/distributed/collectives/gloo_communicator.h"
 #include "trainer/distributed/collectives/host_staged_communicator.h"

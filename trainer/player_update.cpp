@@ -2,7 +2,7 @@
 
 #include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/roles/optimizer.h"
 #include "trainer/roles/stage_precision.h"
 

@@ -3,7 +3,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/exit_status.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/planner/memory_plan.h"
 

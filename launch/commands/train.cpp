@@ -6,7 +6,7 @@
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/pipeline/cpu_threads.h"
 #include "trainer/run_stage.h"
 

@@ -1,8 +1,8 @@
 #include "trainer/planner/memory_plan.h"
 
 #include "model/network/kv_cache.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/config/stage_roles.h"
-#include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/planner/sharding_choice.h"

@@ -1,7 +1,7 @@
 #include "trainer/planner/out_of_memory.h"
 
 #include "model/io/error.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/planner/memory_plan.h"

@@ -1,8 +1,8 @@
 #include "trainer/planner/planned_roles.h"
 
 #include "model/formats/load_weights.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/config/score_fit.h"
-#include "trainer/config/validate_distributed.h"
 #include "trainer/distributed/sharding/unit_cut.h"
 #include "trainer/roles/stage_precision.h"
 #include "trainer/telemetry/tensor_memory.h"

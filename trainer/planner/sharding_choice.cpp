@@ -1,7 +1,7 @@
 #include "trainer/planner/sharding_choice.h"
 
 #include "model/io/error.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/planner/planned_step.h"
 

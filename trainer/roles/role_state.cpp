@@ -1,6 +1,6 @@
 #include "trainer/roles/role_state.h"
 
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/sharding/sharded_frozen_weights.h"
 #include "trainer/distributed/sharding/sharded_weights.h"
 #include "trainer/distributed/sharding/sharding_mode.h"

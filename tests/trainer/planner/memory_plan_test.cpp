@@ -3,8 +3,8 @@
 #include "model/network/attention_plan.h"
 #include "model/network/flops.h"
 #include "tests/trainer/drawn_stage.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/config/stage_roles.h"
-#include "trainer/config/validate_distributed.h"
 #include "trainer/telemetry/tensor_memory.h"
 
 #include <gtest/gtest.h>

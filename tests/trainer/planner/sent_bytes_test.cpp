@@ -1,6 +1,6 @@
 #include "model/io/error.h"
 #include "tests/trainer/drawn_stage.h"
-#include "trainer/config/validate_distributed.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/planner/memory_plan.h"
 
 #include <gtest/gtest.h>
