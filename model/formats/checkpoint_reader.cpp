@@ -9,6 +9,7 @@
 #include "model/formats/stored_types.h"
 #include "model/io/error.h"
 #include "model/io/mapped_file.h"
+#include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
 
 namespace vmla::model {

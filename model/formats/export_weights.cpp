@@ -11,7 +11,8 @@
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 #include "model/io/log.h"
-#include "model/io/safetensors_header.h"
+#include "model/io/quoted_name.h"
+#include "model/io/safetensors_index.h"
 #include "model/weights/weights.h"
 
 namespace vmla::model {

@@ -10,6 +10,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::model {
 namespace fs = std::filesystem;

@@ -11,7 +11,9 @@
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 #include "model/io/mapped_file.h"
+#include "model/io/quoted_name.h"
 #include "model/io/safetensors_header.h"
+#include "model/io/safetensors_index.h"
 
 namespace vmla::model {
 namespace fs = std::filesystem;

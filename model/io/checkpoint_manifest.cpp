@@ -6,6 +6,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
 
 namespace vmla::io {

@@ -43,17 +43,4 @@ SafetensorsHeader parse_safetensors_header(std::string_view file, const std::str
 std::string lay_out_safetensors(std::vector<StoredTensor>& tensors,
                                 const std::map<std::string, std::string>& metadata);
 
-/// Reads a `*.safetensors.index.json`: tensor name to the file that holds it. UserError if it is no
-/// such index or names a file outside its folder.
-std::map<std::string, std::string> parse_safetensors_index(std::string_view text,
-                                                           const std::string& file_name);
-
-/// Writes such an index.
-std::string safetensors_index_json(const std::map<std::string, std::string>& weight_map,
-                                   uint64_t total_bytes);
-
-/// `name` in single quotes for a one-line message: control characters escaped, the middle of a long
-/// name left out. For names that come from files.
-std::string quoted_name(std::string_view name);
-
 }  // namespace vmla::io

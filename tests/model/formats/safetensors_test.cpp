@@ -10,6 +10,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/safetensors_header.h"
+#include "model/io/safetensors_index.h"
 #include "tests/support/temporary_folder.h"
 
 namespace vmla::model {

@@ -7,6 +7,8 @@
 #include <random>
 
 #include "model/io/error.h"
+#include "model/io/quoted_name.h"
+#include "model/io/safetensors_index.h"
 
 namespace vmla::io {
 namespace {
