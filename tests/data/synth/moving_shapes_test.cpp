@@ -6,6 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "model/codec/space_to_depth_codec.h"
+
 namespace vmla::data {
 namespace {
 
@@ -151,6 +153,16 @@ TEST(MovingShapes, TensorsAreAveragedPictures) {
   const at::Tensor mean = large.view({1, 9, 3, 16, 8, 16, 8}).mean(at::IntArrayRef{4, 6});
   // Both are means of the same bytes, summed in another order: fp32 rounding of 64 terms.
   EXPECT_LT((small - mean).abs().max().item<double>(), 64 * 1.2e-7);
+}
+
+TEST(MovingShapes, LatentsHaveUnitMeanSquare) {
+  const model::SpaceToDepthCodec codec(2);
+  std::vector<ClipSpec> specs;
+  for (uint64_t i = 0; i < 60; ++i) specs.push_back(draw_clip(0, i, false, 9));
+  const at::Tensor pixels = render_clips(specs, 9, 16).flatten(0, 1);
+  const at::Tensor latents = codec.encode(pixels);
+  EXPECT_NEAR(latents.pow(2).mean().item<double>(), 1.0, 0.1);
+  EXPECT_NEAR(latents.select(1, 0).mean().item<double>(), 0.0, 0.1);
 }
 
 }  // namespace
