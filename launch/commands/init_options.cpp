@@ -1,5 +1,6 @@
 #include "launch/commands/init.h"
 
+#include "model/conversion/init_methods.h"
 #include "trainer/config/config_yaml.h"
 
 namespace vmla::launch {
@@ -16,8 +17,10 @@ Example:
 
 void InitArgs::define(OptionSet& options) {
   add_weights(options, weights, "dense weights: ");
-  add_config(
-      options, *this, "yaml file with the sections `model` (attention: mla) and `init` (method)")
+  add_config(options,
+             *this,
+             "yaml file with the sections `model` (attention: mla) and `init` (method: " +
+                 model::init_method_choice() + ")")
       .required();
   options.text(
       "--data",
