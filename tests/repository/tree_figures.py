@@ -37,7 +37,8 @@ def functions(text):
         start = signature_start(lines, index)
         depth, end = 0, index
         while end < len(lines):
-            depth += lines[end].count("{") - lines[end].count("}")
+            code = re.sub(r"'.'|\"(?:[^\"\\]|\\.)*\"", "", lines[end])  # a brace in a text opens nothing
+            depth += code.count("{") - code.count("}")
             if depth <= 0:
                 break
             end += 1
