@@ -13,6 +13,9 @@ torch.set_num_threads(1)
 
 import pytest  # noqa: E402
 
+# Helpers whose asserts show what was compared, as those of a test file do.
+pytest.register_assert_rewrite("launch_job")
+
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):

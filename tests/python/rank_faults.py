@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 from distilled_stage import settings as distilled
+from launch_job import Job, is_zombie, wait_for
 from program import VMLA
 from test_checkpoint_format import assemble, expect_hashes, read_manifest, tensors_of
-from test_launch import Job, is_zombie, wait_for
 from tiny_stage import metrics, train_arguments
 
 

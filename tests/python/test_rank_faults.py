@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from launch_job import BASE, free_port, node, root_cause, wait_for
 from program import REPOSITORY, VMLA
 from rank_faults import (
     Kills,
@@ -22,7 +23,6 @@ from rank_faults import (
     said_by_ranks,
     saves_under_way,
 )
-from test_launch import BASE, free_port, node, root_cause, wait_for
 
 STEPS = 24
 # Checkpoints are written all the time, so that kills fall into them.
