@@ -94,3 +94,8 @@ def one_line_error(done: subprocess.CompletedProcess, *mentions, status: int = 2
     for mention in mentions:
         assert str(mention) in lines[0], f"{mention!r} is not named in: {lines[0]}"
     return lines[0]
+
+
+def listing(folder):
+    """Every file below a folder with its bytes."""
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

@@ -8,10 +8,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from distilled_stage import distil, distil_arguments, settings
-from program import one_line_error, overrides, run, vmla, write_yaml
+from program import listing, one_line_error, overrides, run, vmla, write_yaml
 from reference.model_config import ModelConfig
 from reference.weights import random_weights, write_wan_folder
-from test_bad_input import listing
 from tiny_stage import CONFIGS, last_checkpoint, metrics, train_arguments
 
 
