@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 import pytest  # noqa: E402
 
 # Helpers whose asserts show what was compared, as those of a test file do.
-pytest.register_assert_rewrite("launch_job")
+pytest.register_assert_rewrite("launch_job", "step_case")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The reference of the distillation stages itself: against other forms of the same thing and against identities.
 
-Nothing here touches the program: a failure means that the oracle of test_step_distillation.py is wrong.
+Nothing here touches the program: a failure means that the oracle of test_step_forcing.py, test_step_consistency.py and
+test_step_dmd.py is wrong.
 """
 
 import pytest
