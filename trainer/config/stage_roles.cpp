@@ -29,8 +29,8 @@ std::vector<std::string> saved_roles(const TrainConfig& config) {
   const std::vector<Role> roles = stage_roles(config);
   std::vector<std::string> names;
   // Backwards: generator_ema stands last among the roles and goes first here.
-  for (const Role& role : roles | std::views::reverse) {
-    if (role.training == Training::kEmaOf) names.push_back(role.name);
+  for (auto role = roles.rbegin(); role != roles.rend(); ++role) {
+    if (role->training == Training::kEmaOf) names.push_back(role->name);
   }
   for (const Role& role : roles) {
     if (role.training == Training::kTrained) names.push_back(role.name);
