@@ -67,7 +67,8 @@ struct DataConfig {
   std::vector<int64_t> clip_shape;
   MakeConfig make;               // how to make `path` when it is missing
   MakeConfig make_validation;    // the same for `validation_path`
-  double caption_dropout = 0.0;  // probability that a caption gives way to the empty prompt
+  bool allow_other_data = false;  // a resumed run may go on with other clips than before
+  double caption_dropout = 0.0;   // probability that a caption gives way to the empty prompt
   int64_t loader_threads = 1;    // that read ahead
   int64_t prefetch_batches = 2;  // the loader holds no more than this many batches
 
@@ -87,6 +88,9 @@ struct DataConfig {
     v("make_validation",
       c.make_validation,
       "How `data.validation_path` is made when it is missing.");
+    v("allow_other_data",
+      c.allow_other_data,
+      "true: a resumed run may go on with other clips or prompts in data.path than it had before");
     v("caption_dropout",
       c.caption_dropout,
       "probability that a clip is seen with the empty prompt, which guidance needs; 0 to 1");

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <exception>
 #include <string>
 
 #include "model/io/exit_status.h"
@@ -7,8 +8,18 @@
 /// How the programs end with an error: one line on stderr and in the run's log, and an exit status.
 namespace vmla::launch {
 
-/// For use in a catch block: says the current exception and returns its exit status. UserError:
-/// kWrongInput; StopRequested: kStopped; anything else: kFault.
+/// One line of ours for an exception, and its exit status. Those of the standard library and of
+/// parsers say neither what was done nor what would be right; those that reach this point become a
+/// line that does.
+struct ExceptionLine {
+  std::string text;
+  int status = 1;
+};
+ExceptionLine line_of(const std::exception& error);
+
+/// For use in a catch block: says the current exception and returns its exit status. UserError, and
+/// a file or folder that cannot be used: kWrongInput; StopRequested: kStopped; anything else:
+/// kFault.
 int report_exception();
 
 /// Says the first line of `message`, and returns kFault.

@@ -16,8 +16,11 @@
 
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <memory>
+#include <new>
 #include <optional>
+#include <stdexcept>
 
 namespace vmla::launch {
 namespace {
@@ -84,8 +87,7 @@ Mesh make_mesh(const RankEnvironment& environment,
 /// Exit status of an error that another rank may be the cause of.
 int status_of(const std::exception& error) {
   if (dynamic_cast<const distributed::PeerError*>(&error) != nullptr) return kPeerLost;
-  if (dynamic_cast<const UserError*>(&error) != nullptr) return kWrongInput;
-  return kFault;
+  return line_of(error).status;
 }
 
 /// Connects to the store. While there is none, ranks cannot agree on which of them reports an
@@ -189,7 +191,17 @@ class RankedRun {
   /// Agrees with the other ranks on which one reports, and does so if it is this one.
   int report(const std::exception& error) {
     distributed::Watchdog* const watchdog = watchdog_ ? &*watchdog_ : nullptr;
-    const auto claim = distributed::claim_error(*store_, environment_, watchdog, error);
+    // claim_error asks for the kinds that it knows; of others it takes the text.
+    const bool foreign =
+        dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr ||
+        dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+        dynamic_cast<const std::logic_error*>(&error) != nullptr;
+    const RunError plain(line_of(error).text);
+    const auto claim =
+        distributed::claim_error(*store_,
+                                 environment_,
+                                 watchdog,
+                                 foreign ? static_cast<const std::exception&>(plain) : error);
     if (claim.say) log::error("vmla: error: {}", claim.text.substr(0, claim.text.find('\n')));
     return status_of(error);
   }

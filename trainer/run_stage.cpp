@@ -5,17 +5,18 @@
 #include "model/network/sequence_slices.h"
 #include "model/sampling/rollout.h"
 #include "trainer/compute_device.h"
-#include "trainer/config/config_difference.h"
-#include "trainer/config/config_yaml.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/evaluation/self_check.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
+#include "trainer/planner/fit_proposal.h"
 #include "trainer/planner/memory_plan.h"
 #include "trainer/planner/out_of_memory.h"
 #include "trainer/planner/sharding_choice.h"
+#include "trainer/resume.h"
 #include "trainer/roles/initial_weights.h"
 #include "trainer/run_summary.h"
+#include "trainer/start_checks.h"
 #include "trainer/telemetry/tensor_memory.h"
 
 #include <ATen/ATen.h>
@@ -37,11 +38,6 @@ std::optional<MediaInfo> known_media(const TrainConfig& config,
   if (checkpoint) return read_media_info(checkpoint->info.data_position, "the checkpoint");
   const auto source = config.init_from.find("generator");
   return source == config.init_from.end() ? std::nullopt : checkpoint_media(source->second.path);
-}
-
-void log_differences(const std::vector<ConfigDifference>& differences) {
-  for (const auto& d : differences)
-    log::info("  changed since the checkpoint: {} from {} to {}", d.key, d.saved, d.now);
 }
 
 /// "4 ranks: zero1 over 4, 4 data ranks of 2 clips, sequence parallel over 1".
@@ -98,32 +94,33 @@ void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& m
   mesh.host().barrier();
 }
 
-/// --dry-run: checks everything that needs no data, and prints the plan.
+/// Whether all that the stage reads is there: a pipeline is planned before its first stage has run,
+/// and large weights may lie on another machine.
+bool inputs_are_there(const TrainConfig& config) {
+  const auto exists = [](const std::string& path) { return std::filesystem::exists(path); };
+  const data::DataConfig& d = config.data;
+  return exists(d.path) && (d.validation_path.empty() || exists(d.validation_path)) &&
+         std::ranges::all_of(config.init_from,
+                             [&](const auto& entry) { return exists(entry.second.path); });
+}
+
+/// --dry-run: checks all that is there, data and weights that are still to be made excepted, and
+/// prints the plan.
 void print_plan(const TrainConfig& config,
                 const Objective& objective,
                 const distributed::Mesh& mesh) {
   if (!mesh.is_lead()) return;
   check_sources(config);
+  if (inputs_are_there(config)) {
+    const StageData data(config, known_media(config, {}), StageData::Missing::kRefuse);
+    check_prompt_texts(config, data.media());
+  }
   const ClipShape clip = planned_clip_shape(config);
   objective.check_clip(clip);
-  std::fputs(memory_table(plan_memory(config, clip, {.mesh = mesh.shape()})).c_str(), stdout);
-}
-
-/// The checkpoint that a stage goes on from, if any, and how today's configuration differs from
-/// that of the checkpoint.
-struct Resume {
-  std::optional<SavedStage> checkpoint;
-  std::vector<ConfigDifference> differences;
-};
-
-Resume open_checkpoint(const StageRequest& request, const distributed::Mesh& mesh) {
-  Resume resume;
-  resume.checkpoint = open_resume(request.run_dir / "checkpoints", request.resume, mesh);
-  if (!resume.checkpoint) return resume;
-  const TrainConfig saved =
-      parse_resolved(resume.checkpoint->info.config_yaml, "the checkpoint's config");
-  resume.differences = check_resume(saved, request.config, request.run_dir.string());
-  return resume;
+  const std::vector<PlannedRole> roles = planned_roles(config, stage_roles(config));
+  const MemoryRequest request{.mesh = mesh.shape()};
+  std::fputs(memory_table(plan_memory(config, roles, clip, request)).c_str(), stdout);
+  std::fputs(fit_lines(config, roles, clip, request).c_str(), stdout);
 }
 
 /// Rules that depend on the clips' shape: clips are whole chunks, the longest video that will be
@@ -160,7 +157,7 @@ void log_start(const TrainConfig& config,
   if (mesh.shape().world > 1) log::info(mesh_line(config, mesh.shape()));
   if (resume.checkpoint) {
     log::info("resuming at step {} of {}", resume.checkpoint->info.step, config.train.steps);
-    log_differences(resume.differences);
+    log_changes(resume, config);
   } else {
     log::info("generator: {}", roles.generator_origin.origin);
   }
@@ -198,6 +195,7 @@ void measure_and_summarise(const TrainConfig& config,
 StageResult train_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
+  if (mesh.is_lead()) check_inputs(config, request.run_dir);
   if (request.dry_run) {
     print_plan(config, *objective, mesh);
     return {};
@@ -206,7 +204,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   count_tensor_bytes();
   std::optional<RunFolder> folder;
   if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);
-  Resume resume = open_checkpoint(request, mesh);
+  Resume resume = open_checkpoint(request.config, request.run_dir, request.resume, mesh);
   auto& checkpoint = resume.checkpoint;
 
   // Weights before data: a dataset may take hours to make, and weights that do not fit shall be
@@ -216,12 +214,16 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   // saved: another machine may choose otherwise.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
   RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
-  if (mesh.shape().world > 1) make_datasets_on_lead(config, mesh);
-  StageData data(config, known_media(config, checkpoint));
+  if (mesh.shape().world > 1 && !checkpoint) make_datasets_on_lead(config, mesh);
+  StageData data(config,
+                 known_media(config, checkpoint),
+                 checkpoint ? StageData::Missing::kRefuse : StageData::Missing::kMake);
+  set.origin.data = checked_identity(config, data, checkpoint, mesh);
   objective->use_codec(model::make_video_codec(data.media().codec));
   const bool causal = objective_traits(config.objective).causal;
   const VideoSampler sampler(data.media(), !causal);
   check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
+  check_prompt_texts(config, data.media());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Mapped files take room on the disk even after they were removed, as old checkpoints will be.
   if (checkpoint) checkpoint->tensors.reset();

@@ -34,7 +34,7 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
                .data = parts.data,
                .mesh = parts.mesh,
                .timer = timer_}),
-      ranks_(parts.config, parts.run_dir, state.step, parts.mesh),
+      ranks_(parts.config, parts.run_dir, state.step, parts.roles.init_method, parts.mesh),
       saver_(parts.config, parts.run_dir, state.step, parts.mesh),
       predicted_bytes_(predicted_bytes) {
   // The lead alone writes the run folder's logs, so it alone reads back what earlier steps wrote.

@@ -2,6 +2,8 @@
 
 #include <yaml-cpp/yaml.h>
 
+#include "model/io/yaml_text.h"
+
 namespace vmla::analysis {
 namespace {
 
@@ -26,9 +28,10 @@ void flatten(const YAML::Node& node,
 
 }  // namespace
 
-std::map<std::string, std::string> flat_yaml(const std::string& text) {
+std::map<std::string, std::string> flat_yaml(const std::string& text, const std::string& name) {
   std::map<std::string, std::string> scalars;
-  flatten(YAML::Load(text), "", scalars);
+  for (const YAML::Node& document : io::parse_yaml_documents(text, name))
+    flatten(document, "", scalars);
   return scalars;
 }
 

@@ -6,6 +6,8 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::analysis {
 namespace {
@@ -233,16 +235,19 @@ std::string reference_json(const ReferenceTrace& reference) {
 }
 
 ReferenceTrace read_reference(const std::filesystem::path& file) {
-  const Json json = Json::parse(io::read_text_file(file), nullptr, /*allow_exceptions=*/false);
+  const std::string text = io::read_text_file(file);
+  io::check_json_text(text, file.string());
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat) {
     fail_user("{}: is not a reference trace (vmla compare --make-reference writes them)",
               file.string());
   }
-  const int version = json.value("version", 0);
+  // A version that is no number is none that this program knows.
+  const Json version = json.value("version", Json());
   if (version != kVersion) {
     fail_user("{}: is a reference trace of version {}, this program reads version {}",
               file.string(),
-              version,
+              io::quoted_name(version.dump()),
               kVersion);
   }
   try {

@@ -1,7 +1,5 @@
 #include "analysis/runs/run_reading.h"
 
-#include <yaml-cpp/exceptions.h>
-
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -11,6 +9,7 @@
 #include "analysis/runs/newest_samples.h"
 #include "analysis/runs/readable_text.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 
 namespace vmla::analysis {
 namespace {
@@ -68,6 +67,12 @@ void read_summary(RunContents& run) {
         "samples.");
     return;
   }
+  try {
+    io::check_json_text(*text, "summary.json");
+  } catch (const UserError& error) {
+    run.problems.push_back(error.what());
+    return;
+  }
   const Json summary = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!summary.is_object()) run.problems.push_back("summary.json is damaged.");
   flatten(summary, "", run);
@@ -81,8 +86,8 @@ void read_config(RunContents& run) {
   }
   run.config_text = *text;
   try {
-    run.config = flat_yaml(*text);
-  } catch (const YAML::Exception& error) {
+    run.config = flat_yaml(*text, "config.yaml");
+  } catch (const UserError& error) {
     run.problems.push_back(formatted("config.yaml cannot be read: {}", error.what()));
   }
 }

@@ -4,6 +4,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/yaml_text.h"
 
 namespace vmla::analysis {
 namespace {
@@ -22,12 +23,8 @@ std::string name_of_layer(const std::string& pattern, int64_t layer) {
 KvNames read_kv_names(const std::filesystem::path& yaml) {
   const KvNames ours;
   KvNames names;
-  YAML::Node map;
-  try {
-    map = YAML::Load(io::read_text_file(yaml));
-  } catch (const YAML::Exception& error) {
-    fail_user("{}: not valid yaml: {}", yaml.string(), error.what());
-  }
+  const auto documents = io::parse_yaml_documents(io::read_text_file(yaml), yaml.string());
+  const YAML::Node map = documents.empty() ? YAML::Node() : documents[0];
   if (!map.IsMap())
     fail_user("{}: expected a map from our tensor names to the file's", yaml.string());
   for (const auto& entry : map) {

@@ -4,7 +4,9 @@
 #include "model/io/exit_status.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/rank_arrangement.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/inputs/stage_data.h"
+#include "trainer/planner/fit_proposal.h"
 #include "trainer/planner/memory_plan.h"
 
 #include <algorithm>
@@ -18,11 +20,12 @@ int run(const AnalyzeMemoryArgs& args) {
   // GPUs of a machine, for hybrid sharding with an open shard_size: weights are shared within one.
   constexpr int64_t kUsualNode = 8;
   const auto mesh = trainer::mesh_shape(config, args.gpus, std::min(args.gpus, kUsualNode));
-  const trainer::MemoryPlan plan =
-      trainer::plan_memory(config,
-                           trainer::planned_clip_shape(config),
-                           {.mesh = mesh, .gpu_memory = args.gpu_memory * kGigabyte});
+  const trainer::ClipShape clip = trainer::planned_clip_shape(config);
+  const auto roles = trainer::planned_roles(config, trainer::stage_roles(config));
+  const trainer::MemoryRequest request{.mesh = mesh, .gpu_memory = args.gpu_memory * kGigabyte};
+  const trainer::MemoryPlan plan = trainer::plan_memory(config, roles, clip, request);
   std::fputs(trainer::memory_table(plan).c_str(), stdout);
+  std::fputs(trainer::fit_lines(config, roles, clip, request).c_str(), stdout);
   if (!args.json.empty()) io::write_file_atomically(args.json, trainer::memory_json(plan));
   return kDone;
 }

@@ -1,6 +1,5 @@
 #include "launch/commands/analyze_rank.h"
 
-#include "analysis/runs/flat_yaml.h"
 #include "analysis/study/rank_study.h"
 #include "model/formats/load_weights.h"
 #include "model/io/checkpoint_manifest.h"
@@ -30,10 +29,8 @@ analysis::RankPoint measure(const std::string& path, analysis::RankTracker& trac
   analysis::RankPoint point;
   const fs::path checkpoint = weights.step >= 0 ? io::find_checkpoint(path) : fs::path();
   point.series = series_of(path, checkpoint);
-  if (!checkpoint.empty()) {
-    point.step = weights.step;
-    point.init = analysis::flat_yaml(io::read_manifest(checkpoint).config_yaml)["init.method"];
-  }
+  if (!checkpoint.empty()) point.step = weights.step;
+  point.init = weights.stated.init_method;
   const auto layers = analysis::latent_layers(weights.tensors, weights.source);
   point.layers = tracker.measure(layers);
   for (const auto& layer : layers) point.null.push_back(tracker.null_baseline(layer));

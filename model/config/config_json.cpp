@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "model/io/error.h"
+#include "model/io/json_text.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::model {
 namespace {
@@ -24,7 +26,11 @@ class FieldReader {
     if (!has(key)) return false;
     const Document& value = json_.at(key);
     if (!convert(value, out)) {
-      fail_user("{}: {} is {}; {} is needed", file_name_, key, value.dump(), wanted(out));
+      fail_user("{}: {} is {}; {} is needed",
+                file_name_,
+                key,
+                io::quoted_name(value.dump()),
+                wanted(out));
     }
     return true;
   }
@@ -37,7 +43,10 @@ class FieldReader {
 
  private:
   static bool convert(const Document& value, int64_t& out) {
-    return value.is_number_integer() && (out = value.get<int64_t>(), true);
+    if (!value.is_number_integer()) return false;
+    if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t{INT64_MAX}) return false;
+    out = value.get<int64_t>();
+    return true;
   }
   static bool convert(const Document& value, double& out) {
     return value.is_number() && (out = value.get<double>(), true);
@@ -157,6 +166,7 @@ Json layer_values(const T& value) {
 }  // namespace
 
 PartialConfig parse_model_json(std::string_view text, const std::string& file_name) {
+  io::check_json_text(text, file_name);
   const Document json = Document::parse(text.begin(), text.end(), nullptr, false);
   if (!json.is_object()) fail_user("{}: not a JSON object", file_name);
   const FieldReader in(json, file_name);
@@ -183,6 +193,11 @@ PartialConfig parse_model_json(std::string_view text, const std::string& file_na
   }
   if (out.config.num_heads < 1 || out.config.dim < 1) {
     in.refuse("dim {} and num_heads {} must be positive", out.config.dim, out.config.num_heads);
+  }
+  try {
+    validate_limits(out.config, "");
+  } catch (const UserError& problem) {
+    in.refuse("{}", problem.what());
   }
   if (out.config.is_mla()) read_pair_counts(in, out);
   return out;

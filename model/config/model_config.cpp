@@ -32,6 +32,7 @@ void require_at_least(const std::string& key, int64_t value, int64_t least) {
 }
 
 void validate_sizes(const ModelConfig& c, const std::string& p) {
+  validate_limits(c, p);
   require_at_least(p + "dim", c.dim, 1);
   require_at_least(p + "ffn_dim", c.ffn_dim, 1);
   require_at_least(p + "num_heads", c.num_heads, 1);

@@ -146,6 +146,10 @@ std::array<int64_t, 3> dense_axis_pairs(int64_t head_dim);
 /// unknown name.
 ModelConfig model_preset(const std::string& name);
 
+/// Upper limits of all sizes: those of a file may ask for lists and tensors that no machine has.
+/// ConfigRuleError with `prefix` in front of the key.
+void validate_limits(const ModelConfig& config, const std::string& prefix);
+
 /// Checks each field and the rules between them. ConfigRuleError names the key under `prefix`
 /// ("model"; empty: the bare key), the value and the remedy.
 void validate_model(const ModelConfig& config, const std::string& prefix);

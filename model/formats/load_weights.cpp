@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <set>
 
 #include "model/formats/checkpoint_reader.h"
+#include "model/formats/stored_types.h"
 #include "model/formats/weight_names.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -22,17 +25,76 @@ TensorShapes shapes_of(const TensorMap& tensors) {
   return shapes;
 }
 
-/// The tensors under their names without the prefixes of training programs.
-TensorMap without_prefixes(const TensorMap& tensors, const std::string& source) {
-  TensorMap renamed;
+/// The prefix that all tensors share (network_prefix). UserError where they are those of several
+/// networks: which one is meant cannot be guessed.
+std::string shared_prefix(const TensorMap& tensors, const std::string& source) {
+  std::set<std::string> prefixes;
   for (const auto& [name, tensor] : tensors) {
-    if (!renamed.emplace(without_wrapper_prefix(name), tensor).second) {
+    if (const auto prefix = network_prefix(name)) prefixes.insert(*prefix);
+  }
+  if (prefixes.empty()) return {};  // check_weights names what is missing
+  std::string list;
+  for (const std::string& prefix : prefixes)
+    list += (list.empty() ? "" : ", ") + io::quoted_name(prefix);
+  if (prefixes.size() > 1) {
+    fail_user("{}: holds several networks, whose names begin with {}; save one of them by itself",
+              source,
+              list);
+  }
+  const std::string prefix = *prefixes.begin();
+  for (const auto& [name, tensor] : tensors) {
+    if (name.starts_with(prefix)) continue;
+    fail_user(
+        "{}: the network's names begin with {}, that of tensor {} does not; save the network "
+        "by itself",
+        source,
+        list,
+        io::quoted_name(name));
+  }
+  return prefix;
+}
+
+/// The tensors under their names without what training programs add to them; `prefix` is what
+/// stood in front of all names.
+TensorMap without_prefixes(const TensorMap& tensors,
+                           const std::string& source,
+                           std::string& prefix) {
+  TensorMap unwrapped;
+  for (const auto& [name, tensor] : tensors) {
+    if (!unwrapped.emplace(without_wrappers(name), tensor).second) {
       fail_user("{}: two tensors are called {} without their prefixes",
                 source,
-                io::quoted_name(without_wrapper_prefix(name)));
+                io::quoted_name(without_wrappers(name)));
     }
   }
+  prefix = shared_prefix(unwrapped, source);
+  TensorMap renamed;
+  for (const auto& [name, tensor] : unwrapped) renamed.emplace(name.substr(prefix.size()), tensor);
   return renamed;
+}
+
+/// Weights are numbers that training can go on with: UserError names the first tensor that is of
+/// another kind or holds NaN or infinity. Where they are used they would show as a loss that is
+/// not finite, for which the learning rate would be blamed.
+void check_values(const TensorMap& tensors, const std::string& source) {
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.is_floating_point()) {
+      fail_user("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64, no quantised copy",
+                source,
+                io::quoted_name(name),
+                io::stored_type_name(stored_type_of(name, tensor.scalar_type())));
+    }
+    if (tensor.numel() == 0) continue;
+    const auto [least, most] = at::aminmax(tensor);  // both are NaN where any element is
+    if (std::isfinite(least.item<double>()) && std::isfinite(most.item<double>())) continue;
+    const int64_t bad = at::isfinite(tensor).logical_not().sum().item<int64_t>();
+    fail_user(
+        "{}: {} of {} elements of tensor {} are NaN or infinite; these weights cannot be used",
+        source,
+        bad,
+        tensor.numel(),
+        io::quoted_name(name));
+  }
 }
 
 TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
@@ -64,6 +126,7 @@ void require_heads(const PartialConfig& stated,
 
 /// Infers and checks the configuration once the tensors and what the source states are known.
 LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source) {
+  check_values(tensors, source);
   LoadedWeights out;
   out.tensors = std::move(tensors);
   out.source = std::move(source);
@@ -157,21 +220,26 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
     fail_user("{}: not a .safetensors file, nor a folder with weights", path.string());
   }
   PartialConfig stated = config_beside(folder);
-  TensorMap tensors =
-      without_prefixes(read_safetensors_sharded(is_folder ? folder : path).tensors, path.string());
+  std::string prefix;
+  TensorMap tensors = without_prefixes(
+      read_safetensors_sharded(is_folder ? folder : path).tensors, path.string(), prefix);
   const bool diffusers = std::ranges::any_of(
       tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
   if (diffusers) tensors = from_diffusers(tensors, path.string());
   LoadedWeights out = finish(std::move(tensors), std::move(stated), path.string());
   out.diffusers_names = diffusers;
+  out.prefix = prefix;
   return out;
 }
 
 LoadedWeights load_weights(const fs::path& path, const std::string& role) {
   LoadedWeights out = read_weights(path, role);
-  log::info("weights: {}, {} tensors{}",
+  log::info("weights: {}, {} tensors{}{}",
             out.source,
             out.tensors.size(),
+            out.prefix.empty()
+                ? ""
+                : formatted(", names without the prefix {}", io::quoted_name(out.prefix)),
             out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : "");
   return out;
 }

@@ -17,6 +17,7 @@ struct LoadedWeights {
   TensorMap tensors;                // mapped read-only: clone before writing
   std::string source;               // for messages: the path, and the role of a checkpoint
   bool diffusers_names = false;     // the names in the source were diffusers'
+  std::string prefix;               // that stood in front of all names in the source ("module.")
   int64_t step = -1;                // of a checkpoint; -1: from elsewhere
   std::string stage, role;
   std::string stage_config;  // of a checkpoint: the resolved configuration of its stage
@@ -28,7 +29,8 @@ struct LoadedWeights {
 ///
 /// `role` chooses among a checkpoint's: empty or "ema" takes generator_ema, target_ema, generator,
 /// whichever is there first; "raw" takes generator; any other name is taken as it is. UserError if
-/// `path` is none of these, or a name in it is unknown.
+/// `path` is none of these, a name in it is unknown, or a tensor holds no finite floating-point
+/// numbers.
 LoadedWeights read_weights(const std::filesystem::path& path, const std::string& role = {});
 
 /// The same, and logs what was read.

@@ -13,10 +13,12 @@
 #include <fstream>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "model/io/error.h"
 #include "model/io/fault_hook.h"
 #include "model/io/file_writer.h"
+#include "model/io/regular_file.h"
 
 namespace vmla::io {
 namespace fs = std::filesystem;
@@ -247,18 +249,29 @@ void publish_symlink(const fs::path& link, const std::string& target) {
 }
 
 std::string read_text_file(const fs::path& path) {
-  std::error_code problem;
-  if (fs::is_directory(path, problem)) {
-    fail_user("cannot read {}: it is a folder, a file is needed", path.string());
+  // The metrics of millions of steps are below; a hole of terabytes costs its maker nothing.
+  constexpr off_t kLargest = off_t{1} << 32;
+  const int fd = open_regular_file(path);
+  struct stat info = {};
+  const bool too_large = fstat(fd, &info) == 0 && info.st_size > kLargest;
+  std::string text;
+  std::vector<char> buffer(size_t{1} << 16);
+  ssize_t count = 0;
+  do {
+    if (too_large) break;
+    count = read(fd, buffer.data(), buffer.size());
+    if (count > 0) text.append(buffer.data(), static_cast<size_t>(count));
+  } while (count > 0 || (count < 0 && errno == EINTR));
+  const int problem = errno;
+  close(fd);
+  if (too_large) {
+    fail_user("cannot read {}: {} bytes are too many for a text; at most {} are read",
+              path.string(),
+              info.st_size,
+              kLargest);
   }
-  errno = 0;
-  std::ifstream in(path, std::ios::binary);
-  std::ostringstream text;
-  if (in && in.peek() != std::ifstream::traits_type::eof()) text << in.rdbuf();
-  if (!in.is_open() || in.bad()) {
-    fail_user("cannot read {}: {}", path.string(), std::strerror(errno != 0 ? errno : EIO));
-  }
-  return text.str();
+  if (count < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(problem));
+  return text;
 }
 
 }  // namespace vmla::io

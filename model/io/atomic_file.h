@@ -44,7 +44,7 @@ void remove_folder(const std::filesystem::path& folder);
 /// in one step.
 void publish_symlink(const std::filesystem::path& link, const std::string& target);
 
-/// Reads a whole text file; UserError if it is missing or unreadable.
+/// Reads a whole text file; UserError if it is missing, unreadable, no regular file or above 4 GiB.
 std::string read_text_file(const std::filesystem::path& path);
 
 /// SHA-256 of a file's bytes, as 64 hex digits.

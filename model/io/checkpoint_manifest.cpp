@@ -1,11 +1,11 @@
 #include "model/io/checkpoint_manifest.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 #include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
 
@@ -45,6 +45,22 @@ std::string self_hash(std::string text) {
   return sha256_hex(text.data(), text.size());
 }
 
+/// A whole number from `least` on. JSON knows no other numbers than these and floats, whose
+/// conversion would round or overflow without a word.
+int64_t whole(const Document& value, const std::string& where, int64_t least = 0) {
+  const bool fits = value.is_number_integer() &&
+                    (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
+  if (!fits || value.get<int64_t>() < least) {
+    fail_user(
+        "{} is {}; a whole number from {} on is needed", where, quoted_name(value.dump()), least);
+  }
+  return value.get<int64_t>();
+}
+
+uint64_t count_of(const Document& value, const std::string& where) {
+  return static_cast<uint64_t>(whole(value, where));
+}
+
 Json files_json(const std::map<std::string, ManifestFile>& files) {
   Json json = Json::object();
   for (const auto& [name, file] : files) {
@@ -53,10 +69,12 @@ Json files_json(const std::map<std::string, ManifestFile>& files) {
   return json;
 }
 
-std::map<std::string, ManifestFile> files_of(const Document& json) {
+std::map<std::string, ManifestFile> files_of(const Document& json, const std::string& file_name) {
   std::map<std::string, ManifestFile> files;
   for (const auto& [name, file] : json.items()) {
-    files[name] = {file.at("bytes").get<uint64_t>(), file.at("sha256").get<std::string>()};
+    files[name] = {
+        count_of(file.at("bytes"), formatted("{}: bytes of {}", file_name, quoted_name(name))),
+        file.at("sha256").get<std::string>()};
   }
   return files;
 }
@@ -76,12 +94,14 @@ Json tensor_json(const ManifestTensor& tensor) {
 ManifestTensor tensor_of(const Document& json, const std::string& where) {
   ManifestTensor tensor;
   tensor.type = type_named(json.at("dtype").get<std::string>(), where);
-  tensor.shape = json.at("shape").get<std::vector<int64_t>>();
+  for (const Document& size : json.at("shape"))
+    tensor.shape.push_back(whole(size, where + ": a size of its shape"));
+  if (!stored_bytes(tensor.type, tensor.shape)) fail_user("{} has an impossible shape", where);
   for (const Document& piece : json.at("pieces")) {
     tensor.pieces.push_back({piece.at("file").get<std::string>(),
-                             piece.at("offset").get<uint64_t>(),
-                             piece.at("first").get<uint64_t>(),
-                             piece.at("count").get<uint64_t>()});
+                             count_of(piece.at("offset"), where + ": offset"),
+                             count_of(piece.at("first"), where + ": first"),
+                             count_of(piece.at("count"), where + ": count")});
   }
   std::ranges::sort(tensor.pieces, {}, &ManifestPiece::first);
   return tensor;
@@ -96,12 +116,9 @@ bool is_plain_file_name(const std::string& name) {
 void check_pieces(const ManifestTensor& tensor,
                   const std::map<std::string, ManifestFile>& files,
                   const std::string& where) {
+  // tensor_of has refused shapes that overflow.
   uint64_t elements = 1;
-  for (const int64_t size : tensor.shape) {
-    if (size < 0 || __builtin_mul_overflow(elements, static_cast<uint64_t>(size), &elements)) {
-      fail_user("{} has an impossible shape", where);
-    }
-  }
+  for (const int64_t size : tensor.shape) elements *= static_cast<uint64_t>(size);
   uint64_t next = 0;
   for (const ManifestPiece& piece : tensor.pieces) {
     if (piece.first > next) {
@@ -125,24 +142,29 @@ void check_pieces(const ManifestTensor& tensor,
 
 CheckpointManifest manifest_of(const Document& json, const std::string& file_name) {
   CheckpointManifest manifest;
-  manifest.format_version = json.at("format_version").get<int64_t>();
-  manifest.step = json.at("step").get<int64_t>();
+  manifest.format_version = whole(json.at("format_version"), file_name + ": format_version");
+  manifest.step = whole(json.at("step"), file_name + ": step");
   manifest.stage = json.at("stage").get<std::string>();
-  manifest.counters = json.at("counters").get<std::map<std::string, int64_t>>();
+  for (const auto& [key, value] : json.at("counters").items()) {
+    manifest.counters[key] =
+        whole(value, formatted("{}: counter {}", file_name, quoted_name(key)), INT64_MIN);
+  }
   for (const auto& [key, value] : json.at("data_position").items()) {
     if (value.is_string()) {
       manifest.data_position[key] = value.get<std::string>();
     } else {
-      manifest.data_position[key] = value.get<int64_t>();
+      const std::string where = formatted("{}: data_position {}", file_name, quoted_name(key));
+      manifest.data_position[key] = whole(value, where, INT64_MIN);  // a seed may be negative
     }
   }
   manifest.config_yaml = json.at("config").get<std::string>();
   if (json.contains("model")) manifest.model_json = json.at("model").dump();
   if (json.at("hash_algorithm") != "sha256") {
-    fail_user(
-        "{}: hash_algorithm {}; sha256 is needed", file_name, json.at("hash_algorithm").dump());
+    fail_user("{}: hash_algorithm {}; sha256 is needed",
+              file_name,
+              quoted_name(json.at("hash_algorithm").dump()));
   }
-  manifest.files = files_of(json.at("files"));
+  manifest.files = files_of(json.at("files"), file_name);
   for (const auto& [name, file] : manifest.files) {
     if (!is_plain_file_name(name))
       fail_user("{}: a file outside the folder: {}", file_name, quoted_name(name));
@@ -158,16 +180,6 @@ CheckpointManifest manifest_of(const Document& json, const std::string& file_nam
     }
   }
   return manifest;
-}
-
-/// N of "step_N", or -1.
-int64_t step_of(const std::string& name) {
-  constexpr std::string_view kPrefix = "step_";
-  if (!name.starts_with(kPrefix)) return -1;
-  int64_t step = -1;
-  const char* const last = name.data() + name.size();
-  const auto [end, problem] = std::from_chars(name.data() + kPrefix.size(), last, step);
-  return problem == std::errc() && end == last && step >= 0 ? step : -1;
 }
 
 }  // namespace
@@ -203,6 +215,7 @@ std::string manifest_text(const CheckpointManifest& manifest) {
 }
 
 CheckpointManifest parse_manifest(std::string_view text, const std::string& file_name) {
+  check_json_text(text, file_name);
   const Document json =
       Document::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || json.value("format", Document()) != kFormat) {
@@ -213,7 +226,7 @@ CheckpointManifest parse_manifest(std::string_view text, const std::string& file
   if (!version.is_number_integer() || version.get<int64_t>() != kCheckpointFormatVersion) {
     fail_user("{}: format_version {}; this program reads version {}",
               file_name,
-              version.dump(),
+              quoted_name(version.dump()),
               kCheckpointFormatVersion);
   }
   const Document stated = json.value("manifest_sha256", Document());
@@ -258,8 +271,9 @@ std::string part_text(const CheckpointPart& part) {
 CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
   CheckpointPart part;
   try {
+    check_json_text(text, file_name);
     const Document json = Document::parse(text.begin(), text.end());
-    part.files = files_of(json.at("files"));
+    part.files = files_of(json.at("files"), file_name);
     for (const auto& [role, tensors] : json.at("roles").items()) {
       auto& entries = part.roles[role];
       for (const auto& [name, tensor] : tensors.items()) {
@@ -294,46 +308,6 @@ void merge_part(CheckpointManifest& manifest, const CheckpointPart& part) {
       whole.pieces.insert(whole.pieces.end(), tensor.pieces.begin(), tensor.pieces.end());
     }
   }
-}
-
-std::vector<fs::path> step_folders(const fs::path& checkpoints_folder) {
-  std::vector<std::pair<int64_t, fs::path>> found;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(checkpoints_folder, ignored)) {
-    const int64_t step = step_of(entry.path().filename().string());
-    if (step >= 0 && entry.is_directory(ignored)) found.emplace_back(step, entry.path());
-  }
-  std::ranges::sort(found);
-  std::vector<fs::path> folders;
-  for (auto& [step, path] : found) folders.push_back(std::move(path));
-  return folders;
-}
-
-fs::path find_checkpoint(const fs::path& path) {
-  std::error_code ignored;
-  // The canonical path: `latest` may point elsewhere while the checkpoint is still in use.
-  if (fs::exists(path / kManifestName, ignored)) return fs::canonical(path);
-  for (const fs::path& folder : {path, path / "checkpoints"}) {
-    const fs::path latest = folder / "latest";
-    if (fs::exists(latest / kManifestName, ignored)) return fs::canonical(latest);
-    // A run that was killed after its first checkpoint was renamed into place, before `latest` was
-    // made: the folder is complete.
-    const auto steps = step_folders(folder);
-    if (!steps.empty() && fs::exists(steps.back() / kManifestName, ignored)) {
-      return fs::canonical(steps.back());
-    }
-    if (fs::is_symlink(latest, ignored)) {
-      fail_user("{}: points to {}, which holds no checkpoint",
-                latest.string(),
-                fs::read_symlink(latest, ignored).string());
-    }
-  }
-  if (fs::is_symlink(path, ignored) && !fs::exists(path, ignored)) {
-    fail_user("{}: points to {}, which does not exist",
-              path.string(),
-              fs::read_symlink(path, ignored).string());
-  }
-  return {};
 }
 
 }  // namespace vmla::io

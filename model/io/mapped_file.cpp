@@ -1,6 +1,5 @@
 #include "model/io/mapped_file.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,19 +8,17 @@
 #include <cstring>
 
 #include "model/io/error.h"
+#include "model/io/regular_file.h"
 
 namespace vmla::io {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(errno));
+  const int fd = open_regular_file(path);
   struct stat info = {};
-  if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-    const bool folder = S_ISDIR(info.st_mode);
+  if (fstat(fd, &info) != 0) {
+    const int problem = errno;
     close(fd);
-    fail_user("cannot read {}: a file is needed, this is {}",
-              path.string(),
-              folder ? "a folder" : "no regular file");
+    fail_user("cannot read {}: {}", path.string(), std::strerror(problem));
   }
   const auto size = static_cast<size_t>(info.st_size);
   void* start = nullptr;

@@ -216,22 +216,6 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return text + "]";
 }
 
-/// Bytes of a tensor; false on overflow. Other dimensions are multiplied even if one is zero,
-/// because LibTorch's strides are their products.
-bool tensor_bytes(const StoredTensor& tensor, uint64_t& bytes) {
-  int64_t product = static_cast<int64_t>(info_of(tensor.type).bytes);
-  bool empty = false;
-  for (const int64_t size : tensor.shape) {
-    if (size == 0) {
-      empty = true;
-    } else if (__builtin_mul_overflow(product, size, &product)) {
-      return false;
-    }
-  }
-  bytes = empty ? 0 : static_cast<uint64_t>(product);
-  return true;
-}
-
 /// Each range fits its shape, and together they fill the data from its first byte to its last.
 void check_ranges(const std::vector<StoredTensor>& tensors,
                   uint64_t data_bytes,
@@ -242,8 +226,9 @@ void check_ranges(const std::vector<StoredTensor>& tensors,
       fail_user("{}: tensor {} {}", file_name, quoted_name(tensor.name), what);
     };
     const std::string shape = shape_text(tensor.shape);
-    uint64_t bytes = 0;
-    if (!tensor_bytes(tensor, bytes)) refuse("has the impossible shape " + shape);
+    const auto needed = stored_bytes(tensor.type, tensor.shape);
+    if (!needed) refuse("has the impossible shape " + shape);
+    const uint64_t bytes = *needed;
     if (tensor.end < tensor.begin || tensor.end - tensor.begin != bytes) {
       refuse(formatted("of {} {} needs {} bytes, its data_offsets are [{}, {}]",
                        stored_type_name(tensor.type),
@@ -277,6 +262,20 @@ std::string_view stored_type_name(StoredType type) {
 }
 uint64_t stored_type_bytes(StoredType type) {
   return info_of(type).bytes;
+}
+
+std::optional<uint64_t> stored_bytes(StoredType type, const std::vector<int64_t>& shape) {
+  auto product = static_cast<int64_t>(stored_type_bytes(type));
+  bool empty = false;
+  for (const int64_t size : shape) {
+    if (size < 0) return std::nullopt;
+    if (size == 0) {
+      empty = true;
+    } else if (__builtin_mul_overflow(product, size, &product)) {
+      return std::nullopt;
+    }
+  }
+  return empty ? 0 : static_cast<uint64_t>(product);
 }
 
 SafetensorsHeader parse_safetensors_header(std::string_view file, const std::string& file_name) {
@@ -327,11 +326,10 @@ std::string lay_out_safetensors(std::vector<StoredTensor>& tensors,
   if (!metadata.empty()) json["__metadata__"] = metadata;
   uint64_t cursor = 0;
   for (StoredTensor& tensor : tensors) {
-    uint64_t bytes = 0;
-    if (!tensor_bytes(tensor, bytes))
-      fail_run("tensor {} is too large to store", quoted_name(tensor.name));
+    const auto bytes = stored_bytes(tensor.type, tensor.shape);
+    if (!bytes) fail_run("tensor {} is too large to store", quoted_name(tensor.name));
     tensor.begin = cursor;
-    cursor += bytes;
+    cursor += *bytes;
     tensor.end = cursor;
     json[tensor.name] = {{"dtype", stored_type_name(tensor.type)},
                          {"shape", tensor.shape},

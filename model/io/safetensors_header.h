@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,10 @@ enum class StoredType { f64, f32, f16, bf16, i64, i32, i16, i8, u8, boolean };
 /// The format's name of a type ("F32", "BF16", "BOOL") and its size.
 std::string_view stored_type_name(StoredType type);
 uint64_t stored_type_bytes(StoredType type);
+
+/// Bytes of a tensor of this shape; none where a size is negative or the product overflows. Sizes
+/// beside a zero are multiplied too, because LibTorch's strides are their products.
+std::optional<uint64_t> stored_bytes(StoredType type, const std::vector<int64_t>& shape);
 
 struct StoredTensor {
   std::string name;

@@ -1,6 +1,7 @@
 #include "model/io/safetensors_index.h"
 
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 #include "model/io/quoted_name.h"
 
 #include <nlohmann/json.hpp>
@@ -11,6 +12,7 @@ using Json = nlohmann::json;
 
 std::map<std::string, std::string> parse_safetensors_index(std::string_view text,
                                                            const std::string& file_name) {
+  check_json_text(text, file_name);
   const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     fail_user("{}: not a safetensors index (a JSON object with \"weight_map\")", file_name);

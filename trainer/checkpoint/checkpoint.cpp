@@ -1,8 +1,25 @@
 #include "trainer/checkpoint/checkpoint.h"
 
 #include "model/config/config_json.h"
+#include "model/io/error.h"
 
 namespace vmla::trainer {
+
+namespace {
+
+/// A network's sizes as a manifest states them. They are checked before anything is built of them:
+/// a stage makes lists of its layers and tensors of their sizes.
+model::PartialConfig network_of(const std::string& json, const std::string& manifest_name) {
+  model::PartialConfig network = model::parse_model_json(json, manifest_name);
+  try {
+    model::validate_model(network.config, "model");
+  } catch (const UserError& problem) {
+    fail_user("{}: {}", manifest_name, problem.what());
+  }
+  return network;
+}
+
+}  // namespace
 
 CheckpointInfo checkpoint_info(const model::CheckpointFolder& checkpoint) {
   const io::CheckpointManifest& manifest = checkpoint.manifest;
@@ -13,12 +30,12 @@ CheckpointInfo checkpoint_info(const model::CheckpointFolder& checkpoint) {
   info.counters = manifest.counters;
   info.data_position = manifest.data_position;
   info.config_yaml = manifest.config_yaml;
-  const model::PartialConfig network = model::parse_model_json(manifest.model_json, manifest_name);
+  const model::PartialConfig network = network_of(manifest.model_json, manifest_name);
   info.model = network.config;
   info.init_method = network.init_method;
   for (const auto& [role, entry] : manifest.roles) {
     if (entry.model_json.empty()) continue;
-    info.role_models[role] = model::parse_model_json(entry.model_json, manifest_name).config;
+    info.role_models[role] = network_of(entry.model_json, manifest_name).config;
   }
   return info;
 }

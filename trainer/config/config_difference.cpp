@@ -44,7 +44,23 @@ bool starts_with_any(std::string_view key, const std::vector<std::string_view>& 
   });
 }
 
-bool is_refused(const std::string& key, const TrainConfig& saved, const TrainConfig& now) {
+// Whether the key says where something lies, or how it was made, whose content is compared instead;
+// or whether the user permits the change.
+bool is_place(const std::string& key, const TrainConfig& now, const KnownByContent& known) {
+  if (key == "data.path" || key.starts_with("data.make."))
+    return known.data || now.data.allow_other_data;
+  return std::ranges::any_of(known.sources, [&](const std::string& source) {
+    return key == "init_from." + source + ".path";
+  });
+}
+
+bool is_refused(const std::string& key,
+                const TrainConfig& saved,
+                const TrainConfig& now,
+                const KnownByContent& known) {
+  if (is_place(key, now, known)) return false;
+  // A permission changes nothing by itself.
+  if (key == "init.allow_other_source") return false;
   // The preset is a way to write the sizes; the sizes themselves are compared.
   if (key == "model.preset") return false;
   // Another decay is fine; an average that appears or vanishes is not, for it is a role with
@@ -68,18 +84,20 @@ bool is_refused(const std::string& key, const TrainConfig& saved, const TrainCon
 
 }  // namespace
 
-std::vector<ConfigDifference> config_difference(const TrainConfig& saved, const TrainConfig& now) {
+std::vector<ConfigDifference> config_difference(const TrainConfig& saved,
+                                                const TrainConfig& now,
+                                                const KnownByContent& known) {
   const Flat before = flatten(saved), after = flatten(now);
   std::vector<ConfigDifference> out;
   for (const auto& [key, value] : before) {
     const std::string* other = find(after, key);
     if (other != nullptr && *other == value) continue;
-    out.push_back({key, value, other ? *other : "(absent)", is_refused(key, saved, now)});
+    out.push_back({key, value, other ? *other : "(absent)", is_refused(key, saved, now, known)});
   }
   // Keys that only the new one has: those of another objective's section, or of another role.
   for (const auto& [key, value] : after) {
     if (find(before, key) == nullptr) {
-      out.push_back({key, "(absent)", value, is_refused(key, saved, now)});
+      out.push_back({key, "(absent)", value, is_refused(key, saved, now, known)});
     }
   }
   return out;
@@ -87,8 +105,9 @@ std::vector<ConfigDifference> config_difference(const TrainConfig& saved, const 
 
 std::vector<ConfigDifference> check_resume(const TrainConfig& saved,
                                            const TrainConfig& now,
-                                           const std::string& run_dir) {
-  std::vector<ConfigDifference> differences = config_difference(saved, now);
+                                           const std::string& run_dir,
+                                           const KnownByContent& known) {
+  std::vector<ConfigDifference> differences = config_difference(saved, now, known);
   std::string refused;
   for (const auto& d : differences) {
     if (d.refused)

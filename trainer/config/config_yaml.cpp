@@ -3,28 +3,24 @@
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <unordered_map>
 
 #include "model/config/config_rule.h"
 #include "model/io/atomic_file.h"
+#include "model/io/yaml_text.h"
 #include "trainer/config/config_visit.h"
 #include "trainer/config/validate_config.h"
 
 namespace vmla::trainer {
 namespace {
 
-// Sections nest four deep. The limit also ends the recursion of a yaml anchor that contains itself.
-constexpr int kDeepest = 32;
-
 std::string place(const std::string& name, const YAML::Mark& mark) {
   return mark.is_null() ? name : formatted("{}:{}", name, mark.line + 1);
 }
 
-// yaml-cpp's node as ours, with `origin` as its place and `name:line` as that of what it holds.
-ConfigNode convert(const YAML::Node& yaml,
-                   const std::string& name,
-                   const std::string& origin,
-                   int depth) {
-  if (depth > kDeepest) fail_user("{}: nested more than {} levels deep", origin, kDeepest);
+// yaml-cpp's node as ours, with `origin` as its place and `name:line` as that of what it holds. How
+// deep and how large it becomes is bounded by parse_yaml_documents.
+ConfigNode convert(const YAML::Node& yaml, const std::string& name, const std::string& origin) {
   ConfigNode node;
   node.origin = origin;
   switch (yaml.Type()) {
@@ -40,20 +36,23 @@ ConfigNode convert(const YAML::Node& yaml,
     case YAML::NodeType::Sequence:
       node.kind = ConfigNode::Kind::kList;
       for (const auto& item : yaml)
-        node.items.push_back(convert(item, name, place(name, item.Mark()), depth + 1));
+        node.items.push_back(convert(item, name, place(name, item.Mark())));
       break;
-    case YAML::NodeType::Map:
+    case YAML::NodeType::Map: {
       node.kind = ConfigNode::Kind::kMap;
+      std::unordered_map<std::string, std::string> places;  // of the keys so far
       for (const auto& item : yaml) {
         const std::string here = place(name, item.first.Mark());
         if (!item.first.IsScalar()) fail_user("{}: a key must be a single word", here);
         const std::string key = item.first.Scalar();
-        if (const ConfigNode* earlier = node.find(key)) {
-          fail_user("{}: key {} is given twice, first at {}; keep one", here, key, earlier->origin);
+        const auto [earlier, is_new] = places.emplace(key, here);
+        if (!is_new) {
+          fail_user("{}: key {} is given twice, first at {}; keep one", here, key, earlier->second);
         }
-        node.entries.push_back({key, convert(item.second, name, here, depth + 1)});
+        node.entries.push_back({key, convert(item.second, name, here)});
       }
       break;
+    }
   }
   return node;
 }
@@ -65,9 +64,10 @@ void set_origin(ConfigNode& node, const std::string& origin) {
   for (auto& entry : node.entries) set_origin(entry.value, origin);
 }
 
-// Mappings are merged key by key; any other value replaces what was there.
+// Mappings are merged key by key; any other value replaces what was there, and so does `{}`: it
+// clears a section, as `[]` does a list.
 void merge(ConfigNode& target, const ConfigNode& value) {
-  if (!target.is_map() || !value.is_map()) {
+  if (!target.is_map() || !value.is_map() || value.entries.empty()) {
     target = value;
     return;
   }
@@ -106,6 +106,14 @@ void with_origins(const ConfigNode& root, const Function& function) {
 ConfigNode load_tree(const std::filesystem::path& path, const std::vector<std::string>& overrides) {
   ConfigNode root;
   if (!path.empty()) root = parse_yaml_file(path);
+  if (root.find("stages") != nullptr) {
+    fail_user(
+        "{}: is a pipeline of several stages, and one is wanted here; `vmla pipeline "
+        "--config {}` runs them all, {} names the file of each",
+        path.string(),
+        path.string(),
+        root.find("stages")->origin);
+  }
   for (const auto& override : overrides) apply_override(root, override);
   return root;
 }
@@ -120,16 +128,12 @@ TrainConfig read_tree(const ConfigNode& root, const TrainConfig& base) {
 }  // namespace
 
 ConfigNode parse_yaml(const std::string& text, const std::string& name) {
-  try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
-    if (documents.size() > 1)
-      fail_user("{}: holds {} yaml documents; keep one", name, documents.size());
-    ConfigNode root = documents.empty() ? ConfigNode{} : convert(documents[0], name, name, 0);
-    root.origin = name;
-    return root;
-  } catch (const YAML::Exception& error) {
-    fail_user("{}: not valid yaml: {}", place(name, error.mark), error.msg);
-  }
+  const std::vector<YAML::Node> documents = io::parse_yaml_documents(text, name);
+  if (documents.size() > 1)
+    fail_user("{}: holds {} yaml documents; keep one", name, documents.size());
+  ConfigNode root = documents.empty() ? ConfigNode{} : convert(documents[0], name, name);
+  root.origin = name;
+  return root;
 }
 
 ConfigNode parse_yaml_file(const std::filesystem::path& path) {
@@ -169,15 +173,41 @@ void apply_override(ConfigNode& root, const std::string& assignment, size_t key_
   if (equals == std::string::npos || equals <= key_begin) {
     fail_user("{}: is no assignment; write --set section.key=value", origin);
   }
-  ConfigNode value;
-  try {
-    value = convert(YAML::Load(assignment.substr(equals + 1)), origin, origin, 0);
-  } catch (const YAML::Exception& error) {
-    fail_user("{}: the value is not valid yaml: {}", origin, error.msg);
-  }
+  ConfigNode value = parse_yaml(assignment.substr(equals + 1), origin);
   set_origin(value, origin);
   assign(root, assignment.substr(key_begin, equals - key_begin), value);
 }
+
+namespace {
+
+// Whether anything at or below `node` was given on the command line.
+bool is_by_hand(const ConfigNode& node) {
+  if (node.origin.starts_with("--set ")) return true;
+  return std::ranges::any_of(node.items, is_by_hand) ||
+         std::ranges::any_of(node.entries,
+                             [](const ConfigEntry& entry) { return is_by_hand(entry.value); });
+}
+
+// A dataset that is named on the command line and is not there would be made as the file says how
+// its own is made: most likely the name is mistyped, and other data would be trained on.
+void refuse_mistyped(const ConfigNode& root,
+                     const std::string& path_key,
+                     const std::string& path,
+                     const std::string& make_key,
+                     const data::MakeConfig& make) {
+  if (path.empty() || !make.makes_something() || std::filesystem::exists(path)) return;
+  if (!origin_of(root, path_key).starts_with("--set ")) return;
+  const ConfigNode* data = root.find("data");
+  const ConfigNode* how = data ? data->find(make_key) : nullptr;
+  if (how != nullptr && is_by_hand(*how)) return;
+  fail_rule(path_key,
+            "{} does not exist. Name one that does, or say how to make it in the same command "
+            "(--set data.{}.videos=FOLDER, prompts=FILE or synth_count=N)",
+            path,
+            make_key);
+}
+
+}  // namespace
 
 TrainConfig load_config(const ConfigNode& root, Purpose purpose) {
   TrainConfig config;
@@ -187,6 +217,10 @@ TrainConfig load_config(const ConfigNode& root, Purpose purpose) {
     // that says it outright shows no difference.
     if (config.train.micro_batch_size == 0) config.train.micro_batch_size = config.train.batch_size;
     validate_config(config, purpose);
+    const data::DataConfig& d = config.data;
+    refuse_mistyped(root, "data.path", d.path, "make", d.make);
+    refuse_mistyped(
+        root, "data.validation_path", d.validation_path, "make_validation", d.make_validation);
   });
   return config;
 }

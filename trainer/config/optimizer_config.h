@@ -15,6 +15,7 @@ struct OptimizerConfig {
   double weight_decay = 0.01;
   double max_grad_norm = 10.0;
   std::string lr_schedule = "constant";
+  int64_t schedule_steps = 0;
   int64_t warmup_steps = 0;
   double min_lr_ratio = 0.0;
 
@@ -35,10 +36,14 @@ struct OptimizerConfig {
       "the norm of all gradients together is clipped to this; 0: no clipping");
     v("lr_schedule",
       c.lr_schedule,
-      "after the warm-up: constant, linear or cosine decay down to the last step");
+      "after the warm-up: constant, or linear or cosine decay down to the end of the schedule");
+    v("schedule_steps",
+      c.schedule_steps,
+      "step at which the decay ends, from where on the rate stays; 0: at train.steps, so that a "
+      "stage that is made longer changes its rates");
     v("warmup_steps",
       c.warmup_steps,
-      "optimizer steps over which the rate rises linearly to lr; 0 to train.steps");
+      "optimizer steps over which the rate rises linearly to lr; 0 to the end of the schedule");
     v("min_lr_ratio", c.min_lr_ratio, "the decay ends at this share of lr; 0 to 1");
   }
 };

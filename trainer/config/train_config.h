@@ -50,6 +50,7 @@ struct InitConfig {
   /// How dense weights become MLA weights; empty: weights are taken as they are.
   std::string method;
   bool allow_other_window = false;
+  bool allow_other_source = false;
 
   bool operator==(const InitConfig&) const = default;
   template <class Self, class V>
@@ -58,6 +59,9 @@ struct InitConfig {
     v("allow_other_window",
       c.allow_other_window,
       "true: a checkpoint that was trained with another chunk, window or sink may be started from");
+    v("allow_other_source",
+      c.allow_other_source,
+      "true: a resumed run may go on with other weights of a frozen role than it had before");
   }
 };
 

@@ -50,6 +50,14 @@ void validate_distributed(const TrainConfig& c) {
                    {"optimizer", "generator_ema", "target_ema", "teacher", "real_score"});
   }
   require_one_of("distributed.hold_weights", d.hold_weights, {"auto", "true", "false"});
+  if (d.hold_weights == "true" && !mode.cuts_used_weights) {
+    fail_rule(
+        "distributed.hold_weights",
+        "true keeps gathered weights, and {} gathers none: every rank has them all; use "
+        "auto, or sharding: {}",
+        mode.name,
+        distributed::sharding_names([](const ShardingMode& m) { return m.cuts_used_weights; }));
+  }
   require_positive("distributed.timeout_seconds", d.timeout_seconds);
 }
 

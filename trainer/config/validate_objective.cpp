@@ -152,12 +152,20 @@ void validate_optimizer(const OptimizerConfig& o, const std::string& section, in
               "{} is negative; use 0 for no clipping",
               shortest(o.max_grad_norm));
   require_one_of(section + ".lr_schedule", o.lr_schedule, {"constant", "linear", "cosine"});
+  require_at_least(section + ".schedule_steps", o.schedule_steps, 0);
   require_at_least(section + ".warmup_steps", o.warmup_steps, 0);
   if (o.warmup_steps > steps) {
     fail_rule(section + ".warmup_steps",
               "{} is longer than the stage (train.steps is {})",
               o.warmup_steps,
               steps);
+  }
+  if (o.schedule_steps > 0 && o.warmup_steps > o.schedule_steps) {
+    fail_rule(section + ".warmup_steps",
+              "{} is longer than the schedule ({}.schedule_steps is {})",
+              o.warmup_steps,
+              section,
+              o.schedule_steps);
   }
   require_range(section + ".min_lr_ratio", o.min_lr_ratio, 0, 1, false);
 }

@@ -6,6 +6,7 @@
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/codec/text_encoder.h"
 #include "model/codec/video_codec.h"
+#include "model/config/config_rule.h"
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/validate_data.h"
@@ -15,11 +16,22 @@
 namespace vmla::trainer {
 namespace {
 
-/// Opens the dataset of the key `key`; makes it before where it is missing and `make` says how.
+/// Opens the dataset of the key `key`; makes it before where it is missing, `missing` permits it
+/// and `make` says how.
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
-                                                        const char* key) {
+                                                        const char* key,
+                                                        StageData::Missing missing) {
   if (!std::filesystem::exists(path)) {
+    // Clips that are made anew need not be those of before: an unmounted disk, or a relative path
+    // in another working directory, must not end in training on something else.
+    if (missing == StageData::Missing::kRefuse) {
+      fail_rule(key,
+                "{} is missing, and a run that goes on makes no data: mount its disk, or say where "
+                "the data lie now ({} is the folder that relative paths begin at)",
+                path,
+                std::filesystem::current_path().string());
+    }
     if (!make.makes_something()) {
       fail_user(
           "{}: {} is missing, and nothing says how to make it: encode videos with "
@@ -147,11 +159,13 @@ MediaInfo prompt_media(const TrainConfig& config,
 
 }  // namespace
 
-StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& source)
+StageData::StageData(const TrainConfig& config,
+                     const std::optional<MediaInfo>& source,
+                     Missing missing)
     : config_(config) {
   const ObjectiveTraits traits = objective_traits(config.objective);
   const data::DataConfig& d = config.data;
-  train_ = open_dataset(d.path, d.make, "data.path");
+  train_ = open_dataset(d.path, d.make, "data.path", missing);
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
@@ -164,7 +178,7 @@ StageData::StageData(const TrainConfig& config, const std::optional<MediaInfo>& 
   media_ =
       train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
   if (!d.validation_path.empty()) {
-    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path");
+    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path", missing);
     check_texts(config, *held_out_, d.validation_path);
     if (!held_out_->has_latents()) {
       fail_user("data.validation_path: {} is a prompt set, it holds no clips", d.validation_path);

@@ -22,9 +22,13 @@ namespace vmla::trainer {
 class StageData {
  public:
   /// `source`: the media of the weights that the stage starts from, which a prompt set may need
-  /// because it holds no clips. UserError where a dataset is missing and cannot be made, or does
-  /// not fit the model or what the objective learns from.
-  StageData(const TrainConfig& config, const std::optional<MediaInfo>& source);
+  /// because it holds no clips. `missing`: whether a dataset that is not there is made; a run that
+  /// goes on has been trained on one, so there it is an error. UserError where a dataset is missing
+  /// and cannot be made, or does not fit the model or what the objective learns from.
+  enum class Missing { kMake, kRefuse };
+  StageData(const TrainConfig& config,
+            const std::optional<MediaInfo>& source,
+            Missing missing = Missing::kMake);
   ~StageData();
 
   /// Starts reading ahead at a position in the data order: samples seen so far, by all ranks

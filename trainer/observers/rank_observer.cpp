@@ -29,8 +29,9 @@ analysis::LatentProjections on_host(const analysis::LatentProjections& layer) {
 RankObserver::RankObserver(const TrainConfig& config,
                            const std::filesystem::path& run_dir,
                            int64_t step,
+                           const std::string& init_method,
                            const distributed::Mesh& mesh)
-    : config_(config), file_(run_dir / "rank.h5"), mesh_(mesh), log_(config.init.method) {
+    : config_(config), file_(run_dir / "rank.h5"), mesh_(mesh), log_(init_method) {
   if (!mesh.is_lead() || step == 0 || !std::filesystem::exists(file_)) return;
   log_ = analysis::RankLog::read(file_);
   log_.cut_back(step);

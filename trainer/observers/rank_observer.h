@@ -6,6 +6,7 @@
 #include "trainer/roles/role_set.h"
 
 #include <filesystem>
+#include <string>
 
 namespace vmla::trainer {
 
@@ -14,10 +15,12 @@ namespace vmla::trainer {
 /// gather the weights. Nothing is measured of dense models, nor with rank.every: 0.
 class RankObserver {
  public:
-  /// On resume at `step` > 0 goes on with what rank.h5 holds up to that step.
+  /// On resume at `step` > 0 goes on with what rank.h5 holds up to that step. `init_method`: how
+  /// the generator's latent attention began, in this stage or an earlier one.
   RankObserver(const TrainConfig& config,
                const std::filesystem::path& run_dir,
                int64_t step,
+               const std::string& init_method,
                const distributed::Mesh& mesh);
 
   /// Measures the generator's weights as they are after `step` steps, unless that step is in the

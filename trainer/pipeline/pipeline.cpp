@@ -6,6 +6,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 #include "model/io/log.h"
 #include "trainer/config/config_node.h"
 #include "trainer/pipeline/pipeline_runner.h"
@@ -59,7 +60,9 @@ void write_summary(const PipelineConfig& pipeline) {
   summary["stages"] = nlohmann::ordered_json::object();
   for (const auto& stage : pipeline.stages) {
     const fs::path file = stage.run_dir / "summary.json";
-    auto content = nlohmann::ordered_json::parse(io::read_text_file(file), nullptr, false);
+    const std::string text = io::read_text_file(file);
+    io::check_json_text(text, file.string());
+    auto content = nlohmann::ordered_json::parse(text, nullptr, false);
     if (content.is_discarded())
       fail_run("{}: is not valid JSON; remove it and run the stage again", file.string());
     summary["stages"][stage.name] = std::move(content);

@@ -208,6 +208,11 @@ PipelineConfig load_pipeline(const fs::path& path,
                              const fs::path& run_dir) {
   const ConfigNode root = parse_yaml_file(path);
   if (!root.is_map()) fail_type(root, "the file", "a pipeline: name, jobs, stages");
+  if (root.find("stages") == nullptr && (root.find("model") || root.find("objective"))) {
+    fail_user("{}: is one stage, no pipeline; run it with `vmla train --config {}`",
+              path.string(),
+              path.string());
+  }
   check_keys(root, "", {"name", "jobs", "stages"});
   PipelineConfig pipeline = read_head(root, path, run_dir);
   std::vector<StageFile> files = read_entries(root, path.parent_path());

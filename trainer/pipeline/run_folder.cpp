@@ -50,6 +50,8 @@ bool changes_result(const std::string& key) {
                                                      "train.log_every",
                                                      "data.loader_threads",
                                                      "data.prefetch_batches",
+                                                     "data.allow_other_data",
+                                                     "init.allow_other_source",
                                                      "model.preset"};
   return std::find(kHarmless.begin(), kHarmless.end(), key) == kHarmless.end();
 }

@@ -9,6 +9,7 @@
 #include "trainer/config/score_fit.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/config/stage_start.h"
+#include "trainer/roles/stage_origin.h"
 
 #include <filesystem>
 #include <utility>
@@ -78,7 +79,10 @@ InitialWeights taken_over_weights(const TrainConfig& config,
   }
   expect_same_sizes(config.model, loaded);
   model::check_weights(config.model, loaded.tensors, loaded.source);
-  return {.tensors = loaded.tensors, .origin = loaded.source, .config = config.model};
+  return {.tensors = loaded.tensors,
+          .origin = loaded.source,
+          .config = config.model,
+          .first_init_method = loaded.stated.init_method};
 }
 
 /// Dense weights, converted for a model with latent attention (docs/algorithms.md 5).
@@ -110,6 +114,7 @@ InitialWeights converted_weights(const TrainConfig& config,
           .origin = formatted("{}, converted by {}", loaded.source, config.init.method),
           .config = config.model,
           .init_method = config.init.method,
+          .first_init_method = config.init.method,
           .conversion = std::move(init.layers)};
 }
 
@@ -155,10 +160,13 @@ InitialWeights initial_weights(const TrainConfig& config,
   if (source == config.init_from.end()) return fresh_weights(config);
   const model::LoadedWeights loaded = model::load_weights(source->second.path, source->second.role);
   expect_fitting_stage(config, role, loaded);
-  if (is_score(config.objective, role)) return score_weights(config, role, source->second, loaded);
   const bool converts = config.model.is_mla() && !loaded.config.is_mla();
-  return converts ? converted_weights(config, source_name, loaded, convert)
-                  : taken_over_weights(config, source_name, loaded);
+  InitialWeights weights = is_score(config.objective, role)
+                               ? score_weights(config, role, source->second, loaded)
+                           : converts ? converted_weights(config, source_name, loaded, convert)
+                                      : taken_over_weights(config, source_name, loaded);
+  weights.source_hash = weights_hash(loaded.tensors);
+  return weights;
 }
 
 }  // namespace vmla::trainer

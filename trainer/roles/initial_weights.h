@@ -21,6 +21,11 @@ struct InitialWeights {
   model::ModelConfig config = {};
   /// init.method, where it converted them; empty where they were taken as they are or drawn.
   std::string init_method = {};
+  /// How latent attention came from dense weights, in this stage or in an earlier one that the
+  /// source names; empty: it is not known to have.
+  std::string first_init_method = {};
+  /// weights_hash of what the source gave; empty where the weights were drawn or copied.
+  std::string source_hash = {};
   /// What the conversion reports of each layer.
   std::vector<model::InitLayerReport> conversion = {};
 };

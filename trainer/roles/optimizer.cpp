@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -15,9 +16,10 @@ double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_
   if (step < config.warmup_steps) {
     return config.lr * static_cast<double>(step + 1) / static_cast<double>(config.warmup_steps);
   }
-  if (config.lr_schedule == "constant" || total_steps <= config.warmup_steps) return config.lr;
-  const double progress = static_cast<double>(step - config.warmup_steps) /
-                          static_cast<double>(total_steps - config.warmup_steps);
+  const int64_t end = config.schedule_steps > 0 ? config.schedule_steps : total_steps;
+  if (config.lr_schedule == "constant" || end <= config.warmup_steps) return config.lr;
+  const double progress = static_cast<double>(std::min(step, end) - config.warmup_steps) /
+                          static_cast<double>(end - config.warmup_steps);
   const double left = config.lr_schedule == "linear"
                           ? 1.0 - progress
                           : 0.5 * (1.0 + std::cos(std::numbers::pi * progress));

@@ -11,7 +11,8 @@ namespace vmla::trainer {
 
 /// Learning rate of the step after `step` finished ones (docs/algorithms.md 11.2): rises linearly
 /// over warmup_steps to lr, then stays, or falls linearly or as a cosine to lr * min_lr_ratio at
-/// `total_steps`. Steps are those of the stage, also for a player that not every step updates.
+/// schedule_steps (0: at `total_steps`, the stage's), where it stays. Steps are those of the stage,
+/// also for a player that not every step updates.
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps);
 
 /// Squared L2 norm over all gradient buffers of this process: fp64 [], on their device. The norm of

@@ -36,6 +36,7 @@ class WeightReader {
   WeightReader(const TrainConfig& config, const SavedStage* saved, const distributed::Mesh& mesh)
       : config_(config),
         saved_(saved),
+        origin_(saved ? read_origin(saved->info.data_position) : StageOrigin{}),
         convert_(distributed::convert_shared(mesh.host(), config.model)) {}
 
   const InitialWeights& read(const Role& role) {
@@ -47,8 +48,19 @@ class WeightReader {
     const std::string source = source_role(config_, role);
     if (source != role.name && known_.contains(source) && !saved_)
       return known_[role.name] = known_.at(source);
-    return known_[role.name] = initial_weights(config_, role.name, source, convert_);
+    InitialWeights& weights = known_[role.name] =
+        initial_weights(config_, role.name, source, convert_);
+    if (weights.source_hash.empty()) return weights;
+    if (saved_) {
+      expect_same_source(
+          config_, origin_, source, weights.source_hash, weights.origin, saved_->info.step);
+    }
+    origin_.sources[source] = weights.source_hash;
+    return weights;
   }
+
+  /// What was read; on resume also what the checkpoint says of sources that are not read again.
+  const StageOrigin& origin() const { return origin_; }
 
   /// A checkpoint holds what the stage changes; frozen roles come from init_from each time.
   bool is_saved(const Role& role) const { return saved_ && role.training != Training::kFrozen; }
@@ -56,6 +68,7 @@ class WeightReader {
  private:
   const TrainConfig& config_;
   const SavedStage* saved_;
+  StageOrigin origin_;
   model::ConvertLayers convert_;
   std::map<std::string, InitialWeights> known_;
 };
@@ -124,11 +137,15 @@ RoleSet build_roles(const TrainConfig& config,
       read_pieces(*saved->tensors, role.name, held_pieces(*state.weights));
       state.weights->masters_changed();
     }
+    if (role.name == "generator") {
+      set.init_method = saved ? saved->info.init_method : weights.first_init_method;
+    }
     if (role.name == "generator" && !saved) {
       set.generator_origin = weights;
       set.generator_origin.tensors.clear();  // the masters hold them now
     }
   }
+  set.origin = reader.origin();
   return set;
 }
 

@@ -3,6 +3,7 @@
 #include "trainer/checkpoint/saved_stage.h"
 #include "trainer/roles/initial_weights.h"
 #include "trainer/roles/role_state.h"
+#include "trainer/roles/stage_origin.h"
 
 #include <memory>
 #include <string>
@@ -16,6 +17,10 @@ struct RoleSet {
   std::vector<RoleState> states;
   /// How the generator's weights came about, without the tensors; empty on resume.
   InitialWeights generator_origin;
+  /// How the generator's latent attention came from dense weights, also in an earlier stage.
+  std::string init_method;
+  /// What init_from gave; `data` is for the owner to fill in.
+  StageOrigin origin;
   /// The ranks that share a clip's tokens; null: this rank has all of them.
   std::unique_ptr<model::SequenceGroup> sequence;
 
@@ -41,7 +46,7 @@ std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& me
 /// Builds all roles of a stage, in the order of `roles`. With `saved`, a checkpoint of the stage,
 /// the weights of trained roles and averages are read from there instead of init_from; optimizer
 /// state is read by restore_training. Collective: ranks share the conversion of dense weights.
-/// UserError where weights do not fit.
+/// UserError where weights do not fit, or where a frozen role has others than when it was saved.
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
                     const SavedStage* saved,

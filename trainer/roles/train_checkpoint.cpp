@@ -37,7 +37,7 @@ CheckpointShare training_share(const TrainConfig& config,
   share.stage = config.stage;
   share.config_yaml = resolved_yaml(config);
   share.model = config.model;
-  share.init_method = config.init.method;
+  share.init_method = roles.init_method;
   // The position is there twice: as a counter, which resuming reads, and beside seed and dataset,
   // which say to people and tools what it is a position in.
   share.counters["samples_seen"] = state.samples_seen;
@@ -45,6 +45,7 @@ CheckpointShare training_share(const TrainConfig& config,
   share.data_position["seed"] = config.seed;
   share.data_position["dataset"] = config.data.path;
   write_media_info(media, share.data_position);
+  write_origin(roles.origin, share.data_position);
   for (const RoleState& role : roles.states) {
     if (!role.weights) continue;  // frozen roles are read again from where they came
     const std::string& name = role.role.name;

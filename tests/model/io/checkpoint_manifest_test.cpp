@@ -6,6 +6,8 @@
 #include <random>
 
 #include "model/io/error.h"
+#include "model/io/sha256.h"
+#include "tests/support/temporary_folder.h"
 
 namespace vmla::io {
 namespace {
@@ -80,6 +82,7 @@ TEST(CheckpointManifest, WrongContentIsRefused) {
     return {};
   };
   using M = CheckpointManifest;
+  using testing::AllOf;
   using testing::HasSubstr;
   EXPECT_EQ(problem([](M&) {}), "");
   EXPECT_THAT(problem([](M& m) { m.format_version = 2; }), HasSubstr("format_version 2"));
@@ -90,6 +93,47 @@ TEST(CheckpointManifest, WrongContentIsRefused) {
               HasSubstr("beyond the end of g.safetensors"));
   EXPECT_THAT(problem([](M& m) { m.roles["g"].tensors["w"].shape = {INT64_MAX, 4, 4}; }),
               HasSubstr("impossible shape"));
+  // No element, but strides that overflow.
+  EXPECT_THAT(problem([](M& m) { m.roles["g"].tensors["e"].shape = {0, INT64_MAX, INT64_MAX}; }),
+              AllOf(HasSubstr("m: tensor 'e' of 'g'"), HasSubstr("impossible shape")));
+  EXPECT_THAT(problem([](M& m) { m.step = -1; }), HasSubstr("m: step is '-1'"));
+}
+
+/// The text with one part replaced and a hash that is right again.
+std::string resealed(const std::string& from, const std::string& to) {
+  std::string text = manifest_text(example());
+  const size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  text.replace(at, from.size(), to);
+  constexpr std::string_view kKey = "\"manifest_sha256\": \"";
+  const size_t digits = text.find(kKey) + kKey.size();
+  text.replace(digits, 64, std::string(64, '0'));
+  text.replace(digits, 64, sha256_hex(text.data(), text.size()));
+  return text;
+}
+
+TEST(CheckpointManifest, NumbersAreWholeAndNestingEnds) {
+  const auto problem = [](const std::string& from, const std::string& to) {
+    return error_of<UserError>([&] { parse_manifest(resealed(from, to), "m"); });
+  };
+  using testing::HasSubstr;
+  using testing::StartsWith;
+  EXPECT_NO_THROW(parse_manifest(resealed("\"step\": 12", "\"step\": 13"), "m"));
+  EXPECT_THAT(problem("\"step\": 12", "\"step\": 12.5"), StartsWith("m: step is '12.5'"));
+  EXPECT_THAT(problem("\"step\": 12", "\"step\": 1e300"), StartsWith("m: step is '1e+300'"));
+  EXPECT_THAT(problem("\"samples\": -3", "\"samples\": 1.5"),
+              StartsWith("m: counter 'samples' is '1.5'"));
+  EXPECT_THAT(problem("\"epoch\": 4", "\"epoch\": 1e300"),
+              StartsWith("m: data_position 'epoch' is"));
+  EXPECT_THAT(problem("\"bytes\": 400", "\"bytes\": 4e2"), StartsWith("m: bytes of"));
+  EXPECT_THAT(problem("\"offset\": 80", "\"offset\": 18446744073709551615"),
+              HasSubstr("offset is '18446744073709551615'"));
+  std::string deep;
+  for (int i = 0; i < 200'000; ++i) deep += '[';
+  EXPECT_THAT(problem("\"dim\": 64", "\"dim\": " + deep), StartsWith("m: JSON nested more"));
+  std::string list = "0";
+  for (int i = 0; i < 100; ++i) list = "[" + list + "]";
+  EXPECT_THAT(problem("\"dim\": 64", "\"dim\": " + list), StartsWith("m: JSON nested more"));
 }
 
 }  // namespace

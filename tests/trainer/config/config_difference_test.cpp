@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "model/io/error.h"
@@ -96,6 +97,35 @@ TEST(ConfigDifference, AMovedPipelineFolderIsNoDifference) {
   TrainConfig before = saved_config();
   before.init_from["generator"].stage = now.init_from["generator"].stage = "";
   EXPECT_EQ(config_difference(before, now).size(), 1u);
+}
+
+TEST(ConfigDifference, PlacesMayChangeWhereTheContentIsKnown) {
+  TrainConfig before = saved_config();
+  before.init_from["generator"].stage = "";
+  TrainConfig now = before;
+  now.data.path = "b.h5";
+  now.data.make.videos = "elsewhere";
+  now.init_from["generator"].path = "elsewhere/pretrain";
+  const auto refused = [&](const KnownByContent& known) {
+    const auto differences = config_difference(before, now, known);
+    EXPECT_EQ(differences.size(), 3u);  // said all the same
+    return std::ranges::count_if(differences, &ConfigDifference::refused);
+  };
+  EXPECT_EQ(refused({}), 3);
+  EXPECT_EQ(refused({.data = true}), 1);
+  EXPECT_EQ(refused({.data = true, .sources = {"generator"}}), 0);
+  EXPECT_EQ(refused({.data = false, .sources = {"teacher"}}), 3);
+}
+
+TEST(ConfigDifference, APermissionOpensWhatItNames) {
+  TrainConfig now = saved_config();
+  now.data.path = "b.h5";
+  now.data.allow_other_data = true;
+  now.init.allow_other_source = true;
+  EXPECT_EQ(check_resume(saved_config(), now, "runs/x").size(), 3u);
+  now.data.caption_dropout = 0.5;
+  EXPECT_THAT(message_of<UserError>([&] { check_resume(saved_config(), now, "runs/x"); }),
+              ::testing::HasSubstr("data.caption_dropout"));
 }
 
 TEST(ConfigDifference, AnotherObjectiveShowsBothSections) {

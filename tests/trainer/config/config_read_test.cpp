@@ -69,9 +69,10 @@ TEST(ConfigRead, PresetComesFirstWhereverItStands) {
 }
 
 TEST(ConfigRead, UnknownKeysNamePlaceSuggestionAndChoices) {
-  EXPECT_EQ(error_of(std::string(kMinimal) + "  lrr: 1\n"),
-            "x.yaml:9: unknown key optimizer.lrr; did you mean optimizer.lr? valid: lr, betas, "
-            "eps, weight_decay, max_grad_norm, lr_schedule, warmup_steps, min_lr_ratio");
+  EXPECT_EQ(
+      error_of(std::string(kMinimal) + "  lrr: 1\n"),
+      "x.yaml:9: unknown key optimizer.lrr; did you mean optimizer.lr? valid: lr, betas, "
+      "eps, weight_decay, max_grad_norm, lr_schedule, schedule_steps, warmup_steps, min_lr_ratio");
   // The right name in the wrong section.
   EXPECT_THAT(error_of(std::string(kMinimal) + "kv_lora_rank: 8\n"),
               StartsWith("x.yaml:9: unknown key kv_lora_rank; did you mean model.kv_lora_rank? "
@@ -173,7 +174,8 @@ TEST(ConfigRead, OverridesThatAreNoAssignment) {
   EXPECT_EQ(error_of(kMinimal, {"=3"}),
             "--set =3: is no assignment; write --set section.key=value");
   EXPECT_THAT(error_of(kMinimal, {"train..steps=3"}), HasSubstr("has an empty part"));
-  EXPECT_THAT(error_of(kMinimal, {"train.steps=[1"}), HasSubstr("the value is not valid yaml"));
+  EXPECT_THAT(error_of(kMinimal, {"train.steps=[1"}),
+              StartsWith("--set train.steps=[1: not valid yaml: "));
 }
 
 TEST(ConfigRead, WeightsAreAPathOrASource) {

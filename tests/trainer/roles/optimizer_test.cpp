@@ -57,6 +57,19 @@ TEST(LearningRate, CosineAndConstant) {
   EXPECT_NEAR(learning_rate(config, 10, 10), 0.0, 1e-15);
 }
 
+TEST(LearningRate, AScheduleOfItsOwnLengthKnowsNothingOfTheStages) {
+  OptimizerConfig config;
+  config.lr = 1.0;
+  config.lr_schedule = "cosine";
+  config.min_lr_ratio = 0.2;
+  config.schedule_steps = 10;
+  OptimizerConfig of_stage = config;
+  of_stage.schedule_steps = 0;
+  for (const int64_t step : {0, 3, 9, 10})
+    EXPECT_EQ(learning_rate(config, step, 50), learning_rate(of_stage, step, 10));
+  EXPECT_NEAR(learning_rate(config, 30, 50), 0.2, 1e-15);  // it stays where it has ended
+}
+
 TEST(GradientNorm, IsTheNormOverAllUnits) {
   auto weights = small_weights();
   fill_gradients(weights);
