@@ -18,7 +18,7 @@
 #include "model/io/error.h"
 #include "model/io/fault_hook.h"
 #include "model/io/file_writer.h"
-#include "model/io/regular_file.h"
+#include "model/io/user_file.h"
 
 namespace vmla::io {
 namespace fs = std::filesystem;
@@ -251,7 +251,7 @@ void publish_symlink(const fs::path& link, const std::string& target) {
 std::string read_text_file(const fs::path& path) {
   // The metrics of millions of steps are below; a hole of terabytes costs its maker nothing.
   constexpr off_t kLargest = off_t{1} << 32;
-  const int fd = open_regular_file(path);
+  const int fd = open_user_file(path);
   struct stat info = {};
   const bool too_large = fstat(fd, &info) == 0 && info.st_size > kLargest;
   std::string text;

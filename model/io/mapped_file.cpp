@@ -8,12 +8,12 @@
 #include <cstring>
 
 #include "model/io/error.h"
-#include "model/io/regular_file.h"
+#include "model/io/user_file.h"
 
 namespace vmla::io {
 
 MappedFile::MappedFile(const std::filesystem::path& path) {
-  const int fd = open_regular_file(path);
+  const int fd = open_user_file(path);
   struct stat info = {};
   if (fstat(fd, &info) != 0) {
     const int problem = errno;

@@ -11,7 +11,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
-#include "model/io/regular_file.h"
+#include "model/io/user_file.h"
 
 namespace vmla::io {
 
@@ -51,7 +51,7 @@ std::string sha256_hex(const void* bytes, size_t count) {
 }
 
 std::string file_sha256(const std::filesystem::path& path) {
-  const int fd = open_regular_file(path);
+  const int fd = open_user_file(path);
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   ssize_t count = 0;

@@ -11,7 +11,7 @@
 #include "model/io/error.h"
 #include "model/io/json_text.h"
 #include "model/io/mapped_file.h"
-#include "model/io/regular_file.h"
+#include "model/io/user_file.h"
 #include "model/io/sha256.h"
 #include "model/io/utf8.h"
 #include "model/io/yaml_text.h"

@@ -1,4 +1,4 @@
-#include "model/io/regular_file.h"
+#include "model/io/user_file.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -22,7 +22,7 @@ const char* kind_of(mode_t mode) {
 
 }  // namespace
 
-int open_regular_file(const std::filesystem::path& path) {
+int open_user_file(const std::filesystem::path& path) {
   // Without O_NONBLOCK, opening a pipe waits for its writer; on a regular file it has no effect.
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   const int problem = errno;

@@ -8,6 +8,6 @@ namespace vmla::io {
 /// wait for a writer for ever, a device may have no end, a folder has nothing to read. Returns a
 /// file descriptor that the caller closes. UserError if `path` is missing, unreadable or no regular
 /// file (a symbolic link to one is).
-int open_regular_file(const std::filesystem::path& path);
+int open_user_file(const std::filesystem::path& path);
 
 }  // namespace vmla::io
