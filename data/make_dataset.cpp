@@ -1,6 +1,7 @@
 #include "data/make_dataset.h"
 
 #include "data/encode/clips_of_codec.h"
+#include "data/encode/counted.h"
 #include "data/encode/encode_prompts.h"
 #include "data/encode/encode_videos.h"
 #include "data/encode/prompt_file.h"
@@ -102,7 +103,7 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
     synth.fps = config.fps;
     synth.seed = static_cast<uint64_t>(config.seed);
     synth.held_out = config.held_out;
-    log::info("rendering {} clips into {}", synth.count, synth.out.string());
+    log::info("rendering {} into {}", counted(synth.count, "clip"), synth.out.string());
     synth_videos(synth);
   }
   encode.out = path;
@@ -118,7 +119,7 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
   }
   log::info("encoding {} into {}", encode.videos.string(), path.string());
   const EncodeReport report = encode_videos(encode);
-  log::info("{}: {} clips", path.string(), report.clips);
+  log::info("{}: {}", path.string(), counted(report.clips, "clip"));
 }
 
 void make_prompts(const MakeConfig& config, const fs::path& path) {
@@ -132,25 +133,26 @@ void make_prompts(const MakeConfig& config, const fs::path& path) {
                                   .width = config.size_width,
                                   .fps = config.fps});
   const PromptsReport report = encode_prompts(options);
-  log::info("{}: {} prompts", path.string(), report.prompts);
+  log::info("{}: {}", path.string(), counted(report.prompts, "prompt"));
 }
 
 }  // namespace
 
 void make_dataset(const MakeConfig& config, const fs::path& path) {
-  if (fs::is_directory(path)) {
+  std::error_code ignored;  // opening the file says what is wrong with it
+  if (fs::is_directory(path, ignored)) {
     check_made(config, path);
     return;
   }
   if (!config.makes_something()) {
-    if (fs::exists(path)) return;
+    if (fs::exists(path, ignored)) return;
     fail_user(
         "{}: no such dataset, and data.make says neither synth_count nor videos nor prompts to "
         "make it from",
         path.string());
   }
   const auto lock = io::FileLock::wait(path.string() + ".making");
-  if (fs::exists(path)) {
+  if (fs::exists(path, ignored)) {
     check_made(config, path);
     return;
   }

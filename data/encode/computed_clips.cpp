@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
 
+#include "data/encode/counted.h"
+#include "data/encode/graceful_stop.h"
+#include "data/encode/job_progress.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
@@ -14,7 +16,14 @@ ComputedClips compute_clips(EncodeParts& parts, const ClipPlan& plan, const Comp
     log::info("going on with an unfinished job: {} of {} clips are done", done.resumed, plan.clips);
   }
   const auto begin = std::chrono::steady_clock::now();
-  log::ProgressBar progress(plan.label, static_cast<long>(plan.clips));
+  JobProgress progress(plan.label, "clips", static_cast<long>(plan.clips));
+  progress.update(static_cast<long>(done.resumed));
+  GracefulStop stop([&] {
+    parts.commit();
+    return formatted("{} of {} are stored; the same command goes on from there",
+                     parts.end_video(),
+                     counted(plan.clips, "clip"));
+  });
   // Batches begin where they would have begun without a kill, even if some of their clips are
   // stored already: the size of a batch may show in the last bits of its clips.
   for (int64_t first = done.resumed / plan.batch * plan.batch; first < plan.clips;
@@ -22,10 +31,10 @@ ComputedClips compute_clips(EncodeParts& parts, const ClipPlan& plan, const Comp
     const int64_t count = std::min(plan.batch, plan.clips - first);
     const auto store = compute(first, count);
     for (int64_t b = std::max<int64_t>(0, done.resumed - first); b < count; ++b) {
-      parts.add(store(b));
-      parts.end_of_video(std::nullopt);
+      parts.add_video(store(b));
     }
     progress.update(static_cast<long>(parts.end_video()));
+    stop.check();
   }
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
   done.seconds_per_clip =

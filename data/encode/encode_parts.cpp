@@ -46,7 +46,12 @@ std::unique_ptr<io::FileLock> claim_output(const fs::path& out, bool overwrite) 
               out.string(),
               io::FileLock::holder(lock_file));
   }
-  if (fs::exists(out) && !overwrite) {
+  std::error_code ignored;
+  const fs::file_status status = fs::symlink_status(out, ignored);
+  if (fs::is_directory(status)) {
+    fail_user("{}: is a folder; name a file to write", out.string());
+  }
+  if (fs::exists(status) && !overwrite) {
     fail_user("{}: exists; remove it or pass --overwrite", out.string());
   }
   return lock;
@@ -58,9 +63,16 @@ EncodeParts::EncodeParts(DatasetJob job)
 }
 
 void EncodeParts::find_finished_parts() {
-  if (!fs::exists(folder_)) return;
-  for (const auto& entry : fs::directory_iterator(folder_)) {
-    if (entry.path().filename().string().starts_with("part-")) parts_.push_back(entry.path());
+  std::error_code problem;
+  if (fs::symlink_status(folder_, problem).type() == fs::file_type::not_found) return;
+  fs::directory_iterator entry(folder_, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    if (entry->path().filename().string().starts_with("part-")) parts_.push_back(entry->path());
+  }
+  if (problem) {
+    fail_user("{}: the parts of an unfinished job cannot be read: {}",
+              folder_.string(),
+              problem.message());
   }
   // Names count videos with leading zeros, so their order is that of the videos.
   std::sort(parts_.begin(), parts_.end());
@@ -75,6 +87,7 @@ void EncodeParts::find_finished_parts() {
     }
     end_video_ = part->end_video;
     committed_clips_ += static_cast<int64_t>(file.clips().size());
+    if (!file.clips().empty()) last_stored_ = file.clips().back();
     if (!file.info().clip_shape.empty()) job_.info.clip_shape = file.info().clip_shape;
     skipped_.insert(skipped_.end(), part->skipped.begin(), part->skipped.end());
   }
@@ -82,23 +95,59 @@ void EncodeParts::find_finished_parts() {
   first_video_ = end_video_;
 }
 
-void EncodeParts::add(EncodedClip clip) {
+void EncodeParts::append(EncodedClip clip) {
   if (!clip.shape.empty()) job_.info.clip_shape = clip.shape;
   pending_bytes_ +=
       clip.latents.size() * sizeof(uint16_t) + clip.ode.size() + clip.text.size() * sizeof(float);
   pending_.push_back(std::move(clip));
 }
 
-void EncodeParts::end_of_video(std::optional<SkippedVideo> problem) {
+void EncodeParts::add(EncodedClip clip) {
+  const std::lock_guard lock(mutex_);
+  append(std::move(clip));
+  // A single clip may wait for the end of its video, which most often has no other.
+  if (pending_.size() > 1) commit_if_due();
+}
+
+void EncodeParts::add_video(EncodedClip clip) {
+  const std::lock_guard lock(mutex_);
+  append(std::move(clip));
   ++end_video_;
+  commit_if_due();
+}
+
+void EncodeParts::end_of_video(std::optional<SkippedVideo> problem) {
+  const std::lock_guard lock(mutex_);
   if (problem) skipped_.push_back(std::move(*problem));
+  ++end_video_;
+  commit_if_due();
+}
+
+void EncodeParts::commit_if_due() {
   const std::chrono::duration<double> waited = std::chrono::steady_clock::now() - last_commit_;
   const bool due = waited.count() >= job_.part_seconds;
-  if (pending_.size() >= kPartClips || pending_bytes_ >= kPartBytes || due) commit();
+  if (pending_.size() >= kPartClips || pending_bytes_ >= kPartBytes || due) commit_pending();
 }
 
 void EncodeParts::commit() {
-  if (end_video_ == first_video_) return;
+  const std::lock_guard lock(mutex_);
+  commit_pending();
+}
+
+fs::path EncodeParts::next_path() const {
+  const std::string name = formatted("part-{:012}", first_video_);
+  int64_t same = 0;  // parts that begin with this video, or within it
+  for (auto part = parts_.rbegin();
+       part != parts_.rend() && part->filename().string().starts_with(name);
+       ++part) {
+    ++same;
+  }
+  // '_' stands behind '.' in the order of names.
+  return folder_ / (same == 0 ? name + ".h5" : formatted("{}_{:06}.h5", name, same));
+}
+
+void EncodeParts::commit_pending() {
+  if (end_video_ == first_video_ && pending_.empty()) return;
   PartInfo part;
   part.job = job_.fingerprint;
   part.first_video = first_video_;
@@ -107,8 +156,10 @@ void EncodeParts::commit() {
                       skipped_.end());
   std::vector<ClipRecord> records;
   for (const EncodedClip& clip : pending_) records.push_back(clip.record);
-  fs::create_directories(folder_);
-  const fs::path path = folder_ / formatted("part-{:012}.h5", first_video_);
+  std::error_code problem;
+  fs::create_directories(folder_, problem);
+  if (problem) fail_run("{}: cannot make the folder: {}", folder_.string(), problem.message());
+  const fs::path path = next_path();
   io::publish_file(path, [&](const fs::path& temporary) {
     LatentFileWriter writer(temporary, job_.info, records, job_.empty_text, part);
     for (size_t i = 0; i < pending_.size(); ++i) {
@@ -131,18 +182,19 @@ void EncodeParts::commit() {
 
 void EncodeParts::merge() {
   commit();
-  std::vector<std::unique_ptr<LatentFile>> files;
+  // One part is open at a time: a large job has more of them than a process may open files.
   std::vector<ClipRecord> records;
   for (const fs::path& path : parts_) {
-    files.push_back(std::make_unique<LatentFile>(path));
-    records.insert(records.end(), files.back()->clips().begin(), files.back()->clips().end());
+    const LatentFile part(path);
+    records.insert(records.end(), part.clips().begin(), part.clips().end());
   }
   io::publish_file(job_.out, [&](const fs::path& temporary) {
     LatentFileWriter writer(temporary, job_.info, records, job_.empty_text);
     int64_t place = 0;
-    for (const auto& part : files) {
-      const auto clips = static_cast<int64_t>(part->clips().size());
-      for (int64_t clip = 0; clip < clips; ++clip) copy_clip(*part, clip, writer, place++);
+    for (const fs::path& path : parts_) {
+      const LatentFile part(path);
+      const auto clips = static_cast<int64_t>(part.clips().size());
+      for (int64_t clip = 0; clip < clips; ++clip) copy_clip(part, clip, writer, place++);
     }
     writer.close();
   });

@@ -1,13 +1,14 @@
 #include "data/encode/encode_prompts.h"
 
 #include <chrono>
-#include <optional>
 
+#include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
+#include "data/encode/graceful_stop.h"
 #include "data/encode/job_fingerprint.h"
+#include "data/encode/job_progress.h"
 #include "model/codec/text_encoder.h"
 #include "model/io/error.h"
-#include "model/io/log.h"
 
 namespace vmla::data {
 namespace {
@@ -50,14 +51,21 @@ PromptsReport encode_prompts(const PromptsOptions& options) {
   PromptsReport done;
   done.prompts = static_cast<int64_t>(options.prompts.size());
   done.resumed = parts.end_video();
-  log::ProgressBar progress("prompts", static_cast<long>(done.prompts));
+  JobProgress progress("embed", "prompts", static_cast<long>(done.prompts));
+  progress.update(static_cast<long>(done.resumed));
+  GracefulStop stop([&] {
+    parts.commit();
+    return formatted("{} of {} are stored; the same command goes on from there",
+                     parts.end_video(),
+                     counted(done.prompts, "prompt"));
+  });
   for (int64_t i = done.resumed; i < done.prompts; ++i) {
     const std::string& prompt = options.prompts[static_cast<size_t>(i)];
     EncodedClip clip;
     set_caption(clip, prompt, text_rows(*text, prompt), info.text_dim);
-    parts.add(std::move(clip));
-    parts.end_of_video(std::nullopt);
+    parts.add_video(std::move(clip));
     progress.update(static_cast<long>(i + 1));
+    stop.check();
   }
   parts.merge();
   done.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();

@@ -2,13 +2,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <optional>
 #include <thread>
 
 #include "data/encode/clip_encoder.h"
 #include "data/encode/clips_of_codec.h"
+#include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
+#include "data/encode/graceful_stop.h"
 #include "data/encode/job_fingerprint.h"
+#include "data/encode/job_progress.h"
 #include "data/video/csv.h"
 #include "data/video/decode_pool.h"
 #include "data/video/video_folder.h"
@@ -104,7 +108,8 @@ std::optional<SkippedVideo> loss_of(const VideoEntry& video,
   const std::string& problem = outcome.problem;
   if (clips > 0 && problem.empty()) return std::nullopt;
   if (clips > 0) {
-    return SkippedVideo{video.file, formatted("{}; {} clips before it are kept", problem, clips)};
+    return SkippedVideo{video.file,
+                        formatted("{}; {} before it kept", problem, counted(clips, "clip"))};
   }
   if (!problem.empty()) return SkippedVideo{video.file, problem};
   return SkippedVideo{video.file,
@@ -115,7 +120,8 @@ std::optional<SkippedVideo> loss_of(const VideoEntry& video,
 void encode_missing(const EncodeOptions& options,
                     const std::vector<VideoEntry>& videos,
                     ClipEncoder& encoder,
-                    EncodeParts& parts) {
+                    EncodeParts& parts,
+                    GracefulStop& stop) {
   const auto first = static_cast<size_t>(parts.end_video());
   std::vector<fs::path> paths;
   for (size_t i = first; i < videos.size(); ++i) paths.push_back(options.videos / videos[i].file);
@@ -128,29 +134,55 @@ void encode_missing(const EncodeOptions& options,
       {.frames = options.frames, .stride = options.stride, .max_clips = options.max_clips},
       options.threads,
       options.decoder);
-  log::ProgressBar progress("encode", static_cast<long>(videos.size()));
+  JobProgress progress("encode", "videos", static_cast<long>(videos.size()));
+  progress.update(static_cast<long>(first));
   int64_t clips_of_video = 0;
-  for (DecodedClip clip; pool.next(clip);) {
+  for (DecodedClip clip; pool.next(clip, [&] { stop.check(); });) {
     const VideoEntry& video = videos[first + clip.video];
     if (!clip.is_end()) {
       ++clips_of_video;
-      if (is_wanted(options, clip)) parts.add(encoder.encode(clip, video));
-      continue;
+      const bool is_missing = !parts.holds(video.file, clip.first_frame);
+      if (is_missing && is_wanted(options, clip)) parts.add(encoder.encode(clip, video));
+      progress.update(static_cast<long>(parts.end_video()),
+                      formatted("{}, clip {}", video.file, clips_of_video));
+    } else {
+      parts.end_of_video(loss_of(video, clip.outcome, clips_of_video, options.frames));
+      clips_of_video = 0;
+      progress.update(static_cast<long>(parts.end_video()), video.file);
     }
-    parts.end_of_video(loss_of(video, clip.outcome, clips_of_video, options.frames));
-    clips_of_video = 0;
-    progress.update(static_cast<long>(parts.end_video()), video.file);
+    stop.check();
   }
 }
 
+/// Logs the first ten of a list.
+void log_some(const auto& items, const auto& line) {
+  constexpr size_t kMost = 10;
+  for (size_t i = 0; i < std::min(items.size(), kMost); ++i) log::info(line(items[i]));
+  if (items.size() > kMost) log::info("... and {} more", items.size() - kMost);
+}
+
+/// Says what lies in the folder and is not read.
+void log_passed_over(const VideoFolder& folder) {
+  log_some(folder.passed_over,
+           [](const PassedOver& p) { return formatted("passed over {}: {}", p.file, p.reason); });
+  if (folder.other_files.empty()) return;
+  std::map<std::string, int64_t> by_extension;
+  for (const PassedOver& other : folder.other_files) ++by_extension[other.reason];
+  std::string counts;
+  for (const auto& [extension, count] : by_extension) {
+    counts += formatted("{}{} {}",
+                        counts.empty() ? "" : ", ",
+                        count,
+                        extension.empty() ? "without an extension" : extension);
+  }
+  log::info("passed over, as no videos by their names: {} (the first: {})",
+            counts,
+            folder.other_files.front().file);
+}
+
 /// Logs the first ten videos that were skipped, cut short or without a caption, and writes all of
-/// them to NAME.skipped.csv.
+/// them to NAME.skipped.csv, with what of the folder was passed over.
 void list_losses(const fs::path& out, const EncodeReport& report) {
-  const auto log_some = [](const auto& items, const auto& line) {
-    constexpr size_t kMost = 10;
-    for (size_t i = 0; i < std::min(items.size(), kMost); ++i) log::info(line(items[i]));
-    if (items.size() > kMost) log::info("... and {} more", items.size() - kMost);
-  };
   log_some(report.skipped,
            [](const SkippedVideo& v) { return formatted("skipped {}: {}", v.file, v.reason); });
   log_some(report.no_caption,
@@ -159,18 +191,39 @@ void list_losses(const fs::path& out, const EncodeReport& report) {
   list.replace_extension(".skipped.csv");
   std::error_code ignored;
   fs::remove(list, ignored);  // of an earlier job
-  if (report.skipped.empty() && report.no_caption.empty()) return;
+  if (report.skipped.empty() && report.no_caption.empty() && report.passed_over.empty()) return;
   std::string rows = csv_row({"file", "reason"});
+  for (const PassedOver& other : report.passed_over) {
+    rows += csv_row({other.file, formatted("passed over: {}", other.reason)});
+  }
   for (const SkippedVideo& video : report.skipped) rows += csv_row({video.file, video.reason});
   for (const std::string& file : report.no_caption) {
     rows += csv_row({file, "no caption: encoded with the empty prompt"});
   }
   io::write_file_atomically(list, rows);
-  log::info("{} of {} videos skipped or cut short, {} without a caption: listed in {}",
-            report.skipped.size(),
+  log::info(
+      "{} of {} videos skipped or cut short, {} without a caption, {} passed over: listed in {}",
+      report.skipped.size(),
+      report.videos,
+      report.no_caption.size(),
+      report.passed_over.size(),
+      list.string());
+}
+
+[[noreturn]] void fail_without_clips(const EncodeOptions& options, const EncodeReport& report) {
+  if (report.skipped.empty()) {
+    fail_user(
+        "{}: {} videos give no clip: none is held out, as no video gives {} clips "
+        "(hold-out-every)",
+        options.videos.string(),
+        report.videos,
+        options.hold_out_every);
+  }
+  fail_user("{}: no clip could be made of {} videos; the first: {}: {}",
+            options.videos.string(),
             report.videos,
-            report.no_caption.size(),
-            list.string());
+            report.skipped.front().file,
+            report.skipped.front().reason);
 }
 
 }  // namespace
@@ -181,7 +234,8 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   const auto text = model::make_text_encoder(given.text);
   check_options(given, *codec);
   const EncodeOptions options = complete(given);
-  const std::vector<VideoEntry> videos = list_videos(options.videos);
+  const VideoFolder folder = read_video_folder(options.videos);
+  const std::vector<VideoEntry>& videos = folder.videos;
   const auto claim = claim_output(options.out, options.overwrite);
 
   LatentInfo info = info_of_clips(*codec,
@@ -195,7 +249,9 @@ EncodeReport encode_videos(const EncodeOptions& given) {
                      .empty_text = text_rows(*text, ""),
                      .fingerprint = fingerprint_of(options, info, videos),
                      .part_seconds = options.part_seconds});
+  log_passed_over(folder);
   EncodeReport report;
+  report.passed_over = folder.passed_over;
   report.videos = static_cast<int64_t>(videos.size());
   report.resumed_videos = parts.end_video();
   if (report.resumed_videos > 0) {
@@ -204,7 +260,15 @@ EncodeReport encode_videos(const EncodeOptions& given) {
               report.videos);
   }
   ClipEncoder encoder(*codec, *text);
-  encode_missing(options, videos, encoder, parts);
+  // It outlives the decoders, whose threads may take long to end, and lasts while parts are merged.
+  GracefulStop stop([&] {
+    parts.commit();
+    return formatted("{} of {} and {} are stored; the same command goes on from there",
+                     parts.end_video(),
+                     counted(videos.size(), "video"),
+                     counted(parts.clips(), "clip"));
+  });
+  encode_missing(options, videos, encoder, parts, stop);
   parts.commit();
 
   for (const VideoEntry& video : videos) {
@@ -214,19 +278,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   list_losses(options.out, report);
   if (parts.clips() == 0) {
     parts.remove();
-    if (report.skipped.empty()) {
-      fail_user(
-          "{}: {} videos give no clip: none is held out, as no video gives {} clips "
-          "(hold-out-every)",
-          options.videos.string(),
-          report.videos,
-          options.hold_out_every);
-    }
-    fail_user("{}: no clip could be made of {} videos; the first: {}: {}",
-              options.videos.string(),
-              report.videos,
-              report.skipped.front().file,
-              report.skipped.front().reason);
+    fail_without_clips(options, report);
   }
   parts.merge();
   report.clips = parts.clips();

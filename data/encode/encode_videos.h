@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/store/latent_file_format.h"
+#include "data/video/video_folder.h"
 
 namespace vmla::data {
 
@@ -35,11 +36,13 @@ struct EncodeReport {
   int64_t resumed_videos = 0;           // of them found done by an earlier, killed job
   std::vector<SkippedVideo> skipped;    // gave no clip, or not all
   std::vector<std::string> no_caption;  // encoded with the empty prompt
+  std::vector<PassedOver> passed_over;  // of the folder: could not be looked at, or is not read
   double seconds = 0;
 };
 
 /// Decodes, encodes and stores a folder of videos. Finished parts lie in `out`.parts until all are
-/// merged, so a killed job goes on where it was and ends with the same file, byte for byte. What
+/// merged, so a killed job goes on where it was and ends with the same file, byte for byte. A
+/// signal that asks to stop ends it with StopRequested, and what was encoded is in the parts. What
 /// could not be read is logged (the first ten) and listed in NAME.skipped.csv beside NAME.h5.
 /// UserError if no clip came out or settings contradict, RunError for a full disk; what was at
 /// `out` before is then still there.

@@ -76,18 +76,23 @@ void render_video(const SynthOptions& options,
 /// True if the folder is complete already. UserError if it holds other clips.
 bool is_complete(const SynthOptions& options) {
   const fs::path settings = options.out / "moving_shapes.json";
-  if (fs::exists(settings)) {
+  std::error_code problem;
+  if (fs::exists(options.out, problem) && !fs::is_directory(options.out, problem)) {
+    fail_user("{}: is no folder; choose another", options.out.string());
+  }
+  if (fs::exists(settings, problem)) {
     if (io::read_text_file(settings) != settings_text(options)) {
       fail_user(
           "{}: holds clips made with other options (moving_shapes.json); remove it or choose "
           "another folder",
           options.out.string());
     }
-  } else if (fs::exists(options.out) && !fs::is_empty(options.out)) {
+  } else if (fs::exists(options.out, problem) && !fs::is_empty(options.out, problem)) {
+    if (problem) fail_user("{}: {}", options.out.string(), problem.message());
     fail_user("{}: is not empty and was not made by data synth; choose another folder",
               options.out.string());
   }
-  return fs::exists(options.out / "captions.csv");
+  return fs::exists(options.out / "captions.csv", problem);
 }
 
 /// Renders the videos that are missing, on one thread a core, each with a process that encodes.
@@ -107,7 +112,8 @@ void render_missing(const SynthOptions& options) {
       const auto process = needs_process ? std::make_shared<ChildProcess>(program) : nullptr;
       for (int64_t index = next++; index < options.count; index = next++) {
         // Files appear under their names when they are complete, so one that exists is finished.
-        if (!fs::exists(options.out / file_name(index, options.format))) {
+        std::error_code ignored;
+        if (!fs::exists(options.out / file_name(index, options.format), ignored)) {
           render_video(options, index, process);
         }
         const std::lock_guard lock(mutex);
@@ -147,7 +153,11 @@ void synth_videos(const SynthOptions& given) {
     log::info("{}: the {} clips are there already", options.out.string(), options.count);
     return;
   }
-  fs::create_directories(options.out);
+  std::error_code problem;
+  fs::create_directories(options.out, problem);
+  if (problem) {
+    fail_user("{}: cannot make the folder: {}", options.out.string(), problem.message());
+  }
   io::write_file_atomically(options.out / "moving_shapes.json", settings_text(options));
   render_missing(options);
   write_captions(options);

@@ -37,9 +37,15 @@ ChildProcess::ChildProcess(const std::filesystem::path& program) {
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   std::string name = program.string();
   char* argv[] = {name.data(), nullptr};
+  // A process group of its own: Ctrl-C is for the job, which then decides about its children.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setpgroup(&attributes, 0);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
   // posix_spawn uses vfork: safe beside LibTorch's and OpenMP's threads, and cheap in a large
   // process.
-  const int error = posix_spawn(&pid_, program.c_str(), &actions, nullptr, argv, environ);
+  const int error = posix_spawn(&pid_, program.c_str(), &actions, &attributes, argv, environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
   close(input[0]), close(output[1]);  // the child's ends: only it has them from now on
   to_child_ = input[1];

@@ -1,6 +1,7 @@
 #include "data/video/decode_pool.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace vmla::data {
@@ -79,11 +80,16 @@ void DecodePool::decode_lane(size_t index,
   }
 }
 
-bool DecodePool::next(DecodedClip& clip) {
+bool DecodePool::next(DecodedClip& clip, const std::function<void()>& idle) {
   if (current_ == videos_.size()) return false;
   Lane& lane = *lanes_[current_ % lanes_.size()];
   std::unique_lock lock(lane.mutex);
-  lane.changed.wait(lock, [&] { return !lane.clips.empty() || lane.failure; });
+  while (!lane.changed.wait_for(
+      lock, std::chrono::milliseconds(100), [&] { return !lane.clips.empty() || lane.failure; })) {
+    lock.unlock();
+    if (idle) idle();
+    lock.lock();
+  }
   if (lane.clips.empty()) std::rethrow_exception(lane.failure);
   clip = std::move(lane.clips.front());
   lane.clips.pop_front();

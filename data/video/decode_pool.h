@@ -4,6 +4,7 @@
 #include <deque>
 #include <exception>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -47,8 +48,9 @@ class DecodePool {
   DecodePool(const DecodePool&) = delete;
   DecodePool& operator=(const DecodePool&) = delete;
 
-  /// The next clip or end of a video; false after the last. Rethrows what ended a thread.
-  bool next(DecodedClip& clip);
+  /// The next clip or end of a video; false after the last. Rethrows what ended a thread. While it
+  /// waits it calls `idle` ten times a second; what that throws ends the wait.
+  bool next(DecodedClip& clip, const std::function<void()>& idle = {});
 
  private:
   struct Lane {

@@ -9,9 +9,11 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 
 fs::path find_decoder_program() {
-  const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
+  std::error_code problem;
+  const fs::path here = fs::read_symlink("/proc/self/exe", problem).parent_path();
+  if (problem) fail_run("/proc/self/exe: {}", problem.message());
   for (const fs::path& folder : {here, here.parent_path()}) {
-    if (fs::exists(folder / "vmla-decode")) return folder / "vmla-decode";
+    if (fs::exists(folder / "vmla-decode", problem)) return folder / "vmla-decode";
   }
   fail_run("the program vmla-decode, which reads and writes videos, is not beside {}",
            here.string());
@@ -23,7 +25,9 @@ DecoderProcess::~DecoderProcess() = default;
 ReadOutcome DecoderProcess::read(const fs::path& video,
                                  const ReadOptions& options,
                                  const FrameSink& sink) {
-  const std::string path = fs::absolute(video).string();
+  std::error_code no_folder;  // the working directory may be gone
+  const std::string path = fs::absolute(video, no_folder).string();
+  if (no_folder) return {.problem = no_folder.message()};
   const VideoRequest request = {.kind = RequestKind::kRead,
                                 .path_bytes = static_cast<uint32_t>(path.size()),
                                 .height = static_cast<uint32_t>(options.height),

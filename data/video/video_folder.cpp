@@ -1,119 +1,166 @@
 #include "data/video/video_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <set>
-#include <sstream>
+#include <utility>
 
-#include "data/video/csv.h"
-#include "model/io/atomic_file.h"
+#include "data/video/caption_files.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
 
-/// By file, relative to the folder, in the order of names; nullopt: no caption so far.
-using Captions = std::map<std::string, std::optional<std::string>>;
+/// Every container that vmla-decode lets FFmpeg read (data/video/decoder/opencv_source.cpp).
+const std::set<std::string> kVideoExtensions = {
+    ".mp4", ".m4v", ".mov",  ".qt",  ".3gp", ".3g2", ".avi", ".webm", ".mkv", ".y4m", ".gif", ".ts",
+    ".mts", ".mpg", ".m2ts", ".vob", ".flv", ".wmv", ".asf", ".ogv",  ".ogg", ".mxf", ".mpeg"};
 
-bool is_video(const fs::path& path) {
-  static const std::set<std::string> known = {
-      ".mp4", ".avi", ".webm", ".mkv", ".mov", ".m4v", ".y4m"};
+std::string lower_extension(const fs::path& path) {
   std::string extension = path.extension().string();
   for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return known.contains(extension) && path.filename().string()[0] != '.';
+  return extension;
 }
 
-struct CaptionLine {
-  std::string file;
-  std::string caption;
-  std::string where;  // file and line of the captions file, for messages
+/// Hidden files are none: what a killed writer or a file manager left (.unfinished.a.mp4, ._a.mp4).
+bool is_video_name(const fs::path& path) {
+  return kVideoExtensions.contains(lower_extension(path)) && path.filename().string()[0] != '.';
+}
+
+/// Goes through a folder of videos.
+class FolderWalk {
+ public:
+  explicit FolderWalk(const fs::path& folder) : folder_(folder) {
+    CaptionFile file = read_caption_file(folder);
+    captions_ = std::move(file.captions);
+    captions_path_ = file.path;
+    for (const fs::path& unread : file.unread) {
+      pass_over(unread, formatted("is not read, as {} is", file.path.filename().string()));
+    }
+  }
+
+  VideoFolder finish() {
+    // In the order of names, whatever order the file system has: which of two links to a folder
+    // counts must not change from one machine to the next.
+    std::set<fs::path> open = {folder_};
+    while (!open.empty()) {
+      const fs::path next = *open.begin();
+      open.erase(open.begin());
+      if (!is_visited(next)) read_folder(next, open);
+    }
+    note_other_files();
+    for (auto& [file, caption] : captions_) found_.videos.push_back({file, std::move(caption)});
+    std::ranges::sort(found_.passed_over, {}, &PassedOver::file);
+    return std::move(found_);
+  }
+
+ private:
+  std::string name_of(const fs::path& path) const {
+    return path.lexically_relative(folder_).string();
+  }
+  void pass_over(const fs::path& path, std::string reason) {
+    found_.passed_over.push_back({name_of(path), std::move(reason)});
+  }
+
+  /// A folder can be reached twice by links, and by a link to a folder above it without end.
+  bool is_visited(const fs::path& folder) {
+    struct stat status = {};
+    if (stat(folder.c_str(), &status) != 0) return false;  // reading it will say why
+    const auto [place, is_new] =
+        visited_.try_emplace(std::pair(status.st_dev, status.st_ino), name_of(folder));
+    if (!is_new) pass_over(folder, formatted("leads to {}, which is read once", place->second));
+    return !is_new;
+  }
+
+  void read_folder(const fs::path& folder, std::set<fs::path>& open) {
+    std::error_code problem;
+    fs::directory_iterator entry(folder, problem);
+    for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+      read_entry(entry->path(), open);
+    }
+    if (!problem) return;
+    if (folder == folder_) {
+      fail_user("{}: the folder of videos cannot be read: {}", folder.string(), problem.message());
+    }
+    pass_over(folder, formatted("cannot be read: {}", problem.message()));
+  }
+
+  void read_entry(const fs::path& path, std::set<fs::path>& open) {
+    std::error_code problem;
+    const fs::file_status status = fs::status(path, problem);  // of what a link leads to
+    if (fs::is_directory(status)) {
+      open.insert(path);
+    } else if (is_video_name(path)) {
+      std::optional<std::string>& caption = captions_[name_of(path)];
+      if (!caption) caption = read_sidecar(path);
+    } else if (status.type() == fs::file_type::not_found) {
+      pass_over(path, "leads to nothing");
+    } else if (problem) {
+      pass_over(path, problem.message());
+    } else if (path != captions_path_) {
+      others_.push_back(path);
+    }
+  }
+
+  /// Of the files that are no videos by their names, those that belong to none either.
+  void note_other_files() {
+    std::set<std::string> named;  // with a reason already
+    for (const PassedOver& other : found_.passed_over) named.insert(other.file);
+    for (const fs::path& path : others_) {
+      const std::string name = path.filename().string();
+      if (path.parent_path() != folder_ && (name == "captions.csv" || name == "captions.jsonl" ||
+                                            name == "metadata.csv" || name == "metadata.jsonl")) {
+        pass_over(path, "is not read: captions stand in the folder's own captions file");
+        continue;
+      }
+      const bool is_known = is_sidecar(path) || name == "moving_shapes.json" ||
+                            captions_.contains(name_of(path)) || named.contains(name_of(path));
+      if (!is_known) found_.other_files.push_back({name_of(path), lower_extension(path)});
+    }
+    std::ranges::sort(found_.other_files, {}, &PassedOver::file);
+  }
+
+  bool is_sidecar(const fs::path& path) const {
+    if (path.extension() != ".txt") return false;
+    // The videos beside it start with its name and a dot, and are neighbours in order.
+    const std::string stem = name_of(fs::path(path).replace_extension()) + ".";
+    const auto beside = captions_.lower_bound(stem);
+    return beside != captions_.end() && beside->first.starts_with(stem);
+  }
+
+  fs::path folder_, captions_path_;
+  Captions captions_;
+  std::map<std::pair<dev_t, ino_t>, std::string> visited_;
+  std::vector<fs::path> others_;
+  VideoFolder found_;
 };
-
-void add(Captions& captions, const CaptionLine& line) {
-  const std::string name = fs::path(line.file).lexically_normal().string();
-  std::optional<std::string>& place = captions[name];
-  if (place) fail_user("{}: {} has a caption already; one line a video", line.where, name);
-  place = line.caption;
-}
-
-void read_csv_captions(const fs::path& path, Captions& captions) {
-  const auto rows = parse_csv(io::read_text_file(path), path.string());
-  const auto column = [&](const char* name) {
-    if (rows.empty()) {
-      fail_user("{}: empty; the first line must be \"file,caption\"", path.string());
-    }
-    const auto found = std::find(rows[0].begin(), rows[0].end(), name);
-    if (found == rows[0].end()) {
-      fail_user(
-          "{}: no column \"{}\"; the first line must be \"file,caption\"", path.string(), name);
-    }
-    return static_cast<size_t>(found - rows[0].begin());
-  };
-  const size_t file = column("file"), caption = column("caption");
-  for (size_t i = 1; i < rows.size(); ++i) {
-    if (rows[i].size() != rows[0].size()) {
-      fail_user("{}: row {} has {} fields, the first has {} (quote captions with commas)",
-                path.string(),
-                i + 1,
-                rows[i].size(),
-                rows[0].size());
-    }
-    add(captions,
-        {.file = rows[i][file],
-         .caption = rows[i][caption],
-         .where = formatted("{}: row {}", path.string(), i + 1)});
-  }
-}
-
-void read_jsonl_captions(const fs::path& path, Captions& captions) {
-  std::istringstream lines(io::read_text_file(path));
-  int number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const nlohmann::json object = nlohmann::json::parse(line, nullptr, false);
-    const bool valid = object.is_object() && object.contains("file") &&
-                       object["file"].is_string() && object.contains("caption") &&
-                       object["caption"].is_string();
-    const std::string where = formatted("{}: line {}", path.string(), number);
-    if (!valid) {
-      fail_user("{}: must be an object with the texts \"file\" and \"caption\"", where);
-    }
-    add(captions, {.file = object["file"], .caption = object["caption"], .where = where});
-  }
-}
-
-std::string without_final_space(std::string text) {
-  text.erase(text.find_last_not_of(" \t\r\n") + 1);
-  return text;
-}
 
 }  // namespace
 
+VideoFolder read_video_folder(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::is_directory(folder, ignored)) {
+    fail_user("{}: no such folder of videos", folder.string());
+  }
+  VideoFolder found = FolderWalk(folder).finish();
+  if (found.videos.empty()) {
+    std::string extensions;
+    for (const std::string& extension : kVideoExtensions) extensions += " " + extension;
+    const std::string first = found.passed_over.empty()
+                                  ? ""
+                                  : formatted("; passed over: {}: {}",
+                                              found.passed_over.front().file,
+                                              found.passed_over.front().reason);
+    fail_user("{}: no videos in this folder (looked for{}){}", folder.string(), extensions, first);
+  }
+  return found;
+}
+
 std::vector<VideoEntry> list_videos(const fs::path& folder) {
-  if (!fs::is_directory(folder)) fail_user("{}: no such folder of videos", folder.string());
-  Captions captions;
-  if (fs::exists(folder / "captions.csv")) {
-    read_csv_captions(folder / "captions.csv", captions);
-  } else if (fs::exists(folder / "captions.jsonl")) {
-    read_jsonl_captions(folder / "captions.jsonl", captions);
-  }
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (!is_video(entry.path()) || entry.is_directory()) continue;
-    std::optional<std::string>& caption =
-        captions[entry.path().lexically_relative(folder).string()];
-    const fs::path sidecar = fs::path(entry.path()).replace_extension(".txt");
-    if (!caption && fs::exists(sidecar)) caption = without_final_space(io::read_text_file(sidecar));
-  }
-  if (captions.empty()) {
-    fail_user("{}: no videos in this folder (looked for .mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m)",
-              folder.string());
-  }
-  std::vector<VideoEntry> videos;
-  for (auto& [file, caption] : captions) videos.push_back({file, std::move(caption)});
-  return videos;
+  return read_video_folder(folder).videos;
 }
 
 }  // namespace vmla::data

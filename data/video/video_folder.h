@@ -13,11 +13,28 @@ struct VideoEntry {
   std::optional<std::string> caption;  // nullopt: the folder does not say
 };
 
-/// The videos of `folder` (.mp4, .avi, .webm, .mkv, .mov, .m4v, .y4m, in subfolders too), ordered
-/// by name. Captions come from captions.csv (columns file, caption), captions.jsonl (objects with
-/// file and caption), or NAME.txt beside NAME.mp4. A file that is listed there but missing is an
-/// entry all the same: reading it will fail, and say so. UserError for a missing folder, a folder
-/// without videos, or an unreadable captions file (with the line).
+/// Something in a folder of videos that is not read, and why.
+struct PassedOver {
+  std::string file;  // relative to the folder
+  std::string reason;
+};
+
+struct VideoFolder {
+  std::vector<VideoEntry> videos;       // ordered by name
+  std::vector<PassedOver> passed_over;  // what could not be looked at, and captions not read
+  /// Files that are no videos by their names, by extension; sidecars and captions do not count.
+  std::vector<PassedOver> other_files;
+};
+
+/// The videos of `folder`, in subfolders too, links to folders included: .mp4, .webm, .mkv, .avi,
+/// .gif, .ts, .y4m and what else kVideoExtensions names. Captions come from the captions file of
+/// the folder (data/video/caption_files.h), or NAME.txt beside NAME.mp4. A file that is listed
+/// there but missing, or cannot be opened, is an entry all the same: reading it will fail, and say
+/// so. UserError for a missing folder, a folder without videos, or an unreadable captions file
+/// (with the line).
+VideoFolder read_video_folder(const std::filesystem::path& folder);
+
+/// The videos alone.
 std::vector<VideoEntry> list_videos(const std::filesystem::path& folder);
 
 }  // namespace vmla::data

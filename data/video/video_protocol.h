@@ -6,7 +6,8 @@
 ///
 /// The child takes requests on stdin and answers on stdout, in the structs below as they lie in
 /// memory: both programs are compiled together, for one machine. Its stderr goes nowhere. It gets
-/// no arguments, and serves requests one after another until stdin ends; then it exits.
+/// no arguments, and serves requests one after another until stdin ends; then it exits. Signals
+/// that ask a job to stop (SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1) do not end it.
 ///
 /// A request is a VideoRequest and `path_bytes` bytes of an absolute path. An answer is a
 /// ReplyHeader and `bytes` bytes of content. Frames are [height, width, 3] bytes, RGB, upright,
@@ -14,7 +15,8 @@
 ///
 /// kRead: the job sends nothing more. The child answers kOpened, then a kFrame for each frame, then
 ///   kEnd. Frame k shows the video at k / fps seconds; the picture is resized to cover height x
-///   width without distortion, and its middle is cut out. The text of kEnd is empty if the whole
+///   width without distortion, and its middle is cut out. A picture that would stand still for more
+///   than ten seconds ends the video, with a text. The text of kEnd is empty if the whole
 ///   video was read, else it says what is wrong with the rest. kFailed takes the place of any of
 ///   these where nothing can be read.
 /// kWrite: the job sends a kMore word and a frame, again and again, and a kNoMore word. It reads

@@ -67,7 +67,9 @@ void VideoWriter::begin(int64_t height, int64_t width) {
   width_ = width * factor_ / 2 * 2;
   TORCH_CHECK(
       height_ > 0 && width_ > 0, "a video needs at least 2x2 pixels, got ", height, "x", width);
-  if (!path_.parent_path().empty()) fs::create_directories(path_.parent_path());
+  std::error_code problem;
+  if (!path_.parent_path().empty()) fs::create_directories(path_.parent_path(), problem);
+  if (problem) fail_run("cannot write {}: {}", path_.string(), problem.message());
   if (path_.extension() == ".y4m") {
     y4m_ = std::make_unique<io::FileWriter>(unfinished_);
     const std::string header =
@@ -75,7 +77,8 @@ void VideoWriter::begin(int64_t height, int64_t width) {
     y4m_->write(header.data(), header.size());
   } else {
     if (!process_) process_ = start_video_process();
-    const std::string path = fs::absolute(unfinished_).string();
+    const std::string path = fs::absolute(unfinished_, problem).string();
+    if (problem) fail_run("cannot write {}: {}", path_.string(), problem.message());
     const VideoRequest request = {.kind = RequestKind::kWrite,
                                   .path_bytes = static_cast<uint32_t>(path.size()),
                                   .height = static_cast<uint32_t>(height_),

@@ -1,5 +1,6 @@
 #include "launch/commands/data_encode.h"
 
+#include "data/encode/counted.h"
 #include "data/encode/encode_videos.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
@@ -25,10 +26,10 @@ int run(const DataEncodeArgs& args) {
   options.time_limit_seconds = args.timeout_seconds;
   options.overwrite = args.overwrite;
   const data::EncodeReport report = data::encode_videos(options);
-  log::info("{}: {} clips of {} videos, {} skipped or cut short, in {:g} s",
+  log::info("{}: {} of {}, {} skipped or cut short, in {:g} s",
             args.out,
-            report.clips,
-            report.videos,
+            data::counted(report.clips, "clip"),
+            data::counted(report.videos, "video"),
             report.skipped.size(),
             report.seconds);
   return kDone;

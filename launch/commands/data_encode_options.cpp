@@ -9,7 +9,9 @@ const CommandText DataEncodeArgs::kText = {
     "turns videos and captions into a latent dataset",
     R"(Every video is decoded in a process of its own: one that cannot be read is skipped, counted and listed.
 Frames are resampled in time, resized keeping their aspect, cropped, encoded; captions are embedded. The result
-is one HDF5 file (docs/formats.md), complete or absent; an interrupted job goes on.
+is one HDF5 file (docs/formats.md), complete or absent; an interrupted job goes on. Captions stand in captions.csv,
+captions.jsonl, metadata.csv or metadata.jsonl (file or file_name or video; caption or prompt or text), or in NAME.txt
+beside NAME.mp4.
 
 Example:
   vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8)"};
@@ -19,7 +21,7 @@ void DataEncodeArgs::define(OptionSet& options) {
       .text("--videos",
             videos,
             "DIR",
-            "folder of .mp4, .avi, .webm, .mkv files, with their captions file")
+            "folder of videos (.mp4, .webm, .mkv, .gif, ...) with their captions file")
       .required();
   options
       .text(

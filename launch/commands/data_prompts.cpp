@@ -1,5 +1,6 @@
 #include "launch/commands/data_prompts.h"
 
+#include "data/encode/counted.h"
 #include "data/encode/encode_prompts.h"
 #include "data/encode/prompt_file.h"
 #include "data/store/latent_dataset.h"
@@ -20,7 +21,7 @@ int run(const DataPromptsArgs& args) {
   }
   if (args.text) options.text = *args.text;
   const data::PromptsReport report = data::encode_prompts(options);
-  log::info("{}: {} prompts in {:g} s", args.out, report.prompts, report.seconds);
+  log::info("{}: {} in {:g} s", args.out, data::counted(report.prompts, "prompt"), report.seconds);
   return kDone;
 }
 

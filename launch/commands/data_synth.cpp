@@ -1,5 +1,6 @@
 #include "launch/commands/data_synth.h"
 
+#include "data/encode/counted.h"
 #include "data/synth/synth_videos.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
@@ -18,8 +19,9 @@ int run(const DataSynthArgs& args) {
   options.held_out = args.held_out;
   if (!args.format.empty()) options.format = args.format;
   data::synth_videos(options);
-  log::info(
-      "{} clips of moving shapes in {}, their captions in captions.csv", args.count, args.out);
+  log::info("{} of moving shapes in {}, captions in captions.csv",
+            data::counted(args.count, "clip"),
+            args.out);
   return kDone;
 }
 

@@ -1,9 +1,10 @@
 #include "launch/commands/sample.h"
 
+#include "data/encode/graceful_stop.h"
 #include "data/encode/prompt_file.h"
 #include "launch/prompts_over_time.h"
+#include "launch/sample_noise.h"
 #include "model/config/config_rule.h"
-#include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
@@ -102,51 +103,6 @@ model::ModelConfig windowed_model(const SampleArgs& args,
   return config;
 }
 
-/// A tensor of a --noise file in fp32, in the shape `wanted`. It may lack the dimension
-/// `prompt_dim`: it is then the same for all prompts.
-at::Tensor for_prompts(const at::Tensor& stored,
-                       const std::string& place,
-                       std::vector<int64_t> wanted,
-                       size_t prompt_dim) {
-  const int64_t at = static_cast<int64_t>(prompt_dim);
-  at::Tensor noise = stored.to(at::kFloat).clone();
-  if (noise.dim() + 1 == static_cast<int64_t>(wanted.size()) && noise.dim() >= at) {
-    std::vector<int64_t> repeated(wanted.size(), -1);
-    repeated[prompt_dim] = wanted[prompt_dim];
-    noise = noise.unsqueeze(at).expand(repeated);
-  }
-  if (noise.sizes() != at::IntArrayRef(wanted)) {
-    fail_user("{} is {}, wanted {}", place, stored.sizes(), at::IntArrayRef(wanted));
-  }
-  return noise;
-}
-
-/// Reads a --noise file into `request`: `noise` [prompts, F, C, H, W] and, if the few-step sampler
-/// is not to draw what it adds between its steps, `renoise` [times, prompts, F, C, H, W]. Without
-/// the dimension `prompts`, all prompts have the same.
-void read_noise(const std::string& path,
-                const trainer::ClipShape& clip,
-                trainer::VideoSampler::Request& request) {
-  if (path.empty()) return;
-  const auto file = model::read_safetensors(path);
-  const auto found = file.tensors.find("noise");
-  if (found == file.tensors.end()) fail_user("{}: tensor 'noise' is missing", path);
-  std::vector<int64_t> wanted = {static_cast<int64_t>(request.prompts.size()),
-                                 request.latent_frames,
-                                 clip.channels,
-                                 clip.height,
-                                 clip.width};
-  request.noise_PFCHW = for_prompts(found->second, path + ": tensor 'noise'", wanted, 0);
-  const auto again = file.tensors.find("renoise");
-  if (again == file.tensors.end() || request.sampler.kind != model::SamplerKind::kFewStep) return;
-  const size_t times = std::max(request.sampler.denoising_step_list.size(),
-                                request.sampler.first_chunk_denoising_step_list.size()) -
-                       1;
-  if (times == 0) return;
-  wanted.insert(wanted.begin(), static_cast<int64_t>(times));
-  request.renoise_KPFCHW = for_prompts(again->second, path + ": tensor 'renoise'", wanted, 1);
-}
-
 /// Video frames that prompts over time last for; a last one without a length counts as none.
 int64_t frames_of(const std::vector<TimedPrompt>& prompts, double fps) {
   double seconds = 0;
@@ -226,7 +182,10 @@ std::vector<trainer::VideoPrompt> video_prompts(const SampleArgs& args,
     }
     prompts = {scheduled(given.over_time, source.model, sampler, latent_frames)};
   }
-  for (trainer::VideoPrompt& prompt : prompts) prompt.seed = static_cast<uint64_t>(args.seed);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    prompts[i].seed = static_cast<uint64_t>(args.seed);
+    prompts[i].place = static_cast<uint32_t>(i);
+  }
   return prompts;
 }
 
@@ -260,6 +219,32 @@ void warn_of_other_window(const SampleArgs& args, const Source& source) {
             window_of(trained));
 }
 
+/// Frames of each video: what is asked for, else as long as the prompts over time last, else a
+/// training clip.
+int64_t chosen_frames(const SampleArgs& args,
+                      const GivenPrompts& prompts,
+                      const Source& source,
+                      const trainer::VideoSampler& sampler) {
+  if (args.frames > 0) return args.frames;
+  if (!prompts.over_time.empty()) return frames_of(prompts.over_time, source.media.fps);
+  return sampler.codec().pixel_frames(source.media.clip.frames);
+}
+
+/// A model that sees all frames at once has learnt clips of one length. A causal one goes on.
+void warn_of_length(const SampleArgs& args,
+                    const Source& source,
+                    const trainer::VideoSampler& sampler,
+                    int64_t frames) {
+  const int64_t trained = sampler.codec().pixel_frames(source.media.clip.frames);
+  if (source.objective.causal || 2 * frames <= 3 * trained) return;
+  log::warn(
+      "sampling {} frames at once: {} was trained on clips of {}, and is not likely to know what a "
+      "longer one looks like",
+      frames,
+      args.checkpoint,
+      trained);
+}
+
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
     log::info("{}/{}: {} frames, {:g} frames/s, first chunk after {:g} s, cache {} bytes  \"{}\"",
@@ -279,15 +264,21 @@ int run(const SampleArgs& args) {
   const GivenPrompts prompts = read_prompts(args);
   const Source source = open_source(args);
   const trainer::VideoSampler sampler(source.media, !source.objective.causal);
-  const int64_t frames =
-      args.frames > 0 ? args.frames : frames_of(prompts.over_time, source.media.fps);
+  const int64_t frames = chosen_frames(args, prompts, source, sampler);
   const auto request = request_for(args, prompts, source, sampler, frames);
   warn_of_other_window(args, source);
+  warn_of_length(args, source, sampler, frames);
 
   const std::string role = pick_role(source.checkpoint, args.weights);
   model::FrozenWeights weights(source.model, source.checkpoint.roles.at(role), args.checkpoint);
+  data::GracefulStop stop([&] {
+    trainer::remove_unfinished_samples(args.out);
+    return formatted("{}: the videos that are finished are kept", args.out);
+  });
   const auto records = trainer::sample_to_folder(
-      sampler, {source.model, weights}, request, frames, args.out, args.save_latents);
+      sampler, {source.model, weights}, request, frames, args.out, args.save_latents, [&] {
+        stop.check();
+      });
   report(records, args.out);
   return kDone;
 }

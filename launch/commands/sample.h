@@ -19,7 +19,7 @@ struct SampleArgs : CommandArgs, CheckpointArgs {
   std::string prompts;
   std::string prompts_over_time;
   std::string prompt_switch;  // empty: flush
-  int64_t frames = 0;         // 0: as long as the prompts over time last
+  int64_t frames = 0;         // 0: as a training clip, or as long as the prompts over time last
   std::string out;
   int64_t seed = 0;
   // Empty or none: what the checkpoint says.

@@ -11,7 +11,8 @@ const CommandText SampleArgs::kText = {
     "generates videos from a checkpoint, chunk by chunk",
     R"(Streams each video in constant memory: the attention cache holds the sink and the last frames only. Writes
 000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
-time to the first chunk, frames per second, cache bytes). A prompt's video does not depend on the other prompts.
+time to the first chunk, frames per second, cache bytes). A prompt's video depends on the seed and on its place in the
+list, not on the other prompts. The videos that a samples.json in the folder names are removed first.
 
 The sampler is the one the checkpoint was trained for: a distilled student's is few_step with its own timesteps, any
 other's stands in its configuration under `sample`. --sampler forces one on any checkpoint. few_step predicts the clean
@@ -85,7 +86,6 @@ void check_prompts(const SampleArgs& args) {
         given > 1 ? ", not both" : "");
   }
   if (args.prompts_over_time.empty()) {
-    if (args.frames == 0) fail_user("sample: --frames is required; see vmla sample --help");
     if (!args.prompt_switch.empty()) {
       fail_user("sample: --prompt-switch {} needs --prompts-over-time", args.prompt_switch);
     }
@@ -116,8 +116,8 @@ void SampleArgs::define(OptionSet& options) {
   options
       .integer_from_1("--frames",
                       frames,
-                      "video frames; whole chunks are computed and trimmed (default with "
-                      "--prompts-over-time: as long as the prompts last)")
+                      "video frames; whole chunks are computed and trimmed (default: as many as a "
+                      "training clip has, with --prompts-over-time as long as the prompts last)")
       .type("N");
   options.text("--out", out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go").required();
   add_seed(options, seed).type("S");

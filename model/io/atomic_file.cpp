@@ -248,12 +248,12 @@ void publish_symlink(const fs::path& link, const std::string& target) {
   flush_to_disk(folder_of(link), folder_of(link));
 }
 
-std::string read_text_file(const fs::path& path) {
-  // The metrics of millions of steps are below; a hole of terabytes costs its maker nothing.
-  constexpr off_t kLargest = off_t{1} << 32;
+std::string read_text_file(const fs::path& path, uint64_t most_bytes) {
   const int fd = open_user_file(path);
   struct stat info = {};
-  const bool too_large = fstat(fd, &info) == 0 && info.st_size > kLargest;
+  // A hole of terabytes costs its maker nothing.
+  const bool too_large =
+      fstat(fd, &info) == 0 && info.st_size > 0 && static_cast<uint64_t>(info.st_size) > most_bytes;
   std::string text;
   std::vector<char> buffer(size_t{1} << 16);
   ssize_t count = 0;
@@ -268,7 +268,7 @@ std::string read_text_file(const fs::path& path) {
     fail_user("cannot read {}: {} bytes are too many for a text; at most {} are read",
               path.string(),
               info.st_size,
-              kLargest);
+              most_bytes);
   }
   if (count < 0) fail_user("cannot read {}: {}", path.string(), std::strerror(problem));
   return text;

@@ -44,8 +44,11 @@ void remove_folder(const std::filesystem::path& folder);
 /// in one step.
 void publish_symlink(const std::filesystem::path& link, const std::string& target);
 
-/// Reads a whole text file; UserError if it is missing, unreadable, no regular file or above 4 GiB.
-std::string read_text_file(const std::filesystem::path& path);
+/// Far above the metrics of millions of steps.
+inline constexpr uint64_t kMostTextBytes = uint64_t{1} << 32;
+/// Reads a whole text file; UserError if it is missing, unreadable, no regular file or larger than
+/// `most_bytes`.
+std::string read_text_file(const std::filesystem::path& path, uint64_t most_bytes = kMostTextBytes);
 
 /// SHA-256 of a file's bytes, as 64 hex digits.
 std::string file_sha256(const std::filesystem::path& path);

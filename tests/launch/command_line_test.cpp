@@ -30,7 +30,6 @@ TEST(CommandLine, SampleRefusesWhatDoesNotFit) {
     words.insert(words.begin(), one.begin(), one.end());
     return error(words);
   };
-  EXPECT_THAT(error({"--prompt", "a"}), HasSubstr("--frames is required"));
   EXPECT_THAT(error({"--prompts-over-time", "a[1s] | b"}), HasSubstr("--frames"));
   EXPECT_THAT(error({"--prompts-over-time", "a[1s]", "--prompt", "b"}), HasSubstr("not both"));
   EXPECT_THAT(with({"--prompt-switch", "keep"}), HasSubstr("needs --prompts-over-time"));

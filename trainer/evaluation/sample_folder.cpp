@@ -1,6 +1,7 @@
 #include "data/video/video_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 #include "trainer/evaluation/latent_writer.h"
 #include "trainer/evaluation/video_sampler.h"
 
@@ -8,9 +9,14 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
+#include <string_view>
 
 namespace vmla::trainer {
+namespace fs = std::filesystem;
 namespace {
+
+constexpr const char* kList = "samples.json";
 
 /// "007.mp4": the order of names is the order of prompts, up to a thousand of them.
 std::string numbered(size_t index, const char* extension) {
@@ -18,7 +24,7 @@ std::string numbered(size_t index, const char* extension) {
 }
 
 /// Writes samples.json (docs/formats.md); text that is no valid UTF-8 is replaced, not refused.
-void write_records(const std::vector<SampleRecord>& records, const std::filesystem::path& folder) {
+void write_records(const std::vector<SampleRecord>& records, const fs::path& folder) {
   nlohmann::ordered_json list = nlohmann::json::array();
   for (const SampleRecord& r : records) {
     nlohmann::ordered_json entry = {
@@ -39,19 +45,94 @@ void write_records(const std::vector<SampleRecord>& records, const std::filesyst
     list.push_back(std::move(entry));
   }
   io::write_file_atomically(
-      folder / "samples.json",
-      list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+      folder / kList, list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+/// "012" of "012.mp4"; empty for every name that numbered() does not give.
+std::string number_of(const std::string& name) {
+  const std::string stem = fs::path(name).stem().string();
+  const std::string extension = fs::path(name).extension().string();
+  const bool is_number =
+      stem.size() >= 3 && stem.find_first_not_of("0123456789") == std::string::npos;
+  const bool is_ours = extension == ".mp4" || extension == ".y4m" || extension == ".safetensors";
+  return is_number && is_ours && stem + extension == name ? stem : "";
+}
+
+/// Names in a folder; none where it cannot be read.
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code problem;
+  fs::directory_iterator entry(folder, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    names.push_back(entry->path().filename().string());
+  }
+  return names;
+}
+
+/// The numbers of the videos that the folder's list names.
+std::set<std::string> listed_numbers(const fs::path& folder) {
+  std::set<std::string> numbers;
+  std::error_code problem;
+  if (!fs::is_regular_file(folder / kList, problem)) return numbers;
+  const auto list = nlohmann::json::parse(io::read_text_file(folder / kList), nullptr, false);
+  if (!list.is_array()) return numbers;
+  for (const auto& entry : list) {
+    if (!entry.is_object() || !entry.contains("file") || !entry["file"].is_string()) continue;
+    const std::string number = number_of(entry["file"].get<std::string>());
+    if (!number.empty()) numbers.insert(number);
+  }
+  return numbers;
+}
+
+/// An earlier call's videos must not stand beside a list that says nothing of them, nor its list
+/// beside other videos. Files that no list names are left alone: they may be anybody's.
+void make_room(const fs::path& folder) {
+  std::error_code problem;
+  fs::create_directories(folder, problem);
+  if (problem) fail_user("{}: cannot make the folder: {}", folder.string(), problem.message());
+  remove_unfinished_samples(folder);
+  const std::set<std::string> numbers = listed_numbers(folder);
+  fs::remove(folder / kList, problem);
+  int64_t removed = 0;
+  std::string other;
+  for (const std::string& name : names_in(folder)) {
+    const std::string number = number_of(name);
+    if (number.empty()) continue;
+    if (numbers.contains(number)) {
+      removed += fs::remove(folder / name, problem) ? 1 : 0;
+    } else if (other.empty() || name < other) {
+      other = name;
+    }
+  }
+  if (removed > 0)
+    log::info("{}: {} files of an earlier call are removed", folder.string(), removed);
+  if (!other.empty()) {
+    log::warn("{}: holds {}, which no samples.json names; it is replaced, or stays as it is",
+              folder.string(),
+              other);
+  }
 }
 
 }  // namespace
+
+void remove_unfinished_samples(const fs::path& folder) {
+  constexpr std::string_view kUnfinished = ".unfinished.";
+  for (const std::string& name : names_in(folder)) {
+    std::error_code ignored;
+    if (name.starts_with(kUnfinished) && !number_of(name.substr(kUnfinished.size())).empty()) {
+      fs::remove(folder / name, ignored);
+    }
+  }
+}
 
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
                                            const VideoSampler::Request& request,
                                            int64_t pixel_frames,
-                                           const std::filesystem::path& folder,
-                                           bool save_latents) {
-  std::filesystem::create_directories(folder);
+                                           const fs::path& folder,
+                                           bool save_latents,
+                                           const std::function<void()>& between_chunks) {
+  make_room(folder);
   // Frames go to a child process that encodes them. One child serves videos that are written one
   // after another; a batch writes several at a time, and each starts its own.
   const auto process = request.batch == 1 ? data::start_video_process() : nullptr;
@@ -74,13 +155,15 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                                   request.latent_frames);
     }
   };
+  std::vector<SampleRecord> finished;  // for the list, if not all of them come to be
   const auto finish = [&](size_t i) {
     writers[i]->close();
     writers[i].reset();
     if (latents[i]) latents[i]->close();
     latents[i].reset();
+    finished.push_back(records[i]);
   };
-  sampler.sample(network, request, [&](const SampledChunk& chunk) {
+  const auto take = [&](const SampledChunk& chunk) {
     const size_t i = chunk.prompt;
     SampleRecord& record = records[i];
     if (!writers[i]) {
@@ -98,7 +181,14 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
     record.cache_bytes = chunk.cache_bytes;
     if (latents[i]) latents[i]->append(chunk.latents_FCHW);
     if (chunk.first_frame + chunk.latents_FCHW.size(0) == request.latent_frames) finish(i);
-  });
+    if (between_chunks) between_chunks();
+  };
+  try {
+    sampler.sample(network, request, take);
+  } catch (...) {
+    if (!finished.empty()) write_records(finished, folder);
+    throw;
+  }
   write_records(records, folder);
   return records;
 }

@@ -27,8 +27,8 @@ at::Tensor batch_texts(const model::TextEncoder& encoder,
 }
 
 /// Noise of one latent frame for the prompts of a batch: [B, C, H, W], fp32. Its address is the
-/// video's seed, the frame and the number of the draw (docs/algorithms.md 12.2), so that a longer
-/// video begins as the shorter one.
+/// video's seed, its place in the list, the frame and the number of the draw (docs/algorithms.md
+/// 12.2), so that a longer video begins as the shorter one.
 at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
                        size_t begin,
                        size_t end,
@@ -41,7 +41,7 @@ at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
     noise.push_back(kernels::normal({.seed = prompts[i].seed,
                                      .step = static_cast<uint64_t>(frame),
                                      .purpose = purpose,
-                                     .role = 0,
+                                     .role = prompts[i].place,
                                      .sample = static_cast<uint64_t>(draw)},
                                     {clip.channels, clip.height, clip.width}));
   }

@@ -28,11 +28,13 @@ struct LaterPrompt {
 
 struct VideoPrompt {
   std::string text;
-  /// Of its noise, which depends on the seed and the latent frame alone: not on the prompt, nor on
-  /// the video's length.
+  /// Of its noise, which depends on the seed, the place and the latent frame alone: not on the
+  /// prompt, nor on the video's length.
   uint64_t seed = 0;
   /// Ascending; only where one video is sampled at a time.
   std::vector<LaterPrompt> later = {};
+  /// Its place in a list of prompts with one seed, each of which is to have noise of its own.
+  uint32_t place = 0;
 };
 
 /// One prompt's share of a sampled chunk, on the CPU in fp32.
@@ -132,12 +134,19 @@ struct SampleRecord {
 /// `pixel_frames` video frames (.y4m in a build without OpenCV), and samples.json; with
 /// `save_latents` also 000.safetensors, ... (`latents` [F, C, H, W], not trimmed). Chunks are
 /// streamed to the files as they come; of what has been written nothing is kept but a number for
-/// each chunk, for samples.json.
+/// each chunk, for samples.json. The videos that the folder's samples.json names are removed first.
+/// `between_chunks` may throw: samples.json then names the videos that are finished, and nothing
+/// unfinished is left.
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
                                            const VideoSampler::Request& request,
                                            int64_t pixel_frames,
                                            const std::filesystem::path& folder,
-                                           bool save_latents);
+                                           bool save_latents,
+                                           const std::function<void()>& between_chunks = {});
+
+/// Removes what a call of sample_to_folder leaves when it is ended from outside: files of videos
+/// that are not finished.
+void remove_unfinished_samples(const std::filesystem::path& folder);
 
 }  // namespace vmla::trainer

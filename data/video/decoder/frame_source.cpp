@@ -7,15 +7,14 @@
 namespace vmla::data {
 
 std::unique_ptr<FrameSource> open_frame_source(const std::string& path) {
-  namespace fs = std::filesystem;
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) fail_user("no such file");
-  if (!fs::is_regular_file(status)) fail_user("not a regular file");
-  if (fs::file_size(path, error) == 0) fail_user("the file is empty");
-  if (fs::path(path).extension() == ".y4m") return open_y4m_source(path);
+  const FileHead head = read_file_head(path);
+  if (head.kind == FileHead::Kind::kFileList) {
+    fail_user("a list of other files by its first bytes, not a video; give those files themselves");
+  }
+  const bool is_y4m = std::filesystem::path(path).extension() == ".y4m";
+  if (is_y4m || head.kind == FileHead::Kind::kY4m) return open_y4m_source(path);
 #ifdef VMLA_HAVE_OPENCV
-  return open_opencv_source(path);
+  return open_opencv_source(path, head);
 #else
   fail_user("this build has no OpenCV and reads videos as .y4m only");
 #endif

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "data/video/decoder/file_head.h"
 #include "data/video/video_protocol.h"
 
 /// How the program vmla-decode reads a video. No LibTorch here: the process is cheap and may die.
@@ -34,10 +35,11 @@ class FrameSource {
   virtual std::string damage() const = 0;
 };
 
-/// A .y4m file (read by us), or anything else through OpenCV where the build has it.
+/// A .y4m file (read by us), or anything else through OpenCV where the build has it. Nothing but
+/// the file at `path` is opened, whatever its content asks for.
 std::unique_ptr<FrameSource> open_frame_source(const std::string& path);
 
 std::unique_ptr<FrameSource> open_y4m_source(const std::string& path);
-std::unique_ptr<FrameSource> open_opencv_source(const std::string& path);
+std::unique_ptr<FrameSource> open_opencv_source(const std::string& path, const FileHead& head);
 
 }  // namespace vmla::data

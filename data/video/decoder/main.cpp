@@ -6,9 +6,12 @@
 //
 // Another video library is another FrameSource and FrameSink here, or another program that keeps to
 // the protocol in the place of this one.
+#include <fcntl.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <exception>
@@ -30,10 +33,23 @@ namespace {
 /// The other end of a pipe is closed: the job is gone, and so must this process be.
 struct Disconnected {};
 
+/// The pipe to the job. It is stdout only until take_pipe().
+int answers = STDOUT_FILENO;
+
+/// Moves the pipe to the job to a descriptor of its own: OpenCV prints its log on stdout, FFmpeg
+/// may be asked to read from stdin, and neither may get at the answers or the requests.
+void take_pipe() {
+  const int copy = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
+  const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (copy < 0 || nowhere < 0) return;
+  answers = copy;
+  dup2(nowhere, STDOUT_FILENO);
+  close(nowhere);
+}
+
 void reply(ReplyKind kind, const void* bytes, size_t count) {
   const ReplyHeader header = {kind, static_cast<uint32_t>(count)};
-  if (!write_exactly(STDOUT_FILENO, &header, sizeof header) ||
-      !write_exactly(STDOUT_FILENO, bytes, count)) {
+  if (!write_exactly(answers, &header, sizeof header) || !write_exactly(answers, bytes, count)) {
     throw Disconnected();
   }
 }
@@ -41,6 +57,11 @@ void reply(ReplyKind kind, const void* bytes, size_t count) {
 void reply(ReplyKind kind, std::string_view text) {
   reply(kind, text.data(), text.size());
 }
+
+/// A picture that is to stand still for longer than this many seconds ends the video. Time stamps
+/// that jump are such a picture: a file of 3 kB can claim to last for hours, and all of them would
+/// become clips.
+constexpr double kLongestStill = 10;
 
 /// Sends the frames at the rate that is asked for: frame k is the source frame nearest to k / fps
 /// seconds. The last source frame lasts as long as the one before it, so N frames at the target's
@@ -60,9 +81,18 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
   // A source keeps the pixels of the last two frames, which is what the choice needs.
   SourceFrame previous, current;
   double interval = 1 / request.fps;
+  std::string jump;
   while (!done() && source.next(current)) {
     if (previous.pixels != nullptr) {
-      interval = current.seconds - previous.seconds;
+      const double still = current.seconds - previous.seconds;
+      if (!(still <= kLongestStill)) {
+        jump = formatted("a picture stands still from {:g} s to {:g} s, and {:g} s is the most",
+                         previous.seconds,
+                         current.seconds,
+                         kLongestStill);
+        break;
+      }
+      interval = still;
       while (!done() && due() <= current.seconds) {
         const bool earlier = due() - previous.seconds <= current.seconds - due();
         emit(earlier ? previous : current);
@@ -76,7 +106,7 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
   }
   // 0.8 and not 1: rounded time stamps must not add a frame at the end.
   while (!done() && due() < previous.seconds + 0.8 * interval) emit(previous);
-  reply(ReplyKind::kEnd, source.damage());
+  reply(ReplyKind::kEnd, jump.empty() ? source.damage() : jump);
 }
 
 void serve_read(const VideoRequest& request, const std::string& path) {
@@ -133,12 +163,28 @@ void serve() {
 
 int main() {
   std::signal(SIGPIPE, SIG_IGN);  // a failed write says the same
+  // Who stops the job sends these to its children too. The job may still want the video at hand,
+  // and would take this process's death for damage of the file. It kills or disconnects it.
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1}) std::signal(number, SIG_IGN);
   // A file whose header promises enormous pictures must not take the machine with it: allocations
   // above 4 GiB fail. (The address sanitizer maps far more than that for itself.)
 #ifndef __SANITIZE_ADDRESS__
-  const rlimit memory = {rlim_t{4} << 30, rlim_t{4} << 30};
-  setrlimit(RLIMIT_AS, &memory);
+  rlimit memory = {};
+  if (getrlimit(RLIMIT_AS, &memory) == 0) {
+    memory.rlim_cur = std::min(memory.rlim_max, rlim_t{4} << 30);
+    memory.rlim_max = memory.rlim_cur;
+    setrlimit(RLIMIT_AS, &memory);
+  }
 #endif
+  // FFmpeg's threads get stacks as large as the shell's limit unless told otherwise, and one of
+  // gigabytes is more than that memory.
+  pthread_attr_t threads;
+  if (pthread_attr_init(&threads) == 0) {
+    pthread_attr_setstacksize(&threads, size_t{8} << 20);
+    pthread_setattr_default_np(&threads);
+    pthread_attr_destroy(&threads);
+  }
+  vmla::data::take_pipe();
   try {
     vmla::data::serve();
   } catch (const vmla::data::Disconnected&) {

@@ -1,5 +1,6 @@
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <opencv2/core.hpp>
 #include <opencv2/videoio.hpp>
 #include <utility>
@@ -26,14 +27,31 @@ int clockwise_turn(const cv::VideoCapture& capture) {
   return ((wrong_sign ? -reported : reported) % 360 + 360) % 360;
 }
 
+/// Confines FFmpeg to single files: some of its demuxers (hls, concat, dash, image2, ...) open what
+/// a file names, on this machine or elsewhere, and a file can pass for them whatever its name is.
+/// Also takes back what the user's environment asks of it: more log lines would look like
+/// complaints.
+void confine_ffmpeg() {
+  setenv("OPENCV_FFMPEG_CAPTURE_OPTIONS",
+         "protocol_whitelist;file|format_whitelist;"
+         "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,ivf,"
+         "nut",
+         /*overwrite=*/1);
+  for (const char* name : {"OPENCV_FFMPEG_DEBUG", "OPENCV_FFMPEG_LOGLEVEL"}) unsetenv(name);
+}
+
 /// mp4, avi, webm, mkv and whatever else OpenCV's FFmpeg reads, turned upright as the file says.
 class OpenCvSource final : public FrameSource {
  public:
-  explicit OpenCvSource(const std::string& path) {
+  OpenCvSource(const std::string& path, const FileHead& head) : head_(head) {
+    confine_ffmpeg();
     complaints().clear();
     // FFmpeg alone: the other backends would take numbered images and devices for videos.
     if (!capture_.open(path, cv::CAP_FFMPEG) || !capture_.isOpened()) {
       const std::string reason = complaints().first();
+      if (reason.find("not on whitelist") != std::string::npos) {
+        fail_user("no container of videos ({})", reason.substr(0, reason.find(':')));
+      }
       fail_user("not a video that can be read{}", reason.empty() ? "" : " (" + reason + ")");
     }
     capture_.set(cv::CAP_PROP_ORIENTATION_AUTO, 0);
@@ -43,6 +61,9 @@ class OpenCvSource final : public FrameSource {
     info_.fps = capture_.get(cv::CAP_PROP_FPS);
     const double count = capture_.get(cv::CAP_PROP_FRAME_COUNT);
     if (info_.fps > 0 && count > 0) info_.seconds = count / info_.fps;
+    // Where the container does not count its pictures, OpenCV makes a count of how long it lasts,
+    // and that includes sound that goes on after the last picture.
+    counts_pictures_ = head.kind == FileHead::Kind::kMp4 || head.kind == FileHead::Kind::kAvi;
     const double numerator = capture_.get(cv::CAP_PROP_SAR_NUM);
     const double denominator = capture_.get(cv::CAP_PROP_SAR_DEN);
     if (numerator > 0 && denominator > 0) pixel_aspect_ = numerator / denominator;
@@ -112,16 +133,26 @@ class OpenCvSource final : public FrameSource {
     return last_;
   }
 
-  /// Notes that the file was cut off if its container promises clearly more seconds than could be
-  /// decoded: more than a tenth of them and more than two frames are missing.
+  /// Notes that the file was cut off if its container promises more bytes than there are, or
+  /// clearly more pictures than could be decoded: more than a tenth of them and more than two are
+  /// missing.
   void check_length() {
+    if (!damage_.empty()) return;
+    if (head_.promised_bytes > head_.file_bytes) {
+      damage_ =
+          formatted("truncated: {} of {} bytes are there", head_.file_bytes, head_.promised_bytes);
+      return;
+    }
+    if (!counts_pictures_) return;
     const double seconds = frames_ == 0 ? 0 : last_ + interval_;
     const bool cut = info_.seconds > 0 && seconds < 0.9 * info_.seconds &&
                      seconds + 2 * interval_ < info_.seconds;
-    if (!damage_.empty() || !cut) return;
+    if (!cut) return;
     damage_ = formatted("truncated: {:g} of {:g} seconds can be decoded", seconds, info_.seconds);
   }
 
+  FileHead head_;
+  bool counts_pictures_ = false;  // the container says how many it has
   cv::VideoCapture capture_;
   VideoInfo info_{};
   double pixel_aspect_ = 1;
@@ -136,8 +167,8 @@ class OpenCvSource final : public FrameSource {
 
 }  // namespace
 
-std::unique_ptr<FrameSource> open_opencv_source(const std::string& path) {
-  return std::make_unique<OpenCvSource>(path);
+std::unique_ptr<FrameSource> open_opencv_source(const std::string& path, const FileHead& head) {
+  return std::make_unique<OpenCvSource>(path, head);
 }
 
 }  // namespace vmla::data

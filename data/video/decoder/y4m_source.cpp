@@ -18,7 +18,7 @@ class Y4mSource final : public FrameSource {
  public:
   explicit Y4mSource(const std::string& path) : file_(path, std::ios::binary) {
     std::string line;
-    if (!std::getline(file_, line) || line.rfind("YUV4MPEG2 ", 0) != 0) {
+    if (!read_line(line) || line.rfind("YUV4MPEG2 ", 0) != 0) {
       fail_user("no YUV4MPEG2 header");
     }
     parse_header(line.substr(10));
@@ -26,9 +26,17 @@ class Y4mSource final : public FrameSource {
     // has the line "FRAME" before its planes.
     const auto header_bytes = static_cast<double>(file_.tellg());
     file_.seekg(0, std::ios::end);
+    const double left = static_cast<double>(file_.tellg()) - header_bytes;
     const double frame_bytes = 6.0 + static_cast<double>(plane_bytes_[0] + 2 * plane_bytes_[1]);
-    info_.seconds =
-        std::ceil((static_cast<double>(file_.tellg()) - header_bytes) / frame_bytes) / info_.fps;
+    // Before anything is allocated for such pictures.
+    if (left < frame_bytes) {
+      fail_user("pictures of {} x {} take {:g} bytes each, and the file has {:g} behind its header",
+                info_.width,
+                info_.height,
+                frame_bytes,
+                left);
+    }
+    info_.seconds = std::ceil(left / frame_bytes) / info_.fps;
     file_.seekg(static_cast<std::streamoff>(header_bytes));
   }
 
@@ -38,7 +46,7 @@ class Y4mSource final : public FrameSource {
 
   bool next(SourceFrame& frame) override {
     std::string line;
-    if (!damage_.empty() || !std::getline(file_, line)) return false;
+    if (!damage_.empty() || !read_line(line)) return false;
     if (line.rfind("FRAME", 0) != 0) {
       damage_ = formatted("frame {} does not start with FRAME", frames_);
       return false;
@@ -63,6 +71,23 @@ class Y4mSource final : public FrameSource {
   }
 
  private:
+  /// A line of the file, without its end; false at the end of the file, or where no line of this
+  /// format could be as long.
+  bool read_line(std::string& line) {
+    constexpr size_t kMostLineBytes = 4096;
+    line.clear();
+    for (int c = file_.get(); c != std::ifstream::traits_type::eof(); c = file_.get()) {
+      if (c == '\n') return true;
+      if (line.size() == kMostLineBytes) {
+        if (frames_ > 0) damage_ = formatted("frame {} does not start with FRAME", frames_);
+        return false;
+      }
+      line.push_back(static_cast<char>(c));
+    }
+    if (!line.empty() && frames_ > 0) damage_ = formatted("truncated in frame {}", frames_);
+    return false;
+  }
+
   /// Words such as W128 H128 F8:1 Ip A1:1 C420, in any order.
   void parse_header(const std::string& text) {
     std::istringstream words(text);
@@ -81,12 +106,15 @@ class Y4mSource final : public FrameSource {
       fail_user("picture size {:g} x {:g} in the header", width, height);
     }
     if (!(info_.fps > 0)) fail_user("no frame rate in the header");
-    if (!(pixel_aspect_ > 0)) pixel_aspect_ = 1;  // 0:0 means unknown
+    if (!(info_.fps <= 1e6)) fail_user("{:g} frames a second in the header", info_.fps);
+    // 0:0 means unknown, and so does what no camera or screen has.
+    if (!(pixel_aspect_ > 1e-3 && pixel_aspect_ < 1e3)) pixel_aspect_ = 1;
     info_.width = static_cast<uint32_t>(width);
     info_.height = static_cast<uint32_t>(height);
-    // 420jpeg and 420mpeg2 place the chroma samples differently, which is ignored here. 420p10 and
-    // the like have more than 8 bits; 420paldv is refused with them.
-    const bool is_420 = chroma.rfind("420", 0) == 0 && chroma.find('p', 3) != 3;
+    // These place the chroma samples differently, which is ignored here. 420p10 and the like have
+    // more than 8 bits.
+    const bool is_420 =
+        chroma == "420" || chroma == "420jpeg" || chroma == "420mpeg2" || chroma == "420paldv";
     if (chroma == "mono") {
       chroma_x_ = chroma_y_ = 0;
     } else if (chroma == "444") {

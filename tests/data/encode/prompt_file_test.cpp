@@ -1,6 +1,7 @@
 #include "data/encode/prompt_file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "model/io/error.h"
 #include "tests/support/temporary_folder.h"
@@ -51,6 +52,9 @@ TEST(PromptFile, BadFilesAreNamedWithThePlace) {
   expect("\xFF\xFEh\0i\0", "0xff");            // UTF-16
   expect(std::string("a\nb\0c\n", 6), "line 2, column 2 (byte 2 of the line): 0x00 is no text");
   EXPECT_NE(error_of<UserError>([&] { read_prompt_file(folder / "none.txt"); }).find("none.txt"),
+            std::string::npos);
+  ASSERT_EQ(mkfifo((folder / "pipe").c_str(), 0600), 0);  // and is not waited for
+  EXPECT_NE(error_of<UserError>([&] { read_prompt_file(folder / "pipe"); }).find("no regular file"),
             std::string::npos);
 }
 

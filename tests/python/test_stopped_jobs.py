@@ -1,0 +1,68 @@
+"""Ctrl-C and friends during `vmla data encode`, `data prompts` and `sample`: within two seconds, and nothing is lost."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from program import ENVIRONMENT, REPOSITORY, VMLA, vmla
+
+STOPPED = 75
+
+
+def start_group(*arguments, **environment):
+    """In a process group of its own, as a terminal starts it: a signal goes to all of its processes."""
+    command = [str(VMLA), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
+                            env={**ENVIRONMENT, **environment}, start_new_session=True)  # fmt: skip
+
+
+def stop(job, ready, number=signal.SIGINT):
+    """Waits for `ready()`, sends the signal to the whole group, and returns (stderr, seconds until the end)."""
+    deadline = time.monotonic() + 60
+    while not ready() and job.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert job.poll() is None, job.communicate()
+    begin = time.monotonic()
+    os.killpg(job.pid, number)
+    _, said = job.communicate(timeout=30)
+    return said, time.monotonic() - begin
+
+
+@pytest.fixture(scope="module")
+def long_videos(tmp_path_factory):
+    """Videos of many frames, so that encoding them takes some seconds."""
+    folder = tmp_path_factory.mktemp("long") / "v"
+    vmla("data", "synth", "--out", folder, "--count", 2, "--frames", 1500, "--size", 16, "--format", "y4m")
+    return folder
+
+
+def test_encoding_stops_saved_and_goes_on(long_videos, tmp_path):
+    whole, stopped = tmp_path / "whole.h5", tmp_path / "stopped.h5"
+    arguments = ["data", "encode", "--videos", long_videos, "--stride", 1, "--out"]
+    job = start_group(*arguments, stopped)
+    said, seconds = stop(job, (tmp_path / "stopped.h5.parts").exists)
+    assert job.returncode == STOPPED and seconds < 2
+    (line,) = said.splitlines()
+    assert "stopped" in line and "clips are stored" in line and not stopped.exists()
+    done = vmla(*arguments, stopped)
+    assert "skipped" not in done.stdout.replace("0 skipped", ""), "a stopped decoder is no damaged video"
+    vmla(*arguments, whole)
+    assert stopped.read_bytes() == whole.read_bytes()
+    assert not (tmp_path / "stopped.h5.parts").exists()
+
+
+def test_sampling_stops_without_leftovers(latent_run, tmp_path):
+    prompts, out = tmp_path / "p.txt", tmp_path / "v"
+    prompts.write_text("a red circle moves left\n" * 3000)
+    job = start_group("sample", "--checkpoint", latent_run, "--prompts", prompts, "--frames", 9, "--out", out,
+                      "--sampler", "euler", "--steps", 2)  # fmt: skip
+    _, seconds = stop(job, lambda: any(out.glob("001.*")))
+    assert job.returncode == STOPPED and seconds < 2
+    names = sorted(p.name for p in out.iterdir())
+    assert not [name for name in names if name.startswith(".")]
+    listed = [record["file"] for record in json.loads((out / "samples.json").read_text())]
+    assert listed and sorted([*listed, "samples.json"]) == names

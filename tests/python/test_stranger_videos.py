@@ -1,0 +1,134 @@
+"""Video files as strangers have them: with sound, with broken time stamps, in other containers, naming other files."""
+
+import csv
+import os
+import random
+import subprocess
+
+import h5py
+import pytest
+
+import containers
+from program import ENVIRONMENT, REPOSITORY, VMLA, vmla
+
+FRAMES, SIZE = 30, 128
+TIMES = [125 * i for i in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def jpegs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source") / "v"
+    vmla("data", "synth", "--out", folder, "--count", 1, "--frames", FRAMES)
+    if list(folder.glob("*.y4m")):
+        pytest.skip("built without OpenCV")
+    folder = folder.with_name("avi")
+    vmla("data", "synth", "--out", folder, "--count", 1, "--frames", FRAMES, "--format", "avi")
+    (file,) = folder.glob("*.avi")
+    pictures = containers.jpegs_of(file.read_bytes())
+    assert len(pictures) == FRAMES
+    return pictures
+
+
+@pytest.fixture(scope="module")
+def junk():
+    draw = random.Random(1)
+    return [bytes(draw.randrange(256) for _ in range(300)) for _ in range(FRAMES)]
+
+
+def encode(folder, *flags, limit="", **environment):
+    """(first frames of the clips, reasons by file) of `vmla data encode`; empty where no clip came out."""
+    out = folder.with_suffix(".h5")
+    command = [VMLA, "data", "encode", "--videos", folder, "--out", out, "--overwrite", *flags]
+    shell = f'{limit} exec "$@"'
+    done = subprocess.run(["bash", "-c", shell, "encode", *map(str, command)], capture_output=True, text=True,
+                          timeout=120, env={**ENVIRONMENT, **environment}, cwd=REPOSITORY)  # fmt: skip
+    assert done.returncode in (0, 2), done.stderr
+    clips = []
+    if done.returncode == 0:
+        with h5py.File(out) as file:
+            clips = [int(row["first_frame"]) for row in file["source"][:]]
+    listed = out.with_suffix(".skipped.csv")
+    rows = list(csv.reader(listed.open())) if listed.exists() else []
+    return clips, {file: reason for file, reason in rows[1:] if not reason.startswith("no caption")}
+
+
+def folder_with(tmp_path, name, data):
+    folder = tmp_path / "v"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("codec", [b"A_AAC", b"A_MPEG/L3", b"A_AC3", b"A_OPUS", b"A_VORBIS", b"A_FLAC"])
+def test_damaged_sound_costs_no_picture(codec, jpegs, junk, tmp_path):
+    folder = folder_with(tmp_path, "a.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75, junk, codec))
+    assert encode(folder) == ([0, 9, 18], {})
+
+
+def test_damaged_pictures_beside_damaged_sound_are_noticed(jpegs, junk, tmp_path):
+    damaged = list(jpegs)
+    damaged[20] = damaged[20][:300] + bytes(200) + damaged[20][500:]
+    folder = folder_with(tmp_path, "a.mkv", containers.matroska(damaged, TIMES, SIZE, 3.75, junk))
+    clips, reasons = encode(folder)
+    assert clips == [0, 9] and "mjpeg" in reasons["a.mkv"]
+
+
+def test_sound_that_goes_on_after_the_pictures_is_no_truncation(jpegs, tmp_path):
+    folder = folder_with(tmp_path, "a.mkv", containers.matroska(jpegs, TIMES, SIZE, seconds=12))
+    assert encode(folder) == ([0, 9, 18], {})
+
+
+def test_a_file_shorter_than_its_segment_is_truncated(jpegs, tmp_path):
+    whole = containers.matroska(jpegs, TIMES, SIZE, 3.75)
+    assert encode(folder_with(tmp_path, "a.mkv", whole[: len(whole) * 2 // 3]))[1]["a.mkv"]
+
+
+def test_time_stamps_that_jump_end_the_video(jpegs, tmp_path):
+    """3 kB that claim to last two hours: 6,400 clips of one picture would come of them."""
+    data = containers.matroska(jpegs[:12], [*TIMES[:11], 7_200_000], SIZE, 7200)
+    clips, reasons = encode(folder_with(tmp_path, "a.mkv", data))
+    assert clips == [0] and "from 1.25 s to 7200 s" in reasons["a.mkv"]
+
+
+def test_gif_is_read(jpegs, tmp_path):
+    folder = folder_with(tmp_path, "a.gif", containers.gif(32, [20 * i for i in range(12)]))
+    clips, reasons = encode(folder, "--fps", 10)
+    assert clips == [0] and reasons == {}
+
+
+def test_a_file_is_what_it_holds_and_opens_no_other(jpegs, tmp_path):
+    folder = folder_with(tmp_path, "good.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75))
+    (folder / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:4\n#EXTINF:4,\ngood.mkv\n#EXT-X-ENDLIST\n")
+    (folder / "list.avi").write_text("ffconcat version 1.0\nfile good.mkv\n")
+    (folder / "photo.mov").write_bytes(jpegs[0])  # a picture is no video
+    (folder / "photo%03d.mp4").write_bytes(jpegs[0])  # nor a pattern of numbered pictures
+    clips, reasons = encode(folder)
+    assert clips == [0, 9, 18]
+    assert set(reasons) == {"list.mp4", "list.avi", "photo.mov", "photo%03d.mp4"}
+
+
+@pytest.mark.parametrize("limit", ["ulimit -s 4000000;", "ulimit -s unlimited;"])
+def test_a_large_stack_is_nothing_to_the_decoder(limit, jpegs, tmp_path):
+    if limit and subprocess.run(["bash", "-c", limit], capture_output=True).returncode != 0:
+        pytest.skip("the stack's hard limit is lower")
+    vmla("data", "synth", "--out", tmp_path / "v", "--count", 1)  # H.264, which FFmpeg decodes in threads
+    assert encode(tmp_path / "v", limit=limit) == ([0], {})
+
+
+def test_what_opencv_prints_is_no_answer(jpegs, tmp_path):
+    folder = folder_with(tmp_path, "a.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75))
+    for level in ("VERBOSE", "DEBUG"):
+        loud = {"OPENCV_LOG_LEVEL": level, "OPENCV_VIDEOIO_DEBUG": "1", "OPENCV_FFMPEG_DEBUG": "1"}
+        assert encode(folder, **loud) == ([0, 9, 18], {})
+
+
+def test_links_and_folders_that_cannot_be_read_are_named(jpegs, tmp_path):
+    folder = folder_with(tmp_path, "good.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75))
+    os.symlink("loop.mp4", folder / "loop.mp4")
+    os.symlink("nowhere.mp4", folder / "dangling.mp4")
+    os.symlink(".", folder / "again")
+    os.mkfifo(folder / "pipe.mp4")
+    clips, reasons = encode(folder)
+    assert clips == [0, 9, 18]
+    assert "symbolic links" in reasons["loop.mp4"] and reasons["dangling.mp4"] == "no such file"
+    assert "leads to ." in reasons["again"] and reasons["pipe.mp4"] == "not a regular file"
