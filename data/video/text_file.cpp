@@ -5,6 +5,7 @@
 #include "model/io/utf8.h"
 
 namespace vmla::data {
+
 void check_text(std::string_view text, const std::string& where) {
   size_t line = 1, column = 1, line_begin = 0;
   for (size_t at = 0; at < text.size(); ++column) {
