@@ -23,14 +23,19 @@ int report_fault(const std::string& message) {
   return kFault;
 }
 
+// Our own messages are one line; a line feed in one comes from a name in it, and the log shows it
+// as \x0a. Those of libraries go on with what is for a debugger.
 int report_exception() {
   try {
     throw;
   } catch (const UserError& error) {
-    log::error("vmla: error: {}", first_line(error.what()));
+    log::error("vmla: error: {}", error.what());
     return kWrongInput;
+  } catch (const RunError& error) {
+    log::error("vmla: error: {}", error.what());
+    return kFault;
   } catch (const StopRequested& stop) {
-    log::warn("vmla: stopped: {}", first_line(stop.what()));
+    log::warn("vmla: stopped: {}", stop.what());
     return kStopped;
   } catch (const std::bad_alloc&) {
     return report_fault("out of memory");
@@ -39,6 +44,12 @@ int report_exception() {
   } catch (...) {
     return report_fault("an exception of an unknown type");
   }
+}
+
+void exit_for_peers(int status, const std::string& message) {
+  log::error("vmla: error: {}", message);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  std::_Exit(status);
 }
 
 void exit_after_peer_reports(int status) {
