@@ -65,6 +65,17 @@ TEST(RunFolder, NoticesThatItIsGone) {
   expect_fault("removed, moved or replaced");
 }
 
+TEST(RunFolder, LeavesAFolderAloneThatTookItsPlace) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "run";
+  {
+    RunFolder run(path, RunFolder::Kind::kStage);
+    fs::rename(path, folder.path() / "moved");
+    fs::create_directory(path);
+  }
+  EXPECT_TRUE(fs::exists(path));
+}
+
 TEST(RunFolder, RefusesWhatIsNoRun) {
   const TemporaryFolder folder;
   folder.write("photos/a.jpg", "x");
