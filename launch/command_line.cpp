@@ -6,8 +6,11 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <type_traits>
 
+#include "launch/completion.h"
+#include "launch/options/help_text.h"
 #include "model/io/error.h"
 #include "trainer/config/config_node.h"
 
@@ -30,6 +33,13 @@ Your own videos:
 Exit status: 0 done; 2 the input was wrong (one line on stderr); 1 a fault; 75 stopped on request after saving,
 run again to go on.)"};
 
+// Two words that are no commands of the list: what they print follows from it.
+constexpr char kHelpWord[] = "help", kCompletionWord[] = "completion";
+constexpr std::string_view kCompletionHelp = R"(For the shell that runs:
+  source <(vmla completion bash)
+For all: the build puts both scripts into build/completions, and the install puts them where the
+shells look for them.)";
+
 /// Calls work(std::type_identity<T>) for the type T of every command.
 template <class Work, Command... T>
 void for_each_command(const Work& work, std::type_identity<std::variant<T...>>) {
@@ -45,12 +55,24 @@ class Parser {
     root_.require_subcommand(1);
     for_each_command([this]<class T>(std::type_identity<T>) { add<T>(); },
                      std::type_identity<AnyCommand>{});
+    root_.add_subcommand(kHelpWord, "prints the help of a command");
+    completion_ = root_.add_subcommand(
+        kCompletionWord, "prints a script that completes this command line in a shell");
+    completion_->add_option("shell", shell_, "bash or zsh")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh"}).description(""));
+    completion_->footer(std::string(kCompletionHelp));
   }
 
   CLI::App& root() { return root_; }
 
   /// After root().parse(): the command that was given, checked.
   CommandLine given() const {
+    if (completion_->parsed()) {
+      std::vector<CompletionCommand> table;
+      add_to(table, root_, "");
+      return {shell_ == "bash" ? bash_completion(table) : zsh_completion(table), {}};
+    }
     for (const Entry& entry : entries_) {
       if (entry.app->parsed()) return entry.command_line();
     }
@@ -101,7 +123,40 @@ class Parser {
     return *added;
   }
 
+  /// The commands below `app`, whose own name is `prefix`, for completion.
+  static void add_to(std::vector<CompletionCommand>& table,
+                     const CLI::App& app,
+                     const std::string& prefix) {
+    for (const CLI::App* sub : app.get_subcommands(nullptr)) {
+      const std::string name = prefix.empty() ? sub->get_name() : prefix + " " + sub->get_name();
+      table.push_back({name, sub->get_description(), {}});
+      if (!sub->get_subcommands(nullptr).empty()) {
+        add_to(table, *sub, name);
+        continue;
+      }
+      for (const CLI::Option* option : sub->get_options()) {
+        if (!option->get_lnames().empty()) table.back().options.push_back(completion_of(*option));
+      }
+    }
+  }
+
+  static CompletionOption completion_of(const CLI::Option& option) {
+    CompletionOption out{.name = "--" + option.get_lnames().front(),
+                         .help = option.get_description(),
+                         .takes_value = option.get_items_expected_max() > 0,
+                         .choices = {}};
+    // CLI11 describes the words that are valid as "TEXT:{one,another}".
+    const std::string type = option.get_type_name();
+    const size_t begin = type.find('{'), end = type.find('}');
+    if (end == std::string::npos || begin > end) return out;
+    std::istringstream words(type.substr(begin + 1, end - begin - 1));
+    for (std::string word; std::getline(words, word, ',');) out.choices.push_back(word);
+    return out;
+  }
+
   CLI::App root_;
+  CLI::App* completion_ = nullptr;
+  std::string shell_;
   std::map<std::string, CLI::App*> groups_;
   std::vector<Entry> entries_;
 };
@@ -173,13 +228,20 @@ std::string unknown_option(const CLI::App& app, int argc, const char* const* arg
 }  // namespace
 
 CommandLine parse_command_line(int argc, const char* const* argv) {
+  if (argc > 1 && std::string_view(argv[1]) == kHelpWord) {
+    // `vmla help data encode` is `vmla data encode --help`.
+    std::vector<const char*> words(argv, argv + argc);
+    words.erase(words.begin() + 1);
+    words.push_back("--help");
+    return parse_command_line(argc, words.data());
+  }
   Parser parser;
   CLI::App& root = parser.root();
   check_command(root, "", argc, argv, 1);
   try {
     root.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
-    return {root.help(), {}};
+    return {fit_columns(root.help()), {}};
   } catch (const CLI::CallForVersion& version) {
     return {std::string(version.what()) + "\n", {}};
   } catch (const CLI::ParseError& error) {

@@ -8,6 +8,7 @@
 
 #include "launch/command_line.h"
 #include "launch/error_report.h"
+#include "launch/standard_streams.h"
 
 namespace vmla::launch {
 namespace {
@@ -25,6 +26,7 @@ int run_command_line(int argc, char** argv) {
 }  // namespace vmla::launch
 
 int main(int argc, char** argv) {
+  vmla::launch::prepare_standard_streams();
   try {
     return vmla::launch::run_command_line(argc, argv);
   } catch (const c10::Error& error) {

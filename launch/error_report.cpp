@@ -35,8 +35,9 @@ int report_fault(const std::string& message) {
 }
 
 ExceptionLine line_of(const std::exception& error) {
-  if (dynamic_cast<const UserError*>(&error) != nullptr)
-    return {first_line(error.what()), kWrongInput};
+  // Our own messages are one line. Those of libraries go on with what is for a debugger.
+  if (dynamic_cast<const UserError*>(&error) != nullptr) return {error.what(), kWrongInput};
+  if (dynamic_cast<const RunError*>(&error) != nullptr) return {error.what(), kFault};
   if (dynamic_cast<const std::bad_alloc*>(&error) != nullptr) return {"out of memory", kFault};
   if (const auto* file = dynamic_cast<const std::filesystem::filesystem_error*>(&error)) {
     const auto& path = file->path1().empty() ? file->path2() : file->path1();
@@ -61,7 +62,7 @@ int report_exception() {
   try {
     throw;
   } catch (const StopRequested& stop) {
-    log::warn("vmla: stopped: {}", first_line(stop.what()));
+    log::warn("vmla: stopped: {}", stop.what());
     return kStopped;
   } catch (const std::exception& error) {
     const ExceptionLine line = line_of(error);
@@ -70,6 +71,12 @@ int report_exception() {
   } catch (...) {
     return report_fault("an exception of an unknown type");
   }
+}
+
+void exit_for_peers(int status, const std::string& message) {
+  log::error("vmla: error: {}", message);
+  std::this_thread::sleep_for(std::chrono::seconds(1));
+  std::_Exit(status);
 }
 
 void exit_after_peer_reports(int status) {

@@ -25,6 +25,10 @@ int report_exception();
 /// Says the first line of `message`, and returns kFault.
 int report_fault(const std::string& message);
 
+/// Says `message` for all ranks of this machine, and ends this one with `status`. Waits a second
+/// before: ranks that come to the same error meanwhile find that it is said (host_voice.h).
+[[noreturn]] void exit_for_peers(int status, const std::string& message);
+
 /// Ends this rank quietly with `status`, because another rank reports the same error. Waits three
 /// seconds before: whoever started the ranks stops all of them when the first one ends, and the
 /// other one needs time to report.

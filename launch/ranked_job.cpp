@@ -12,6 +12,8 @@
 #include "trainer/distributed/collectives/nccl_communicator.h"
 #include "trainer/distributed/faults/error_claim.h"
 #include "trainer/distributed/faults/watchdog.h"
+#include "trainer/distributed/job/host_voice.h"
+#include "trainer/distributed/job/network_address.h"
 #include "trainer/distributed/job/rendezvous.h"
 
 #include <cstdlib>
@@ -90,16 +92,26 @@ int status_of(const std::exception& error) {
   return line_of(error).status;
 }
 
+/// Whether this rank is to say an error of the job on this machine, where others may have it too.
+bool speaks_here(const RankEnvironment& environment) {
+  return distributed::speaks_for_host(formatted("{} {}:{} {} {}",
+                                                distributed::host_name(),
+                                                environment.master_addr,
+                                                environment.master_port,
+                                                environment.run_id,
+                                                environment.restart_count));
+}
+
 /// Connects to the store. While there is none, ranks cannot agree on which of them reports an
-/// error: then the first rank of each machine does.
+/// error: then the first on each machine that has one does.
 std::unique_ptr<distributed::Store> join(const RankEnvironment& environment) {
   try {
     return distributed::join_job(environment, kMeetingSeconds);
-  } catch (const UserError&) {
-    if (environment.local_rank == 0) throw;
+  } catch (const UserError& error) {
+    if (speaks_here(environment)) exit_for_peers(kWrongInput, error.what());
     exit_after_peer_reports(kWrongInput);
   } catch (const distributed::PeerError& lost) {  // rank 0 ended as soon as it had served the store
-    if (environment.local_rank == 0) log::error("vmla: error: {}", lost.what());
+    if (speaks_here(environment)) exit_for_peers(kPeerLost, lost.what());
     std::_Exit(kPeerLost);
   }
 }
@@ -202,7 +214,11 @@ class RankedRun {
                                  environment_,
                                  watchdog,
                                  foreign ? static_cast<const std::exception&>(plain) : error);
-    if (claim.say) log::error("vmla: error: {}", claim.text.substr(0, claim.text.find('\n')));
+    const std::string text = claim.text.substr(0, claim.text.find('\n'));
+    if (claim.say) log::error("vmla: error: {}", text);
+    const bool elsewhere = !claim.host.empty() && claim.host != distributed::host_name();
+    if (!claim.say && elsewhere && speaks_here(environment_))
+      exit_for_peers(status_of(error), text);
     return status_of(error);
   }
 

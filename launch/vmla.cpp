@@ -14,22 +14,27 @@
 
 #include "launch/command_line.h"
 #include "launch/error_report.h"
+#include "launch/standard_streams.h"
 #include "model/io/error.h"
+#include "trainer/distributed/job/host_voice.h"
 #include "trainer/distributed/job/rank_environment.h"
 
 namespace vmla::launch {
 namespace {
 
-/// For a command of one process that was started as several: rank 0 says so, the others exit
-/// quietly.
+/// For a command of one process that was started as several: one on each machine says so, the
+/// others exit quietly.
 void refuse_ranks() {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
-  if (ranks.rank != 0) exit_after_peer_reports(kWrongInput);
-  fail_user(
-      "this command runs in one process, and was started as {} ranks; only vmla train shares its "
-      "work (vmla pipeline: --nproc-per-node)",
-      ranks.world_size);
+  const std::string topic = formatted("one process {}:{}", ranks.master_addr, ranks.master_port);
+  if (!distributed::speaks_for_host(topic)) exit_after_peer_reports(kWrongInput);
+  exit_for_peers(
+      kWrongInput,
+      formatted(
+          "this command runs in one process, and was started as {} ranks; only vmla train shares "
+          "its work (vmla pipeline: --nproc-per-node)",
+          ranks.world_size));
 }
 
 /// Sets what the core's libraries read once, when they are loaded.
@@ -69,6 +74,7 @@ int run_command_line(int argc, char** argv) {
 }  // namespace vmla::launch
 
 int main(int argc, char** argv) {
+  vmla::launch::prepare_standard_streams();
   try {
     return vmla::launch::run_command_line(argc, argv);
   } catch (...) {

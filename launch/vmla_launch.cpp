@@ -9,8 +9,10 @@
 #include "launch/launcher/launch_options.h"
 #include "launch/launcher/local_node.h"
 #include "launch/launcher/member_node.h"
+#include "launch/standard_streams.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::launch {
 namespace {
@@ -38,7 +40,7 @@ int run(int argc, char** argv) {
 }
 
 int report(const std::exception& error, int status) {
-  std::fprintf(stderr, "vmla-launch: error: %s\n", error.what());
+  std::fprintf(stderr, "vmla-launch: error: %s\n", io::printable(error.what()).c_str());
   return status;
 }
 
@@ -46,6 +48,7 @@ int report(const std::exception& error, int status) {
 }  // namespace vmla::launch
 
 int main(int argc, char** argv) {
+  vmla::launch::prepare_standard_streams();
   try {
     return vmla::launch::run(argc, argv);
   } catch (const vmla::UserError& error) {

@@ -16,6 +16,7 @@
 #include "trainer/resume.h"
 #include "trainer/roles/initial_weights.h"
 #include "trainer/run_summary.h"
+#include "trainer/stage_end.h"
 #include "trainer/start_checks.h"
 #include "trainer/telemetry/tensor_memory.h"
 
@@ -174,20 +175,6 @@ void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& c
   log::info("self-check: masked forward = cached forward, max difference / rms {:g}", found);
 }
 
-/// Samples the trained model over held-out captions and writes the final figures.
-void measure_and_summarise(const TrainConfig& config,
-                           const std::optional<RunFolder>& folder,
-                           const Trainer& trainer,
-                           const RoleSet& roles,
-                           const StageData& data,
-                           const VideoSampler& sampler) {
-  std::optional<StageMeasures> measures;
-  const bool wanted = config.sample.measure_clips > 0 || config.sample.long_frames > 0;
-  if (wanted && data.held_out())
-    measures = measure_stage(config, sampler, roles.network(roles.best()), *data.held_out());
-  if (folder) write_summary(folder->path(), config, trainer, measures);
-}
-
 /// A stage from its configuration to its summary. First everything that the user gave is opened and
 /// checked, what costs least first, and nothing is written; then the run folder is begun, and the
 /// stage trains. Where ranks build on what the lead does, they meet in a collective behind it: if
@@ -207,6 +194,8 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   Resume resume = open_checkpoint(request.config, request.run_dir, request.resume, mesh);
   auto& checkpoint = resume.checkpoint;
 
+  const auto set_up_since = std::chrono::steady_clock::now();
+  log::info("set-up 1 of 3: weights");
   // Weights before data: a dataset may take hours to make, and weights that do not fit shall be
   // found before that.
   const std::vector<Role> roles = stage_roles(config);
@@ -214,6 +203,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   // saved: another machine may choose otherwise.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
   RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
+  log::info("set-up 2 of 3: data");
   if (mesh.shape().world > 1 && !checkpoint) make_datasets_on_lead(config, mesh);
   StageData data(config,
                  known_media(config, checkpoint),
@@ -233,6 +223,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
     folder->begin(config);
     log::set_file(folder->path() / "log.txt");
   }
+  log::info("set-up 3 of 3: checks");
   log_start(config, data, set, resume, mesh);
   if (folder && !checkpoint) write_init_report(folder->path(), set.generator_origin);
   if (causal) check_forward(config, set, data.clip_shape());
@@ -249,14 +240,26 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
                    .mesh = mesh},
                   state,
                   plan.step.peak_bytes);
+  const std::chrono::duration<double> set_up = std::chrono::steady_clock::now() - set_up_since;
+  log::info("set-up took {:.1f} s", set_up.count());
   const StopSignal stop;
   Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
-  trainer.run(stop, profiler, request.on_step);
+  trainer.run(stop, profiler, [&](int64_t step) {
+    if (folder) folder->expect_in_place();
+    if (request.on_step) request.on_step(step);
+  });
   if (trainer.tensor_peak_bytes() > 0) {
     log::info("memory: {}, the most of any step",
               memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
   }
-  measure_and_summarise(config, folder, trainer, set, data, sampler);
+  finish_stage({.request = request,
+                .folder = folder ? &*folder : nullptr,
+                .trainer = trainer,
+                .roles = set,
+                .data = data,
+                .sampler = sampler,
+                .stop = stop,
+                .mesh = mesh});
   // A rank that leaves takes its sockets and, if it is the lead, the job's store with it.
   mesh.host().barrier();
   return {.steps = trainer.state().step,

@@ -12,8 +12,11 @@ struct Watched {
   int number;
   const char* name;
 };
-constexpr std::array<Watched, 4> kSignals = {
-    {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}, {SIGUSR1, "SIGUSR1"}}};
+constexpr std::array<Watched, 5> kSignals = {{{SIGINT, "SIGINT"},
+                                              {SIGTERM, "SIGTERM"},
+                                              {SIGHUP, "SIGHUP"},
+                                              {SIGQUIT, "SIGQUIT"},
+                                              {SIGUSR1, "SIGUSR1"}}};
 
 // A signal handler reaches nothing but globals, and may touch only what is lock-free.
 std::atomic<int> received_number{0};

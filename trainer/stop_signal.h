@@ -2,9 +2,10 @@
 
 namespace vmla::trainer {
 
-/// While an object lives, SIGINT, SIGTERM, SIGHUP and SIGUSR1 only set a flag, at which the loop
-/// looks between steps, so that a run saves its state and ends with status 75. A second SIGINT ends
-/// the process at once. One object at a time; the destructor puts the former handlers back.
+/// While an object lives, SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 only set a flag, at which
+/// the loop looks between steps, so that a run saves its state and ends with status 75. A second
+/// SIGINT ends the process at once. One object at a time; the destructor puts the former handlers
+/// back.
 class StopSignal {
  public:
   StopSignal();

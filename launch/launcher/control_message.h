@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <variant>
@@ -11,13 +12,26 @@
 /// launcher of every other node talks with that of node 0, and with no other.
 namespace vmla::launch {
 
-/// To node 0, the first message of a node that joins.
+/// From node 0, the first message on a connection.
+struct Challenge {
+  bool guarded = false;  // the job has a token (peer_proof.h)
+  std::string nonce;     // random: no proof fits two connections
+};
+
+/// To node 0, the answer of a node that joins.
 struct Hello {
   std::string version;  // of vmla-launch; must be node 0's
   int64_t node = 0;
   int64_t nodes = 0;
   int64_t workers = 0;  // on this node
   std::string host;
+  std::string nonce = "";  // what node 0 has to prove something about
+  std::string proof = "";  // that this launcher has the job's token; empty without one
+};
+
+/// From node 0: the node has joined.
+struct Welcome {
+  std::string proof;  // that node 0 has the job's token; empty without one
 };
 
 /// In both directions, once a second: the sender is alive.
@@ -54,7 +68,9 @@ struct FinishOrder {
 };
 
 /// Any of these, or StartOrder (worker_environment.h), which comes from node 0.
-using ControlMessage = std::variant<Hello,
+using ControlMessage = std::variant<Challenge,
+                                    Hello,
+                                    Welcome,
                                     Heartbeat,
                                     StartOrder,
                                     WorkerFailed,
@@ -63,11 +79,15 @@ using ControlMessage = std::variant<Hello,
                                     StopOrder,
                                     FinishOrder>;
 
+/// No message's line is longer, in bytes.
+inline constexpr size_t kLongestMessage = size_t{64} << 10;
+
 /// One line, without the line feed.
 std::string encode(const ControlMessage& message);
-/// RunError, in one line, if `line` is no JSON, has an unknown type, or lacks a member. Members
-/// that are not known are passed over, so that the version in the Hello of a newer launcher can be
-/// read and objected to.
+/// RunError, in one printable line, if `line` is too long, is no JSON, has an unknown type, lacks a
+/// member, or has one of another type or beyond its bounds: the comments in the source say which.
+/// Members that are not known are passed over, so that the version in the Hello of a newer launcher
+/// can be read and objected to. Texts are as they were sent: to be shown with printable().
 ControlMessage decode(const std::string& line);
 
 }  // namespace vmla::launch

@@ -1,6 +1,5 @@
 #include "launch/launcher/coordinator.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "launch/launcher/peer_proof.h"
 #include "model/io/error.h"
 
 namespace vmla::launch {
@@ -38,14 +38,15 @@ int Coordinator::run() {
   if (options_.nodes == 1) {
     control_.begin(Clock::now());
   } else {
-    listener_ = listen_at(*options_.endpoint);
+    reception_.emplace(listen_at(*options_.endpoint),
+                       options_.token,
+                       [this](const std::string& line) { local_.say(line); });
     join_deadline_ = Clock::now() + options_.rendezvous_timeout;
   }
   while (true) {
     const Clock::time_point now = Clock::now();
     for (const SignalSeen& signal : local_.take_signals()) handle_signal(/*node=*/0, signal);
-    accept_connections(now);
-    read_hellos(now);
+    receive_newcomers(now);
     read_members(now);
     report_local_ends(now);
     begin_when_complete(now);
@@ -61,32 +62,21 @@ int Coordinator::run() {
 void Coordinator::wait() {
   std::vector<pollfd> descriptors;
   Clock::time_point until = Clock::time_point::max();
-  if (listener_.fd() >= 0) descriptors.push_back({listener_.fd(), POLLIN, 0});
-  const auto add = [&](const NodeLink& link) {
-    link.wait_for(descriptors);
-    until = std::min(until, link.due());
-  };
-  for (const auto& [node, member] : members_) add(*member.link);
-  for (const auto& link : connected_) add(*link);
-  for (const auto& link : refused_) add(*link);
+  if (reception_) {
+    reception_->wait_for(descriptors);
+    until = reception_->due();
+  }
+  for (const auto& [node, member] : members_) {
+    member.link->wait_for(descriptors);
+    until = std::min(until, member.link->due());
+  }
   for (const auto due : {control_.due(), join_deadline_}) {
     if (due) until = std::min(until, *due);
   }
   local_.wait(std::move(descriptors), until);
 }
 
-void Coordinator::accept_connections(Clock::time_point now) {
-  if (listener_.fd() < 0) return;
-  for (int fd; (fd = accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC)) >= 0;) {
-    connected_.push_back(std::make_unique<NodeLink>(fd, now));
-  }
-}
-
 std::string Coordinator::reason_to_refuse(const Hello& hello) const {
-  if (hello.version != VMLA_VERSION) {
-    return formatted(
-        "version {} here, {} on node 0; install the same", hello.version, VMLA_VERSION);
-  }
   if (hello.nodes != options_.nodes) {
     return formatted(
         "--nnodes {} here, {} on node 0; give both the same", hello.nodes, options_.nodes);
@@ -108,29 +98,16 @@ std::string Coordinator::reason_to_refuse(const Hello& hello) const {
   return "";
 }
 
-void Coordinator::read_hellos(Clock::time_point now) {
-  for (auto& link : connected_) {
-    const std::vector<ControlMessage> messages = link->progress(now);
-    if (messages.empty()) continue;
-    const auto* const hello = std::get_if<Hello>(&messages.front());
-    if (hello == nullptr) continue;
-    const std::string problem = reason_to_refuse(*hello);
-    if (!problem.empty()) {
-      local_.say(formatted("refused the launcher on {}: {}", hello->host, problem));
-      link->send(FinishOrder{kWrongInput, "error: " + problem});
-      refused_.push_back(std::move(link));
-      continue;
-    }
-    members_[hello->node] = {std::move(link), *hello};
-    for (const ControlMessage& message : messages) handle_message(hello->node, message, now);
-  }
-  for (const auto& link : refused_) link->progress(now);
-  const auto is_over = [&](const std::unique_ptr<NodeLink>& link) {
-    const bool has_moved = link == nullptr;  // to members_ or refused_
-    return has_moved || link->closed() || link->silent_for(now) > options_.heartbeat_timeout;
-  };
-  std::erase_if(connected_, is_over);
-  std::erase_if(refused_, is_over);
+void Coordinator::receive_newcomers(Clock::time_point now) {
+  if (!reception_) return;
+  reception_->progress(
+      now,
+      [this](const Hello& hello) { return reason_to_refuse(hello); },
+      [&](Reception::Joined joined) {
+        const int64_t node = joined.hello.node;
+        members_[node] = {std::move(joined.link), joined.hello};
+        for (const ControlMessage& message : joined.more) handle_message(node, message, now);
+      });
 }
 
 void Coordinator::read_members(Clock::time_point now) {
@@ -158,13 +135,19 @@ void Coordinator::handle_message(int64_t node,
                                  Clock::time_point now) {
   // What still arrives from an earlier attempt is too late.
   if (const auto* failed = std::get_if<WorkerFailed>(&message)) {
-    if (failed->attempt == attempt_) control_.worker_failed(failed->end, now);
+    const bool fits = failed->attempt == attempt_ && is_rank_of(node, failed->end.rank);
+    if (fits) control_.worker_failed(failed->end, now);
   } else if (const auto* ended = std::get_if<NodeEnded>(&message)) {
     if (ended->attempt == attempt_) control_.node_ended(node, ended->stopped, now);
   } else if (const auto* signal = std::get_if<SignalSeen>(&message)) {
     local_.forward(*signal);
     handle_signal(node, *signal);
   }
+}
+
+bool Coordinator::is_rank_of(int64_t node, int64_t rank) const {
+  const int64_t first = order_.first_rank(node);
+  return first <= rank && rank < first + order_.workers_per_node[static_cast<size_t>(node)];
 }
 
 void Coordinator::report_local_ends(Clock::time_point now) {
@@ -226,7 +209,7 @@ void Coordinator::start(int64_t attempt) {
   const bool is_alone = options_.nodes == 1;
   // Closed at the end of this function, when rank 0 has inherited it: then only rank 0 has the
   // port.
-  const BoundPort port = bind_store_port(/*loopback=*/is_alone);
+  const BoundPort port = bind_store_port(is_alone ? "localhost" : options_.endpoint->host);
   StartOrder order;
   order.run_id = run_id_;
   order.attempt = attempt;
@@ -235,8 +218,9 @@ void Coordinator::start(int64_t attempt) {
   for (const auto& [node, member] : members_) {
     order.workers_per_node.push_back(member.hello.workers);
   }
-  order.master_addr = is_alone ? "127.0.0.1" : options_.endpoint->host;
+  order.master_addr = port.host;
   order.master_port = port.port;
+  order_ = order;
   send_to_members(order);
   local_.start(order, port.socket.fd());
 }

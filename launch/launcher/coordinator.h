@@ -10,7 +10,7 @@
 #include "launch/launcher/launch_options.h"
 #include "launch/launcher/local_node.h"
 #include "launch/launcher/node_link.h"
-#include "launch/launcher/node_rendezvous.h"
+#include "launch/launcher/reception.h"
 
 namespace vmla::launch {
 
@@ -31,8 +31,7 @@ class Coordinator {
   };
 
   // What a turn of the loop looks at, in this order.
-  void accept_connections(Clock::time_point now);
-  void read_hellos(Clock::time_point now);
+  void receive_newcomers(Clock::time_point now);
   void read_members(Clock::time_point now);
   void report_local_ends(Clock::time_point now);
   void begin_when_complete(Clock::time_point now);
@@ -41,6 +40,8 @@ class Coordinator {
   /// Why the node that said `hello` cannot join; "" if it can.
   std::string reason_to_refuse(const Hello& hello) const;
   void handle_message(int64_t node, const ControlMessage& message, Clock::time_point now);
+  /// Whether the rank runs on the node.
+  bool is_rank_of(int64_t node, int64_t rank) const;
   /// `node` is where the signal came in: all others have to be told.
   void handle_signal(int64_t node, const SignalSeen& signal);
   [[noreturn]] void fail_incomplete();
@@ -56,12 +57,11 @@ class Coordinator {
   LocalNode& local_;
   JobControl control_;
   std::string run_id_;
-  Socket listener_;  // not open on one node
+  std::optional<Reception> reception_;  // not on one node
   // Set while nodes are missing: until then they may come.
   std::optional<Clock::time_point> join_deadline_;
-  std::vector<std::unique_ptr<NodeLink>> connected_;  // have not said hello
-  std::vector<std::unique_ptr<NodeLink>> refused_;    // have not read why
-  std::map<int64_t, Member> members_;                 // by node, from 1
+  std::map<int64_t, Member> members_;  // by node, from 1
+  StartOrder order_;                   // of this attempt
   int64_t attempt_ = -1;
   std::optional<int> status_;
 };

@@ -18,8 +18,8 @@ std::string root_cause_line(const WorkerEnd& end) {
 
 }  // namespace
 
-std::chrono::seconds restart_pause(int64_t restart) {
-  return std::chrono::seconds(restart > 5 ? 30 : int64_t{1} << (restart - 1));
+std::chrono::seconds restart_pause(int64_t failure) {
+  return std::chrono::seconds(failure > 5 ? 30 : int64_t{1} << (failure - 1));
 }
 
 JobControl::JobControl(int64_t nodes, int64_t max_restarts)
@@ -33,6 +33,7 @@ void JobControl::begin(Clock::time_point now) {
 
 void JobControl::worker_failed(const WorkerEnd& end, Clock::time_point now) {
   failed_.push_back(end);
+  if (!failed_at_) failed_at_ = now;
   if (state_ != State::kRunning) return;
   if (signal_ != 0 && end.signal == signal_) return;  // as asked, and the others will follow
   if (!is_secondary_failure(end)) {
@@ -85,8 +86,10 @@ void JobControl::tick(Clock::time_point now) {
     stop(root_cause_line(*root_cause(failed_)));
   } else if (state_ == State::kPausing) {
     ++attempt_;
+    started_ = now;
     state_ = State::kRunning;
     failed_.clear();
+    failed_at_.reset();
     ended_.clear();
     cause_is_said_ = has_saved_ = false;
     commands_.push_back({.kind = JobCommand::Kind::kStart, .attempt = attempt_});
@@ -119,7 +122,9 @@ void JobControl::conclude(Clock::time_point now) {
 
 void JobControl::restart_after_pause(const std::string& why, Clock::time_point now) {
   const int64_t restart = attempt_ + 1;
-  const std::chrono::seconds pause = restart_pause(restart);
+  const bool was_healthy = failed_at_.value_or(now) - started_ >= kHealthy;
+  series_ = was_healthy ? 1 : series_ + 1;
+  const std::chrono::seconds pause = restart_pause(series_);
   state_ = State::kPausing;
   deadline_ = now + pause;
   // No worker is running: this command only says the line on every node.

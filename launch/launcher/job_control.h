@@ -64,11 +64,14 @@ class JobControl {
   int64_t max_restarts_;
   State state_ = State::kWaiting;
   int64_t attempt_ = -1;
+  int64_t series_ = 0;  // failures in a row, without a healthy attempt between them
   // Of this attempt:
-  std::vector<WorkerEnd> failed_;  // in the order in which they were reported
-  std::set<int64_t> ended_;        // nodes without running workers
-  bool cause_is_said_ = false;     // a command's `why` names it
-  bool has_saved_ = false;         // a worker ended with status 75
+  Clock::time_point started_;
+  std::vector<WorkerEnd> failed_;               // in the order in which they were reported
+  std::optional<Clock::time_point> failed_at_;  // the first of them
+  std::set<int64_t> ended_;                     // nodes without running workers
+  bool cause_is_said_ = false;                  // a command's `why` names it
+  bool has_saved_ = false;                      // a worker ended with status 75
   // Of the job:
   std::set<int64_t> lost_;  // nodes
   int signal_ = 0;          // that asked for the end; 0: none
@@ -78,7 +81,11 @@ class JobControl {
   std::vector<JobCommand> commands_;  // not returned by next() yet
 };
 
-/// The pause before restart number `restart` (from 1): 1, 2, 4 ... at most 30 seconds.
-std::chrono::seconds restart_pause(int64_t restart);
+/// The pause after failure number `failure` (from 1) of a series: 1, 2, 4 ... at most 30 seconds. A
+/// failure after kHealthy of work begins a new series.
+std::chrono::seconds restart_pause(int64_t failure);
+/// Twice the longest pause: whoever works for so long between two failures is not helped by
+/// waiting.
+inline constexpr std::chrono::seconds kHealthy{60};
 
 }  // namespace vmla::launch

@@ -5,7 +5,9 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "launch/launcher/peer_proof.h"
 #include "launch/launcher/worker_count.h"
+#include "launch/options/help_text.h"
 #include "launch/options/option_set.h"
 #include "model/io/error.h"
 
@@ -44,7 +46,7 @@ struct Flags {
   std::string workers = "1";
   int64_t nodes = 1;
   std::optional<int64_t> node;
-  std::string endpoint;
+  std::string endpoint, token_file;
   bool standalone = false;
   int64_t max_restarts = 0;
   std::string log_dir;
@@ -65,6 +67,10 @@ void define_nodes(OptionSet& options, Flags& flags) {
                flags.endpoint,
                "HOST:PORT",
                "where the launcher of node 0 listens; the same on all nodes");
+  options.text("--rdzv-token-file",
+               flags.token_file,
+               "FILE",
+               "a secret that all nodes have, so that no stranger joins (or VMLA_RDZV_TOKEN)");
   options.flag("--standalone",
                flags.standalone,
                "one machine, meeting on a free port of its own (what happens without --nnodes)");
@@ -137,6 +143,7 @@ void check_one_node(const Flags& flags) {
 
 void check_several_nodes(const Flags& flags) {
   const std::string several = formatted("--nnodes {}", flags.nodes);
+  if (flags.nodes > kMostNodes) fail_user("{}: at most {}", several, kMostNodes);
   if (flags.standalone) fail_user("--standalone is one node, but {} is given", several);
   if (!flags.node) {
     fail_user("{} needs --node-rank R: from 0 to {}, another on each", several, flags.nodes - 1);
@@ -160,6 +167,7 @@ LaunchOptions checked_options(const Flags& flags, std::vector<std::string> progr
   options.grace = milliseconds(flags.grace);
   options.rendezvous_timeout = milliseconds(flags.rendezvous_timeout);
   options.heartbeat_timeout = milliseconds(flags.heartbeat_timeout);
+  options.token = job_token(flags.token_file, std::getenv(kTokenVariable));
   if (flags.nodes == 1) {
     check_one_node(flags);
   } else {
@@ -200,7 +208,7 @@ std::string help_of(const CLI::App& app) {
   std::string text = app.help();
   const std::string usage = "[OPTIONS]";
   text.replace(text.find(usage), usage.size(), usage + " -- PROGRAM ARGS...");
-  return text;
+  return fit_columns(text);
 }
 
 }  // namespace

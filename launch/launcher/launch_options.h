@@ -25,6 +25,7 @@ struct LaunchOptions {
   std::chrono::milliseconds grace{10'000};                // from SIGTERM to SIGKILL
   std::chrono::milliseconds rendezvous_timeout{300'000};  // until all nodes must have joined
   std::chrono::milliseconds heartbeat_timeout{10'000};    // a node silent for longer is lost
+  std::string token;                                      // of the job (peer_proof.h); "": none
   std::vector<std::string> program;                       // with its arguments
 };
 

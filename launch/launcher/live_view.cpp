@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "model/io/error.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::launch {
 namespace {
@@ -61,7 +62,7 @@ void LiveView::line(int64_t rank, bool to_stderr, std::string text, Clock::time_
 
 void LiveView::say(const std::string& text) {
   show(coalescer_.take_all());
-  err_.push("vmla-launch: " + text);
+  err_.push("vmla-launch: " + io::printable(text));
 }
 
 void LiveView::show(const std::vector<ShownLine>& lines) {

@@ -15,13 +15,17 @@ namespace vmla::launch {
 namespace {
 
 constexpr std::chrono::seconds kHeartbeatInterval{1};
-// A peer that sends more without a line feed is no launcher.
-constexpr size_t kLongestMessage = size_t{1} << 20;
+// What is read in one turn: then it is another peer's turn.
+constexpr size_t kMostInATurn = size_t{64} << 10;
+// What may wait for a peer that does not read.
+constexpr size_t kMostWaiting = size_t{1} << 20;
+// All workers of a node may fail at once, with a message each; nobody has more to say in a second.
+constexpr int64_t kMostMessages = 10'000;
 
 }  // namespace
 
-NodeLink::NodeLink(int fd, Clock::time_point now)
-    : fd_(fd), last_received_(now), last_heartbeat_(now) {
+NodeLink::NodeLink(int fd, Clock::time_point now, size_t longest)
+    : fd_(fd), longest_(longest), second_began_(now), last_received_(now), last_heartbeat_(now) {
   fcntl(fd_, F_SETFL, O_NONBLOCK);
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -35,6 +39,7 @@ void NodeLink::send(const ControlMessage& message) {
   if (closed_) return;
   out_ += encode(message) + "\n";
   write_some();
+  if (out_.size() > kMostWaiting) closed_ = true;
 }
 
 void NodeLink::write_some() {
@@ -54,7 +59,7 @@ void NodeLink::write_some() {
 
 void NodeLink::read_some(Clock::time_point now) {
   std::array<char, 1 << 14> buffer;
-  while (!closed_) {
+  for (size_t turn = 0; turn < kMostInATurn / buffer.size() && !closed_; ++turn) {
     const ssize_t count = recv(fd_, buffer.data(), buffer.size(), 0);
     if (count > 0) {
       in_.append(buffer.data(), static_cast<size_t>(count));
@@ -64,7 +69,6 @@ void NodeLink::read_some(Clock::time_point now) {
     } else if (count == 0 || errno != EINTR) {
       closed_ = true;
     }
-    if (in_.size() > kLongestMessage) return;
   }
 }
 
@@ -78,6 +82,14 @@ Clock::time_point NodeLink::due() const {
   return closed_ ? Clock::time_point::max() : last_heartbeat_ + kHeartbeatInterval;
 }
 
+bool NodeLink::is_in_time(Clock::time_point now) {
+  if (now - second_began_ >= std::chrono::seconds(1)) {
+    second_began_ = now;
+    messages_ = 0;
+  }
+  return ++messages_ <= kMostMessages;
+}
+
 std::vector<ControlMessage> NodeLink::progress(Clock::time_point now) {
   if (now >= due()) {
     last_heartbeat_ = now;
@@ -89,10 +101,11 @@ std::vector<ControlMessage> NodeLink::progress(Clock::time_point now) {
   size_t begin = 0;
   try {
     for (size_t end; (end = in_.find('\n', begin)) != std::string::npos; begin = end + 1) {
+      if (end - begin > longest_ || !is_in_time(now)) fail_run("too much");
       out.push_back(decode(in_.substr(begin, end - begin)));
     }
     in_.erase(0, begin);
-    if (in_.size() > kLongestMessage) closed_ = true;
+    if (in_.size() > longest_) fail_run("too much");
   } catch (const RunError&) {
     closed_ = true;  // no launcher: perhaps a port scanner or a browser
   }

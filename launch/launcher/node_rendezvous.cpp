@@ -29,8 +29,9 @@ bool is_loopback(const std::string& host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-/// Binds to `port` (0: a free one) on the loopback interface or on all. On failure errno says why.
-Socket bound(bool loopback, bool ipv6, int64_t port) {
+/// Binds to `port` (0: a free one) of the interface that has the numeric address `host`, or of all
+/// where it is empty. On failure errno says why.
+Socket bound(const std::string& host, bool ipv6, int64_t port) {
   Socket out(socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (out.fd() < 0) return out;
   allow_reuse(out.fd());
@@ -40,14 +41,14 @@ Socket bound(bool loopback, bool ipv6, int64_t port) {
     setsockopt(out.fd(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);  // takes IPv4 as well
     sockaddr_in6 address{};
     address.sin6_family = AF_INET6;
-    address.sin6_addr = loopback ? in6addr_loopback : in6addr_any;
     address.sin6_port = htons(static_cast<uint16_t>(port));
+    if (!host.empty()) inet_pton(AF_INET6, host.c_str(), &address.sin6_addr);
     result = bind(out.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address);
   } else {
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(loopback ? INADDR_LOOPBACK : INADDR_ANY);
     address.sin_port = htons(static_cast<uint16_t>(port));
+    if (!host.empty()) inet_pton(AF_INET, host.c_str(), &address.sin_addr);
     result = bind(out.fd(), reinterpret_cast<sockaddr*>(&address), sizeof address);
   }
   if (result == 0) return out;
@@ -57,11 +58,24 @@ Socket bound(bool loopback, bool ipv6, int64_t port) {
   return out;
 }
 
+bool has_no_such_address(int reason) {
+  return reason == EADDRNOTAVAIL || reason == EAFNOSUPPORT;
+}
+
+/// The same on a loopback interface: that of the address `host`, or for "localhost" IPv4's, unless
+/// only IPv6 has one.
+Socket bound_loopback(const std::string& host, int64_t port) {
+  if (host == "::1") return bound(host, true, port);
+  Socket out = bound(host == "localhost" ? "127.0.0.1" : host, false, port);
+  if (out.fd() >= 0 || host != "localhost" || !has_no_such_address(errno)) return out;
+  return bound("::1", true, port);
+}
+
 /// The same on all interfaces: of IPv6 and IPv4 where the machine has IPv6, else of IPv4.
 Socket bound_anywhere(int64_t port) {
-  Socket out = bound(false, true, port);
+  Socket out = bound("", true, port);
   if (out.fd() >= 0 || errno == EADDRINUSE || errno == EACCES) return out;
-  return bound(false, false, port);
+  return bound("", false, port);
 }
 
 int64_t port_of(int fd) {
@@ -116,17 +130,21 @@ int Socket::release() {
   return std::exchange(fd_, -1);
 }
 
-BoundPort bind_store_port(bool loopback) {
+BoundPort bind_store_port(const std::string& host) {
   BoundPort out;
-  out.socket = loopback ? bound(true, false, 0) : bound_anywhere(0);
+  out.socket = is_loopback(host) ? bound_loopback(host, 0) : bound_anywhere(0);
   if (out.socket.fd() < 0)
     fail_run("cannot bind a port for rank 0's store: {}", std::strerror(errno));
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+  getsockname(out.socket.fd(), reinterpret_cast<sockaddr*>(&address), &size);
+  out.host = host != "localhost" ? host : address.ss_family == AF_INET6 ? "::1" : "127.0.0.1";
   out.port = port_of(out.socket.fd());
   return out;
 }
 
 Socket listen_at(const Endpoint& endpoint) {
-  Socket out = is_loopback(endpoint.host) ? bound(true, endpoint.host == "::1", endpoint.port)
+  Socket out = is_loopback(endpoint.host) ? bound_loopback(endpoint.host, endpoint.port)
                                           : bound_anywhere(endpoint.port);
   if (out.fd() < 0 || listen(out.fd(), 1024) != 0) {
     if (errno == EADDRINUSE) {

@@ -26,17 +26,19 @@ class Socket {
   int fd_;
 };
 
-/// A socket and the port that it is bound to.
+/// A socket, and how it is reached.
 struct BoundPort {
   Socket socket;
+  std::string host;
   int64_t port = 0;
 };
 
 /// Binds a free port for the store that rank 0 serves, so that the system gives it to nobody else
 /// until rank 0 listens. It does not listen yet, so that a program that does not know the inherited
-/// socket can bind the same port itself (both with SO_REUSEADDR). `loopback`: it is reached from
-/// this machine only. RunError when the system has no port.
-BoundPort bind_store_port(bool loopback);
+/// socket can bind the same port itself (both with SO_REUSEADDR). `host` is how the ranks reach
+/// this machine; with a loopback address or "localhost", which becomes one, no other machine does.
+/// RunError when the system has no port.
+BoundPort bind_store_port(const std::string& host);
 
 /// The non-blocking socket at which node 0's launcher accepts the others. UserError when the port
 /// is taken.

@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "launch/launcher/peer_proof.h"
+
 namespace vmla::launch {
 
 int64_t StartOrder::world_size() const {
@@ -39,6 +41,7 @@ std::map<std::string, std::string> worker_environment(
       {"TORCHELASTIC_RUN_ID", order.run_id},
       {"TORCHELASTIC_USE_AGENT_STORE", "False"},  // rank 0 serves
       {"TORCHELASTIC_ERROR_FILE", error_file},
+      {kTokenVariable, ""},  // a secret of the launchers
       {kListenFdVariable, listen_fd < 0 ? "" : std::to_string(listen_fd)},
   };
   const auto unless_set = [&](const char* name, const char* value) {

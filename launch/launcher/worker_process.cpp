@@ -10,10 +10,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 
 #include "launch/launcher/host_name.h"
 #include "model/io/error.h"
+#include "model/io/regular_file.h"
 
 namespace vmla::launch {
 namespace {
@@ -28,6 +28,8 @@ constexpr size_t kLongestLine = size_t{64} << 10;
 // What is kept of stderr for the line that says how a worker ended.
 constexpr size_t kLastLines = 8;
 constexpr size_t kLongestLastLine = 300;
+// torchrun's hold a Python stack.
+constexpr size_t kLongestErrorFile = size_t{1} << 20;
 
 /// The launcher's own environment with `added` in it, as "NAME=VALUE".
 std::vector<std::string> environment_with(const std::map<std::string, std::string>& added) {
@@ -70,8 +72,8 @@ void bind_to(const std::vector<int>& cpus) {
 }
 
 int open_log(const std::filesystem::path& file) {
-  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (fd < 0) fail_user("cannot write the log file {}: {}", file.string(), std::strerror(errno));
+  const int fd = io::open_regular_file(file, O_WRONLY | O_CREAT | O_APPEND);
+  if (fd < 0) fail_user("cannot write the log file {}: {}", file.string(), io::open_problem(errno));
   return fd;
 }
 
@@ -265,8 +267,8 @@ std::optional<WorkerEnd> WorkerProcess::take_end(const ShowLine& show) {
   for (const std::string& line : last_lines_) {
     end.last_lines += (end.last_lines.empty() ? "" : " | ") + line;
   }
-  std::ifstream file(error_file_);
-  end.message = error_file_message({std::istreambuf_iterator<char>(file), {}});
+  end.message = error_file_message(io::head_of_file(error_file_, kLongestErrorFile))
+                    .substr(0, kLongestLastLine);
   return end;
 }
 

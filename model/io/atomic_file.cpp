@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <mutex>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -24,8 +26,9 @@ namespace vmla::io {
 namespace fs = std::filesystem;
 namespace {
 
-// A temporary is called ".tmp-HOST+PID+START+COUNT+NAME". START, the process's start time in clock
-// ticks, tells a live owner from a later process with the same number.
+// A temporary is called ".tmp-HOST+PID+START+COUNT-RANDOM+NAME". START, the process's start time in
+// clock ticks, tells a live owner from a later process with the same number. RANDOM keeps others
+// who may write to the folder from putting something at the name beforehand.
 constexpr std::string_view kTemporary = ".tmp-";
 
 std::mutex hook_mutex;
@@ -80,12 +83,15 @@ fs::path without_trailing_slash(const fs::path& path) {
 fs::path temporary_path(const fs::path& path) {
   static std::atomic<uint64_t> count{0};
   const std::string pid = std::to_string(getpid());  // not cached: a fork has its own
-  return folder_of(path) / formatted("{}{}+{}+{}+{}+{}",
+  uint64_t random = 0;
+  if (getrandom(&random, sizeof random, 0) != sizeof random) random = std::random_device()();
+  return folder_of(path) / formatted("{}{}+{}+{}+{}-{}+{}",
                                      kTemporary,
                                      host_name(),
                                      pid,
                                      process_start(pid),
                                      count++,
+                                     random,
                                      path.filename().string());
 }
 
@@ -201,9 +207,7 @@ void publish_folder(const fs::path& requested, const std::function<void(const fs
   remove_stale_temporaries(folder_of(folder));
   const fs::path temporary = temporary_path(folder);
   const TemporaryGuard guard(temporary);
-  std::error_code problem;
-  fs::create_directory(temporary, problem);
-  if (problem) fail_io("create", folder, problem.value());
+  if (mkdir(temporary.c_str(), 0777) != 0) fail_io("create", folder, errno);
   fill(temporary);
   for (const auto& entry : fs::recursive_directory_iterator(temporary)) {
     if (entry.is_symlink()) continue;  // lives in its folder, which is flushed

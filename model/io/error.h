@@ -5,21 +5,23 @@
 #include <string_view>
 
 #include "model/io/format.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla {
 
 /// An error that the user can fix: in a configuration, a file, an argument. Its message is one line
-/// that says what was found, where, and what would be right. Ends the program with status 2.
+/// that says what was found, where, and what would be right. Ends the program with status 2. Names
+/// in it may come from anybody, so what a terminal would obey is escaped (printable()).
 class UserError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit UserError(std::string_view message) : std::runtime_error(io::printable(message)) {}
 };
 
 /// A failure of the run that one line explains, such as a full disk or a NaN in a loss. Ends the
-/// program with status 1.
+/// program with status 1. Escaped likewise.
 class RunError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit RunError(std::string_view message) : std::runtime_error(io::printable(message)) {}
 };
 
 /// The run was asked to stop and has saved its state. Ends the program with status 75: the same
@@ -31,7 +33,7 @@ class StopRequested : public std::runtime_error {
 
 /// Throws UserError with a message as it stands, or with a template and its values (format.h).
 [[noreturn]] inline void fail_user(std::string_view message) {
-  throw UserError(std::string(message));
+  throw UserError(message);
 }
 template <class... Values>
   requires(sizeof...(Values) > 0)
@@ -41,7 +43,7 @@ template <class... Values>
 
 /// Throws RunError, likewise.
 [[noreturn]] inline void fail_run(std::string_view message) {
-  throw RunError(std::string(message));
+  throw RunError(message);
 }
 template <class... Values>
   requires(sizeof...(Values) > 0)

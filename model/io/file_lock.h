@@ -11,7 +11,8 @@ namespace vmla::io {
 class FileLock {
  public:
   /// Waits until no other process holds the lock. Creates the file and its parent folders;
-  /// UserError if that fails.
+  /// UserError if that fails, or if something else stands there: a link, or a file that is no lock
+  /// file. It is left as it is.
   static std::unique_ptr<FileLock> wait(const std::filesystem::path& path);
   /// Null if another process holds the lock.
   static std::unique_ptr<FileLock> try_now(const std::filesystem::path& path);

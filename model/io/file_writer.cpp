@@ -1,6 +1,7 @@
 #include "model/io/file_writer.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,8 +12,25 @@
 
 namespace vmla::io {
 
-FileWriter::FileWriter(const std::filesystem::path& path)
-    : path_(path), fd_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+namespace {
+
+/// Opens a file that nothing else was at, which O_EXCL promises of links too. A file, link or pipe
+/// that stands there is replaced, not written into: it may be another name of a file elsewhere. A
+/// device stays, and is written to.
+int open_new(const std::filesystem::path& path) {
+  constexpr int kNew = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC;
+  const int fd = ::open(path.c_str(), kNew, 0666);
+  if (fd >= 0 || errno != EEXIST) return fd;
+  struct stat there{};
+  if (::lstat(path.c_str(), &there) != 0) return -1;
+  if (S_ISCHR(there.st_mode) || S_ISBLK(there.st_mode))
+    return ::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+  return ::unlink(path.c_str()) == 0 ? ::open(path.c_str(), kNew, 0666) : -1;
+}
+
+}  // namespace
+
+FileWriter::FileWriter(const std::filesystem::path& path) : path_(path), fd_(open_new(path)) {
   if (fd_ < 0) fail_io("write", path_, errno);
 }
 

@@ -8,9 +8,9 @@
 
 namespace vmla::io {
 
-/// A new file, written from start to end, with its size and SHA-256 computed on the way. Errors are
-/// RunErrors that name the file and the reason. Nothing is flushed to disk: publish_file and
-/// publish_folder do that.
+/// A new file, written from start to end, with its size and SHA-256 computed on the way. What stood
+/// at the path is removed first, unless it is a device. Errors are RunErrors that name the file and
+/// the reason. Nothing is flushed to disk: publish_file and publish_folder do that.
 class FileWriter {
  public:
   explicit FileWriter(const std::filesystem::path& path);

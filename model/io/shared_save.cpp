@@ -1,6 +1,7 @@
 #include "model/io/shared_save.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -87,6 +88,10 @@ bool SharedSave::failed() const {
 
 void SharedSave::enter() {
   create_folder(payload_);
+  // The name is known beforehand; a link there would lead the checkpoint out of the run's folder.
+  for (const fs::path& folder : {shared_, payload_}) {
+    if (fs::is_symlink(fs::symlink_status(folder))) fail_io("write into", folder, ELOOP);
+  }
   if (failed()) throw SaveFailedElsewhere(problem_in(part(0, kFailed), 0));
   write_text(part(place_.writer, kWriting), "");
 }

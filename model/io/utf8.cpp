@@ -23,6 +23,15 @@ size_t utf8_character_bytes(std::string_view text) {
   return longer_than_needed || no_character ? 0 : length;
 }
 
+char32_t utf8_code(std::string_view character) {
+  const auto byte = [&](size_t i) { return static_cast<unsigned char>(character[i]); };
+  if (character.size() == 1) return byte(0);
+  // The first byte of n has n ones and a zero in front, the others a one and a zero.
+  auto code = static_cast<char32_t>(byte(0) & (0xff >> (character.size() + 1)));
+  for (size_t i = 1; i < character.size(); ++i) code = code << 6 | (byte(i) & 0x3f);
+  return code;
+}
+
 std::optional<size_t> first_bad_text_byte(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const size_t bytes = utf8_character_bytes(text.substr(at));

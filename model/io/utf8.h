@@ -11,6 +11,9 @@ namespace vmla::io {
 /// longer form than needed, no surrogates, nothing above U+10FFFF). `text` must not be empty.
 size_t utf8_character_bytes(std::string_view text);
 
+/// The code point of one whole character.
+char32_t utf8_code(std::string_view character);
+
 /// Place of the first byte that is no UTF-8, or zero, counted from 0; none in good text.
 std::optional<size_t> first_bad_text_byte(std::string_view text);
 

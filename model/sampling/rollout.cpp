@@ -81,6 +81,7 @@ class CausalRollout {
                      const PreparedPlan& plan,
                      const KvWindow& window) {
     const auto velocity = [&](const at::Tensor& x, double timestep) {
+      if (request_.before_pass) request_.before_pass();
       return guided_flow(network_, guidance_, x, timestep, {text_, plan, window.layers, cross_});
     };
     const auto fresh_noise = [&](int64_t k) {
@@ -188,6 +189,7 @@ RolloutChunk sample_bidirectional(const Network& network,
   CrossCache cross;
   const std::vector<LayerKv> no_window;
   const auto velocity = [&](const at::Tensor& x, double timestep) {
+    if (request.before_pass) request.before_pass();
     return guided_flow(network, guidance, x, timestep, {text, plan, no_window, cross});
   };
   const auto fresh_noise = [&](int64_t k) {

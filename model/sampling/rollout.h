@@ -38,6 +38,8 @@ struct RolloutRequest {
   bool erase_cache = false;
   std::vector<PromptChange> prompt_changes;  // ascending; of chunk-wise sampling only
   PromptSwitch prompt_switch = PromptSwitch::kFlush;
+  /// Called before each pass that denoises, if there is one. What it throws ends the sampling.
+  std::function<void()> before_pass = {};
 };
 
 struct RolloutChunk {

@@ -53,11 +53,18 @@ class MeasuredVideos {
  public:
   MeasuredVideos(const TrainConfig& config,
                  const VideoSampler& sampler,
-                 const model::Network& network)
+                 const model::Network& network,
+                 const MeasureWatch& watch)
       : config_(config),
         traits_(objective_traits(config.objective)),
         sampler_(sampler),
-        network_(network) {}
+        network_(network),
+        watch_(watch) {}
+
+  /// Says how much sample() will have to do in all, in latent frames.
+  void expect(size_t videos, int64_t frames, int64_t ways) {
+    expected_ += static_cast<int64_t>(videos) * latent_frames(frames) * ways;
+  }
 
   /// How a measured set of videos is sampled.
   struct Way {
@@ -69,7 +76,7 @@ class MeasuredVideos {
   /// Videos of at least `frames` video frames, [F, 3, H, W] each, with their captions.
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
-                                              const Way& way) const {
+                                              const Way& way) {
     model::SamplerSettings sampler = sampler_settings(config_.sample, traits_);
     if (!way.few_steps.empty()) {
       sampler.kind = model::SamplerKind::kFewStep;
@@ -82,8 +89,13 @@ class MeasuredVideos {
                                         .batch = kVideosAtOnce,
                                         .erase_cache = way.erase_cache,
                                         .device = at::Device(config_.train.device),
-                                        .noise_PFCHW = {}};
-    const auto videos = sampler_.sample_pixels(network_, request);
+                                        .noise_PFCHW = {},
+                                        .before_pass = watch_.before_pass};
+    const auto count = [this](const SampledChunk& chunk) {
+      sampled_ += chunk.latents_FCHW.size(0);
+      watch_.progress(sampled_, expected_);
+    };
+    const auto videos = sampler_.sample_pixels(network_, request, count);
     std::vector<analysis::CaptionedClip> clips;
     for (size_t i = 0; i < videos.size(); ++i) clips.push_back({videos[i], prompts[i].text});
     return clips;
@@ -103,6 +115,8 @@ class MeasuredVideos {
   ObjectiveTraits traits_;
   const VideoSampler& sampler_;
   const model::Network& network_;
+  const MeasureWatch& watch_;
+  int64_t sampled_ = 0, expected_ = 0;  // latent frames
 };
 
 /// The long videos that are sampled, and what they are measured against: the same measures of as
@@ -145,10 +159,11 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
-                                           const data::LatentDataset& held_out) {
+                                           const data::LatentDataset& held_out,
+                                           const MeasureWatch& watch) {
   const SampleConfig& sample = config.sample;
   const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
-  const MeasuredVideos videos(config, sampler, network);
+  MeasuredVideos videos(config, sampler, network, watch);
   const bool causal = objective_traits(config.objective).causal;
   const auto long_plan = causal && sample.long_frames > 0
                              ? plan_long_rollouts(sample, videos, held_out)
@@ -169,6 +184,15 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
     return measures;
   };
   if (prompts.empty() && !long_plan) return std::nullopt;
+  const int64_t ways = sample.also_few_step.empty() ? 1 : 2;
+  videos.expect(prompts.size(), sample.frames, ways + (causal ? 1 : 0));
+  if (long_plan) videos.expect(long_plan->prompts.size(), sample.long_frames, ways);
+  log::info(
+      "measuring: {} videos of {} frames{}, sampled in {} ways",
+      prompts.size(),
+      sample.frames,
+      long_plan ? formatted(" and {} of {}", long_plan->prompts.size(), sample.long_frames) : "",
+      ways + (causal ? 1 : 0));
   StageMeasures measures{.own = measure({}), .few_step = {}, .without_cache = std::nullopt};
   if (!sample.also_few_step.empty())
     measures.few_step = measure({.few_steps = sample.also_few_step});

@@ -6,6 +6,7 @@
 #include "trainer/config/train_config.h"
 #include "trainer/evaluation/video_sampler.h"
 
+#include <functional>
 #include <optional>
 
 namespace vmla::trainer {
@@ -36,6 +37,14 @@ struct StageMeasures {
   std::optional<analysis::ClipMeasures> without_cache;
 };
 
+/// What is told of the measuring while it goes on. What either function throws ends it.
+struct MeasureWatch {
+  /// Before every pass of the network.
+  std::function<void()> before_pass;
+  /// Latent frames that are sampled, of all that will be.
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
 /// Samples `sample.measure_clips` videos over the captions of `held_out`, each caption equally
 /// often and with another seed each time, and reads colour, direction, shape, retention and motion
 /// back from the pixels. Then `sample.long_clips` videos of `sample.long_frames` frames, read for
@@ -45,6 +54,7 @@ struct StageMeasures {
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
-                                           const data::LatentDataset& held_out);
+                                           const data::LatentDataset& held_out,
+                                           const MeasureWatch& watch);
 
 }  // namespace vmla::trainer

@@ -109,7 +109,8 @@ model::RolloutRequest VideoSampler::rollout_of(const Request& request,
               },
           .erase_cache = request.erase_cache,
           .prompt_changes = std::move(changes),
-          .prompt_switch = request.prompt_switch};
+          .prompt_switch = request.prompt_switch,
+          .before_pass = request.before_pass};
 }
 
 void VideoSampler::sample(const model::Network& network,
@@ -145,10 +146,13 @@ void VideoSampler::sample(const model::Network& network,
   }
 }
 
-std::vector<at::Tensor> VideoSampler::sample_pixels(const model::Network& network,
-                                                    const Request& request) const {
+std::vector<at::Tensor> VideoSampler::sample_pixels(
+    const model::Network& network,
+    const Request& request,
+    const std::function<void(const SampledChunk&)>& seen) const {
   std::vector<std::vector<at::Tensor>> parts(request.prompts.size());
   sample(network, request, [&](const SampledChunk& chunk) {
+    if (seen) seen(chunk);
     parts[chunk.prompt].push_back(chunk.pixels_F3HW);
   });
   std::vector<at::Tensor> videos;

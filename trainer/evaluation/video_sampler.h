@@ -80,6 +80,8 @@ class VideoSampler {
     /// Likewise of the few-step sampler's K re-noisings.
     at::Tensor renoise_KPFCHW = {};
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
+    /// RolloutRequest::before_pass.
+    std::function<void()> before_pass = {};
   };
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them. Chunks
   /// of one prompt come in order. Collective where weights or tokens are spread over ranks.
@@ -87,9 +89,12 @@ class VideoSampler {
               const Request& request,
               const std::function<void(const SampledChunk&)>& emit) const;
 
-  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each.
-  std::vector<at::Tensor> sample_pixels(const model::Network& network,
-                                        const Request& request) const;
+  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each. `seen`, if any, is called with
+  /// each chunk.
+  std::vector<at::Tensor> sample_pixels(
+      const model::Network& network,
+      const Request& request,
+      const std::function<void(const SampledChunk&)>& seen = nullptr) const;
 
   /// The least number of latent frames that decode to `pixel_frames` video frames or more, in whole
   /// chunks of `config`.

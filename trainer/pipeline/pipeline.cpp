@@ -77,12 +77,14 @@ int run_pipeline(const PipelineConfig& pipeline, const PipelineOptions& options)
     const TemporaryFolder configs;
     return run_stages(pipeline, options, configs.path());
   }
-  const RunFolder folder(pipeline.run_dir, RunFolder::Kind::kPipeline);
-  io::write_file_atomically(pipeline.run_dir / "pipeline.yaml", pipeline_yaml(pipeline));
+  RunFolder folder(pipeline.run_dir, RunFolder::Kind::kPipeline);
+  folder.begin_pipeline(pipeline_yaml(pipeline));
   log::set_file(pipeline.run_dir / "log.txt");
   fs::create_directories(pipeline.run_dir / "configs");
   const int status = run_stages(pipeline, options, pipeline.run_dir / "configs");
-  if (status == 0) write_summary(pipeline);
+  if (status != 0) return status;
+  folder.expect_in_place();
+  write_summary(pipeline);
   return status;
 }
 

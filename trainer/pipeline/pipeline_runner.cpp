@@ -1,10 +1,12 @@
 #include "trainer/pipeline/pipeline_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -35,7 +37,10 @@ class Runner {
         jobs_(options.dry_run    ? 1
               : options.jobs > 0 ? options.jobs
                                  : pipeline.jobs) {
-    for (const auto& stage : pipeline.stages) waiting_.push_back(&stage);
+    for (const auto& stage : pipeline.stages) {
+      waiting_.push_back(&stage);
+      numbers_.emplace(stage.name, numbers_.size() + 1);
+    }
   }
 
   int run() {
@@ -45,16 +50,26 @@ class Runner {
       wait_a_moment();
       if (const int signal = signals.take(); signal != 0) stop(signal, kStopped);
       collect();
+      show_progress();
       if (stopping_ && running_.empty()) return status_;
     }
+    bar_.reset();
+    log::info("pipeline: {} stages in {}", numbers_.size(), log::clock_text(seconds_since(begun_)));
     return status_;
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
   struct Running {
     const PipelineStage* stage;
     std::unique_ptr<StageProcess> process;
+    bool beside_others;
+    Clock::time_point since = Clock::now();
   };
+
+  static double seconds_since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
+  }
 
   /// Whether every stage that it starts from is done.
   bool is_ready(const PipelineStage& stage) const {
@@ -103,11 +118,17 @@ class Runner {
     const std::map<std::string, std::string> environment = {
         {"OMP_WAIT_POLICY", "PASSIVE"},
         {"OMP_NUM_THREADS", std::to_string(cpu_threads(stage.config, share))}};
-    log::info("stage {}: {}", stage.name, stage.run_dir.string());
+    log::info("stage {}: {} of {}, in {}",
+              stage.name,
+              numbers_.at(stage.name),
+              numbers_.size(),
+              stage.run_dir.string());
     for (const auto& note : stage.notes) log::info("  {}", note);
     const std::string prefix = beside_others ? formatted("[{}] ", stage.name) : "";
     running_.push_back(
-        {&stage, std::make_unique<StageProcess>(command_of(stage, config), environment, prefix)});
+        {&stage,
+         std::make_unique<StageProcess>(command_of(stage, config), environment, prefix),
+         beside_others});
     ran_.insert(stage.name);
   }
 
@@ -127,6 +148,21 @@ class Runner {
                  stage.run_dir.string()});
     if (options_.dry_run) argv.push_back("--dry-run");
     return argv;
+  }
+
+  /// A bar over all stages while some run side by side. A stage that runs alone has the terminal to
+  /// itself, and shows a bar of its own.
+  void show_progress() {
+    const bool shown = std::any_of(running_.begin(), running_.end(), [](const auto& running) {
+      return running.beside_others;
+    });
+    if (!shown) return bar_.reset();
+    if (!bar_) bar_.emplace("stages", static_cast<long>(numbers_.size()));
+    std::string note = log::clock_text(seconds_since(begun_)) + ";";
+    for (const auto& running : running_)
+      note +=
+          formatted(" {} {}", running.stage->name, log::clock_text(seconds_since(running.since)));
+    bar_->update(static_cast<long>(done_.size()), note);
   }
 
   /// Passes on what the stages print, and sleeps meanwhile.
@@ -183,8 +219,11 @@ class Runner {
   int64_t jobs_;
   std::vector<const PipelineStage*> waiting_;
   std::list<Running> running_;
-  std::set<std::string> done_;  // finished, now or before
-  std::set<std::string> ran_;   // started here
+  std::set<std::string> done_;             // finished, now or before
+  std::set<std::string> ran_;              // started here
+  std::map<std::string, size_t> numbers_;  // of all stages, from 1, in the pipeline's order
+  Clock::time_point begun_ = Clock::now();
+  std::optional<log::ProgressBar> bar_;
   bool stopping_ = false;
   int status_ = 0;
 };

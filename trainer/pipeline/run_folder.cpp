@@ -1,5 +1,9 @@
 #include "trainer/pipeline/run_folder.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -60,6 +64,7 @@ bool changes_result(const std::string& key) {
 
 RunFolder::RunFolder(fs::path folder, Kind kind)
     : path_(checked(std::move(folder), kind, made_)),
+      handle_(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
       lock_(io::FileLock::try_now(path_ / kLockName)) {
   if (!lock_) {
     fail_user("{}: in use by {}; wait for it, stop it, or choose another folder",
@@ -71,11 +76,35 @@ RunFolder::RunFolder(fs::path folder, Kind kind)
 RunFolder::~RunFolder() {
   lock_.reset();
   std::error_code error;  // a folder that holds something stays
-  if (made_) fs::remove(path_, error);
+  if (made_ && is_in_place()) fs::remove(path_, error);
+  if (handle_ >= 0) close(handle_);
+}
+
+bool RunFolder::is_in_place() const {
+  struct stat opened{}, there{};
+  // The handle keeps the system from giving the folder's number to a new one.
+  return fstat(handle_, &opened) == 0 && stat(path_.c_str(), &there) == 0 &&
+         opened.st_ino == there.st_ino && opened.st_dev == there.st_dev;
+}
+
+void RunFolder::expect_in_place() const {
+  const bool same = is_in_place();
+  const bool whole = mark_.empty() || fs::exists(fs::symlink_status(path_ / mark_));
+  if (same && whole) return;
+  fail_run("{}: {} while the run was going on; what it has written is gone, and the run ends here",
+           path_.string(),
+           same ? formatted("{} was removed from the run folder", mark_)
+                : "the run folder was removed, moved or replaced");
+}
+
+void RunFolder::begin_pipeline(const std::string& text) {
+  io::write_file_atomically(path_ / kPipelineMark, text);
+  mark_ = kPipelineMark;
 }
 
 void RunFolder::begin(const TrainConfig& config) {
   io::write_file_atomically(path_ / kStageMark, resolved_yaml(config));
+  mark_ = kStageMark;
   std::error_code error;
   fs::remove(path_ / "summary.json", error);
   if (error) fail_run("{}: cannot remove: {}", (path_ / "summary.json").string(), error.message());

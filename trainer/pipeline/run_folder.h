@@ -25,13 +25,25 @@ class RunFolder {
 
   const std::filesystem::path& path() const { return path_; }
 
+  /// RunError when the folder was removed, moved or replaced since it was opened, or its
+  /// config.yaml or pipeline.yaml since begin(): what is written from then on would be lost, or
+  /// land in another run.
+  void expect_in_place() const;
+
+  /// Writes `text` as pipeline.yaml.
+  void begin_pipeline(const std::string& text);
   /// Writes config.yaml and removes the summary.json of an earlier, shorter run: from now on the
   /// stage counts as unfinished. Call it once nothing the user gave can be wrong any more.
   void begin(const TrainConfig& config);
 
  private:
+  /// Whether the path still leads to the folder that was opened.
+  bool is_in_place() const;
+
   bool made_ = false;
   std::filesystem::path path_;
+  int handle_ = -1;   // of the folder itself, wherever it is
+  std::string mark_;  // the file that must be in it; empty before begin()
   std::unique_ptr<io::FileLock> lock_;
 };
 

@@ -9,10 +9,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 
 #include "model/io/error.h"
+#include "model/io/log.h"
 
 namespace vmla::trainer {
 namespace {
@@ -110,18 +110,15 @@ void StageProcess::read_from(Stream& stream) {
 }
 
 void StageProcess::print(Stream& stream, bool all) {
-  std::FILE* file = stream.to_stderr ? stderr : stdout;
   size_t begin = 0;
   for (size_t end; (end = stream.pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    std::fprintf(
-        file, "%s%s\n", prefix_.c_str(), stream.pending.substr(begin, end - begin).c_str());
+    log::pass_on(stream.to_stderr, prefix_ + stream.pending.substr(begin, end - begin));
   }
   stream.pending.erase(0, begin);
   if (all && !stream.pending.empty()) {
-    std::fprintf(file, "%s%s\n", prefix_.c_str(), stream.pending.c_str());
+    log::pass_on(stream.to_stderr, prefix_ + stream.pending);
     stream.pending.clear();
   }
-  std::fflush(file);
 }
 
 void StageProcess::pump(int wait_ms) {

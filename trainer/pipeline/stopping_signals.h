@@ -5,9 +5,9 @@
 
 namespace vmla::trainer {
 
-/// While it lives, SIGINT, SIGTERM, SIGHUP and SIGUSR1 are only noted, for the pipeline to pass on
-/// to its stages; a system call that waits is interrupted. Under nohup SIGHUP stays ignored. One at
-/// a time.
+/// While it lives, SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGUSR1 are only noted, for the pipeline to
+/// pass on to its stages; a system call that waits is interrupted. Under nohup SIGHUP stays
+/// ignored. One at a time.
 class StoppingSignals {
  public:
   StoppingSignals();
@@ -19,7 +19,7 @@ class StoppingSignals {
   int take();
 
  private:
-  static constexpr std::array<int, 4> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+  static constexpr std::array<int, 5> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1};
   std::array<struct sigaction, kSignals.size()> before_{};
 };
 

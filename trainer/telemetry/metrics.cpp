@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -13,6 +12,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "model/io/regular_file.h"
 #include "trainer/telemetry/write_fully.h"
 
 namespace vmla::trainer {
@@ -53,8 +53,8 @@ MetricsLog::MetricsLog(const std::filesystem::path& run_dir, std::string stage, 
     if (dropped > 0) log::warn("{}: dropped {} damaged lines", path_.string(), dropped);
     tensorboard_.restart_at(last_step + 1);
   }
-  fd_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  if (fd_ < 0) fail_run("{}: cannot open this file: {}", path_.string(), std::strerror(errno));
+  fd_ = io::open_regular_file(path_, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  if (fd_ < 0) fail_run("{}: cannot open this file: {}", path_.string(), io::open_problem(errno));
 }
 
 MetricsLog::~MetricsLog() {

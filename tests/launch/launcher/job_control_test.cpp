@@ -117,6 +117,29 @@ TEST(JobControl, RestartsWithGrowingPauses) {
   EXPECT_EQ(expect_next(job, Kind::kFinish).status, 1);
 }
 
+// Two days of work between two failures are no series.
+TEST(JobControl, AHealthyStretchBeginsANewSeries) {
+  JobControl job = started(1, 10);
+  Clock::time_point now = kStart;
+  const auto fail_after = [&](std::chrono::seconds work, std::chrono::seconds pause) {
+    now += work;
+    job.worker_failed(end_of(0, 1), now);
+    expect_next(job, Kind::kStop);
+    now += 5s;  // the others end
+    job.node_ended(0, false, now);
+    expect_next(job, Kind::kStop);
+    EXPECT_EQ(job.due(), now + pause);
+    now += pause;
+    job.tick(now);
+    expect_next(job, Kind::kStart);
+  };
+  fail_after(0s, 1s);
+  fail_after(58s, 2s);  // with the five seconds above it is over a minute, but not of work
+  fail_after(1s, 4s);
+  fail_after(kHealthy, 1s);
+  fail_after(0s, 2s);
+}
+
 TEST(JobControl, ARestartForgetsTheAttemptBefore) {
   JobControl job = started(1, 1);
   job.worker_failed(end_of(0, 5), kStart);

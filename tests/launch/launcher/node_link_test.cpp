@@ -71,6 +71,25 @@ TEST_F(Links, StrangersAreDisconnected) {
   EXPECT_TRUE(left_->closed());
 }
 
+TEST_F(Links, NobodySaysMoreThanTheirShare) {
+  // Read bit by bit, so that others get their turn; cut off when a second holds too much.
+  const std::string line = encode(Heartbeat{}) + "\n";
+  std::string many;
+  while (many.size() < 32'000) many += line;
+  size_t heard = 0;
+  for (int turn = 0; turn < 100 && !left_->closed(); ++turn) {
+    say(many);
+    heard += left_->progress(start_).size();
+  }
+  EXPECT_TRUE(left_->closed());
+  EXPECT_LE(heard, 10'000u);
+}
+
+TEST_F(Links, WhoDoesNotReadIsDisconnected) {
+  for (int i = 0; i < 1000 && !left_->closed(); ++i) left_->send(StopOrder{std::string(4000, 'x')});
+  EXPECT_TRUE(left_->closed());
+}
+
 TEST_F(Links, TheLastWordsAreHeardBeforeTheEnd) {
   say(encode(FinishOrder{1, "why"}) + "\n");
   close(raw_);

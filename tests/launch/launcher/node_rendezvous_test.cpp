@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
 TEST(NodeRendezvous, AStorePortIsNobodyElses) {
-  const BoundPort first = bind_store_port(true), second = bind_store_port(true);
+  const BoundPort first = bind_store_port("127.0.0.1"), second = bind_store_port("localhost");
   EXPECT_GT(first.port, 0);
   EXPECT_NE(first.port, second.port);
   EXPECT_EQ(listen(first.socket.fd(), 8), 0);
@@ -33,7 +33,7 @@ TEST(NodeRendezvous, AStorePortIsNobodyElses) {
 }
 
 TEST(NodeRendezvous, NobodyAnswers) {
-  const BoundPort port = bind_store_port(true);  // not listening
+  const BoundPort port = bind_store_port("127.0.0.1");  // not listening
   int tries = 0;
   try {
     connect_to({"127.0.0.1", port.port}, 0s, [&](std::chrono::milliseconds) {

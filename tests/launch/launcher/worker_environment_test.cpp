@@ -44,6 +44,7 @@ TEST(WorkerEnvironment, EveryNameOfTorchrun) {
                           {"TORCHELASTIC_USE_AGENT_STORE", "False"},
                           {"TORCHELASTIC_ERROR_FILE", "e.json"},
                           {"TORCH_NCCL_ASYNC_ERROR_HANDLING", "1"},
+                          {"VMLA_RDZV_TOKEN", ""},
                           {"VMLA_STORE_LISTEN_FD", ""},
                           {"OMP_NUM_THREADS", "1"},
                           {"OMP_WAIT_POLICY", "PASSIVE"}};

@@ -7,7 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <functional>
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -115,6 +117,68 @@ TEST_F(LogTest, TheBarShowsRateTimeLeftAndNoteAndYieldsToLines) {
   EXPECT_THAT(screen, HasSubstr("] 4/4"));
   EXPECT_THAT(screen, testing::EndsWith("\r\033[K"));               // nothing of it stays
   EXPECT_EQ(screen.find(std::string(40, 'x')), std::string::npos);  // cut to one line
+}
+
+/// What a (pseudo-)terminal of 80 columns gets to see of `work`, which runs in a child process and
+/// may change the terminal's size.
+std::string on_terminal(const std::function<void()>& work) {
+  winsize size = {};
+  size.ws_col = 80;
+  int terminal = -1;
+  const pid_t child = forkpty(&terminal, nullptr, nullptr, &size);
+  if (child == 0) {
+    setenv("TERM", "xterm", 1);
+    work();
+    _exit(0);
+  }
+  std::string screen;
+  char buffer[512];
+  for (ssize_t n = 0; (n = read(terminal, buffer, sizeof buffer)) > 0;) {
+    screen.append(buffer, static_cast<size_t>(n));
+  }
+  close(terminal);
+  waitpid(child, nullptr, 0);
+  return screen;
+}
+
+// A terminal that became narrower shows what stands there in several rows: all of them go.
+TEST_F(LogTest, TheBarSurvivesATerminalThatNarrows) {
+  const std::string screen = on_terminal([] {
+    log::ProgressBar bar("encode", 4);
+    bar.update(1, std::string(200, 'x'));
+    winsize narrow = {};
+    narrow.ws_col = 30;
+    ioctl(STDERR_FILENO, TIOCSWINSZ, &narrow);
+    log::info("a line");
+    bar.update(4, "\u00e4\u00f6\u00fc");
+  });
+  EXPECT_THAT(screen, HasSubstr("x\033[K\033[2A\r\033[Ja line\r\n"));  // 79 columns: three rows
+  EXPECT_THAT(screen, HasSubstr("\rencode [" + std::string(21, '#') + "\033[K"));  // 29 columns
+}
+
+TEST_F(LogTest, ColoursAreForTerminalsAndForThoseWhoWantThem) {
+  const auto say = [] {
+    unsetenv("NO_COLOR");
+    log::warn("careful");
+    log::error("vmla: error: broken");
+    setenv("NO_COLOR", "1", 1);
+    log::warn("careful");
+    setenv("NO_COLOR", "", 1);  // https://no-color.org: empty is not set
+    setenv("TERM", "dumb", 1);
+    log::error("vmla: error: broken");
+  };
+  EXPECT_EQ(on_terminal(say),
+            "\033[33mcareful\033[0m\r\n\033[1;31mvmla: error:\033[0m broken\r\n"
+            "careful\r\nvmla: error: broken\r\n");
+}
+
+TEST_F(LogTest, LinesAreShownWithoutTheirControlCharacters) {
+  testing::internal::CaptureStdout();
+  log::set_file(folder_ / "log.txt");
+  log::info("a\033[2J\nvmla: done");
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "a\\x1b[2J\\x0avmla: done\n");
+  EXPECT_THAT(io::read_text_file(folder_ / "log.txt"),
+              testing::EndsWith("a\\x1b[2J\\x0avmla: done\n"));
 }
 
 }  // namespace

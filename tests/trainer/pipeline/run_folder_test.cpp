@@ -40,6 +40,42 @@ TEST(RunFolder, IsCreatedLockedAndReleased) {
   EXPECT_NO_THROW(RunFolder(path, RunFolder::Kind::kStage));
 }
 
+// What a run writes from then on would be lost, or make a folder that looks like a finished run.
+TEST(RunFolder, NoticesThatItIsGone) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "run", elsewhere = folder.path() / "moved";
+  RunFolder run(path, RunFolder::Kind::kStage);
+  EXPECT_NO_THROW(run.expect_in_place());
+  run.begin(TrainConfig());
+  EXPECT_NO_THROW(run.expect_in_place());
+  const auto expect_fault = [&](const std::string& what) {
+    EXPECT_THAT(message_of<RunError>([&] { run.expect_in_place(); }),
+                AllOf(StartsWith(path.string()), HasSubstr(what)));
+  };
+  fs::rename(path, elsewhere);
+  expect_fault("removed, moved or replaced");
+  fs::create_directory(path);  // another one
+  expect_fault("removed, moved or replaced");
+  fs::remove(path);
+  fs::rename(elsewhere, path);
+  EXPECT_NO_THROW(run.expect_in_place());
+  fs::remove(path / "config.yaml");
+  expect_fault("config.yaml was removed");
+  fs::remove_all(path);
+  expect_fault("removed, moved or replaced");
+}
+
+TEST(RunFolder, LeavesAFolderAloneThatTookItsPlace) {
+  const TemporaryFolder folder;
+  const fs::path path = folder.path() / "run";
+  {
+    RunFolder run(path, RunFolder::Kind::kStage);
+    fs::rename(path, folder.path() / "moved");
+    fs::create_directory(path);
+  }
+  EXPECT_TRUE(fs::exists(path));
+}
+
 TEST(RunFolder, RefusesWhatIsNoRun) {
   const TemporaryFolder folder;
   folder.write("photos/a.jpg", "x");

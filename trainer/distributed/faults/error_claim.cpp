@@ -14,16 +14,17 @@ constexpr double kAnswerSeconds = 3;
 // serves the store waits for the others to read it.
 constexpr double kClaimSeconds = 2;
 constexpr double kLingerSeconds = 2.5;
-// In the store: "RANK\tTEXT" of the first rank that claimed an error, and how many ranks have read
-// it.
+// In the store: "RANK\tHOST\tTEXT" of the first rank that claimed an error, and how many ranks have
+// read it.
 constexpr const char* kErrorKey = "error";
 constexpr const char* kHeardKey = "error_heard";
 
 /// Claims the error for this rank, unless another one was faster; the line is then that rank's.
 ErrorLine claim(Store& store, int64_t rank, const std::string& text) {
-  const std::string mine = formatted("{}\t{}", rank, text);
+  const std::string mine = formatted("{}\t{}\t{}", rank, host_name(), text);
   const std::string claimed = store.set_if_new(kErrorKey, mine);
-  return {claimed == mine, claimed.substr(claimed.find('\t') + 1)};
+  const size_t host = claimed.find('\t') + 1, behind = claimed.find('\t', host);
+  return {claimed == mine, claimed.substr(behind + 1), claimed.substr(host, behind - host)};
 }
 
 /// Keeps the store alive until `others` ranks have read the error.
@@ -48,7 +49,7 @@ ErrorLine claim_error(const Store& store,
   const int64_t speaker = environment.use_agent_store ? 0 : 1;
   try {
     if (victim && watchdog != nullptr && !watchdog->store_answers())
-      return {environment.rank == speaker, watchdog->explain()};
+      return {environment.rank == speaker, watchdog->explain(), ""};
     const auto connection = store.connect_again(kAnswerSeconds);
     std::string text = own;
     if (watchdog != nullptr && dynamic_cast<const CommError*>(&error) != nullptr) {
@@ -65,8 +66,8 @@ ErrorLine claim_error(const Store& store,
     }
     return line;
   } catch (const StoreError&) {
-    if (!victim) return {true, own};
-    return {environment.rank == speaker, watchdog == nullptr ? own : watchdog->explain()};
+    if (!victim) return {true, own, host_name()};
+    return {environment.rank == speaker, watchdog == nullptr ? own : watchdog->explain(), ""};
   }
 }
 

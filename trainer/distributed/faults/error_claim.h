@@ -11,11 +11,13 @@
 namespace vmla::distributed {
 
 struct ErrorLine {
-  bool say;          // this rank is the one that prints it, on stderr
-  std::string text;  // what is printed, here or by another rank
+  bool say;               // this rank is the one that prints it, on stderr
+  std::string text;       // what is printed, here or by another rank
+  std::string host = {};  // of the rank that prints it; empty where that is not known
 };
 
-/// Arranges that a job's error is printed once, by a rank that knows the cause.
+/// Arranges that a job's error is printed once, by a rank that knows the cause. (Machines without
+/// that rank have terminals of their own: there the caller prints the text once more.)
 ///
 /// - An error of this rank's own is printed by the first rank that has one.
 /// - A PeerError makes this rank a victim: it waits for about two seconds for another rank to claim

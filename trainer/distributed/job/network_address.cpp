@@ -73,22 +73,29 @@ std::string outward_address() {
   return {};
 }
 
-/// Binds and listens; returns the socket, or -1 with errno.
-int try_listen(int family, int64_t port) {
+/// Any address of a family, or the one that `numeric` is; no family where it is none.
+sockaddr_storage address_of(int family, const std::string& numeric) {
+  sockaddr_storage out{};
+  auto& v4 = reinterpret_cast<sockaddr_in&>(out);
+  auto& v6 = reinterpret_cast<sockaddr_in6&>(out);
+  void* const place = family == AF_INET6 ? static_cast<void*>(&v6.sin6_addr) : &v4.sin_addr;
+  if (numeric.empty() || inet_pton(family, numeric.c_str(), place) == 1)
+    out.ss_family = static_cast<sa_family_t>(family);
+  return out;
+}
+
+/// Binds and listens; returns the socket, or -1 with errno. `numeric`: empty for all addresses.
+int try_listen(int family, const std::string& numeric, int64_t port) {
   const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -1;
   const int yes = 1, no = 0;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-  sockaddr_storage address{};
+  sockaddr_storage address = address_of(family, numeric);
   if (family == AF_INET6) {
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &no, sizeof(no));
-    auto& v6 = reinterpret_cast<sockaddr_in6&>(address);
-    v6.sin6_family = AF_INET6;
-    v6.sin6_port = htons(static_cast<uint16_t>(port));
+    reinterpret_cast<sockaddr_in6&>(address).sin6_port = htons(static_cast<uint16_t>(port));
   } else {
-    auto& v4 = reinterpret_cast<sockaddr_in&>(address);
-    v4.sin_family = AF_INET;
-    v4.sin_port = htons(static_cast<uint16_t>(port));
+    reinterpret_cast<sockaddr_in&>(address).sin_port = htons(static_cast<uint16_t>(port));
   }
   const auto* bound = reinterpret_cast<const sockaddr*>(&address);
   if (bind(fd, bound, length_of(bound)) == 0 && listen(fd, SOMAXCONN) == 0) return fd;
@@ -96,6 +103,14 @@ int try_listen(int family, int64_t port) {
   close(fd);
   errno = why;
   return -1;
+}
+
+/// The loopback address of this machine: IPv4's, unless only IPv6 has one.
+std::string loopback_address() {
+  const int fd = try_listen(AF_INET, "127.0.0.1", 0);
+  if (fd >= 0) close(fd);
+  const bool has_no_v4 = fd < 0 && (errno == EADDRNOTAVAIL || errno == EAFNOSUPPORT);
+  return has_no_v4 ? "::1" : "127.0.0.1";
 }
 
 }  // namespace
@@ -134,7 +149,7 @@ bool is_loopback(const std::string& address) {
 }
 
 std::string own_address(const std::string& host, int64_t nodes) {
-  const std::string loopback = "127.0.0.1";
+  const std::string loopback = loopback_address();
   if (host.empty() || host == "localhost" || is_loopback(host)) return loopback;
   for (const std::string& address : resolve_host(host, "MASTER_ADDR")) {
     const std::string own = source_address(address);
@@ -145,9 +160,15 @@ std::string own_address(const std::string& host, int64_t nodes) {
   return own.empty() ? loopback : own;
 }
 
-int listen_on(int64_t port) {
-  int fd = try_listen(AF_INET6, port);
-  if (fd < 0 && errno != EADDRINUSE) fd = try_listen(AF_INET, port);
+int listen_on(int64_t port, const std::string& host) {
+  int fd = -1;
+  if (host == "localhost" || is_loopback(host)) {
+    const std::string address = host == "localhost" ? loopback_address() : host;
+    fd = try_listen(address == "::1" ? AF_INET6 : AF_INET, address, port);
+  } else {
+    fd = try_listen(AF_INET6, "", port);
+    if (fd < 0 && errno != EADDRINUSE) fd = try_listen(AF_INET, "", port);
+  }
   if (fd >= 0) return fd;
   if (errno == EADDRINUSE)
     fail_user(

@@ -17,14 +17,17 @@ std::vector<std::string> resolve_host(const std::string& host, const std::string
 bool is_loopback(const std::string& address);
 
 /// The address under which ranks on other hosts reach this one: the one that packets to `host`
-/// (MASTER_ADDR) leave from. "127.0.0.1" when the job's ranks meet on the loopback: `host` is a
-/// loopback address, or all ranks are on one node and `host` leads to its loopback. A host's own
+/// (MASTER_ADDR) leave from. "127.0.0.1", or "::1" where there is no other loopback, when the
+/// job's ranks meet there: `host` is a loopback address, or all ranks are on one node and `host`
+/// leads to its loopback. A host's own
 /// name often does; with several nodes, its first address that is no loopback is meant.
 std::string own_address(const std::string& host, int64_t nodes);
 
-/// A socket that listens on `port` of all addresses (IPv4, and IPv6 where there is one); port 0:
-/// any that is free. UserError when the port is taken or may not be used.
-int listen_on(int64_t port);
+/// A socket that listens on `port` of all addresses (IPv4, and IPv6 where there is one), or of the
+/// one that `host` (MASTER_ADDR) names if that is a loopback address or "localhost": then no other
+/// machine reaches it. Port 0: any that is free. UserError when the port is taken or may not be
+/// used.
+int listen_on(int64_t port, const std::string& host = "");
 
 /// Lets a socket listen that this process inherited, and keeps processes that this one starts from
 /// inheriting it. Returns the port, or 0 when the descriptor is no socket that can listen.

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "model/io/error.h"
+#include "model/io/log.h"
 #include "trainer/distributed/job/clock.h"
+#include "trainer/distributed/job/host_voice.h"
 #include "trainer/distributed/job/network_address.h"
 
 namespace vmla::distributed {
@@ -63,7 +65,7 @@ Store::Server server_of(const RankEnvironment& environment) {
 
 /// The listening socket that rank 0 serves the store on.
 int listening_socket(const RankEnvironment& environment) {
-  if (environment.listen_fd < 0) return listen_on(environment.master_port);
+  if (environment.listen_fd < 0) return listen_on(environment.master_port, environment.master_addr);
   if (listen_on_inherited(environment.listen_fd) != environment.master_port)
     fail_user(
         "VMLA_STORE_LISTEN_FD is {}, which is no socket bound to MASTER_PORT {}; leave it to "
@@ -71,6 +73,35 @@ int listening_socket(const RankEnvironment& environment) {
         environment.listen_fd,
         environment.master_port);
   return environment.listen_fd;
+}
+
+// A start takes seconds. Whoever waits for longer is told for what.
+constexpr double kQuietSeconds = 5;
+
+/// Connects to the store that rank 0 or the launcher serves. One rank of each machine says that it
+/// waits, once it has done so for a while.
+std::unique_ptr<Store> connect_patiently(const RankEnvironment& environment,
+                                         const std::string& prefix,
+                                         double timeout_seconds) {
+  const Store::Server server = server_of(environment);
+  if (timeout_seconds <= kQuietSeconds) return Store::connect(server, prefix, timeout_seconds);
+  try {
+    return Store::connect(server, prefix, kQuietSeconds);
+  } catch (const StoreError&) {
+    const double left = timeout_seconds - kQuietSeconds;
+    if (speaks_for_host(formatted("wait {}:{}", server.host, server.port))) {
+      log::pass_on(
+          /*to_stderr=*/true,
+          formatted("vmla: rank {} on host {}: nobody serves the job's store at {}:{} yet; "
+                    "trying for {:g} s more",
+                    environment.rank,
+                    host_name(),
+                    server.host,
+                    server.port,
+                    left));
+    }
+    return Store::connect(server, prefix, left);
+  }
 }
 
 std::unique_ptr<Store> open_store(const RankEnvironment& environment,
@@ -82,7 +113,7 @@ std::unique_ptr<Store> open_store(const RankEnvironment& environment,
   const int socket = serves ? listening_socket(environment) : -1;
   try {
     return serves ? Store::serve(server, socket, prefix, timeout_seconds)
-                  : Store::connect(server, prefix, timeout_seconds);
+                  : connect_patiently(environment, prefix, timeout_seconds);
   } catch (const StoreError&) {
     if (serves)
       fail_user(
@@ -145,8 +176,18 @@ void give_verdict(Store& store,
   const Deadline deadline(timeout_seconds);
   store.set(key + "0", agreed.value);
   std::string verdict;
+  bool is_said = false;
   for (int64_t rank = 1; rank < environment.world_size && verdict.empty(); ++rank) {
-    const auto found = store.wait_for(formatted("{}{}", key, rank), deadline.left());
+    const std::string its_key = formatted("{}{}", key, rank);
+    auto found = store.wait_for(its_key, std::min(deadline.left(), kQuietSeconds));
+    if (!found && deadline.left() > kQuietSeconds && !is_said) {
+      is_said = true;
+      log::warn("waiting for rank {} of {}, {:.0f} s more",
+                rank,
+                environment.world_size,
+                deadline.left());
+    }
+    if (!found) found = store.wait_for(its_key, deadline.left());
     verdict = found ? *found
                     : formatted("rank {} of {} did not come within {:g} s to compare its {}",
                                 rank,

@@ -1,10 +1,13 @@
 #include "trainer/distributed/job/network_address.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <map>
 
 #include "model/io/error.h"
 
@@ -32,6 +35,32 @@ TEST(OwnAddress, IsTheLoopbackWhereTheRanksMeetThere) {
 TEST(OwnAddress, OfAHostElsewhereNeedsAName) {
   EXPECT_THAT(message_of([] { own_address("no-such-host.invalid", 2); }),
               HasSubstr("MASTER_ADDR 'no-such-host.invalid' does not resolve"));
+}
+
+std::string bound_to(int socket_fd) {
+  sockaddr_storage address{};
+  socklen_t length = sizeof(address);
+  getsockname(socket_fd, reinterpret_cast<sockaddr*>(&address), &length);
+  char text[INET6_ADDRSTRLEN] = {};
+  const void* const place =
+      address.ss_family == AF_INET6
+          ? static_cast<const void*>(&reinterpret_cast<sockaddr_in6&>(address).sin6_addr)
+          : &reinterpret_cast<sockaddr_in&>(address).sin_addr;
+  return inet_ntop(address.ss_family, place, text, sizeof(text));
+}
+
+// Of a job on one machine nobody else needs the store.
+TEST(ListenOn, ALoopbackAddressIsAllThatIsListenedOn) {
+  const std::map<std::string, std::string> cases = {
+      {"127.0.0.1", "127.0.0.1"}, {"127.0.0.5", "127.0.0.5"}, {"localhost", "127.0.0.1"}};
+  for (const auto& [host, address] : cases) {
+    const int socket_fd = listen_on(0, host);
+    EXPECT_EQ(bound_to(socket_fd), address);
+    close(socket_fd);
+  }
+  const int everywhere = listen_on(0, "node0");
+  EXPECT_THAT(bound_to(everywhere), testing::AnyOf("::", "0.0.0.0"));
+  close(everywhere);
 }
 
 TEST(ListenOn, SaysThatAPortIsTaken) {
