@@ -12,6 +12,7 @@
 #include "data/synth/moving_shapes.h"
 #include "data/video/csv.h"
 #include "data/video/decoder_process.h"
+#include "data/video/text_file.h"
 #include "data/video/video_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -81,7 +82,7 @@ bool is_complete(const SynthOptions& options) {
     fail_user("{}: is no folder; choose another", options.out.string());
   }
   if (fs::exists(settings, problem)) {
-    if (io::read_text_file(settings) != settings_text(options)) {
+    if (read_text(settings) != settings_text(options)) {
       fail_user(
           "{}: holds clips made with other options (moving_shapes.json); remove it or choose "
           "another folder",

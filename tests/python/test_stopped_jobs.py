@@ -55,6 +55,16 @@ def test_encoding_stops_saved_and_goes_on(long_videos, tmp_path):
     assert not (tmp_path / "stopped.h5.parts").exists()
 
 
+def test_an_ode_set_stops_within_a_batch(latent_run, dataset, tmp_path):
+    """One batch takes minutes: the teacher's passes are not waited for."""
+    job = start_group("data", "ode", "--checkpoint", latent_run, "--data", dataset, "--out", tmp_path / "o.h5",
+                      "--steps", 48_000, "--batch", 12)  # fmt: skip
+    begin = time.monotonic()
+    said, seconds = stop(job, lambda: (tmp_path / "o.h5.lock").exists() and time.monotonic() > begin + 2, signal.SIGTERM)
+    assert job.returncode == STOPPED and seconds < 2
+    assert "0 of 12 clips are stored" in said and not (tmp_path / "o.h5").exists()
+
+
 def test_sampling_stops_without_leftovers(latent_run, tmp_path):
     prompts, out = tmp_path / "p.txt", tmp_path / "v"
     prompts.write_text("a red circle moves left\n" * 3000)

@@ -59,6 +59,7 @@ FileHead::Kind kind_of(std::string_view head) {
   using Kind = FileHead::Kind;
   if (head.starts_with("YUV4MPEG2 ")) return Kind::kY4m;
   if (head.starts_with("\x1A\x45\xDF\xA3")) return Kind::kMatroska;
+  if (head.starts_with("\x06\x0E\x2B\x34")) return Kind::kMxf;
   if (head.starts_with("RIFF") && head.substr(0, 12).ends_with("AVI ")) return Kind::kAvi;
   if (head.size() >= 8) {
     const std::string_view box = head.substr(4, 4);

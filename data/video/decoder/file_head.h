@@ -11,6 +11,7 @@ struct FileHead {
     kY4m,       // read by us
     kMp4,       // mp4, mov and their kin: the track says how many pictures it has
     kAvi,       // likewise
+    kMxf,       // likewise
     kMatroska,  // mkv, webm
     kFileList,  // a playlist or a manifest: text that names other files
     kOther,     // FFmpeg may know it

@@ -63,7 +63,8 @@ class OpenCvSource final : public FrameSource {
     if (info_.fps > 0 && count > 0) info_.seconds = count / info_.fps;
     // Where the container does not count its pictures, OpenCV makes a count of how long it lasts,
     // and that includes sound that goes on after the last picture.
-    counts_pictures_ = head.kind == FileHead::Kind::kMp4 || head.kind == FileHead::Kind::kAvi;
+    counts_pictures_ = head.kind == FileHead::Kind::kMp4 || head.kind == FileHead::Kind::kAvi ||
+                       head.kind == FileHead::Kind::kMxf;
     const double numerator = capture_.get(cv::CAP_PROP_SAR_NUM);
     const double denominator = capture_.get(cv::CAP_PROP_SAR_DEN);
     if (numerator > 0 && denominator > 0) pixel_aspect_ = numerator / denominator;
