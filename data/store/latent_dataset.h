@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "data/store/dataset_identity.h"
 #include "data/store/latent_file.h"
 
 namespace vmla::data {
@@ -43,6 +44,8 @@ class LatentDataset {
   const std::string& caption(int64_t index) const { return record(index).caption; }
   /// The most rows a text has in the whole set, the empty prompt included.
   int64_t max_text_rows() const { return max_text_rows_; }
+  /// Which clips these are; reads some of them.
+  DatasetIdentity identity() const { return dataset_identity(files_); }
 
  private:
   struct Place {
