@@ -1,8 +1,9 @@
 #include "analysis/rank/rank_log.h"
 
-#include "data/store/hdf5_reader.h"
+#include "data/store/hdf5_values.h"
 #include "data/store/hdf5_writer.h"
 #include "model/io/atomic_file.h"
+#include "model/io/error.h"
 
 #include <ATen/ATen.h>
 
@@ -46,15 +47,17 @@ void write_measurements(data::Hdf5Writer& file,
 }
 
 // The ranks are functions of the spectrum, so the spectrum and /rank are all that has to be read.
-Measurements read_measurements(const data::Hdf5Reader& file,
+Measurements read_measurements(const std::filesystem::path& path,
+                               const data::Hdf5Values& file,
                                const std::string& name,
                                int64_t count,
                                const std::vector<int64_t>& ranks,
-                               std::vector<int64_t> sizes) {
-  const Array<double> spectra = file.doubles(name);
+                               const std::vector<int64_t>& sizes) {
+  const Array<double>& spectra = file.doubles.at(name);
   if (spectra.sizes != sizes) {
-    file.fail(name,
-              "has sizes {}, must have {}",
+    fail_user("{}: {}: has sizes {}, must have {}",
+              path.string(),
+              name,
               c10::IntArrayRef(spectra.sizes),
               c10::IntArrayRef(sizes));
   }
@@ -139,21 +142,29 @@ void RankLog::write(const std::filesystem::path& path) const {
 }
 
 RankLog RankLog::read(const std::filesystem::path& path) {
-  const data::Hdf5Reader file(path, "a rank log (vmla analyze rank writes one)");
-  RankLog log(file.text_attribute("init"));
-  log.steps_ = file.integers("/steps").values;
-  const std::vector<int64_t> ranks = file.integers("/rank").values;
-  const int64_t budget = file.integer_attribute("rank_budget");
+  data::Hdf5Values file = data::read_hdf5_values(path,
+                                                 "a rank log (vmla analyze rank writes one)",
+                                                 {.doubles = {"/spectrum"},
+                                                  .integers = {"/steps", "/rank"},
+                                                  .optional_doubles = {"/null_spectrum"},
+                                                  .integer_attributes = {"rank_budget"},
+                                                  .text_attributes = {"init"}});
+  RankLog log(file.text_attributes.at("init"));
+  log.steps_ = std::move(file.integers.at("/steps").values);
+  const std::vector<int64_t>& ranks = file.integers.at("/rank").values;
+  const int64_t budget = file.integer_attributes.at("rank_budget");
   for (const int64_t rank : ranks) {
     if (rank < 1 || rank > budget) {
-      file.fail("/rank", "holds {}, must be from 1 to the rank budget {}", rank, budget);
+      fail_user(
+          "{}: /rank: holds {}, must be from 1 to the rank budget {}", path.string(), rank, budget);
     }
   }
   const int64_t count = static_cast<int64_t>(log.steps_.size()),
                 layers = static_cast<int64_t>(ranks.size());
-  log.measurements_ = read_measurements(file, "/spectrum", count, ranks, {count, layers, budget});
-  if (file.has("/null_spectrum")) {
-    log.null_ = read_measurements(file, "/null_spectrum", 1, ranks, {layers, budget}).front();
+  log.measurements_ =
+      read_measurements(path, file, "/spectrum", count, ranks, {count, layers, budget});
+  if (file.doubles.contains("/null_spectrum")) {
+    log.null_ = read_measurements(path, file, "/null_spectrum", 1, ranks, {layers, budget}).front();
   }
   return log;
 }

@@ -40,19 +40,6 @@ bool has_chunks(const Hdf5Reader& reader, const Hdf5Dataset& set) {
   return true;
 }
 
-uint64_t chunk_offset(const Hdf5Reader& reader, const Hdf5Dataset& set, int64_t clip) {
-  std::vector<hsize_t> corner(set.sizes.size(), 0);
-  corner[0] = static_cast<hsize_t>(clip);
-  haddr_t address = HADDR_UNDEF;
-  hsize_t size = 0;
-  unsigned filters = 0;
-  if (H5Dget_chunk_info_by_coord(set.id, corner.data(), &filters, &address, &size) < 0) {
-    reader.fail(set.name, "the index of its chunks is damaged: {}", hdf5_reason());
-  }
-  if (address == HADDR_UNDEF) reader.fail(set.name, "clip {} was never written", clip);
-  return address;
-}
-
 }  // namespace
 
 uint64_t block_bytes(const std::vector<int64_t>& shape, bool fp32) {
@@ -72,10 +59,11 @@ ClipArray locate_clip_array(const Hdf5Reader& reader, const ClipArrayRules& rule
   array.bytes = block_bytes(array.shape, array.fp32);
   if (array.bytes == 0) reader.fail(set.name, "a dimension is 0");
   const bool chunked = has_chunks(reader, set);
-  const uint64_t start = chunked ? 0 : H5Dget_offset(set.id);
+  const uint64_t start = chunked ? 0 : H5Dget_offset(set.id);  // a user block is counted in
+  array.offsets.reserve(static_cast<size_t>(rules.clips));
   for (int64_t i = 0; i < rules.clips; ++i) {
-    const uint64_t offset =
-        chunked ? chunk_offset(reader, set, i) : start + static_cast<uint64_t>(i) * array.bytes;
+    const uint64_t offset = chunked ? reader.chunk_offset(set, i, array.bytes)
+                                    : start + static_cast<uint64_t>(i) * array.bytes;
     if (offset > reader.file_bytes() || reader.file_bytes() - offset < array.bytes) {
       reader.fail(set.name, "clip {} reaches beyond the end of the file; it is truncated", i);
     }

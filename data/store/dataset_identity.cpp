@@ -80,6 +80,8 @@ void add_numbers(const LatentFile& file, int64_t clip, ContentHash& hash) {
 }
 
 std::string file_hash(const LatentFile& file) {
+  const SealState& seal = file.seal();
+  if (seal.clips > 0) return seal.hash;  // covers every byte of the file
   ContentHash hash;
   add_description(file, hash);
   const auto clips = static_cast<int64_t>(file.clips().size());

@@ -20,9 +20,11 @@ struct DatasetIdentity {
 /// The identity of the dataset that these files are, in their order. One file and a folder with
 /// just that file have the same.
 ///
-/// The hash covers what describes the clips (attributes, shapes, captions, sources, rows of text)
-/// and the numbers of some of them: the first, the last and others evenly between, 64 clips or
-/// 64 MiB of a file at most, which is read here. RunError if the disk fails.
+/// Of a file with a seal that covers its clips (data/store/file_seal.h) the hash is that seal's and
+/// costs nothing. Of another, older or from another program, it covers what describes the clips
+/// (attributes, shapes, captions, sources, rows of text) and the numbers of some of them, which are
+/// read here: the first, the last and others evenly between, at most 64 clips or 64 MiB of a file.
+/// RunError if the disk fails.
 DatasetIdentity dataset_identity(const std::vector<std::unique_ptr<LatentFile>>& files);
 
 }  // namespace vmla::data

@@ -2,10 +2,8 @@
 
 #include <hdf5.h>
 
-#include <cstdint>
 #include <string>
 #include <utility>
-#include <vector>
 
 /// What every use of HDF5 in vmla shares. For .cpp files only: hdf5.h stays out of our headers.
 namespace vmla::data {
@@ -54,13 +52,6 @@ class Hdf5Session {
  private:
   H5E_auto2_t function_ = nullptr;
   void* data_ = nullptr;
-};
-
-/// A whole dataset of numbers in memory.
-template <class T>
-struct Hdf5Array {
-  std::vector<int64_t> sizes;
-  std::vector<T> values;  // row-major
 };
 
 /// The innermost message of HDF5's last failed call, e.g. "truncated file: eof = 96, ...".

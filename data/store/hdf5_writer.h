@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "data/store/hdf5_array.h"
 #include "data/store/hdf5_handle.h"
 
 namespace vmla::data {

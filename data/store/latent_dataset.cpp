@@ -32,8 +32,11 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
 
 LatentDataset::LatentDataset(const fs::path& path) {
   std::vector<fs::path> files;
-  if (fs::is_directory(path)) {
-    for (const auto& entry : fs::directory_iterator(path)) {
+  std::error_code problem;
+  if (fs::is_directory(path, problem)) {
+    fs::directory_iterator entries(path, problem);
+    if (problem) fail_user("{}: {}", path.string(), problem.message());
+    for (const auto& entry : entries) {
       const std::string name = entry.path().filename().string();
       if (entry.path().extension() == ".h5" && name[0] != '.') files.push_back(entry.path());
     }
@@ -64,6 +67,11 @@ LatentDataset::LatentDataset(const fs::path& path) {
   }
   const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
   max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);
+}
+
+bool LatentDataset::has_digests() const {
+  return std::all_of(
+      files_.begin(), files_.end(), [](const auto& file) { return file->seal().clips > 0; });
 }
 
 LatentDataset::Place LatentDataset::place(int64_t index) const {

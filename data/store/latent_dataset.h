@@ -44,7 +44,9 @@ class LatentDataset {
   const std::string& caption(int64_t index) const { return record(index).caption; }
   /// The most rows a text has in the whole set, the empty prompt included.
   int64_t max_text_rows() const { return max_text_rows_; }
-  /// Which clips these are; reads some of them.
+  /// Whether changed bytes of a clip are noticed when it is read, in all files.
+  bool has_digests() const;
+  /// Which clips these are; reads some of them where there are no digests.
   DatasetIdentity identity() const { return dataset_identity(files_); }
 
  private:

@@ -1,33 +1,56 @@
 #include "data/store/latent_file.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <cstring>
 
 #include "model/io/error.h"
 
 namespace vmla::data {
+namespace {
 
-LatentFile::LatentFile(const std::filesystem::path& path)
-    : path_(path), index_(read_latent_index(path)) {
-  fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ < 0) fail_user("{}: {}", path.string(), std::strerror(errno));
+SealState sound_seal(const RegularFile& file) {
+  SealState state = check_seal(file);
+  if (state.seal == Seal::kBroken) {
+    fail_user("{}: damaged: its structure is not what was written; make it again",
+              file.path().string());
+  }
+  return state;
 }
 
-LatentFile::~LatentFile() {
-  if (fd_ >= 0) ::close(fd_);
+const char* name_of(ClipNumbers what) {
+  switch (what) {
+    case ClipNumbers::kLatents:
+      return "/latents";
+    case ClipNumbers::kOde:
+      return "/ode";
+    default:
+      return "/text/embeddings";
+  }
+}
+
+}  // namespace
+
+LatentFile::LatentFile(const std::filesystem::path& path)
+    : file_(path),
+      seal_(sound_seal(file_)),
+      index_(read_latent_index(file_, seal_.seal == Seal::kGood)) {
+  if (seal_.clips != 0 && seal_.clips != index_.clips.size()) {
+    fail_user("{}: damaged: it holds {} clips and digests of {}; make it again",
+              path.string(),
+              index_.clips.size(),
+              seal_.clips);
+  }
 }
 
 void LatentFile::read_latents(int64_t clip, uint16_t* values) const {
   const ClipArray& latents = index_.places.latents;
-  read_at(latents.offsets.at(static_cast<size_t>(clip)), values, latents.bytes, "/latents");
+  const uint64_t offset = latents.offsets.at(static_cast<size_t>(clip));
+  read_numbers(ClipNumbers::kLatents, clip, offset, values, latents.bytes);
 }
 
 void LatentFile::read_ode(int64_t clip, void* values) const {
   const ClipArray& ode = index_.places.ode;
-  read_at(ode.offsets.at(static_cast<size_t>(clip)), values, ode.bytes, "/ode");
+  const uint64_t offset = ode.offsets.at(static_cast<size_t>(clip));
+  read_numbers(ClipNumbers::kOde, clip, offset, values, ode.bytes);
 }
 
 void LatentFile::read_text(int64_t clip, float* rows) const {
@@ -37,25 +60,31 @@ void LatentFile::read_text(int64_t clip, float* rows) const {
       static_cast<uint64_t>(index_.clips.at(static_cast<size_t>(clip)).text_rows) * dim;
   if (!index_.text.empty()) {
     std::memcpy(rows, index_.text.data() + row * dim, count * sizeof(float));
+    expect_as_written(ClipNumbers::kText, clip, rows, count * sizeof(float));
   } else {
     const uint64_t offset = index_.places.text_offset + row * dim * sizeof(float);
-    read_at(offset, rows, count * sizeof(float), "/text/embeddings");
+    read_numbers(ClipNumbers::kText, clip, offset, rows, count * sizeof(float));
   }
 }
 
-void LatentFile::read_at(uint64_t offset, void* into, size_t count, const char* dataset) const {
-  auto* at = static_cast<char*>(into);
-  while (count > 0) {
-    const ssize_t got = pread(fd_, at, count, static_cast<off_t>(offset));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) {
-      fail_run("cannot read {} of {}: {}", dataset, path_.string(), std::strerror(errno));
-    }
-    if (got == 0) fail_user("{}: {}: the file was truncated while in use", path_.string(), dataset);
-    at += got;
-    offset += static_cast<uint64_t>(got);
-    count -= static_cast<size_t>(got);
+void LatentFile::read_numbers(
+    ClipNumbers what, int64_t clip, uint64_t offset, void* into, size_t count) const {
+  if (!file_.read(offset, into, count)) {
+    fail_user("{}: {}: the file was truncated while in use", path().string(), name_of(what));
   }
+  expect_as_written(what, clip, into, count);
+}
+
+void LatentFile::expect_as_written(ClipNumbers what,
+                                   int64_t clip,
+                                   const void* numbers,
+                                   size_t count) const {
+  const auto i = static_cast<size_t>(clip);
+  if (is_as_written(file_, seal_, what, i, numbers, count)) return;
+  fail_user("{}: {}: clip {} is damaged: it is not what was written; make the dataset again",
+            path().string(),
+            name_of(what),
+            clip);
 }
 
 }  // namespace vmla::data

@@ -4,22 +4,24 @@
 #include <optional>
 #include <vector>
 
+#include "data/store/file_seal.h"
 #include "data/store/latent_index.h"
+#include "data/store/regular_file.h"
 
 namespace vmla::data {
 
-/// One latent dataset file, opened and checked. HDF5 is closed when the constructor returns: clips
-/// are read with pread from their places in the file, by any number of threads at once.
+/// One latent dataset file, opened and checked. HDF5 reads its index in a process of its own, which
+/// has ended when the constructor returns: clips are read with pread from their places in the file,
+/// by any number of threads at once.
 class LatentFile {
  public:
   /// UserError, naming the file and the dataset, for anything that is missing, truncated or of
   /// another shape.
   explicit LatentFile(const std::filesystem::path& path);
-  ~LatentFile();
   LatentFile(const LatentFile&) = delete;
   LatentFile& operator=(const LatentFile&) = delete;
 
-  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& path() const { return file_.path(); }
   const LatentInfo& info() const { return index_.info; }
   const std::vector<ClipRecord>& clips() const { return index_.clips; }
   /// Set in a part of an unfinished dataset.
@@ -29,8 +31,12 @@ class LatentFile {
   /// Of a clip's states in /ode; 0 without /ode.
   uint64_t ode_bytes() const { return index_.places.ode.bytes; }
 
-  // Each copies what clip `clip` has into memory of the caller. UserError if the file was truncated
-  // since it was opened, RunError if the disk fails.
+  /// The seal that was checked, and where it has digests of the clips.
+  const SealState& seal() const { return seal_; }
+
+  // Each copies what clip `clip` has into memory of the caller. UserError if it is not what was
+  // written (data/store/file_seal.h) or the file was truncated since it was opened, RunError if the
+  // disk fails.
 
   /// F·C·H·W bf16 bits.
   void read_latents(int64_t clip, uint16_t* values) const;
@@ -40,11 +46,13 @@ class LatentFile {
   void read_text(int64_t clip, float* rows) const;
 
  private:
-  void read_at(uint64_t offset, void* into, size_t count, const char* dataset) const;
+  void read_numbers(
+      ClipNumbers what, int64_t clip, uint64_t offset, void* into, size_t count) const;
+  void expect_as_written(ClipNumbers what, int64_t clip, const void* numbers, size_t count) const;
 
-  std::filesystem::path path_;
+  RegularFile file_;
+  SealState seal_;
   LatentIndex index_;
-  int fd_ = -1;
 };
 
 }  // namespace vmla::data

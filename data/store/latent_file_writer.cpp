@@ -6,7 +6,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "data/store/file_seal.h"
 #include "data/store/latent_layout.h"
 #include "model/io/fault_hook.h"
 
@@ -19,7 +18,8 @@ LatentFileWriter::LatentFileWriter(const std::filesystem::path& path,
                                    const std::optional<PartInfo>& part)
     : path_(path),
       text_dim_(info.text_dim),
-      places_(lay_out_latent_file(path, info, clips, empty_text, part)) {
+      places_(lay_out_latent_file(path, info, clips, empty_text, part)),
+      digests_(clips.size(), places_.latents.bytes > 0, places_.ode.bytes > 0) {
   fd_ = open(path.c_str(), O_WRONLY | O_CLOEXEC);
   if (fd_ < 0) io::fail_io("write", path_, errno);
 }
@@ -31,11 +31,13 @@ LatentFileWriter::~LatentFileWriter() {
 void LatentFileWriter::write_latents(int64_t clip, const uint16_t* values) {
   const ClipArray& latents = places_.latents;
   write_at(latents.offsets.at(static_cast<size_t>(clip)), values, latents.bytes);
+  digests_.set(ClipNumbers::kLatents, static_cast<size_t>(clip), values, latents.bytes);
 }
 
 void LatentFileWriter::write_ode(int64_t clip, const void* values) {
   const ClipArray& ode = places_.ode;
   write_at(ode.offsets.at(static_cast<size_t>(clip)), values, ode.bytes);
+  digests_.set(ClipNumbers::kOde, static_cast<size_t>(clip), values, ode.bytes);
 }
 
 void LatentFileWriter::write_text(int64_t clip, const float* rows) {
@@ -45,6 +47,7 @@ void LatentFileWriter::write_text(int64_t clip, const float* rows) {
   const auto count = static_cast<uint64_t>(first_row.at(i + 1) - first_row.at(i));
   const uint64_t offset = places_.text_offset + static_cast<uint64_t>(first_row[i]) * row_bytes;
   write_at(offset, rows, count * row_bytes);
+  digests_.set(ClipNumbers::kText, i, rows, count * row_bytes);
 }
 
 void LatentFileWriter::write_at(uint64_t offset, const void* bytes, size_t count) {
@@ -69,6 +72,8 @@ void LatentFileWriter::close() {
       numbers.emplace_back(offset, offset + array->bytes);
     }
   }
+  const std::string digests = digests_.bytes();
+  write_at(std::filesystem::file_size(path_), digests.data(), digests.size());
   const std::string seal = make_seal(path_, std::move(numbers));
   write_at(std::filesystem::file_size(path_), seal.data(), seal.size());
   if (::close(std::exchange(fd_, -1)) != 0) io::fail_io("write", path_, errno);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/store/clip_array.h"
+#include "data/store/file_seal.h"
 #include "data/store/latent_file_format.h"
 
 namespace vmla::data {
@@ -43,6 +44,7 @@ class LatentFileWriter {
   std::filesystem::path path_;
   int64_t text_dim_;
   ClipPlaces places_;
+  ClipDigests digests_;
   int fd_ = -1;
 };
 

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <filesystem>
 #include <optional>
 #include <vector>
 
 #include "data/store/clip_array.h"
 #include "data/store/latent_file_format.h"
+#include "data/store/regular_file.h"
 
 namespace vmla::data {
 
@@ -22,9 +22,9 @@ struct LatentIndex {
   std::vector<float> text;
 };
 
-/// Reads the index of the file `path` through HDF5, and checks the whole structure of the file.
-/// UserError, naming the file and the dataset, for anything that is missing, truncated or of
-/// another shape.
-LatentIndex read_latent_index(const std::filesystem::path& path);
+/// Reads the index of a latent dataset file in the process vmla-hdf5, and checks the whole
+/// structure of the file. A file that is not `sealed` must end where its data ends. UserError,
+/// naming the file and the dataset, for anything that is missing, truncated or of another shape.
+LatentIndex read_latent_index(const RegularFile& file, bool sealed);
 
 }  // namespace vmla::data

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "data/store/disk_space.h"
+#include "data/store/hdf5_reader.h"
 #include "data/store/hdf5_writer.h"
 
 namespace vmla::data {
@@ -63,26 +64,28 @@ ClipArray block_array(std::vector<int64_t> shape, bool fp32) {
   return array;
 }
 
-/// Reserves a dataset of `n` blocks, one chunk each, and notes where they lie.
-void reserve_blocks(Hdf5Writer& file, const char* name, hsize_t n, ClipArray& array) {
+/// Reserves a dataset of `n` blocks, one chunk each.
+void reserve_blocks(Hdf5Writer& file, const char* name, hsize_t n, const ClipArray& array) {
   std::vector<hsize_t> sizes = {n};
   sizes.insert(sizes.end(), array.shape.begin(), array.shape.end());
   const Hdf5Handle set = file.reserve(
       name, array.fp32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_UINT16, sizes, Hdf5Writer::Chunks::kOneARow);
   if (!array.fp32) file.attribute(set, "dtype", "bfloat16");
-  for (hsize_t i = 0; i < n; ++i) {
-    std::vector<hsize_t> corner(sizes.size(), 0);
-    corner[0] = i;
-    haddr_t address = HADDR_UNDEF;
-    hsize_t size = 0;
-    unsigned filters = 0;
-    const herr_t got = H5Dget_chunk_info_by_coord(set, corner.data(), &filters, &address, &size);
-    file.check(got >= 0 && address != HADDR_UNDEF && size == array.bytes, name);
-    array.offsets.push_back(address);
+}
+
+/// Where the reserved blocks lie.
+void locate_blocks(const std::filesystem::path& path, int64_t n, ClipPlaces& places) {
+  const Hdf5Reader reader(path, "a dataset that was just laid out");
+  if (places.latents.bytes > 0) {
+    places.latents = locate_clip_array(reader, {.name = "/latents", .clips = n, .dimensions = 4});
+  }
+  if (places.ode.bytes > 0) {
+    places.ode = locate_clip_array(
+        reader, {.name = "/ode", .clips = n, .dimensions = 5, .may_be_fp32 = true});
   }
 }
 
-/// What the finished file takes at most, its seal excepted.
+/// What the finished file takes at most, its seal excepted but for the digests.
 uint64_t file_bytes(const std::vector<ClipRecord>& clips,
                     const ClipPlaces& places,
                     int64_t text_dim) {
@@ -91,7 +94,7 @@ uint64_t file_bytes(const std::vector<ClipRecord>& clips,
   for (const ClipRecord& clip : clips) names += clip.caption.size() + clip.source_file.size();
   const auto embeddings = static_cast<uint64_t>(places.text_rows.back() * text_dim) * sizeof(float);
   // Structure: at most some 300 bytes a clip (chunk index, string references) and half as much for
-  // ODE states, 64 KiB otherwise.
+  // ODE states, a digest of 32 bytes of each kind of numbers, 64 KiB otherwise.
   const uint64_t structure = places.ode.bytes > 0 ? 768 : 512;
   return (places.latents.bytes + places.ode.bytes + structure) * n + embeddings + 2 * names +
          (1u << 16);
@@ -149,6 +152,7 @@ ClipPlaces lay_out_latent_file(const std::filesystem::path& path,
       "/text/empty", H5T_NATIVE_FLOAT, {empty_text.size() / text_dim, text_dim}, empty_text.data());
   if (!clips.empty()) lay_out_clips(file, info, clips, places);
   file.close();
+  locate_blocks(path, static_cast<int64_t>(clips.size()), places);
   return places;
 }
 

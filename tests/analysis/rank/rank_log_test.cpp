@@ -112,6 +112,18 @@ TEST_F(RankLogTest, NamesAMissingOrDamagedFile) {
     file.close();
   }
   EXPECT_NE(message_of().find("rank.h5: /rank: missing"), std::string::npos) << message_of();
+  {
+    data::Hdf5Writer file(path);
+    file.fixed_text_attribute("init", "random");
+    file.attribute("rank_budget", std::vector<int64_t>{4, 4});
+    file.write("/steps", data::Hdf5Array<int64_t>{{1}, {0}});
+    file.write("/rank", data::Hdf5Array<int64_t>{{1}, {4}});
+    file.write("/spectrum", data::Hdf5Array<double>{{1, 1, 4}, {4, 3, 2, 1}});
+    file.close();
+  }
+  EXPECT_NE(message_of().find("rank.h5: rank_budget: attribute must hold 1 number"),
+            std::string::npos)
+      << message_of();
 }
 
 }  // namespace

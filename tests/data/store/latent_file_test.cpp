@@ -5,11 +5,11 @@
 #include <cerrno>
 #include <cstring>
 
-#include "data/inspect/inspect_dataset.h"
 #include "data/store/latent_dataset.h"
 #include "data/store/latent_file_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "tests/data/store/edited_dataset.h"
 #include "tests/data/store/small_dataset.h"
 #include "tests/support/temporary_folder.h"
 
@@ -90,31 +90,6 @@ TEST(LatentFile, DamagedBytesNeverEndTheProgram) {
     }
   }
   EXPECT_GT(refused, 0);
-}
-
-/// Changes a file through HDF5 itself, as another program might.
-template <class Edit>
-std::string complaint_after(const TemporaryFolder& folder, const Edit& edit) {
-  write_dataset(folder / "a.h5", 4);
-  const hid_t file = H5Fopen((folder / "a.h5").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
-  edit(file);
-  H5Fclose(file);
-  return error_of<UserError>([&] { LatentDataset(folder / "a.h5"); });
-}
-
-void replace_dataset(hid_t file,
-                     const char* name,
-                     hid_t type,
-                     std::vector<hsize_t> dims,
-                     std::vector<hsize_t> chunk) {
-  H5Ldelete(file, name, H5P_DEFAULT);
-  const hid_t space = H5Screate_simple(static_cast<int>(dims.size()), dims.data(), nullptr);
-  const hid_t plist = H5Pcreate(H5P_DATASET_CREATE);
-  if (!chunk.empty()) H5Pset_chunk(plist, static_cast<int>(chunk.size()), chunk.data());
-  const hid_t set = H5Dcreate2(file, name, type, space, H5P_DEFAULT, plist, H5P_DEFAULT);
-  H5Dclose(set);
-  H5Pclose(plist);
-  H5Sclose(space);
 }
 
 TEST(LatentFile, WrongStructureIsNamed) {
@@ -199,25 +174,6 @@ TEST(LatentFile, AFailedWriteLeavesTheFileThatWasThere) {
   }
   EXPECT_GE(failed, 5 * 2 + 2);  // 5 clips of latents and text, the flush, the rename
   EXPECT_EQ(LatentDataset(folder / "a.h5").size(), 5);
-}
-
-TEST(LatentFile, InspectionFindsNaN) {
-  const TemporaryFolder folder;
-  write_dataset(folder / "a.h5", 3);
-  EXPECT_TRUE(inspect_dataset(folder / "a.h5").problems.empty());
-  {
-    const LatentInfo info = info_of({3, 12, 2, 2});
-    LatentFileWriter writer(folder / "nan.h5", info, {{"x", "v.mp4", 0, 1}}, kEmptyText);
-    const at::Tensor bad = at::full({3, 12, 2, 2}, std::nan(""), at::kBFloat16),
-                     text = at::ones({1, 4});
-    writer.write_latents(0, static_cast<const uint16_t*>(bad.const_data_ptr()));
-    writer.write_text(0, text.const_data_ptr<float>());
-    writer.close();
-  }
-  const DatasetInspection found = inspect_dataset(folder / "nan.h5");
-  ASSERT_EQ(found.problems.size(), 1u);
-  EXPECT_NE(found.problems[0].find("v.mp4"), std::string::npos);
-  EXPECT_NE(found.problems[0].find("144 latents"), std::string::npos) << found.problems[0];
 }
 
 }  // namespace
