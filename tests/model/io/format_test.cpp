@@ -70,5 +70,13 @@ TEST(Format, ErrorsTakeATemplateOrATextAsItStands) {
   EXPECT_EQ(message([] { fail_run("a literal {} as it stands"); }), "a literal {} as it stands");
 }
 
+// A file's name or a peer's text may hold anything; the terminal shows it and does not obey it.
+TEST(Format, ErrorsAreOneLineWhateverNamesTheyHold) {
+  const auto shown = [](const auto& error) { return std::string(error.what()); };
+  EXPECT_EQ(shown(UserError("\x1b[2J\nvmla: done")), "\\x1b[2J\\x0avmla: done");
+  EXPECT_EQ(shown(RunError("no UTF-8: \xff")), "no UTF-8: \\xff");
+  EXPECT_EQ(shown(UserError("Größe 3 × 4")), "Größe 3 × 4");
+}
+
 }  // namespace
 }  // namespace vmla
