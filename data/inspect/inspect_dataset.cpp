@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <optional>
+#include <string_view>
+#include <unordered_map>
 
-#include "data/inspect/png_writer.h"
 #include "data/store/latent_dataset.h"
 #include "model/codec/video_codec.h"
 #include "model/io/error.h"
@@ -18,23 +18,47 @@ namespace {
 
 constexpr size_t kCaptionsShown = 20;
 constexpr size_t kProblemsShown = 10;
+// Without --full so many bytes of numbers are read, a second or less, but some clips in any case.
+constexpr int64_t kBytesRead = int64_t{256} << 20;
+constexpr int64_t kLeastClipsRead = 64;
+// Codecs and noise stay within some tens. Bytes of something else read as bf16 have any exponent:
+// about every second number of them is beyond this.
+constexpr double kMostLatent = 1e4;
 
-/// Statistics of all finite values seen, in fp64.
+/// Statistics of the finite values seen, in fp64.
 struct Range {
   double sum = 0, squares = 0, low = std::numeric_limits<double>::infinity(), high = -low;
   int64_t count = 0;
 
   /// Returns the number of values that are not finite; those are left out.
   int64_t add(const at::Tensor& values) {
-    const at::Tensor finite = values.masked_select(at::isfinite(values)).to(at::kDouble);
-    if (finite.numel() > 0) {
-      sum += finite.sum().item<double>();
-      squares += finite.square().sum().item<double>();
-      low = std::min(low, finite.min().item<double>());
-      high = std::max(high, finite.max().item<double>());
-      count += finite.numel();
+    const float* value = values.const_data_ptr<float>();
+    const int64_t all = values.numel();
+    int64_t finite = 0;
+    double part = 0, part_squares = 0;
+    float least = std::numeric_limits<float>::infinity(), most = -least;
+    for (int64_t i = 0; i < all; ++i) {
+      if (!std::isfinite(value[i])) continue;
+      const double wide = value[i];
+      part += wide;
+      part_squares += wide * wide;
+      least = std::min(least, value[i]);
+      most = std::max(most, value[i]);
+      ++finite;
     }
-    return values.numel() - finite.numel();
+    sum += part;
+    squares += part_squares;
+    low = std::min<double>(low, least);
+    high = std::max<double>(high, most);
+    count += finite;
+    return all - finite;
+  }
+  void add(const Range& other) {
+    sum += other.sum;
+    squares += other.squares;
+    low = std::min(low, other.low);
+    high = std::max(high, other.high);
+    count += other.count;
   }
   double mean() const { return count > 0 ? sum / static_cast<double>(count) : 0; }
   double deviation() const {
@@ -47,6 +71,30 @@ struct Range {
 struct Ranges {
   Range latents, ode, text;
 };
+
+/// A text from a file on one line of a terminal: control characters, which could rewrite what is
+/// above them, as numbers.
+std::string readable(std::string_view text) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string out;
+  const auto byte_at = [&](size_t i) {
+    return static_cast<unsigned char>(i < text.size() ? text[i] : 0);
+  };
+  for (size_t i = 0; i < text.size(); ++i) {
+    const unsigned char byte = byte_at(i), next = byte_at(i + 1);
+    const bool two_bytes = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F
+    if (byte >= 0x20 && byte != 0x7f && !two_bytes) {
+      out += text[i];
+      continue;
+    }
+    out += formatted("\\x{}{}", kHex[byte >> 4], kHex[byte & 15]);
+    if (two_bytes) {
+      out += formatted("\\x{}{}", kHex[next >> 4], kHex[next & 15]);
+      ++i;
+    }
+  }
+  return out;
+}
 
 /// "F, C, H, W".
 std::string sizes(const LatentInfo& info) {
@@ -86,13 +134,14 @@ std::string origin_text(const LatentInfo& info) {
                       info.pixel_height,
                       info.pixel_width,
                       info.fps);
-    text += formatted("codec: {} ({})\n", info.codec, info.codec_hash.substr(0, 12));
+    text += formatted(
+        "codec: {} ({})\n", readable(info.codec), readable(info.codec_hash.substr(0, 12)));
   }
   text += formatted("text: {} ({}), {} wide\n",
-                    info.text_encoder,
-                    info.text_encoder_hash.substr(0, 12),
+                    readable(info.text_encoder),
+                    readable(info.text_encoder_hash.substr(0, 12)),
                     info.text_dim);
-  if (!info.origin.empty()) text += formatted("origin: {}\n", info.origin);
+  if (!info.origin.empty()) text += formatted("origin: {}\n", readable(info.origin));
   return text;
 }
 
@@ -109,7 +158,7 @@ std::string findings_text(const DatasetInspection& found) {
   std::string text = formatted("captions: {} different\n", found.captions.size());
   for (size_t i = 0; i < std::min(found.captions.size(), kCaptionsShown); ++i) {
     const auto& [caption, count] = found.captions[i];
-    text += formatted("  {}  {}\n", count, caption);
+    text += formatted("  {}  {}\n", count, readable(caption));
   }
   if (found.captions.size() > kCaptionsShown) {
     text += formatted("  ... and {} more\n", found.captions.size() - kCaptionsShown);
@@ -120,77 +169,138 @@ std::string findings_text(const DatasetInspection& found) {
   if (found.problems.size() > kProblemsShown) {
     text += formatted("... and {} more problems\n", found.problems.size() - kProblemsShown);
   }
-  return found.problems.empty() ? text + "sound\n" : text;
+  return text;
 }
 
-std::string page(const std::filesystem::path& path,
-                 const LatentInfo& info,
+/// How much was read, and what would have shown bytes that are not those written.
+std::string coverage_text(const LatentDataset& dataset, const DatasetInspection& found) {
+  const char* of_clips =
+      dataset.has_digests() ? "each compared with its digest"
+                            : "without digests that would show changed bytes: the file is older or "
+                              "of another program";
+  return formatted("read: {} of {} {}, {}\n",
+                   found.clips_read,
+                   found.clips,
+                   dataset.has_latents() ? "clips" : "prompts",
+                   of_clips);
+}
+
+std::string page(const std::string& name,
+                 const LatentDataset& dataset,
                  const Ranges& ranges,
                  const DatasetInspection& found) {
+  const LatentInfo& info = dataset.info();
   std::string text =
-      formatted("{}: {} {}\n", path.string(), found.clips, info.has_latents ? "clips" : "prompts");
+      formatted("{}: {} {}\n", name, found.clips, info.has_latents ? "clips" : "prompts");
   text += arrays_text(info, found.clips) + origin_text(info);
   if (ranges.latents.count > 0) text += range_text("latents", ranges.latents);
   if (ranges.ode.count > 0) text += range_text("ODE states", ranges.ode);
-  return text + range_text("text embeddings", ranges.text) + findings_text(found);
+  if (ranges.text.count > 0) text += range_text("text embeddings", ranges.text);
+  return text + findings_text(found) + coverage_text(dataset, found);
 }
 
-/// "clip 3 (v.mp4): 2 latents and 1 text values are NaN or infinite", or nothing if all are finite.
+/// What is wrong with the numbers of one kind of a clip, or nothing: "2 latents are NaN or
+/// infinite", "latents reach 3e+38, which no codec gives".
+std::string problem_of(const char* name, const at::Tensor& values, Range& range, bool encoded) {
+  Range own;
+  const int64_t bad = own.add(values);
+  range.add(own);
+  if (bad > 0) return formatted("{} {} are NaN or infinite", bad, name);
+  const double most = std::max(std::abs(own.low), std::abs(own.high));
+  if (!encoded || most <= kMostLatent) return "";
+  return formatted("{} reach {:.3g}, which no codec gives", name, most);
+}
+
+/// "clip 3 (v.mp4): 2 latents are NaN or infinite", or nothing if all is well.
 std::optional<std::string> problem_of(const LatentDataset& dataset, int64_t clip, Ranges& ranges) {
-  const int64_t bad_latents = dataset.has_latents() ? ranges.latents.add(dataset.latents(clip)) : 0;
-  const int64_t bad_ode = dataset.has_ode() ? ranges.ode.add(dataset.ode_states(clip)) : 0;
-  const int64_t bad_text = ranges.text.add(dataset.text(clip));
-  if (bad_latents + bad_ode + bad_text == 0) return std::nullopt;
-  if (!dataset.has_latents()) {
-    return formatted("prompt {}: {} text values are NaN or infinite", clip, bad_text);
+  const std::string source = readable(dataset.record(clip).source_file);
+  const std::string name = dataset.has_latents() ? formatted("clip {} ({})", clip, source)
+                                                 : formatted("prompt {}", clip);
+  std::string problem;
+  const auto add = [&](const std::string& more) {
+    if (!more.empty()) problem += (problem.empty() ? "" : ", ") + more;
+  };
+  try {
+    if (dataset.has_latents()) {
+      add(problem_of("latents", dataset.latents(clip), ranges.latents, true));
+    }
+    if (dataset.has_ode()) {
+      add(problem_of("ODE values", dataset.ode_states(clip), ranges.ode, true));
+    }
+    add(problem_of("text values", dataset.text(clip), ranges.text, false));
+  } catch (const UserError& damage) {
+    add(damage.what());
   }
-  return formatted("clip {} ({}): {} latents and {}{} text values are NaN or infinite",
-                   clip,
-                   dataset.record(clip).source_file,
-                   bad_latents,
-                   dataset.has_ode() ? formatted("{} ODE values and ", bad_ode) : "",
-                   bad_text);
+  if (problem.empty()) return std::nullopt;
+  return name + ": " + problem;
+}
+
+/// How many clips to look at.
+int64_t clips_to_read(const LatentDataset& dataset, bool full) {
+  int64_t bytes = dataset.max_text_rows() * dataset.info().text_dim * 4;
+  if (dataset.has_latents()) {
+    const auto clip = static_cast<int64_t>(block_bytes(dataset.info().clip_shape, false));
+    const auto states = static_cast<int64_t>(dataset.info().ode_times.size());
+    bytes += clip * (1 + states * (dataset.info().ode_fp32 ? 2 : 1));
+  }
+  const int64_t affordable = std::max(kLeastClipsRead, kBytesRead / std::max<int64_t>(bytes, 1));
+  return full ? dataset.size() : std::min(dataset.size(), affordable);
 }
 
 }  // namespace
 
-DatasetInspection inspect_dataset(const std::filesystem::path& path) {
-  const LatentDataset dataset(path);
+DatasetInspection inspect_dataset(const LatentDataset& dataset,
+                                  const std::string& name,
+                                  bool full) {
   DatasetInspection found;
   found.clips = dataset.size();
+  found.clips_read = clips_to_read(dataset, full);
   Ranges ranges;
-  std::map<std::string, int64_t> captions;
-  for (int64_t i = 0; i < dataset.size(); ++i) {
-    if (auto problem = problem_of(dataset, i, ranges)) {
+  for (int64_t i = 0; i < found.clips_read; ++i) {
+    // The first, the last and others evenly between.
+    const int64_t clip = found.clips_read == 1 ? 0 : i * (found.clips - 1) / (found.clips_read - 1);
+    if (auto problem = problem_of(dataset, clip, ranges)) {
       found.problems.push_back(std::move(*problem));
     }
-    ++captions[dataset.caption(i)];
   }
+  std::unordered_map<std::string_view, int64_t> captions;
+  for (int64_t i = 0; i < dataset.size(); ++i) ++captions[dataset.caption(i)];
   found.latent_mean = ranges.latents.mean();
   found.latent_std = ranges.latents.deviation();
   found.latent_min = ranges.latents.low;
   found.latent_max = ranges.latents.high;
   found.captions.assign(captions.begin(), captions.end());
-  std::stable_sort(found.captions.begin(), found.captions.end(), [](const auto& a, const auto& b) {
-    return a.second > b.second;
+  std::sort(found.captions.begin(), found.captions.end(), [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
   });
-  found.text = page(path, dataset.info(), ranges, found);
+  found.text = page(name, dataset, ranges, found);
+  found.verdict =
+      found.clips_read == found.clips ? "sound\n" : "sound as far as read; --full reads all\n";
   return found;
 }
 
-void write_contact_sheet(const std::filesystem::path& path,
-                         const std::filesystem::path& png,
-                         int64_t most) {
-  const LatentDataset dataset(path);
-  if (!dataset.has_latents()) fail_user("{}: a prompt set has no pictures", path.string());
+at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, int64_t most) {
+  if (!dataset.has_latents()) fail_user("{}: a prompt set has no pictures", name);
   const auto codec = model::make_video_codec(dataset.info().codec);
   if (codec->hash() != dataset.info().codec_hash) {
     fail_user(
         "{}: was made with another {} (hash {}, this program's is {}); make the dataset again",
-        path.string(),
+        name,
         codec->name(),
         dataset.info().codec_hash.substr(0, 12),
         codec->hash().substr(0, 12));
+  }
+  const std::vector<int64_t>& shape = dataset.info().clip_shape;
+  const int64_t factor_of_codec = codec->spatial_factor();
+  if (shape[1] != codec->latent_channels() ||
+      shape[2] * factor_of_codec != dataset.info().pixel_height ||
+      shape[3] * factor_of_codec != dataset.info().pixel_width) {
+    fail_user("{}: its clips [{}] are not what {} makes of pictures of {}x{}",
+              name,
+              sizes(dataset.info()),
+              codec->name(),
+              dataset.info().pixel_height,
+              dataset.info().pixel_width);
   }
   const int64_t clips = std::min(most, dataset.size());
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(clips))));
@@ -211,7 +321,7 @@ void write_contact_sheet(const std::filesystem::path& path,
         .narrow(1, kGap + i % columns * (width * factor + kGap), width * factor)
         .copy_(bytes.repeat_interleave(factor, 0).repeat_interleave(factor, 1));
   }
-  write_png(png, sheet);
+  return sheet;
 }
 
 }  // namespace vmla::data

@@ -1,31 +1,37 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
-#include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 namespace vmla::data {
 
-/// What a look at every number of a dataset found.
+class LatentDataset;
+
+/// What a look at the numbers of a dataset found.
 struct DatasetInspection {
-  std::string text;  // the page that `vmla data inspect` prints
-  int64_t clips = 0;
+  std::string text;     // the page that `vmla data inspect` prints
+  std::string verdict;  // its last line if there are no problems
+  int64_t clips = 0, clips_read = 0;
   double latent_mean = 0, latent_std = 0, latent_min = 0, latent_max = 0;  // of the finite values
-  std::vector<std::pair<std::string, int64_t>> captions;  // and their counts, most frequent first
-  /// Clips with NaN or infinite numbers, in words; empty for a sound dataset.
+  /// And their counts, most frequent first. The texts are the dataset's.
+  std::vector<std::pair<std::string_view, int64_t>> captions;
+  /// Clips that hold NaN, infinite numbers, numbers that no codec gives or bytes that were not
+  /// written, in words; empty for a sound dataset.
   std::vector<std::string> problems;
 };
 
-/// Reads all of a dataset (a file or a folder). UserError if it is no readable dataset.
-DatasetInspection inspect_dataset(const std::filesystem::path& path);
+/// Looks at all clips of a dataset if `full`, else at as many as take a second, spread evenly, and
+/// at all captions. `name` is what the page calls it.
+DatasetInspection inspect_dataset(const LatentDataset& dataset, const std::string& name, bool full);
 
-/// Decodes the first frame of the first `most` clips and writes them as a PNG, in about as many
-/// rows as columns. UserError for a prompt set or a codec that this program does not know or that
-/// has another hash than the one the file was made with.
-void write_contact_sheet(const std::filesystem::path& dataset,
-                         const std::filesystem::path& png,
-                         int64_t most = 64);
+/// The first frame of the first `most` clips in about as many rows as columns: [H, W, 3] bytes RGB.
+/// UserError for a prompt set, for a codec that this program does not know or that has another hash
+/// than the one the dataset was made with, and for clips that are not that codec's.
+at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, int64_t most = 64);
 
 }  // namespace vmla::data

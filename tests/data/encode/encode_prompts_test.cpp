@@ -45,8 +45,9 @@ TEST(PromptSet, IsADatasetWithoutLatents) {
     EXPECT_TRUE(at::equal(dataset.text(i), text->encode(prompt)));
   }
   EXPECT_TRUE(at::equal(dataset.empty_text(), text->encode("")));
-  EXPECT_NE(inspect_dataset(folder / "p.h5").text.find("4 prompts"), std::string::npos);
-  EXPECT_THROW(write_contact_sheet(folder / "p.h5", folder / "p.png"), UserError);
+  EXPECT_NE(inspect_dataset(LatentDataset(folder / "p.h5"), "p.h5", true).text.find("4 prompts"),
+            std::string::npos);
+  EXPECT_THROW(contact_sheet(LatentDataset(folder / "p.h5"), "p.h5"), UserError);
 
   const ShardSampler sampler(1, 4);
   PrefetchLoader loader(dataset, sampler, {.global_batch = 2, .micro_batch = 2});
@@ -71,7 +72,9 @@ TEST(PromptSet, SaysWhatClipsItIsFor) {
   EXPECT_EQ(dataset.info().clip_shape, (std::vector<int64_t>{9, 12, 8, 12}));
   EXPECT_EQ(dataset.info().pixel_frames, 9);
   EXPECT_EQ(dataset.info().fps, 8);
-  EXPECT_NE(inspect_dataset(folder / "p.h5").text.find("[9, 12, 8, 12]"), std::string::npos);
+  EXPECT_NE(
+      inspect_dataset(LatentDataset(folder / "p.h5"), "p.h5", true).text.find("[9, 12, 8, 12]"),
+      std::string::npos);
   EXPECT_THROW(
       clips_of_codec("space_to_depth:2", {.frames = 9, .height = 15, .width = 16, .fps = 8}),
       UserError);

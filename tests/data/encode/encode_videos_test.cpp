@@ -4,6 +4,7 @@
 #include <map>
 
 #include "data/inspect/inspect_dataset.h"
+#include "data/inspect/png_writer.h"
 #include "data/store/latent_dataset.h"
 #include "data/synth/moving_shapes.h"
 #include "data/video/csv.h"
@@ -37,9 +38,10 @@ TEST(EncodeVideos, ShapesComeThroughVideoFilesAsTheyWereDrawn) {
   EXPECT_FALSE(fs::exists(folder / "a.h5.lock"));
   EXPECT_FALSE(fs::exists(folder / "a.skipped.csv"));
   EXPECT_THROW(encode_videos(encode_options(folder / "v", folder / "a.h5")), UserError);  // exists
-  write_contact_sheet(folder / "a.h5", folder / "a.png");
+  write_png(folder / "a.png", contact_sheet(LatentDataset(folder / "a.h5"), "a.h5"));
   EXPECT_EQ(file_bytes(folder / "a.png").substr(1, 3), "PNG");
-  EXPECT_NE(inspect_dataset(folder / "a.h5").text.find("6 clips"), std::string::npos);
+  EXPECT_NE(inspect_dataset(LatentDataset(folder / "a.h5"), "a.h5", true).text.find("6 clips"),
+            std::string::npos);
 }
 
 TEST(EncodeVideos, WhatCannotBeReadIsListedAndTheRestEncoded) {
