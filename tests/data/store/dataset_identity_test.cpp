@@ -32,16 +32,19 @@ TEST(DatasetIdentity, IsThatOfTheClips) {
 
 TEST(DatasetIdentity, SeesEachPartOfAClip) {
   const TemporaryFolder folder;
-  write_dataset(folder / "a.h5", 200);
-  const DatasetIdentity a = LatentDataset(folder / "a.h5").identity();
-  const at::Tensor last = clip_values(199).to(at::kBFloat16);
-  std::string bytes = file_bytes(folder / "a.h5");
-  const std::string latents(static_cast<const char*>(last.const_data_ptr()), last.nbytes());
-  const size_t at = bytes.find(latents);
-  ASSERT_NE(at, std::string::npos);
-  bytes[at + 7] ^= 1;
-  write_bytes(folder / "b.h5", bytes);
-  EXPECT_NE(LatentDataset(folder / "b.h5").identity().hash, a.hash);
+  const auto hash_of = [&](double latent, double row) {
+    LatentFileWriter writer(
+        folder / "a.h5", info_of({3, 12, 2, 2}), {{"x", "v.mp4", 0, 1}}, kEmptyText);
+    const at::Tensor clip = at::full({3, 12, 2, 2}, latent, at::kBFloat16),
+                     text = at::full({1, 4}, row);
+    writer.write_latents(0, static_cast<const uint16_t*>(clip.const_data_ptr()));
+    writer.write_text(0, text.const_data_ptr<float>());
+    writer.close();
+    return LatentDataset(folder / "a.h5").identity().hash;
+  };
+  EXPECT_EQ(hash_of(1, 2), hash_of(1, 2));
+  EXPECT_NE(hash_of(1, 2), hash_of(3, 2));
+  EXPECT_NE(hash_of(1, 2), hash_of(1, 3));
 }
 
 }  // namespace
