@@ -94,10 +94,9 @@ int status_of(const std::exception& error) {
 
 /// Whether this rank is to say an error of the job on this machine, where others may have it too.
 bool speaks_here(const RankEnvironment& environment) {
-  return distributed::speaks_for_host(formatted("{} {}:{} {} {}",
+  return distributed::speaks_for_host(formatted("{} {} {} {}",
                                                 distributed::host_name(),
                                                 environment.master_addr,
-                                                environment.master_port,
                                                 environment.run_id,
                                                 environment.restart_count));
 }

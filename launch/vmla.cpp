@@ -27,8 +27,7 @@ namespace {
 void refuse_ranks() {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
-  const std::string topic = formatted("one process {}:{}", ranks.master_addr, ranks.master_port);
-  if (!distributed::speaks_for_host(topic)) exit_after_peer_reports(kWrongInput);
+  if (!distributed::speaks_for_host("one process")) exit_after_peer_reports(kWrongInput);
   exit_for_peers(
       kWrongInput,
       formatted(

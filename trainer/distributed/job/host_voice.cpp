@@ -18,7 +18,8 @@ bool speaks_for_host(const std::string& topic) {
   if (fd < 0) return true;
   // A name in Linux's abstract space, which begins with a zero byte: it belongs to whoever binds it
   // first, leaves no file, and goes away with the process.
-  const std::string name = formatted("vmla-voice-{}-{}", getuid(), std::hash<std::string>()(topic));
+  const size_t subject = std::hash<std::string>()(topic);
+  const std::string name = formatted("vmla-voice-{}-{}-{}", getuid(), getppid(), subject);
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   std::copy_n(
