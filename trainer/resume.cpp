@@ -25,7 +25,7 @@ void log_rate_changes(const TrainConfig& before, const TrainConfig& now, int64_t
     const double kept = learning_rate(then, step, before.train.steps);
     const double rate = learning_rate(today, step, now.train.steps);
     if (rate == kept) continue;
-    log::warn(
+    log::info(
         "{}: learning rate {:.3g} at step {}, {:.3g} from now on ({:.3g} with the schedule of "
         "before, which optimizer.schedule_steps={} keeps)",
         role.name,

@@ -121,7 +121,12 @@ void print_plan(const TrainConfig& config,
   const std::vector<PlannedRole> roles = planned_roles(config, stage_roles(config));
   const MemoryRequest request{.mesh = mesh.shape()};
   std::fputs(memory_table(plan_memory(config, roles, clip, request)).c_str(), stdout);
-  std::fputs(fit_lines(config, roles, clip, request).c_str(), stdout);
+  // One process says nothing of how many GPUs there will be; a stage of a pipeline is planned so.
+  if (mesh.shape().world > 1) {
+    std::fputs(fit_lines(config, roles, clip, request).c_str(), stdout);
+  } else if (config.train.device == "cuda") {
+    std::fputs("whether it fits, and with which settings: vmla analyze memory --gpus N\n", stdout);
+  }
 }
 
 /// Rules that depend on the clips' shape: clips are whole chunks, the longest video that will be

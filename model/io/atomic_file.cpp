@@ -203,6 +203,11 @@ void publish_file(const fs::path& path, const std::function<void(const fs::path&
 
 void publish_folder(const fs::path& requested, const std::function<void(const fs::path&)>& fill) {
   const fs::path folder = without_trailing_slash(requested);
+  // A file in its place would be exchanged for the folder, and removed.
+  std::error_code ignored;
+  if (fs::exists(folder, ignored) && !fs::is_directory(folder, ignored)) {
+    fail_user("{}: is a file, and a folder is to be written; name another", folder.string());
+  }
   create_parent(folder);
   remove_stale_temporaries(folder_of(folder));
   const fs::path temporary = temporary_path(folder);

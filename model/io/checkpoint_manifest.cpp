@@ -226,7 +226,7 @@ CheckpointManifest parse_manifest(std::string_view text, const std::string& file
   if (!version.is_number_integer() || version.get<int64_t>() != kCheckpointFormatVersion) {
     fail_user("{}: format_version {}; this program reads version {}",
               file_name,
-              quoted_name(version.dump()),
+              version.is_number() ? version.dump() : quoted_name(version.dump()),
               kCheckpointFormatVersion);
   }
   const Document stated = json.value("manifest_sha256", Document());

@@ -72,6 +72,7 @@ def test_missing_data_are_not_made_anew(case):
     data, run_dir = case
     data.unlink()
     make = {"data__make__synth_count": 4, "data__make__videos": str(data.parent / "videos")}
+    make |= {"data__validation_path": "", "data__make_validation": {}}
     line = refused(go_on(run_dir, data, **make))
     assert "data.path" in line and "makes no data" in line
     assert not data.exists() and not (data.parent / "videos").exists()
@@ -126,7 +127,7 @@ def test_how_latent_attention_began_is_known_in_later_stages(trained, tmp_path):
     student = train("consistency", tmp_path / "student", data, causal, train__steps=1, checkpoint__every=0)
     (manifest,) = (student / "checkpoints").glob("step_*/manifest.json")
     assert json.loads(manifest.read_text())["model"]["init_method"] == "random"
-    vmla("export", "--checkpoint", student, "--out", tmp_path / "export")
+    vmla("export", "--checkpoint", student, "--format", "videomla", "--out", tmp_path / "export")
     assert json.loads((tmp_path / "export" / "config.json").read_text())["init_method"] == "random"
 
 

@@ -10,6 +10,7 @@
 #include "trainer/roles/role_state.h"
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
 #include <optional>
 
@@ -20,6 +21,9 @@ namespace {
 constexpr int64_t kUsualNode = 8;
 constexpr int64_t kMostRanks = 1024;
 constexpr double kUsualGpu = 80e9;
+// A step of a large network takes seconds to plan, and a search plans many: it ends after this.
+constexpr std::chrono::seconds kSearchTime(30);
+using Clock = std::chrono::steady_clock;
 
 /// One setting that makes a step smaller. `text` is how a user writes it.
 struct Measure {
@@ -100,12 +104,14 @@ class Search {
          const std::vector<PlannedRole>& roles,
          const ClipShape& clip,
          const MemoryRequest& request,
-         int64_t ranks)
+         int64_t ranks,
+         Clock::time_point deadline)
       : config_(config),
         roles_(roles),
         clip_(clip),
         request_(request),
         ranks_(ranks),
+        deadline_(deadline),
         all_(measures(config, roles, ranks)) {}
 
   /// The measures that are needed; none where all of them do not suffice.
@@ -142,7 +148,9 @@ class Search {
     return peak && static_cast<double>(*peak) <= kUsableMemory * request_.gpu_memory;
   }
 
+  /// Nothing once the time is up: what was found until then stays.
   std::optional<int64_t> plan(const std::vector<bool>& taken) const {
+    if (Clock::now() > deadline_) return std::nullopt;
     TrainConfig tried = config_;
     for (size_t i = 0; i < all_.size(); ++i)
       if (taken[i]) all_[i].apply(tried);
@@ -161,6 +169,7 @@ class Search {
   const ClipShape& clip_;
   const MemoryRequest& request_;
   int64_t ranks_;
+  Clock::time_point deadline_;
   std::vector<Measure> all_;
 };
 
@@ -170,8 +179,11 @@ FitProposal propose_fit(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const ClipShape& clip,
                         const MemoryRequest& request) {
-  for (int64_t ranks = request.mesh.world; ranks <= kMostRanks; ranks *= 2) {
-    if (const auto found = Search(config, roles, clip, request, ranks).run()) return *found;
+  const Clock::time_point deadline = Clock::now() + kSearchTime;
+  for (int64_t ranks = request.mesh.world; ranks <= kMostRanks && Clock::now() < deadline;
+       ranks *= 2) {
+    if (const auto found = Search(config, roles, clip, request, ranks, deadline).run())
+      return *found;
   }
   return {};
 }
@@ -190,9 +202,12 @@ std::string fit_lines(const TrainConfig& config,
                                      request.mesh.world == 1 ? "" : "s",
                                      size(asked.gpu_memory),
                                      request.gpu_memory == 0 ? " (--gpu-memory says another)" : "");
-  if (found.ranks == 0)
+  if (found.ranks == 0) {
     return formatted(
-        "does not fit on {}, nor with any setting on up to {} of them\n", gpus, kMostRanks);
+        "no setting was found with which it fits on {}, nor on more of them, in {} s of search\n",
+        gpus,
+        static_cast<int64_t>(kSearchTime.count()));
+  }
   const std::string needs = formatted(
       "{} of {} usable", size_text(found.peak_bytes), size(kUsableMemory * asked.gpu_memory));
   if (found.fits_as_it_is && found.ranks == request.mesh.world)

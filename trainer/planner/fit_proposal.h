@@ -22,8 +22,8 @@ struct FitProposal {
 /// Looks for the settings that change least and fit: fewer clips at once, weights cut over ranks,
 /// blocks computed twice, tokens of a clip shared, moments and averages and frozen roles in the
 /// host's memory. They are added one by one until the planned step fits, then each that is not
-/// needed is taken back. Where all of them do not suffice, ranks are doubled. `gpu_memory` of
-/// `request` must be above 0.
+/// needed is taken back. Where all of them do not suffice, ranks are doubled. The search ends
+/// after half a minute. `gpu_memory` of `request` must be above 0.
 FitProposal propose_fit(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const ClipShape& clip,
