@@ -26,8 +26,8 @@
 ///
 /// The job trusts the child with nothing but its own video. It kills the child (SIGKILL) when an
 /// answer takes too long or breaks these rules, or when it wants no more frames, and starts another
-/// for the next video. The child must not outlive the job: where a write fails or stdin ends within
-/// a request, it exits.
+/// for the next video. The child must not outlive the job: where a write fails or stdin is closed,
+/// it exits, whatever it is at.
 namespace vmla::data {
 
 enum class RequestKind : uint32_t { kRead = 1, kWrite = 2 };

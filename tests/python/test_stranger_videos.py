@@ -3,6 +3,7 @@
 import csv
 import os
 import random
+import struct
 import subprocess
 
 import h5py
@@ -120,6 +121,20 @@ def test_what_opencv_prints_is_no_answer(jpegs, tmp_path):
     for level in ("VERBOSE", "DEBUG"):
         loud = {"OPENCV_LOG_LEVEL": level, "OPENCV_VIDEOIO_DEBUG": "1", "OPENCV_FFMPEG_DEBUG": "1"}
         assert encode(folder, **loud) == ([0, 9, 18], {})
+
+
+def test_the_decoder_does_not_outlive_its_job(tmp_path):
+    """It waits for a reader of its frames when the job dies: here stdin ends and nobody reads."""
+    video = tmp_path / "a.y4m"
+    video.write_bytes(b"YUV4MPEG2 W64 H64 F8:1 C420jpeg\n" + 400 * (b"FRAME\n" + bytes(64 * 64 * 3 // 2)))
+    decoder = subprocess.Popen([VMLA.parent / "vmla-decode"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    path = str(video).encode()
+    decoder.stdin.write(struct.pack("<IIIIdQ", 1, len(path), 256, 256, 8.0, 0) + path)
+    decoder.stdin.flush()
+    assert decoder.stdout.read(4)  # at work
+    decoder.stdin.close()
+    assert decoder.wait(timeout=10) == 1
+    decoder.stdout.close()
 
 
 def test_links_and_folders_that_cannot_be_read_are_named(jpegs, tmp_path):

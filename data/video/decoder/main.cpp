@@ -7,17 +7,20 @@
 // Another video library is another FrameSource and FrameSink here, or another program that keeps to
 // the protocol in the place of this one.
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <exception>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "data/video/decoder/frame_sink.h"
@@ -45,6 +48,17 @@ void take_pipe() {
   answers = copy;
   dup2(nowhere, STDOUT_FILENO);
   close(nowhere);
+}
+
+/// Ends this process when the job is gone, whatever it is at: it has a process group of its own, so
+/// nobody else ends it while it waits for a reader or is caught in a damaged file.
+void leave_with_job() {
+  std::thread([] {
+    pollfd requests = {STDIN_FILENO, 0, 0};  // asked for nothing: only the end is reported
+    while (poll(&requests, 1, -1) < 0 && errno == EINTR) {
+    }
+    _exit(1);
+  }).detach();
 }
 
 void reply(ReplyKind kind, const void* bytes, size_t count) {
@@ -185,6 +199,7 @@ int main() {
     pthread_attr_destroy(&threads);
   }
   vmla::data::take_pipe();
+  vmla::data::leave_with_job();
   try {
     vmla::data::serve();
   } catch (const vmla::data::Disconnected&) {
