@@ -1,6 +1,6 @@
-# vmla on a bare Debian 12, for a CPU. Build: docker build -t vmla .
+# vmla on a bare Debian 12, for a CPU. Build: docker build --tag vmla-cpu .
 # Run, with everything that is written in a folder of the host's:
-#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/vmla_output:/output" vmla \
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/vmla_output:/output" vmla-cpu \
 #     pipeline --config /opt/vmla/configs/tiny/pipeline.yaml --run-dir /output/runs/tiny
 FROM debian:12
 WORKDIR /opt/vmla
