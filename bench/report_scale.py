@@ -3,10 +3,13 @@
 
     python3 bench/report_scale.py [--megabytes 25 50 100 200] [--checkpoints 500] [--vmla build/vmla]
 
-Makes run folders of three lengths and more: metrics.jsonl of so many megabytes, a rank log, and so many checkpoints'
-folders and samples' folders. Takes the processor's seconds of `bench_report RUN` (the run's report.html; build it with `ninja -C build
-bench_report`) and `vmla compare RUN RUN --out`. Near linear means that a megabyte costs the same in the longest run as
-in the shortest; the last line says the ratio of the two.
+Makes run folders with so many megabytes of metrics.jsonl, and so many folders of checkpoints and samples. Takes the
+processor's seconds of `bench_report RUN` (the run's report.html; build it with `ninja -C build bench_report`) and
+`vmla compare RUN RUN --out`. Near linear means that a megabyte costs the same in the longest run as in the shortest;
+the last lines say the ratio of the two.
+
+Measured on a shared core of an Intel Xeon with 500 checkpoints, 25 and 200 MB (473,432 steps): report 1.45 and 8.80 s,
+compare of the run with itself 1.45 and 9.96 s, at most 0.63 GB of memory.
 """
 
 import argparse
