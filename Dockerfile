@@ -1,4 +1,7 @@
-# vmla on a bare Debian 12, for a CPU. Build: docker build -t vmla .   Run: docker run --rm vmla --help
+# vmla on a bare Debian 12, for a CPU. Build: docker build --tag vmla-cpu .
+# Run, with everything that is written in a folder of the host's:
+#   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/vmla_output:/output" vmla-cpu \
+#     pipeline --config /opt/vmla/configs/tiny/pipeline.yaml --run-dir /output/runs/tiny
 FROM debian:12
 WORKDIR /opt/vmla
 # launch/setup installs everything else itself: compiler, libraries, Python environment, LibTorch.
@@ -14,6 +17,12 @@ COPY bench bench
 COPY tests tests
 COPY configs configs
 COPY launch launch
+# The commit that reports name at their foot: --build-arg VMLA_COMMIT=$(git rev-parse --short=12 HEAD)
+ARG VMLA_COMMIT=""
 RUN launch/setup && rm -rf /var/lib/apt/lists/* ~/.cache
+# Data that a configuration makes goes below the working directory (data/cache), so it lies in the volume, too.
+WORKDIR /output
+RUN chmod 777 /output
+VOLUME /output
 ENTRYPOINT ["/opt/vmla/build/vmla"]
 CMD ["--help"]

@@ -38,8 +38,10 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
       saver_(parts.config, parts.run_dir, state.step, parts.mesh),
       predicted_bytes_(predicted_bytes) {
   // The lead alone writes the run folder's logs, so it alone reads back what earlier steps wrote.
-  if (parts.mesh.is_lead())
-    log_.emplace(parts.config, parts.run_dir, state.step, clip_work(parts), last_);
+  if (parts.mesh.is_lead()) {
+    log_.emplace(
+        parts.config, parts.run_dir, state.step, clip_work(parts), parts.mesh.shape().world, last_);
+  }
 }
 
 void Trainer::run(const StopSignal& stop,
@@ -51,7 +53,7 @@ void Trainer::run(const StopSignal& stop,
       state_.samples_seen, update_.micro_batch(), mesh.data_index(), mesh.shape().data_ranks());
   std::optional<log::ProgressBar> progress;
   if (mesh.is_lead()) progress.emplace(config.stage, config.train.steps);
-  if (state_.step == 0) ranks_.measure(state_.step, parts_.roles);
+  if (state_.step == 0) measure_ranks();
   try {
     while (state_.step < config.train.steps) {
       if (on_step) on_step(state_.step + 1);
@@ -126,7 +128,7 @@ void Trainer::observe() {
   const bool validates = due(config.validation.every, step, steps) && parts_.data.held_out();
   if (validates) run_validation();
   if (log_) log_->record(step, last_, observed, validates);
-  if (due(config.rank.every, step, steps)) ranks_.measure(step, parts_.roles);
+  if (due(config.rank.every, step, steps)) measure_ranks();
   if (due(config.sample.every, step, steps) && !config.sample.prompts.empty()) write_samples();
   if (due(config.checkpoint.every, step, steps) || step == steps) save();
 }
@@ -154,6 +156,14 @@ MetricValues Trainer::times_and_traffic() {
   parts_.mesh.host().all_reduce(ends, distributed::ReduceOp::kMax).wait();
   values.emplace_back("step_time_spread", (ends[0] + ends[1]).item<double>());
   return values;
+}
+
+/// Of the weights as they are now. Collective.
+void Trainer::measure_ranks() {
+  ranks_.measure(state_.step, parts_.roles);
+  const analysis::RankLog& ranks = ranks_.log();
+  if (log_ && !ranks.steps().empty() && ranks.steps().back() == state_.step)
+    log_->record_ranks(state_.step, ranks.measurements().back());
 }
 
 void Trainer::run_validation() {
@@ -193,7 +203,10 @@ void Trainer::write_samples() {
     return;
   }
   const auto folder = parts_.run_dir / "samples" / formatted("step_{}", state_.step);
-  sample_to_folder(sampler, network, request, sample.frames, folder, false);
+  const auto records = sample_to_folder(sampler, network, request, sample.frames, folder, false);
+  std::vector<std::filesystem::path> files;
+  for (const SampleRecord& record : records) files.push_back(folder / record.file);
+  log_->record_samples(state_.step, files, parts_.data.media());
 }
 
 /// Saves the step's checkpoint and the ranks measured so far, unless that is done already: a stop

@@ -65,6 +65,7 @@ class Trainer {
   void measure_memory();
   void observe();
   MetricValues times_and_traffic();
+  void measure_ranks();
   void run_validation();
   void write_samples();
   void save();

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "analysis/page/page_origin.h"
 #include "analysis/page/plot_style.h"
 #include "model/io/format.h"
 
@@ -12,12 +13,12 @@ namespace {
 constexpr std::string_view kPageStyle = R"css(
   *{box-sizing:border-box}
   :root{color-scheme:light dark;--page:#f6f7f9;--card:#fff;--edge:#e3e7ee;--good:#1f8a5b;
-      --bad:#c8374f}
+      --bad:#c8374f;--shade:#1c233033}
   @media(prefers-color-scheme:dark){:root{--page:#12151b;--card:#1a1f28;--edge:#2b3240;
-      --good:#4fd0a0;--bad:#ff7f97}}
+      --good:#4fd0a0;--bad:#ff7f97;--shade:#0009}}
   body{margin:0;background:var(--page);color:var(--ink);
       font:15px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,sans-serif}
-  main{max-width:1120px;margin:0 auto;padding:32px 20px 64px}
+  main{max-width:1280px;margin:0 auto;padding:32px 20px 64px}
   header h1{margin:0;font-size:26px;letter-spacing:-.01em}
   header p{margin:4px 0 0;color:var(--muted)}
   section{margin-top:36px}
@@ -31,10 +32,22 @@ constexpr std::string_view kPageStyle = R"css(
   .card span{color:var(--muted);font-size:12.5px}
   .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(440px,100%),1fr));gap:14px}
   .panel{padding:12px}
-  .table{overflow-x:auto}
+  .table{overflow-x:auto;background:
+      linear-gradient(to right,var(--card) 40%,transparent) left/48px 100% no-repeat local,
+      linear-gradient(to left,var(--card) 40%,transparent) right/48px 100% no-repeat local,
+      linear-gradient(to right,var(--shade),transparent) left/16px 100% no-repeat scroll,
+      linear-gradient(to left,var(--shade),transparent) right/16px 100% no-repeat scroll,
+      var(--card)}
+  .hint{display:none;position:sticky;left:0;margin:0 0 6px;width:max-content;color:var(--muted);
+      font-size:12.5px}
+  @media(max-width:760px){.hint{display:block}.wide .plot{width:720px}
+      .wide th:first-child,.wide td:first-child{position:sticky;left:-12px;padding-left:12px;
+      background:var(--card);max-width:38vw;white-space:normal}}
   table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:13.5px}
   th{color:var(--muted);font-weight:500;font-size:12.5px;vertical-align:bottom}
   th,td{padding:6px 10px;text-align:right;border-bottom:1px solid var(--edge);white-space:nowrap}
+  th{white-space:normal}
+  .wide th,.wide td{padding:6px 7px}
   th:first-child,td:first-child{text-align:left}
   tbody tr:last-child td{border-bottom:0}
   .clips{display:grid;grid-template-columns:repeat(auto-fill,minmax(172px,1fr));gap:14px}
@@ -70,6 +83,11 @@ std::string_view escaped(char c) {
     default:
       return {};
   }
+}
+
+// Shown on narrow screens only, where it stays in place while what is below it moves.
+std::string scroll_hint() {
+  return R"(<p class="hint">scrolls sideways →</p>)";
 }
 
 }  // namespace
@@ -114,14 +132,15 @@ std::string html_page(const Page& page) {
                    R"(<meta name="viewport" content="width=device-width,initial-scale=1">)"
                    R"(<title>{}</title><style>{}</style></head><body><main>)"
                    R"(<header><h1>{}</h1><p>{}</p></header>
-{}<footer>Written by vmla. This page holds everything it shows; it needs no network.</footer>)"
+{}<footer>Written by {}. This page holds everything it shows; it needs no network.</footer>)"
                    R"(</main></body></html>
 )",
                    title,
                    plot_style() + compact_css(kPageStyle),
                    title,
                    escape_html(page.subtitle),
-                   page.body);
+                   page.body,
+                   escape_html(page_origin()));
 }
 
 std::string html_section(const Section& section) {
@@ -151,7 +170,11 @@ std::string plot_grid(const std::vector<std::string>& plots) {
 
 std::string table(const std::vector<std::string>& heads,
                   const std::vector<std::vector<std::string>>& rows) {
-  std::string out = R"(<div class="panel table"><table><thead><tr>)";
+  // From here on a table may be wider than a telephone.
+  constexpr size_t kWide = 4;
+  std::string out = heads.size() > kWide ? R"(<div class="panel table wide">)" + scroll_hint()
+                                         : R"(<div class="panel table">)";
+  out += "<table><thead><tr>";
   for (const std::string& cell : heads) out += formatted("<th>{}</th>", cell);
   out += "</tr></thead><tbody>";
   for (const auto& row : rows) {
@@ -160,6 +183,10 @@ std::string table(const std::vector<std::string>& heads,
     out += "</tr>\n";
   }
   return out + "</tbody></table></div>";
+}
+
+std::string wide_panel(const std::string& drawing) {
+  return formatted(R"(<div class="panel table wide">{}{}</div>)", scroll_hint(), drawing);
 }
 
 std::string absence(const std::string& sentence) {

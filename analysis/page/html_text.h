@@ -16,7 +16,8 @@ std::string escape_html(std::string_view text);
 /// Base 64 of `bytes` (RFC 4648), for data: addresses.
 std::string base64(std::string_view bytes);
 
-/// A whole page. It embeds its styles, and loads nothing from anywhere.
+/// A whole page. It embeds its styles, and loads nothing from anywhere. At its foot stands which
+/// program wrote it, when and where (page_origin.h).
 struct Page {
   std::string title;     // plain text
   std::string subtitle;  // plain text
@@ -42,6 +43,8 @@ std::string figure_cards(const std::vector<Card>& cards);
 std::string plot_grid(const std::vector<std::string>& plots);
 
 /// A table of cells (HTML), row by row, below its heads (HTML). The first column is aligned left.
+/// Where it is wider than the screen it scrolls by itself, a shadow at its edge says that there is
+/// more, and on narrow screens words do and the first column stays in view.
 std::string table(const std::vector<std::string>& heads,
                   const std::vector<std::vector<std::string>>& rows);
 
@@ -67,6 +70,10 @@ std::string table_of(const std::vector<Column<Row>>& columns, const std::vector<
 
 /// Room between a plot or a table and the table below it.
 inline constexpr char kGap[] = "<h3></h3>";
+
+/// A drawing (HTML) that keeps a readable width on narrow screens and scrolls there as a table
+/// does.
+std::string wide_panel(const std::string& drawing);
 
 /// A sentence (plain text) that says what is not there, and why.
 std::string absence(const std::string& sentence);

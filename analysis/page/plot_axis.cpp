@@ -1,7 +1,12 @@
 #include "analysis/page/plot_axis.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
+#include <set>
+
+#include "analysis/page/short_number.h"
 
 namespace vmla::analysis {
 namespace {
@@ -81,6 +86,13 @@ double Axis::at(double value) const {
   return from_ + std::clamp(share, 0.0, 1.0) * (to_ - from_);
 }
 
+// A logarithmic axis of less than a decade may hold no power of ten: then it gets round steps.
+std::vector<double> Axis::ticks() const {
+  if (!logarithmic_) return steps();
+  std::vector<double> ticks = decades();
+  return ticks.size() < 2 ? steps() : ticks;
+}
+
 // Multiples of 1, 2 or 5 times a power of ten, four to eight of them.
 std::vector<double> Axis::steps() const {
   const double raw = (values_.high - values_.low) / 5;
@@ -111,6 +123,23 @@ std::vector<double> Axis::decades() const {
     }
   }
   return ticks;
+}
+
+std::vector<std::string> tick_labels(const std::vector<double>& ticks) {
+  constexpr int kMostDigits = 15;  // of a double
+  std::vector<std::string> labels;
+  for (const double tick : ticks) labels.push_back(short_number(tick));
+  const auto differ = [&] {
+    return std::set<std::string>(labels.begin(), labels.end()).size() == labels.size();
+  };
+  for (int digits = 4; digits <= kMostDigits && !differ(); ++digits) {
+    for (size_t i = 0; i < ticks.size(); ++i) {
+      std::array<char, 32> text{};
+      std::snprintf(text.data(), text.size(), "%.*g", digits, ticks[i]);
+      labels[i] = text.data();
+    }
+  }
+  return labels;
 }
 
 }  // namespace vmla::analysis

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "analysis/page/svg_plot.h"
@@ -39,8 +40,8 @@ class Axis {
   double at(double value) const;
   /// The pixel of the least value.
   double lowest() const { return from_; }
-  /// Round values within the range.
-  std::vector<double> ticks() const { return logarithmic_ ? decades() : steps(); }
+  /// Round values within the range, two at least.
+  std::vector<double> ticks() const;
 
  private:
   std::vector<double> steps() const;
@@ -50,5 +51,9 @@ class Axis {
   double from_, to_;
   bool logarithmic_;
 };
+
+/// The ticks in words: as short_number writes them, with more digits where neighbours would read
+/// the same.
+std::vector<std::string> tick_labels(const std::vector<double>& ticks);
 
 }  // namespace vmla::analysis

@@ -7,6 +7,7 @@
 #include "analysis/page/plot_axis.h"
 #include "analysis/page/short_number.h"
 #include "analysis/page/svg_text.h"
+#include "analysis/page/text_width.h"
 #include "model/io/format.h"
 
 namespace vmla::analysis {
@@ -14,8 +15,9 @@ namespace {
 
 // The margins around the plot's area, in pixels; kTitle is the height of the title's line and
 // kLegendLine that of each row of the legend below it.
-constexpr double kLeft = 56, kRight = 14, kTitle = 24, kLegendLine = 17, kBottom = 40;
-constexpr double kCharacter = 6.3;   // mean width of a letter at the legend's size, for its layout
+constexpr double kLeft = 56, kRight = 22, kTitle = 24, kLegendLine = 17, kBottom = 40;
+constexpr double kLabelSize = 11.5, kTickSize = 10.5, kTitleSize = 13;  // fonts of plot_style()
+constexpr double kLegendDash = 23;   // a legend's piece of line, and the room behind it
 constexpr size_t kMostPoints = 500;  // of a line; each bucket keeps its least and greatest value
 
 // Where things are drawn: both axes, and the edges of the area between them in pixels.
@@ -88,7 +90,8 @@ std::string drawn_series(const Series& line, const PlotArea& area) {
 // cannot show lies on the axis' end.
 std::string drawn_band(const PlotBand& band, const PlotArea& area) {
   const size_t count = std::min({band.x.size(), band.low.size(), band.high.size()});
-  std::string there, back;
+  std::string there;
+  std::vector<std::string> lower;
   for (size_t i = 0; i < count; ++i) {
     const bool shown = area.x.can_show(band.x[i]) && area.y.can_show(band.high[i]);
     if (!shown || !std::isfinite(band.low[i])) continue;
@@ -96,23 +99,46 @@ std::string drawn_band(const PlotBand& band, const PlotArea& area) {
     const double column = area.x.at(band.x[i]);
     there +=
         formatted("{}{:.1f},{:.1f}", there.empty() ? 'M' : 'L', column, area.y.at(band.high[i]));
-    back = formatted("L{:.1f},{:.1f}", column, low) + back;
+    lower.push_back(formatted("L{:.1f},{:.1f}", column, low));
   }
   if (there.empty()) return "";
+  std::string back;
+  for (auto point = lower.rbegin(); point != lower.rend(); ++point) back += *point;
   return formatted(R"(<path class="band" d="{}{}Z" fill="{}"/>)", there, back, band.colour);
 }
 
-std::string drawn_mark(const PlotMark& mark, const PlotArea& area) {
-  if (!area.x.can_show(mark.x)) return "";
-  const double column = area.x.at(mark.x);
-  return formatted(R"(<path class="mark" d="M{:.1f},{:.1f}V{:.1f}"/>)"
-                   R"(<text class="tick" x="{:.1f}" y="{:.1f}">{}</text>)",
-                   column,
-                   area.top,
-                   area.bottom,
-                   column + 4,
-                   area.top + 10,
-                   escape_html(mark.label));
+// Marks with their words, each in the highest row where it collides with no word before it; beside
+// the right edge a word stands before its line.
+std::string drawn_marks(const std::vector<PlotMark>& marks, const PlotArea& area) {
+  constexpr double kGapBeside = 4, kRow = 13;
+  struct Taken {
+    double from, to;
+    int row;
+  };
+  std::string out;
+  std::vector<Taken> taken;
+  for (const PlotMark& mark : marks) {
+    if (!area.x.can_show(mark.x)) continue;
+    const double column = area.x.at(mark.x), length = text_width(mark.label, kTickSize);
+    const bool before = column + kGapBeside + length > area.right;
+    const double from =
+        before ? std::max(column - kGapBeside - length, kLeft) : column + kGapBeside;
+    Taken place{.from = from, .to = from + length + kGapBeside, .row = 0};
+    const auto collides = [&](const Taken& other) {
+      return other.row == place.row && other.from < place.to && place.from < other.to;
+    };
+    while (std::ranges::any_of(taken, collides)) ++place.row;
+    taken.push_back(place);
+    out += formatted(R"(<path class="mark" d="M{:.1f},{:.1f}V{:.1f}"/>)"
+                     R"(<text class="tick" x="{:.1f}" y="{:.1f}">{}</text>)",
+                     column,
+                     area.top,
+                     area.bottom,
+                     from,
+                     area.top + 10 + kRow * place.row,
+                     escape_html(mark.label));
+  }
+  return out;
 }
 
 // The legend's rows under the title, and their height in pixels.
@@ -129,7 +155,9 @@ Legend drawn_legend(const std::vector<Series>& series, const PlotOptions& option
   double x = kLeft, y = kTitle + 10;
   for (const Series& line : named) {
     if (line.label.empty()) continue;
-    const double length = 26 + kCharacter * static_cast<double>(line.label.size()) + 10;
+    const std::string label =
+        fitted_text(line.label, kLabelSize, options.width - kRight - kLeft - kLegendDash);
+    const double length = kLegendDash + text_width(label, kLabelSize) + 12;
     if (!legend.text.empty() && x + length > options.width - kRight) {
       x = kLeft;
       y += kLegendLine;
@@ -142,7 +170,7 @@ Legend drawn_legend(const std::vector<Series>& series, const PlotOptions& option
                              dashes(line),
                              x + 23,
                              y,
-                             escape_html(line.label));
+                             escape_html(label));
     x += length;
     legend.height = y - kTitle + 4;
   }
@@ -151,24 +179,28 @@ Legend drawn_legend(const std::vector<Series>& series, const PlotOptions& option
 
 std::string drawn_axes(const PlotArea& area, const PlotOptions& options) {
   std::string out;
-  for (const double tick : area.y.ticks()) {
+  const std::vector<double> y_ticks = area.y.ticks(), x_ticks = area.x.ticks();
+  const std::vector<std::string> y_labels = tick_labels(y_ticks), x_labels = tick_labels(x_ticks);
+  for (size_t i = 0; i < y_ticks.size(); ++i) {
+    const double row = area.y.at(y_ticks[i]);
     out += formatted(R"(<path class="grid" d="M{:g},{:.1f}H{:g}"/>)"
                      R"(<text class="tick" text-anchor="end" x="{:g}" y="{:.1f}">{}</text>)",
                      kLeft,
-                     area.y.at(tick),
+                     row,
                      area.right,
                      kLeft - 6,
-                     area.y.at(tick) + 3.5,
-                     short_number(tick));
+                     row + 3.5,
+                     y_labels[i]);
   }
-  for (const double tick : area.x.ticks()) {
+  for (size_t i = 0; i < x_ticks.size(); ++i) {
+    const double column = area.x.at(x_ticks[i]);
     out += formatted(R"(<path class="grid" d="M{:.1f},{:.1f}v4"/>)"
                      R"(<text class="tick" text-anchor="middle" x="{:.1f}" y="{:g}">{}</text>)",
-                     area.x.at(tick),
+                     column,
                      area.bottom,
-                     area.x.at(tick),
+                     column,
                      area.bottom + 16,
-                     short_number(tick));
+                     x_labels[i]);
   }
   out += formatted(R"(<path class="axis" d="M{:g},{:.1f}H{:g}"/>)", kLeft, area.bottom, area.right);
   out += formatted(R"(<text class="label" text-anchor="middle" x="{:g}" y="{}">{}</text>)",
@@ -189,7 +221,9 @@ std::string line_plot(const std::vector<Series>& series, const PlotOptions& opti
   std::string out =
       open_svg({.width = options.width, .height = options.height, .title = options.title});
   out += formatted(
-      R"(<text class="title" x="{:g}" y="16">{}</text>)", kLeft, escape_html(options.title));
+      R"(<text class="title" x="{:g}" y="16">{}</text>)",
+      kLeft,
+      escape_html(fitted_text(options.title, kTitleSize, options.width - kLeft - kRight)));
   const PlotRanges ranges = ranges_of(series, options);
   if (ranges.x.empty()) {
     return out + formatted(R"(<text class="label" text-anchor="middle" x="{}" y="{}">)"
@@ -207,7 +241,7 @@ std::string line_plot(const std::vector<Series>& series, const PlotOptions& opti
                       .right = right};
   out += legend.text + drawn_axes(area, options);
   for (const PlotBand& band : options.bands) out += drawn_band(band, area);
-  for (const PlotMark& mark : options.marks) out += drawn_mark(mark, area);
+  out += drawn_marks(options.marks, area);
   for (const bool faint : {true, false}) {
     for (const Series& line : series) {
       if (line.faint == faint) out += drawn_series(line, area);

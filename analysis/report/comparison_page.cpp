@@ -27,8 +27,14 @@ Series trace_line(const TraceCurve& curve, const std::string& label, const std::
 }
 
 PlotOptions plot_options(const std::string& curve) {
-  return {.title = curve,
+  const bool loss = curve.starts_with("loss") || curve.starts_with("validation_loss");
+  const bool norm = curve.starts_with("grad_norm");
+  return {.title = loss ? curve + " (down is better)" : curve,
           .x_label = "step (points are means up to it)",
+          .y_label = loss                    ? "mean squared error"
+                     : norm                  ? "norm over all weights"
+                     : curve == "rank_share" ? "share of the budget"
+                                             : "mean |gradient|",
           .log_x = true,
           .log_y = curve != "rank_share",
           .height = 260};
@@ -41,6 +47,36 @@ std::string settings_html(const std::vector<std::string>& lines) {
   return formatted("<p>Settings that differ:</p><ul>{}</ul>", list);
 }
 
+// What the figure is, and whether more of it is better.
+std::string better_text(const std::string& name) {
+  switch (worse_of(name)) {
+    case FinalFigure::Worse::kBelow:
+      return "↑ more";
+    case FinalFigure::Worse::kAbove:
+      return "↓ less";
+    case FinalFigure::Worse::kBoth:
+      return name == "losses.validation_loss" ? "↓ less" : "–";
+  }
+  return "–";
+}
+
+// B − A, marked by which of the two is better.
+std::string change_text(const FigurePair& figure) {
+  if (!figure.a || !figure.b) return "–";
+  const double change = *figure.b - *figure.a;
+  const std::string text = (change > 0 ? "+" : "") + number_text(change);
+  const std::string better = better_text(figure.name);
+  if (change == 0 || better == "–") return text;
+  const bool good = (change > 0) == (better == "↑ more");
+  return formatted(R"(<span class="{}">{}</span>)", good ? "yes" : "no", text);
+}
+
+// "dmd_svd and dmd_random"; of pipelines the names of their folders.
+std::string page_title(const RunPair& pair) {
+  const auto [a, b] = run_labels(pair);
+  return formatted("Comparison of {} and {}", a, b);
+}
+
 std::string curve_plot(const RunPair& pair, const std::string& name) {
   std::vector<Series> lines;
   const auto add = [&](const RunTrace& run, const std::string& label, size_t colour) {
@@ -48,18 +84,24 @@ std::string curve_plot(const RunPair& pair, const std::string& name) {
     if (curve != run.curves.end())
       lines.push_back(trace_line(curve->second, label, series_colour(colour)));
   };
-  add(pair.a, "A", 0);
-  add(pair.b, "B", 1);
+  const auto [label_a, label_b] = run_labels(pair);
+  add(pair.a, "A: " + label_a, 0);
+  add(pair.b, "B: " + label_b, 1);
   return line_plot(lines, plot_options(name));
 }
 
 std::string stage_html(const RunPair& pair) {
+  const auto [label_a, label_b] = run_labels(pair);
   std::vector<std::string> plots;
   for (const std::string& name : curve_names(pair)) plots.push_back(curve_plot(pair, name));
   const std::vector<Column<FigurePair>> columns = {
-      {"final figure", [](const FigurePair& figure) { return figure.name; }},
-      {"A", [](const FigurePair& figure) { return number_text(figure.a); }},
-      {"B", [](const FigurePair& figure) { return number_text(figure.b); }}};
+      {"final figure", [](const FigurePair& figure) { return escape_html(figure.name); }},
+      {"better", [](const FigurePair& figure) { return escape_html(better_text(figure.name)); }},
+      {"A: " + escape_html(label_a),
+       [](const FigurePair& figure) { return number_text(figure.a); }},
+      {"B: " + escape_html(label_b),
+       [](const FigurePair& figure) { return number_text(figure.b); }},
+      {"B − A", [](const FigurePair& figure) { return change_text(figure); }}};
   return html_section(
       {.heading = formatted("Stage {}", pair.a.stage),
        .meaning = formatted(
@@ -178,7 +220,12 @@ void write_comparison(const std::vector<RunPair>& stages, const std::filesystem:
     csv += stage_csv(pair);
     body += stage_html(pair);
   }
-  write_files(out, csv, {.title = "Comparison", .subtitle = "two runs side by side", .body = body});
+  write_files(out,
+              csv,
+              {.title = stages.empty() ? "Comparison" : page_title(stages.front()),
+               .subtitle = "two runs side by side; B − A is green where B is better, red where "
+                           "A is, by whatever amount: compare it with what seeds do",
+               .body = body});
 }
 
 void write_comparison(const std::vector<ReferenceCheck>& stages, const std::filesystem::path& out) {

@@ -20,6 +20,19 @@ std::string on_the_left(const std::string& text, size_t width) {
   return text + std::string(text.size() < width ? width - text.size() : 0, ' ');
 }
 
+// `text` from a file for the terminal: what a terminal would obey (control characters, in ASCII and
+// as U+0080 to U+009F) becomes "?", so that a run folder of somebody else forges no line.
+std::string one_line(std::string text) {
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(text[i]);
+    const bool in_two =
+        byte == 0xC2 && i + 1 < text.size() && (static_cast<uint8_t>(text[i + 1]) & 0xE0u) == 0x80u;
+    if (in_two) text.replace(i, 2, "?");
+    if (byte < 0x20 || byte == 0x7F) text[i] = '?';
+  }
+  return text;
+}
+
 // At most kColumns of the steps, evenly spaced, the last always.
 std::vector<int64_t> some_of(const std::vector<int64_t>& steps) {
   if (steps.size() <= kColumns) return steps;
@@ -42,7 +55,7 @@ std::optional<double> difference(std::optional<double> b, std::optional<double> 
 
 // A curve of both runs: four rows, a column a step.
 std::string curve_table(const RunPair& pair, const std::string& name) {
-  std::string steps = on_the_left(name, 26) + "step", a = on_the_right("A", 30),
+  std::string steps = on_the_left(one_line(name), 26) + "step", a = on_the_right("A", 30),
               b = on_the_right("B", 30), quotients = on_the_right("B/A", 30);
   for (const int64_t step : some_of(steps_of(pair, name))) {
     const auto value_a = pair.a.at(name, step), value_b = pair.b.at(name, step);
@@ -57,7 +70,7 @@ std::string curve_table(const RunPair& pair, const std::string& name) {
 std::string settings_text(const std::vector<std::string>& lines, const std::string& heading) {
   if (lines.empty()) return "";
   std::string text = formatted("\n  {}\n", heading);
-  for (const std::string& line : lines) text += formatted("    {}\n", line);
+  for (const std::string& line : lines) text += formatted("    {}\n", one_line(line));
   return text;
 }
 
@@ -89,7 +102,7 @@ std::string curve_verdict_text(const BandVerdict& verdict) {
 }
 
 std::string verdict_row(const BandVerdict& verdict) {
-  const std::string name = on_the_left(verdict.name, 40);
+  const std::string name = on_the_left(one_line(verdict.name), 40);
   if (!verdict.measured()) return formatted("  {}not compared  (the run has none there)\n", name);
   const bool is_final = verdict.band.until == 0;
   return formatted("  {}{}{}\n",
@@ -107,7 +120,7 @@ std::string number_text(std::optional<double> value) {
 std::string described(const RunTrace& run) {
   const std::string trained =
       run.init.empty() ? run.objective : formatted("{}, {}", run.objective, run.init);
-  return formatted("{}  ({}, {} steps)", run.folder.string(), trained, run.last_step);
+  return one_line(formatted("{}  ({}, {} steps)", run.folder.string(), trained, run.last_step));
 }
 
 std::string band_text(const BandPoint& band) {
@@ -141,9 +154,38 @@ std::vector<FigurePair> final_pairs(const RunPair& pair) {
   return pairs;
 }
 
+std::pair<std::string, std::string> run_labels(const RunPair& pair) {
+  const auto parts_of = [](const std::filesystem::path& folder) {
+    std::vector<std::string> parts;
+    for (const auto& part : folder.lexically_normal()) {
+      if (!part.empty() && part != "." && part != "/") parts.push_back(part.string());
+    }
+    return parts;
+  };
+  // As many parts as it takes to tell them apart: runs/tiny/dmd and runs/other/dmd need two.
+  const auto a = parts_of(pair.a.folder), b = parts_of(pair.b.folder);
+  const auto last = [](const std::vector<std::string>& parts, size_t count) {
+    std::string text;
+    for (size_t i = parts.size() - std::min(count, parts.size()); i < parts.size(); ++i)
+      text += (text.empty() ? "" : "/") + parts[i];
+    return text;
+  };
+  for (size_t count = 1; count < std::max(a.size(), b.size()); ++count) {
+    if (last(a, count) != last(b, count)) return {last(a, count), last(b, count)};
+  }
+  return {last(a, a.size()), last(b, b.size())};
+}
+
+FinalFigure::Worse worse_of(const std::string& name) {
+  const auto& figures = final_figures();
+  const auto found =
+      std::ranges::find_if(figures, [&](const FinalFigure& figure) { return figure.name == name; });
+  return found == figures.end() ? FinalFigure::Worse::kBoth : found->worse;
+}
+
 std::string comparison_text(const RunPair& pair) {
-  std::string text =
-      formatted("stage {}\n  A {}\n  B {}\n", pair.a.stage, described(pair.a), described(pair.b));
+  std::string text = formatted(
+      "stage {}\n  A {}\n  B {}\n", one_line(pair.a.stage), described(pair.a), described(pair.b));
   text += settings_text(differing_settings(pair.a.settings, pair.b.settings),
                         "settings that differ (A | B):");
   for (const std::string& name : curve_names(pair)) text += curve_table(pair, name);
@@ -165,21 +207,21 @@ std::string comparison_text(const RunPair& pair) {
 
 std::string comparison_text(const ReferenceCheck& check) {
   std::string text = formatted("stage {}: {}\n  against {} ({} runs)\n",
-                               check.run.stage,
+                               one_line(check.run.stage),
                                described(check.run),
-                               check.reference_name,
+                               one_line(check.reference_name),
                                check.reference.runs);
   for (const BandVerdict& verdict : check.verdict.curves) text += verdict_row(verdict);
   for (const BandVerdict& verdict : check.verdict.finals) text += verdict_row(verdict);
   text += settings_text(differing_settings(check.run.settings, check.reference.settings),
                         "settings that differ (run | reference):");
   const BandVerdict* first = check.verdict.first_outside();
-  if (first == nullptr) return text + formatted("{}: healthy\n", check.run.stage);
+  if (first == nullptr) return text + formatted("{}: healthy\n", one_line(check.run.stage));
   const std::string where =
       first->band.until > 0 ? formatted("at step {}", first->band.until) : "at the end";
   return text + formatted("{}: outside, first in {} {}: {}\n",
-                          check.run.stage,
-                          first->name,
+                          one_line(check.run.stage),
+                          one_line(first->name),
                           where,
                           excess_text(*first));
 }

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "analysis/runs/reference_verdict.h"
@@ -35,6 +36,11 @@ std::string comparison_text(const ReferenceCheck& check);
 std::string number_text(std::optional<double> value);
 /// A run's folder, what it trained, and its length.
 std::string described(const RunTrace& run);
+/// What the two runs are called side by side: the last parts of their folders, as many as it takes
+/// to tell them apart.
+std::pair<std::string, std::string> run_labels(const RunPair& pair);
+/// Which way a final figure is worse; kBoth for one that final_figures() does not list.
+FinalFigure::Worse worse_of(const std::string& name);
 /// A band's ends: "1.9 to 2.5".
 std::string band_text(const BandPoint& band);
 

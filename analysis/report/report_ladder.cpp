@@ -2,6 +2,7 @@
 
 #include "analysis/page/html_text.h"
 #include "analysis/page/short_number.h"
+#include "analysis/report/adherence_figures.h"
 #include "analysis/report/report_pipeline.h"
 #include "analysis/report/report_sections.h"
 #include "analysis/report/sampling_passes.h"
@@ -42,22 +43,32 @@ std::string ladder_table(const std::string& head, const std::vector<Rung>& rungs
   const auto share = [](const std::string& key) {
     return [key](const Rung& rung) { return percent(rung.run->figure(rung.prefix + key)); };
   };
+  const auto right = [](const std::string& what) {
+    return [what](const Rung& rung) { return percent(right_share(*rung.run, rung.prefix, what)); };
+  };
+  const auto direction_at_the_end = [](const Rung& rung) {
+    const std::string key = rung.prefix + "drift.adherence.direction";
+    const auto gated = rung.run->figure(key + "_present_last");
+    return percent(gated ? gated : rung.run->figure(key + "_last"));
+  };
   const auto number = [](const std::string& key) {
     return [key](const Rung& rung) { return short_number(rung.run->figure(rung.prefix + key)); };
   };
   const std::vector<Column<Rung>> columns = {
       {head, [](const Rung& rung) { return rung.what; }},
       {"a chunk", [](const Rung& rung) { return rung.passes.empty() ? "–" : rung.passes; }},
-      {"colour", share("adherence.colour")},
-      {"direction", share("adherence.direction")},
-      {"shape", share("adherence.shape")},
-      {"retention", share("retention.identification")},
-      {"of size", share("retention.size_identification")},
-      {"retention,<br>long", share("long_rollout.retention.identification")},
-      {"border<br>jump", number("motion.border_jump")},
-      {"drift<br>of all", number("drift.shift")},
-      {"drift<br>of each", number("drift.score")},
-      {"direction,<br>long", share("drift.adherence.direction_last")},
+      {"shape<br>there ↑",
+       [](const Rung& rung) { return percent(present_share(*rung.run, rung.prefix)); }},
+      {"colour ↑", right("colour")},
+      {"direction ↑", right("direction")},
+      {"shape ↑", right("shape")},
+      {"reten-<br>tion ↑", share("retention.identification")},
+      {"of<br>size ↑", share("retention.size_identification")},
+      {"retention,<br>long ↑", share("long_rollout.retention.identification")},
+      {"border<br>jump ↓", number("motion.border_jump")},
+      {"drift<br>of all ↓", number("drift.shift")},
+      {"drift<br>of each ↓", number("drift.score")},
+      {"direction,<br>long ↑", direction_at_the_end},
       {"motion,<br>long", share("drift.motion_share_last")}};
   return table_of(columns, rungs);
 }
@@ -84,7 +95,8 @@ std::string ladder_section(const std::vector<RunContents>& stages) {
                   "many-step stage; each student should win some of it back. The last four columns "
                   "are of long videos, first window to last: how far their mean moves (in half "
                   "widths of the band of real clips; above 1 is drift), how far each one moves (in "
-                  "a real clip's own change), right direction and motion at the end.",
+                  "a real clip's own change), right direction of a shape that is still there, and "
+                  "motion at the end beside a real clip's (100 % is right).",
        .content = content});
 }
 

@@ -7,6 +7,7 @@
 #include "analysis/page/plot_style.h"
 #include "analysis/page/short_number.h"
 #include "analysis/page/svg_plot.h"
+#include "analysis/report/adherence_figures.h"
 #include "analysis/report/report_plots.h"
 #include "analysis/report/report_sections.h"
 #include "analysis/report/stage_lines.h"
@@ -39,6 +40,9 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
   const auto share = [](const std::string& key) {
     return [key](const RunContents& run) { return percent(run.figure(key)); };
   };
+  const auto right = [](const std::string& what) {
+    return [what](const RunContents& run) { return percent(right_share(run, "", what)); };
+  };
   const auto last_value = [](const std::string& key) {
     return [key](const RunContents& run) { return short_number(run.last_value(key)); };
   };
@@ -55,17 +59,18 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
   const std::vector<Column<RunContents>> columns = {
       {"stage", [](const RunContents& run) { return link_to_stage(run.name); }},
       {"init", init},
-      {"validation<br>loss", last_value("validation_loss")},
-      {"colour", share("adherence.colour")},
-      {"direction", share("adherence.direction")},
-      {"shape", share("adherence.shape")},
-      {"retention", share("retention.identification")},
+      {"validation<br>loss ↓", last_value("validation_loss")},
+      {"shape<br>there ↑", [](const RunContents& run) { return percent(present_share(run)); }},
+      {"right<br>colour ↑", right("colour")},
+      {"right<br>direction ↑", right("direction")},
+      {"right<br>shape ↑", right("shape")},
+      {"retention ↑", share("retention.identification")},
       {"cache<br>zeroed",
        [](const RunContents& run) { return percent(retention_without_cache(run)); }},
-      {"drift", [](const RunContents& run) { return short_number(run.figure("drift.shift")); }},
+      {"drift ↓", [](const RunContents& run) { return short_number(run.figure("drift.shift")); }},
       {"r<sub>0.99</sub> of<br>budget", rank_share(&last_rank_share)},
       {"random<br>product", rank_share(&null_rank_share)},
-      {"tokens/s", last_value("tokens_per_second")}};
+      {"tokens/s ↑", [](const RunContents& run) { return short_number(median_speed(run)); }}};
   return table_of(columns, stages);
 }
 
@@ -122,8 +127,10 @@ std::vector<std::string> comparison_plots(const std::vector<RunContents>& stages
       if (plot.empty()) continue;
       plots.push_back(
           line_plot(plot,
-                    {.title = objective.empty() ? title : formatted("{} · {}", title, objective),
+                    {.title = (objective.empty() ? title : formatted("{} · {}", title, objective)) +
+                              " (down is better)",
                      .x_label = "step",
+                     .y_label = "mean squared error",
                      .log_y = true,
                      .height = 250}));
     }
@@ -136,10 +143,13 @@ std::vector<std::string> comparison_plots(const std::vector<RunContents>& stages
 std::string stage_table_section(const std::vector<RunContents>& stages) {
   return html_section(
       {.heading = "The stages compared",
-       .meaning = "Measured on clips sampled from held-out captions; chance is 16.7 % for colour, "
-                  "25 % for direction, 33.3 % for shape and 50 % for retention, which should fall "
-                  "to chance when the cache is zeroed. Drift: how far the mean of long videos "
-                  "moves, in half widths of the band of real clips.",
+       .meaning = "Measured on clips sampled from held-out captions; ↑ more is better, ↓ less is "
+                  "better. Shape there: the share of clips in which something of a real shape's "
+                  "area moves from beginning to end; colour, direction and shape count only where "
+                  "it is there. If it is, chance is 16.7 % for colour, 25 % for direction and "
+                  "33.3 % for shape; for retention it is 50 %, to which it should fall when the "
+                  "cache is zeroed. Drift: how far the mean of long videos moves, in half widths "
+                  "of the band of real clips; above 1 they drift. Tokens/s: the median step.",
        .content = comparison_table(stages)});
 }
 

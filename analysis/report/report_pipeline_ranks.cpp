@@ -69,7 +69,7 @@ std::string rank_comparison_section(const std::vector<RunContents>& stages) {
                   "with? Curves that meet say that the bottleneck decides, curves that stay apart "
                   "that the starting weights do. Upright lines mark where a stage begins. The "
                   "dashed line is a product of random matrices of the same shape.",
-       .content = line_plot(curves, options) + kGap + plot_grid(spectra)});
+       .content = wide_panel(line_plot(curves, options)) + kGap + plot_grid(spectra)});
 }
 
 }  // namespace vmla::analysis

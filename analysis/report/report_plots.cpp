@@ -49,8 +49,12 @@ std::string metric_plot(const RunContents& run, const MetricPlot& what) {
       plot.push_back({.x = series->steps, .y = series->values, .colour = series_colour(0)});
     }
   }
-  return line_plot(
-      plot, {.title = what.title, .x_label = "step", .log_y = what.log_y, .height = kHeight});
+  return line_plot(plot,
+                   {.title = what.title,
+                    .x_label = "step",
+                    .y_label = what.y_label,
+                    .log_y = what.log_y,
+                    .height = kHeight});
 }
 
 std::string player_plot(const RunContents& run, const PlayerPlot& what) {
@@ -74,7 +78,11 @@ std::string player_plot(const RunContents& run, const PlayerPlot& what) {
     }
   }
   return line_plot(plot,
-                   {.title = what.title, .x_label = "step", .log_y = true, .height = kHeight});
+                   {.title = what.title,
+                    .x_label = "step",
+                    .y_label = what.y_label,
+                    .log_y = true,
+                    .height = kHeight});
 }
 
 }  // namespace vmla::analysis

@@ -22,6 +22,7 @@ void add_noisy(std::vector<Series>& plot, const MetricSeries& series, const Seri
 struct MetricPlot {
   std::string key;
   std::string title;
+  std::string y_label = {};  // what is plotted, with its unit
   bool log_y = false;
   bool noisy = false;  // drawn with its moving mean
 };
@@ -31,6 +32,7 @@ std::string metric_plot(const RunContents& run, const MetricPlot& what);
 struct PlayerPlot {
   std::string key;
   std::string title;
+  std::string y_label = {};
   /// A metric that is drawn with them as points, under the name "validation"; "" for none.
   std::string validation_key = {};
 };

@@ -5,6 +5,7 @@
 
 #include "analysis/page/share_bar.h"
 #include "analysis/page/short_number.h"
+#include "analysis/report/adherence_figures.h"
 #include "analysis/report/report_plots.h"
 #include "analysis/runs/median.h"
 #include "model/io/error.h"
@@ -68,30 +69,29 @@ std::string run_subtitle(const RunContents& run) {
 std::vector<Card> key_figures(const RunContents& run) {
   std::vector<Card> cards;
   if (const MetricSeries* loss = run.metric("loss")) {
-    cards.push_back({.label = "training loss, last tenth", .value = short_number(settled(*loss))});
+    cards.push_back(
+        {.label = "training loss ↓, last tenth", .value = short_number(settled(*loss))});
   }
   if (const auto validation = run.last_value("validation_loss")) {
-    cards.push_back({.label = "validation loss", .value = short_number(validation)});
+    cards.push_back({.label = "validation loss ↓", .value = short_number(validation)});
   }
-  struct ShareCard {
-    const char* key;
-    const char* label;
+  const auto add_share = [&](const std::string& label, std::optional<double> share) {
+    if (share) cards.push_back({.label = label, .value = percent(share)});
   };
-  for (const auto& [key, label] :
-       {ShareCard{"adherence.colour", "right colour"},
-        ShareCard{"adherence.direction", "right direction"},
-        ShareCard{"adherence.shape", "right shape"},
-        ShareCard{"retention.identification", "retention (chance 50 %)"}}) {
-    if (const auto share = run.figure(key))
-      cards.push_back({.label = label, .value = percent(share)});
-  }
+  add_share("clips with a shape there ↑", present_share(run));
+  add_share("right colour ↑ (chance 17 %)", right_share(run, "", "colour"));
+  add_share("right direction ↑ (chance 25 %)", right_share(run, "", "direction"));
+  add_share("right shape ↑ (chance 33 %)", right_share(run, "", "shape"));
+  add_share("retention ↑ (chance 50 %)", run.figure("retention.identification"));
+  if (const auto shift = run.figure("drift.shift"))
+    cards.push_back(
+        {.label = "drift ↓ (above 1: beyond real clips)", .value = short_number(shift)});
   if (const RankLog* ranks = run.measured_ranks()) {
     cards.push_back(
         {.label = "99 %-energy rank / budget", .value = percent(last_rank_share(*ranks))});
   }
-  if (const MetricSeries* speed = run.metric("tokens_per_second")) {
-    cards.push_back({.label = "tokens a second", .value = short_number(median(speed->values))});
-  }
+  if (const auto speed = median_speed(run))
+    cards.push_back({.label = "tokens a second, median ↑", .value = short_number(speed)});
   if (const MetricSeries* time = run.metric("time_step")) {
     double total = 0;
     for (const double seconds : time->values) total += seconds;
@@ -101,6 +101,11 @@ std::vector<Card> key_figures(const RunContents& run) {
     cards.push_back({.label = "peak memory", .value = bytes_text(*memory)});
   }
   return cards;
+}
+
+std::optional<double> median_speed(const RunContents& run) {
+  const MetricSeries* speed = run.metric("tokens_per_second");
+  return speed != nullptr ? std::optional<double>(median(speed->values)) : std::nullopt;
 }
 
 std::string speed_section(const RunContents& run) {
@@ -115,8 +120,11 @@ std::string speed_section(const RunContents& run) {
     return html_section({.heading = "Speed", .content = absence("No times were logged.")});
   }
   std::ranges::sort(phases, std::greater(), &Share::value);
-  std::vector<std::string> plots = {
-      metric_plot(run, {.key = "tokens_per_second", .title = "Tokens a second", .noisy = true})};
+  std::vector<std::string> plots = {metric_plot(run,
+                                                {.key = "tokens_per_second",
+                                                 .title = "Speed (up is better)",
+                                                 .y_label = "tokens a second",
+                                                 .noisy = true})};
   if (!phases.empty()) {
     plots.push_back(R"(<h3 style="margin-top:0">Where a step's time goes</h3>)" +
                     share_bar(phases, "ms"));
@@ -126,9 +134,10 @@ std::string speed_section(const RunContents& run) {
     meaning = formatted("A step takes {} ms (median).", short_number(1e3 * median(time->values)));
   }
   if (const MetricSeries* mfu = run.metric("mfu")) {
-    meaning +=
-        formatted(" The model's own arithmetic runs at {} of this machine's matrix-product rate.",
-                  percent(median(mfu->values)));
+    meaning += formatted(
+        " The model's own arithmetic runs at {} of the rate at which the devices multiply "
+        "large matrices (<code>mfu</code>).",
+        percent(median(mfu->values)));
   }
   return html_section({.heading = "Speed", .meaning = meaning, .content = plot_grid(plots)});
 }

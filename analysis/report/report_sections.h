@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ std::string run_subtitle(const RunContents& run);
 
 /// objective.name with spaces: "teacher forcing".
 std::string objective_words(const RunContents& run);
+
+/// The one speed of a stage that pages show: median tokens a second over its steps.
+std::optional<double> median_speed(const RunContents& run);
 
 /// A key's last part with spaces for its underscores: "background tint".
 std::string in_words(std::string name);

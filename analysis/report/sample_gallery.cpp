@@ -37,7 +37,8 @@ std::optional<at::Tensor> decode(data::DecoderProcess& decoder, const SampleClip
   return at::stack(frames);
 }
 
-// What the clip shows, ticked where its prompt asks for it; "" where that cannot be told.
+// What the clip shows, ticked where its prompt asks for it and a shape is there; "" where that
+// cannot be told.
 std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip) {
   if (decoder == nullptr || !data::parse_caption(clip.prompt)) return "";
   std::optional<at::Tensor> pixels;
@@ -52,6 +53,14 @@ std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip
   const auto name = [](const auto& names, int index) {
     return names.at(static_cast<size_t>(index));
   };
+  if (!read->present()) {
+    return formatted(
+        R"(<span class="ticks">{}</span>)",
+        verdict_mark(false,
+                     read->presence.frames > 0 ? formatted("a shape in {:.0f} % of the frames only",
+                                                           100 * read->presence.frames)
+                                               : "no shape is there"));
+  }
   return formatted(
       R"(<span class="ticks">{} {} {}</span>)",
       verdict_mark(read->colour(), name(data::kColourNames, read->shown.colour)),
@@ -70,7 +79,7 @@ std::unique_ptr<data::DecoderProcess> find_decoder() {
 
 std::string video_tag(const SampleClip& clip) {
   return formatted(
-      R"(<video autoplay loop muted playsinline src="data:video/mp4;base64,{}"></video>)",
+      R"(<video controls autoplay loop muted playsinline src="data:video/mp4;base64,{}"></video>)",
       base64(readable_text(clip.file).value_or("")));
 }
 

@@ -19,8 +19,8 @@ constexpr double kDeviations = 4;
 constexpr double kLeastShare = 0.10;  // of the mean, to each side of a curve
 constexpr size_t kNeighbours = 2;     // of a point, on either side
 constexpr double kShareErrors = 3;    // standard errors of a share of clips
-// Clips that a share is taken to be of; with more its band is wider than its error.
-constexpr double kUsualClips = 48;
+// Clips that a share is taken to be of where no run says it: what configs/tiny measures.
+constexpr double kUsualClips = 96;
 
 const char kFormat[] = "vmla reference trace";
 constexpr int kVersion = 1;
@@ -106,6 +106,19 @@ std::vector<BandPoint> curve_band(const std::map<int64_t, std::vector<double>>& 
   return band;
 }
 
+// Of the runs that say how many clips the share is of.
+double fewest_clips(const FinalFigure& figure, const std::vector<RunTrace>& runs) {
+  double fewest = kUsualClips;
+  bool known = false;
+  for (const RunTrace& run : runs) {
+    const auto found = run.clips.find(figure.name);
+    if (found == run.clips.end()) continue;
+    fewest = known ? std::min(fewest, found->second) : found->second;
+    known = true;
+  }
+  return fewest;
+}
+
 std::optional<BandPoint> final_band(const FinalFigure& figure, const std::vector<RunTrace>& runs) {
   std::vector<double> values;
   for (const RunTrace& run : runs) {
@@ -119,7 +132,7 @@ std::optional<BandPoint> final_band(const FinalFigure& figure, const std::vector
                           figure.relative_floor * std::abs(spread.mean)});
   if (figure.share) {
     const double p = std::clamp(spread.mean, 0.0, 1.0);
-    const double error = std::sqrt(p * (1 - p) / kUsualClips);
+    const double error = std::sqrt(p * (1 - p) / fewest_clips(figure, runs));
     half = std::max(half, figure.absolute_floor + kShareErrors * error);
   }
   BandPoint band{.mean = spread.mean, .low = spread.mean - half, .high = spread.mean + half};

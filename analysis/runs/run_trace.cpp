@@ -54,6 +54,16 @@ bool is_training_setting(const std::string& key) {
          key == "data.caption_dropout";
 }
 
+// How many clips a figure is a share of: `clips` of its section or of one around it.
+std::optional<double> clips_behind(const RunContents& run, const std::string& name) {
+  for (size_t end = name.rfind('.'); end != std::string::npos && end > 0;
+       end = name.rfind('.', end - 1)) {
+    if (const auto clips = run.figure(name.substr(0, end) + ".clips"); clips && *clips >= 1)
+      return clips;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 const std::vector<FinalFigure>& final_figures() {
@@ -67,6 +77,10 @@ const std::vector<FinalFigure>& final_figures() {
       share_of_clips("adherence.colour"),
       share_of_clips("adherence.direction"),
       share_of_clips("adherence.shape"),
+      share_of_clips("adherence.present"),
+      share_of_clips("adherence.colour_present"),
+      share_of_clips("adherence.direction_present"),
+      share_of_clips("adherence.shape_present"),
       share_of_clips("retention.identification"),
       share_of_clips("retention.size_identification"),
       share_of_clips("retention.texture_identification"),
@@ -80,6 +94,8 @@ const std::vector<FinalFigure>& final_figures() {
       {.name = "drift.motion_share_last", .worse = kBelow, .absolute_floor = 0.20},
       share_of_clips("drift.adherence.colour_last"),
       share_of_clips("drift.adherence.direction_last"),
+      share_of_clips("drift.adherence.present_last"),
+      {.name = "drift.area_share_last", .worse = kBelow, .absolute_floor = 0.20},
       {.name = "rank_share", .worse = kBoth, .absolute_floor = 0.03}};
   return kFigures;
 }
@@ -130,7 +146,11 @@ RunTrace trace_of(const RunContents& run) {
     trace.finals["rank_share"] = last_rank_share(*ranks);
   }
   for (const FinalFigure& figure : final_figures()) {
-    if (const auto value = run.figure(figure.name)) trace.finals[figure.name] = *value;
+    const auto value = run.figure(figure.name);
+    if (!value) continue;
+    trace.finals[figure.name] = *value;
+    if (const auto clips = clips_behind(run, figure.name); clips && figure.share)
+      trace.clips[figure.name] = *clips;
   }
   return trace;
 }

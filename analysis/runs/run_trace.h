@@ -33,6 +33,8 @@ struct RunTrace {
   std::map<std::string, TraceCurve> curves;
   /// Those of final_figures() that the run has.
   std::map<std::string, double> finals;
+  /// How many clips each of them that is a share is a share of, as far as the run says it.
+  std::map<std::string, double> clips;
   /// The settings that decide how training goes: model, objective, optimizer and the like.
   std::map<std::string, std::string> settings;
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/video/presence.h"
 #include "data/synth/moving_shapes.h"
 
 /// Caption adherence: does a clip show the colour, the form and the direction that its caption
@@ -24,9 +25,13 @@ struct CaptionedClip {
 struct ClipAdherence {
   data::Combination asked;
   data::Combination shown;
+  Presence presence = {};
   bool colour() const { return asked.colour == shown.colour; }
   bool shape() const { return asked.shape == shown.shape; }
   bool direction() const { return asked.direction == shown.direction; }
+  /// A shape is there from the beginning to the end. Without it the other three say nothing about
+  /// an object.
+  bool present() const { return presence.throughout; }
 };
 
 /// Shares of clips that show what their captions say, 0..1; more is better. Chance is 1/6 for the
@@ -37,6 +42,14 @@ struct Adherence {
   double colour = 0;
   double shape = 0;
   double direction = 0;
+  /// Clips in which a shape is there throughout, and those of them whose colour, shape or direction
+  /// is right. A blank clip and noise count in none of them.
+  double present = 0;
+  double colour_present = 0;
+  double shape_present = 0;
+  double direction_present = 0;
+  /// Mean over the clips of Presence::area: 1 is right.
+  double area = 0;
 };
 
 /// Reads one clip against its caption; nothing if the caption is not one of moving shapes.

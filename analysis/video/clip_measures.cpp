@@ -56,7 +56,12 @@ std::map<std::string, std::map<std::string, double>> figures_of(const ClipMeasur
     figures["adherence"] = {{"clips", static_cast<double>(a.clips)},
                             {"colour", a.colour},
                             {"shape", a.shape},
-                            {"direction", a.direction}};
+                            {"direction", a.direction},
+                            {"present", a.present},
+                            {"colour_present", a.colour_present},
+                            {"shape_present", a.shape_present},
+                            {"direction_present", a.direction_present},
+                            {"area", a.area}};
   }
   if (measures.retention.clips > 0) {
     const Retention& r = measures.retention;

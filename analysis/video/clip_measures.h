@@ -31,7 +31,8 @@ ClipMeasures measure_clips(const std::vector<CaptionedClip>& clips,
                            const std::vector<int64_t>& chunk_frames);
 
 /// The figures by section and name, as summary.json holds them: adherence {clips, colour, shape,
-/// direction}, retention {...}, motion {...}. A section that could not be measured is left out.
+/// direction, present, colour_present, shape_present, direction_present, area}, retention {...},
+/// motion {...}. A section that could not be measured is left out.
 std::map<std::string, std::map<std::string, double>> figures_of(const ClipMeasures& measures);
 
 }  // namespace vmla::analysis

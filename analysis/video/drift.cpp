@@ -90,18 +90,32 @@ void put_figure(const std::vector<DriftReading>& readings, size_t figure, DriftB
   band.unit[figure] = std::max(most, kLeastUnit * scale);
 }
 
-// Shares of the videos that show what was asked, by window.
+// Shares of the videos that show something, and what was asked, by window.
 void put_adherence(const std::vector<DriftReading>& readings, DriftMeasures& measures) {
   const size_t windows = readings.front().windows.size();
   const auto count = static_cast<double>(readings.size());
-  for (std::vector<double>* shares : {&measures.colour, &measures.shape, &measures.direction})
+  for (std::vector<double>* shares : {&measures.colour,
+                                      &measures.shape,
+                                      &measures.direction,
+                                      &measures.present,
+                                      &measures.colour_present,
+                                      &measures.shape_present,
+                                      &measures.direction_present,
+                                      &measures.area_share}) {
     shares->assign(windows, 0);
+  }
   for (const DriftReading& reading : readings) {
     for (size_t w = 0; w < windows; ++w) {
-      const data::Combination& shown = reading.windows[w].shown;
-      measures.colour[w] += (shown.colour == reading.asked.colour) / count;
-      measures.shape[w] += (shown.shape == reading.asked.shape) / count;
-      measures.direction[w] += (shown.direction == reading.asked.direction) / count;
+      const DriftWindow& window = reading.windows[w];
+      const ClipAdherence read{reading.asked, window.shown, window.presence};
+      measures.colour[w] += read.colour() / count;
+      measures.shape[w] += read.shape() / count;
+      measures.direction[w] += read.direction() / count;
+      measures.present[w] += read.present() / count;
+      measures.colour_present[w] += (read.present() && read.colour()) / count;
+      measures.shape_present[w] += (read.present() && read.shape()) / count;
+      measures.direction_present[w] += (read.present() && read.direction()) / count;
+      measures.area_share[w] += read.presence.area / count;
     }
   }
 }

@@ -96,6 +96,9 @@ struct DriftMeasures {
   std::array<DriftCurve, kDriftFigures> curves;
   /// Caption adherence by window: shares of the videos in 0..1 (caption_adherence.h).
   std::vector<double> colour, shape, direction;
+  /// By window: the share of the videos in which a shape is there (presence.h), the shares of those
+  /// in which it also has the right colour, form or direction, and the mean of Presence::area.
+  std::vector<double> present, colour_present, shape_present, direction_present, area_share;
   /// The largest of the curves', and whose it is.
   double shift = 0, score = 0;
   DriftFigure shift_worst = DriftFigure::kBrightness, score_worst = DriftFigure::kBrightness;

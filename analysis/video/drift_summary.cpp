@@ -73,11 +73,20 @@ std::string drift_json(const DriftMeasures& measures) {
       number(*std::min_element(measures.motion_share.begin(), measures.motion_share.end()));
   for (const auto& [name, shares] : {std::pair{"colour", &measures.colour},
                                      {"shape", &measures.shape},
-                                     {"direction", &measures.direction}}) {
+                                     {"direction", &measures.direction},
+                                     {"present", &measures.present},
+                                     {"colour_present", &measures.colour_present},
+                                     {"shape_present", &measures.shape_present},
+                                     {"direction_present", &measures.direction_present}}) {
     json["adherence"][name] = numbers(*shares);
     json["adherence"][std::string(name) + "_last"] = number(shares->back());
   }
   json["motion_share"] = numbers(measures.motion_share);
+  json["area_share"] = numbers(measures.area_share);
+  json["area_share_first"] = number(measures.area_share.front());
+  json["area_share_last"] = number(measures.area_share.back());
+  json["area_share_least"] =
+      number(*std::min_element(measures.area_share.begin(), measures.area_share.end()));
   for (size_t i = 0; i < kDriftFigures; ++i) {
     const DriftCurve& curve = measures.curves[i];
     Json& figure = json["figures"][std::string(kDriftFigureNames[i])];
@@ -101,7 +110,8 @@ std::string drift_line(const DriftMeasures& measures) {
   return formatted(
       "drift over {} frames, {} videos: {} the band of real clips, largest shift {} of its half "
       "width ({}); a video changes by up to {} times a real clip's change ({}); {}; last window: "
-      "colour {} %, direction {} %, motion {} of real clips'",
+      "a shape is there in {} %, with the right colour in {} %, with the right direction in {} %; "
+      "area {}, motion {} of real clips'",
       measures.layout.frames,
       measures.clips,
       measures.within_band() ? "within" : "beyond",
@@ -110,8 +120,10 @@ std::string drift_line(const DriftMeasures& measures) {
       short_number(measures.score),
       name_of(measures.score_worst),
       levels,
-      short_number(100 * measures.colour.back()),
-      short_number(100 * measures.direction.back()),
+      short_number(100 * measures.present.back()),
+      short_number(100 * measures.colour_present.back()),
+      short_number(100 * measures.direction_present.back()),
+      short_number(measures.area_share.back()),
       short_number(measures.motion_share.back()));
 }
 

@@ -136,6 +136,7 @@ DriftWindow read_drift_window(const at::Tensor& window_F3HW, const data::Combina
   read_background(levels, asked, window);
   read_border(levels, window);
   window.shown = read_shape(window_F3HW);
+  window.presence = read_presence(window_F3HW, window.shown.colour);
   read_traits(window_F3HW, window);
   const Motion motion = measure_motion(window_F3HW, {window_F3HW.size(0)});
   put(window, DriftFigure::kMotion, motion.amount);

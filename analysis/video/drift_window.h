@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "analysis/video/presence.h"
 #include "data/synth/moving_shapes.h"
 
 namespace vmla::analysis {
@@ -69,10 +70,12 @@ inline constexpr std::array<std::string_view, kDriftFigures> kDriftFigureNames =
     "motion",
     "smoothness"};
 
-/// One stretch of one video: its figures, and what it shows (shape_reader.h).
+/// One stretch of one video: its figures, what it shows (shape_reader.h), and whether a shape is
+/// there at all (presence.h).
 struct DriftWindow {
   std::array<double, kDriftFigures> values{};
   data::Combination shown;
+  Presence presence;
   double operator[](DriftFigure figure) const { return values[static_cast<size_t>(figure)]; }
 };
 

@@ -28,7 +28,24 @@ def test_two_runs(runs, tmp_path):
     rows = (tmp_path / "out" / "comparison.csv").read_text().splitlines()
     assert rows[0] == "stage,figure,until,a,b"
     assert any(row.startswith("pretrain,loss,24,") for row in rows)
-    assert "<svg" in (tmp_path / "out" / "comparison.html").read_text()
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "<svg" in page and "Comparison of seed0 and seed1" in page
+    assert "A: seed0</text>" in page and "<th>B: seed1</th><th>B − A</th>" in page
+
+
+def test_what_files_say_is_no_command_to_the_terminal_or_the_browser(runs, tmp_path):
+    """A run folder of somebody else: control characters and markup in its settings and in names of its figures."""
+    bad = tmp_path / "<b>bad"
+    shutil.copytree(runs[0], bad, symlinks=True)
+    config = (bad / "config.yaml").read_text()
+    (bad / "config.yaml").write_text(config + 'optimizer.forged: "\\e[2J\\npretrain: healthy<script>"\n')
+    lines = (bad / "metrics.jsonl").read_text()
+    (bad / "metrics.jsonl").write_text(lines.replace('"grad_norm"', '"grad_norm_\\u001b[31m<i>"'))
+    done = vmla("compare", bad, runs[1], "--out", tmp_path / "out")
+    assert "\x1b" not in done.stdout and "pretrain: healthy" not in done.stdout.splitlines()
+    assert "grad_norm_?[31m" in done.stdout
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "<script>" not in page and "<i>" not in page and "<b>bad" not in page
 
 
 def test_a_run_of_the_reference_is_healthy(runs, reference):

@@ -80,7 +80,7 @@ IN_HEADERS = re.compile(r"^([a-z0-9_]+|[a-z0-9]+\.h|sys/[a-z_]+\.h|ATen/core/Ten
 EMPTY_NAMES = {"util", "utils", "helper", "helpers", "common", "misc"}
 OPEN_ENDS = re.compile(r"\b(TODO|FIXME|XXX|GTEST_SKIP|DISABLED_\w+)\b")
 MACHINE_PATHS = re.compile("(?<![\\w.$}])/(" + "work" + "|root|home/[a-z]+)/")
-GENERATED = {"kernel_table_hash.h"}  # headers that the build writes
+GENERATED = {"build_commit.h", "kernel_table_hash.h"}  # headers that the build writes
 LARGEST_FILE_BYTES = 1_000_000
 # What is written down once: a pattern of code (comments and texts inside longer strings do not count), and the files that
 # may have it. Elsewhere the table is read: objective_traits(), sharding_mode(), the list of init methods.

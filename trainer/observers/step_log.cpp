@@ -3,6 +3,7 @@
 #include "analysis/runs/run_reading.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/observers/sample_animations.h"
 #include "trainer/telemetry/gemm_rate.h"
 #include "trainer/telemetry/process_memory.h"
 
@@ -37,8 +38,12 @@ StepLog::StepLog(const TrainConfig& config,
                  const std::filesystem::path& run_dir,
                  int64_t step,
                  const ClipWork& clip,
+                 int64_t ranks,
                  StepFigures& figures)
-    : config_(config), clip_(clip), metrics_(run_dir, config.stage, step > 0 ? step : -1) {
+    : config_(config),
+      clip_(clip),
+      ranks_(ranks),
+      metrics_(run_dir, config.stage, step > 0 ? step : -1) {
   if (step == 0) return;
   const auto newest = newest_metrics(run_dir);
   const auto figure = [&](const char* name) {
@@ -71,12 +76,38 @@ void StepLog::record(int64_t step,
   const double tflops = clips * clip_.flops / figures.seconds * 1e-12;
   values.emplace_back("tokens_per_second", clips * clip_.tokens / figures.seconds);
   values.emplace_back("tflops", tflops);
-  // Relative to the measured rate of a large fp32 matrix product on this rank's device.
-  values.emplace_back("mfu", tflops / gemm_tflops(config_.train.device));
+  values.emplace_back("mfu", flops_utilisation(tflops, ranks_, config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
   values.emplace_back("tensor_peak_bytes", static_cast<double>(figures.tensor_peak_bytes));
   metrics_.append(step, values);
   if (due(config_.train.log_every, step, config_.train.steps)) print(step, figures, validated);
+}
+
+void StepLog::record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers) {
+  TensorboardWriter& board = metrics_.tensorboard();
+  double share = 0;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const analysis::LayerRank& layer = layers[i];
+    board.scalar(formatted("rank/r99/layer_{}", i), step, layer.effective.r99_fractional);
+    board.scalar(formatted("rank/stable/layer_{}", i), step, layer.effective.stable_rank);
+    board.scalar(formatted("rank/entropy/layer_{}", i), step, layer.effective.entropy_rank);
+    std::vector<double> spectrum = layer.spectrum;
+    const double first = spectrum.empty() || spectrum.front() <= 0 ? 1 : spectrum.front();
+    for (double& value : spectrum) value /= first;
+    board.curve(formatted("spectrum/layer_{}", i), step, spectrum);
+    share += layer.effective.r99_fractional / static_cast<double>(layer.rank * layers.size());
+  }
+  board.scalar("rank/r99_share", step, share);
+  board.flush();
+}
+
+void StepLog::record_samples(int64_t step,
+                             const std::vector<std::filesystem::path>& files,
+                             const MediaInfo& media) {
+  TensorboardWriter& board = metrics_.tensorboard();
+  for (const SampleAnimation& sample : sample_animations(files, media))
+    board.image("sample/" + sample.name, step, sample.gif);
+  board.flush();
 }
 
 /// One line on the terminal, with every player's last figures, also of a player that this step did

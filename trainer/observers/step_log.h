@@ -1,7 +1,9 @@
 #pragma once
 
+#include "analysis/rank/rank_tracker.h"
 #include "analysis/runs/health.h"
 #include "trainer/config/train_config.h"
+#include "trainer/inputs/media_info.h"
 #include "trainer/telemetry/metrics.h"
 #include "trainer/telemetry/step_figures.h"
 
@@ -23,10 +25,12 @@ class StepLog {
  public:
   /// On resume at `step` > 0 cuts metrics.jsonl back to that step and goes on from there; `figures`
   /// then gets the last losses, which the summary needs of a run that has nothing left to train.
+  /// `ranks`: how many train together.
   StepLog(const TrainConfig& config,
           const std::filesystem::path& run_dir,
           int64_t step,
           const ClipWork& clip,
+          int64_t ranks,
           StepFigures& figures);
 
   /// Records `step`. `observed`: further figures of the step (times by phase, communication),
@@ -36,11 +40,21 @@ class StepLog {
               const MetricValues& observed,
               bool validated);
 
+  /// Ranks and spectra of the latent-attention layers after `step` steps, for TensorBoard; rank.h5
+  /// holds them in full (rank_observer.h).
+  void record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers);
+
+  /// Videos that were sampled after `step` steps, for TensorBoard.
+  void record_samples(int64_t step,
+                      const std::vector<std::filesystem::path>& files,
+                      const MediaInfo& media);
+
  private:
   void print(int64_t step, const StepFigures& figures, bool validated) const;
 
   const TrainConfig& config_;
   ClipWork clip_;
+  int64_t ranks_;
   MetricsLog metrics_;
   analysis::HealthMonitor health_;
 };

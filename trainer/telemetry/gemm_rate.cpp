@@ -36,4 +36,8 @@ double gemm_tflops(const std::string& device) {
   return rate;
 }
 
+double flops_utilisation(double tflops, int64_t devices, const std::string& device) {
+  return tflops / (static_cast<double>(devices) * gemm_tflops(device));
+}
+
 }  // namespace vmla::trainer

@@ -31,6 +31,9 @@ class MetricsLog {
   /// Steps ascend. RunError.
   void append(int64_t step, const MetricValues& values);
 
+  /// TensorBoard's file, for what metrics.jsonl does not hold. The caller flushes it.
+  TensorboardWriter& tensorboard() { return tensorboard_; }
+
  private:
   std::filesystem::path path_;
   std::string stage_;

@@ -52,16 +52,29 @@ void append_bytes(std::string& out, uint32_t field, std::string_view bytes) {
   out += bytes;
 }
 
+void append_double(std::string& out, double value) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof bits);
+  append_little_endian(out, bits);
+}
+
 // Event: wall_time = 1 (double), step = 2 (int64), then one of file_version = 3, summary = 5,
 // session_log = 7.
 std::string event_head(double wall_time, int64_t step) {
   std::string event;
   append_key(event, 1, kFixed64);
-  uint64_t bits = 0;
-  std::memcpy(&bits, &wall_time, sizeof bits);
-  append_little_endian(event, bits);
+  append_double(event, wall_time);
   append_key(event, 2, kVarint);
   append_varint(event, static_cast<uint64_t>(step));
+  return event;
+}
+
+// An event whose summary has one value, `point`.
+std::string summary_event(double wall_time, int64_t step, std::string_view point) {
+  std::string summary;  // Summary: repeated value = 1
+  append_bytes(summary, 1, point);
+  std::string event = event_head(wall_time, step);
+  append_bytes(event, 5, summary);
   return event;
 }
 
@@ -93,17 +106,63 @@ std::string tfrecord(std::string_view data) {
 }
 
 std::string scalar_event(double wall_time, int64_t step, std::string_view tag, float value) {
-  std::string point;  // Summary.Value: tag = 1, simple_value = 2
+  std::string point;  // Summary.Value: tag = 1, simple_value = 2, image = 4, histo = 5
   append_bytes(point, 1, tag);
   append_key(point, 2, kFixed32);
   uint32_t bits = 0;
   std::memcpy(&bits, &value, sizeof bits);
   append_little_endian(point, bits);
-  std::string summary;  // Summary: repeated value = 1
-  append_bytes(summary, 1, point);
-  std::string event = event_head(wall_time, step);
-  append_bytes(event, 5, summary);
-  return event;
+  return summary_event(wall_time, step, point);
+}
+
+std::string image_event(double wall_time,
+                        int64_t step,
+                        std::string_view tag,
+                        const EncodedImage& image) {
+  // Summary.Image: height = 1, width = 2, colorspace = 3 (3: RGB), encoded_image_string = 4
+  std::string content;
+  append_key(content, 1, kVarint);
+  append_varint(content, static_cast<uint64_t>(image.height));
+  append_key(content, 2, kVarint);
+  append_varint(content, static_cast<uint64_t>(image.width));
+  append_key(content, 3, kVarint);
+  append_varint(content, 3);
+  append_bytes(content, 4, image.bytes);
+  std::string point;
+  append_bytes(point, 1, tag);
+  append_bytes(point, 4, content);
+  return summary_event(wall_time, step, point);
+}
+
+std::string curve_event(double wall_time,
+                        int64_t step,
+                        std::string_view tag,
+                        const std::vector<double>& values) {
+  // HistogramProto: min = 1, max = 2, num = 3, sum = 4, sum_squares = 5, and packed: the right edge
+  // of each bar (bucket_limit = 6) and what it holds (bucket = 7). The first bar's left edge is
+  // min.
+  double total = 0, sum = 0, squares = 0;
+  std::string limits, buckets;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const auto at = static_cast<double>(i + 1);
+    total += values[i];
+    sum += values[i] * at;
+    squares += values[i] * at * at;
+    append_double(limits, at + 0.5);
+    append_double(buckets, values[i]);
+  }
+  std::string content;
+  uint32_t field = 1;
+  for (const double number : {0.5, static_cast<double>(values.size()) + 0.5, total, sum, squares}) {
+    append_key(content, field++, kFixed64);
+    append_double(content, number);
+  }
+  append_bytes(content, 6, limits);
+  append_bytes(content, 7, buckets);
+  std::string point;
+  append_bytes(point, 1, tag);
+  append_bytes(point, 5, content);
+  return summary_event(wall_time, step, point);
 }
 
 TensorboardWriter::TensorboardWriter(const std::filesystem::path& dir) {
@@ -137,6 +196,16 @@ TensorboardWriter::~TensorboardWriter() {
 
 void TensorboardWriter::scalar(std::string_view tag, int64_t step, double value) {
   buffer_ += tfrecord(scalar_event(now_seconds(), step, tag, static_cast<float>(value)));
+}
+
+void TensorboardWriter::image(std::string_view tag, int64_t step, const EncodedImage& image) {
+  buffer_ += tfrecord(image_event(now_seconds(), step, tag, image));
+}
+
+void TensorboardWriter::curve(std::string_view tag,
+                              int64_t step,
+                              const std::vector<double>& values) {
+  if (!values.empty()) buffer_ += tfrecord(curve_event(now_seconds(), step, tag, values));
 }
 
 void TensorboardWriter::restart_at(int64_t step) {

@@ -4,6 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
+
+#include "analysis/page/plot_axis.h"
+#include "analysis/page/text_width.h"
+
 namespace vmla::analysis {
 namespace {
 
@@ -57,6 +62,70 @@ TEST(SvgPlot, BandsMarksAndALogarithmOfTheStep) {
   EXPECT_THAT(plot, HasSubstr(">band</text>"));
   EXPECT_THAT(plot, Not(HasSubstr("nan")));
   EXPECT_THAT(plot, HasSubstr(">100</text>"));  // decades below
+}
+
+// The numbers behind `key="` of every text of a class, in order.
+std::vector<double> numbers_of(const std::string& plot, const std::string& before) {
+  std::vector<double> numbers;
+  for (size_t at = plot.find(before); at != std::string::npos; at = plot.find(before, at + 1))
+    numbers.push_back(std::stod(plot.substr(at + before.size(), 12)));
+  return numbers;
+}
+
+TEST(SvgPlot, ALegendCountsCharactersAndKeepsThemApart) {
+  // Each label is longer in bytes than in characters, or wider than a mean letter.
+  const std::vector<std::string> labels = {
+      "r₀.₉₉ größter Schätzwert", "WWWWMMMM", "слой", "层的秩", "a"};
+  std::vector<Series> series;
+  for (const std::string& label : labels)
+    series.push_back({.label = label, .x = {0, 1}, .y = {1, 2}, .colour = "red"});
+  const std::string plot = line_plot(series, {});
+  const std::vector<double> x = numbers_of(plot, R"(<text class="label" x=")");
+  ASSERT_EQ(x.size(), labels.size());
+  // The first four stand in one row: by bytes the first would push the others into a second.
+  for (size_t i = 0; i + 1 < 4; ++i)
+    EXPECT_GE(x[i + 1] - x[i], text_width(labels[i], 11.5) + 23) << labels[i];
+  EXPECT_LT(x[3], 540);
+  // A label that no row holds is cut at a character, with an ellipsis.
+  std::string longest;
+  for (int i = 0; i < 200; ++i) longest += "ü";
+  const std::string cut =
+      line_plot({{.label = longest, .x = {0, 1}, .y = {1, 2}, .colour = "red"}}, {});
+  EXPECT_THAT(cut, HasSubstr("ü…</text>"));
+  EXPECT_THAT(cut, Not(HasSubstr(longest)));
+}
+
+TEST(SvgPlot, EveryAxisHasTicksAndNoTwoReadTheSame) {
+  struct Case {
+    double low, high;
+    bool log;
+  };
+  for (const auto& [low, high, log] : {Case{0.52, 0.98, true},
+                                       {2.1, 4.9, true},
+                                       {100000, 100400, false},
+                                       {0.12345, 0.12346, false},
+                                       {3, 3, true},
+                                       {1e-9, 1e9, true},
+                                       {-5, 7, false}}) {
+    const std::vector<double> ticks = Axis({low, high > low ? high : low * 1.2}, 0, 1, log).ticks();
+    EXPECT_GE(ticks.size(), 2u) << low << " " << high;
+    const std::vector<std::string> labels = tick_labels(ticks);
+    EXPECT_EQ(std::set<std::string>(labels.begin(), labels.end()).size(), labels.size())
+        << low << " " << high;
+  }
+}
+
+TEST(SvgPlot, MarksThatStandCloseDoNotCollide) {
+  PlotOptions options;
+  options.marks = {{"teacher forcing", 100}, {"consistency distillation", 110}, {"dmd", 990}};
+  const std::string plot = line_plot({{.x = {0, 1000}, .y = {1, 2}, .colour = "red"}}, options);
+  const auto row_of = [&](const std::string& word) {
+    const size_t end = plot.find(">" + word + "<");
+    const size_t at = plot.rfind("y=\"", end);
+    return std::stod(plot.substr(at + 3, 8));
+  };
+  EXPECT_GT(row_of("consistency distillation"), row_of("teacher forcing"));
+  EXPECT_EQ(row_of("dmd"), row_of("teacher forcing"));  // before its line, at the right edge
 }
 
 TEST(SvgPlot, SaysThatThereIsNothing) {

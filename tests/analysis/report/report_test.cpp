@@ -132,7 +132,7 @@ TEST_F(ReportTest, ShowsEverythingAndLoadsNothing) {
   const std::string html = page();
   if (data::default_video_extension() == std::string(".mp4")) {
     EXPECT_THAT(html, HasSubstr("data:video/mp4;base64,"));
-    EXPECT_THAT(html, HasSubstr("autoplay loop muted playsinline"));
+    EXPECT_THAT(html, HasSubstr("<video controls autoplay loop muted playsinline"));
     EXPECT_THAT(html, HasSubstr("✓ "));
     EXPECT_THAT(html, Not(HasSubstr("✗ ")));
     EXPECT_THAT(html, HasSubstr("&lt;b&gt;bold"));
@@ -180,11 +180,78 @@ TEST_F(ReportTest, AStudentShowsItsPlayersItsHealthAndItsDrift) {
   EXPECT_THAT(html, HasSubstr("DMD gradient, mean size"));
   EXPECT_THAT(html, HasSubstr("grad_norm_fake_score jumped to 90 at step 70"));
   EXPECT_THAT(html, HasSubstr("Critic lag"));
+  EXPECT_THAT(html, HasSubstr("drift above its band: the mean moves by 1.75 half widths"));
+  EXPECT_THAT(html, HasSubstr("was not measured by this run"));  // an old summary
   EXPECT_THAT(html, HasSubstr("Drift over long videos"));
   EXPECT_THAT(html, HasSubstr("moves by 1.75 half widths"));
   EXPECT_THAT(html, HasSubstr("changes by up to 2.5 times"));
   EXPECT_THAT(html, HasSubstr("real clips</text>"));  // the band's legend
   EXPECT_THAT(html, HasSubstr("step 80"));            // the critic's steps, not the generator's
+}
+
+TEST_F(ReportTest, AShapeThatIsNotThereIsNotTicked) {
+  write_stage("");
+  // A shape of 2 x 2 of 16 pixels, in the right colour and direction, and footage.
+  data::ClipSpec clip = data::draw_clip(3, 0, false, 9);
+  clip.size = 0.125;
+  const std::string extension = data::default_video_extension();
+  const std::filesystem::path samples = folder_.path() / "samples" / "step_3";
+  std::filesystem::create_directories(samples);
+  data::write_video(samples / ("000" + extension), data::render_clips({clip}, 9, 16)[0], 8);
+  write("samples/step_3/samples.json",
+        formatted(R"([{{"file": "000{}", "prompt": "{}", "frames": 9, "fps": 8}}])",
+                  extension,
+                  data::caption_of(clip.what)));
+  write_run_report(folder_.path());
+  if (extension == ".mp4") {
+    EXPECT_THAT(page(), Not(HasSubstr("✓ ")));
+    EXPECT_THAT(page(), HasSubstr("✗ "));
+  }
+  EXPECT_THAT(page(), HasSubstr("The coloured border"));
+}
+
+TEST_F(ReportTest, FootageIsPromisedNoTicks) {
+  write_stage("");
+  write("samples/step_2/samples.json",
+        formatted(R"([{{"file": "000{}", "prompt": "a rabbit", "frames": 9, "fps": 8}}])",
+                  data::default_video_extension()));
+  write_run_report(folder_.path());
+  EXPECT_THAT(page(), Not(HasSubstr("ticked")));
+  EXPECT_THAT(page(), Not(HasSubstr("The coloured border")));
+}
+
+TEST_F(ReportTest, SharesAreOfShapesThatAreThere) {
+  write_stage("");
+  write("summary.json", R"({
+    "adherence": {"clips": 96, "colour": 1, "shape": 0.5, "direction": 1, "present": 0.25,
+                  "colour_present": 0.2421875, "shape_present": 0.125, "direction_present": 0.21875,
+                  "area": 0.375},
+    "drift": {"shift": 0.5, "within_band": true, "score": 1, "clips": 4, "frames": 18,
+              "window_frames": 9, "seconds": 2, "motion_share_last": 1,
+              "area_share": [0.75, 0.03125],
+              "adherence": {"present": [1, 0.125], "colour": [1, 1], "colour_present": [1, 0.125]}}})");
+  write_run_report(folder_.path());
+  const std::string html = page();
+  EXPECT_THAT(html, HasSubstr("24.2 %"));
+  EXPECT_THAT(html, HasSubstr("a shape is there from beginning to end in 25.0 % of the clips"));
+  EXPECT_THAT(html, HasSubstr("in 12.5 % in the last"));
+  EXPECT_THAT(html, HasSubstr("Area of what moves"));
+  EXPECT_THAT(html, Not(HasSubstr("<td>100.0 %</td>")));  // right colour, of nothing
+  EXPECT_THAT(html, Not(HasSubstr("drift above its band")));
+}
+
+TEST_F(ReportTest, AllPagesShowOneSpeed) {
+  write_stage("tf");
+  std::string lines;
+  for (const int speed : {10, 300, 300, 300, 7000})  // the first step warms up, the last is short
+    lines += formatted(R"({{"step":{},"loss":1,"tokens_per_second":{}}})", speed, speed) + "\n";
+  write("tf/metrics.jsonl", lines);
+  write_run_report(folder_ / "tf");
+  write_pipeline_report(folder_.path());
+  EXPECT_THAT(page("tf"), HasSubstr("<b>300</b><span>tokens a second, median"));
+  EXPECT_THAT(page(), HasSubstr("<b>300</b><span>tokens a second, median"));
+  EXPECT_THAT(page(), HasSubstr("<td>300</td>"));
+  EXPECT_THAT(page(), Not(HasSubstr("<td>7000</td>")));
 }
 
 TEST_F(ReportTest, ThePipelineShowsTheLadderAndTheRanksOfAllStages) {
@@ -204,7 +271,7 @@ sample: {sampler: euler, steps: 16, guidance_scale: 1, also_few_step: [1000, 750
   const std::string html = page();
   EXPECT_THAT(html, HasSubstr("The ladder of distillation"));
   EXPECT_THAT(html, HasSubstr("16 passes"));
-  EXPECT_THAT(html, HasSubstr("tf, forced to few steps</td><td>4 passes</td><td>62.5 %"));
+  EXPECT_THAT(html, HasSubstr("tf, forced to few steps</td><td>4 passes</td><td>–</td><td>62.5 %"));
   EXPECT_THAT(html, HasSubstr(">teacher forcing</text>"));  // marks on the axis of all stages
   EXPECT_THAT(html, HasSubstr(">dmd</text>"));
 }

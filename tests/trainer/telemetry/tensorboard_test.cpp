@@ -43,6 +43,40 @@ TEST(Tensorboard, EncodesAScalarEvent) {
   EXPECT_EQ(scalar_event(1.5, 300, "loss", 0.5f), expected);
 }
 
+// Likewise; the fields of an image are height, width, colours, file.
+TEST(Tensorboard, EncodesAnImageEvent) {
+  const std::string expected = from_hex(
+      "09000000000000f83f"
+      "1003"          // step: 3
+      "2a13"          // summary, 19 bytes
+      "0a11"          //   value, 17 bytes
+      "0a0161"        //     tag: "a"
+      "220c"          //     image, 12 bytes
+      "0810"          //       height: 16
+      "108001"        //       width: 128
+      "1803"          //       colours: RGB
+      "2203474946");  //   file: "GIF"
+  EXPECT_EQ(image_event(1.5, 3, "a", {.width = 128, .height = 16, .bytes = "GIF"}), expected);
+}
+
+TEST(Tensorboard, EncodesACurveAsBarsOverItsIndex) {
+  const std::string expected = from_hex(
+      "09000000000000f83f"
+      "1003"
+      "2a58"                                    // summary, 88 bytes
+      "0a56"                                    //   value, 86 bytes
+      "0a0161"                                  //     tag: "a"
+      "2a51"                                    //     histogram, 81 bytes
+      "09000000000000e03f"                      // min: 0.5
+      "110000000000000440"                      // max: 2.5
+      "19000000000000f83f"                      // num: 1 + 0.5
+      "210000000000000040"                      // sum: 1 * 1 + 2 * 0.5
+      "290000000000000840"                      // sum of squares: 1 + 4 * 0.5
+      "3210000000000000f83f0000000000000440"    // right edges: 1.5, 2.5
+      "3a10000000000000f03f000000000000e03f");  // bars: 1, 0.5
+  EXPECT_EQ(curve_event(1.5, 3, "a", {1, 0.5}), expected);
+}
+
 TEST(Tensorboard, FramesARecord) {
   const std::string record = tfrecord("abc");
   ASSERT_EQ(record.size(), 8u + 4 + 3 + 4);
