@@ -187,7 +187,7 @@ void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& c
 StageResult train_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
-  if (mesh.is_lead()) check_inputs(config, request.run_dir);
+  if (mesh.is_lead()) check_inputs(config, request.run_dir, request.dry_run);
   if (request.dry_run) {
     print_plan(config, *objective, mesh);
     return {};

@@ -3,6 +3,7 @@
 #include "data/encode/prompt_file.h"
 #include "model/codec/text_encoder.h"
 #include "model/config/config_rule.h"
+#include "model/io/log.h"
 #include "model/io/quoted_name.h"
 #include "trainer/evaluation/sampler_settings.h"
 
@@ -32,17 +33,21 @@ void with_key(const std::string& key, const Work& work) {
 /// What a dataset that is missing would be made from (data/make_dataset.h).
 void check_made_from(const std::string& path,
                      const data::MakeConfig& make,
-                     const std::string& section) {
+                     const std::string& section,
+                     bool dry_run) {
   if (path.empty() || fs::exists(path)) return;
   if (!make.prompts.empty() && make.prompts != data::MakeConfig::kMovingShapes)
     with_key(section + ".prompts", [&] { data::read_prompt_file(make.prompts); });
   const bool needs_videos = make.prompts.empty() && make.synth_count == 0 && !make.videos.empty();
-  if (needs_videos && !fs::is_directory(make.videos)) {
-    fail_rule(section + ".videos",
-              "{}: no such folder; name the one with the videos that {} is made from",
-              make.videos,
-              path);
+  if (!needs_videos || fs::is_directory(make.videos)) return;
+  if (dry_run) {
+    log::warn("{}.videos: {} is not on this machine; planned without it", section, make.videos);
+    return;
   }
+  fail_rule(section + ".videos",
+            "{}: no such folder; name the one with the videos that {} is made from",
+            make.videos,
+            path);
 }
 
 /// The first folder on the way to `path` that exists must be one that can be written into.
@@ -63,10 +68,11 @@ void check_writable(const fs::path& path) {
 
 }  // namespace
 
-void check_inputs(const TrainConfig& config, const fs::path& run_dir) {
+void check_inputs(const TrainConfig& config, const fs::path& run_dir, bool dry_run) {
   with_key("sample.prompts", [&] { sample_prompts(config.sample); });
-  check_made_from(config.data.path, config.data.make, "data.make");
-  check_made_from(config.data.validation_path, config.data.make_validation, "data.make_validation");
+  check_made_from(config.data.path, config.data.make, "data.make", dry_run);
+  check_made_from(
+      config.data.validation_path, config.data.make_validation, "data.make_validation", dry_run);
   check_writable(run_dir);
 }
 

@@ -10,8 +10,9 @@ namespace vmla::trainer {
 
 /// Reads the prompts that will be sampled and what a missing dataset would be made from, and looks
 /// whether the run folder can be written. Nothing is computed, made or written. UserError names the
-/// key and the file.
-void check_inputs(const TrainConfig& config, const std::filesystem::path& run_dir);
+/// key and the file. A plan (`dry_run`) may be made on a machine that has no data: videos that are
+/// not there are then a warning.
+void check_inputs(const TrainConfig& config, const std::filesystem::path& run_dir, bool dry_run);
 
 /// Encodes every prompt that will be sampled, with the encoder of the stage's data: UserError names
 /// one that has more rows than model.text_len.
