@@ -65,12 +65,12 @@ struct DataConfig {
   std::string validation_path;  // held-out clips
   /// [F, C, H, W] of a clip's latents; empty: what the dataset says.
   std::vector<int64_t> clip_shape;
-  MakeConfig make;               // how to make `path` when it is missing
-  MakeConfig make_validation;    // the same for `validation_path`
+  MakeConfig make;                // how to make `path` when it is missing
+  MakeConfig make_validation;     // the same for `validation_path`
   bool allow_other_data = false;  // a resumed run may go on with other clips than before
   double caption_dropout = 0.0;   // probability that a caption gives way to the empty prompt
-  int64_t loader_threads = 1;    // that read ahead
-  int64_t prefetch_batches = 2;  // the loader holds no more than this many batches
+  int64_t loader_threads = 1;     // that read ahead
+  int64_t prefetch_batches = 2;   // the loader holds no more than this many batches
 
   bool operator==(const DataConfig&) const = default;
   template <class Self, class V>

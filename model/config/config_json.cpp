@@ -5,7 +5,7 @@
 
 #include "model/io/error.h"
 #include "model/io/json_text.h"
-#include "model/io/quoted_name.h"
+#include "model/io/shortened.h"
 
 namespace vmla::model {
 namespace {
@@ -26,11 +26,8 @@ class FieldReader {
     if (!has(key)) return false;
     const Document& value = json_.at(key);
     if (!convert(value, out)) {
-      fail_user("{}: {} is {}; {} is needed",
-                file_name_,
-                key,
-                io::quoted_name(value.dump()),
-                wanted(out));
+      fail_user(
+          "{}: {} is {}; {} is needed", file_name_, key, io::shortened(value.dump()), wanted(out));
     }
     return true;
   }

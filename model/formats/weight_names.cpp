@@ -58,7 +58,8 @@ std::optional<std::string> translate(std::string_view name,
                                      std::string_view NamePair::* from,
                                      std::string_view NamePair::* to) {
   const auto [block, rest] = split_block(name);
-  const auto replace = [&block = block, &rest = rest, from, to](const auto& table) -> std::optional<std::string> {
+  const auto replace =
+      [&block = block, &rest = rest, from, to](const auto& table) -> std::optional<std::string> {
     for (const NamePair& pair : table) {
       if (!rest.starts_with(pair.*from)) continue;
       const std::string_view tail = rest.substr((pair.*from).size());

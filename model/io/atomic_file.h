@@ -21,8 +21,8 @@ void publish_file(const std::filesystem::path& path,
 
 /// Creates a folder under a temporary name, calls `fill(temporary)`, flushes every file in it and
 /// the folder itself, and renames it to `folder`. An existing `folder` stays until the new one is
-/// complete, then the two are exchanged in one step where the file system can do so. UserError where
-/// `folder` is a file.
+/// complete, then the two are exchanged in one step where the file system can do so. UserError
+/// where `folder` is a file.
 void publish_folder(const std::filesystem::path& folder,
                     const std::function<void(const std::filesystem::path&)>& fill);
 

@@ -7,6 +7,7 @@
 #include "model/io/error.h"
 #include "model/io/json_text.h"
 #include "model/io/quoted_name.h"
+#include "model/io/shortened.h"
 #include "model/io/sha256.h"
 
 namespace vmla::io {
@@ -51,8 +52,11 @@ int64_t whole(const Document& value, const std::string& where, int64_t least = 0
   const bool fits = value.is_number_integer() &&
                     (!value.is_number_unsigned() || value.get<uint64_t>() <= uint64_t{INT64_MAX});
   if (!fits || value.get<int64_t>() < least) {
-    fail_user(
-        "{} is {}; a whole number from {} on is needed", where, quoted_name(value.dump()), least);
+    fail_user("{} is {}; a whole number from {} to {} is needed",
+              where,
+              shortened(value.dump()),
+              least,
+              INT64_MAX);
   }
   return value.get<int64_t>();
 }

@@ -1,6 +1,6 @@
 #include "model/io/quoted_name.h"
 
-#include "model/io/format.h"
+#include "model/io/shortened.h"
 #include "model/io/utf8.h"
 
 namespace vmla::io {
@@ -39,13 +39,7 @@ std::string printable(std::string_view text) {
 }
 
 std::string quoted_name(std::string_view name) {
-  constexpr size_t kLongest = 160;
-  std::string text(name);
-  if (text.size() > kLongest) {
-    text =
-        formatted("{}...{}", name.substr(0, kLongest / 2), name.substr(name.size() - kLongest / 2));
-  }
-  return "'" + printable(text) + "'";
+  return "'" + printable(shortened(name)) + "'";
 }
 
 }  // namespace vmla::io

@@ -73,6 +73,9 @@ TEST(ShardSampler, OrderIsUniform) {
 void write_clips(const fs::path& path, int64_t n) {
   LatentInfo info;
   info.codec = info.text_encoder = "test";
+  info.fps = 8;
+  info.pixel_height = info.pixel_width = 8;
+  info.pixel_frames = 2;
   info.clip_shape = {2, 3, 4, 4};
   info.text_dim = 5;
   std::vector<ClipRecord> clips;

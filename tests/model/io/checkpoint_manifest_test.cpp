@@ -96,7 +96,7 @@ TEST(CheckpointManifest, WrongContentIsRefused) {
   // No element, but strides that overflow.
   EXPECT_THAT(problem([](M& m) { m.roles["g"].tensors["e"].shape = {0, INT64_MAX, INT64_MAX}; }),
               AllOf(HasSubstr("m: tensor 'e' of 'g'"), HasSubstr("impossible shape")));
-  EXPECT_THAT(problem([](M& m) { m.step = -1; }), HasSubstr("m: step is '-1'"));
+  EXPECT_THAT(problem([](M& m) { m.step = -1; }), HasSubstr("m: step is -1"));
 }
 
 /// The text with one part replaced and a hash that is right again.
@@ -119,15 +119,15 @@ TEST(CheckpointManifest, NumbersAreWholeAndNestingEnds) {
   using testing::HasSubstr;
   using testing::StartsWith;
   EXPECT_NO_THROW(parse_manifest(resealed("\"step\": 12", "\"step\": 13"), "m"));
-  EXPECT_THAT(problem("\"step\": 12", "\"step\": 12.5"), StartsWith("m: step is '12.5'"));
-  EXPECT_THAT(problem("\"step\": 12", "\"step\": 1e300"), StartsWith("m: step is '1e+300'"));
+  EXPECT_THAT(problem("\"step\": 12", "\"step\": 12.5"), StartsWith("m: step is 12.5"));
+  EXPECT_THAT(problem("\"step\": 12", "\"step\": 1e300"), StartsWith("m: step is 1e+300"));
   EXPECT_THAT(problem("\"samples\": -3", "\"samples\": 1.5"),
-              StartsWith("m: counter 'samples' is '1.5'"));
+              StartsWith("m: counter 'samples' is 1.5"));
   EXPECT_THAT(problem("\"epoch\": 4", "\"epoch\": 1e300"),
               StartsWith("m: data_position 'epoch' is"));
   EXPECT_THAT(problem("\"bytes\": 400", "\"bytes\": 4e2"), StartsWith("m: bytes of"));
   EXPECT_THAT(problem("\"offset\": 80", "\"offset\": 18446744073709551615"),
-              HasSubstr("offset is '18446744073709551615'"));
+              HasSubstr("offset is 18446744073709551615"));
   std::string deep;
   for (int i = 0; i < 200'000; ++i) deep += '[';
   EXPECT_THAT(problem("\"dim\": 64", "\"dim\": " + deep), StartsWith("m: JSON nested more"));

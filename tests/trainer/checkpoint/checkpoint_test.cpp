@@ -137,13 +137,17 @@ TEST_F(Checkpoint, PiecesMustCoverTheTensorOnce) {
               HasSubstr("reaches beyond the end"));
   EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].first = 6; }),
               HasSubstr("has twice the elements 6 to 6"));
+  EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].offset = INT64_MAX; }),
+              HasSubstr("reaches beyond"));
+  EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].count = INT64_MAX; }),
+              HasSubstr("reaches beyond"));
   EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].offset = UINT64_MAX; }),
-              HasSubstr("reaches beyond"));
-  EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].count = UINT64_MAX; }),
-              HasSubstr("reaches beyond"));
+              HasSubstr("offset is 18446744073709551615; a whole number from 0 to 92233"));
   EXPECT_THAT(problem([](M&, T& w) { w.shape = {5, 3}; }),
               HasSubstr("holds 10 of its 15 elements"));
-  EXPECT_THAT(problem([](M&, T& w) { w.shape = {-5, -2}; }), HasSubstr("impossible shape"));
+  EXPECT_THAT(problem([](M&, T& w) { w.shape = {-5, -2}; }),
+              HasSubstr("a size of its shape is -5"));
+  EXPECT_THAT(problem([](M&, T& w) { w.shape = {INT64_MAX, 2}; }), HasSubstr("impossible shape"));
   EXPECT_THAT(problem([](M&, T& w) { w.pieces[1].file = "rank2"; }), HasSubstr("not listed"));
   EXPECT_THAT(problem([](M& m, T&) { m.files["../x"] = {1, ""}; }),
               HasSubstr("outside the folder"));

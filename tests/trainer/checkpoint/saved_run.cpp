@@ -43,6 +43,10 @@ CheckpointData example_checkpoint(int64_t step) {
   data.model.attention = "mla";
   data.model.kv_lora_rank = {{8, 16}};
   data.model.num_layers = 2;
+  data.model.q_lora_rank = 24;
+  data.model.qk_nope_head_dim = 12;
+  data.model.qk_rope_head_dim = 4;
+  data.model.v_head_dim = 16;
   data.model.rope_pair_indices = {{{0, 1}, {2, 3}}};
   data.init_method = "svd_weight";
   data.roles["generator"] = {
@@ -55,6 +59,7 @@ CheckpointData example_checkpoint(int64_t step) {
                                        {"steps", at::full({}, step, at::kLong)}};
   data.roles["real_score"] = {{"o.weight", at::eye(3).t()}};
   data.role_models["real_score"].dim = 32;
+  data.role_models["real_score"].num_heads = 4;
   return data;
 }
 
