@@ -1,8 +1,10 @@
 #include "model/io/yaml_text.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
+#include <sstream>
 
 #include "model/io/error.h"
 #include "model/io/utf8.h"
@@ -59,6 +61,48 @@ class SizeCheck {
   const std::string& name_;
 };
 
+/// Counts documents, and keeps nothing of them.
+struct DocumentCount : YAML::EventHandler {
+  size_t documents = 0;
+  YAML::Mark last;
+  void OnDocumentStart(const YAML::Mark& mark) override {
+    ++documents;
+    last = mark;
+  }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&,
+                const std::string&,
+                YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&,
+                       const std::string&,
+                       YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&,
+                  const std::string&,
+                  YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+/// yaml-cpp takes a comma or a bracket that nothing has opened for an empty document, and stays at
+/// it: documents without end. A document begins with a byte of its own, so more of them than bytes
+/// are such a loop.
+void check_that_documents_end(const std::string& text, const std::string& name) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  DocumentCount count;
+  while (parser.HandleNextDocument(count)) {
+    if (count.documents > text.size() + 1) {
+      fail_user("{}: not valid yaml: a comma or bracket that belongs to no list; quote the text",
+                place(text, name, count.last.line));
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<YAML::Node> parse_yaml_documents(const std::string& text, const std::string& name) {
@@ -70,6 +114,7 @@ std::vector<YAML::Node> parse_yaml_documents(const std::string& text, const std:
               text[*bad] == '\0' ? "no text" : "no UTF-8");
   }
   try {
+    check_that_documents_end(text, name);
     std::vector<YAML::Node> documents = YAML::LoadAll(text);
     SizeCheck check(text, name);
     for (const YAML::Node& document : documents) check.walk(document, 0);

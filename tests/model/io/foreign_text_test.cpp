@@ -96,5 +96,14 @@ TEST(ForeignFile, OnlyRegularFilesAreRead) {
   EXPECT_THAT(error_of<UserError>([&] { read_text_file(file); }), HasSubstr("too many"));
 }
 
+// yaml-cpp by itself finds empty documents without end there.
+TEST(YamlText, ACommaOrBracketOfNoListIsRefused) {
+  for (const char* text : {",", ",[a]", "a: 1\n---\n, b", "]", "}", "a: 1\n...\n]"}) {
+    EXPECT_NE(error_of<UserError>([&] { parse_yaml_documents(text, "f"); }).find("not valid yaml"),
+              std::string::npos)
+        << text;
+  }
+}
+
 }  // namespace
 }  // namespace vmla::io
