@@ -64,7 +64,7 @@ std::string better_text(const std::string& name) {
 std::string change_text(const FigurePair& figure) {
   if (!figure.a || !figure.b) return "–";
   const double change = *figure.b - *figure.a;
-  const std::string text = (change > 0 ? "+" : "") + number_text(change);
+  std::string text = (change > 0 ? "+" : "") + number_text(change);
   const std::string better = better_text(figure.name);
   if (change == 0 || better == "–") return text;
   const bool good = (change > 0) == (better == "↑ more");

@@ -95,7 +95,7 @@ std::string figure_verdict_text(const BandVerdict& verdict) {
 }
 
 std::string curve_verdict_text(const BandVerdict& verdict) {
-  const std::string counts =
+  std::string counts =
       formatted("{} of {} points inside", verdict.points - verdict.points_outside, verdict.points);
   if (verdict.inside) return counts;
   return formatted("{}; from step {}: {}", counts, verdict.band.until, excess_text(verdict));

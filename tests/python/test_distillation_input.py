@@ -106,6 +106,7 @@ def wrong_starts(dense, latent, distilled):
 def test_wrong_kind_of_checkpoint(case, dataset, dense_run, latent_run, distilled_run, tmp_path):
     stage, sources, mentions = wrong_starts(dense_run, latent_run, distilled_run)[case]
     changed = {f"init_from__{role}": str(path) for role, path in sources.items()}
+    changed["data__make_validation__synth_count"] = 4
     changed["data__make__synth_count"] = 4  # the missing file is one that the stage would make
     missing = tmp_path / "never.h5"
     arguments = train_arguments(stage, tmp_path / "run", missing, **settings("", dense_run, **changed))
