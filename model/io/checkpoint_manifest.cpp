@@ -7,8 +7,8 @@
 #include "model/io/error.h"
 #include "model/io/json_text.h"
 #include "model/io/quoted_name.h"
-#include "model/io/shortened.h"
 #include "model/io/sha256.h"
+#include "model/io/shortened.h"
 
 namespace vmla::io {
 namespace fs = std::filesystem;
