@@ -57,9 +57,9 @@ std::pair<std::string_view, std::string_view> split_block(std::string_view name)
 std::optional<std::string> translate(std::string_view name,
                                      std::string_view NamePair::* from,
                                      std::string_view NamePair::* to) {
-  const auto [block, rest] = split_block(name);
-  const auto replace =
-      [&block = block, &rest = rest, from, to](const auto& table) -> std::optional<std::string> {
+  const auto parts = split_block(name);
+  const std::string_view block = parts.first, rest = parts.second;
+  const auto replace = [&](const auto& table) -> std::optional<std::string> {
     for (const NamePair& pair : table) {
       if (!rest.starts_with(pair.*from)) continue;
       const std::string_view tail = rest.substr((pair.*from).size());

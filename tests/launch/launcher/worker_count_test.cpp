@@ -36,7 +36,7 @@ TEST(WorkerCount, NumbersCoresAndGpus) {
 // As CUDA reads the list: up to the first word that names no GPU.
 TEST(WorkerCount, VisibleGpusAreThoseThatCudaSees) {
   const TemporaryFolder folder;
-  std::ofstream{folder / "nvidia0"};
+  std::ofstream device(folder / "nvidia0");  // an empty file stands for the device
   const auto count = [&](const char* list) { return count_workers("gpu", list, folder.path()); };
   EXPECT_EQ(count("0"), 1);
   EXPECT_EQ(count("0,1,"), 2);
