@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "model/io/error.h"
+#include "model/io/program_beside.h"
 
 extern char** environ;
 
@@ -23,16 +24,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
-
-/// Beside this program, or in the folder above it.
-fs::path child_program() {
-  std::error_code problem;  // whatever it is, the program is not there
-  const fs::path here = fs::read_symlink("/proc/self/exe", problem).parent_path();
-  for (const fs::path& folder : {here, here.parent_path()}) {
-    if (fs::exists(folder / "vmla-hdf5", problem)) return folder / "vmla-hdf5";
-  }
-  fail_run("the program vmla-hdf5, which reads HDF5 files, is not beside {}", here.string());
-}
 
 /// Starts the program with the file as its standard input, `output` as its standard output and no
 /// signal blocked or ignored.
@@ -104,7 +95,7 @@ Hdf5Limits hdf5_limits(uint64_t bytes) {
 
 std::string ask_hdf5_child(const RegularFile& file, const std::vector<std::string>& request) {
   const Hdf5Limits limits = hdf5_limits(file.bytes());
-  const fs::path program = child_program();
+  const fs::path program = io::program_beside("vmla-hdf5", "reads HDF5 files");
   int ends[2];  // close-on-exec: a child started by another thread must not keep the pipe open
   if (pipe2(ends, O_CLOEXEC) != 0) fail_run("no pipe: {}", std::strerror(errno));
   if (ends[1] <= STDERR_FILENO) {  // this process was started without one of the first three
@@ -141,11 +132,7 @@ std::string ask_hdf5_child(const RegularFile& file, const std::vector<std::strin
   }
   const bool complaint = answer[0] == '-';
   answer.erase(0, 1);
-  if (complaint) {  // may quote the file
-    std::replace_if(
-        answer.begin(), answer.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-    fail_user(answer);
-  }
+  if (complaint) fail_user(answer);
   return answer;
 }
 

@@ -3,20 +3,14 @@
 #include <utility>
 
 #include "data/video/video_protocol.h"
-#include "model/io/error.h"
+#include "model/io/format.h"
+#include "model/io/program_beside.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
 
 fs::path find_decoder_program() {
-  std::error_code problem;
-  const fs::path here = fs::read_symlink("/proc/self/exe", problem).parent_path();
-  if (problem) fail_run("/proc/self/exe: {}", problem.message());
-  for (const fs::path& folder : {here, here.parent_path()}) {
-    if (fs::exists(folder / "vmla-decode", problem)) return folder / "vmla-decode";
-  }
-  fail_run("the program vmla-decode, which reads and writes videos, is not beside {}",
-           here.string());
+  return io::program_beside("vmla-decode", "reads and writes videos");
 }
 
 DecoderProcess::DecoderProcess(fs::path program) : program_(std::move(program)) {}
