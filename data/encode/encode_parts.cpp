@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "data/encode/counted.h"
 #include "data/store/latent_file.h"
 #include "data/store/latent_file_writer.h"
 #include "model/io/atomic_file.h"
@@ -204,6 +205,13 @@ void EncodeParts::merge() {
 void EncodeParts::remove() {
   std::error_code ignored;
   fs::remove_all(folder_, ignored);
+}
+
+std::string commit_at_stop(EncodeParts& parts, int64_t total, std::string_view thing) {
+  parts.commit();
+  return formatted("{} of {} are stored; the same command goes on from there",
+                   parts.end_video(),
+                   counted(total, thing));
 }
 
 }  // namespace vmla::data

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "data/encode/encoded_clip.h"
@@ -93,5 +94,9 @@ class EncodeParts {
   int64_t first_video_ = 0, end_video_ = 0;  // of the part that is being collected
   std::chrono::steady_clock::time_point last_commit_ = std::chrono::steady_clock::now();
 };
+
+/// The last words of a job that a signal stops: commits what `parts` holds, and says how many of
+/// its `total` things ("clip", "prompt") that makes.
+std::string commit_at_stop(EncodeParts& parts, int64_t total, std::string_view thing);
 
 }  // namespace vmla::data

@@ -2,7 +2,6 @@
 
 #include <chrono>
 
-#include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
 #include "data/encode/graceful_stop.h"
 #include "data/encode/job_fingerprint.h"
@@ -53,12 +52,7 @@ PromptsReport encode_prompts(const PromptsOptions& options) {
   done.resumed = parts.end_video();
   JobProgress progress("embed", "prompts", static_cast<long>(done.prompts));
   progress.update(static_cast<long>(done.resumed));
-  GracefulStop stop([&] {
-    parts.commit();
-    return formatted("{} of {} are stored; the same command goes on from there",
-                     parts.end_video(),
-                     counted(done.prompts, "prompt"));
-  });
+  GracefulStop stop([&] { return commit_at_stop(parts, done.prompts, "prompt"); });
   for (int64_t i = done.resumed; i < done.prompts; ++i) {
     const std::string& prompt = options.prompts[static_cast<size_t>(i)];
     EncodedClip clip;
