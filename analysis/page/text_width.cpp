@@ -1,5 +1,8 @@
 #include "analysis/page/text_width.h"
 
+#include "model/io/utf8.h"
+
+#include <algorithm>
 #include <cstdint>
 
 namespace vmla::analysis {
@@ -12,16 +15,8 @@ struct Character {
 
 // The character that `text` begins with; a byte that begins none is taken by itself.
 Character first_character(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(text[i])); };
-  const uint32_t lead = byte(0);
-  const size_t bytes = lead < 0x80 ? 1 : lead >= 0xF0 ? 4 : lead >= 0xE0 ? 3 : lead >= 0xC0 ? 2 : 1;
-  if (bytes == 1 || bytes > text.size()) return {.code = lead, .bytes = 1};
-  uint32_t code = lead & (0xFFu >> (bytes + 1));
-  for (size_t i = 1; i < bytes; ++i) {
-    if ((byte(i) & 0xC0u) != 0x80u) return {.code = lead, .bytes = 1};
-    code = code << 6 | (byte(i) & 0x3Fu);
-  }
-  return {.code = code, .bytes = bytes};
+  const size_t bytes = std::max<size_t>(1, io::utf8_character_bytes(text));
+  return {.code = io::utf8_code(text.substr(0, bytes)), .bytes = bytes};
 }
 
 bool is_one_of(uint32_t code, std::string_view letters) {

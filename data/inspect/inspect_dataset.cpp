@@ -12,6 +12,7 @@
 #include "data/store/latent_dataset.h"
 #include "model/codec/video_codec.h"
 #include "model/io/error.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::data {
 namespace {
@@ -72,30 +73,6 @@ struct Ranges {
   Range latents, ode, text;
 };
 
-/// A text from a file on one line of a terminal: control characters, which could rewrite what is
-/// above them, as numbers.
-std::string readable(std::string_view text) {
-  constexpr char kHex[] = "0123456789abcdef";
-  std::string out;
-  const auto byte_at = [&](size_t i) {
-    return static_cast<unsigned char>(i < text.size() ? text[i] : 0);
-  };
-  for (size_t i = 0; i < text.size(); ++i) {
-    const unsigned char byte = byte_at(i), next = byte_at(i + 1);
-    const bool two_bytes = byte == 0xc2 && next >= 0x80 && next < 0xa0;  // U+0080 to U+009F
-    if (byte >= 0x20 && byte != 0x7f && !two_bytes) {
-      out += text[i];
-      continue;
-    }
-    out += formatted("\\x{}{}", kHex[byte >> 4], kHex[byte & 15]);
-    if (two_bytes) {
-      out += formatted("\\x{}{}", kHex[next >> 4], kHex[next & 15]);
-      ++i;
-    }
-  }
-  return out;
-}
-
 /// "F, C, H, W".
 std::string sizes(const LatentInfo& info) {
   std::string text;
@@ -134,14 +111,15 @@ std::string origin_text(const LatentInfo& info) {
                       info.pixel_height,
                       info.pixel_width,
                       info.fps);
-    text += formatted(
-        "codec: {} ({})\n", readable(info.codec), readable(info.codec_hash.substr(0, 12)));
+    text += formatted("codec: {} ({})\n",
+                      io::printable(info.codec),
+                      io::printable(info.codec_hash.substr(0, 12)));
   }
   text += formatted("text: {} ({}), {} wide\n",
-                    readable(info.text_encoder),
-                    readable(info.text_encoder_hash.substr(0, 12)),
+                    io::printable(info.text_encoder),
+                    io::printable(info.text_encoder_hash.substr(0, 12)),
                     info.text_dim);
-  if (!info.origin.empty()) text += formatted("origin: {}\n", readable(info.origin));
+  if (!info.origin.empty()) text += formatted("origin: {}\n", io::printable(info.origin));
   return text;
 }
 
@@ -158,7 +136,7 @@ std::string findings_text(const DatasetInspection& found) {
   std::string text = formatted("captions: {} different\n", found.captions.size());
   for (size_t i = 0; i < std::min(found.captions.size(), kCaptionsShown); ++i) {
     const auto& [caption, count] = found.captions[i];
-    text += formatted("  {}  {}\n", count, readable(caption));
+    text += formatted("  {}  {}\n", count, io::printable(caption));
   }
   if (found.captions.size() > kCaptionsShown) {
     text += formatted("  ... and {} more\n", found.captions.size() - kCaptionsShown);
@@ -213,7 +191,7 @@ std::string problem_of(const char* name, const at::Tensor& values, Range& range,
 
 /// "clip 3 (v.mp4): 2 latents are NaN or infinite", or nothing if all is well.
 std::optional<std::string> problem_of(const LatentDataset& dataset, int64_t clip, Ranges& ranges) {
-  const std::string source = readable(dataset.record(clip).source_file);
+  const std::string source = io::printable(dataset.record(clip).source_file);
   const std::string name = dataset.has_latents() ? formatted("clip {} ({})", clip, source)
                                                  : formatted("prompt {}", clip);
   std::string problem;
