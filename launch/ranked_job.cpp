@@ -18,11 +18,8 @@
 
 #include <cstdlib>
 #include <exception>
-#include <filesystem>
 #include <memory>
-#include <new>
 #include <optional>
-#include <stdexcept>
 
 namespace vmla::launch {
 namespace {
@@ -202,17 +199,14 @@ class RankedRun {
   /// Agrees with the other ranks on which one reports, and does so if it is this one.
   int report(const std::exception& error) {
     distributed::Watchdog* const watchdog = watchdog_ ? &*watchdog_ : nullptr;
-    // claim_error asks for the kinds that it knows; of others it takes the text.
-    const bool foreign =
-        dynamic_cast<const std::filesystem::filesystem_error*>(&error) != nullptr ||
-        dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-        dynamic_cast<const std::logic_error*>(&error) != nullptr;
-    const RunError plain(line_of(error).text);
+    // Of all errors but another rank's, the others are told the line that a single rank would say.
+    const RunError line(line_of(error).text);
+    const bool of_peer = dynamic_cast<const distributed::PeerError*>(&error) != nullptr;
     const auto claim =
         distributed::claim_error(*store_,
                                  environment_,
                                  watchdog,
-                                 foreign ? static_cast<const std::exception&>(plain) : error);
+                                 of_peer ? error : static_cast<const std::exception&>(line));
     const std::string text = claim.text.substr(0, claim.text.find('\n'));
     if (claim.say) log::error("vmla: error: {}", text);
     const bool elsewhere = !claim.host.empty() && claim.host != distributed::host_name();

@@ -8,7 +8,6 @@
 
 #include "launch/launcher/worker_count.h"
 #include "model/io/error.h"
-#include "model/io/quoted_name.h"
 
 namespace vmla::launch {
 
@@ -246,9 +245,7 @@ ControlMessage decode(const std::string& line) {
     const Members members(json);
     return message_of(members.text("type", kLongestName), members);
   } catch (const std::exception& error) {
-    fail_run("not a message between launchers ({}): {}",
-             io::printable(error.what()),
-             io::printable(line.substr(0, 100)));
+    fail_run("not a message between launchers ({}): {}", error.what(), line.substr(0, 100));
   }
 }
 

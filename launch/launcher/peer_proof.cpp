@@ -12,7 +12,6 @@
 #include <initializer_list>
 
 #include "model/io/error.h"
-#include "model/io/quoted_name.h"
 
 namespace vmla::launch {
 namespace {
@@ -44,14 +43,14 @@ std::string proof_of(const std::string& token, std::initializer_list<std::string
 std::string read_token(const std::string& file) {
   std::error_code ignored;
   if (!std::filesystem::is_regular_file(file, ignored)) {
-    fail_user("--rdzv-token-file {}: is no file", io::printable(file));
+    fail_user("--rdzv-token-file {}: is no file", file);
   }
   std::ifstream in(file, std::ios::binary);
   std::string text(kLongest + 1, '\0');
   in.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(in.gcount()));
   if (!in.is_open() || in.bad()) {
-    fail_user("--rdzv-token-file {}: cannot be read", io::printable(file));
+    fail_user("--rdzv-token-file {}: cannot be read", file);
   }
   return text;
 }
@@ -68,7 +67,7 @@ std::string job_token(const std::string& file, const char* environment) {
                                 : text.substr(begin, text.find_last_not_of(blanks) - begin + 1);
   if (token.size() >= kShortest && token.size() <= kLongest) return token;
   fail_user("{}: a token has {} to {} bytes, this one {}{}; try: openssl rand -hex 32",
-            file.empty() ? kTokenVariable : "--rdzv-token-file " + io::printable(file),
+            file.empty() ? kTokenVariable : "--rdzv-token-file " + file,
             kShortest,
             kLongest,
             token.size() > kLongest ? "more than " : "",

@@ -6,7 +6,6 @@
 #include "launch/launcher/cpu_binding.h"
 #include "launch/options/parse_number.h"
 #include "model/io/error.h"
-#include "model/io/quoted_name.h"
 
 namespace vmla::launch {
 namespace {
@@ -45,8 +44,8 @@ int64_t count_visible(const std::string& list) {
     if (!seen.insert(word).second) {
       fail_user(
           "--nproc-per-node gpu: CUDA_VISIBLE_DEVICES={} names {} twice, and CUDA then sees no GPU",
-          io::printable(list),
-          io::printable(word));
+          list,
+          word);
     }
     begin = end + 1;
   }
@@ -54,7 +53,7 @@ int64_t count_visible(const std::string& list) {
     fail_user(
         "--nproc-per-node gpu: CUDA_VISIBLE_DEVICES={} hides all GPUs; unset it or name some, or "
         "give a number, or cpu for one process a core",
-        io::printable(list));
+        list);
   }
   return static_cast<int64_t>(seen.size());
 }

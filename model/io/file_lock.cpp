@@ -39,7 +39,7 @@ int open_lock(const fs::path& path) {
   const int reason = errno;
   const bool forbidden = reason == EACCES || reason == EROFS;
   fail_user("{}: cannot open the lock file: {}{}",
-            printable(path.string()),
+            path.string(),
             open_problem(reason),
             forbidden ? "; choose a folder you may write to" : "");
 }
@@ -51,7 +51,7 @@ void expect_lock_file(int fd, const fs::path& path) {
   if (size == 0 || (size > 0 && text == kHolder)) return;
   close(fd);
   fail_user("{}: is no lock file of this program; move it, or choose another folder",
-            printable(path.string()));
+            path.string());
 }
 
 bool is_same_file(const struct stat& a, const struct stat& b) {
