@@ -19,7 +19,8 @@ int run(const AnalyzeMemoryArgs& args) {
   constexpr double kGigabyte = 1e9;
   // GPUs of a machine, for hybrid sharding with an open shard_size: weights are shared within one.
   constexpr int64_t kUsualNode = 8;
-  const auto mesh = trainer::mesh_shape(config, args.gpus, std::min(args.gpus, kUsualNode));
+  const int64_t gpus = args.gpus > 0 ? args.gpus : trainer::fewest_ranks(config.distributed);
+  const auto mesh = trainer::mesh_shape(config, gpus, std::min(gpus, kUsualNode));
   const trainer::ClipShape clip = trainer::planned_clip_shape(config);
   const auto roles = trainer::planned_roles(config, trainer::stage_roles(config));
   const trainer::MemoryRequest request{.mesh = mesh, .gpu_memory = args.gpu_memory * kGigabyte};

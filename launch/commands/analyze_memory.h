@@ -12,7 +12,7 @@ namespace vmla::launch {
 struct AnalyzeMemoryArgs : CommandArgs, ConfigArgs {
   static const CommandText kText;
 
-  int64_t gpus = 1;
+  int64_t gpus = 0;       // 0: as few as the section `distributed` allows
   double gpu_memory = 0;  // GB (10^9 bytes) of one GPU; 0: not said
   std::string json;       // empty: print the table only
 

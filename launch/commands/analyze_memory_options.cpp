@@ -22,10 +22,10 @@ Examples:
 
 void AnalyzeMemoryArgs::define(OptionSet& options) {
   add_config(options, *this, "the stage's yaml file").required();
-  options
-      .integer_from_1(
-          "--gpus", gpus, "ranks that share the stage, as the section `distributed` says")
-      .shows_default();
+  options.integer_from_1("--gpus",
+                         gpus,
+                         "ranks that share the stage, as the section `distributed` says (default: "
+                         "as few as it allows)");
   options.number_above_0(
       "--gpu-memory",
       gpu_memory,

@@ -177,6 +177,7 @@ def test_a_large_stage_is_told_how_it_fits(tmp_path):
     config = REPOSITORY / "configs" / "wan14b" / "teacher_forcing.yaml"
     plan = ["analyze", "memory", "--config", config, "--gpus", "8", "--gpu-memory", "80"]
     bare = ["--set", "distributed={}"]
+    assert "\nfits on 8 GPUs of 80" in vmla(*plan).stdout, "the file carries what fits"
     told = vmla(*plan, *bare).stdout
     assert "does not fit on 8 GPUs of 80" in told
     settings = re.findall(r"^  --set (.+)$", told, re.MULTILINE)

@@ -4,6 +4,7 @@
 #include "trainer/distributed/sharding/sharding_mode.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace vmla::trainer {
 
@@ -43,6 +44,11 @@ distributed::MeshShape mesh_shape(const TrainConfig& c, int64_t world, int64_t l
   }
   micro_batch_of(c, shape.data_ranks());  // throws where it does not fit
   return shape;
+}
+
+int64_t fewest_ranks(const DistributedConfig& d) {
+  const bool in_groups = distributed::sharding_mode(d.sharding).within_groups && d.shard_size > 0;
+  return std::lcm(d.sequence_parallel_size, in_groups ? d.shard_size : 1);
 }
 
 int64_t micro_batch_of(const TrainConfig& c, int64_t data_ranks) {

@@ -14,6 +14,9 @@ namespace vmla::trainer {
 /// the key that does not fit that many ranks.
 distributed::MeshShape mesh_shape(const TrainConfig& config, int64_t world, int64_t local_world);
 
+/// The least number of ranks that the sizes of the section `distributed` divide.
+int64_t fewest_ranks(const DistributedConfig& config);
+
 /// Clips in one forward pass of a rank: train.micro_batch_size, or the rank's whole share of the
 /// batch (train.batch_size / data_ranks) where that is smaller. ConfigRuleError when it does not
 /// divide the share.

@@ -166,6 +166,17 @@ TEST(MemoryPlan, RanksShareTheBatch) {
   EXPECT_THROW(mesh_shape(config, 3, 3), std::exception);
 }
 
+TEST(RankArrangement, FewestRanksAreThoseThatEverySizeDivides) {
+  DistributedConfig config;
+  EXPECT_EQ(fewest_ranks(config), 1);
+  config.sequence_parallel_size = 4;
+  EXPECT_EQ(fewest_ranks(config), 4);
+  config.shard_size = 6;
+  EXPECT_EQ(fewest_ranks(config), 4) << "groups are hybrid sharding's alone";
+  config.sharding = "hybrid";
+  EXPECT_EQ(fewest_ranks(config), 12);
+}
+
 TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
   const auto plan_with = [](const std::vector<std::string>& offload) {
     TrainConfig config = tiny_stage("dmd.yaml");
