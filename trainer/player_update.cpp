@@ -78,7 +78,7 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
 distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state) {
   const TrainConfig& config = parts_.config;
   const std::string& name = player.role.name;
-  const ClipShape clip = parts_.data.clip_shape();
+  const ClipShape clip = parts_.data.next_clip_shape();
   const NetworkTable networks = parts_.roles.networks(config.train.recompute == "block");
   const int64_t batch = config.train.batch_size;
   // Losses and metrics are means over a micro-batch; weighted with its share of the global batch,

@@ -217,7 +217,8 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   objective->use_codec(model::make_video_codec(data.media().codec));
   const bool causal = objective_traits(config.objective).causal;
   const VideoSampler sampler(data.media(), !causal);
-  check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
+  for (const ClipShape& clip : data.clip_shapes())
+    check_shapes(config, *objective, clip, sampler, set, mesh);
   check_prompt_texts(config, data.media());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
   // Mapped files take room on the disk even after they were removed, as old checkpoints will be.
@@ -231,11 +232,11 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   log::info("set-up 3 of 3: checks");
   log_start(config, data, set, resume, mesh);
   if (folder && !checkpoint) write_init_report(folder->path(), set.generator_origin);
-  if (causal) check_forward(config, set, data.clip_shape());
+  if (causal) check_forward(config, set, largest(data.clip_shapes()));
   const MemoryPlan plan =
       plan_memory(chosen,
                   planned_roles(set),
-                  data.clip_shape(),
+                  largest(data.clip_shapes()),
                   {.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()});
   Trainer trainer({.config = config,
                    .run_dir = request.run_dir,

@@ -15,8 +15,7 @@
 namespace vmla::trainer {
 namespace {
 
-ClipWork clip_work(const TrainerParts& parts) {
-  const ClipShape clip = parts.data.clip_shape();
+ClipWork clip_work(const TrainerParts& parts, const ClipShape& clip) {
   const auto grid = model::token_grid(parts.config.model, clip.height, clip.width);
   return {.tokens = static_cast<double>(clip.frames * grid.tokens()),
           .flops = total_flops(parts.objective.training_flops(clip, parts.roles.models()))};
@@ -39,8 +38,7 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
       predicted_bytes_(predicted_bytes) {
   // The lead alone writes the run folder's logs, so it alone reads back what earlier steps wrote.
   if (parts.mesh.is_lead()) {
-    log_.emplace(
-        parts.config, parts.run_dir, state.step, clip_work(parts), parts.mesh.shape().world, last_);
+    log_.emplace(parts.config, parts.run_dir, state.step, parts.mesh.shape().world, last_);
   }
 }
 
@@ -77,6 +75,7 @@ void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
   parts_.mesh.reset_counters();
   reset_tensor_peak(at::Device(parts_.config.train.device));
   for (auto& [name, figures] : last_.players) figures.updated = false;
+  const ClipShape clip = parts_.data.next_clip_shape();
   for (RoleState& player : parts_.roles.states) {
     const Role& role = player.role;
     if (role.training != Training::kTrained || state_.step % role.update_every != 0) continue;
@@ -89,7 +88,7 @@ void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
   profiler.step_ended();
   seconds_trained_ += last_.seconds;
   step_seconds_.push_back(last_.seconds);
-  observe();
+  observe(clip_work(parts_, clip));
 }
 
 /// Where a stop was asked for: saves and throws StopRequested. All ranks stop after the same step,
@@ -121,13 +120,13 @@ void Trainer::measure_memory() {
 
 /// The observers. `step` counts finished steps; intervals are those of the configuration, and due()
 /// is also true at the last step.
-void Trainer::observe() {
+void Trainer::observe(const ClipWork& work) {
   const TrainConfig& config = parts_.config;
   const int64_t step = state_.step, steps = config.train.steps;
   const MetricValues observed = times_and_traffic();
   const bool validates = due(config.validation.every, step, steps) && parts_.data.held_out();
   if (validates) run_validation();
-  if (log_) log_->record(step, last_, observed, validates);
+  if (log_) log_->record(step, last_, work, observed, validates);
   if (due(config.rank.every, step, steps)) measure_ranks();
   if (due(config.sample.every, step, steps) && !config.sample.prompts.empty()) write_samples();
   if (due(config.checkpoint.every, step, steps) || step == steps) save();

@@ -63,7 +63,7 @@ class Trainer {
   void run_step(const StopSignal& stop, Profiler& profiler);
   void stop_if_asked(const StopSignal& stop);
   void measure_memory();
-  void observe();
+  void observe(const ClipWork& work);
   MetricValues times_and_traffic();
   void measure_ranks();
   void run_validation();

@@ -73,6 +73,11 @@ ComputedClips encode_ode_set(const OdeSetOptions& options, const OdeSolver& solv
     fail_user("{}: is a prompt set; an ODE set is made from clips (/latents is missing)",
               options.data.string());
   }
+  if (dataset.buckets().size() > 1) {
+    fail_user("{}: holds clips of {} shapes; make the ODE set of each of its files by itself",
+              options.data.string(),
+              dataset.buckets().size());
+  }
   const auto claim = claim_output(options.out, options.overwrite);
   const int64_t clips =
       options.limit == 0 ? dataset.size() : std::min(options.limit, dataset.size());

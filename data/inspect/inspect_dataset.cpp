@@ -83,12 +83,20 @@ std::string sizes(const LatentInfo& info) {
 }
 
 /// Lines of the page, each with its line break.
-std::string arrays_text(const LatentInfo& info, int64_t clips) {
+std::string arrays_text(const LatentDataset& dataset) {
+  const LatentInfo& info = dataset.info();
   if (!info.has_latents) return "";
-  std::string text = formatted("latents [n, F, C, H, W]: [{}, {}], bfloat16\n", clips, sizes(info));
+  std::string text;
+  for (const Bucket& bucket : dataset.buckets()) {
+    int64_t clips = 0;
+    for (const ClipRange& range : bucket) clips += range.end - range.first;
+    text += formatted("latents [n, F, C, H, W]: [{}, {}], bfloat16\n",
+                      clips,
+                      sizes(dataset.info(bucket.front().first)));
+  }
   if (info.ode_times.empty()) return text;
   text += formatted("ODE states [n, states, F, C, H, W]: [{}, {}, {}], {}, at timesteps",
-                    clips,
+                    dataset.size(),
                     info.ode_times.size(),
                     sizes(info),
                     info.ode_fp32 ? "float32" : "bfloat16");
@@ -170,7 +178,7 @@ std::string page(const std::string& name,
   const LatentInfo& info = dataset.info();
   std::string text =
       formatted("{}: {} {}\n", name, found.clips, info.has_latents ? "clips" : "prompts");
-  text += arrays_text(info, found.clips) + origin_text(info);
+  text += arrays_text(dataset) + origin_text(info);
   if (ranges.latents.count > 0) text += range_text("latents", ranges.latents);
   if (ranges.ode.count > 0) text += range_text("ODE states", ranges.ode);
   if (ranges.text.count > 0) text += range_text("text embeddings", ranges.text);
@@ -268,23 +276,27 @@ at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, 
         dataset.info().codec_hash.substr(0, 12),
         codec->hash().substr(0, 12));
   }
-  const std::vector<int64_t>& shape = dataset.info().clip_shape;
-  const int64_t factor_of_codec = codec->spatial_factor();
-  if (shape[1] != codec->latent_channels() ||
-      shape[2] * factor_of_codec != dataset.info().pixel_height ||
-      shape[3] * factor_of_codec != dataset.info().pixel_width) {
-    fail_user("{}: its clips [{}] are not what {} makes of pictures of {}x{}",
-              name,
-              sizes(dataset.info()),
-              codec->name(),
-              dataset.info().pixel_height,
-              dataset.info().pixel_width);
+  int64_t height = 0, width = 0;  // of the largest picture
+  for (const Bucket& bucket : dataset.buckets()) {
+    const LatentInfo& info = dataset.info(bucket.front().first);
+    const int64_t factor_of_codec = codec->spatial_factor();
+    if (info.clip_shape[1] != codec->latent_channels() ||
+        info.clip_shape[2] * factor_of_codec != info.pixel_height ||
+        info.clip_shape[3] * factor_of_codec != info.pixel_width) {
+      fail_user("{}: its clips [{}] are not what {} makes of pictures of {}x{}",
+                name,
+                sizes(info),
+                codec->name(),
+                info.pixel_height,
+                info.pixel_width);
+    }
+    height = std::max(height, info.pixel_height);
+    width = std::max(width, info.pixel_width);
   }
   const int64_t clips = std::min(most, dataset.size());
   const auto columns = static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(clips))));
   const int64_t rows = (clips + columns - 1) / columns;
   // Tiny pictures are enlarged by a whole factor, so that something can be seen.
-  const int64_t height = dataset.info().pixel_height, width = dataset.info().pixel_width;
   const int64_t factor = std::max<int64_t>(1, 96 / std::max(height, width));
   constexpr int64_t kGap = 4;  // grey pixels around each
   at::Tensor sheet = at::full(
@@ -295,9 +307,10 @@ at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, 
     const at::Tensor first = codec->decode(dataset.latents(i).narrow(0, 0, 1))[0];  // [3, H, W]
     const at::Tensor bytes =
         first.clamp(-1, 1).add(1).mul(127.5).round().to(at::kByte).permute({1, 2, 0});
-    sheet.narrow(0, kGap + i / columns * (height * factor + kGap), height * factor)
-        .narrow(1, kGap + i % columns * (width * factor + kGap), width * factor)
-        .copy_(bytes.repeat_interleave(factor, 0).repeat_interleave(factor, 1));
+    const at::Tensor picture = bytes.repeat_interleave(factor, 0).repeat_interleave(factor, 1);
+    sheet.narrow(0, kGap + i / columns * (height * factor + kGap), picture.size(0))
+        .narrow(1, kGap + i % columns * (width * factor + kGap), picture.size(1))
+        .copy_(picture);
   }
   return sheet;
 }

@@ -14,12 +14,12 @@ Batch read_batch(const LatentDataset& dataset,
   batch.first_sample = first_sample;
   const auto size = static_cast<int64_t>(indices.size());
   if (dataset.has_latents()) {
-    std::vector<int64_t> shape = dataset.info().clip_shape;
+    std::vector<int64_t> shape = dataset.info(indices.at(0)).clip_shape;
     shape.insert(shape.begin(), size);
     batch.latents = at::empty(shape, at::kFloat);
   }
   if (dataset.has_ode()) {
-    std::vector<int64_t> shape = dataset.info().clip_shape;
+    std::vector<int64_t> shape = dataset.info(indices.at(0)).clip_shape;
     shape.insert(shape.begin(), {size, static_cast<int64_t>(dataset.info().ode_times.size())});
     batch.ode_states = at::empty(shape, at::kFloat);
   }

@@ -27,8 +27,9 @@ struct Batch {
 
 class LatentDataset;
 
-/// Reads the clips `indices` of the dataset. T is the longest text of the whole dataset, the empty
-/// prompt included, so that all batches have one shape and any row can take the empty prompt.
+/// Reads the clips `indices` of the dataset, at least one, all of one shape. T is the longest text
+/// of the whole dataset, the empty prompt included, so that all batches have one shape and any row
+/// can take the empty prompt.
 Batch read_batch(const LatentDataset& dataset,
                  const std::vector<int64_t>& indices,
                  int64_t first_sample);

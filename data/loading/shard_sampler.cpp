@@ -9,27 +9,72 @@
 
 namespace vmla::data {
 
-ShardSampler::ShardSampler(uint64_t seed, int64_t dataset_size, Shard shard)
-    : seed_(seed), size_(dataset_size), shard_(shard) {
-  TORCH_CHECK(dataset_size > 0, "a sampler needs a dataset with clips, got ", dataset_size);
+namespace {
+
+std::vector<int64_t> sizes_of(const std::vector<Bucket>& buckets) {
+  std::vector<int64_t> sizes;
+  for (const Bucket& bucket : buckets) {
+    sizes.push_back(0);
+    for (const ClipRange& range : bucket) sizes.back() += range.end - range.first;
+  }
+  return sizes;
+}
+
+}  // namespace
+
+ShardSampler::ShardSampler(uint64_t seed,
+                           std::vector<Bucket> buckets,
+                           int64_t global_batch,
+                           Shard shard)
+    : seed_(seed),
+      buckets_(std::move(buckets)),
+      sizes_(sizes_of(buckets_)),
+      size_(std::accumulate(sizes_.begin(), sizes_.end(), int64_t{0})),
+      global_batch_(global_batch),
+      shard_(shard),
+      order_(sizes_),
+      epochs_(buckets_.size()) {
+  TORCH_CHECK(global_batch > 0, "a batch needs samples, got ", global_batch);
   TORCH_CHECK(
       shard.index >= 0 && shard.index < shard.count, "no shard ", shard.index, " of ", shard.count);
 }
 
-void ShardSampler::use_epoch(int64_t epoch) const {
-  if (epoch == epoch_) return;
-  permutation_.resize(static_cast<size_t>(size_));
-  std::iota(permutation_.begin(), permutation_.end(), 0);
+const std::vector<int64_t>& ShardSampler::epoch_of(size_t bucket, int64_t epoch) const {
+  Epoch& kept = epochs_[bucket];
+  if (epoch == kept.number) return kept.clips;
+  kept.clips.clear();
+  for (const ClipRange& range : buckets_[bucket]) {
+    for (int64_t clip = range.first; clip < range.end; ++clip) kept.clips.push_back(clip);
+  }
   const kernels::DrawKey key{.seed = seed_,
                              .step = static_cast<uint64_t>(epoch),
                              .purpose = kernels::Purpose::kDataOrder,
-                             .role = 0,
+                             .role = static_cast<uint32_t>(bucket),
                              .sample = 0};
-  for (int64_t i = size_ - 1; i > 0; --i) {
+  for (int64_t i = sizes_[bucket] - 1; i > 0; --i) {
     const int64_t j = kernels::uniform_index(key, i + 1, static_cast<uint64_t>(i));
-    std::swap(permutation_[static_cast<size_t>(i)], permutation_[static_cast<size_t>(j)]);
+    std::swap(kept.clips[static_cast<size_t>(i)], kept.clips[static_cast<size_t>(j)]);
   }
-  epoch_ = epoch;
+  kept.number = epoch;
+  return kept.clips;
+}
+
+int64_t ShardSampler::clip(int64_t sample) const {
+  size_t bucket = 0;
+  int64_t place = sample;  // in the bucket's own order
+  if (buckets_.size() > 1) {
+    const BucketOrder::Turn turn = order_.at(sample / global_batch_);
+    bucket = turn.bucket;
+    place = turn.earlier * global_batch_ + sample % global_batch_;
+  }
+  const int64_t size = sizes_[bucket];
+  return epoch_of(bucket, place / size)[static_cast<size_t>(place % size)];
+}
+
+size_t ShardSampler::bucket(int64_t sample) const {
+  if (buckets_.size() == 1) return 0;
+  const std::lock_guard lock(mutex_);
+  return order_.at(sample / global_batch_).bucket;
 }
 
 std::vector<int64_t> ShardSampler::indices(int64_t first, int64_t count) const {
@@ -37,10 +82,7 @@ std::vector<int64_t> ShardSampler::indices(int64_t first, int64_t count) const {
   std::vector<int64_t> out;
   out.reserve(static_cast<size_t>(count));
   const std::lock_guard lock(mutex_);
-  for (int64_t position = first; position < first + count; ++position) {
-    use_epoch(position / size_);
-    out.push_back(permutation_[static_cast<size_t>(position % size_)]);
-  }
+  for (int64_t sample = first; sample < first + count; ++sample) out.push_back(clip(sample));
   return out;
 }
 

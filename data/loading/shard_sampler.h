@@ -4,12 +4,16 @@
 #include <mutex>
 #include <vector>
 
+#include "data/loading/bucket_order.h"
+#include "data/store/clip_bucket.h"
+
 namespace vmla::data {
 
 /// The order in which a run sees its clips: sample g of a run, counted over all steps and shards,
 /// is clip permutation(seed, g / size)[g % size]. Epochs follow one another without dropping or
-/// repeating anything, and nothing but the position has to be remembered to go on. Equal arguments
-/// give equal answers, in any order, from any thread.
+/// repeating anything, and nothing but the position has to be remembered to go on. With several
+/// buckets each has such an order of its own, and each step goes on in one of them (BucketOrder).
+/// Equal arguments give equal answers, in any order, from any thread.
 class ShardSampler {
  public:
   /// One of `count` readers that share each global batch.
@@ -17,11 +21,18 @@ class ShardSampler {
     int64_t index = 0;
     int64_t count = 1;
   };
-  ShardSampler(uint64_t seed, int64_t dataset_size, Shard shard);
+  /// The steps of several buckets are those of `global_batch` samples; with one bucket it does not
+  /// matter.
+  ShardSampler(uint64_t seed, std::vector<Bucket> buckets, int64_t global_batch, Shard shard);
+  /// Clips of one shape.
+  ShardSampler(uint64_t seed, int64_t dataset_size, Shard shard)
+      : ShardSampler(seed, {Bucket{{0, dataset_size}}}, 1, shard) {}
   /// The only reader.
   ShardSampler(uint64_t seed, int64_t dataset_size) : ShardSampler(seed, dataset_size, Shard()) {}
 
   int64_t dataset_size() const { return size_; }
+  /// The bucket of the batch that holds sample `sample`.
+  size_t bucket(int64_t sample) const;
   /// Clips of the samples [first, first + count).
   std::vector<int64_t> indices(int64_t first, int64_t count) const;
   /// The first sample of this shard's part of the batch [position, position + global_batch). Shards
@@ -31,18 +42,27 @@ class ShardSampler {
   int64_t shard_batch(int64_t global_batch) const;
 
  private:
-  /// Makes permutation_ that of `epoch`: Fisher-Yates on draws of Purpose::kDataOrder, step =
-  /// epoch.
-  void use_epoch(int64_t epoch) const;
+  /// A bucket's clips in the order of the epoch that was last asked for, kept because batches
+  /// follow one another in an epoch.
+  struct Epoch {
+    int64_t number = -1;
+    std::vector<int64_t> clips;
+  };
+  /// The clips of `bucket` in `epoch`: Fisher-Yates on draws of Purpose::kDataOrder, step = epoch,
+  /// role = bucket.
+  const std::vector<int64_t>& epoch_of(size_t bucket, int64_t epoch) const;
+  int64_t clip(int64_t sample) const;
 
   uint64_t seed_;
-  int64_t size_;  // clips of the dataset
+  std::vector<Bucket> buckets_;
+  std::vector<int64_t> sizes_;  // clips of each bucket
+  int64_t size_;                // clips of the dataset
+  int64_t global_batch_;
   Shard shard_;
-  // The permutation last asked for, kept because batches follow one another in an epoch. Several
-  // threads read batches, hence the mutex.
+  // Several threads read batches, hence the mutex.
   mutable std::mutex mutex_;
-  mutable int64_t epoch_ = -1;
-  mutable std::vector<int64_t> permutation_;
+  mutable BucketOrder order_;
+  mutable std::vector<Epoch> epochs_;
 };
 
 }  // namespace vmla::data

@@ -15,7 +15,10 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
   if (a.has_latents != b.has_latents) {
     return b.has_latents ? "clips against prompts" : "prompts against clips";
   }
-  if (a.clip_shape != b.clip_shape) return "clip shape";
+  const auto channels = [](const LatentInfo& info) {
+    return info.clip_shape.size() == 4 ? info.clip_shape[1] : 0;
+  };
+  if (channels(a) != channels(b)) return "latent channels";
   if (a.ode_times != b.ode_times || a.ode_fp32 != b.ode_fp32) return "ODE states";
   if (a.codec != b.codec) return formatted("codec: {} against {}", b.codec, a.codec);
   if (a.codec_hash != b.codec_hash) return formatted("another version of codec {}", b.codec);
@@ -25,7 +28,12 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
   if (a.fps != b.fps) return formatted("fps: {:g} against {:g}", b.fps, a.fps);
   LatentInfo alike = b;
   alike.origin = a.origin;  // files of different origin may be one dataset
-  return a == alike ? "" : "pixel size";
+  if (a.has_latents) {
+    alike.clip_shape = a.clip_shape;
+    alike.pixel_height = a.pixel_height, alike.pixel_width = a.pixel_width;
+    alike.pixel_frames = a.pixel_frames;
+  }
+  return a == alike ? "" : "sizes";
 }
 
 }  // namespace
@@ -65,8 +73,33 @@ LatentDataset::LatentDataset(const fs::path& path) {
       max_text_rows_ = std::max(max_text_rows_, clip.text_rows);
     }
   }
+  fill_buckets();
   const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
   max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);
+}
+
+void LatentDataset::fill_buckets() {
+  std::vector<int64_t> sizes;
+  std::vector<size_t> bucket_of;  // each file's
+  for (size_t file = 0; file < files_.size(); ++file) {
+    const std::vector<int64_t>& shape = files_[file]->info().clip_shape;
+    const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
+    const auto bucket = static_cast<size_t>(known - shapes_.begin());
+    if (known == shapes_.end()) {
+      shapes_.push_back(shape);
+      buckets_.emplace_back();
+      sizes.push_back(0);
+    }
+    bucket_of.push_back(bucket);
+    // An empty file is no bucket's clip.
+    if (first_clip_[file] < first_clip_[file + 1])
+      buckets_[bucket].push_back({first_clip_[file], first_clip_[file + 1]});
+    sizes[bucket] += first_clip_[file + 1] - first_clip_[file];
+  }
+  const auto largest =
+      static_cast<size_t>(std::max_element(sizes.begin(), sizes.end()) - sizes.begin());
+  most_frequent_ = static_cast<size_t>(std::find(bucket_of.begin(), bucket_of.end(), largest) -
+                                       bucket_of.begin());
 }
 
 bool LatentDataset::has_digests() const {
@@ -85,7 +118,7 @@ LatentDataset::Place LatentDataset::place(int64_t index) const {
 at::Tensor LatentDataset::latents(int64_t index) const {
   TORCH_CHECK(has_latents(), "a prompt set has no latents");
   const Place at = place(index);
-  at::Tensor bits = at::empty(info().clip_shape, at::kBFloat16);
+  at::Tensor bits = at::empty(at.file->info().clip_shape, at::kBFloat16);
   at.file->read_latents(at.clip, static_cast<uint16_t*>(bits.data_ptr()));
   return bits.to(at::kFloat);
 }
@@ -93,7 +126,7 @@ at::Tensor LatentDataset::latents(int64_t index) const {
 at::Tensor LatentDataset::ode_states(int64_t index) const {
   TORCH_CHECK(has_ode(), "the dataset has no ODE states");
   const Place at = place(index);
-  std::vector<int64_t> shape = info().clip_shape;
+  std::vector<int64_t> shape = at.file->info().clip_shape;
   shape.insert(shape.begin(), static_cast<int64_t>(info().ode_times.size()));
   at::Tensor stored = at::empty(shape, info().ode_fp32 ? at::kFloat : at::kBFloat16);
   at.file->read_ode(at.clip, stored.data_ptr());

@@ -7,22 +7,33 @@
 #include <string>
 #include <vector>
 
+#include "data/store/clip_bucket.h"
 #include "data/store/dataset_identity.h"
 #include "data/store/latent_file.h"
 
 namespace vmla::data {
 
-/// A latent dataset: one file, or all .h5 files of a folder in the order of their names. Clips can
-/// be read from several threads at once; each call reads from the disk.
+/// A latent dataset: one file, or all .h5 files of a folder in the order of their names. The files
+/// may differ in the size and length of their clips, which then form buckets. Clips can be read
+/// from several threads at once; each call reads from the disk.
 class LatentDataset {
  public:
   /// UserError for a file that is damaged or part of an unfinished dataset, a folder without files,
-  /// and files that do not agree in codec, sizes, text encoder or frame rate.
+  /// and files that do not agree in codec, latent channels, text encoder or frame rate.
   explicit LatentDataset(const std::filesystem::path& path);
 
   /// Clips, or prompts, of all files.
   int64_t size() const { return first_clip_.back(); }
-  const LatentInfo& info() const { return files_.front()->info(); }
+  /// Of the files with the most frequent clip shape (of several, the first); the others differ in
+  /// sizes alone.
+  const LatentInfo& info() const { return files_[most_frequent_]->info(); }
+  /// Of clip `index`.
+  const LatentInfo& info(int64_t index) const { return place(index).file->info(); }
+  /// The clips of each shape, in the order in which the shapes first occur; one where there are no
+  /// clips.
+  const std::vector<Bucket>& buckets() const { return buckets_; }
+  /// [F, C, H, W] of the clips of each bucket.
+  const std::vector<int64_t>& clip_shape(size_t bucket) const { return shapes_[bucket]; }
   /// False for a prompt set.
   bool has_latents() const { return info().has_latents; }
   /// True if every clip has the states of an ODE path beside it, at info().ode_times.
@@ -55,9 +66,14 @@ class LatentDataset {
     int64_t clip;  // in the file
   };
   Place place(int64_t index) const;
+  /// Sorts the files into buckets.
+  void fill_buckets();
 
   std::vector<std::unique_ptr<LatentFile>> files_;
   std::vector<int64_t> first_clip_;  // of each file, and the total behind them
+  std::vector<Bucket> buckets_;
+  std::vector<std::vector<int64_t>> shapes_;  // of each bucket
+  size_t most_frequent_ = 0;                  // a file of the largest bucket
   int64_t max_text_rows_ = 1;
 };
 

@@ -11,6 +11,7 @@
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/validate_data.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace vmla::trainer {
@@ -67,25 +68,38 @@ void check_texts(const TrainConfig& config,
 void check_clips(const TrainConfig& config,
                  const data::LatentDataset& dataset,
                  const std::string& path) {
-  const auto& shape = dataset.info().clip_shape;  // F, C, H, W
   const model::ModelConfig& m = config.model;
-  if (shape[1] != m.in_dim) {
-    fail_user("{}: clips have {} latent channels, model.in_dim is {}", path, shape[1], m.in_dim);
+  for (size_t bucket = 0; bucket < dataset.buckets().size(); ++bucket) {
+    const auto& shape = dataset.clip_shape(bucket);  // F, C, H, W
+    if (shape[1] != m.in_dim) {
+      fail_user("{}: clips have {} latent channels, model.in_dim is {}", path, shape[1], m.in_dim);
+    }
+    if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
+      fail_user("{}: latents of {}x{} do not divide into model.patch_size {}x{}",
+                path,
+                shape[2],
+                shape[3],
+                m.patch_size[1],
+                m.patch_size[2]);
+    }
+    if (!config.data.clip_shape.empty() && config.data.clip_shape != shape) {
+      fail_user("{}: clips are {}, data.clip_shape is {}",
+                path,
+                at::IntArrayRef(shape),
+                at::IntArrayRef(config.data.clip_shape));
+    }
   }
-  if (shape[2] % m.patch_size[1] != 0 || shape[3] % m.patch_size[2] != 0) {
-    fail_user("{}: latents of {}x{} do not divide into model.patch_size {}x{}",
-              path,
-              shape[2],
-              shape[3],
-              m.patch_size[1],
-              m.patch_size[2]);
-  }
-  if (!config.data.clip_shape.empty() && config.data.clip_shape != shape) {
-    fail_user("{}: clips are {}, data.clip_shape is {}",
-              path,
-              at::IntArrayRef(shape),
-              at::IntArrayRef(config.data.clip_shape));
-  }
+}
+
+ClipShape shape_of(const std::vector<int64_t>& sizes) {
+  return {sizes.at(0), sizes.at(1), sizes.at(2), sizes.at(3)};
+}
+
+std::vector<ClipShape> shapes_of(const data::LatentDataset& dataset) {
+  std::vector<ClipShape> shapes;
+  for (size_t bucket = 0; bucket < dataset.buckets().size(); ++bucket)
+    shapes.push_back(shape_of(dataset.clip_shape(bucket)));
+  return shapes;
 }
 
 /// ODE regression reads states that were stored at the student's own steps.
@@ -187,9 +201,15 @@ StageData::StageData(const TrainConfig& config,
     // Held-out clips also serve measures at the end of the stage, which need no ODE states.
     if (config.validation.every > 0)
       check_ode(config, *held_out_, "data.validation_path", d.validation_path);
-    if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
-      fail_user("data.validation_path: {} has clips of another shape than data.path {}",
+    if (held_out_->buckets().size() > 1) {
+      fail_user("data.validation_path: {} has clips of {} shapes, validation takes one",
                 d.validation_path,
+                held_out_->buckets().size());
+    }
+    if (train_->has_latents() && held_out_->info().clip_shape != train_->info().clip_shape) {
+      fail_user("data.validation_path: {} has clips of another shape than {} data.path {}",
+                d.validation_path,
+                train_->buckets().size() > 1 ? "most of" : "those of",
                 d.path);
     }
   }
@@ -213,7 +233,8 @@ void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t inde
   loader_.reset();  // its threads read order_
   order_ = std::make_unique<data::ShardSampler>(
       static_cast<uint64_t>(config_.seed),
-      train_->size(),
+      train_->buckets(),
+      config_.train.batch_size,
       data::ShardSampler::Shard{.index = index, .count = count});
   loader_ = std::make_unique<data::PrefetchLoader>(
       *train_,
@@ -223,6 +244,20 @@ void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t inde
                           .threads = config_.data.loader_threads,
                           .prefetch_batches = config_.data.prefetch_batches,
                           .position = samples_seen});
+}
+
+std::vector<ClipShape> StageData::clip_shapes() const {
+  return train_->has_latents() ? shapes_of(*train_) : std::vector{media_.clip};
+}
+
+ClipShape StageData::next_clip_shape() const {
+  if (!train_->has_latents()) return media_.clip;
+  return shape_of(train_->clip_shape(order_->bucket(loader_->position())));
+}
+
+ClipShape largest(const std::vector<ClipShape>& shapes) {
+  return *std::ranges::max_element(
+      shapes, {}, [](const ClipShape& shape) { return shape.frames * shape.height * shape.width; });
 }
 
 void make_missing_datasets(const TrainConfig& config) {
@@ -240,7 +275,7 @@ ClipShape planned_clip_shape(const TrainConfig& config) {
   if (d.clip_shape.size() == 4) {
     return {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
   }
-  if (std::filesystem::exists(d.path)) return media_info(data::LatentDataset(d.path).info()).clip;
+  if (std::filesystem::exists(d.path)) return largest(shapes_of(data::LatentDataset(d.path)));
   const int64_t frames = known_latent_frames(config);
   if (frames == 0) {
     fail_user("data.path: {} is missing: give data.clip_shape [F, C, H, W] to plan without it",

@@ -49,7 +49,12 @@ class StageData {
   const data::LatentDataset& clips() const { return *train_; }
   const data::LatentDataset* held_out() const { return held_out_.get(); }
   const MediaInfo& media() const { return media_; }
+  /// Of the clips that are sampled in the run and validated on: the most frequent one.
   ClipShape clip_shape() const { return media_.clip; }
+  /// The shapes of all clips; a batch has one of them.
+  std::vector<ClipShape> clip_shapes() const;
+  /// Of the clips of the next batch. After start_at().
+  ClipShape next_clip_shape() const;
 
  private:
   const TrainConfig& config_;
@@ -67,8 +72,11 @@ class StageData {
 void make_missing_datasets(const TrainConfig& config);
 
 /// The latent shape of a stage's clips, without making a dataset or reading clips: data.clip_shape,
-/// else what the dataset's file says, else what data.make would lead to. UserError where none of
-/// them is known.
+/// else what the dataset's files say (of several shapes, the largest), else what data.make would
+/// lead to. UserError where none of them is known.
 ClipShape planned_clip_shape(const TrainConfig& config);
+
+/// The shape with the most latents, whose step needs the most memory.
+ClipShape largest(const std::vector<ClipShape>& shapes);
 
 }  // namespace vmla::trainer

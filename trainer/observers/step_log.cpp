@@ -37,13 +37,9 @@ MetricValues player_values(const TrainConfig& config, const StepFigures& last) {
 StepLog::StepLog(const TrainConfig& config,
                  const std::filesystem::path& run_dir,
                  int64_t step,
-                 const ClipWork& clip,
                  int64_t ranks,
                  StepFigures& figures)
-    : config_(config),
-      clip_(clip),
-      ranks_(ranks),
-      metrics_(run_dir, config.stage, step > 0 ? step : -1) {
+    : config_(config), ranks_(ranks), metrics_(run_dir, config.stage, step > 0 ? step : -1) {
   if (step == 0) return;
   const auto newest = newest_metrics(run_dir);
   const auto figure = [&](const char* name) {
@@ -58,6 +54,7 @@ StepLog::StepLog(const TrainConfig& config,
 
 void StepLog::record(int64_t step,
                      const StepFigures& figures,
+                     const ClipWork& work,
                      const MetricValues& observed,
                      bool validated) {
   MetricValues values = player_values(config_, figures);
@@ -73,8 +70,8 @@ void StepLog::record(int64_t step,
   }
   // Rates are those of all ranks together; memory is this rank's.
   const auto clips = static_cast<double>(config_.train.batch_size);
-  const double tflops = clips * clip_.flops / figures.seconds * 1e-12;
-  values.emplace_back("tokens_per_second", clips * clip_.tokens / figures.seconds);
+  const double tflops = clips * work.flops / figures.seconds * 1e-12;
+  values.emplace_back("tokens_per_second", clips * work.tokens / figures.seconds);
   values.emplace_back("tflops", tflops);
   values.emplace_back("mfu", flops_utilisation(tflops, ranks_, config_.train.device));
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));

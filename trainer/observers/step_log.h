@@ -29,14 +29,15 @@ class StepLog {
   StepLog(const TrainConfig& config,
           const std::filesystem::path& run_dir,
           int64_t step,
-          const ClipWork& clip,
           int64_t ranks,
           StepFigures& figures);
 
-  /// Records `step`. `observed`: further figures of the step (times by phase, communication),
-  /// written in this order. `validated`: the step ended with a validation, whose figures are new.
+  /// Records `step`, whose clips took `work` each. `observed`: further figures of the step (times
+  /// by phase, communication), written in this order. `validated`: the step ended with a
+  /// validation, whose figures are new.
   void record(int64_t step,
               const StepFigures& figures,
+              const ClipWork& work,
               const MetricValues& observed,
               bool validated);
 
@@ -53,7 +54,6 @@ class StepLog {
   void print(int64_t step, const StepFigures& figures, bool validated) const;
 
   const TrainConfig& config_;
-  ClipWork clip_;
   int64_t ranks_;
   MetricsLog metrics_;
   analysis::HealthMonitor health_;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "data/loading/prefetch_loader.h"
@@ -69,25 +71,96 @@ TEST(ShardSampler, OrderIsUniform) {
   for (const int count : counts) EXPECT_NEAR(count, 400, 90);
 }
 
+TEST(BucketOrder, EveryBucketKeepsItsShareAndAStepAloneDecides) {
+  const std::vector<int64_t> sizes = {60, 25, 15};
+  BucketOrder order(sizes);
+  std::vector<int64_t> used(3, 0);
+  std::vector<size_t> turns;
+  for (int64_t step = 0; step < 250; ++step) {
+    const BucketOrder::Turn turn = order.at(step);
+    EXPECT_EQ(turn.earlier, used[turn.bucket]);
+    ++used[turn.bucket];
+    turns.push_back(turn.bucket);
+    for (size_t b = 0; b < 3; ++b) {
+      const double share = static_cast<double>((step + 1) * sizes[b]) / 100;
+      EXPECT_LE(std::abs(static_cast<double>(used[b]) - share), 1.0) << step << " " << b;
+    }
+  }
+  for (int64_t step = 249; step >= 0; step -= 31) {
+    BucketOrder fresh(sizes);
+    EXPECT_EQ(fresh.at(step).bucket, turns[static_cast<size_t>(step)]);
+  }
+}
+
+TEST(ShardSampler, ABatchIsOfOneBucketAndEachBucketGoesThroughItsOwnEpochs) {
+  // Clips 0 to 5 and 8 to 11 are of one shape, 6 and 7 of another.
+  const std::vector<Bucket> buckets = {{{0, 6}, {8, 12}}, {{6, 8}}};
+  constexpr int64_t kBatch = 4;
+  const ShardSampler sampler(3, buckets, kBatch, {});
+  std::map<int64_t, int> seen;
+  for (int64_t step = 0; step < 60; ++step) {
+    const std::vector<int64_t> clips = sampler.indices(step * kBatch, kBatch);
+    const size_t bucket = sampler.bucket(step * kBatch);
+    for (const int64_t clip : clips) {
+      EXPECT_EQ(clip == 6 || clip == 7, bucket == 1) << step;
+      ++seen[clip];
+    }
+    // What a resumed run reads, and the shards of several ranks.
+    EXPECT_EQ(ShardSampler(3, buckets, kBatch, {}).indices(step * kBatch, kBatch), clips);
+    const ShardSampler second(3, buckets, kBatch, {.index = 1, .count = 2});
+    EXPECT_EQ(second.indices(second.shard_first(step * kBatch, kBatch), 2),
+              (std::vector<int64_t>{clips[2], clips[3]}));
+  }
+  // 240 samples of 12 clips.
+  for (const auto& [clip, times] : seen) EXPECT_EQ(times, 20) << clip;
+  EXPECT_EQ(seen.size(), 12U);
+}
+
 /// n clips of one value each, texts of 1 to 3 rows.
-void write_clips(const fs::path& path, int64_t n) {
+void write_clips(const fs::path& path, int64_t n, int64_t width = 4) {
   LatentInfo info;
   info.codec = info.text_encoder = "test";
   info.fps = 8;
   info.pixel_height = info.pixel_width = 8;
   info.pixel_frames = 2;
-  info.clip_shape = {2, 3, 4, 4};
+  info.pixel_width = 2 * width;
+  info.clip_shape = {2, 3, 4, width};
   info.text_dim = 5;
   std::vector<ClipRecord> clips;
   for (int64_t i = 0; i < n; ++i) clips.push_back({formatted("caption {}", i), "v", i, i % 3 + 1});
   LatentFileWriter writer(path, info, clips, std::vector<float>(5, -1));
   for (int64_t i = 0; i < n; ++i) {
-    const at::Tensor latents = at::full({2, 3, 4, 4}, i, at::kBFloat16);
+    const at::Tensor latents = at::full({2, 3, 4, width}, i, at::kBFloat16);
     const at::Tensor text = at::full({i % 3 + 1, 5}, i + 1, at::kFloat);
     writer.write_latents(i, static_cast<const uint16_t*>(latents.const_data_ptr()));
     writer.write_text(i, text.const_data_ptr<float>());
   }
   writer.close();
+}
+
+TEST(Batch, IsOfOneShapeWhereADatasetHasSeveral) {
+  const TemporaryFolder folder;
+  write_clips(folder / "a.h5", 6);
+  write_clips(folder / "b.h5", 10, 8);
+  write_clips(folder / "c.h5", 2);
+  const LatentDataset dataset(folder.path());
+  ASSERT_EQ(dataset.buckets().size(), 2U);
+  EXPECT_EQ(dataset.clip_shape(0), (std::vector<int64_t>{2, 3, 4, 4}));
+  EXPECT_EQ(dataset.info().clip_shape, (std::vector<int64_t>{2, 3, 4, 8})) << "ten of 18 clips";
+  EXPECT_EQ(dataset.info(17).clip_shape, (std::vector<int64_t>{2, 3, 4, 4}));
+  const ShardSampler sampler(1, dataset.buckets(), 4, {});
+  PrefetchLoader loader(
+      dataset, sampler, {.global_batch = 4, .micro_batch = 2, .threads = 2, .prefetch_batches = 3});
+  std::set<int64_t> widths;
+  for (int64_t step = 0; step < 9; ++step) {
+    const auto& shape = dataset.clip_shape(sampler.bucket(loader.position()));
+    for (int micro = 0; micro < 2; ++micro) {
+      const Batch batch = loader.next();
+      EXPECT_EQ(batch.latents.sizes().slice(1), at::IntArrayRef(shape));
+      widths.insert(batch.latents.size(4));
+    }
+  }
+  EXPECT_EQ(widths, (std::set<int64_t>{4, 8}));
 }
 
 TEST(Batch, TextsArePaddedAndCanBeDropped) {
