@@ -92,7 +92,8 @@ TEST(ShippedWanConfigs, CoverEveryStageForBothSizes) {
                             "dmd_1step",
                             "dmd_long",
                             "pipeline",
-                            "pipeline_framewise"}) {
+                            "pipeline_framewise",
+                            "pipeline_8gpu"}) {
     EXPECT_TRUE(of[0].contains(std::string(stage) + ".yaml")) << stage;
   }
 }
