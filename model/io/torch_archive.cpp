@@ -45,7 +45,9 @@ std::string_view archive_folder(const Entries& entries, const std::string& file_
   for (const auto& [name, entry] : entries) {
     const size_t slash = name.find('/');
     if (slash == std::string_view::npos || name.substr(slash + 1) != kPickleName) continue;
-    if (folder) fail_user("{}: two pickles, {}/ and {}/, in one archive", file_name, *folder, name);
+    if (folder)
+      fail_user(
+          "{}: two pickles, {}{} and {}, in one archive", file_name, *folder, kPickleName, name);
     folder = name.substr(0, slash + 1);
   }
   if (!folder) fail_user("{}: a zip archive, but not of torch.save: no data.pkl", file_name);
@@ -163,12 +165,10 @@ class Collector {
     if (first_bad_text_byte(name)) refuse(name, "has a name that is not UTF-8");
     TorchTensor placed = {.name = name, .type = tensor.type, .shape = {}, .stride = {}};
     const PickledStorage& storage = tensor.storage;
-    const auto found = entries_.find(spend(formatted("{}data/{}", folder_, storage.key)));
+    const std::string path = spend(formatted("{}data/{}", folder_, storage.key));
+    const auto found = entries_.find(path);
     if (found == entries_.end()) {
-      refuse(name,
-             formatted("lies in {}data/{}, which the archive does not have",
-                       folder_,
-                       quoted_name(storage.key)));
+      refuse(name, formatted("lies in {}, which the archive does not have", quoted_name(path)));
     }
     const uint64_t bytes = found->second.end - found->second.begin;
     const uint64_t unit = storage.type.name.empty() ? 1 : storage.type.bytes;
@@ -236,6 +236,15 @@ TorchArchive parse_torch_archive(std::string_view file, const std::string& file_
   Entries entries;
   for (const ZipEntry& entry : parse_zip(file, file_name)) entries.emplace(entry.name, entry);
   const std::string_view folder = archive_folder(entries, file_name);
+  for (const auto& [name, entry] : entries) {
+    if (entry.method == 0) continue;
+    fail_user(
+        "{}: the archive's entry {} is compressed (method {}); torch.save stores them as they are: "
+        "save the tensors again with it",
+        file_name,
+        quoted_name(name),
+        entry.method);
+  }
   const auto content = [&](std::string_view name) -> std::optional<std::string_view> {
     const auto found = entries.find(std::string(folder) + std::string(name));
     if (found == entries.end()) return std::nullopt;

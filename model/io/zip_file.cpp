@@ -120,7 +120,8 @@ class DirectoryReader {
     PlacedEntry placed;
     placed.entry.name = file_.substr(at_ + kDirectoryEntryBytes, name_bytes);
     if (const auto doubt = doubt_about(placed.entry.name)) refuse(placed.entry, *doubt);
-    check_method(placed.entry);
+    if ((number<uint16_t>(file_, at_ + 8) & kEncrypted) != 0) refuse(placed.entry, "is encrypted");
+    placed.entry.method = number<uint16_t>(file_, at_ + 10);
     const std::string_view extra =
         file_.substr(at_ + kDirectoryEntryBytes + name_bytes, extra_bytes);
     const uint64_t bytes = sizes(placed, extra);
@@ -134,19 +135,8 @@ class DirectoryReader {
     fail_user("{}: the archive's entry {} {}", file_name_, quoted_name(entry.name), what);
   }
 
-  void check_method(const ZipEntry& entry) const {
-    if ((number<uint16_t>(file_, at_ + 8) & kEncrypted) != 0) refuse(entry, "is encrypted");
-    const auto method = number<uint16_t>(file_, at_ + 10);
-    if (method != 0) {
-      refuse(entry,
-             formatted("is compressed (method {}); torch.save stores them as they are: save the "
-                       "tensors again with it",
-                       method));
-    }
-  }
-
-  /// Bytes of the content; sets the place of the local header. Numbers above 32 bits stand in the
-  /// extra field with the id 1, in this order.
+  /// Bytes of the content as it lies there; sets the place of the local header. Numbers above 32
+  /// bits stand in the extra field with the id 1, in this order.
   uint64_t sizes(PlacedEntry& placed, std::string_view extra) const {
     uint64_t bytes = number<uint32_t>(file_, at_ + 24), packed = number<uint32_t>(file_, at_ + 20);
     placed.header = number<uint32_t>(file_, at_ + 42);
@@ -167,10 +157,10 @@ class DirectoryReader {
       }
       extra.remove_prefix(length);
     }
-    if (bytes != packed) {
+    if (placed.entry.method == 0 && bytes != packed) {
       refuse(placed.entry, formatted("is stored, but has {} bytes out of {}", packed, bytes));
     }
-    return bytes;
+    return packed;
   }
 
   /// The content stands behind the local header, whose name and extra field may have any length.
