@@ -10,4 +10,4 @@ vmla_library(vmla_codec
     codec/space_to_depth_codec.cpp
     codec/text_encoder.cpp
     codec/video_codec.cpp
-  PUBLIC vmla_io vmla_kernels)
+  PUBLIC vmla_formats vmla_io vmla_kernels)

@@ -6,7 +6,7 @@
 namespace vmla::launch {
 
 int run(const ConvertArgs& args) {
-  model::convert_weights(args.in, args.out, args.weights_role);
+  model::convert_weights(args.in, args.out, args.weights_role, args.to);
   return kDone;
 }
 

@@ -11,6 +11,7 @@ struct ConvertArgs : CommandArgs {
   static const CommandText kText;
 
   std::string in, out;
+  std::string to;  // "": the names that --in does not have
   std::string weights_role = "ema";
 
   void define(OptionSet& options);

@@ -6,18 +6,25 @@ namespace vmla::launch {
 
 const CommandText ConvertArgs::kText = {
     "convert",
-    "converts dense weights between Wan and diffusers names",
-    R"(The layout of --in is found by its tensor names; --out gets the other one.
+    "converts dense weights between Wan's files, diffusers' and those of torch.save",
+    R"(The layout of --in is found by its tensor names, what training programs put in front of
+them is left out, and values and types stay as they are. Without --to, --out gets the other
+names; a file of torch.save becomes one with Wan's names.
 
-Example:
-  vmla convert --in Wan2.1-T2V-1.3B-Diffusers --out wan1.3b.safetensors)"};
+Examples:
+  vmla convert --in Wan2.1-T2V-1.3B-Diffusers --out wan1.3b.safetensors
+  vmla convert --in checkpoint_model_001000/model.pt --out student --to diffusers)"};
 
 void ConvertArgs::define(OptionSet& options) {
   options
-      .text("--in", in, "PATH", "dense weights: .safetensors, a Wan folder or a diffusers folder")
+      .text("--in",
+            in,
+            "PATH",
+            "dense weights: .safetensors, .pt, .pth, a Wan folder or a diffusers folder")
       .required();
-  options.text("--out", out, "PATH", "a .safetensors file, or a folder in the other layout")
+  options.text("--out", out, "PATH", "a .safetensors file, or a folder with config.json")
       .required();
+  options.choice("--to", to, {"wan", "diffusers"}, "whose names --out gets");
   add_weights_role(options, weights_role);
 }
 

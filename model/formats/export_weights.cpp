@@ -166,6 +166,11 @@ void refuse_mla(const LoadedWeights& weights, const std::string& wanted) {
       wanted);
 }
 
+bool has_torch_extension(const fs::path& path) {
+  const std::string extension = path.extension().string();
+  return extension == ".pt" || extension == ".pth";
+}
+
 }  // namespace
 
 WeightLayout weight_layout(const std::string& name) {
@@ -224,21 +229,26 @@ void export_checkpoint(const fs::path& checkpoint,
   export_weights(load_weights(checkpoint, weights_role), options, out);
 }
 
-void convert_weights(const fs::path& in, const fs::path& out, const std::string& weights_role) {
+void convert_weights(const fs::path& in,
+                     const fs::path& out,
+                     const std::string& weights_role,
+                     const std::string& to) {
   const std::string extension = out.extension().string();
-  if (extension == ".pt" || extension == ".pth") {
+  if (has_torch_extension(out)) {
     fail_user("{}: {} files cannot be written yet; use .safetensors or a folder",
               out.string(),
               extension);
   }
   const LoadedWeights weights = load_weights(in, weights_role);
-  const WeightLayout layout =
-      weights.diffusers_names ? WeightLayout::kWan : WeightLayout::kDiffusers;
+  const bool wan = to.empty() ? weights.diffusers_names || has_torch_extension(in) : to == "wan";
+  const WeightLayout layout = wan ? WeightLayout::kWan : WeightLayout::kDiffusers;
   refuse_mla(weights, layout_name(layout));
   if (extension != ".safetensors") {
     export_weights(weights, {.layout = layout, .dtype = {}, .extra_files = {}}, out);
     return;
   }
+  // A bare file says nothing of what it is: it is checked here, as far as its shapes tell.
+  check_weights(weights.config, weights.tensors, weights.source);
   write_safetensors(out, named_for(weights.tensors, layout), {{"format", "pt"}});
   log::info("wrote {}: {} tensors, names of {}",
             out.string(),

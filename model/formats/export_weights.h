@@ -42,11 +42,14 @@ void export_checkpoint(const std::filesystem::path& checkpoint,
                        const std::string& dtype,
                        const std::filesystem::path& out);
 
-/// `vmla convert`: dense weights from Wan's names to diffusers' or from diffusers' to Wan's, values
-/// and types unchanged. `out` ending in .safetensors is one file, anything else a folder with
-/// config.json.
+/// `vmla convert`: dense weights in another layout, values and types unchanged. `to` is "wan" or
+/// "diffusers", the names to be written; "" stands for the names that `in` does not have, and for
+/// Wan's where `in` is a file of torch.save, whose prefixes go anyway. `out` ending in .safetensors
+/// is one file, anything else a folder with config.json. Tensors go from the mapped source to the
+/// file one at a time.
 void convert_weights(const std::filesystem::path& in,
                      const std::filesystem::path& out,
-                     const std::string& weights_role = {});
+                     const std::string& weights_role = {},
+                     const std::string& to = {});
 
 }  // namespace vmla::model

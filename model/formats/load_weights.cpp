@@ -8,7 +8,9 @@
 #include <set>
 
 #include "model/formats/checkpoint_reader.h"
+#include "model/formats/network_choice.h"
 #include "model/formats/stored_types.h"
+#include "model/formats/tensor_file.h"
 #include "model/formats/weight_names.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -25,52 +27,36 @@ TensorShapes shapes_of(const TensorMap& tensors) {
   return shapes;
 }
 
-/// The prefix that all tensors share (network_prefix). UserError where they are those of several
-/// networks: which one is meant cannot be guessed.
-std::string shared_prefix(const TensorMap& tensors, const std::string& source) {
-  std::set<std::string> prefixes;
-  for (const auto& [name, tensor] : tensors) {
-    if (const auto prefix = network_prefix(name)) prefixes.insert(*prefix);
-  }
-  if (prefixes.empty()) return {};  // check_weights names what is missing
-  std::string list;
-  for (const std::string& prefix : prefixes)
-    list += (list.empty() ? "" : ", ") + io::quoted_name(prefix);
-  if (prefixes.size() > 1) {
-    fail_user("{}: holds several networks, whose names begin with {}; save one of them by itself",
-              source,
-              list);
-  }
-  const std::string prefix = *prefixes.begin();
-  for (const auto& [name, tensor] : tensors) {
-    if (name.starts_with(prefix)) continue;
-    fail_user(
-        "{}: the network's names begin with {}, that of tensor {} does not; save the network "
-        "by itself",
-        source,
-        list,
-        io::quoted_name(name));
-  }
-  return prefix;
+bool is_own_name(std::string_view name) {
+  return wan_to_diffusers(name).has_value() || diffusers_to_wan(name).has_value();
 }
 
-/// The tensors under their names without what training programs add to them; `prefix` is what
-/// stood in front of all names.
-TensorMap without_prefixes(const TensorMap& tensors,
-                           const std::string& source,
-                           std::string& prefix) {
-  TensorMap unwrapped;
-  for (const auto& [name, tensor] : tensors) {
-    if (!unwrapped.emplace(without_wrappers(name), tensor).second) {
-      fail_user("{}: two tensors are called {} without their prefixes",
-                source,
-                io::quoted_name(without_wrappers(name)));
-    }
+/// The network that `role` means, among what the file holds.
+struct FoundNetwork {
+  TensorMap tensors;  // under the network's own names
+  std::string prefix;
+  std::map<std::string, size_t> others;
+};
+
+FoundNetwork find_network(TensorFile file, const std::string& role, const std::string& source) {
+  std::vector<std::string> names;
+  names.reserve(file.tensors.size());
+  for (const auto& [name, tensor] : file.tensors) names.push_back(name);
+  NetworkChoice choice =
+      choose_network(names, is_own_name, "blocks.0.self_attn.q.weight", role, source);
+  FoundNetwork found{.tensors = {}, .prefix = choice.prefix, .others = choice.others};
+  for (const auto& [own, stored] : choice.names) {
+    // torch.save keeps strides; what computes with weights takes them row by row.
+    found.tensors.emplace(own, file.tensors.at(stored).contiguous());
   }
-  prefix = shared_prefix(unwrapped, source);
-  TensorMap renamed;
-  for (const auto& [name, tensor] : unwrapped) renamed.emplace(name.substr(prefix.size()), tensor);
-  return renamed;
+  for (const std::string& other : file.others) found.others.emplace(other, 0);
+  return found;
+}
+
+/// Numbers that a network computes with as they are. Those of 8 bits mean nothing without scales,
+/// which every program keeps elsewhere.
+bool is_usable_type(at::ScalarType type) {
+  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf || type == at::kDouble;
 }
 
 /// Weights are numbers that training can go on with: UserError names the first tensor that is of
@@ -78,11 +64,11 @@ TensorMap without_prefixes(const TensorMap& tensors,
 /// not finite, for which the learning rate would be blamed.
 void check_values(const TensorMap& tensors, const std::string& source) {
   for (const auto& [name, tensor] : tensors) {
-    if (!tensor.is_floating_point()) {
+    if (!is_usable_type(tensor.scalar_type())) {
       fail_user("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64, no quantised copy",
                 source,
                 io::quoted_name(name),
-                io::stored_type_name(stored_type_of(name, tensor.scalar_type())));
+                type_name(tensor.scalar_type()));
     }
     if (tensor.numel() == 0) continue;
     const auto [least, most] = at::aminmax(tensor);  // both are NaN where any element is
@@ -185,6 +171,8 @@ PartialConfig config_beside(const fs::path& folder) {
   return parse_model_json(io::read_text_file(path), path.string());
 }
 
+/// Whether the folder holds safetensors. Files of torch.save may be of anything there: an
+/// optimizer, a VAE.
 bool has_model_file(const fs::path& folder) {
   return std::ranges::any_of(fs::directory_iterator(folder), [](const auto& entry) {
     const std::string name = entry.path().filename().string();
@@ -196,12 +184,6 @@ bool has_model_file(const fs::path& folder) {
 
 LoadedWeights read_weights(const fs::path& path, const std::string& role) {
   if (!fs::exists(fs::symlink_status(path))) fail_user("{}: no such file or folder", path.string());
-  const std::string extension = path.extension().string();
-  if (extension == ".pt" || extension == ".pth") {
-    fail_user("{}: {} files cannot be read yet; save the weights as .safetensors",
-              path.string(),
-              extension);
-  }
   if (!io::find_checkpoint(path).empty()) return from_checkpoint(path, role);
   // A file inside a checkpoint folder holds one role: the manifest beside it has the configuration.
   if (fs::exists(path.parent_path() / io::kManifestName)) {
@@ -213,34 +195,32 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
   if (is_folder && !has_model_file(folder)) {
     fail_user(
         "{}: no weights found; a checkpoint, a run folder, a Wan or diffusers folder (config.json "
-        "and .safetensors) or a .safetensors file is needed",
+        "and .safetensors), a .safetensors or a .pt file is needed",
         path.string());
   }
-  if (!is_folder && extension != ".safetensors" && !path.string().ends_with(".index.json")) {
-    fail_user("{}: not a .safetensors file, nor a folder with weights", path.string());
-  }
   PartialConfig stated = config_beside(folder);
-  std::string prefix;
-  TensorMap tensors = without_prefixes(
-      read_safetensors_sharded(is_folder ? folder : path).tensors, path.string(), prefix);
+  FoundNetwork found =
+      find_network(read_tensor_file(is_folder ? folder : path), role, path.string());
   const bool diffusers = std::ranges::any_of(
-      tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
-  if (diffusers) tensors = from_diffusers(tensors, path.string());
-  LoadedWeights out = finish(std::move(tensors), std::move(stated), path.string());
+      found.tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
+  if (diffusers) found.tensors = from_diffusers(found.tensors, path.string());
+  LoadedWeights out = finish(std::move(found.tensors), std::move(stated), path.string());
   out.diffusers_names = diffusers;
-  out.prefix = prefix;
+  out.prefix = std::move(found.prefix);
+  out.others = std::move(found.others);
   return out;
 }
 
 LoadedWeights load_weights(const fs::path& path, const std::string& role) {
   LoadedWeights out = read_weights(path, role);
-  log::info("weights: {}, {} tensors{}{}",
+  log::info("weights: {}, {} tensors{}{}{}",
             out.source,
             out.tensors.size(),
             out.prefix.empty()
                 ? ""
                 : formatted(", names without the prefix {}", io::quoted_name(out.prefix)),
-            out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : "");
+            out.stated.given.empty() ? ", sizes inferred (no config.json beside them)" : "",
+            out.others.empty() ? "" : formatted("; ignored: {}", list_others(out.others)));
   return out;
 }
 

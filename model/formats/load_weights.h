@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "model/config/config_json.h"
@@ -17,20 +18,22 @@ struct LoadedWeights {
   TensorMap tensors;                // mapped read-only: clone before writing
   std::string source;               // for messages: the path, and the role of a checkpoint
   bool diffusers_names = false;     // the names in the source were diffusers'
-  std::string prefix;               // that stood in front of all names in the source ("module.")
-  int64_t step = -1;                // of a checkpoint; -1: from elsewhere
+  std::string prefix;               // that stood in front of its names ("generator_ema.model.")
+  std::map<std::string, size_t> others;  // what else the source holds (NetworkChoice::others)
+  int64_t step = -1;                     // of a checkpoint; -1: from elsewhere
   std::string stage, role;
   std::string stage_config;  // of a checkpoint: the resolved configuration of its stage
 };
 
 /// Reads a checkpoint (step folder, `latest`, run folder), a Wan folder (config.json and
 /// safetensors, sharded or not), a diffusers folder (the transformer or the pipeline's root), a
-/// videomla export, or a bare .safetensors file (with the config.json beside it, if there is one).
+/// videomla export, or a bare .safetensors file or file of torch.save (with the config.json beside
+/// it, if there is one).
 ///
 /// `role` chooses among a checkpoint's: empty or "ema" takes generator_ema, target_ema, generator,
-/// whichever is there first; "raw" takes generator; any other name is taken as it is. UserError if
-/// `path` is none of these, a name in it is unknown, or a tensor holds no finite floating-point
-/// numbers.
+/// whichever is there first; "raw" takes generator; any other name is taken as it is. Among the
+/// networks in another file it chooses as choose_network() does. UserError if `path` is none of
+/// these, a name in it is unknown, or a tensor holds no finite floating-point numbers.
 LoadedWeights read_weights(const std::filesystem::path& path, const std::string& role = {});
 
 /// The same, and logs what was read.

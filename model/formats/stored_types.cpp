@@ -36,4 +36,11 @@ io::StoredType stored_type_of(const std::string& name, at::ScalarType type) {
   TORCH_CHECK(false, "safetensors has no type for ", type, " of tensor ", name);
 }
 
+std::string type_name(at::ScalarType type) {
+  for (const auto& [stored, scalar] : kTypes) {
+    if (scalar == type) return std::string(io::stored_type_name(stored));
+  }
+  return at::toString(type);
+}
+
 }  // namespace vmla::model

@@ -85,21 +85,4 @@ bool is_diffusers_name(std::string_view name) {
   return diffusers_to_wan(name).has_value() && !wan_to_diffusers(name).has_value();
 }
 
-std::string without_wrappers(std::string_view name) {
-  std::string out(name);
-  for (const std::string_view wrapper :
-       {"_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_forward_module."}) {
-    for (size_t at; (at = out.find(wrapper)) != std::string::npos;) out.erase(at, wrapper.size());
-  }
-  return out;
-}
-
-std::optional<std::string> network_prefix(std::string_view name) {
-  constexpr std::string_view kFirst = "patch_embedding.weight";
-  if (!name.ends_with(kFirst)) return std::nullopt;
-  const std::string_view prefix = name.substr(0, name.size() - kFirst.size());
-  if (!prefix.empty() && prefix.back() != '.') return std::nullopt;
-  return std::string(prefix);
-}
-
 }  // namespace vmla::model

@@ -15,13 +15,4 @@ std::optional<std::string> diffusers_to_wan(std::string_view name);
 /// True for a name that only diffusers' layout has.
 bool is_diffusers_name(std::string_view name);
 
-/// The name without what wrappers of training programs put into it, wherever it stands
-/// (`_orig_mod.`, `_fsdp_wrapped_module.`, ...).
-std::string without_wrappers(std::string_view name);
-
-/// What stands in front of a network's own names: for "generator.patch_embedding.weight" it is
-/// "generator.". None for a name that is not that of a patch embedding, by which a network is
-/// known.
-std::optional<std::string> network_prefix(std::string_view name);
-
 }  // namespace vmla::model

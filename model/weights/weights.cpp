@@ -2,8 +2,11 @@
 
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/io/error.h"
+#include "model/io/quoted_name.h"
 
 #include <ATen/ATen.h>
+
+#include <set>
 
 namespace vmla::model {
 namespace {
@@ -118,34 +121,57 @@ std::map<std::string, at::Tensor> random_weights(const ModelConfig& config, uint
   return weights;
 }
 
+namespace {
+
+/// Names of one kind of problem: how many, and the first of them.
+struct Misfits {
+  std::string_view what;  // "3 tensors missing"
+  std::vector<std::string> names;
+
+  std::string text() const {
+    constexpr size_t kShown = 3;
+    std::string list = formatted("{} {} (", names.size(), what);
+    for (size_t i = 0; i < names.size() && i < kShown; ++i) list += (i ? ", " : "") + names[i];
+    return list + (names.size() > kShown ? ", ...)" : ")");
+  }
+};
+
+}  // namespace
+
 void check_weights(const ModelConfig& config,
                    const std::map<std::string, at::Tensor>& tensors,
                    const std::string& source) {
-  std::vector<std::string> problems;
-  std::map<std::string, bool> expected;
+  Misfits missing{.what = "missing", .names = {}}, extra{.what = "not part of it", .names = {}},
+      other{.what = "of another shape", .names = {}};
+  std::set<std::string> expected;
   for (int64_t unit : all_units(config)) {
     for (const auto& spec : unit_layout(config, unit)) {
-      expected[spec.name] = true;
+      expected.insert(spec.name);
       const auto found = tensors.find(spec.name);
       if (found == tensors.end()) {
-        problems.push_back(formatted("{} is missing", spec.name));
+        missing.names.push_back(spec.name);
       } else if (found->second.sizes() != at::IntArrayRef(spec.shape)) {
-        problems.push_back(formatted("{} is {}, the model wants {}",
-                                     spec.name,
-                                     found->second.sizes(),
-                                     at::IntArrayRef(spec.shape)));
+        other.names.push_back(formatted("{} is {}, the model wants {}",
+                                        spec.name,
+                                        found->second.sizes(),
+                                        at::IntArrayRef(spec.shape)));
       }
     }
   }
   for (const auto& [name, tensor] : tensors) {
-    if (!expected.count(name)) problems.push_back(formatted("{} is not part of the model", name));
+    if (!expected.contains(name)) extra.names.push_back(io::quoted_name(name));
   }
-  if (problems.empty()) return;
   std::string list;
-  constexpr size_t kShown = 4;
-  for (size_t i = 0; i < problems.size() && i < kShown; ++i) list += (i ? "; " : "") + problems[i];
-  if (problems.size() > kShown) list += formatted("; and {} more", problems.size() - kShown);
-  fail_user("{}: weights do not fit the model: {}", source, list);
+  for (const Misfits* const problem : {&missing, &extra, &other}) {
+    if (!problem->names.empty()) list += (list.empty() ? "" : "; ") + problem->text();
+  }
+  if (list.empty()) return;
+  fail_user("{}: weights do not fit the model ({} layers of width {}, {} tensors): {}",
+            source,
+            config.num_layers,
+            config.dim,
+            expected.size(),
+            list);
 }
 
 }  // namespace vmla::model

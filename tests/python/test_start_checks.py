@@ -108,12 +108,22 @@ def test_prefixes_of_wrappers_are_left_out_and_named(trained, dense, tmp_path, p
         assert f"without the prefix '{prefix}'" in done.stdout + done.stderr
 
 
-def test_several_networks_in_a_file_are_named(trained, dense, tmp_path):
-    def two(tensors: dict) -> dict:
-        return {f"{role}.{name}": t.clone() for role in ("critic", "generator") for name, t in tensors.items()}
+def two_networks(first: str, second: str):
+    def change(tensors: dict) -> dict:
+        return {f"{role}.{name}": t.clone() for role in (first, second) for name, t in tensors.items()}
 
-    weights = damaged(dense, tmp_path, two)
-    refused(starts(weights, trained, tmp_path), "several networks", "'critic.'", "'generator.'")
+    return change
+
+
+def test_the_generator_of_a_file_is_taken(trained, dense, tmp_path):
+    done = starts(damaged(dense, tmp_path, two_networks("critic", "generator")), trained, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "without the prefix 'generator.'; ignored: 'critic.' (" in done.stdout + done.stderr
+
+
+def test_several_networks_without_a_role_are_named(trained, dense, tmp_path):
+    weights = damaged(dense, tmp_path, two_networks("critic", "student"))
+    refused(starts(weights, trained, tmp_path), "several networks", "'critic.'", "'student.'")
 
 
 def test_pipes_are_no_files(trained, tmp_path):

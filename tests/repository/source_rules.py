@@ -24,7 +24,7 @@ BELOW = {
     "kernels": set(),
     "model/io": set(),
     "model/config": {"model/io"},
-    "model/codec": {"model/io", "kernels"},
+    "model/codec": {"model/io", "model/formats", "kernels"},
     "model/weights": {"model/io", "model/config", "kernels"},
     "model/formats": {"model/io", "model/config", "model/weights"},
     "model/network": {"model/io", "model/config", "model/weights", "kernels"},

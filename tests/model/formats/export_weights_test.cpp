@@ -268,9 +268,9 @@ TEST_F(ExportWeightsTest, SaysWhatItCannotRead) {
   EXPECT_THAT(problem(folder_ / "none"), HasSubstr("no such file or folder"));
   EXPECT_THAT(problem(folder_.path()), HasSubstr("no weights found"));
   io::write_file_atomically(folder_ / "a.pt", "x");
-  EXPECT_THAT(problem(folder_ / "a.pt"), HasSubstr(".pt files cannot be read yet"));
+  EXPECT_THAT(problem(folder_ / "a.pt"), HasSubstr("a.pt: not a file of torch.save"));
   io::write_file_atomically(folder_ / "a.bin", "x");
-  EXPECT_THAT(problem(folder_ / "a.bin"), HasSubstr("not a .safetensors file"));
+  EXPECT_THAT(problem(folder_ / "a.bin"), HasSubstr("a.bin: not a file of torch.save"));
   write_safetensors(folder_ / "i2v.safetensors",
                     {{"blocks.0.attn1.to_q.weight", at::ones({2})}, {"img", at::ones({2})}});
   EXPECT_THAT(problem(folder_ / "i2v.safetensors"), HasSubstr("'img' is not one of diffusers'"));

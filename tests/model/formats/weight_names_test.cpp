@@ -72,20 +72,5 @@ TEST(WeightNames, UnknownNamesStayUnknown) {
   }
 }
 
-TEST(WeightNames, LoseWhatTrainingProgramsAdd) {
-  EXPECT_EQ(without_wrappers("model._fsdp_wrapped_module.head.head.weight"),
-            "model.head.head.weight");
-  EXPECT_EQ(without_wrappers("_orig_mod.blocks.0._checkpoint_wrapped_module.modulation"),
-            "blocks.0.modulation");
-  EXPECT_EQ(without_wrappers("head.head.weight"), "head.head.weight");
-}
-
-TEST(WeightNames, APatchEmbeddingShowsWhatStandsInFrontOfANetwork) {
-  EXPECT_EQ(network_prefix("patch_embedding.weight"), "");
-  EXPECT_EQ(network_prefix("module.generator.patch_embedding.weight"), "module.generator.");
-  EXPECT_EQ(network_prefix("my_patch_embedding.weight"), std::nullopt);
-  EXPECT_EQ(network_prefix("head.head.weight"), std::nullopt);
-}
-
 }  // namespace
 }  // namespace vmla::model

@@ -118,9 +118,10 @@ TEST(Weights, MisfitsAreNamedInOneLine) {
   } catch (const UserError& error) {
     const std::string text = error.what();
     EXPECT_THAT(text, HasSubstr("a.safetensors"));
-    EXPECT_THAT(text, HasSubstr("head.modulation is missing"));
-    EXPECT_THAT(text, HasSubstr("blocks.0.ffn.0.bias is [3], the model wants [20]"));
-    EXPECT_THAT(text, HasSubstr("blocks.2.ffn.0.bias is not part of the model"));
+    EXPECT_THAT(text, HasSubstr("1 missing (head.modulation)"));
+    EXPECT_THAT(text,
+                HasSubstr("1 of another shape (blocks.0.ffn.0.bias is [3], the model wants [20])"));
+    EXPECT_THAT(text, HasSubstr("1 not part of it ('blocks.2.ffn.0.bias')"));
     EXPECT_EQ(text.find('\n'), std::string::npos);
   }
 }
