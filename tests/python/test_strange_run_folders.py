@@ -25,14 +25,16 @@ def strange(finished, tmp_path):
     return copied
 
 
-def test_text_that_is_nested_without_end_is_damaged_text(finished, strange, tmp_path):
-    with (strange / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 7, "loss": ' + DEEP + "}\n")
+def test_text_that_is_nested_without_end_is_damaged_text(finished, strange):
+    whole = (strange / "metrics.jsonl").read_text()
+    (strange / "metrics.jsonl").write_text(whole + '{"step": 7, "loss": ' + DEEP + "}\n")
+    one_line_error(run("compare", finished, strange), "metrics.jsonl: line 7 is damaged")
+    (strange / "metrics.jsonl").write_text(whole)
     for samples in strange.glob("samples/*/samples.json"):
         samples.write_text(DEEP)
     (strange / "summary.json").write_text('{"stages": ' + DEEP + "}")
-    done = vmla("compare", finished, strange, "--out", tmp_path / "c")
-    assert done.stderr == "" or "damaged" in done.stderr
+    done = run("compare", finished, strange)
+    assert done.returncode in (0, 2) and len(done.stderr.splitlines()) <= 1, done.stderr
 
 
 def test_a_run_goes_on_behind_a_nested_line(strange, dataset):
