@@ -61,7 +61,7 @@ def main() -> None:
         readings, begin = [], time.monotonic()
         while process.poll() is None:
             rss, writer = resident(process.pid), sum(resident(c) for c in children(process.pid))
-            if rss and list(folder.glob("out/.unfinished.*")):  # sampling has begun
+            if rss and list(folder.glob("out/.tmp-*")):  # sampling has begun
                 readings.append((time.monotonic() - begin, rss, writer))
             time.sleep(0.05)
         if process.returncode != 0:

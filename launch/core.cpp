@@ -8,7 +8,9 @@
 
 #include "launch/command_line.h"
 #include "launch/error_report.h"
+#include "launch/held_signals.h"
 #include "launch/standard_streams.h"
+#include "model/io/graceful_stop.h"
 
 namespace vmla::launch {
 namespace {
@@ -28,6 +30,9 @@ int run_command_line(int argc, char** argv) {
 int main(int argc, char** argv) {
   vmla::launch::prepare_standard_streams();
   try {
+    // Parts of a command that have more to say of what they keep have objects of their own.
+    const vmla::io::GracefulStop stop([] { return "nothing is lost; run the same command again"; });
+    vmla::launch::hold_signals(false);
     return vmla::launch::run_command_line(argc, argv);
   } catch (const c10::Error& error) {
     // A contract of ours or of LibTorch's was broken; the stack is for a debugger, not for the

@@ -2,6 +2,7 @@
 
 #include "launch/error_report.h"
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
@@ -135,6 +136,8 @@ class RankedRun {
     } catch (const StopRequested& stop) {
       return leave_stopped(stop);
     } catch (const std::exception& error) {
+      // Each rank that was asked to stop during the set-up ends by itself, and the others lose it.
+      if (io::GracefulStop::is_asked()) return kStopped;
       return report(error);
     }
   }

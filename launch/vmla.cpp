@@ -14,6 +14,7 @@
 
 #include "launch/command_line.h"
 #include "launch/error_report.h"
+#include "launch/held_signals.h"
 #include "launch/standard_streams.h"
 #include "model/io/error.h"
 #include "trainer/distributed/job/host_voice.h"
@@ -48,7 +49,9 @@ void set_environment(const CpuThreads& threads) {
 [[noreturn]] void become_core(char** argv) {
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
   const std::string core = self.parent_path() / "vmla-core";
+  hold_signals(true);         // until the core's libraries are loaded and it has a handler
   execv(core.c_str(), argv);  // the pid stays, and with it signals and job control
+  hold_signals(false);
   fail_run(
       "cannot start {}: {}; it is built together with this program", core, std::strerror(errno));
 }

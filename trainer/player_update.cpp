@@ -39,19 +39,15 @@ PlayerUpdate::PlayerUpdate(const UpdateParts& parts)
       settings_hash_(
           distributed::hash_combine(distributed::kHashStart, resolved_yaml(parts.config))) {}
 
-PlayerFigures PlayerUpdate::run(RoleState& player,
-                                TrainState& state,
-                                bool stop_asked,
-                                const std::function<void()>& before_writing) {
+PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watch& watch) {
   const OptimizerConfig& optimizer =
       player.role.optimizer ? *player.role.optimizer : parts_.config.optimizer;
   player.weights->zero_gradients();
-  distributed::UpdateReport report = accumulate(player, state);
-  state.samples_seen += parts_.config.train.batch_size;
+  distributed::UpdateReport report = accumulate(player, state, watch.before_micro_batch);
   parts_.timer.begin("optimizer");
   player.weights->finish_gradients();
   report.squared_norm = squared_gradient_norm(*player.weights);
-  report.stop = stop_asked;
+  report.stop = watch.stop_asked;
   distributed::UpdateReduction sums(parts_.mesh, player.weights->copies(), std::move(report));
   PlayerFigures figures;
   figures.lr = learning_rate(optimizer, state.step, parts_.config.train.steps);
@@ -59,7 +55,8 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
   // is not finite the clipping factor is not, and AdamW writes nothing.
   const at::Tensor scale =
       clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
-  before_writing();
+  watch.before_writing();
+  state.samples_seen += parts_.config.train.batch_size;
   player.optimizer->step(*player.weights, figures.lr, scale);
   // Waits for the device; RunError where ranks disagree about what must be the same.
   report = sums.read();
@@ -75,7 +72,8 @@ PlayerFigures PlayerUpdate::run(RoleState& player,
 
 /// Forward and backward of this rank's micro-batches; gradients of all ranks add up to those of the
 /// batch's mean loss.
-distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const TrainState& state) {
+distributed::UpdateReport PlayerUpdate::accumulate(
+    RoleState& player, const TrainState& state, const std::function<void()>& before_micro_batch) {
   const TrainConfig& config = parts_.config;
   const std::string& name = player.role.name;
   const ClipShape clip = parts_.data.next_clip_shape();
@@ -93,6 +91,7 @@ distributed::UpdateReport PlayerUpdate::accumulate(RoleState& player, const Trai
       distributed::hash_combine(settings_hash_, static_cast<uint64_t>(state.step)),
       static_cast<uint64_t>(state.samples_seen));
   for (int64_t first = begin; first < end; first += micro_batch_) {
+    if (first > begin && before_micro_batch) before_micro_batch();
     parts_.timer.begin("data");
     model::TensorMap inputs = parts_.data.next(micro_batch_, state.step, first);
     inputs.merge(parts_.objective.draws(name,

@@ -31,14 +31,19 @@ class PlayerUpdate {
  public:
   explicit PlayerUpdate(const UpdateParts& parts);
 
-  /// Updates `player` at state.step and advances state.samples_seen by the batch. `stop_asked`:
-  /// this rank was asked to stop; the others learn it with the sums. `before_writing` is called
-  /// when the gradients are complete and no weight has been written yet (a save may still be
-  /// copying them). RunError where loss or gradient norm is not finite: no weight has changed then.
-  PlayerFigures run(RoleState& player,
-                    TrainState& state,
-                    bool stop_asked,
-                    const std::function<void()>& before_writing);
+  struct Watch {
+    /// This rank was asked to stop; the others learn it with the sums.
+    bool stop_asked = false;
+    /// Between two micro-batches; what it throws ends the update, which has changed nothing then.
+    std::function<void()> before_micro_batch;
+    /// When the gradients are complete, and neither a weight nor `state` has been written yet (a
+    /// save may still be copying them).
+    std::function<void()> before_writing;
+  };
+
+  /// Updates `player` at state.step and advances state.samples_seen by the batch. RunError where
+  /// loss or gradient norm is not finite: no weight has changed then.
+  PlayerFigures run(RoleState& player, TrainState& state, const Watch& watch);
 
   /// Whether any rank was asked to stop, as of the last update: the same on all ranks.
   bool stop_agreed() const { return stop_agreed_; }
@@ -46,7 +51,9 @@ class PlayerUpdate {
   int64_t micro_batch() const { return micro_batch_; }
 
  private:
-  distributed::UpdateReport accumulate(RoleState& player, const TrainState& state);
+  distributed::UpdateReport accumulate(RoleState& player,
+                                       const TrainState& state,
+                                       const std::function<void()>& before_micro_batch);
   void follow(const RoleState& player, int64_t step);
 
   UpdateParts parts_;

@@ -1,6 +1,7 @@
 #include "trainer/run_stage.h"
 
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "model/network/sequence_slices.h"
 #include "model/sampling/rollout.h"
@@ -39,6 +40,10 @@ std::optional<MediaInfo> known_media(const TrainConfig& config,
   if (checkpoint) return read_media_info(checkpoint->info.data_position, "the checkpoint");
   const auto source = config.init_from.find("generator");
   return source == config.init_from.end() ? std::nullopt : checkpoint_media(source->second.path);
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 /// "4 ranks: zero1 over 4, 4 data ranks of 2 clips, sequence parallel over 1".
@@ -180,6 +185,59 @@ void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& c
   log::info("self-check: masked forward = cached forward, max difference / rms {:g}", found);
 }
 
+/// The stage's data; the lead makes what is missing, unless the run goes on from a checkpoint.
+/// Collective.
+StageData open_data(const TrainConfig& config,
+                    const Resume& resume,
+                    const distributed::Mesh& mesh) {
+  const auto& checkpoint = resume.checkpoint;
+  if (mesh.shape().world > 1 && !checkpoint) make_datasets_on_lead(config, mesh);
+  return StageData(config,
+                   known_media(config, checkpoint),
+                   checkpoint ? StageData::Missing::kRefuse : StageData::Missing::kMake);
+}
+
+/// What a run writes before its first step: its folder, its log and how its weights began.
+void begin_run(std::optional<RunFolder>& folder,
+               const TrainConfig& config,
+               const StageData& data,
+               const RoleSet& roles,
+               const Resume& resume,
+               const distributed::Mesh& mesh) {
+  if (folder) {
+    folder->begin(config);
+    log::set_file(folder->path() / "log.txt");
+  }
+  log::info("set-up 3 of 3: checks");
+  log_start(config, data, roles, resume, mesh);
+  if (folder && !resume.checkpoint) write_init_report(folder->path(), roles.generator_origin);
+}
+
+/// The most that tensors will hold in a step, in bytes.
+int64_t predicted_bytes(const TrainConfig& chosen,
+                        const RoleSet& roles,
+                        const StageData& data,
+                        const distributed::Mesh& mesh) {
+  const MemoryRequest request{.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()};
+  return plan_memory(chosen, planned_roles(roles), largest(data.clip_shapes()), request)
+      .step.peak_bytes;
+}
+
+/// All steps that are left, looking at every one whether the run folder is still there.
+void run_steps(Trainer& trainer,
+               const StageRequest& request,
+               const std::optional<RunFolder>& folder,
+               const distributed::Mesh& mesh) {
+  Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
+  trainer.run(profiler, [&](int64_t step) {
+    if (folder) folder->expect_in_place();
+    if (request.on_step) request.on_step(step);
+  });
+  if (trainer.tensor_peak_bytes() == 0) return;
+  log::info("memory: {}, the most of any step",
+            memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
+}
+
 /// A stage from its configuration to its summary. First everything that the user gave is opened and
 /// checked, what costs least first, and nothing is written; then the run folder is begun, and the
 /// stage trains. Where ranks build on what the lead does, they meet in a collective behind it: if
@@ -187,6 +245,8 @@ void check_forward(const TrainConfig& config, RoleSet& roles, const ClipShape& c
 StageResult train_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   const TrainConfig& config = request.config;
   const auto objective = make_objective(config.objective, config.model);
+  std::optional<io::GracefulStop> until_started(
+      [] { return "nothing has been trained yet; run the same command again"; });
   if (mesh.is_lead()) check_inputs(config, request.run_dir, request.dry_run);
   if (request.dry_run) {
     print_plan(config, *objective, mesh);
@@ -209,10 +269,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
   RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
   log::info("set-up 2 of 3: data");
-  if (mesh.shape().world > 1 && !checkpoint) make_datasets_on_lead(config, mesh);
-  StageData data(config,
-                 known_media(config, checkpoint),
-                 checkpoint ? StageData::Missing::kRefuse : StageData::Missing::kMake);
+  StageData data = open_data(config, resume, mesh);
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
   objective->use_codec(model::make_video_codec(data.media().codec));
   const bool causal = objective_traits(config.objective).causal;
@@ -225,47 +282,17 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   if (checkpoint) checkpoint->tensors.reset();
 
   // What the user gave has been checked: from here on the run folder is written.
-  if (folder) {
-    folder->begin(config);
-    log::set_file(folder->path() / "log.txt");
-  }
-  log::info("set-up 3 of 3: checks");
-  log_start(config, data, set, resume, mesh);
-  if (folder && !checkpoint) write_init_report(folder->path(), set.generator_origin);
+  begin_run(folder, config, data, set, resume, mesh);
   if (causal) check_forward(config, set, largest(data.clip_shapes()));
-  const MemoryPlan plan =
-      plan_memory(chosen,
-                  planned_roles(set),
-                  largest(data.clip_shapes()),
-                  {.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()});
-  Trainer trainer({.config = config,
-                   .run_dir = request.run_dir,
-                   .objective = *objective,
-                   .roles = set,
-                   .data = data,
-                   .mesh = mesh},
-                  state,
-                  plan.step.peak_bytes);
-  const std::chrono::duration<double> set_up = std::chrono::steady_clock::now() - set_up_since;
-  log::info("set-up took {:.1f} s", set_up.count());
-  const StopSignal stop;
-  Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
-  trainer.run(stop, profiler, [&](int64_t step) {
-    if (folder) folder->expect_in_place();
-    if (request.on_step) request.on_step(step);
-  });
-  if (trainer.tensor_peak_bytes() > 0) {
-    log::info("memory: {}, the most of any step",
-              memory_comparison(trainer.predicted_bytes(), trainer.tensor_peak_bytes()));
-  }
-  finish_stage({.request = request,
-                .folder = folder ? &*folder : nullptr,
-                .trainer = trainer,
-                .roles = set,
-                .data = data,
-                .sampler = sampler,
-                .stop = stop,
-                .mesh = mesh});
+  const int64_t predicted = predicted_bytes(chosen, set, data, mesh);
+  Trainer trainer({config, request.run_dir, *objective, set, data, mesh}, state, predicted);
+  log::info("set-up took {:.1f} s", seconds_since(set_up_since));
+  // Ranks stop together from here on, or not at all.
+  std::optional<io::GracefulStop> until_ended;
+  if (mesh.shape().world > 1) until_ended.emplace(io::GracefulStop::Save());
+  until_started.reset();
+  run_steps(trainer, request, folder, mesh);
+  finish_stage({request, folder ? &*folder : nullptr, trainer, set, data, sampler, mesh});
   // A rank that leaves takes its sockets and, if it is the lead, the job's store with it.
   mesh.host().barrier();
   return {.steps = trainer.state().step,

@@ -2,6 +2,7 @@
 
 #include "analysis/video/drift_summary.h"
 #include "model/io/atomic_file.h"
+#include "model/io/json_text.h"
 #include "model/io/log.h"
 #include "trainer/telemetry/process_memory.h"
 
@@ -36,7 +37,7 @@ Json measures_json(const analysis::ClipMeasures& measures, bool chunked) {
 void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
   if (measures.clips) json.update(measures_json(*measures.clips, chunked));
   if (!measures.long_rollout) return;
-  json["drift"] = Json::parse(analysis::drift_json(measures.long_rollout->drift));
+  json["drift"] = io::parse_json<Json>(analysis::drift_json(measures.long_rollout->drift), "drift");
   json["long_rollout"] = measures_json(measures.long_rollout->clips, true);
 }
 

@@ -1,6 +1,7 @@
 #include "trainer/stage_end.h"
 
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "trainer/evaluation/stage_measures.h"
 #include "trainer/run_summary.h"
@@ -10,24 +11,31 @@
 namespace vmla::trainer {
 namespace {
 
-/// All ranks stop before the same pass. Collective.
-void stop_if_asked(const TrainedStage& stage) {
-  const char* const signal = stage.stop.received();
-  if (stage.mesh.everywhere(signal == nullptr)) return;
+std::string said_at_stop(const TrainedStage& stage) {
   const int64_t steps = stage.request.config.train.steps;
-  throw StopRequested(
-      formatted("{}: step {} of {} is saved in {}, but not measured yet; run the same command "
-                "again to measure it",
-                signal ? signal : "a signal to another rank",
-                steps,
-                steps,
-                stage.request.run_dir.string()));
+  return formatted(
+      "step {} of {} is saved in {}, but not measured yet; run the same command again to measure "
+      "it",
+      steps,
+      steps,
+      stage.request.run_dir.string());
 }
 
 std::optional<StageMeasures> measure(const TrainedStage& stage) {
   const TrainConfig& config = stage.request.config;
   const bool wanted = config.sample.measure_clips > 0 || config.sample.long_frames > 0;
   if (!wanted || !stage.data.held_out()) return std::nullopt;
+  // Of several ranks none ends alone: all of them stop before the same pass.
+  const bool alone = stage.mesh.shape().world == 1;
+  io::GracefulStop stop(alone ? io::GracefulStop::Save([&] { return said_at_stop(stage); })
+                              : io::GracefulStop::Save());
+  const auto look = [&] {
+    if (alone) {
+      stop.check();
+    } else if (!stage.mesh.everywhere(!io::GracefulStop::is_asked())) {
+      stop.stop(said_at_stop(stage));
+    }
+  };
   std::optional<log::ProgressBar> bar;
   const auto show = [&](int64_t done, int64_t total) {
     if (!stage.mesh.is_lead()) return;
@@ -38,7 +46,7 @@ std::optional<StageMeasures> measure(const TrainedStage& stage) {
                        stage.sampler,
                        stage.roles.network(stage.roles.best()),
                        *stage.data.held_out(),
-                       {.before_pass = [&] { stop_if_asked(stage); }, .progress = show});
+                       {.before_pass = look, .progress = show});
 }
 
 }  // namespace

@@ -3,7 +3,6 @@
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/pipeline/run_folder.h"
 #include "trainer/run_stage.h"
-#include "trainer/stop_signal.h"
 #include "trainer/trainer.h"
 
 namespace vmla::trainer {
@@ -16,7 +15,6 @@ struct TrainedStage {
   const RoleSet& roles;
   const StageData& data;
   const VideoSampler& sampler;
-  const StopSignal& stop;
   const distributed::Mesh& mesh;
 };
 

@@ -11,9 +11,17 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <exception>
+#include <memory>
 
 namespace vmla::trainer {
 namespace {
+
+// A signal that comes in a shorter step is heeded soon enough at its end.
+constexpr double kLongStepSeconds = 1;
+
+/// A step that was given up before it had changed anything.
+struct StepDropped : std::exception {};
 
 ClipWork clip_work(const TrainerParts& parts, const ClipShape& clip) {
   const auto grid = model::token_grid(parts.config.model, clip.height, clip.width);
@@ -42,9 +50,32 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
   }
 }
 
-void Trainer::run(const StopSignal& stop,
-                  Profiler& profiler,
-                  const std::function<void(int64_t step)>& on_step) {
+void Trainer::run(Profiler& profiler, const std::function<void(int64_t step)>& on_step) {
+  const distributed::Mesh& mesh = parts_.mesh;
+  // Of several ranks none saves alone: all stop at the same place.
+  const bool alone = mesh.shape().world == 1;
+  io::GracefulStop stop(alone ? io::GracefulStop::Save([this] { return save_at_stop(); })
+                              : io::GracefulStop::Save());
+  stop_ = &stop;
+  changing_.lock();
+  // Before `stop` goes, which waits for a thread that saves.
+  const std::shared_ptr<void> released(nullptr, [this](void*) {
+    stop_ = nullptr;
+    if (changing_.owns_lock()) changing_.unlock();
+  });
+  try {
+    run_steps(profiler, on_step);
+    saver_.finish();
+  } catch (const distributed::PeerError&) {
+    // A save that is under way would wait for the failed rank's part until its timeout.
+    saver_.cancel();
+    throw;
+  } catch (const StepDropped&) {
+    stop_here();
+  }
+}
+
+void Trainer::run_steps(Profiler& profiler, const std::function<void(int64_t step)>& on_step) {
   const TrainConfig& config = parts_.config;
   const distributed::Mesh& mesh = parts_.mesh;
   parts_.data.start_at(
@@ -52,60 +83,105 @@ void Trainer::run(const StopSignal& stop,
   std::optional<log::ProgressBar> progress;
   if (mesh.is_lead()) progress.emplace(config.stage, config.train.steps);
   if (state_.step == 0) measure_ranks();
-  try {
-    while (state_.step < config.train.steps) {
-      if (on_step) on_step(state_.step + 1);
-      run_step(stop, profiler);
-      if (progress) progress->update(state_.step, formatted("loss {:.4g}", last_.loss()));
-      stop_if_asked(stop);
-    }
-    saver_.finish();
-  } catch (const distributed::PeerError&) {
-    // A save that is under way would wait for the failed rank's part until its timeout.
-    saver_.cancel();
-    throw;
+  if (state_.unobserved) make_up_for_observers();
+  while (state_.step < config.train.steps) {
+    if (on_step) on_step(state_.step + 1);
+    run_step(profiler);
+    if (progress) progress->update(state_.step, formatted("loss {:.4g}", last_.loss()));
+    stop_if_asked();
   }
 }
 
 /// One step: an update of every player whose turn it is, in the order of the roles; then what is
 /// measured and written after it. The step's seconds are those of the updates.
-void Trainer::run_step(const StopSignal& stop, Profiler& profiler) {
+void Trainer::run_step(Profiler& profiler) {
   profiler.step_begins();
   timer_.start();
   parts_.mesh.reset_counters();
   reset_tensor_peak(at::Device(parts_.config.train.device));
   for (auto& [name, figures] : last_.players) figures.updated = false;
-  const ClipShape clip = parts_.data.next_clip_shape();
+  work_ = clip_work(parts_, parts_.data.next_clip_shape());
+  // Until the first player's optimizer writes, the state is that of the step before.
+  changing_.unlock();
+  const auto before_writing = [this] {
+    if (!changing_.owns_lock()) changing_.lock();
+    saver_.before_update();
+  };
   for (RoleState& player : parts_.roles.states) {
     const Role& role = player.role;
     if (role.training != Training::kTrained || state_.step % role.update_every != 0) continue;
-    last_.players[role.name] =
-        update_.run(player, state_, stop.received() != nullptr, [this] { saver_.before_update(); });
+    last_.players[role.name] = update_.run(player,
+                                           state_,
+                                           {.stop_asked = io::GracefulStop::is_asked(),
+                                            .before_micro_batch = [this] { before_micro_batch(); },
+                                            .before_writing = before_writing});
   }
+  if (!changing_.owns_lock()) changing_.lock();
   ++state_.step;
   last_.seconds = timer_.stop();
   measure_memory();
   profiler.step_ended();
   seconds_trained_ += last_.seconds;
   step_seconds_.push_back(last_.seconds);
-  observe(clip_work(parts_, clip));
+  observe();
+}
+
+template <class Work>
+void Trainer::while_still(const Work& work) {
+  changing_.unlock();
+  work();
+  changing_.lock();
+}
+
+/// On several ranks, in steps that are long: drops the step if a signal came to any of them and
+/// nothing has been written yet. Collective.
+void Trainer::before_micro_batch() {
+  if (parts_.mesh.shape().world == 1 || !steps_are_long_ || changing_.owns_lock()) return;
+  if (!parts_.mesh.everywhere(!io::GracefulStop::is_asked())) throw StepDropped();
+}
+
+/// While the state is still: stops if a signal came to any rank. Collective.
+void Trainer::look_for_stop() {
+  if (parts_.mesh.shape().world == 1) {
+    stop_->check();
+  } else if (!parts_.mesh.everywhere(!io::GracefulStop::is_asked())) {
+    stop_here();
+  }
 }
 
 /// Where a stop was asked for: saves and throws StopRequested. All ranks stop after the same step,
 /// because on several ranks the request counts only once the update's sums have told it to all of
 /// them.
-void Trainer::stop_if_asked(const StopSignal& stop) {
-  const char* signal = stop.received();
-  const bool asked = parts_.mesh.shape().world == 1 ? signal != nullptr : update_.stop_agreed();
-  if (!asked || state_.step >= parts_.config.train.steps) return;
-  save();
+void Trainer::stop_if_asked() {
+  if (state_.step >= parts_.config.train.steps) return;
+  if (parts_.mesh.shape().world == 1) {
+    while_still([this] { stop_->check(); });
+  } else if (update_.stop_agreed()) {
+    changing_.unlock();
+    stop_here();
+  }
+}
+
+/// Saves and throws StopRequested. The state is still. Collective.
+void Trainer::stop_here() {
+  stop_->stop(save_at_stop());
+}
+
+/// Saves the state as it is, and says so. For the thread that trains while nothing changes, or for
+/// another, which waits until that is so. Collective.
+std::string Trainer::save_at_stop() {
+  const std::lock_guard still(still_mutex_);
+  const int64_t steps = parts_.config.train.steps;
+  state_.unobserved = unobserved_;
+  if (unobserved_) record();
+  if (state_.step > 0) save();
   saver_.finish();
-  throw StopRequested(
-      formatted("{}: saved step {} of {} in {}; run the same command again to go on",
-                signal ? signal : "a signal to another rank",
-                state_.step,
-                parts_.config.train.steps,
-                parts_.run_dir.string()));
+  if (state_.step == 0)
+    return formatted("no step of {} was made; run the same command again", steps);
+  return formatted("saved step {} of {} in {}; run the same command again to go on",
+                   state_.step,
+                   steps,
+                   parts_.run_dir.string());
 }
 
 /// Takes the peak of the step's tensors; after the first step logs it beside the predicted one.
@@ -118,18 +194,45 @@ void Trainer::measure_memory() {
   tensor_peak_bytes_ = std::max(tensor_peak_bytes_, last_.tensor_peak_bytes);
 }
 
+/// Writes the last step's line to the log, unless that is done.
+void Trainer::record() {
+  if (!unrecorded_) return;
+  const bool validated = last_.validated_step == state_.step;
+  if (log_) log_->record(state_.step, last_, work_, *unrecorded_, validated);
+  unrecorded_.reset();
+}
+
 /// The observers. `step` counts finished steps; intervals are those of the configuration, and due()
 /// is also true at the last step.
-void Trainer::observe(const ClipWork& work) {
+void Trainer::observe() {
   const TrainConfig& config = parts_.config;
   const int64_t step = state_.step, steps = config.train.steps;
-  const MetricValues observed = times_and_traffic();
-  const bool validates = due(config.validation.every, step, steps) && parts_.data.held_out();
-  if (validates) run_validation();
-  if (log_) log_->record(step, last_, work, observed, validates);
+  unrecorded_ = times_and_traffic();
+  unobserved_ = true;
+  if (due(config.validation.every, step, steps) && parts_.data.held_out()) run_validation();
+  record();
   if (due(config.rank.every, step, steps)) measure_ranks();
   if (due(config.sample.every, step, steps) && !config.sample.prompts.empty()) write_samples();
+  unobserved_ = false;
   if (due(config.checkpoint.every, step, steps) || step == steps) save();
+}
+
+/// The observers of the step that the run goes on from, where a signal had come before they were
+/// through. Collective.
+void Trainer::make_up_for_observers() {
+  const TrainConfig& config = parts_.config;
+  const int64_t step = state_.step, steps = config.train.steps;
+  unobserved_ = true;
+  const auto missing = [&](bool here) { return !parts_.mesh.everywhere(!here); };
+  const bool validates = due(config.validation.every, step, steps) && parts_.data.held_out();
+  if (missing(validates && log_ && !log_->has_validated(step))) {
+    run_validation();
+    if (log_) log_->record_validation(step, last_);
+  }
+  if (due(config.rank.every, step, steps)) measure_ranks();
+  if (due(config.sample.every, step, steps) && !config.sample.prompts.empty()) write_samples();
+  unobserved_ = false;
+  state_.unobserved = false;
 }
 
 /// The step's seconds by phase; on several ranks also what this rank sent and how long it waited,
@@ -151,8 +254,9 @@ MetricValues Trainer::times_and_traffic() {
   // The largest and, as the negated largest of the negated, the smallest own time in one
   // collective.
   const double own = last_.seconds - sent.exposed_seconds;
-  const at::Tensor ends = at::tensor({own, -own}, at::kDouble);
+  const at::Tensor ends = at::tensor({own, -own, last_.seconds}, at::kDouble);
   parts_.mesh.host().all_reduce(ends, distributed::ReduceOp::kMax).wait();
+  steps_are_long_ = ends[2].item<double>() > kLongStepSeconds;
   values.emplace_back("step_time_spread", (ends[0] + ends[1]).item<double>());
   return values;
 }
@@ -167,15 +271,20 @@ void Trainer::measure_ranks() {
 
 void Trainer::run_validation() {
   const NetworkTable networks = parts_.roles.networks(false);
-  const ValidationResult result = validate(parts_.config,
-                                           update_.micro_batch(),
-                                           parts_.objective,
-                                           networks,
-                                           parts_.roles.best().role.name,
-                                           *parts_.data.held_out(),
-                                           parts_.data.shared_inputs());
+  ValidationResult result;
+  while_still([&] {
+    result = validate(parts_.config,
+                      update_.micro_batch(),
+                      parts_.objective,
+                      networks,
+                      parts_.roles.best().role.name,
+                      *parts_.data.held_out(),
+                      parts_.data.shared_inputs(),
+                      [this] { look_for_stop(); });
+  });
   last_.validation_loss = result.loss;
   last_.validation_by_time = result.loss_by_time;
+  last_.validated_step = state_.step;
 }
 
 /// Samples sample.prompts into samples/step_N. Every rank takes part, because weights and tokens
@@ -193,16 +302,19 @@ void Trainer::write_samples() {
       .batch = 1,
       .erase_cache = false,
       .device = at::Device(parts_.config.train.device),
-      .noise_PFCHW = {}};
+      .noise_PFCHW = {},
+      .before_pass = [this] { look_for_stop(); }};
   for (const std::string& prompt : sample_prompts(sample))
     request.prompts.push_back({prompt, static_cast<uint64_t>(sample.seed)});
   const model::Network network = parts_.roles.network(parts_.roles.best());
   if (!parts_.mesh.is_lead()) {
-    sampler.sample(network, request, [](const SampledChunk&) {});
+    while_still([&] { sampler.sample(network, request, [](const SampledChunk&) {}); });
     return;
   }
   const auto folder = parts_.run_dir / "samples" / formatted("step_{}", state_.step);
-  const auto records = sample_to_folder(sampler, network, request, sample.frames, folder, false);
+  std::vector<SampleRecord> records;
+  while_still(
+      [&] { records = sample_to_folder(sampler, network, request, sample.frames, folder, false); });
   std::vector<std::filesystem::path> files;
   for (const SampleRecord& record : records) files.push_back(folder / record.file);
   log_->record_samples(state_.step, files, parts_.data.media());

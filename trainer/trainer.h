@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/io/graceful_stop.h"
 #include "trainer/config/train_config.h"
 #include "trainer/distributed/collectives/mesh.h"
 #include "trainer/evaluation/video_sampler.h"
@@ -11,12 +12,12 @@
 #include "trainer/player_update.h"
 #include "trainer/roles/role_set.h"
 #include "trainer/roles/train_checkpoint.h"
-#include "trainer/stop_signal.h"
 #include "trainer/telemetry/profiler.h"
 #include "trainer/telemetry/step_timer.h"
 
 #include <filesystem>
 #include <functional>
+#include <mutex>
 #include <optional>
 
 namespace vmla::trainer {
@@ -44,9 +45,12 @@ class Trainer {
   /// StopRequested where a signal came to any rank, after the state was saved; RunError where a
   /// loss is not finite, before any optimizer has written; PeerError where another rank failed.
   /// Collective.
-  void run(const StopSignal& stop,
-           Profiler& profiler,
-           const std::function<void(int64_t step)>& on_step = nullptr);
+  ///
+  /// A signal ends the run after its step. Where that takes more than a second, a process that
+  /// trains alone saves the state before the step meanwhile, and ends; several ranks drop the step
+  /// between two micro-batches. What was still to be measured of the last step (validation,
+  /// samples, ranks) is noted in the checkpoint, and the next start makes up for it.
+  void run(Profiler& profiler, const std::function<void(int64_t step)>& on_step = nullptr);
 
   const TrainState& state() const { return state_; }
   const StepFigures& last() const { return last_; }
@@ -60,15 +64,27 @@ class Trainer {
   int64_t tensor_peak_bytes() const { return tensor_peak_bytes_; }
 
  private:
-  void run_step(const StopSignal& stop, Profiler& profiler);
-  void stop_if_asked(const StopSignal& stop);
+  void run_steps(Profiler& profiler, const std::function<void(int64_t step)>& on_step);
+  void run_step(Profiler& profiler);
+  void before_micro_batch();
+  void look_for_stop();
+  void stop_if_asked();
+  [[noreturn]] void stop_here();
+  std::string save_at_stop();
   void measure_memory();
-  void observe(const ClipWork& work);
+  void record();
+  void observe();
+  void make_up_for_observers();
   MetricValues times_and_traffic();
   void measure_ranks();
   void run_validation();
   void write_samples();
   void save();
+
+  /// Calls `work` while weights, state and logs stay as they are, so that another thread may save
+  /// them.
+  template <class Work>
+  void while_still(const Work& work);
 
   TrainerParts parts_;
   TrainState state_;
@@ -81,6 +97,15 @@ class Trainer {
   int64_t predicted_bytes_;
   int64_t tensor_peak_bytes_ = 0;
   double seconds_trained_ = 0;
+  ClipWork work_;                // of a clip of the last step
+  bool steps_are_long_ = false;  // the last one took some rank more than a second
+  /// Of the step that is made or observed, not written to the log yet.
+  std::optional<MetricValues> unrecorded_;
+  bool unobserved_ = false;           // observers of the last step are not through
+  io::GracefulStop* stop_ = nullptr;  // while run() runs
+  /// Held by `changing_` while weights, state or logs change. Whoever has it may save them.
+  std::mutex still_mutex_;
+  std::unique_lock<std::mutex> changing_{still_mutex_, std::defer_lock};
   std::vector<double> step_seconds_;
 };
 

@@ -186,14 +186,14 @@ Json band_json(const BandPoint& band) {
   return json;
 }
 
-BandPoint parse_band(const Json& json, bool on_curve) {
+BandPoint parse_band(const nlohmann::json& json, bool on_curve) {
   return {.until = on_curve ? json.at("until").get<int64_t>() : 0,
           .mean = json.at("mean").get<double>(),
           .low = json.at("low").get<double>(),
           .high = json.at("high").get<double>()};
 }
 
-ReferenceTrace parse_reference(const Json& json) {
+ReferenceTrace parse_reference(const nlohmann::json& json) {
   ReferenceTrace reference;
   reference.stage = json.at("stage");
   reference.objective = json.at("objective");
@@ -201,7 +201,7 @@ ReferenceTrace parse_reference(const Json& json) {
   reference.runs = json.at("runs");
   reference.settings = json.at("settings").get<std::map<std::string, std::string>>();
   for (const auto& [name, points] : json.at("curves").items()) {
-    for (const Json& point : points) reference.curves[name].push_back(parse_band(point, true));
+    for (const auto& point : points) reference.curves[name].push_back(parse_band(point, true));
   }
   for (const auto& [name, figure] : json.at("finals").items()) {
     reference.finals[name] = parse_band(figure, false);
@@ -249,14 +249,13 @@ std::string reference_json(const ReferenceTrace& reference) {
 
 ReferenceTrace read_reference(const std::filesystem::path& file) {
   const std::string text = io::read_text_file(file);
-  io::check_json_text(text, file.string());
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const auto json = io::parse_json<nlohmann::json>(text, file.string());
   if (!json.is_object() || !json.contains("format") || json["format"] != kFormat) {
     fail_user("{}: is not a reference trace (vmla compare --make-reference writes them)",
               file.string());
   }
   // A version that is no number is none that this program knows.
-  const Json version = json.value("version", Json());
+  const auto version = json.value("version", nlohmann::json());
   if (version != kVersion) {
     fail_user("{}: is a reference trace of version {}, this program reads version {}",
               file.string(),
@@ -265,7 +264,7 @@ ReferenceTrace read_reference(const std::filesystem::path& file) {
   }
   try {
     return parse_reference(json);
-  } catch (const Json::exception& error) {
+  } catch (const nlohmann::json::exception& error) {
     fail_user("{}: is a damaged reference trace: {}", file.string(), error.what());
   }
 }

@@ -15,7 +15,7 @@ namespace vmla::analysis {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 void read_metrics(RunContents& run) {
   const auto text = readable_text(run.folder / "metrics.jsonl");
@@ -27,7 +27,7 @@ void read_metrics(RunContents& run) {
   std::istringstream lines(*text);
   for (std::string line; std::getline(lines, line);) {
     ++number;
-    const Json object = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const Json object = io::parse_json_or_discard<Json>(line);
     if (!object.is_object() || !object.contains("step") || !object["step"].is_number()) {
       if (++damaged == 1) run.first_damaged_line = number;
       continue;
@@ -67,13 +67,13 @@ void read_summary(RunContents& run) {
         "samples.");
     return;
   }
+  Json summary;
   try {
-    io::check_json_text(*text, "summary.json");
+    summary = io::parse_json<Json>(*text, "summary.json");
   } catch (const UserError& error) {
     run.problems.push_back(error.what());
     return;
   }
-  const Json summary = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (!summary.is_object()) run.problems.push_back("summary.json is damaged.");
   flatten(summary, "", run);
 }
@@ -94,12 +94,33 @@ void read_config(RunContents& run) {
 
 void read_ranks(RunContents& run) {
   const fs::path path = run.folder / "rank.h5";
-  if (!fs::exists(path)) return;  // a dense stage has none; the page says so in its place
+  std::error_code unreadable;
+  if (!fs::exists(path, unreadable))
+    return;  // a dense stage has none; the page says so in its place
   try {
     run.ranks = RankLog::read(path);
   } catch (const UserError& error) {
     run.problems.push_back(error.what());
   }
+}
+
+/// The names below "stages" in a pipeline's summary.json, in the order of the file; none where it
+/// is missing or damaged. A parsed document would not keep the order.
+std::vector<std::string> stages_in_summary(const fs::path& run_dir) {
+  const std::string text = readable_text(run_dir / "summary.json").value_or("");
+  if (!io::is_harmless_json(text)) return {};
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  std::string section;
+  const auto note = [&](int depth, Json::parse_event_t event, const Json& parsed) {
+    if (event != Json::parse_event_t::key || depth > 2) return true;
+    const auto& name = parsed.get_ref<const std::string&>();
+    if (depth == 1) section = name;
+    if (depth == 2 && section == "stages" && seen.insert(name).second) names.push_back(name);
+    return depth == 1;  // what a stage's summary says is not asked
+  };
+  const bool sound = !Json::parse(text, note, /*allow_exceptions=*/false).is_discarded();
+  return sound ? names : std::vector<std::string>();
 }
 
 }  // namespace
@@ -123,20 +144,15 @@ RunContents read_run(const fs::path& run_dir) {
 }
 
 std::vector<std::string> stage_names(const fs::path& run_dir) {
-  std::vector<std::string> names;
-  std::set<std::string> seen;
-  const Json summary = Json::parse(readable_text(run_dir / "summary.json").value_or(""),
-                                   nullptr,
-                                   /*allow_exceptions=*/false);
-  if (summary.is_object() && summary.contains("stages") && summary["stages"].is_object()) {
-    for (const auto& [name, content] : summary["stages"].items()) {
-      if (seen.insert(name).second) names.push_back(name);
-    }
-  }
+  std::vector<std::string> names = stages_in_summary(run_dir);
+  std::set<std::string> seen(names.begin(), names.end());
   std::set<std::string> others;
   std::error_code error;
-  for (const auto& entry : fs::directory_iterator(run_dir, error)) {
-    if (fs::exists(entry.path() / "metrics.jsonl")) others.insert(entry.path().filename());
+  fs::directory_iterator entry(run_dir, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    std::error_code unreadable;
+    if (fs::exists(entry->path() / "metrics.jsonl", unreadable))
+      others.insert(entry->path().filename());
   }
   for (const std::string& name : others) {
     if (seen.insert(name).second) names.push_back(name);

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
-#include "data/encode/graceful_stop.h"
 #include "data/encode/job_progress.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
@@ -17,7 +17,7 @@ ComputedClips compute_clips(EncodeParts& parts, const ClipPlan& plan, const Comp
   const auto begin = std::chrono::steady_clock::now();
   JobProgress progress(plan.label, "clips", static_cast<long>(plan.clips));
   progress.update(static_cast<long>(done.resumed));
-  GracefulStop stop([&] { return commit_at_stop(parts, plan.clips, "clip"); });
+  io::GracefulStop stop([&] { return commit_at_stop(parts, plan.clips, "clip"); });
   // Batches begin where they would have begun without a kill, even if some of their clips are
   // stored already: the size of a batch may show in the last bits of its clips.
   for (int64_t first = done.resumed / plan.batch * plan.batch; first < plan.clips;

@@ -3,11 +3,11 @@
 #include <chrono>
 
 #include "data/encode/encode_parts.h"
-#include "data/encode/graceful_stop.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
 #include "model/codec/text_encoder.h"
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 
 namespace vmla::data {
 namespace {
@@ -52,7 +52,7 @@ PromptsReport encode_prompts(const PromptsOptions& options) {
   done.resumed = parts.end_video();
   JobProgress progress("embed", "prompts", static_cast<long>(done.prompts));
   progress.update(static_cast<long>(done.resumed));
-  GracefulStop stop([&] { return commit_at_stop(parts, done.prompts, "prompt"); });
+  io::GracefulStop stop([&] { return commit_at_stop(parts, done.prompts, "prompt"); });
   for (int64_t i = done.resumed; i < done.prompts; ++i) {
     const std::string& prompt = options.prompts[static_cast<size_t>(i)];
     EncodedClip clip;

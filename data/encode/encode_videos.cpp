@@ -10,7 +10,6 @@
 #include "data/encode/clips_of_codec.h"
 #include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
-#include "data/encode/graceful_stop.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
 #include "data/video/csv.h"
@@ -20,6 +19,7 @@
 #include "model/codec/video_codec.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
@@ -121,7 +121,7 @@ void encode_missing(const EncodeOptions& options,
                     const std::vector<VideoEntry>& videos,
                     ClipEncoder& encoder,
                     EncodeParts& parts,
-                    GracefulStop& stop) {
+                    io::GracefulStop& stop) {
   const auto first = static_cast<size_t>(parts.end_video());
   std::vector<fs::path> paths;
   for (size_t i = first; i < videos.size(); ++i) paths.push_back(options.videos / videos[i].file);
@@ -165,6 +165,13 @@ void log_some(const auto& items, const auto& line) {
 void log_passed_over(const VideoFolder& folder) {
   log_some(folder.passed_over,
            [](const PassedOver& p) { return formatted("passed over {}: {}", p.file, p.reason); });
+  if (!folder.links_outside.empty()) {
+    const auto& [link, target] = folder.links_outside.front();
+    log::info("{} lead out of the folder and are followed (the first: {} to {})",
+              counted(folder.links_outside.size(), "link"),
+              link,
+              target);
+  }
   if (folder.other_files.empty()) return;
   std::map<std::string, int64_t> by_extension;
   for (const PassedOver& other : folder.other_files) ++by_extension[other.reason];
@@ -261,7 +268,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   }
   ClipEncoder encoder(*codec, *text);
   // It outlives the decoders, whose threads may take long to end, and lasts while parts are merged.
-  GracefulStop stop([&] {
+  io::GracefulStop stop([&] {
     parts.commit();
     return formatted("{} of {} and {} are stored; the same command goes on from there",
                      parts.end_video(),

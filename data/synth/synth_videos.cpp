@@ -16,6 +16,7 @@
 #include "data/video/video_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
@@ -108,10 +109,20 @@ void render_missing(const SynthOptions& options) {
   std::exception_ptr failure;
   int64_t done = 0;
   log::ProgressBar progress("synth", static_cast<long>(options.count));
+  io::remove_stale_temporaries(options.out);
+  io::GracefulStop stop([&] {
+    const std::lock_guard lock(mutex);
+    io::remove_own_temporaries(options.out);
+    return formatted("{}: {} of {} clips are there; run the same command again to go on",
+                     options.out.string(),
+                     done,
+                     options.count);
+  });
   const auto work = [&] {
     try {
       const auto process = needs_process ? std::make_shared<ChildProcess>(program) : nullptr;
-      for (int64_t index = next++; index < options.count; index = next++) {
+      for (int64_t index = next++; index < options.count && !io::GracefulStop::is_asked();
+           index = next++) {
         // Files appear under their names when they are complete, so one that exists is finished.
         std::error_code ignored;
         if (!fs::exists(options.out / file_name(index, options.format), ignored)) {
@@ -131,6 +142,7 @@ void render_missing(const SynthOptions& options) {
     threads.emplace_back(work);
   }
   for (std::thread& thread : threads) thread.join();
+  stop.check();
   if (failure) std::rethrow_exception(failure);
 }
 

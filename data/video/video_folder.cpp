@@ -25,7 +25,8 @@ std::string lower_extension(const fs::path& path) {
   return extension;
 }
 
-/// Hidden files are none: what a killed writer or a file manager left (.unfinished.a.mp4, ._a.mp4).
+/// Hidden files are none: what a killed writer or a file manager left (.tmp-HOST+...+a.mp4,
+/// ._a.mp4).
 bool is_video_name(const fs::path& path) {
   return kVideoExtensions.contains(lower_extension(path)) && path.filename().string()[0] != '.';
 }
@@ -34,6 +35,8 @@ bool is_video_name(const fs::path& path) {
 class FolderWalk {
  public:
   explicit FolderWalk(const fs::path& folder) : folder_(folder) {
+    std::error_code ignored;  // without it every link counts as one that leads out
+    real_folder_ = fs::canonical(folder, ignored);
     CaptionFile file = read_caption_file(folder);
     captions_ = std::move(file.captions);
     captions_path_ = file.path;
@@ -54,6 +57,7 @@ class FolderWalk {
     note_other_files();
     for (auto& [file, caption] : captions_) found_.videos.push_back({file, std::move(caption)});
     std::ranges::sort(found_.passed_over, {}, &PassedOver::file);
+    std::ranges::sort(found_.links_outside);
     return std::move(found_);
   }
 
@@ -79,7 +83,7 @@ class FolderWalk {
     std::error_code problem;
     fs::directory_iterator entry(folder, problem);
     for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
-      read_entry(entry->path(), open);
+      read_entry(*entry, open);
     }
     if (!problem) return;
     if (folder == folder_) {
@@ -88,9 +92,22 @@ class FolderWalk {
     pass_over(folder, formatted("cannot be read: {}", problem.message()));
   }
 
-  void read_entry(const fs::path& path, std::set<fs::path>& open) {
+  /// Notes a link that leads out of the folder.
+  void note_link(const fs::path& link) {
     std::error_code problem;
+    const fs::path target = fs::canonical(link, problem);
+    if (problem) return;  // reading it will say why
+    const fs::path inside = target.lexically_relative(real_folder_);
+    if (inside.empty() || *inside.begin() == "..")
+      found_.links_outside.emplace_back(name_of(link), target.string());
+  }
+
+  void read_entry(const fs::directory_entry& entry, std::set<fs::path>& open) {
+    const fs::path& path = entry.path();
+    std::error_code problem;
+    const bool is_link = entry.is_symlink(problem);
     const fs::file_status status = fs::status(path, problem);  // of what a link leads to
+    if (is_link && (fs::is_directory(status) || is_video_name(path))) note_link(path);
     if (fs::is_directory(status)) {
       open.insert(path);
     } else if (is_video_name(path)) {
@@ -131,7 +148,7 @@ class FolderWalk {
     return beside != captions_.end() && beside->first.starts_with(stem);
   }
 
-  fs::path folder_, captions_path_;
+  fs::path folder_, real_folder_, captions_path_;
   Captions captions_;
   std::map<std::pair<dev_t, ino_t>, std::string> visited_;
   std::vector<fs::path> others_;

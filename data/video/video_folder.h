@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace vmla::data {
@@ -22,6 +23,9 @@ struct PassedOver {
 struct VideoFolder {
   std::vector<VideoEntry> videos;       // ordered by name
   std::vector<PassedOver> passed_over;  // what could not be looked at, and captions not read
+  /// Links that lead out of the folder, and where to. They are followed: who puts a collection
+  /// together from links means what they lead to, and is told how many there are.
+  std::vector<std::pair<std::string, std::string>> links_outside;
   /// Files that are no videos by their names, by extension; sidecars and captions do not count.
   std::vector<PassedOver> other_files;
 };

@@ -8,6 +8,7 @@
 
 #include "data/video/decoder_process.h"
 #include "data/video/video_protocol.h"
+#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 
@@ -45,9 +46,7 @@ VideoWriter::VideoWriter(fs::path path,
                          int64_t min_side)
     : path_(std::move(path)), fps_(fps), process_(std::move(process)), min_side_(min_side) {
   TORCH_CHECK(fps > 0, "a video needs frames per second above 0, got ", fps);
-  // A fixed name, so that what a killed job left is overwritten by the next; the extension names
-  // the container.
-  unfinished_ = path_.parent_path() / (".unfinished." + path_.filename().string());
+  unfinished_ = io::temporary_path(path_);
 }
 
 VideoWriter::~VideoWriter() {

@@ -23,7 +23,7 @@ std::shared_ptr<ChildProcess> start_video_process();
 /// .mkv, Motion JPEG in .avi, VP8 in .webm; .y4m is written here, uncompressed. Pictures smaller
 /// than `min_side` are enlarged by a whole factor, each pixel repeated: H.264 ruins 16x16, and a
 /// resize back to 16x16 returns the pixels. The file appears under its name, complete, with
-/// close(); until then it is .unfinished.NAME beside it.
+/// close(); until then it is a temporary beside it (model/io/atomic_file.h).
 class VideoWriter {
  public:
   /// `process` is used until close(); nullptr: the writer starts one of its own where it needs one.

@@ -86,11 +86,16 @@ std::vector<RunPair> pair_up(const Run& a, const Run& b) {
 /// Whether `path` is a reference trace or a folder of them, and not a run.
 bool is_reference(const fs::path& path) {
   if (fs::is_regular_file(path)) return true;
-  return fs::is_directory(path) && !fs::exists(path / "metrics.jsonl") &&
-         analysis::stage_names(path).empty() &&
-         std::any_of(fs::directory_iterator(path), fs::directory_iterator(), [](const auto& entry) {
-           return entry.path().extension() == ".json" && entry.path().filename() != "summary.json";
-         });
+  if (!fs::is_directory(path) || fs::exists(path / "metrics.jsonl")) return false;
+  if (!analysis::stage_names(path).empty()) return false;
+  std::error_code problem;
+  fs::directory_iterator entry(path, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    const fs::path name = entry->path().filename();
+    if (name.extension() == ".json" && name != "summary.json") return true;
+  }
+  if (problem) fail_user("{}: cannot be read: {}", path.string(), problem.message());
+  return false;
 }
 
 ReferenceCheck check_run(const fs::path& folder, const fs::path& file) {

@@ -1,12 +1,13 @@
 #include "launch/commands/sample.h"
 
-#include "data/encode/graceful_stop.h"
 #include "data/encode/prompt_file.h"
 #include "launch/prompts_over_time.h"
 #include "launch/sample_noise.h"
 #include "model/config/config_rule.h"
+#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "model/sampling/rollout.h"
@@ -271,8 +272,8 @@ int run(const SampleArgs& args) {
 
   const std::string role = pick_role(source.checkpoint, args.weights);
   model::FrozenWeights weights(source.model, source.checkpoint.roles.at(role), args.checkpoint);
-  data::GracefulStop stop([&] {
-    trainer::remove_unfinished_samples(args.out);
+  io::GracefulStop stop([&] {
+    io::remove_own_temporaries(args.out);
     return formatted("{}: the videos that are finished are kept", args.out);
   });
   const auto records = trainer::sample_to_folder(

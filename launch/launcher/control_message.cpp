@@ -8,6 +8,7 @@
 
 #include "launch/launcher/worker_count.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 
 namespace vmla::launch {
 
@@ -240,7 +241,7 @@ std::string encode(const ControlMessage& message) {
 ControlMessage decode(const std::string& line) {
   try {
     if (line.size() > kLongestMessage) fail_run("longer than {} bytes", kLongestMessage);
-    const Json json = Json::parse(line);
+    const Json json = io::parse_json<Json>(line, "a line");
     if (!json.is_object()) fail_run("no object with a 'type'");
     const Members members(json);
     return message_of(members.text("type", kLongestName), members);

@@ -1,6 +1,7 @@
 #include "launch/launcher/cpu_binding.h"
 
 #include <sched.h>
+#include <charconv>
 
 #include <algorithm>
 #include <fstream>
@@ -21,12 +22,14 @@ int read_number(const std::filesystem::path& file) {
 /// The NUMA node of a CPU is the folder nodeN beside its topology.
 int numa_node_of(const std::filesystem::path& cpu_folder) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(cpu_folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("node") && name.size() > 4 &&
-        std::all_of(name.begin() + 4, name.end(), [](char c) { return c >= '0' && c <= '9'; })) {
-      return std::stoi(name.substr(4));
-    }
+  std::filesystem::directory_iterator entry(cpu_folder, error);
+  for (; !error && entry != std::filesystem::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with("node")) continue;
+    int node = 0;
+    const char* const end = name.data() + name.size();
+    const auto [last, problem] = std::from_chars(name.data() + 4, end, node);
+    if (problem == std::errc() && last == end && node >= 0) return node;
   }
   return 0;
 }

@@ -4,6 +4,7 @@
 
 #include "launch/launcher/signal_queue.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 
 namespace vmla::launch {
 
@@ -39,7 +40,7 @@ std::string describe(const WorkerEnd& end) {
 }
 
 std::string error_file_message(const std::string& json) {
-  const auto parsed = nlohmann::json::parse(json, nullptr, /*allow_exceptions=*/false);
+  const auto parsed = io::parse_json_or_discard<nlohmann::json>(json);
   // torchrun itself writes {"message": {"message": ...}}, some programs {"message": "..."}.
   const nlohmann::json* level = &parsed;
   for (int depth = 0; depth < 2 && level->is_object() && level->contains("message"); ++depth) {

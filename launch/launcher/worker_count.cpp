@@ -14,8 +14,10 @@ int64_t count_device_files(const std::filesystem::path& devices) {
   const std::string prefix = "nvidia";
   int64_t count = 0;
   std::error_code unreadable;
-  for (const auto& entry : std::filesystem::directory_iterator(devices, unreadable)) {
-    const std::string name = entry.path().filename().string();
+  std::filesystem::directory_iterator entry(devices, unreadable);
+  for (; !unreadable && entry != std::filesystem::directory_iterator();
+       entry.increment(unreadable)) {
+    const std::string name = entry->path().filename().string();
     // Beside nvidia0 there are nvidiactl, nvidia-uvm and others.
     if (name.starts_with(prefix) && parse_number<uint32_t>(name.substr(prefix.size()))) ++count;
   }

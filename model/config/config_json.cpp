@@ -163,8 +163,7 @@ Json layer_values(const T& value) {
 }  // namespace
 
 PartialConfig parse_model_json(std::string_view text, const std::string& file_name) {
-  io::check_json_text(text, file_name);
-  const Document json = Document::parse(text.begin(), text.end(), nullptr, false);
+  const auto json = io::parse_json<Document>(text, file_name);
   if (!json.is_object()) fail_user("{}: not a JSON object", file_name);
   const FieldReader in(json, file_name);
   const bool diffusers = in.has("num_attention_heads");

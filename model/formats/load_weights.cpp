@@ -174,10 +174,14 @@ PartialConfig config_beside(const fs::path& folder) {
 /// Whether the folder holds safetensors. Files of torch.save may be of anything there: an
 /// optimizer, a VAE.
 bool has_model_file(const fs::path& folder) {
-  return std::ranges::any_of(fs::directory_iterator(folder), [](const auto& entry) {
-    const std::string name = entry.path().filename().string();
-    return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
-  });
+  std::error_code problem;
+  fs::directory_iterator entry(folder, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    const std::string name = entry->path().filename().string();
+    if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) return true;
+  }
+  if (problem) fail_user("{}: cannot be read: {}", folder.string(), problem.message());
+  return false;
 }
 
 }  // namespace

@@ -48,12 +48,15 @@ fs::path model_file_of(const fs::path& folder) {
     if (fs::exists(folder / name)) return folder / name;
   }
   std::set<fs::path> indexes, files;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  std::error_code problem;
+  fs::directory_iterator entry(folder, problem);
+  for (; !problem && entry != fs::directory_iterator(); entry.increment(problem)) {
+    const std::string name = entry->path().filename().string();
     if (name.starts_with(".")) continue;
-    if (name.ends_with(".safetensors.index.json")) indexes.insert(entry.path());
-    if (name.ends_with(".safetensors")) files.insert(entry.path());
+    if (name.ends_with(".safetensors.index.json")) indexes.insert(entry->path());
+    if (name.ends_with(".safetensors")) files.insert(entry->path());
   }
+  if (problem) fail_user("{}: cannot be read: {}", folder.string(), problem.message());
   if (indexes.size() == 1) return *indexes.begin();
   if (indexes.empty() && files.size() == 1) return *files.begin();
   fail_user(

@@ -80,29 +80,19 @@ fs::path without_trailing_slash(const fs::path& path) {
   return path.has_filename() ? path : path.parent_path();
 }
 
-fs::path temporary_path(const fs::path& path) {
-  static std::atomic<uint64_t> count{0};
-  const std::string pid = std::to_string(getpid());  // not cached: a fork has its own
-  uint64_t random = 0;
-  if (getrandom(&random, sizeof random, 0) != sizeof random) random = std::random_device()();
-  return folder_of(path) / formatted("{}{}+{}+{}+{}-{}+{}",
-                                     kTemporary,
-                                     host_name(),
-                                     pid,
-                                     process_start(pid),
-                                     count++,
-                                     random,
-                                     path.filename().string());
-}
-
-/// Removes what killed processes of this machine left in `folder`.
-void remove_stale_temporaries(const fs::path& folder) {
-  const std::string host = host_name();
+/// Removes the temporaries of this machine's processes from `folder`, those that live excepted;
+/// with `own` those of this process as well.
+void remove_temporaries(const fs::path& folder, bool own) {
+  const std::string host = host_name(), pid = std::to_string(getpid());
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+  fs::directory_iterator entry(folder, ignored);
+  for (; !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
     TemporaryName name;
-    if (!parse_temporary(entry.path().filename().string(), name) || name.host != host) continue;
-    if (name.start != process_start(name.pid)) fs::remove_all(entry.path(), ignored);
+    if (!parse_temporary(entry->path().filename().string(), name) || name.host != host) continue;
+    const bool is_own = own && name.pid == pid;
+    std::error_code gone_already;
+    if (is_own || name.start != process_start(name.pid))
+      fs::remove_all(entry->path(), gone_already);
   }
 }
 
@@ -161,6 +151,29 @@ void create_parent(const fs::path& path) {
 }
 
 }  // namespace
+
+fs::path temporary_path(const fs::path& path) {
+  static std::atomic<uint64_t> count{0};
+  const std::string pid = std::to_string(getpid());  // not cached: a fork has its own
+  uint64_t random = 0;
+  if (getrandom(&random, sizeof random, 0) != sizeof random) random = std::random_device()();
+  return folder_of(path) / formatted("{}{}+{}+{}+{}-{}+{}",
+                                     kTemporary,
+                                     host_name(),
+                                     pid,
+                                     process_start(pid),
+                                     count++,
+                                     random,
+                                     path.filename().string());
+}
+
+void remove_stale_temporaries(const fs::path& folder) {
+  remove_temporaries(folder, /*own=*/false);
+}
+
+void remove_own_temporaries(const fs::path& folder) {
+  remove_temporaries(folder, /*own=*/true);
+}
 
 int injected_fault(std::string_view operation, const fs::path& path) {
   const std::lock_guard lock(hook_mutex);

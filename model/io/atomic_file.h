@@ -11,6 +11,14 @@
 /// removed by the next writer in the folder.
 namespace vmla::io {
 
+/// A name for an unfinished file beside `path`, with its extension: one that nobody can foresee and
+/// put a link at. For writers that rename it themselves.
+std::filesystem::path temporary_path(const std::filesystem::path& path);
+/// Removes from `folder` the temporaries that processes of this machine have left which are gone.
+void remove_stale_temporaries(const std::filesystem::path& folder);
+/// Removes those of this process too: it is about to end.
+void remove_own_temporaries(const std::filesystem::path& folder);
+
 /// Writes `bytes` to `path`.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 

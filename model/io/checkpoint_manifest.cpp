@@ -202,13 +202,13 @@ std::string manifest_text(const CheckpointManifest& manifest) {
   for (const auto& [key, value] : manifest.data_position) {
     std::visit([&, &name = key](const auto& v) { json["data_position"][name] = v; }, value);
   }
-  if (!manifest.model_json.empty()) json["model"] = Json::parse(manifest.model_json);
+  if (!manifest.model_json.empty()) json["model"] = parse_json<Json>(manifest.model_json, "model");
   json["config"] = manifest.config_yaml;
   json["files"] = files_json(manifest.files);
   json["roles"] = Json::object();
   for (const auto& [role_name, role] : manifest.roles) {
     Json& role_json = json["roles"][role_name];
-    if (!role.model_json.empty()) role_json["model"] = Json::parse(role.model_json);
+    if (!role.model_json.empty()) role_json["model"] = parse_json<Json>(role.model_json, "model");
     std::map<std::string, Json> tensors;  // ordered_json would search all names at each insertion
     for (const auto& [name, tensor] : role.tensors) tensors[name] = tensor_json(tensor);
     role_json["tensors"] = tensors;
@@ -219,9 +219,7 @@ std::string manifest_text(const CheckpointManifest& manifest) {
 }
 
 CheckpointManifest parse_manifest(std::string_view text, const std::string& file_name) {
-  check_json_text(text, file_name);
-  const Document json =
-      Document::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  const auto json = parse_json<Document>(text, file_name);
   if (!json.is_object() || json.value("format", Document()) != kFormat) {
     fail_user("{}: not the manifest of a checkpoint, or incomplete", file_name);
   }
@@ -275,8 +273,7 @@ std::string part_text(const CheckpointPart& part) {
 CheckpointPart parse_part(std::string_view text, const std::string& file_name) {
   CheckpointPart part;
   try {
-    check_json_text(text, file_name);
-    const Document json = Document::parse(text.begin(), text.end());
+    const auto json = parse_json<Document>(text, file_name);
     part.files = files_of(json.at("files"), file_name);
     for (const auto& [role, tensors] : json.at("roles").items()) {
       auto& entries = part.roles[role];

@@ -25,9 +25,11 @@ int64_t step_of(const std::string& name) {
 std::vector<fs::path> step_folders(const fs::path& checkpoints_folder) {
   std::vector<std::pair<int64_t, fs::path>> found;
   std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(checkpoints_folder, ignored)) {
-    const int64_t step = step_of(entry.path().filename().string());
-    if (step >= 0 && entry.is_directory(ignored)) found.emplace_back(step, entry.path());
+  fs::directory_iterator entry(checkpoints_folder, ignored);
+  for (; !ignored && entry != fs::directory_iterator(); entry.increment(ignored)) {
+    const int64_t step = step_of(entry->path().filename().string());
+    std::error_code gone;
+    if (step >= 0 && entry->is_directory(gone)) found.emplace_back(step, entry->path());
   }
   std::ranges::sort(found);
   std::vector<fs::path> folders;

@@ -12,8 +12,7 @@ using Json = nlohmann::json;
 
 std::map<std::string, std::string> parse_safetensors_index(std::string_view text,
                                                            const std::string& file_name) {
-  check_json_text(text, file_name);
-  const Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  const Json json = parse_json<Json>(text, file_name);
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
     fail_user("{}: not a safetensors index (a JSON object with \"weight_map\")", file_name);
   }

@@ -106,12 +106,15 @@ class Kills:
         """Trains to the end through all kills; returns the seconds from each to the next optimizer step."""
         plan = list(self.plan)
         while True:
+            lived = self.lives()
             with self.stage.start(self.run, "--max-restarts", len(plan)) as job:
                 who = None
                 while plan and who != "launcher":
-                    pids = self.wait_for_life(job, self.lives() + 1)
+                    pids = self.wait_for_life(job, lived + 1)
                     step, who, when = plan.pop(0)
                     self.wait_for_moment(job, step, when)
+                    # Before the kill: the next life may have begun by the time that the check below is through.
+                    lived = self.lives()
                     self.times.append(time.time())
                     os.kill(job.process.pid if who == "launcher" else pids[who], signal.SIGKILL)
                     check(self.run)

@@ -10,8 +10,9 @@ import subprocess
 import time
 
 import pytest
+from launch_job import Job, wait_for
 from program import ENVIRONMENT, REPOSITORY, VMLA, run, vmla
-from tiny_stage import metrics, start_training, train_arguments
+from tiny_stage import last_checkpoint, metrics, saved_steps, start_training, train_arguments
 
 LONG = {"train__steps": 2000, "checkpoint__every": 1000}
 
@@ -23,10 +24,6 @@ def wait_for_step(run_dir, process, step=1):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def saved_steps(run_dir):
-    return sorted(int(folder.name.removeprefix("step_")) for folder in (run_dir / "checkpoints").glob("step_*"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGTERM])
@@ -151,3 +148,91 @@ def test_a_rank_that_waits_says_for_what(tmp_path, dataset):
     finally:
         process.kill()
         process.wait()
+
+
+# One step of this is several seconds of one core, and what is saved of it little.
+SLOW = {"train__batch_size": 192, "train__micro_batch_size": 192, "checkpoint__every": 1000, "train__steps": 3}
+
+
+def weights_of(run_dir):
+    folder = last_checkpoint(run_dir)
+    return {file.name: file.read_bytes() for file in sorted(folder.glob("*.safetensors"))}
+
+
+def losses(run_dir):
+    return {line["step"]: line["loss"] for line in metrics(run_dir) if "loss" in line}
+
+
+def interrupt(process, number=signal.SIGTERM):
+    process.send_signal(number)
+    began = time.monotonic()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 75, err
+    assert time.monotonic() - began < 2
+    (line,) = err.splitlines()
+    return line
+
+
+def test_a_long_step_is_given_up_for_the_state_before_it(tmp_path, dataset):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    vmla(*train_arguments("pretrain", whole, dataset, **SLOW))
+    assert metrics(whole)[1]["time_step"] > 1.5, "the step is too short to be interrupted"
+    process = start_training("pretrain", parts, dataset, **SLOW)
+    wait_for_step(parts, process)
+    time.sleep(0.3)
+    assert "saved step 1 of 3" in interrupt(process)
+    assert saved_steps(parts) == [1]
+    vmla(*train_arguments("pretrain", parts, dataset, **SLOW))
+    assert losses(parts) == losses(whole)
+    assert weights_of(parts) == weights_of(whole)
+
+
+@pytest.mark.parametrize("what", ["validation", "samples"])
+def test_what_was_to_be_measured_after_a_step_is_made_up_for(tmp_path, dataset, what):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    if what == "validation":
+        long = {"validation__every": 4, "validation__clips": 12}
+    else:
+        long = {"sample__every": 4, "sample__steps": 20, "sample__frames": 33}
+    settings = {"checkpoint__every": 1000, "train__batch_size": 32, "train__micro_batch_size": 32, **long}
+    process = start_training("pretrain", parts, dataset, **settings)
+    # The fourth step's line comes after its validation and before its samples.
+    wait_for_step(parts, process, 3 if what == "validation" else 4)
+    if what == "validation":
+        time.sleep(metrics(parts)[-1]["time_step"] * 0.3)
+    assert "saved step" in interrupt(process)
+    (saved,) = saved_steps(parts)
+    vmla(*train_arguments("pretrain", parts, dataset, **settings))
+    vmla(*train_arguments("pretrain", whole, dataset, **settings))
+    assert losses(parts) == losses(whole)
+    assert weights_of(parts) == weights_of(whole)
+    found = {line["step"]: line["validation_loss"] for line in metrics(parts) if "validation_loss" in line}
+    assert found == {line["step"]: line["validation_loss"] for line in metrics(whole) if "validation_loss" in line}
+    for file in (whole / "samples").glob("*/*.*"):
+        if file.suffix in (".mp4", ".y4m"):
+            assert (parts / file.relative_to(whole)).read_bytes() == file.read_bytes()
+    assert saved == 4
+
+
+def test_several_ranks_drop_a_long_step_together(tmp_path, dataset):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    slow = SLOW | {"train__micro_batch_size": 4}
+
+    def start_ranks(run_dir):
+        return Job("--nproc-per-node", 2, "--", VMLA, *train_arguments("pretrain", run_dir, dataset, **slow))
+
+    with start_ranks(parts) as job:
+        wait_for(lambda: (parts / "metrics.jsonl").exists() and metrics(parts), 60)
+        time.sleep(0.3)
+        os.kill(job.process.pid, signal.SIGTERM)
+        began = time.monotonic()
+        done = job.end(60)
+        seconds = time.monotonic() - began
+    assert done.returncode == 75, done.stderr
+    assert "saved step 1 of 3" in done.stderr and saved_steps(parts) == [1]
+    assert seconds < metrics(parts)[0]["time_step"], "the step was not waited for"
+    for run_dir in (parts, whole):
+        with start_ranks(run_dir) as job:
+            assert job.end(120).returncode == 0
+    assert losses(parts) == losses(whole)
+    assert weights_of(parts) == weights_of(whole)

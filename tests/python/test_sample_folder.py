@@ -1,6 +1,7 @@
 """What `vmla sample` leaves in a folder, how long its videos are, and which noise they come from."""
 
 import json
+import socket
 
 import torch
 from safetensors.torch import load_file
@@ -21,7 +22,8 @@ def test_a_used_folder_holds_what_its_list_names(latent_run, tmp_path):
     sample(latent_run, out, ["a", "b", "c"], "--frames", 9, "--save-latents")
     (out / "mine.txt").write_text("not ours")
     (out / "777.mp4").write_text("in no list")
-    (out / ".unfinished.002.mp4").write_text("of a killed call")
+    killed = f".tmp-{socket.gethostname()}+999999999+1+0-1+002.mp4"  # no process has this number
+    (out / killed).write_text("of a killed call")
     done = sample(latent_run, out, ["d"], "--frames", 9)
     assert "6 files of an earlier call are removed" in done.stdout and "777.mp4" in done.stderr
     extension = next(p.suffix for p in out.glob("000.*"))

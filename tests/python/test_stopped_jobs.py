@@ -1,4 +1,4 @@
-"""Ctrl-C and friends during `vmla data encode`, `data prompts` and `sample`: within two seconds, and nothing is lost."""
+"""Ctrl-C and friends during commands that take long: within two seconds, one line, and nothing is lost."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 import pytest
 
 from program import ENVIRONMENT, REPOSITORY, VMLA, vmla
+from tiny_stage import CONFIGS, saved_steps, train_arguments
 
 STOPPED = 75
 
@@ -76,3 +77,44 @@ def test_sampling_stops_without_leftovers(latent_run, tmp_path):
     assert not [name for name in names if name.startswith(".")]
     listed = [record["file"] for record in json.loads((out / "samples.json").read_text())]
     assert listed and sorted([*listed, "samples.json"]) == names
+
+
+def one_line(job, said, seconds):
+    assert job.returncode == STOPPED, said
+    assert seconds < 2
+    (line,) = said.splitlines()
+    assert line.startswith("vmla: stopped: SIG") and "the same command" in line
+    return line
+
+
+def test_rendering_stops_and_goes_on(tmp_path):
+    out, whole = tmp_path / "v", tmp_path / "whole"
+    arguments = ["data", "synth", "--count", 40, "--frames", 200, "--size", 64, "--out"]
+    job = start_group(*arguments, out)
+    said, seconds = stop(job, lambda: len(list(out.glob("shape_*"))) > 1)
+    assert "of 40 clips are there" in one_line(job, said, seconds)
+    assert not list(out.glob(".*")) and not (out / "captions.csv").exists()
+    vmla(*arguments, out)
+    vmla(*arguments, whole)
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("after", [0.02, 0.2, 0.6])  # seconds: the front program, loading the libraries, the set-up
+def test_the_set_up_of_a_run_stops(tmp_path, dataset, number, after):
+    run_dir = tmp_path / "run"
+    wide = {"model__dim": 768, "model__num_heads": 12, "model__num_layers": 12, "model__ffn_dim": 3072}
+    begin = time.monotonic()
+    job = start_group(*train_arguments("pretrain", run_dir, dataset, **wide))
+    said, seconds = stop(job, lambda: time.monotonic() > begin + after, number)
+    one_line(job, said, seconds)
+    assert not saved_steps(run_dir)
+
+
+def test_making_the_data_of_a_run_stops(tmp_path):
+    job = start_group("train", "--config", CONFIGS / "pretrain.yaml", "--run-dir", tmp_path / "run",
+                      "--set", f"data.path={tmp_path / 'd.h5'}", "--set", "data.make.synth_count=4000")  # fmt: skip
+    said, seconds = stop(job, lambda: list(tmp_path.glob("d*/*")), signal.SIGTERM)
+    one_line(job, said, seconds)
+
+

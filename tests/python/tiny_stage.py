@@ -60,3 +60,7 @@ def metrics(run_dir: Path) -> list[dict]:
 
 def last_checkpoint(run_dir: Path) -> Path:
     return (run_dir / "checkpoints" / "latest").resolve()
+
+
+def saved_steps(run_dir: Path) -> list[int]:
+    return sorted(int(folder.name.removeprefix("step_")) for folder in (run_dir / "checkpoints").glob("step_*"))

@@ -92,6 +92,13 @@ ONE_PLACE = {
         re.compile(r'"(?:svd_weight)"'),
         ("model/conversion/",)),
 }
+JSON_PARSER = re.compile(r"\b\w*(?:[jJ]son|Document)::(?:parse|sax_parse|accept)\(")
+# These count depth themselves: what is nested is thrown away as it is read.
+JSON_PARSERS = {"model/io/json_text.h", "model/io/safetensors_header.cpp", "data/video/caption_files.cpp",
+                "analysis/runs/run_reading.cpp"}
+THROWING_NUMBER = re.compile(r"\bstd::sto(?:i|l|ll|ul|ull|f|d|ld)\(")
+# A range-based for; a folder that this program has just made is its own.
+LOOP_OVER_FOLDER = re.compile(r"\bfor \([^;]*: *(?:fs|std::filesystem)::directory_iterator\(|(?:any|all|none)_of\((?:fs|std::filesystem)::directory_iterator")
 HEADING = re.compile(r"#{1,6} +(.*\S)")
 SECTION = re.compile(r"\d+(?:\.\d+)*")
 # A page, and behind it maybe sections of it: numbers (docs/page.md 3.1, 3.4 and 5 to 7) or a heading in quotes.
@@ -384,7 +391,32 @@ def one_place(tree):
                     yield f"{path}:{number}: {match[0]} names {what}; only {', '.join(places)} may, others read the table"
 
 
-RULES = (layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, one_place, portable, citations, paths_in_pages)
+def checked_json(tree):
+    """Text becomes a JSON document in model/io/json_text.h alone, which looks first how deep it is nested."""
+    for path in tree.code():
+        if folder_of(path) is None or path in JSON_PARSERS:
+            continue
+        for number, line in enumerate((tree.root / path).read_text().splitlines(), 1):
+            match = JSON_PARSER.search(line.split("//")[0])
+            if match:
+                yield f"{path}:{number}: {match[0].strip()}...) parses what was not checked; io::parse_json does"
+
+
+def raw_exceptions(tree):
+    """Nothing that throws an exception of the standard library at what a user wrote or a folder holds: std::stoi and
+    its kin throw at text that is no number, a loop over a folder at an entry that cannot be read."""
+    for path in tree.code():
+        if folder_of(path) is None:
+            continue
+        for number, line in enumerate((tree.root / path).read_text().splitlines(), 1):
+            code = line.split("//")[0]
+            if THROWING_NUMBER.search(code):
+                yield f"{path}:{number}: throws at what is no number; std::from_chars says so"
+            if LOOP_OVER_FOLDER.search(code):
+                yield f"{path}:{number}: throws at an entry that cannot be read; entry.increment(error) says so"
+
+
+RULES = (checked_json, raw_exceptions, layering, torch_free, heavy_includes, include_form, cmake_form, names, open_ends, one_place, portable, citations, paths_in_pages)
 
 
 def main():

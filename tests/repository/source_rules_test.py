@@ -99,6 +99,20 @@ class Planted(unittest.TestCase):
             "model/network/mode.cpp": 'bool whole = sharding == "hybrid";\n',
         }, 'trainer/planner/plan.cpp:2: "dmd" names an objective', 'model/network/mode.cpp:1: "hybrid" names a sharding mode')
 
+    def test_json_that_is_parsed_unchecked(self):
+        self.finds(source_rules.checked_json, {
+            "model/io/json_text.h": "return Json::parse(text);\n",
+            "analysis/page/page.cpp": "// Json::parse(text)\nconst auto a = nlohmann::ordered_json::parse(text);\n",
+            "launch/launcher/link.cpp": "io::parse_json<Json>(text, name);\nif (Json::accept(text)) go();\n",
+        }, "analysis/page/page.cpp:2: ordered_json::parse(", "launch/launcher/link.cpp:2: Json::accept(")
+
+    def test_exceptions_of_the_standard_library(self):
+        self.finds(source_rules.raw_exceptions, {
+            "model/network/block.cpp": "const int a = std::stoi(text);  // not std::stoll(text)\n"
+                                       "for (const auto& entry : fs::directory_iterator(folder)) use(entry);\n"
+                                       "for (; entry != fs::directory_iterator(); entry.increment(error)) use(*entry);\n",
+        }, "model/network/block.cpp:1: throws at what is no number", "model/network/block.cpp:2: throws at an entry")
+
     def test_a_page_that_names_a_file_that_moved(self):
         page = "See `model/network/block.h`, `model/network/block`, `model/*/block.cpp`, `model/{io,network}/`.\n"
         self.finds(source_rules.paths_in_pages, {"docs/map.md": page + "And `model/block.h`, `model/{io,weights}`.\n"},

@@ -34,8 +34,7 @@ Weights trained(const TrainConfig& config,
                 const std::string& role = "generator") {
   SmallStage stage(config);
   Profiler profiler(0, "");
-  const StopSignal stop;
-  stage.trainer(run_dir)->run(stop, profiler);
+  stage.trainer(run_dir)->run(profiler);
   return stage.weights(role);
 }
 
@@ -71,9 +70,8 @@ TEST(Trainer, ResumedRunEqualsAnUninterruptedOne) {
   EXPECT_EQ(state.step, 3);
   EXPECT_EQ(state.samples_seen, 3 * config.train.batch_size);
   Profiler profiler(0, "");
-  const StopSignal stop;
   const auto trainer = stage.trainer(folder / "parts", state);
-  trainer->run(stop, profiler);
+  trainer->run(profiler);
   EXPECT_EQ(trainer->state().step, 5);
   expect_equal(whole, stage.weights("generator"));
   expect_equal(average, stage.weights("generator_ema"));
@@ -115,13 +113,12 @@ TEST(Trainer, AMovingAverageFollowsFromItsFirstStepOn) {
   config.ema.start_step = config.train.steps - 1;
   SmallStage stage(config);
   Profiler profiler(0, "");
-  const StopSignal stop;
   TrainConfig until = config;
   until.train.steps = config.train.steps - 1;
   // Until start_step the average is a copy.
   const Weights copy = trained(until, folder / "until", "generator_ema");
   expect_equal(copy, trained(until, folder / "until_again", "generator"));
-  stage.trainer(folder / "run")->run(stop, profiler);
+  stage.trainer(folder / "run")->run(profiler);
   const Weights average = stage.weights("generator_ema"), last = stage.weights("generator");
   for (const auto& [name, tensor] : average) {
     const at::Tensor expected = 0.75 * copy.at(name) + 0.25 * last.at(name);
@@ -141,9 +138,8 @@ TEST(Trainer, ALossThatIsNotFiniteChangesNothing) {
   weights.masters_changed();
   const Weights before = stage.weights("generator");
   Profiler profiler(0, "");
-  const StopSignal stop;
   const auto trainer = stage.trainer(folder / "run");
-  const std::string message = error_of<RunError>([&] { trainer->run(stop, profiler); });
+  const std::string message = error_of<RunError>([&] { trainer->run(profiler); });
   EXPECT_THAT(message, HasSubstr("step 1: generator has loss nan"));
   EXPECT_THAT(message, HasSubstr("Lower optimizer.lr or look at the data"));
   for (const auto& [name, tensor] : stage.weights("generator")) {
@@ -156,13 +152,11 @@ TEST(Trainer, ASignalEndsTheRunAfterTheStepAndSavesIt) {
   const TrainConfig config = small_stage(folder.path(), "flow_matching");
   SmallStage stage(config);
   Profiler profiler(0, "");
-  const StopSignal stop;
   const auto trainer = stage.trainer(folder / "run");
   const auto interrupt = [](int64_t step) {
     if (step == 2) std::raise(SIGTERM);
   };
-  const std::string message =
-      error_of<StopRequested>([&] { trainer->run(stop, profiler, interrupt); });
+  const std::string message = error_of<StopRequested>([&] { trainer->run(profiler, interrupt); });
   EXPECT_THAT(message, HasSubstr("SIGTERM: saved step 2 of 4"));
   SmallStage again(config);
   EXPECT_EQ(again.resume(folder / "run").step, 2);

@@ -1,6 +1,7 @@
 #include "trainer/checkpoint/checkpoint_folder.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include "model/formats/checkpoint_reader.h"
 #include "model/io/atomic_file.h"
@@ -41,7 +42,8 @@ std::vector<fs::path> prune_checkpoints(const fs::path& checkpoints_folder,
   std::vector<fs::path> removed;
   for (size_t i = 0; i + newest < folders.size(); ++i) {
     const std::string name = folders[i].filename().string();
-    const int64_t step = std::stoll(name.substr(name.find('_') + 1));
+    int64_t step = 0;  // step_folders() has read it already
+    std::from_chars(name.data() + name.find('_') + 1, name.data() + name.size(), step);
     const bool is_kept = retention.keep_every > 0 && step % retention.keep_every == 0;
     if (is_kept || folders[i].filename() == latest) continue;
     io::remove_folder(folders[i]);

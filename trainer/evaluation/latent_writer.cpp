@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 #include "model/io/safetensors_header.h"
@@ -12,9 +13,7 @@ namespace vmla::trainer {
 namespace fs = std::filesystem;
 
 LatentWriter::LatentWriter(fs::path path, int64_t frames)
-    : path_(std::move(path)),
-      unfinished_(path_.parent_path() / (".unfinished." + path_.filename().string())),
-      frames_(frames) {}
+    : path_(std::move(path)), unfinished_(io::temporary_path(path_)), frames_(frames) {}
 
 LatentWriter::~LatentWriter() {
   if (!file_) return;

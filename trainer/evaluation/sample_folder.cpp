@@ -1,6 +1,7 @@
 #include "data/video/video_writer.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 #include "model/io/log.h"
 #include "trainer/evaluation/latent_writer.h"
 #include "trainer/evaluation/video_sampler.h"
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <set>
-#include <string_view>
 
 namespace vmla::trainer {
 namespace fs = std::filesystem;
@@ -74,7 +74,7 @@ std::set<std::string> listed_numbers(const fs::path& folder) {
   std::set<std::string> numbers;
   std::error_code problem;
   if (!fs::is_regular_file(folder / kList, problem)) return numbers;
-  const auto list = nlohmann::json::parse(io::read_text_file(folder / kList), nullptr, false);
+  const auto list = io::parse_json_or_discard<nlohmann::json>(io::read_text_file(folder / kList));
   if (!list.is_array()) return numbers;
   for (const auto& entry : list) {
     if (!entry.is_object() || !entry.contains("file") || !entry["file"].is_string()) continue;
@@ -90,7 +90,7 @@ void make_room(const fs::path& folder) {
   std::error_code problem;
   fs::create_directories(folder, problem);
   if (problem) fail_user("{}: cannot make the folder: {}", folder.string(), problem.message());
-  remove_unfinished_samples(folder);
+  io::remove_stale_temporaries(folder);
   const std::set<std::string> numbers = listed_numbers(folder);
   fs::remove(folder / kList, problem);
   int64_t removed = 0;
@@ -113,17 +113,89 @@ void make_room(const fs::path& folder) {
   }
 }
 
-}  // namespace
+/// Streams the chunks of a call's videos into their files.
+class VideoFiles {
+ public:
+  VideoFiles(const VideoSampler& sampler,
+             const VideoSampler::Request& request,
+             int64_t pixel_frames,
+             fs::path folder,
+             bool save_latents)
+      : sampler_(sampler),
+        request_(request),
+        pixel_frames_(pixel_frames),
+        folder_(std::move(folder)),
+        save_latents_(save_latents),
+        process_(request.batch == 1 ? data::start_video_process() : nullptr),
+        records_(request.prompts.size()),
+        writers_(request.prompts.size()),
+        latents_(request.prompts.size()) {}
 
-void remove_unfinished_samples(const fs::path& folder) {
-  constexpr std::string_view kUnfinished = ".unfinished.";
-  for (const std::string& name : names_in(folder)) {
-    std::error_code ignored;
-    if (name.starts_with(kUnfinished) && !number_of(name.substr(kUnfinished.size())).empty()) {
-      fs::remove(folder / name, ignored);
+  void take(const SampledChunk& chunk) {
+    const size_t i = chunk.prompt;
+    SampleRecord& record = records_[i];
+    if (!writers_[i]) {
+      begin(i);
+      record.first_chunk_seconds = chunk.since_start;
     }
+    // Whole chunks are sampled; frames beyond pixel_frames are cut off the video, not off the
+    // latents.
+    const int64_t kept = std::min(chunk.pixels_F3HW.size(0), pixel_frames_ - record.frames);
+    if (kept > 0) writers_[i]->append(chunk.pixels_F3HW.narrow(0, 0, kept));
+    record.frames += std::max<int64_t>(kept, 0);
+    record.chunk_seconds.push_back(chunk.seconds);
+    record.cache_seconds += chunk.cache_seconds;
+    record.seconds = chunk.since_start;
+    record.cache_bytes = chunk.cache_bytes;
+    if (latents_[i]) latents_[i]->append(chunk.latents_FCHW);
+    if (chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames) finish(i);
   }
-}
+
+  /// Of all videos, in the order of the prompts.
+  std::vector<SampleRecord>& records() { return records_; }
+  /// Of those that are whole: the list, where not all of them come to be.
+  const std::vector<SampleRecord>& finished() const { return finished_; }
+
+ private:
+  void begin(size_t i) {
+    const VideoPrompt& prompt = request_.prompts[i];
+    SampleRecord& record = records_[i];
+    record.file = numbered(i, data::default_video_extension());
+    record.prompt = prompt.text;
+    record.seed = prompt.seed;
+    record.fps = sampler_.media().fps;
+    for (const LaterPrompt& later : prompt.later) {
+      record.later_prompts.push_back(
+          {later.text, sampler_.codec().pixel_frames(later.first_frame)});
+    }
+    writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, process_);
+    if (!save_latents_) return;
+    latents_[i] = std::make_unique<LatentWriter>(folder_ / numbered(i, ".safetensors"),
+                                                 request_.latent_frames);
+  }
+
+  void finish(size_t i) {
+    writers_[i]->close();
+    writers_[i].reset();
+    if (latents_[i]) latents_[i]->close();
+    latents_[i].reset();
+    finished_.push_back(records_[i]);
+  }
+
+  const VideoSampler& sampler_;
+  const VideoSampler::Request& request_;
+  int64_t pixel_frames_;
+  fs::path folder_;
+  bool save_latents_;
+  // Frames go to a child process that encodes them. One child serves videos that are written one
+  // after another; a batch writes several at a time, and each starts its own.
+  std::shared_ptr<data::ChildProcess> process_;
+  std::vector<SampleRecord> records_, finished_;
+  std::vector<std::unique_ptr<data::VideoWriter>> writers_;
+  std::vector<std::unique_ptr<LatentWriter>> latents_;
+};
+
+}  // namespace
 
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
@@ -133,64 +205,18 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            bool save_latents,
                                            const std::function<void()>& between_chunks) {
   make_room(folder);
-  // Frames go to a child process that encodes them. One child serves videos that are written one
-  // after another; a batch writes several at a time, and each starts its own.
-  const auto process = request.batch == 1 ? data::start_video_process() : nullptr;
-  std::vector<SampleRecord> records(request.prompts.size());
-  std::vector<std::unique_ptr<data::VideoWriter>> writers(request.prompts.size());
-  std::vector<std::unique_ptr<LatentWriter>> latents(request.prompts.size());
-  const auto begin = [&](size_t i) {
-    const VideoPrompt& prompt = request.prompts[i];
-    SampleRecord& record = records[i];
-    record.file = numbered(i, data::default_video_extension());
-    record.prompt = prompt.text;
-    record.seed = prompt.seed;
-    record.fps = sampler.media().fps;
-    for (const LaterPrompt& later : prompt.later) {
-      record.later_prompts.push_back({later.text, sampler.codec().pixel_frames(later.first_frame)});
-    }
-    writers[i] = std::make_unique<data::VideoWriter>(folder / record.file, record.fps, process);
-    if (save_latents) {
-      latents[i] = std::make_unique<LatentWriter>(folder / numbered(i, ".safetensors"),
-                                                  request.latent_frames);
-    }
-  };
-  std::vector<SampleRecord> finished;  // for the list, if not all of them come to be
-  const auto finish = [&](size_t i) {
-    writers[i]->close();
-    writers[i].reset();
-    if (latents[i]) latents[i]->close();
-    latents[i].reset();
-    finished.push_back(records[i]);
-  };
-  const auto take = [&](const SampledChunk& chunk) {
-    const size_t i = chunk.prompt;
-    SampleRecord& record = records[i];
-    if (!writers[i]) {
-      begin(i);
-      record.first_chunk_seconds = chunk.since_start;
-    }
-    // Whole chunks are sampled; frames beyond pixel_frames are cut off the video, not off the
-    // latents.
-    const int64_t kept = std::min(chunk.pixels_F3HW.size(0), pixel_frames - record.frames);
-    if (kept > 0) writers[i]->append(chunk.pixels_F3HW.narrow(0, 0, kept));
-    record.frames += std::max<int64_t>(kept, 0);
-    record.chunk_seconds.push_back(chunk.seconds);
-    record.cache_seconds += chunk.cache_seconds;
-    record.seconds = chunk.since_start;
-    record.cache_bytes = chunk.cache_bytes;
-    if (latents[i]) latents[i]->append(chunk.latents_FCHW);
-    if (chunk.first_frame + chunk.latents_FCHW.size(0) == request.latent_frames) finish(i);
-    if (between_chunks) between_chunks();
-  };
+  VideoFiles files(sampler, request, pixel_frames, folder, save_latents);
   try {
-    sampler.sample(network, request, take);
+    sampler.sample(network, request, [&](const SampledChunk& chunk) {
+      files.take(chunk);
+      if (between_chunks) between_chunks();
+    });
   } catch (...) {
-    if (!finished.empty()) write_records(finished, folder);
+    if (!files.finished().empty()) write_records(files.finished(), folder);
     throw;
   }
-  write_records(records, folder);
-  return records;
+  write_records(files.records(), folder);
+  return std::move(files.records());
 }
 
 }  // namespace vmla::trainer

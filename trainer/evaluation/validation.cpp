@@ -53,13 +53,15 @@ ValidationResult validate(const TrainConfig& config,
                           const NetworkTable& networks,
                           const std::string& player,
                           const data::LatentDataset& clips,
-                          const model::TensorMap& shared_inputs) {
+                          const model::TensorMap& shared_inputs,
+                          const std::function<void()>& before_batch) {
   const at::NoGradGuard no_grad;
   const int64_t total = std::min(config.validation.clips, clips.size());
   const auto& shape = clips.info().clip_shape;
   TimeBins bins(config.validation.time_bins);
   double loss_sum = 0;
   for (int64_t first = 0; first < total; first += micro_batch) {
+    if (before_batch) before_batch();
     const int64_t count = std::min(micro_batch, total - first);
     std::vector<int64_t> indices;
     for (int64_t i = 0; i < count; ++i) indices.push_back(first + i);

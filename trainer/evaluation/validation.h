@@ -5,6 +5,7 @@
 #include "trainer/inputs/media_info.h"
 #include "trainer/objectives/objective.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -22,14 +23,15 @@ struct ValidationResult {
 /// Evaluates the network of the role `player` on the first `validation.clips` held-out clips,
 /// without gradients, `micro_batch` at a time. Noise and timesteps are the same at every step, for
 /// every role, and in every run with the same seed. `shared_inputs`: StageData::shared_inputs.
-/// Every rank evaluates all clips, so that all have the result. Collective where weights or tokens
-/// are spread over ranks.
+/// Every rank evaluates all clips, so that all have the result. What `before_batch` throws ends it.
+/// Collective where weights or tokens are spread over ranks.
 ValidationResult validate(const TrainConfig& config,
                           int64_t micro_batch,
                           Objective& objective,
                           const NetworkTable& networks,
                           const std::string& player,
                           const data::LatentDataset& clips,
-                          const model::TensorMap& shared_inputs);
+                          const model::TensorMap& shared_inputs,
+                          const std::function<void()>& before_batch = {});
 
 }  // namespace vmla::trainer

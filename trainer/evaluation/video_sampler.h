@@ -150,8 +150,4 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            bool save_latents,
                                            const std::function<void()>& between_chunks = {});
 
-/// Removes what a call of sample_to_folder leaves when it is ended from outside: files of videos
-/// that are not finished.
-void remove_unfinished_samples(const std::filesystem::path& folder);
-
 }  // namespace vmla::trainer

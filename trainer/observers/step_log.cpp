@@ -32,6 +32,12 @@ MetricValues player_values(const TrainConfig& config, const StepFigures& last) {
   return values;
 }
 
+void append_validation(const StepFigures& figures, MetricValues& values) {
+  values.emplace_back("validation_loss", figures.validation_loss);
+  for (size_t i = 0; i < figures.validation_by_time.size(); ++i)
+    values.emplace_back(formatted("validation_loss_t{}", i), figures.validation_by_time[i]);
+}
+
 }  // namespace
 
 StepLog::StepLog(const TrainConfig& config,
@@ -49,7 +55,11 @@ StepLog::StepLog(const TrainConfig& config,
   figures.players["generator"].loss = figure("loss");
   figures.validation_loss = figure("validation_loss");
   // The monitor goes on with what the run has shown so far; its old alarms are in the log.
-  analysis::replay_health(analysis::read_run(run_dir).metrics, health_);
+  const auto metrics = analysis::read_run(run_dir).metrics;
+  analysis::replay_health(metrics, health_);
+  const auto validated = metrics.find("validation_loss");
+  if (validated != metrics.end() && !validated->second.steps.empty())
+    validated_step_ = static_cast<int64_t>(validated->second.steps.back());
 }
 
 void StepLog::record(int64_t step,
@@ -63,11 +73,7 @@ void StepLog::record(int64_t step,
   for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", figures.seconds);
   values.insert(values.end(), observed.begin(), observed.end());
-  if (validated) {
-    values.emplace_back("validation_loss", figures.validation_loss);
-    for (size_t i = 0; i < figures.validation_by_time.size(); ++i)
-      values.emplace_back(formatted("validation_loss_t{}", i), figures.validation_by_time[i]);
-  }
+  if (validated) append_validation(figures, values);
   // Rates are those of all ranks together; memory is this rank's.
   const auto clips = static_cast<double>(config_.train.batch_size);
   const double tflops = clips * work.flops / figures.seconds * 1e-12;
@@ -78,6 +84,12 @@ void StepLog::record(int64_t step,
   values.emplace_back("tensor_peak_bytes", static_cast<double>(figures.tensor_peak_bytes));
   metrics_.append(step, values);
   if (due(config_.train.log_every, step, config_.train.steps)) print(step, figures, validated);
+}
+
+void StepLog::record_validation(int64_t step, const StepFigures& figures) {
+  MetricValues values;
+  append_validation(figures, values);
+  metrics_.append(step, values);
 }
 
 void StepLog::record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers) {

@@ -41,6 +41,11 @@ class StepLog {
               const MetricValues& observed,
               bool validated);
 
+  /// Whether the log that this run goes on with has the validation of `step`.
+  bool has_validated(int64_t step) const { return validated_step_ == step; }
+  /// The validation of a step whose line is written already, as a line of its own.
+  void record_validation(int64_t step, const StepFigures& figures);
+
   /// Ranks and spectra of the latent-attention layers after `step` steps, for TensorBoard; rank.h5
   /// holds them in full (rank_observer.h).
   void record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers);
@@ -57,6 +62,7 @@ class StepLog {
   int64_t ranks_;
   MetricsLog metrics_;
   analysis::HealthMonitor health_;
+  int64_t validated_step_ = -1;  // the newest, of an earlier start
 };
 
 }  // namespace vmla::trainer

@@ -61,8 +61,7 @@ void write_summary(const PipelineConfig& pipeline) {
   for (const auto& stage : pipeline.stages) {
     const fs::path file = stage.run_dir / "summary.json";
     const std::string text = io::read_text_file(file);
-    io::check_json_text(text, file.string());
-    auto content = nlohmann::ordered_json::parse(text, nullptr, false);
+    auto content = io::parse_json<nlohmann::ordered_json>(text, file.string());
     if (content.is_discarded())
       fail_run("{}: is not valid JSON; remove it and run the stage again", file.string());
     summary["stages"][stage.name] = std::move(content);

@@ -40,10 +40,13 @@ fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
               folder.string());
   }
   if (stage || pipeline || fs::exists(folder / kLockName)) return folder;
-  for (const auto& entry : fs::directory_iterator(folder)) {
+  std::error_code problem;
+  const fs::directory_iterator first(folder, problem);
+  if (problem) fail_user("{}: cannot be read: {}", folder.string(), problem.message());
+  if (first != fs::directory_iterator()) {
     fail_user("{}: holds {} and is no run folder; choose an empty or new --run-dir",
               folder.string(),
-              entry.path().filename().string());
+              first->path().filename().string());
   }
   return folder;
 }

@@ -41,6 +41,7 @@ CheckpointShare training_share(const TrainConfig& config,
   // The position is there twice: as a counter, which resuming reads, and beside seed and dataset,
   // which say to people and tools what it is a position in.
   share.counters["samples_seen"] = state.samples_seen;
+  if (state.unobserved) share.counters["unobserved"] = 1;
   share.data_position["samples_seen"] = state.samples_seen;
   share.data_position["seed"] = config.seed;
   share.data_position["dataset"] = config.data.path;
@@ -74,7 +75,9 @@ TrainState restore_training(const SavedStage& saved, RoleSet& roles) {
     read_pieces(*saved.tensors, name, role.optimizer->state(*role.weights));
     role.optimizer->resume_after(counter(saved.info, updates_counter(role.role.name)));
   }
-  return {.step = saved.info.step, .samples_seen = counter(saved.info, "samples_seen")};
+  return {.step = saved.info.step,
+          .samples_seen = counter(saved.info, "samples_seen"),
+          .unobserved = saved.info.counters.contains("unobserved")};
 }
 
 }  // namespace vmla::trainer

@@ -15,6 +15,8 @@ struct TrainState {
   int64_t step = 0;
   /// Position in the data order: samples that all updates have taken, over all ranks.
   int64_t samples_seen = 0;
+  /// A signal had come before all that was due after the step was measured.
+  bool unobserved = false;
 };
 
 /// What this process saves: its share of all trained roles, averages and optimizer states, the

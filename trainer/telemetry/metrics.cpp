@@ -11,6 +11,7 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 #include "model/io/log.h"
 #include "model/io/regular_file.h"
 #include "trainer/telemetry/write_fully.h"
@@ -22,7 +23,7 @@ std::string cut_back_metrics(const std::string& text, int64_t last_step, int64_t
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const bool torn = lines.eof();  // no newline at its end: the process died while it wrote
-    const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json object = io::parse_json_or_discard<nlohmann::json>(line);
     const bool sound = !torn && object.is_object() && object.contains("step") &&
                        object["step"].is_number_integer();
     dropped += !sound;
@@ -35,7 +36,7 @@ std::map<std::string, double> newest_metrics(const std::filesystem::path& run_di
   std::map<std::string, double> newest;
   std::ifstream lines(run_dir / "metrics.jsonl");
   for (std::string line; std::getline(lines, line);) {
-    const nlohmann::json object = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const nlohmann::json object = io::parse_json_or_discard<nlohmann::json>(line);
     if (!object.is_object()) continue;
     for (const auto& [name, value] : object.items()) {
       if (value.is_number()) newest[name] = value.get<double>();

@@ -23,6 +23,7 @@ struct StepFigures {
   int64_t tensor_peak_bytes = 0;  // the most that tensors held during the step
   double validation_loss = 0;     // of the last validation
   std::vector<double> validation_by_time;
+  int64_t validated_step = -1;  // after which that was; -1: none in this process
 
   /// The generator's; 0 before its first update.
   double loss() const {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
+#include <nlohmann/json.hpp>
 
 #include <string>
 
@@ -50,6 +51,19 @@ TEST(ForeignText, JsonHasADepth) {
   EXPECT_THAT(problem(repeated("[", 200'000)), AllOf(StartsWith("f.json: "), HasSubstr("64")));
   EXPECT_THAT(problem(repeated("{\"a\":", 200'000)), HasSubstr("64 levels"));
   EXPECT_THAT(problem(std::string("{}\0{}", 5)), HasSubstr("byte 3 is zero"));
+  EXPECT_THAT(problem(std::string("\"\\\0\"", 4)), HasSubstr("byte 3 is zero"));
+}
+
+TEST(ForeignText, JsonIsParsedWhereItIsHarmless) {
+  using Json = nlohmann::json;
+  EXPECT_EQ(parse_json<Json>("{\"a\": [1]}", "f.json")["a"][0], 1);
+  EXPECT_EQ(parse_json_or_discard<Json>("[2]")[0], 2);
+  EXPECT_TRUE(parse_json<Json>("{\"a\"", "f.json").is_discarded());
+  EXPECT_TRUE(parse_json_or_discard<Json>("").is_discarded());
+  const std::string deep = repeated("[", 100) + repeated("]", 100);
+  EXPECT_TRUE(parse_json_or_discard<Json>(deep).is_discarded());
+  EXPECT_THAT(error_of<UserError>([&] { parse_json<Json>(deep, "f.json"); }),
+              HasSubstr("f.json: JSON nested"));
 }
 
 TEST(ForeignText, YamlHasADepthAndASize) {

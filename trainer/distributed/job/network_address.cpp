@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <cstdlib>
 
 #include <array>
 #include <cerrno>
@@ -197,10 +198,13 @@ int64_t port_of(int socket) {
 
 int64_t close_sockets_on_exec() {
   int64_t changed = 0;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+  std::error_code unreadable;
+  std::filesystem::directory_iterator entry("/proc/self/fd", unreadable);
+  for (; !unreadable && entry != std::filesystem::directory_iterator();
+       entry.increment(unreadable)) {
     std::error_code error;
-    if (!read_symlink(entry.path(), error).string().starts_with("socket:")) continue;
-    const int fd = std::stoi(entry.path().filename());
+    if (!read_symlink(entry->path(), error).string().starts_with("socket:")) continue;
+    const int fd = std::atoi(entry->path().filename().c_str());  // the system's own number
     const int flags = fcntl(fd, F_GETFD);
     const bool standard = fd <= STDERR_FILENO;  // a log may be a socket
     if (standard || flags < 0 || (flags & FD_CLOEXEC) != 0) continue;

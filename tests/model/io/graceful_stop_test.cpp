@@ -1,4 +1,4 @@
-#include "data/encode/graceful_stop.h"
+#include "model/io/graceful_stop.h"
 
 #include <gtest/gtest.h>
 #include <sys/wait.h>
@@ -12,7 +12,7 @@
 #include "model/io/error.h"
 #include "tests/support/temporary_folder.h"
 
-namespace vmla::data {
+namespace vmla::io {
 namespace {
 
 using namespace std::chrono_literals;
@@ -106,4 +106,4 @@ TEST(GracefulStop, AfterwardsSignalsAreWhatTheyWere) {
 }
 
 }  // namespace
-}  // namespace vmla::data
+}  // namespace vmla::io
