@@ -4,7 +4,8 @@ namespace vmla::launch {
 namespace {
 
 const char kWeightsHelp[] =
-    "a checkpoint or run folder, a Wan or diffusers folder, a videomla export, a .safetensors file";
+    "a checkpoint or run folder, a Wan or diffusers folder, a videomla export, a .safetensors or "
+    ".pt file";
 const char kCheckpointHelp[] = "a step's folder, `latest`, or a run folder";
 const char kRoleHelp[] =
     "of a checkpoint: ema, the averaged weights if there are any; raw, the trained ones";

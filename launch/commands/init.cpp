@@ -1,5 +1,7 @@
 #include "launch/commands/init.h"
 
+#include <chrono>
+
 #include "model/conversion/init_methods.h"
 #include "model/conversion/mla_from_dense.h"
 #include "model/formats/export_weights.h"
@@ -49,8 +51,11 @@ int run(const InitArgs& args) {
   const std::string method =
       config.init.method.empty() ? std::string(model::kDefaultInitMethod) : config.init.method;
   if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", method, args.data);
+  const auto begin = std::chrono::steady_clock::now();
   model::MlaInit init = model::init_mla_from_dense(
       config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  log::info("{} layers converted in {:.1f} s", config.model.num_layers, seconds.count());
   model::LoadedWeights result;
   result.config = config.model;
   result.config_is_complete = true;

@@ -5,6 +5,7 @@
 #include "model/weights/weights.h"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 namespace vmla::model {
 namespace {
@@ -76,10 +77,27 @@ std::string dropped_bias_note(const std::vector<InitLayerReport>& layers) {
       percent(key));
 }
 
+void convert_every(int64_t num_layers,
+                   int64_t first,
+                   int64_t step,
+                   const std::function<ConvertedLayer(int64_t layer)>& convert,
+                   std::vector<ConvertedLayer>& layers) {
+  // A thread a layer: half of an eigendecomposition's time goes into products of a matrix and a
+  // vector, which several threads hardly speed up. Inside, kernels are serial, so that the bits do
+  // not depend on the number of threads.
+  const int64_t count = first < num_layers ? (num_layers - first + step - 1) / step : 0;
+  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t layer = first + i * step;
+      layers[static_cast<size_t>(layer)] = convert(layer);
+    }
+  });
+}
+
 std::vector<ConvertedLayer> convert_alone(
     int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert) {
-  std::vector<ConvertedLayer> layers;
-  for (int64_t layer = 0; layer < num_layers; ++layer) layers.push_back(convert(layer));
+  std::vector<ConvertedLayer> layers(static_cast<size_t>(num_layers));
+  convert_every(num_layers, 0, 1, convert, layers);
   return layers;
 }
 

@@ -38,7 +38,14 @@ struct ConvertedLayer {
 using ConvertLayers = std::function<std::vector<ConvertedLayer>(
     int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert)>;
 
-/// One layer after the other, in this process.
+/// Converts layers `first`, `first + step`, ... into their places in `layers`, one on each thread.
+void convert_every(int64_t num_layers,
+                   int64_t first,
+                   int64_t step,
+                   const std::function<ConvertedLayer(int64_t layer)>& convert,
+                   std::vector<ConvertedLayer>& layers);
+
+/// All layers, in this process.
 std::vector<ConvertedLayer> convert_alone(
     int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert);
 

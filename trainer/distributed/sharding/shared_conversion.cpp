@@ -39,8 +39,7 @@ void tell(Communicator& group,
 model::ConvertLayers convert_shared(Communicator& group, const model::ModelConfig& mla) {
   return [&group, &mla](int64_t num_layers, const std::function<ConvertedLayer(int64_t)>& convert) {
     std::vector<ConvertedLayer> layers(static_cast<size_t>(num_layers));
-    for (int64_t layer = group.rank(); layer < num_layers; layer += group.size())
-      layers[static_cast<size_t>(layer)] = convert(layer);
+    model::convert_every(num_layers, group.rank(), group.size(), convert, layers);
     for (int64_t layer = 0; layer < num_layers; ++layer)
       tell(group, mla, layer, layer % group.size(), layers[static_cast<size_t>(layer)]);
     return layers;
