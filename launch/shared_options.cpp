@@ -36,6 +36,35 @@ void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args) {
   options.choice("--weights", args.weights, {"ema", "raw"}, kRoleHelp).shows_default();
 }
 
+void add_device(OptionSet& options, std::string& device) {
+  options.choice("--device", device, {"cpu", "cuda"}, "what computes").shows_default();
+}
+
+void add_precision(OptionSet& options, std::string& precision) {
+  options.choice("--precision", precision, {"fp32", "bf16"}, "of matrices and activations")
+      .shows_default();
+}
+
+void add_codec_weights(OptionSet& options, CodecArgs& args) {
+  const char help[] =
+      "the codec's weights: a .safetensors file under the original or diffusers' names, a folder "
+      "that holds one, or a diffusers pipeline with its vae/";
+  options.text("--weights", args.weights, "PATH", help).required();
+}
+
+void add_codec_options(OptionSet& options, CodecArgs& args) {
+  options
+      .integer_from_0(
+          "--tile",
+          args.tile,
+          "pixel rows and columns computed at once, a multiple of 8 and at least 64; 0: "
+          "all")
+      .type("N")
+      .shows_default();
+  add_device(options, args.device);
+  add_precision(options, args.precision);
+}
+
 Option add_seed(OptionSet& options, int64_t& seed) {
   return options.integer("--seed", seed, "seed of the noise").shows_default();
 }

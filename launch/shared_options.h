@@ -44,6 +44,27 @@ void add_checkpoint(OptionSet& options, CheckpointArgs& args);
 /// `--weights`: which network of the checkpoint is taken.
 void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args);
 
+/// Where tensors are computed, and in which precision.
+struct ComputeArgs {
+  std::string device = "cpu";
+  std::string precision = "fp32";
+};
+/// `--device`: cpu or cuda.
+void add_device(OptionSet& options, std::string& device);
+/// `--precision`: fp32 or bf16.
+void add_precision(OptionSet& options, std::string& precision);
+
+/// A video codec with weights (model/codec/video_codec.h), and how it computes.
+struct CodecArgs : ComputeArgs {
+  std::string codec = "wan-vae";
+  std::string weights;
+  int64_t tile = 0;  // pixels; 0: none
+};
+/// `--weights` of a codec, required.
+void add_codec_weights(OptionSet& options, CodecArgs& args);
+/// `--tile`, `--device` and `--precision`.
+void add_codec_options(OptionSet& options, CodecArgs& args);
+
 /// `--seed`: any integer.
 Option add_seed(OptionSet& options, int64_t& seed);
 /// `--batch`: how many clips are computed at once.
