@@ -8,13 +8,15 @@
 
 namespace vmla::launch {
 
-std::unique_ptr<model::VideoCodec> open_codec(const CodecArgs& args) {
+std::unique_ptr<model::VideoCodec> open_codec(const CodecArgs& args, bool encodes) {
   trainer::prepare_device(args.device, "--device");
   return model::make_video_codec(args.codec,
                                  {.weights = args.weights,
                                   .precision = args.precision,
                                   .device = args.device,
                                   .tile = args.tile,
+                                  .encodes = encodes,
+                                  .decodes = !encodes,
                                   .weights_option = "--weights"});
 }
 

@@ -10,8 +10,9 @@
 
 namespace vmla::launch {
 
-/// The codec that the options name, on their device. UserError where weights or device do not fit.
-std::unique_ptr<model::VideoCodec> open_codec(const CodecArgs& args);
+/// The codec that the options name, on their device, to encode or to decode. UserError where
+/// weights or device do not fit.
+std::unique_ptr<model::VideoCodec> open_codec(const CodecArgs& args, bool encodes);
 
 /// The tensor `name` of a safetensors file, F32 with five dimensions, of which number `axis` is
 /// `channels`, finite, and not empty. UserError otherwise.

@@ -49,10 +49,9 @@ struct ComputeArgs {
   std::string device = "cpu";
   std::string precision = "fp32";
 };
-/// `--device`: cpu or cuda.
-void add_device(OptionSet& options, std::string& device);
-/// `--precision`: fp32 or bf16.
-void add_precision(OptionSet& options, std::string& precision);
+/// `--device` and `--precision`. `of`, if not empty, says in their help what of the command they
+/// concern.
+void add_compute(OptionSet& options, ComputeArgs& args, const std::string& of = "");
 
 /// A video codec with weights (model/codec/video_codec.h), and how it computes.
 struct CodecArgs : ComputeArgs {
@@ -61,9 +60,11 @@ struct CodecArgs : ComputeArgs {
   int64_t tile = 0;  // pixels; 0: none
 };
 /// `--weights` of a codec, required.
-void add_codec_weights(OptionSet& options, CodecArgs& args);
-/// `--tile`, `--device` and `--precision`.
-void add_codec_options(OptionSet& options, CodecArgs& args);
+void add_vae_weights(OptionSet& options, CodecArgs& args);
+/// `--codec-weights`, of a codec that may have none.
+void add_codec_weights(OptionSet& options, std::string& weights);
+/// `--tile`: of a codec with weights.
+void add_tile(OptionSet& options, int64_t& tile);
 
 /// `--seed`: any integer.
 Option add_seed(OptionSet& options, int64_t& seed);

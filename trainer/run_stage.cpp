@@ -7,6 +7,7 @@
 #include "trainer/compute_device.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/evaluation/self_check.h"
+#include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
 #include "trainer/planner/fit_proposal.h"
@@ -115,6 +116,7 @@ void print_plan(const TrainConfig& config,
   if (inputs_are_there(config)) {
     const StageData data(config, known_media(config, {}), StageData::Missing::kRefuse);
     check_prompt_texts(config, data.media());
+    if (std::filesystem::exists(config.data.codec_weights)) stage_codec(config, data.media());
   }
   const ClipShape clip = planned_clip_shape(config);
   objective.check_clip(clip);
@@ -214,9 +216,10 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
                  known_media(config, checkpoint),
                  checkpoint ? StageData::Missing::kRefuse : StageData::Missing::kMake);
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
-  objective->use_codec(model::make_video_codec(data.media().codec));
+  const auto codec = stage_codec(config, data.media());
+  objective->use_codec(codec);
   const bool causal = objective_traits(config.objective).causal;
-  const VideoSampler sampler(data.media(), !causal);
+  const VideoSampler sampler(data.media(), !causal, codec);
   check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
   check_prompt_texts(config, data.media());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};
@@ -242,6 +245,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
                    .objective = *objective,
                    .roles = set,
                    .data = data,
+                   .sampler = sampler,
                    .mesh = mesh},
                   state,
                   plan.step.peak_bytes);

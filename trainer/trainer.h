@@ -28,6 +28,7 @@ struct TrainerParts {
   Objective& objective;
   RoleSet& roles;
   StageData& data;
+  const VideoSampler& sampler;
   const distributed::Mesh& mesh;
 };
 

@@ -10,7 +10,7 @@
 namespace vmla::launch {
 
 int run(const VaeDecodeArgs& args) {
-  const auto codec = open_codec(args);
+  const auto codec = open_codec(args, /*encodes=*/false);
   const at::Tensor latents_BFCHW =
       read_videos(args.input, "latents", /*axis=*/2, codec->latent_channels());
   std::vector<at::Tensor> pixels;

@@ -13,13 +13,14 @@ Example:
   vmla vae decode --weights Wan2.1-T2V-1.3B-Diffusers/vae --input latents.safetensors --output pixels.safetensors)"};
 
 void VaeDecodeArgs::define(OptionSet& options) {
-  add_codec_weights(options, *this);
+  add_vae_weights(options, *this);
   options.text("--input", input, "FILE", "safetensors: latents [B, 1 + k, 16, h, w]").required();
   options.text("--output", output, "FILE", "safetensors to write: pixels [B, 3, 1 + 4 k, 8 h, 8 w]")
       .required();
   options.choice("--codec", codec, {"wan-vae", "taew2_1", "lighttaew2_1"}, "what decodes")
       .shows_default();
-  add_codec_options(options, *this);
+  add_tile(options, tile);
+  add_compute(options, *this);
 }
 
 }  // namespace vmla::launch

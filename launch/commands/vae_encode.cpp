@@ -26,7 +26,7 @@ void check_range(const at::Tensor& pixels, const std::string& path) {
 int run(const VaeEncodeArgs& args) {
   const at::Tensor pixels_B3FHW = read_videos(args.input, "pixels", /*axis=*/1, /*channels=*/3);
   check_range(pixels_B3FHW, args.input);
-  const auto codec = open_codec(args);
+  const auto codec = open_codec(args, /*encodes=*/true);
   std::vector<at::Tensor> latents;
   for (const at::Tensor& pixels_3FHW : pixels_B3FHW.unbind(0)) {
     latents.push_back(codec->encode(pixels_3FHW.transpose(0, 1)));

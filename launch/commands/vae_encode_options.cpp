@@ -13,11 +13,12 @@ Example:
   vmla vae encode --weights Wan2.1-T2V-1.3B-Diffusers/vae --input pixels.safetensors --output latents.safetensors)"};
 
 void VaeEncodeArgs::define(OptionSet& options) {
-  add_codec_weights(options, *this);
+  add_vae_weights(options, *this);
   options.text("--input", input, "FILE", "safetensors: pixels [B, 3, 1 + 4 k, H, W]").required();
   options.text("--output", output, "FILE", "safetensors to write: latents [B, 1 + k, 16, h, w]")
       .required();
-  add_codec_options(options, *this);
+  add_tile(options, tile);
+  add_compute(options, *this);
 }
 
 }  // namespace vmla::launch

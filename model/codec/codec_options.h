@@ -14,6 +14,8 @@ struct CodecOptions {
   /// the memory of a clip of any size, at the price of seams that are blended
   /// (docs/algorithms.md 17.5).
   int64_t tile = 0;
+  /// What it is made for: weights that only the other way needs are not kept.
+  bool encodes = true, decodes = true;
   /// What a user is to give where `weights` is missing: a flag or a key.
   std::string weights_option = "--codec-weights";
 };
@@ -26,6 +28,11 @@ struct CodecGeometry {
   int64_t pixel_frames(int64_t latent_frames) const {
     return 1 + temporal_factor * (latent_frames - 1);
   }
+  /// The least number that gives `pixels` pixel frames or more.
+  int64_t latent_frames(int64_t pixels) const {
+    return 1 + (pixels - 1 + temporal_factor - 1) / temporal_factor;
+  }
+  bool operator==(const CodecGeometry&) const = default;
 };
 
 /// The geometry of the codec `name`, for which no weights are needed. UserError lists the known

@@ -147,7 +147,8 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
     record.seed = prompt.seed;
     record.fps = sampler.media().fps;
     for (const LaterPrompt& later : prompt.later) {
-      record.later_prompts.push_back({later.text, sampler.codec().pixel_frames(later.first_frame)});
+      record.later_prompts.push_back(
+          {later.text, sampler.geometry().pixel_frames(later.first_frame)});
     }
     writers[i] = std::make_unique<data::VideoWriter>(folder / record.file, record.fps, process);
     if (save_latents) {

@@ -39,12 +39,23 @@ std::string diffusers_layer(std::string rest) {
 
 at::Tensor prepared(const std::string& name,
                     const at::Tensor& stored,
-                    at::ScalarType dtype,
-                    at::Device device) {
-  if (name.ends_with(".gamma")) return stored.to(device, at::kFloat).flatten();
-  at::Tensor weight = stored.to(device, dtype);
+                    const at::TensorOptions& options) {
+  if (name.ends_with(".gamma")) return stored.to(options.device(), at::kFloat).flatten().clone();
+  at::Tensor weight = stored.to(options);
   if (weight.dim() == 5) weight = weight.permute({2, 0, 1, 3, 4}).flatten(0, 1);
   return weight.dim() < 4 ? weight.clone() : frame_weight(weight);
+}
+
+template <class Weights>
+Weights prepared_side(const VaeSizes& sizes,
+                      const TensorMap& tensors,
+                      const at::TensorOptions& options) {
+  Weights weights;
+  Weights::fields(
+      weights, sizes, [&](const std::string& name, at::Tensor& tensor, const VaeShape&) {
+        tensor = prepared(name, tensors.at(name), options);
+      });
+  return weights;
 }
 
 /// What the tensors are, if not Wan 2.1's VAE.
@@ -64,17 +75,23 @@ std::string other_kind(const TensorMap& tensors) {
 
 }  // namespace
 
-VaeWeights::VaeWeights() {
-  for (VaeLevel& level : encoder.levels) level.blocks.resize(VaeEncoderWeights::kBlocks);
-  for (VaeLevel& level : decoder.levels) level.blocks.resize(VaeDecoderWeights::kBlocks);
+VaeEncoderWeights::VaeEncoderWeights() {
+  for (VaeLevel& level : levels) level.blocks.resize(kBlocks);
+}
+
+VaeDecoderWeights::VaeDecoderWeights() {
+  for (VaeLevel& level : levels) level.blocks.resize(kBlocks);
 }
 
 std::vector<CodecTensor> vae_tensors(const VaeSizes& sizes) {
   std::vector<CodecTensor> list;
-  const VaeWeights none;
-  VaeWeights::fields(none, sizes, [&](const std::string& name, const at::Tensor&, VaeShape shape) {
+  const auto add = [&](const std::string& name, const at::Tensor&, VaeShape shape) {
     list.push_back({name, std::move(shape)});
-  });
+  };
+  const VaeEncoderWeights encoder;
+  VaeEncoderWeights::fields(encoder, sizes, add);
+  const VaeDecoderWeights decoder;
+  VaeDecoderWeights::fields(decoder, sizes, add);
   return list;
 }
 
@@ -132,16 +149,16 @@ std::string diffusers_vae_name(const std::string& wan) {
   return formatted("{}up_blocks.{}.resnets.{}{}", side, level, place, diffusers_layer(rest));
 }
 
-VaeWeights prepared_vae(const VaeSizes& sizes,
-                        const TensorMap& tensors,
-                        at::ScalarType dtype,
-                        at::Device device) {
-  VaeWeights weights;
-  VaeWeights::fields(
-      weights, sizes, [&](const std::string& name, at::Tensor& tensor, const VaeShape&) {
-        tensor = prepared(name, tensors.at(name), dtype, device);
-      });
-  return weights;
+VaeEncoderWeights prepared_encoder(const VaeSizes& sizes,
+                                   const TensorMap& tensors,
+                                   at::TensorOptions options) {
+  return prepared_side<VaeEncoderWeights>(sizes, tensors, options);
+}
+
+VaeDecoderWeights prepared_decoder(const VaeSizes& sizes,
+                                   const TensorMap& tensors,
+                                   at::TensorOptions options) {
+  return prepared_side<VaeDecoderWeights>(sizes, tensors, options);
 }
 
 }  // namespace vmla::model

@@ -86,6 +86,8 @@ struct VaeEncoderWeights {
   VaeConv head;      // to twice the latent's channels: mean and log-variance
   VaeConv quantize;  // 1 x 1 x 1 behind it
 
+  /// No tensors, but room for every block.
+  VaeEncoderWeights();
   template <class Self, class V>
   static void fields(Self& w, const VaeSizes& s, V&& v) {
     VaeConv::fields(w.conv_in, "encoder.conv1", {s.encoder_in, 3, 3, 3, 3}, v);
@@ -118,6 +120,7 @@ struct VaeDecoderWeights {
   at::Tensor head_norm;
   VaeConv head;
 
+  VaeDecoderWeights();
   template <class Self, class V>
   static void fields(Self& w, const VaeSizes& s, V&& v) {
     VaeConv::fields(w.unquantize, "conv2", {s.latent, s.latent, 1, 1, 1}, v);
@@ -145,19 +148,6 @@ struct VaeDecoderWeights {
   }
 };
 
-struct VaeWeights {
-  VaeEncoderWeights encoder;
-  VaeDecoderWeights decoder;
-
-  /// No tensors, but room for every block.
-  VaeWeights();
-  template <class Self, class V>
-  static void fields(Self& w, const VaeSizes& s, V&& v) {
-    VaeEncoderWeights::fields(w.encoder, s, v);
-    VaeDecoderWeights::fields(w.decoder, s, v);
-  }
-};
-
 /// Every tensor of a VAE of these sizes, in visitor order.
 std::vector<CodecTensor> vae_tensors(const VaeSizes& sizes);
 
@@ -168,14 +158,16 @@ VaeSizes vae_sizes(const TensorMap& tensors, const std::string& source);
 /// The tensor `name` (under the original name) for name `name` of diffusers' AutoencoderKLWan.
 std::string diffusers_vae_name(const std::string& name);
 
-/// The struct with the stored tensors in the form in which the layers compute with them: matrices
-/// and biases in `dtype`, gains [C] in fp32, on `device`; convolutions over height and width with
-/// the channels innermost in memory; kernels over three frames with the three frames' parts one
-/// after another along the output, [3 out, in, h, w], earliest first; kernels of one position as
-/// [out, in].
-VaeWeights prepared_vae(const VaeSizes& sizes,
-                        const TensorMap& tensors,
-                        at::ScalarType dtype,
-                        at::Device device);
+/// Puts the stored tensors into a struct, in the form in which the layers compute with them:
+/// matrices and biases in the dtype of `options`, gains [C] in fp32, on its device; convolutions
+/// over height and width with the channels innermost in memory; kernels over three frames with the
+/// three frames' parts one after another along the output, [3 out, in, h, w], earliest first;
+/// kernels of one position as [out, in]. Nothing refers to the stored tensors' memory.
+VaeEncoderWeights prepared_encoder(const VaeSizes& sizes,
+                                   const TensorMap& tensors,
+                                   at::TensorOptions options);
+VaeDecoderWeights prepared_decoder(const VaeSizes& sizes,
+                                   const TensorMap& tensors,
+                                   at::TensorOptions options);
 
 }  // namespace vmla::model
