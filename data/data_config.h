@@ -49,7 +49,7 @@ struct MakeConfig {
     v("codec",
       c.codec,
       "video codec that turns pixels into latents: space_to_depth:N, blocks of N x N pixels into 3 "
-      "N^2 channels");
+      "N^2 channels; or wan-vae, whose weights are data.codec_weights");
     v("text", c.text, "text encoder: hashing:DxT, at most T embeddings of width D, one per word");
     v("frames", c.frames, "pixel frames of a clip");
     v("size_height", c.size_height, "pixel rows of a clip after resize and crop");
@@ -65,6 +65,7 @@ struct DataConfig {
   std::string validation_path;  // held-out clips
   /// [F, C, H, W] of a clip's latents; empty: what the dataset says.
   std::vector<int64_t> clip_shape;
+  std::string codec_weights;      // of the clips' codec, if it has any
   MakeConfig make;                // how to make `path` when it is missing
   MakeConfig make_validation;     // the same for `validation_path`
   bool allow_other_data = false;  // a resumed run may go on with other clips than before
@@ -81,6 +82,10 @@ struct DataConfig {
       c.clip_shape,
       "[F, C, H, W] of a clip's latents: frames, channels, rows, columns; checked against the "
       "dataset, and enough for --dry-run; empty: what the dataset says");
+    v("codec_weights",
+      c.codec_weights,
+      "weights of the clips' codec, a file or folder; needed to sample, and to make clips, if the "
+      "codec is wan-vae");
     v("make",
       c.make,
       "How `data.path` is made when it is missing: rendered or existing videos are encoded, or "

@@ -44,7 +44,7 @@ void check_prompts(const MakeConfig& config, const LatentDataset& dataset, const
 
 /// An existing dataset must be what the configuration would make, or training would not be what was
 /// asked for.
-void check_made(const MakeConfig& config, const fs::path& path) {
+void check_made(const MakeConfig& config, const fs::path& path, const model::CodecOptions& codec) {
   const LatentDataset dataset(path);
   const LatentInfo& info = dataset.info();
   const auto same = [&](const char* key, const auto& wanted, const auto& found) {
@@ -78,10 +78,14 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   }
   if (!config.prompts.empty()) check_prompts(config, dataset, path);
   same("codec", config.codec, info.codec);
-  if (info.codec_hash != model::make_video_codec(config.codec)->hash()) {
-    fail_user("{}: was encoded by another version of codec {}; remove it to have it made again",
-              path.string(),
-              info.codec);
+  // A codec's weights need not be there to train on what they have made.
+  if ((!model::codec_has_weights(config.codec) || !codec.weights.empty()) &&
+      info.codec_hash != model::make_video_codec(config.codec, codec)->hash()) {
+    fail_user(
+        "{}: was encoded by another version, or other weights, of codec {}; remove it to have it "
+        "made again",
+        path.string(),
+        info.codec);
   }
   same("text", config.text, info.text_encoder);
   same("frames", config.frames, info.pixel_frames);
@@ -91,7 +95,7 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
-void make_clips(const MakeConfig& config, const fs::path& path) {
+void make_clips(const MakeConfig& config, const fs::path& path, const model::CodecOptions& codec) {
   EncodeOptions encode;
   encode.videos =
       config.videos.empty() ? fs::path(path).replace_extension(".videos") : fs::path(config.videos);
@@ -108,6 +112,7 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
   }
   encode.out = path;
   encode.codec = config.codec;
+  encode.codec_options = codec;
   encode.text = config.text;
   encode.frames = config.frames;
   encode.height = config.size_height;
@@ -122,7 +127,9 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
   log::info("{}: {}", path.string(), counted(report.clips, "clip"));
 }
 
-void make_prompts(const MakeConfig& config, const fs::path& path) {
+void make_prompts(const MakeConfig& config,
+                  const fs::path& path,
+                  const model::CodecOptions& codec) {
   PromptsOptions options;
   options.prompts = prompts_of(config);
   options.out = path;
@@ -131,17 +138,20 @@ void make_prompts(const MakeConfig& config, const fs::path& path) {
                                  {.frames = config.frames,
                                   .height = config.size_height,
                                   .width = config.size_width,
-                                  .fps = config.fps});
+                                  .fps = config.fps},
+                                 codec);
   const PromptsReport report = encode_prompts(options);
   log::info("{}: {}", path.string(), counted(report.prompts, "prompt"));
 }
 
 }  // namespace
 
-void make_dataset(const MakeConfig& config, const fs::path& path) {
+void make_dataset(const MakeConfig& config,
+                  const fs::path& path,
+                  const model::CodecOptions& codec) {
   std::error_code ignored;  // opening the file says what is wrong with it
   if (fs::is_directory(path, ignored)) {
-    check_made(config, path);
+    check_made(config, path, codec);
     return;
   }
   if (!config.makes_something()) {
@@ -153,13 +163,13 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
   }
   const auto lock = io::FileLock::wait(path.string() + ".making");
   if (fs::exists(path, ignored)) {
-    check_made(config, path);
+    check_made(config, path, codec);
     return;
   }
   if (config.prompts.empty()) {
-    make_clips(config, path);
+    make_clips(config, path, codec);
   } else {
-    make_prompts(config, path);
+    make_prompts(config, path, codec);
   }
 }
 

@@ -20,6 +20,8 @@
 #include "launch/commands/sample.h"
 #include "launch/commands/step.h"
 #include "launch/commands/train.h"
+#include "launch/commands/vae_decode.h"
+#include "launch/commands/vae_encode.h"
 
 namespace vmla::launch {
 
@@ -32,6 +34,8 @@ using AnyCommand = std::variant<TrainArgs,
                                 StepArgs,
                                 CompareArgs,
                                 ForwardArgs,
+                                VaeEncodeArgs,
+                                VaeDecodeArgs,
                                 ConvertArgs,
                                 ExportArgs,
                                 AnalyzeSpectrumArgs,
@@ -48,6 +52,7 @@ using AnyCommand = std::variant<TrainArgs,
 inline constexpr CommandText kCommandGroups[] = {
     {"analyze", "spectra and effective ranks of weights, memory of a stage", ""},
     {"data", "makes, encodes and inspects training data", ""},
+    {"vae", "the video codec alone: pixels to latents and back", ""},
 };
 
 }  // namespace vmla::launch

@@ -7,6 +7,9 @@ const char kWeightsHelp[] =
     "a checkpoint or run folder, a Wan or diffusers folder, a videomla export, a .safetensors or "
     ".pt file";
 const char kCheckpointHelp[] = "a step's folder, `latest`, or a run folder";
+const char kCodecWeightsHelp[] =
+    "the codec's weights: a .safetensors file under the original or diffusers' names, a folder "
+    "that holds one, or a diffusers pipeline with its vae/";
 const char kRoleHelp[] =
     "of a checkpoint: ema, the averaged weights if there are any; raw, the trained ones";
 
@@ -35,6 +38,32 @@ void add_checkpoint(OptionSet& options, CheckpointArgs& args) {
 
 void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args) {
   options.choice("--weights", args.weights, {"ema", "raw"}, kRoleHelp).shows_default();
+}
+
+void add_compute(OptionSet& options, ComputeArgs& args, const std::string& of) {
+  const std::string tail = of.empty() ? "" : " " + of;
+  options.choice("--device", args.device, {"cpu", "cuda"}, "what computes" + tail).shows_default();
+  options
+      .choice("--precision",
+              args.precision,
+              {"fp32", "bf16"},
+              of.empty() ? "of matrices and activations" : "matrices and activations" + tail)
+      .shows_default();
+}
+
+void add_vae_weights(OptionSet& options, CodecArgs& args) {
+  options.text("--weights", args.weights, "PATH", kCodecWeightsHelp).required();
+}
+
+void add_codec_weights(OptionSet& options, std::string& weights) {
+  options.text("--codec-weights", weights, "PATH", kCodecWeightsHelp);
+}
+
+void add_tile(OptionSet& options, int64_t& tile) {
+  const char help[] =
+      "pixel rows and columns that the codec computes at once, a multiple of 8 and at least 64; 0: "
+      "all";
+  options.integer_from_0("--tile", tile, help).type("N").shows_default();
 }
 
 Option add_seed(OptionSet& options, int64_t& seed) {

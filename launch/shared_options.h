@@ -44,6 +44,28 @@ void add_checkpoint(OptionSet& options, CheckpointArgs& args);
 /// `--weights`: which network of the checkpoint is taken.
 void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args);
 
+/// Where tensors are computed, and in which precision.
+struct ComputeArgs {
+  std::string device = "cpu";
+  std::string precision = "fp32";
+};
+/// `--device` and `--precision`. `of`, if not empty, says in their help what of the command they
+/// concern.
+void add_compute(OptionSet& options, ComputeArgs& args, const std::string& of = "");
+
+/// A video codec with weights (model/codec/video_codec.h), and how it computes.
+struct CodecArgs : ComputeArgs {
+  std::string codec = "wan-vae";
+  std::string weights;
+  int64_t tile = 0;  // pixels; 0: none
+};
+/// `--weights` of a codec, required.
+void add_vae_weights(OptionSet& options, CodecArgs& args);
+/// `--codec-weights`, of a codec that may have none.
+void add_codec_weights(OptionSet& options, std::string& weights);
+/// `--tile`: of a codec with weights.
+void add_tile(OptionSet& options, int64_t& tile);
+
 /// `--seed`: any integer.
 Option add_seed(OptionSet& options, int64_t& seed);
 /// `--batch`: how many clips are computed at once.

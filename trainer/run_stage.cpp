@@ -8,6 +8,7 @@
 #include "trainer/compute_device.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/evaluation/self_check.h"
+#include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
 #include "trainer/planner/fit_proposal.h"
@@ -120,6 +121,7 @@ void print_plan(const TrainConfig& config,
   if (inputs_are_there(config)) {
     const StageData data(config, known_media(config, {}), StageData::Missing::kRefuse);
     check_prompt_texts(config, data.media());
+    if (std::filesystem::exists(config.data.codec_weights)) stage_codec(config, data.media());
   }
   const ClipShape clip = planned_clip_shape(config);
   objective.check_clip(clip);
@@ -271,9 +273,10 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   log::info("set-up 2 of 3: data");
   StageData data = open_data(config, resume, mesh);
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
-  objective->use_codec(model::make_video_codec(data.media().codec));
+  const auto codec = stage_codec(config, data.media());
+  objective->use_codec(codec);
   const bool causal = objective_traits(config.objective).causal;
-  const VideoSampler sampler(data.media(), !causal);
+  const VideoSampler sampler(data.media(), !causal, codec);
   for (const ClipShape& clip : data.clip_shapes())
     check_shapes(config, *objective, clip, sampler, set, mesh);
   check_prompt_texts(config, data.media());
@@ -285,7 +288,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   begin_run(folder, config, data, set, resume, mesh);
   if (causal) check_forward(config, set, largest(data.clip_shapes()));
   const int64_t predicted = predicted_bytes(chosen, set, data, mesh);
-  Trainer trainer({config, request.run_dir, *objective, set, data, mesh}, state, predicted);
+  Trainer trainer({config, request.run_dir, *objective, set, data, sampler, mesh}, state, predicted);
   log::info("set-up took {:.1f} s", seconds_since(set_up_since));
   // Ranks stop together from here on, or not at all.
   std::optional<io::GracefulStop> until_ended;

@@ -50,6 +50,12 @@ void check_made_from(const std::string& path,
             path);
 }
 
+void check_codec_weights(const std::string& path, bool dry_run) {
+  if (path.empty() || fs::exists(path)) return;
+  if (!dry_run) fail_rule("data.codec_weights", "{}: no such file or folder", path);
+  log::warn("data.codec_weights: {} is not on this machine; planned without it", path);
+}
+
 /// The first folder on the way to `path` that exists must be one that can be written into.
 void check_writable(const fs::path& path) {
   std::error_code error;
@@ -73,6 +79,7 @@ void check_inputs(const TrainConfig& config, const fs::path& run_dir, bool dry_r
   check_made_from(config.data.path, config.data.make, "data.make", dry_run);
   check_made_from(
       config.data.validation_path, config.data.make_validation, "data.make_validation", dry_run);
+  check_codec_weights(config.data.codec_weights, dry_run);
   check_writable(run_dir);
 }
 

@@ -29,6 +29,7 @@ struct TrainerParts {
   Objective& objective;
   RoleSet& roles;
   StageData& data;
+  const VideoSampler& sampler;
   const distributed::Mesh& mesh;
 };
 

@@ -28,7 +28,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-void check_options(const EncodeOptions& options, const model::VideoCodec& codec) {
+void check_options(const EncodeOptions& options) {
   const auto at_least_one = [](const char* name, int64_t value) {
     if (value < 1) fail_user("data encode: {} is {}, must be at least 1", name, value);
   };
@@ -51,13 +51,14 @@ void check_options(const EncodeOptions& options, const model::VideoCodec& codec)
   if (!(options.time_limit_seconds > 0)) {
     fail_user("data encode: time-limit must be above 0 seconds");
   }
-  const int64_t factor = codec.spatial_factor();
-  if (options.height % factor != 0 || options.width % factor != 0) {
-    fail_user("data encode: size {}x{} is no multiple of {}, which codec {} needs",
-              options.height,
-              options.width,
-              factor,
-              codec.name());
+  check_clip_size("data encode: ",
+                  options.codec,
+                  model::codec_geometry(options.codec),
+                  {.frames = options.frames, .height = options.height, .width = options.width});
+  if (model::codec_of_latents(options.codec) != options.codec) {
+    fail_user("data encode: codec {} decodes alone; encode with {}",
+              options.codec,
+              model::codec_of_latents(options.codec));
   }
 }
 
@@ -75,6 +76,9 @@ std::string fingerprint_of(const EncodeOptions& options,
   JobFingerprint job;
   job.line(info.codec_hash);
   job.line(info.text_encoder_hash);
+  if (model::codec_has_weights(options.codec)) {  // their precision and tiles move the last bits
+    job.line(options.codec_options.precision, options.codec_options.tile);
+  }
   job.line(options.frames,
            options.height,
            options.width,
@@ -237,9 +241,9 @@ void list_losses(const fs::path& out, const EncodeReport& report) {
 
 EncodeReport encode_videos(const EncodeOptions& given) {
   const auto begin = Clock::now();
-  const auto codec = model::make_video_codec(given.codec);
+  check_options(given);
+  const auto codec = model::make_video_codec(given.codec, given.codec_options);
   const auto text = model::make_text_encoder(given.text);
-  check_options(given, *codec);
   const EncodeOptions options = complete(given);
   const VideoFolder folder = read_video_folder(options.videos);
   const std::vector<VideoEntry>& videos = folder.videos;

@@ -7,6 +7,7 @@
 
 #include "data/store/latent_file_format.h"
 #include "data/video/video_folder.h"
+#include "model/codec/codec_options.h"
 
 namespace vmla::data {
 
@@ -15,6 +16,7 @@ struct EncodeOptions {
   std::filesystem::path videos;  // a folder (data/video/video_folder.h)
   std::filesystem::path out;     // the dataset file
   std::string codec = "space_to_depth:2";
+  model::CodecOptions codec_options;
   std::string text = "hashing:32x8";
   int64_t frames = 9;  // pixel frames of a clip
   int64_t height = 16, width = 16;

@@ -265,9 +265,12 @@ DatasetInspection inspect_dataset(const LatentDataset& dataset,
   return found;
 }
 
-at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, int64_t most) {
+at::Tensor contact_sheet(const LatentDataset& dataset,
+                         const std::string& name,
+                         const model::CodecOptions& options,
+                         int64_t most) {
   if (!dataset.has_latents()) fail_user("{}: a prompt set has no pictures", name);
-  const auto codec = model::make_video_codec(dataset.info().codec);
+  const auto codec = model::make_video_codec(dataset.info().codec, options);
   if (codec->hash() != dataset.info().codec_hash) {
     fail_user(
         "{}: was made with another {} (hash {}, this program's is {}); make the dataset again",

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "model/codec/codec_options.h"
+
 namespace vmla::data {
 
 class LatentDataset;
@@ -32,6 +34,9 @@ DatasetInspection inspect_dataset(const LatentDataset& dataset, const std::strin
 /// The first frame of the first `most` clips in about as many rows as columns: [H, W, 3] bytes RGB.
 /// UserError for a prompt set, for a codec that this program does not know or that has another hash
 /// than the one the dataset was made with, and for clips that are not that codec's.
-at::Tensor contact_sheet(const LatentDataset& dataset, const std::string& name, int64_t most = 64);
+at::Tensor contact_sheet(const LatentDataset& dataset,
+                         const std::string& name,
+                         const model::CodecOptions& codec = {},
+                         int64_t most = 64);
 
 }  // namespace vmla::data

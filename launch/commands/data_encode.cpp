@@ -5,14 +5,21 @@
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
+#include "trainer/compute_device.h"
 
 namespace vmla::launch {
 
 int run(const DataEncodeArgs& args) {
+  trainer::prepare_device(args.device, "--device");
   data::EncodeOptions options;
   options.videos = args.videos;
   options.out = args.out;
   options.codec = args.codec;
+  options.codec_options = {.weights = args.codec_weights,
+                           .precision = args.precision,
+                           .device = args.device,
+                           .tile = args.tile,
+                           .decodes = false};
   options.text = args.text;
   options.frames = args.frames;
   options.height = args.height;

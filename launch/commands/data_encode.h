@@ -4,16 +4,19 @@
 #include <string>
 
 #include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
 /// The arguments of `vmla data encode`.
-struct DataEncodeArgs : CommandArgs {
+struct DataEncodeArgs : CommandArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string videos;
   std::string out;
   std::string codec = "space_to_depth:2";
+  std::string codec_weights;
+  int64_t tile = 0;
   std::string text = "hashing:32x8";
   int64_t frames = 9;  // pixel frames of a clip
   int64_t height = 16;

@@ -1,7 +1,5 @@
 #include "launch/commands/data_encode.h"
 
-#include "launch/shared_options.h"
-
 namespace vmla::launch {
 
 const CommandText DataEncodeArgs::kText = {
@@ -13,8 +11,10 @@ is one HDF5 file (docs/formats.md), complete or absent; an interrupted job goes 
 captions.jsonl, metadata.csv or metadata.jsonl (file or file_name or video; caption or prompt or text), or in NAME.txt
 beside NAME.mp4.
 
-Example:
-  vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8)"};
+Examples:
+  vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8
+  vmla data encode --videos videos --out clips.h5 --frames 81 --height 480 --width 832 --fps 16 \
+    --codec wan-vae --codec-weights Wan2.1-T2V-1.3B-Diffusers/vae)"};
 
 void DataEncodeArgs::define(OptionSet& options) {
   options
@@ -27,7 +27,9 @@ void DataEncodeArgs::define(OptionSet& options) {
       .text(
           "--out", out, "FILE.h5", "dataset to write; an interrupted job goes on where it stopped")
       .required();
-  options.text("--codec", codec, "TEXT", "video codec").shows_default();
+  options.text("--codec", codec, "TEXT", "video codec: space_to_depth:N or wan-vae")
+      .shows_default();
+  add_codec_weights(options, codec_weights);
   options.text("--text", text, "TEXT", "text encoder").shows_default();
   options.integer_from_1("--frames", frames, "pixel frames of a clip").shows_default();
   options.integer_from_1("--height", height, "pixel rows after resize and crop").shows_default();
@@ -46,6 +48,8 @@ void DataEncodeArgs::define(OptionSet& options) {
   options.flag("--held-out", held_out, "encode the held-out clips instead of the others");
   options.integer_from_0("--threads", threads, "videos decoded at once; 0: one a core")
       .shows_default();
+  add_tile(options, tile);
+  add_compute(options, *this, "of a codec with weights");
   add_overwrite(options, overwrite, "dataset");
   options.number_above_0("--timeout", timeout_seconds, "seconds a video may take to decode")
       .shows_default();

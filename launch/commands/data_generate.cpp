@@ -37,24 +37,43 @@ T given_or_known(const std::optional<T>& given,
       flag);
 }
 
+/// What the dataset says of its codec: the hash of its weights where they are given, else the one
+/// of the clips that the teacher has learnt.
+std::string codec_hash(const std::string& codec,
+                       const DataGenerateArgs& args,
+                       const Teacher& teacher) {
+  const bool as_learnt = teacher.media && teacher.media->codec == codec;
+  const std::string learnt = as_learnt ? teacher.media->codec_hash : "";
+  if (model::codec_has_weights(codec) && args.codec_weights.empty() && !learnt.empty()) {
+    return learnt;
+  }
+  const std::string hash = model::make_video_codec(codec, {.weights = args.codec_weights})->hash();
+  if (!learnt.empty() && learnt != hash) {
+    fail_user("--codec-weights {}: are not those of the clips that {} was trained on",
+              args.codec_weights,
+              teacher.weights.source);
+  }
+  return hash;
+}
+
 /// Shape and codec of the clips that are asked for.
 data::LatentInfo planned_clips(const DataGenerateArgs& args, const Teacher& teacher) {
   using trainer::MediaInfo;
-  const auto codec =
-      model::make_video_codec(given_or_known(args.codec, teacher, &MediaInfo::codec, "--codec"));
+  const std::string codec = given_or_known(args.codec, teacher, &MediaInfo::codec, "--codec");
+  const model::CodecGeometry geometry = model::codec_geometry(codec);
   const std::optional<trainer::ClipShape> no_shape;
   const int64_t frames =
       args.frames ? *args.frames
                   : given_or_known(no_shape, teacher, &MediaInfo::clip, "--frames").frames;
   data::LatentInfo info;
-  info.codec = codec->name();
-  info.codec_hash = codec->hash();
+  info.codec = codec;
+  info.codec_hash = codec_hash(codec, args, teacher);
   info.fps = given_or_known(args.fps, teacher, &MediaInfo::fps, "--fps");
   info.pixel_height = given_or_known(args.height, teacher, &MediaInfo::pixel_height, "--height");
   info.pixel_width = given_or_known(args.width, teacher, &MediaInfo::pixel_width, "--width");
-  info.pixel_frames = codec->pixel_frames(frames);
+  info.pixel_frames = geometry.pixel_frames(frames);
   const model::ModelConfig& config = teacher.config;
-  const int64_t factor = codec->spatial_factor();
+  const int64_t factor = geometry.spatial_factor;
   // Pixels that a token covers.
   const int64_t rows = factor * config.patch_size[1], cols = factor * config.patch_size[2];
   if (info.pixel_height % rows != 0 || info.pixel_width % cols != 0) {
@@ -65,19 +84,19 @@ data::LatentInfo planned_clips(const DataGenerateArgs& args, const Teacher& teac
         info.pixel_width,
         rows,
         cols,
-        codec->name(),
+        codec,
         config.patch_size[1],
         config.patch_size[2]);
   }
-  if (codec->latent_channels() != config.in_dim) {
+  if (geometry.latent_channels != config.in_dim) {
     fail_user("data generate: codec {} has {} latent channels, {} takes {}",
-              codec->name(),
-              codec->latent_channels(),
+              codec,
+              geometry.latent_channels,
               teacher.weights.source,
               config.in_dim);
   }
   info.clip_shape = {
-      frames, codec->latent_channels(), info.pixel_height / factor, info.pixel_width / factor};
+      frames, geometry.latent_channels, info.pixel_height / factor, info.pixel_width / factor};
   return info;
 }
 

@@ -25,6 +25,7 @@ struct DataGenerateArgs : CommandArgs, WeightsArgs {
   int64_t seed = 0;
   // None: what the checkpoint was trained on.
   std::optional<std::string> codec, text;
+  std::string codec_weights;
   std::optional<double> fps;
   std::optional<int64_t> frames;         // latent
   std::optional<int64_t> height, width;  // in pixels

@@ -25,6 +25,7 @@ void define_clips(OptionSet& options, DataGenerateArgs& args) {
   options.integer_from_1("--width", args.width, "pixel columns (default: the checkpoint's)");
   options.text(
       "--codec", args.codec, "TEXT", "video codec of the latents (default: the checkpoint's)");
+  add_codec_weights(options, args.codec_weights);
   options.text("--text", args.text, "TEXT", "text encoder (default: the checkpoint's)");
   options.number_above_0("--fps", args.fps, "frames a second (default: the checkpoint's)");
 }

@@ -14,7 +14,13 @@ namespace vmla::launch {
 namespace {
 
 void write_sheet(const DataInspectArgs& args, const data::LatentDataset& dataset) {
-  const at::Tensor picture = data::contact_sheet(dataset, args.file);
+  if (model::codec_has_weights(dataset.info().codec) && args.codec_weights.empty() &&
+      args.sheet.empty()) {
+    log::info("no contact sheet: codec {} needs --codec-weights PATH", dataset.info().codec);
+    return;
+  }
+  const at::Tensor picture =
+      data::contact_sheet(dataset, args.file, {.weights = args.codec_weights});
   const std::filesystem::path sheet =
       args.sheet.empty() ? std::filesystem::path(args.file).replace_extension(".png")
                          : std::filesystem::path(args.sheet);

@@ -12,6 +12,7 @@ struct DataInspectArgs : CommandArgs {
 
   std::string file;
   std::string sheet;  // empty: beside the file
+  std::string codec_weights;
   bool full = false;  // read all clips
 
   void define(OptionSet& options);

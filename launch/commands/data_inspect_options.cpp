@@ -1,5 +1,7 @@
 #include "launch/commands/data_inspect.h"
 
+#include "launch/shared_options.h"
+
 namespace vmla::launch {
 
 const CommandText DataInspectArgs::kText = {
@@ -15,6 +17,7 @@ void DataInspectArgs::define(OptionSet& options) {
   options.text("file", file, "FILE.h5", "dataset: an HDF5 file or a folder of them").required();
   options.text(
       "--sheet", sheet, "FILE.png", "contact sheet to write (default: beside the dataset)");
+  add_codec_weights(options, codec_weights);
   options.flag("--full", full, "read and check every clip, however many there are");
 }
 

@@ -3,6 +3,7 @@
 #include "data/encode/prompt_file.h"
 #include "launch/prompts_over_time.h"
 #include "launch/sample_noise.h"
+#include "model/codec/video_codec.h"
 #include "model/config/config_rule.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
@@ -125,7 +126,8 @@ trainer::VideoPrompt scheduled(const std::vector<TimedPrompt>& prompts,
     seconds += *prompts[i - 1].seconds;
     const int64_t wanted = std::llround(seconds * sampler.media().fps);
     const int64_t before = first;
-    while (chunk < chunks.size() && (first == 0 || sampler.codec().pixel_frames(first) < wanted)) {
+    while (chunk < chunks.size() &&
+           (first == 0 || sampler.geometry().pixel_frames(first) < wanted)) {
       first += chunks[chunk++];
     }
     if (chunk == chunks.size()) {
@@ -228,7 +230,7 @@ int64_t chosen_frames(const SampleArgs& args,
                       const trainer::VideoSampler& sampler) {
   if (args.frames > 0) return args.frames;
   if (!prompts.over_time.empty()) return frames_of(prompts.over_time, source.media.fps);
-  return sampler.codec().pixel_frames(source.media.clip.frames);
+  return sampler.geometry().pixel_frames(source.media.clip.frames);
 }
 
 /// A model that sees all frames at once has learnt clips of one length. A causal one goes on.
@@ -236,7 +238,7 @@ void warn_of_length(const SampleArgs& args,
                     const Source& source,
                     const trainer::VideoSampler& sampler,
                     int64_t frames) {
-  const int64_t trained = sampler.codec().pixel_frames(source.media.clip.frames);
+  const int64_t trained = sampler.geometry().pixel_frames(source.media.clip.frames);
   if (source.objective.causal || 2 * frames <= 3 * trained) return;
   log::warn(
       "sampling {} frames at once: {} was trained on clips of {}, and is not likely to know what a "
@@ -244,6 +246,37 @@ void warn_of_length(const SampleArgs& args,
       frames,
       args.checkpoint,
       trained);
+}
+
+/// What turns the latents into pixels: the codec of the clips that the checkpoint was trained on,
+/// with the same weights; or another decoder of such latents, with weights of its own.
+std::shared_ptr<const model::VideoCodec> open_decoder(const SampleArgs& args,
+                                                      const Source& source) {
+  const std::string& codec = source.media.codec;
+  const std::string name = args.decoder.empty() ? codec : args.decoder;
+  if (model::codec_of_latents(name) != codec) {
+    fail_user("--decoder {}: decodes latents of {}, {} makes those of {}",
+              name,
+              model::codec_of_latents(name),
+              args.checkpoint,
+              codec);
+  }
+  model::CodecOptions options{
+      .weights = args.decoder_weights, .encodes = false, .weights_option = "--decoder-weights"};
+  if (options.weights.empty() && name == codec) options.weights = source.config.data.codec_weights;
+  std::shared_ptr<const model::VideoCodec> decoder = model::make_video_codec(name, options);
+  const std::string& learnt = source.media.codec_hash;
+  if (args.decoder.empty() && model::codec_has_weights(name) && !learnt.empty() &&
+      decoder->hash() != learnt) {
+    fail_user(
+        "{}: are not the weights of {} that the clips of {} were encoded with; --decoder {} takes "
+        "any",
+        options.weights,
+        name,
+        args.checkpoint,
+        name);
+  }
+  return decoder;
 }
 
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
@@ -264,7 +297,8 @@ void report(const std::vector<trainer::SampleRecord>& records, const std::string
 int run(const SampleArgs& args) {
   const GivenPrompts prompts = read_prompts(args);
   const Source source = open_source(args);
-  const trainer::VideoSampler sampler(source.media, !source.objective.causal);
+  const trainer::VideoSampler sampler(
+      source.media, !source.objective.causal, open_decoder(args, source));
   const int64_t frames = chosen_frames(args, prompts, source, sampler);
   const auto request = request_for(args, prompts, source, sampler, frames);
   warn_of_other_window(args, source);

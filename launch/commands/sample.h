@@ -31,6 +31,8 @@ struct SampleArgs : CommandArgs, CheckpointArgs {
   std::optional<std::string> negative_prompt;
   std::string noise;  // file; empty: drawn from the seed
   bool save_latents = false;
+  std::string decoder;  // empty: the codec of the training clips
+  std::string decoder_weights;
 
   void define(OptionSet& options);
   void check() const;

@@ -128,6 +128,15 @@ void SampleArgs::define(OptionSet& options) {
                "FILE",
                "safetensors with `noise` [prompts, F, C, H, W] instead of the seed's, and "
                "`renoise` [times, prompts, F, C, H, W] for few_step");
+  options.choice("--decoder",
+                 decoder,
+                 {"wan-vae", "taew2_1", "lighttaew2_1"},
+                 "what turns latents of wan-vae into pixels (default: the training clips' codec)");
+  options.text("--decoder-weights",
+               decoder_weights,
+               "PATH",
+               "the decoder's weights (default for the training clips' codec: what the "
+               "checkpoint's data.codec_weights names)");
   options.flag("--save-latents", save_latents, "also write NNN.safetensors");
 }
 

@@ -8,6 +8,7 @@
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/roles/optimizer.h"
 #include "trainer/roles/role_set.h"
@@ -26,8 +27,9 @@ int run(const StepArgs& args) {
   if (!roles.has(args.player) || !roles.at(args.player).optimizer) {
     fail_user("--player {}: objective {} trains no such role", args.player, config.objective.name);
   }
-  if (!config.data.make.codec.empty()) {
-    objective->use_codec(model::make_video_codec(config.data.make.codec));
+  const std::string& codec = config.data.make.codec;
+  if (!codec.empty() && (!model::codec_has_weights(codec) || !config.data.codec_weights.empty())) {
+    objective->use_codec(model::make_video_codec(codec, trainer::codec_options(config)));
   }
   trainer::RoleState& player = roles.at(args.player);
   const at::ScalarType dtype = config.train.precision == "fp64" ? at::kDouble : at::kFloat;

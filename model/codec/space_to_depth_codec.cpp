@@ -26,6 +26,15 @@ at::Tensor dct_matrix(int64_t n) {
   return matrix;
 }
 
+class FrameByFrame final : public VideoDecoder {
+ public:
+  explicit FrameByFrame(const SpaceToDepthCodec& codec) : codec_(codec) {}
+  at::Tensor next(const at::Tensor& latents_FCHW) override { return codec_.decode(latents_FCHW); }
+
+ private:
+  SpaceToDepthCodec codec_;
+};
+
 }  // namespace
 
 SpaceToDepthCodec::SpaceToDepthCodec(int64_t block) : block_(block) {
@@ -86,6 +95,10 @@ at::Tensor SpaceToDepthCodec::decode(const at::Tensor& latents_FCHW) const {
       .reshape({frames, 3, height * block_, width * block_})
       .div(kScale)
       .add(kMean);
+}
+
+std::unique_ptr<VideoDecoder> SpaceToDepthCodec::start_decoding() const {
+  return std::make_unique<FrameByFrame>(*this);
 }
 
 }  // namespace vmla::model

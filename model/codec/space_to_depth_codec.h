@@ -1,5 +1,8 @@
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include "model/codec/video_codec.h"
 
 namespace vmla::model {
@@ -22,13 +25,15 @@ class SpaceToDepthCodec final : public VideoCodec {
   explicit SpaceToDepthCodec(int64_t block);
   std::string name() const override;
   std::string hash() const override;
-  int64_t latent_channels() const override { return 3 * block_ * block_; }
-  int64_t spatial_factor() const override { return block_; }
-  int64_t pixel_frames(int64_t latent_frames) const override { return latent_frames; }
+  CodecGeometry geometry() const override {
+    return {.latent_channels = 3 * block_ * block_, .spatial_factor = block_};
+  }
   /// [F, 3, H, W] in [-1, 1] → [F, 3·N·N, H/N, W/N].
   at::Tensor encode(const at::Tensor& pixels_F3HW) const override;
   /// The exact inverse up to fp32 rounding; not clamped.
   at::Tensor decode(const at::Tensor& latents_FCHW) const override;
+  /// Every frame is decoded for itself.
+  std::unique_ptr<VideoDecoder> start_decoding() const override;
 
  private:
   int64_t block_;

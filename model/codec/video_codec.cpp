@@ -1,24 +1,26 @@
 #include "model/codec/video_codec.h"
 
-#include <charconv>
-#include <string_view>
-
 #include "model/codec/space_to_depth_codec.h"
+#include "model/codec/tiny_vae/tiny_vae.h"
+#include "model/codec/wan_vae/wan_vae.h"
 #include "model/io/error.h"
 
 namespace vmla::model {
 
-std::unique_ptr<VideoCodec> make_video_codec(const std::string& name) {
-  constexpr std::string_view kSpaceToDepth = "space_to_depth:";
-  if (name.starts_with(kSpaceToDepth)) {
-    int64_t block = 0;
-    const char* end = name.data() + name.size();
-    const auto [rest, error] = std::from_chars(name.data() + kSpaceToDepth.size(), end, block);
-    if (error == std::errc() && rest == end && block >= 1 && block <= 16) {
-      return std::make_unique<SpaceToDepthCodec>(block);
+std::unique_ptr<VideoCodec> make_video_codec(const std::string& name, const CodecOptions& options) {
+  const CodecGeometry geometry = codec_geometry(name);  // refuses unknown names
+  if (!codec_has_weights(name)) {
+    if (!options.weights.empty()) {
+      fail_user("{} {}: codec {} has no weights", options.weights_option, options.weights, name);
     }
+    return std::make_unique<SpaceToDepthCodec>(geometry.spatial_factor);
   }
-  fail_user("video codec \"{}\" is unknown; known: space_to_depth:N with N from 1 to 16", name);
+  if (options.weights.empty()) {
+    fail_user("codec {} needs its weights: give {} PATH, a file or folder that holds them",
+              name,
+              options.weights_option);
+  }
+  return name == "wan-vae" ? make_wan_vae(options) : make_tiny_vae(name, options);
 }
 
 }  // namespace vmla::model

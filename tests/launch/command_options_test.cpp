@@ -121,6 +121,29 @@ TEST(CommandOptions, Compare) {
   EXPECT_THAT(many.runs, ElementsAre("a", "b", "c"));
 }
 
+TEST(CommandOptions, Vae) {
+  const auto encode = parsed<VaeEncodeArgs>(
+      {"vae", "encode", "--weights", "w", "--input", "i", "--output", "o", "--tile", "256"});
+  EXPECT_EQ(encode.weights, "w");
+  EXPECT_EQ(encode.tile, 256);
+  EXPECT_EQ(encode.device, "cpu");
+  EXPECT_EQ(encode.precision, "fp32");
+  const auto decode = parsed<VaeDecodeArgs>({"vae",
+                                             "decode",
+                                             "--weights",
+                                             "w",
+                                             "--input",
+                                             "i",
+                                             "--output",
+                                             "o",
+                                             "--codec",
+                                             "taew2_1",
+                                             "--precision",
+                                             "bf16"});
+  EXPECT_EQ(decode.codec, "taew2_1");
+  EXPECT_EQ(decode.precision, "bf16");
+}
+
 TEST(CommandOptions, StepForwardInit) {
   EXPECT_EQ(parsed<StepArgs>({"step", "--config", "f", "--inputs", "i", "--output", "o"}).player,
             "generator");

@@ -59,7 +59,10 @@ SmallStage::SmallStage(const TrainConfig& stage)
     : config(stage),
       objective(make_objective(config.objective, config.model)),
       roles(build_roles(config, stage_roles(config), nullptr, mesh)),
-      data(config, std::nullopt) {
+      data(config, std::nullopt),
+      sampler(data.media(),
+              !objective_traits(config.objective).causal,
+              model::make_video_codec(data.media().codec)) {
   count_tensor_bytes();
 }
 
@@ -72,6 +75,7 @@ std::unique_ptr<Trainer> SmallStage::trainer(const std::filesystem::path& run_di
                                                 .objective = *objective,
                                                 .roles = roles,
                                                 .data = data,
+                                                .sampler = sampler,
                                                 .mesh = mesh},
                                    state,
                                    /*predicted_bytes=*/0);

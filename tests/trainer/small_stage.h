@@ -37,6 +37,7 @@ struct SmallStage {
   std::unique_ptr<Objective> objective;
   RoleSet roles;
   StageData data;
+  VideoSampler sampler;
 
  private:
   std::filesystem::path run_dir_;

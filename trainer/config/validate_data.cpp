@@ -5,31 +5,18 @@
 #include <string_view>
 #include <utility>
 
+#include "model/codec/codec_options.h"
 #include "model/config/config_rule.h"
 #include "trainer/config/config_rules.h"
 
 namespace vmla::trainer {
 namespace {
 
-// The latents of the built-in codec without weights, as its name states them: space_to_depth:N
-// turns N x N pixels of three colours into 3 N^2 channels.
-struct CodecGeometry {
-  int64_t channels, spatial_factor;
-};
-
 std::optional<int64_t> positive_int(std::string_view text) {
   int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || value < 1) return std::nullopt;
   return value;
-}
-
-std::optional<CodecGeometry> codec_geometry(const std::string& name) {
-  const std::string prefix = "space_to_depth:";
-  if (!name.starts_with(prefix)) return std::nullopt;
-  const auto factor = positive_int(std::string_view(name).substr(prefix.size()));
-  if (!factor || *factor > 1024) return std::nullopt;
-  return CodecGeometry{3 * *factor * *factor, *factor};
 }
 
 // What `text` says of the embeddings that the hashing text encoder makes: hashing:DIMxROWS.
@@ -50,30 +37,42 @@ TextGeometry text_geometry(const std::string& name) {
 void validate_codec(const data::MakeConfig& make,
                     const std::string& section,
                     const TrainConfig& c) {
-  const auto codec = codec_geometry(make.codec);
-  if (!codec) return;
+  model::CodecGeometry codec;
+  try {
+    codec = model::codec_geometry(make.codec);
+  } catch (const UserError& error) {
+    fail_rule(section + ".codec", "{}", error.what());
+  }
   for (const auto& [key, channels] :
        {std::pair{"model.in_dim", c.model.in_dim}, {"model.out_dim", c.model.out_dim}}) {
-    if (channels == codec->channels) continue;
+    if (channels == codec.latent_channels) continue;
     fail_rule(key,
               "{} channels, but {}.codec {} gives {}",
               channels,
               section,
               make.codec,
-              codec->channels);
+              codec.latent_channels);
+  }
+  const int64_t fitting = codec.pixel_frames(codec.latent_frames(make.frames));
+  if (fitting != make.frames) {
+    fail_rule(section + ".frames",
+              "{}: codec {} encodes {} frames and the like",
+              make.frames,
+              make.codec,
+              fitting);
   }
   const std::pair<std::string, int64_t> sides[] = {{".size_height", make.size_height},
                                                    {".size_width", make.size_width}};
   for (size_t i = 0; i < 2; ++i) {
     // patch_size is (time, height, width).
     const int64_t patch = c.model.patch_size[i + 1];
-    const int64_t token = codec->spatial_factor * patch;
+    const int64_t token = codec.spatial_factor * patch;
     if (sides[i].second % token == 0) continue;
     fail_rule(section + sides[i].first,
               "{} pixels: a token covers {} (codec {} x patch {}); use a multiple of {}",
               sides[i].second,
               token,
-              codec->spatial_factor,
+              codec.spatial_factor,
               patch,
               token);
   }
@@ -154,9 +153,8 @@ void validate_data(const TrainConfig& c) {
 }
 
 int64_t known_latent_frames(const TrainConfig& c) {
-  // The built-in codec does not compress time: a latent frame is a video frame.
-  return c.data.make.makes_something() && codec_geometry(c.data.make.codec) ? c.data.make.frames
-                                                                            : 0;
+  const data::MakeConfig& make = c.data.make;
+  return make.makes_something() ? model::codec_geometry(make.codec).latent_frames(make.frames) : 0;
 }
 
 }  // namespace vmla::trainer

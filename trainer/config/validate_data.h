@@ -10,8 +10,7 @@ namespace vmla::trainer {
 /// (data.make): channels, whole tokens, width and rows of texts. ConfigRuleError.
 void validate_data(const TrainConfig& config);
 
-/// Latent frames of a clip, where `data.make` says how clips are made and names the built-in codec,
-/// whose latents are known without running it; else 0.
+/// Latent frames of a clip, where `data.make` says how clips are made; else 0.
 int64_t known_latent_frames(const TrainConfig& config);
 
 }  // namespace vmla::trainer

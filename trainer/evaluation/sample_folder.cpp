@@ -166,7 +166,7 @@ class VideoFiles {
     record.fps = sampler_.media().fps;
     for (const LaterPrompt& later : prompt.later) {
       record.later_prompts.push_back(
-          {later.text, sampler_.codec().pixel_frames(later.first_frame)});
+          {later.text, sampler_.geometry().pixel_frames(later.first_frame)});
     }
     writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, process_);
     if (!save_latents_) return;

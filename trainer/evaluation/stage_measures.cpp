@@ -36,7 +36,7 @@ std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, i
 
 /// Pixel frames of each chunk of a sampled video.
 std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
-                                        const model::VideoCodec& codec,
+                                        const model::CodecGeometry& codec,
                                         int64_t latent_frames) {
   std::vector<int64_t> frames;
   int64_t done = 0;
@@ -103,7 +103,7 @@ class MeasuredVideos {
 
   /// Video frames of each chunk of such a video.
   std::vector<int64_t> chunks(int64_t frames) const {
-    return chunk_pixel_frames(network_.config, sampler_.codec(), latent_frames(frames));
+    return chunk_pixel_frames(network_.config, sampler_.geometry(), latent_frames(frames));
   }
 
  private:

@@ -50,10 +50,13 @@ at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
 
 }  // namespace
 
-VideoSampler::VideoSampler(const MediaInfo& media, bool bidirectional)
+VideoSampler::VideoSampler(const MediaInfo& media,
+                           bool bidirectional,
+                           std::shared_ptr<const model::VideoCodec> decoder)
     : media_(media),
       bidirectional_(bidirectional),
-      codec_(model::make_video_codec(media.codec)),
+      geometry_(model::codec_geometry(media.codec)),
+      decoder_(std::move(decoder)),
       text_encoder_(model::make_text_encoder(media.text_encoder)) {}
 
 int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
@@ -61,7 +64,7 @@ int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
   // The codec's relation between latent and video frames is its own, so chunks are added until they
   // suffice.
   int64_t frames = config.independent_first_frame && !bidirectional_ ? 1 : 0;
-  while (codec_->pixel_frames(std::max<int64_t>(frames, 1)) < pixel_frames || frames == 0) {
+  while (geometry_.pixel_frames(std::max<int64_t>(frames, 1)) < pixel_frames || frames == 0) {
     frames += bidirectional_ ? 1 : config.num_frame_per_block;
   }
   return frames;
@@ -116,17 +119,20 @@ model::RolloutRequest VideoSampler::rollout_of(const Request& request,
 void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
+  TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
   const model::HeldWeights held(network.weights);  // gathered once for all videos
   const size_t batch = static_cast<size_t>(request.batch);
   for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
     const auto start = std::chrono::steady_clock::now();
     const size_t end = std::min(begin + batch, request.prompts.size());
     const model::RolloutRequest rollout = rollout_of(request, begin, end);
+    std::vector<std::unique_ptr<model::VideoDecoder>> decoders;
+    for (size_t i = begin; i < end; ++i) decoders.push_back(decoder_->start_decoding());
     const auto hand_out = [&](const model::RolloutChunk& chunk) {
       for (size_t i = begin; i < end; ++i) {
         const at::Tensor latents =
             chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
-        const at::Tensor pixels = codec_->decode(latents);
+        const at::Tensor pixels = decoders[i - begin]->next(latents);
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
         emit({.prompt = i,
               .first_frame = chunk.first_frame,

@@ -61,8 +61,11 @@ struct SampledChunk {
 class VideoSampler {
  public:
   /// `bidirectional`: the network was trained on whole clips, not on chunks
-  /// (ObjectiveTraits::causal). UserError where the codec or the text encoder is not known.
-  VideoSampler(const MediaInfo& media, bool bidirectional);
+  /// (ObjectiveTraits::causal). `decoder`: of the latents of media.codec; may be null where nothing
+  /// is sampled. UserError where the codec or the text encoder is not known.
+  VideoSampler(const MediaInfo& media,
+               bool bidirectional,
+               std::shared_ptr<const model::VideoCodec> decoder);
 
   struct Request {
     std::vector<VideoPrompt> prompts;
@@ -83,7 +86,8 @@ class VideoSampler {
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
   };
-  /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them. Chunks
+  /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them: of a
+  /// video that came before stays what the decoder needs, the same however long it is. Chunks
   /// of one prompt come in order. Collective where weights or tokens are spread over ranks.
   void sample(const model::Network& network,
               const Request& request,
@@ -100,7 +104,7 @@ class VideoSampler {
   /// chunks of `config`.
   int64_t latent_frames_for(const model::ModelConfig& config, int64_t pixel_frames) const;
   const MediaInfo& media() const { return media_; }
-  const model::VideoCodec& codec() const { return *codec_; }
+  const model::CodecGeometry& geometry() const { return geometry_; }
 
  private:
   /// What the prompts [begin, end), one batch, ask of the model. Refers to `request`.
@@ -108,7 +112,8 @@ class VideoSampler {
 
   MediaInfo media_;
   bool bidirectional_;
-  std::unique_ptr<model::VideoCodec> codec_;
+  model::CodecGeometry geometry_;
+  std::shared_ptr<const model::VideoCodec> decoder_;
   std::unique_ptr<model::TextEncoder> text_encoder_;
 };
 

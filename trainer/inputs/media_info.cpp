@@ -33,6 +33,7 @@ MediaInfo media_info(const data::LatentInfo& dataset) {
   const auto& shape = dataset.clip_shape;
   return {.codec = dataset.codec,
           .text_encoder = dataset.text_encoder,
+          .codec_hash = dataset.codec_hash,
           .fps = dataset.fps,
           .pixel_height = dataset.pixel_height,
           .pixel_width = dataset.pixel_width,
@@ -42,6 +43,7 @@ MediaInfo media_info(const data::LatentInfo& dataset) {
 void write_media_info(const MediaInfo& media, std::map<std::string, io::ManifestValue>& values) {
   values["codec"] = media.codec;
   values["text_encoder"] = media.text_encoder;
+  if (!media.codec_hash.empty()) values["codec_hash"] = media.codec_hash;
   values["fps"] = shortest(media.fps);  // a manifest holds whole numbers and texts
   values["pixel_height"] = media.pixel_height;
   values["pixel_width"] = media.pixel_width;
@@ -64,6 +66,7 @@ MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values
                            number("clip_channels"),
                            number("clip_height"),
                            number("clip_width")}};
+  if (values.contains("codec_hash")) media.codec_hash = text("codec_hash");
   const std::string fps = text("fps");
   std::from_chars(fps.data(), fps.data() + fps.size(), media.fps);
   return media;

@@ -16,6 +16,8 @@ namespace vmla::trainer {
 struct MediaInfo {
   /// Names as model::make_video_codec and model::make_text_encoder take them.
   std::string codec, text_encoder;
+  /// VideoCodec::hash() of the codec of the clips; empty where a checkpoint does not say it.
+  std::string codec_hash = {};
   /// Of the videos that the clips were cut from, in frames a second and in pixels.
   double fps = 0;
   int64_t pixel_height = 0, pixel_width = 0;

@@ -5,11 +5,11 @@
 #include "data/make_dataset.h"
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/codec/text_encoder.h"
-#include "model/codec/video_codec.h"
 #include "model/config/config_rule.h"
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/validate_data.h"
+#include "trainer/inputs/stage_codec.h"
 
 #include <algorithm>
 #include <cmath>
@@ -21,6 +21,7 @@ namespace {
 /// and `make` says how.
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
+                                                        const TrainConfig& config,
                                                         const char* key,
                                                         StageData::Missing missing) {
   if (!std::filesystem::exists(path)) {
@@ -40,7 +41,7 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
           key,
           path);
     }
-    data::make_dataset(make, path);
+    data::make_dataset(make, path, codec_options(config));
   }
   return std::make_unique<const data::LatentDataset>(path);
 }
@@ -179,7 +180,7 @@ StageData::StageData(const TrainConfig& config,
     : config_(config) {
   const ObjectiveTraits traits = objective_traits(config.objective);
   const data::DataConfig& d = config.data;
-  train_ = open_dataset(d.path, d.make, "data.path", missing);
+  train_ = open_dataset(d.path, d.make, config, "data.path", missing);
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
@@ -192,7 +193,8 @@ StageData::StageData(const TrainConfig& config,
   media_ =
       train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
   if (!d.validation_path.empty()) {
-    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path", missing);
+    held_out_ =
+        open_dataset(d.validation_path, d.make_validation, config, "data.validation_path", missing);
     check_texts(config, *held_out_, d.validation_path);
     if (!held_out_->has_latents()) {
       fail_user("data.validation_path: {} is a prompt set, it holds no clips", d.validation_path);
@@ -262,9 +264,9 @@ ClipShape largest(const std::vector<ClipShape>& shapes) {
 
 void make_missing_datasets(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
-  const auto make = [](const std::string& path, const data::MakeConfig& how) {
+  const auto make = [&](const std::string& path, const data::MakeConfig& how) {
     if (!path.empty() && !std::filesystem::exists(path) && how.makes_something())
-      data::make_dataset(how, path);
+      data::make_dataset(how, path, codec_options(config));
   };
   make(d.path, d.make);
   make(d.validation_path, d.make_validation);
@@ -281,11 +283,11 @@ ClipShape planned_clip_shape(const TrainConfig& config) {
     fail_user("data.path: {} is missing: give data.clip_shape [F, C, H, W] to plan without it",
               d.path);
   }
-  const auto codec = model::make_video_codec(d.make.codec);
+  const model::CodecGeometry codec = model::codec_geometry(d.make.codec);
   return {frames,
-          codec->latent_channels(),
-          d.make.size_height / codec->spatial_factor(),
-          d.make.size_width / codec->spatial_factor()};
+          codec.latent_channels,
+          d.make.size_height / codec.spatial_factor,
+          d.make.size_width / codec.spatial_factor};
 }
 
 model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_sample) {

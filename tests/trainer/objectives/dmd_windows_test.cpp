@@ -72,9 +72,10 @@ class CountingCodec final : public model::VideoCodec {
  public:
   std::string name() const override { return "counting"; }
   std::string hash() const override { return ""; }
-  int64_t latent_channels() const override { return 1; }
-  int64_t spatial_factor() const override { return 1; }
-  int64_t pixel_frames(int64_t latent_frames) const override { return 2 * latent_frames - 1; }
+  model::CodecGeometry geometry() const override {
+    return {.latent_channels = 1, .spatial_factor = 1, .temporal_factor = 2};
+  }
+  std::unique_ptr<model::VideoDecoder> start_decoding() const override { return nullptr; }
   at::Tensor encode(const at::Tensor& pixels) const override {
     EXPECT_EQ(pixels.size(0), 1) << "the front frame is a video of one frame";
     return pixels.narrow(1, 0, 1) + 100;

@@ -1,0 +1,57 @@
+#include "trainer/inputs/stage_codec.h"
+
+#include "model/config/config_rule.h"
+#include "trainer/config/objective_config.h"
+
+namespace vmla::trainer {
+namespace {
+
+/// What in the stage turns latents into pixels, as a key with its value; empty: nothing.
+std::string pixels_wanted_by(const TrainConfig& config, const MediaInfo& media) {
+  const SampleConfig& sample = config.sample;
+  if (sample.every > 0) return formatted("sample.every {}", sample.every);
+  if (sample.measure_clips > 0) return formatted("sample.measure_clips {}", sample.measure_clips);
+  if (sample.long_frames > 0) return formatted("sample.long_frames {}", sample.long_frames);
+  // The frame in front of a later window is decoded and encoded anew (docs/algorithms.md 10.7).
+  const int64_t rollout = objective_traits(config.objective).max_rollout_frames;
+  if (rollout > media.clip.frames) return formatted("a rollout of {} latent frames", rollout);
+  return "";
+}
+
+}  // namespace
+
+model::CodecOptions codec_options(const TrainConfig& config) {
+  return {.weights = config.data.codec_weights,
+          .precision = config.train.precision == "bf16" ? "bf16" : "fp32",
+          .device = config.train.device,
+          .weights_option = "data.codec_weights"};
+}
+
+std::shared_ptr<const model::VideoCodec> stage_codec(const TrainConfig& config,
+                                                     const MediaInfo& media) {
+  const char* const key = "data.codec_weights";
+  const bool has_weights = model::codec_has_weights(media.codec);
+  if (has_weights && config.data.codec_weights.empty()) {
+    const std::string wanted = pixels_wanted_by(config, media);
+    if (wanted.empty()) return nullptr;
+    fail_rule(key,
+              "is empty, but {} needs pixels; name the weights of {} that the clips were encoded "
+              "with",
+              wanted,
+              media.codec);
+  }
+  std::shared_ptr<const model::VideoCodec> codec =
+      model::make_video_codec(media.codec, codec_options(config));
+  if (has_weights && !media.codec_hash.empty() && codec->hash() != media.codec_hash) {
+    fail_rule(key,
+              "{}: are not the weights of {} that the clips were encoded with (hash {}, the clips' "
+              "is {})",
+              config.data.codec_weights,
+              media.codec,
+              codec->hash().substr(0, 12),
+              media.codec_hash.substr(0, 12));
+  }
+  return codec;
+}
+
+}  // namespace vmla::trainer
