@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launch/options/option_set.h"
+#include "model/codec/text_encoder_options.h"
 
 /// Options that several commands have: the name, default and help of each stand here only. A
 /// command's arguments derive from the structs, and its define() adds the options in the order in
@@ -43,6 +44,26 @@ struct CheckpointArgs {
 void add_checkpoint(OptionSet& options, CheckpointArgs& args);
 /// `--weights`: which network of the checkpoint is taken.
 void add_checkpoint_weights(OptionSet& options, CheckpointArgs& args);
+
+/// Where tensors are computed, and in which precision.
+struct ComputeArgs {
+  std::string device = "cpu";
+  std::string precision = "fp32";
+};
+/// `--device`: cpu or cuda.
+void add_device(OptionSet& options, std::string& device);
+/// `--precision`: fp32 or bf16.
+void add_precision(OptionSet& options, std::string& precision);
+
+/// The files of a text encoder with weights.
+struct TextArgs {
+  std::string text_weights, tokenizer;
+};
+/// `--text-weights` and `--tokenizer`.
+void add_text_files(OptionSet& options, TextArgs& args);
+/// The two, and how it computes.
+model::TextEncoderOptions text_encoder_options(const TextArgs& args,
+                                               const ComputeArgs& compute = {});
 
 /// `--seed`: any integer.
 Option add_seed(OptionSet& options, int64_t& seed);
