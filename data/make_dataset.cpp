@@ -91,7 +91,9 @@ void check_made(const MakeConfig& config, const fs::path& path) {
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
-void make_clips(const MakeConfig& config, const fs::path& path) {
+void make_clips(const MakeConfig& config,
+                const fs::path& path,
+                const model::TextEncoderOptions& text) {
   EncodeOptions encode;
   encode.videos =
       config.videos.empty() ? fs::path(path).replace_extension(".videos") : fs::path(config.videos);
@@ -109,6 +111,7 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
   encode.out = path;
   encode.codec = config.codec;
   encode.text = config.text;
+  encode.text_options = text;
   encode.frames = config.frames;
   encode.height = config.size_height;
   encode.width = config.size_width;
@@ -122,11 +125,14 @@ void make_clips(const MakeConfig& config, const fs::path& path) {
   log::info("{}: {}", path.string(), counted(report.clips, "clip"));
 }
 
-void make_prompts(const MakeConfig& config, const fs::path& path) {
+void make_prompts(const MakeConfig& config,
+                  const fs::path& path,
+                  const model::TextEncoderOptions& text) {
   PromptsOptions options;
   options.prompts = prompts_of(config);
   options.out = path;
   options.text = config.text;
+  options.text_options = text;
   options.clips = clips_of_codec(config.codec,
                                  {.frames = config.frames,
                                   .height = config.size_height,
@@ -138,7 +144,9 @@ void make_prompts(const MakeConfig& config, const fs::path& path) {
 
 }  // namespace
 
-void make_dataset(const MakeConfig& config, const fs::path& path) {
+void make_dataset(const MakeConfig& config,
+                  const fs::path& path,
+                  const model::TextEncoderOptions& text) {
   std::error_code ignored;  // opening the file says what is wrong with it
   if (fs::is_directory(path, ignored)) {
     check_made(config, path);
@@ -157,9 +165,9 @@ void make_dataset(const MakeConfig& config, const fs::path& path) {
     return;
   }
   if (config.prompts.empty()) {
-    make_clips(config, path);
+    make_clips(config, path, text);
   } else {
-    make_prompts(config, path);
+    make_prompts(config, path, text);
   }
 }
 

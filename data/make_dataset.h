@@ -3,13 +3,17 @@
 #include <filesystem>
 
 #include "data/data_config.h"
+#include "model/codec/text_encoder_options.h"
 
 namespace vmla::data {
 
 /// Makes the dataset `path` as `config` says if it is not there: renders the videos (synth_count >
 /// 0) and encodes them, or embeds the prompts. Of several processes that ask at once, one does the
 /// work and the others wait for it. UserError if the dataset that is there was made with other
-/// settings, or if it is missing and `config` says nothing to make it from.
-void make_dataset(const MakeConfig& config, const std::filesystem::path& path);
+/// settings, or if it is missing and `config` says nothing to make it from. `text`: what
+/// config.text is made of, if it has weights.
+void make_dataset(const MakeConfig& config,
+                  const std::filesystem::path& path,
+                  const model::TextEncoderOptions& text = {});
 
 }  // namespace vmla::data

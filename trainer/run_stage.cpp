@@ -216,7 +216,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
   objective->use_codec(model::make_video_codec(data.media().codec));
   const bool causal = objective_traits(config.objective).causal;
-  const VideoSampler sampler(data.media(), !causal);
+  const VideoSampler sampler(data.media(), text_encoder_options(config.data), !causal);
   check_shapes(config, *objective, data.clip_shape(), sampler, set, mesh);
   check_prompt_texts(config, data.media());
   const TrainState state = checkpoint ? restore_training(*checkpoint, set) : TrainState{};

@@ -185,7 +185,8 @@ void Trainer::write_samples() {
   const at::NoGradGuard no_grad;
   const SampleConfig& sample = parts_.config.sample;
   const ObjectiveTraits traits = objective_traits(parts_.config.objective);
-  const VideoSampler sampler(parts_.data.media(), !traits.causal);
+  const VideoSampler sampler(
+      parts_.data.media(), text_encoder_options(parts_.config.data), !traits.causal);
   VideoSampler::Request request{
       .prompts = {},
       .latent_frames = sampler.latent_frames_for(parts_.config.model, sample.frames),

@@ -83,6 +83,7 @@ std::string fingerprint_of(const EncodeOptions& options,
            options.max_clips,
            options.hold_out_every,
            options.held_out);
+  if (options.negative_prompt) job.record("negative prompt", *options.negative_prompt);
   // A video counts by its name and size: to read all of them would take too long.
   for (const VideoEntry& video : videos) {
     std::error_code missing;
@@ -231,7 +232,7 @@ void list_losses(const fs::path& out, const EncodeReport& report) {
 EncodeReport encode_videos(const EncodeOptions& given) {
   const auto begin = Clock::now();
   const auto codec = model::make_video_codec(given.codec);
-  const auto text = model::make_text_encoder(given.text);
+  const auto text = model::make_text_encoder(given.text, given.text_options);
   check_options(given, *codec);
   const EncodeOptions options = complete(given);
   const VideoFolder folder = read_video_folder(options.videos);
@@ -244,6 +245,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
                                    .width = options.width,
                                    .fps = options.fps});
   set_text_encoder(info, *text);
+  if (options.negative_prompt) set_negative_prompt(info, *text, *options.negative_prompt);
   EncodeParts parts({.out = options.out,
                      .info = info,
                      .empty_text = text_rows(*text, ""),

@@ -14,6 +14,8 @@ int run(const DataEncodeArgs& args) {
   options.out = args.out;
   options.codec = args.codec;
   options.text = args.text;
+  options.text_options = text_encoder_options(args, args);
+  options.negative_prompt = args.negative_prompt;
   options.frames = args.frames;
   options.height = args.height;
   options.width = args.width;

@@ -1,14 +1,16 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "launch/command_args.h"
+#include "launch/shared_options.h"
 
 namespace vmla::launch {
 
 /// The arguments of `vmla data encode`.
-struct DataEncodeArgs : CommandArgs {
+struct DataEncodeArgs : CommandArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string videos;
@@ -25,6 +27,7 @@ struct DataEncodeArgs : CommandArgs {
   bool held_out = false;
   int64_t threads = 0;  // 0: one decoder a core
   double timeout_seconds = 60.0;
+  std::optional<std::string> negative_prompt;  // whose embedding is stored besides
   bool overwrite = false;
 
   void define(OptionSet& options);

@@ -29,6 +29,11 @@ void DataEncodeArgs::define(OptionSet& options) {
       .required();
   options.text("--codec", codec, "TEXT", "video codec").shows_default();
   options.text("--text", text, "TEXT", "text encoder").shows_default();
+  add_text_files(options, *this);
+  options.text("--negative-prompt",
+               negative_prompt,
+               "TEXT",
+               "stored with its embedding, for training and sampling that steer away from it");
   options.integer_from_1("--frames", frames, "pixel frames of a clip").shows_default();
   options.integer_from_1("--height", height, "pixel rows after resize and crop").shows_default();
   options.integer_from_1("--width", width, "pixel columns after resize and crop").shows_default();
@@ -46,6 +51,8 @@ void DataEncodeArgs::define(OptionSet& options) {
   options.flag("--held-out", held_out, "encode the held-out clips instead of the others");
   options.integer_from_0("--threads", threads, "videos decoded at once; 0: one a core")
       .shows_default();
+  add_device(options, device);
+  add_precision(options, precision);
   add_overwrite(options, overwrite, "dataset");
   options.number_above_0("--timeout", timeout_seconds, "seconds a video may take to decode")
       .shows_default();

@@ -50,11 +50,13 @@ at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
 
 }  // namespace
 
-VideoSampler::VideoSampler(const MediaInfo& media, bool bidirectional)
+VideoSampler::VideoSampler(const MediaInfo& media,
+                           const model::TextEncoderOptions& text,
+                           bool bidirectional)
     : media_(media),
       bidirectional_(bidirectional),
       codec_(model::make_video_codec(media.codec)),
-      text_encoder_(model::make_text_encoder(media.text_encoder)) {}
+      text_encoder_(open_text_encoder(media, text)) {}
 
 int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
                                         int64_t pixel_frames) const {

@@ -62,7 +62,7 @@ class VideoSampler {
  public:
   /// `bidirectional`: the network was trained on whole clips, not on chunks
   /// (ObjectiveTraits::causal). UserError where the codec or the text encoder is not known.
-  VideoSampler(const MediaInfo& media, bool bidirectional);
+  VideoSampler(const MediaInfo& media, const model::TextEncoderOptions& text, bool bidirectional);
 
   struct Request {
     std::vector<VideoPrompt> prompts;

@@ -21,6 +21,7 @@ namespace {
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
                                                         const data::MakeConfig& make,
                                                         const char* key,
+                                                        const model::TextEncoderOptions& text,
                                                         StageData::Missing missing) {
   if (!std::filesystem::exists(path)) {
     // Clips that are made anew need not be those of before: an unmounted disk, or a relative path
@@ -39,7 +40,7 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
           key,
           path);
     }
-    data::make_dataset(make, path);
+    data::make_dataset(make, path, text);
   }
   return std::make_unique<const data::LatentDataset>(path);
 }
@@ -136,12 +137,20 @@ MediaInfo prompt_media(const TrainConfig& config,
               encoder,
               source->text_encoder);
   }
+  const std::string& hash = prompts.info().text_encoder_hash;
+  if (source && !source->text_encoder_hash.empty() && source->text_encoder_hash != hash) {
+    fail_user("data.path: {} was embedded by other weights of {} than init_from.generator was "
+              "trained with",
+              d.path,
+              encoder);
+  }
   // `vmla data prompts` writes codec and shape into the set where it is told them.
   const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
   if (!source && says_clips) return media_info(prompts.info());
   MediaInfo media = source ? *source
                            : MediaInfo{.codec = d.make.codec,
                                        .text_encoder = encoder,
+                                       .text_encoder_hash = prompts.info().text_encoder_hash,
                                        .fps = d.make.fps,
                                        .pixel_height = d.make.size_height,
                                        .pixel_width = d.make.size_width,
@@ -157,6 +166,19 @@ MediaInfo prompt_media(const TrainConfig& config,
   return media;
 }
 
+/// A negative prompt's embedding [T, text_dim]: the dataset's own if it holds just this one, so
+/// that the encoder need not be there.
+at::Tensor stored_or_embedded(const data::LatentDataset& dataset,
+                              const MediaInfo& media,
+                              const data::DataConfig& config,
+                              const std::string& prompt) {
+  const data::LatentInfo& info = dataset.info();
+  if (!info.negative_text.empty() && info.negative_prompt == prompt) {
+    return at::tensor(info.negative_text).view({-1, info.text_dim});
+  }
+  return open_text_encoder(media, text_encoder_options(config))->encode(prompt);
+}
+
 }  // namespace
 
 StageData::StageData(const TrainConfig& config,
@@ -165,7 +187,7 @@ StageData::StageData(const TrainConfig& config,
     : config_(config) {
   const ObjectiveTraits traits = objective_traits(config.objective);
   const data::DataConfig& d = config.data;
-  train_ = open_dataset(d.path, d.make, "data.path", missing);
+  train_ = open_dataset(d.path, d.make, "data.path", text_encoder_options(d), missing);
   check_texts(config, *train_, d.path);
   if (train_->has_latents()) {
     check_clips(config, *train_, d.path);
@@ -178,7 +200,11 @@ StageData::StageData(const TrainConfig& config,
   media_ =
       train_->has_latents() ? media_info(train_->info()) : prompt_media(config, *train_, source);
   if (!d.validation_path.empty()) {
-    held_out_ = open_dataset(d.validation_path, d.make_validation, "data.validation_path", missing);
+    held_out_ = open_dataset(d.validation_path,
+                             d.make_validation,
+                             "data.validation_path",
+                             text_encoder_options(d),
+                             missing);
     check_texts(config, *held_out_, d.validation_path);
     if (!held_out_->has_latents()) {
       fail_user("data.validation_path: {} is a prompt set, it holds no clips", d.validation_path);
@@ -195,9 +221,8 @@ StageData::StageData(const TrainConfig& config,
   }
   // Encoded once. The dataset holds the empty prompt's embedding; any other needs the encoder.
   if (const auto& prompt = traits.negative_prompt) {
-    const at::Tensor text = prompt->empty()
-                                ? train_->empty_text()
-                                : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
+    const at::Tensor text =
+        prompt->empty() ? train_->empty_text() : stored_or_embedded(*train_, media_, d, *prompt);
     if (text.size(0) > config.model.text_len) {
       fail_user("the negative prompt has {} text rows, model.text_len is {}",
                 text.size(0),
@@ -227,9 +252,9 @@ void StageData::start_at(int64_t samples_seen, int64_t micro_batch, int64_t inde
 
 void make_missing_datasets(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
-  const auto make = [](const std::string& path, const data::MakeConfig& how) {
+  const auto make = [&d](const std::string& path, const data::MakeConfig& how) {
     if (!path.empty() && !std::filesystem::exists(path) && how.makes_something())
-      data::make_dataset(how, path);
+      data::make_dataset(how, path, text_encoder_options(d));
   };
   make(d.path, d.make);
   make(d.validation_path, d.make_validation);
