@@ -24,3 +24,10 @@ endif()
 
 # Gloo's headers alone: the code is inside LibTorch, whose wheel ships none of them.
 find_path(Gloo_INCLUDE_DIR gloo/context.h REQUIRED)
+
+# SentencePiece splits prompts for UMT5. Its pkg-config file would link its trainer too.
+find_path(SentencePiece_INCLUDE_DIR sentencepiece_processor.h REQUIRED)
+find_library(SentencePiece_LIBRARY sentencepiece REQUIRED)
+add_library(vmla_sentencepiece INTERFACE)
+target_include_directories(vmla_sentencepiece SYSTEM INTERFACE ${SentencePiece_INCLUDE_DIR})
+target_link_libraries(vmla_sentencepiece INTERFACE ${SentencePiece_LIBRARY})

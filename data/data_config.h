@@ -50,7 +50,10 @@ struct MakeConfig {
       c.codec,
       "video codec that turns pixels into latents: space_to_depth:N, blocks of N x N pixels into 3 "
       "N^2 channels; or wan-vae, whose weights are data.codec_weights");
-    v("text", c.text, "text encoder: hashing:DxT, at most T embeddings of width D, one per word");
+    v("text",
+      c.text,
+      "text encoder: hashing:DxT, at most T embeddings of width D, one per word; or umt5, Wan's, "
+      "whose files data.text_weights and data.tokenizer name");
     v("frames", c.frames, "pixel frames of a clip");
     v("size_height", c.size_height, "pixel rows of a clip after resize and crop");
     v("size_width", c.size_width, "pixel columns of a clip after resize and crop");
@@ -68,6 +71,8 @@ struct DataConfig {
   std::string codec_weights;      // of the clips' codec, if it has any
   MakeConfig make;                // how to make `path` when it is missing
   MakeConfig make_validation;     // the same for `validation_path`
+  std::string text_weights;       // of the text encoder, if it has any
+  std::string tokenizer;          // likewise
   bool allow_other_data = false;  // a resumed run may go on with other clips than before
   double caption_dropout = 0.0;   // probability that a caption gives way to the empty prompt
   int64_t loader_threads = 1;     // that read ahead
@@ -93,6 +98,14 @@ struct DataConfig {
     v("make_validation",
       c.make_validation,
       "How `data.validation_path` is made when it is missing.");
+    v("text_weights",
+      c.text_weights,
+      "weights of the text encoder umt5, for `make` and for prompts that are sampled: a file in "
+      "Wan's "
+      "or transformers' names, or a folder with config.json");
+    v("tokenizer",
+      c.tokenizer,
+      "tokenizer of the text encoder umt5: spiece.model, or the folder that holds it");
     v("allow_other_data",
       c.allow_other_data,
       "true: a resumed run may go on with other clips or prompts in data.path than it had before");

@@ -95,7 +95,7 @@ void check_made(const MakeConfig& config, const fs::path& path, const model::Cod
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
-void make_clips(const MakeConfig& config, const fs::path& path, const model::CodecOptions& codec) {
+void make_clips(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
   EncodeOptions encode;
   encode.videos =
       config.videos.empty() ? fs::path(path).replace_extension(".videos") : fs::path(config.videos);
@@ -112,8 +112,9 @@ void make_clips(const MakeConfig& config, const fs::path& path, const model::Cod
   }
   encode.out = path;
   encode.codec = config.codec;
-  encode.codec_options = codec;
+  encode.codec_options = encoders.codec;
   encode.text = config.text;
+  encode.text_options = encoders.text;
   encode.frames = config.frames;
   encode.height = config.size_height;
   encode.width = config.size_width;
@@ -129,17 +130,18 @@ void make_clips(const MakeConfig& config, const fs::path& path, const model::Cod
 
 void make_prompts(const MakeConfig& config,
                   const fs::path& path,
-                  const model::CodecOptions& codec) {
+                  const EncoderOptions& encoders) {
   PromptsOptions options;
   options.prompts = prompts_of(config);
   options.out = path;
   options.text = config.text;
+  options.text_options = encoders.text;
   options.clips = clips_of_codec(config.codec,
                                  {.frames = config.frames,
                                   .height = config.size_height,
                                   .width = config.size_width,
                                   .fps = config.fps},
-                                 codec);
+                                 encoders.codec);
   const PromptsReport report = encode_prompts(options);
   log::info("{}: {}", path.string(), counted(report.prompts, "prompt"));
 }
@@ -148,10 +150,10 @@ void make_prompts(const MakeConfig& config,
 
 void make_dataset(const MakeConfig& config,
                   const fs::path& path,
-                  const model::CodecOptions& codec) {
+                  const EncoderOptions& encoders) {
   std::error_code ignored;  // opening the file says what is wrong with it
   if (fs::is_directory(path, ignored)) {
-    check_made(config, path, codec);
+    check_made(config, path, encoders.codec);
     return;
   }
   if (!config.makes_something()) {
@@ -163,13 +165,13 @@ void make_dataset(const MakeConfig& config,
   }
   const auto lock = io::FileLock::wait(path.string() + ".making");
   if (fs::exists(path, ignored)) {
-    check_made(config, path, codec);
+    check_made(config, path, encoders.codec);
     return;
   }
   if (config.prompts.empty()) {
-    make_clips(config, path, codec);
+    make_clips(config, path, encoders);
   } else {
-    make_prompts(config, path, codec);
+    make_prompts(config, path, encoders);
   }
 }
 

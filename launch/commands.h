@@ -19,6 +19,7 @@
 #include "launch/commands/pipeline.h"
 #include "launch/commands/sample.h"
 #include "launch/commands/step.h"
+#include "launch/commands/text_encode.h"
 #include "launch/commands/train.h"
 #include "launch/commands/vae_decode.h"
 #include "launch/commands/vae_encode.h"
@@ -46,12 +47,14 @@ using AnyCommand = std::variant<TrainArgs,
                                 DataPromptsArgs,
                                 DataGenerateArgs,
                                 DataOdeArgs,
-                                DataInspectArgs>;
+                                DataInspectArgs,
+                                TextEncodeArgs>;
 
 /// The groups: first words that several commands have in common.
 inline constexpr CommandText kCommandGroups[] = {
     {"analyze", "spectra and effective ranks of weights, memory of a stage", ""},
     {"data", "makes, encodes and inspects training data", ""},
+    {"text", "the text encoder by itself", ""},
     {"vae", "the video codec alone: pixels to latents and back", ""},
 };
 

@@ -66,6 +66,26 @@ void add_tile(OptionSet& options, int64_t& tile) {
   options.integer_from_0("--tile", tile, help).type("N").shows_default();
 }
 
+void add_text_files(OptionSet& options, TextArgs& args) {
+  options.text(
+      "--text-weights",
+      args.text_weights,
+      "PATH",
+      "weights of the text encoder umt5: a file in Wan's or transformers' names, or a folder "
+      "with config.json");
+  options.text("--tokenizer",
+               args.tokenizer,
+               "PATH",
+               "tokenizer of the text encoder umt5: spiece.model, or the folder that holds it");
+}
+
+model::TextEncoderOptions text_encoder_options(const TextArgs& args, const ComputeArgs& compute) {
+  return {.weights = args.text_weights,
+          .tokenizer = args.tokenizer,
+          .device = compute.device,
+          .precision = compute.precision};
+}
+
 Option add_seed(OptionSet& options, int64_t& seed) {
   return options.integer("--seed", seed, "seed of the noise").shows_default();
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "launch/options/option_set.h"
+#include "model/codec/text_encoder_options.h"
 
 /// Options that several commands have: the name, default and help of each stand here only. A
 /// command's arguments derive from the structs, and its define() adds the options in the order in
@@ -65,6 +66,16 @@ void add_vae_weights(OptionSet& options, CodecArgs& args);
 void add_codec_weights(OptionSet& options, std::string& weights);
 /// `--tile`: of a codec with weights.
 void add_tile(OptionSet& options, int64_t& tile);
+
+/// The files of a text encoder with weights.
+struct TextArgs {
+  std::string text_weights, tokenizer;
+};
+/// `--text-weights` and `--tokenizer`.
+void add_text_files(OptionSet& options, TextArgs& args);
+/// The two, and how it computes.
+model::TextEncoderOptions text_encoder_options(const TextArgs& args,
+                                               const ComputeArgs& compute = {});
 
 /// `--seed`: any integer.
 Option add_seed(OptionSet& options, int64_t& seed);

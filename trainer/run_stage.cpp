@@ -276,7 +276,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   const auto codec = stage_codec(config, data.media());
   objective->use_codec(codec);
   const bool causal = objective_traits(config.objective).causal;
-  const VideoSampler sampler(data.media(), !causal, codec);
+  const VideoSampler sampler(data.media(), text_encoder_options(config.data), !causal, codec);
   for (const ClipShape& clip : data.clip_shapes())
     check_shapes(config, *objective, clip, sampler, set, mesh);
   check_prompt_texts(config, data.media());

@@ -84,9 +84,9 @@ void check_inputs(const TrainConfig& config, const fs::path& run_dir, bool dry_r
 }
 
 void check_prompt_texts(const TrainConfig& config, const MediaInfo& media) {
-  const auto encoder = model::make_text_encoder(media.text_encoder);
+  const auto encoder = open_text_encoder(media, text_encoder_options(config.data));
   const auto check = [&](const std::string& key, const std::string& prompt) {
-    const int64_t rows = encoder->encode(prompt).size(0);
+    const int64_t rows = encoder->rows(prompt);
     if (rows <= config.model.text_len) return;
     fail_rule(key,
               "the prompt {} has {} text rows, model.text_len is {}; shorten it",

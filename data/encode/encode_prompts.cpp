@@ -19,6 +19,7 @@ std::string fingerprint_of(const PromptsOptions& options, const LatentInfo& info
   job.line(info.codec);
   job.line(info.codec_hash);
   job.line(info.fps, info.pixel_height, info.pixel_width, info.pixel_frames, info.clip_shape);
+  if (options.negative_prompt) job.record("negative prompt", *options.negative_prompt);
   for (const std::string& prompt : options.prompts) job.line(prompt);
   return job.hash();
 }
@@ -31,6 +32,8 @@ LatentInfo info_of(const PromptsOptions& options, const model::TextEncoder& text
   info.ode_fp32 = false;
   info.origin.clear();
   set_text_encoder(info, text);
+  info.negative_prompt.clear(), info.negative_text.clear();
+  if (options.negative_prompt) set_negative_prompt(info, text, *options.negative_prompt);
   return info;
 }
 
@@ -39,7 +42,7 @@ LatentInfo info_of(const PromptsOptions& options, const model::TextEncoder& text
 PromptsReport encode_prompts(const PromptsOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
   if (options.prompts.empty()) fail_user("{}: no prompts to embed", options.out.string());
-  const auto text = model::make_text_encoder(options.text);
+  const auto text = model::make_text_encoder(options.text, options.text_options);
   const auto claim = claim_output(options.out, options.overwrite);
   const LatentInfo info = info_of(options, *text);
   EncodeParts parts({.out = options.out,

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/store/latent_file_format.h"
+#include "model/codec/text_encoder_options.h"
 
 namespace vmla::data {
 
@@ -14,10 +16,12 @@ struct PromptsOptions {
   std::vector<std::string> prompts;  // data/encode/prompt_file.h
   std::filesystem::path out;         // the prompt set
   std::string text = "hashing:32x8";
+  model::TextEncoderOptions text_options;
   /// The clips these prompts are for: codec, sizes, fps. May say nothing.
   LatentInfo clips;
-  double part_seconds = 15;  // what a kill may cost
-  bool overwrite = false;    // replace an existing `out`
+  std::optional<std::string> negative_prompt;  // whose embedding is stored besides
+  double part_seconds = 15;                    // what a kill may cost
+  bool overwrite = false;                      // replace an existing `out`
 };
 
 struct PromptsReport {

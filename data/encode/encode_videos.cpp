@@ -87,6 +87,7 @@ std::string fingerprint_of(const EncodeOptions& options,
            options.max_clips,
            options.hold_out_every,
            options.held_out);
+  if (options.negative_prompt) job.record("negative prompt", *options.negative_prompt);
   // A video counts by its name and size: to read all of them would take too long.
   for (const VideoEntry& video : videos) {
     std::error_code missing;
@@ -243,7 +244,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
   const auto begin = Clock::now();
   check_options(given);
   const auto codec = model::make_video_codec(given.codec, given.codec_options);
-  const auto text = model::make_text_encoder(given.text);
+  const auto text = model::make_text_encoder(given.text, given.text_options);
   const EncodeOptions options = complete(given);
   const VideoFolder folder = read_video_folder(options.videos);
   const std::vector<VideoEntry>& videos = folder.videos;
@@ -255,6 +256,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
                                    .width = options.width,
                                    .fps = options.fps});
   set_text_encoder(info, *text);
+  if (options.negative_prompt) set_negative_prompt(info, *text, *options.negative_prompt);
   EncodeParts parts({.out = options.out,
                      .info = info,
                      .empty_text = text_rows(*text, ""),

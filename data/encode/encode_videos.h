@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "data/store/latent_file_format.h"
 #include "data/video/video_folder.h"
 #include "model/codec/codec_options.h"
+#include "model/codec/text_encoder_options.h"
 
 namespace vmla::data {
 
@@ -18,7 +20,9 @@ struct EncodeOptions {
   std::string codec = "space_to_depth:2";
   model::CodecOptions codec_options;
   std::string text = "hashing:32x8";
-  int64_t frames = 9;  // pixel frames of a clip
+  model::TextEncoderOptions text_options;
+  std::optional<std::string> negative_prompt;  // whose embedding is stored besides
+  int64_t frames = 9;                          // pixel frames of a clip
   int64_t height = 16, width = 16;
   double fps = 8;
   int64_t stride = 0;          // frames between the starts of two clips of a video; 0: `frames`

@@ -30,6 +30,13 @@ std::vector<float> text_rows(const model::TextEncoder& encoder, const std::strin
   return {values, values + rows.numel()};
 }
 
+void set_negative_prompt(LatentInfo& info,
+                         const model::TextEncoder& encoder,
+                         const std::string& prompt) {
+  info.negative_prompt = prompt;
+  info.negative_text = text_rows(encoder, prompt);
+}
+
 void set_text_encoder(LatentInfo& info, const model::TextEncoder& encoder) {
   info.text_encoder = encoder.name();
   info.text_encoder_hash = encoder.hash();

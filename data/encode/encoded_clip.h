@@ -37,6 +37,11 @@ void set_caption(EncodedClip& clip,
 /// A prompt's embedding, rows of text_dim.
 std::vector<float> text_rows(const model::TextEncoder& encoder, const std::string& prompt);
 
+/// Puts a negative prompt and its embedding into `info`.
+void set_negative_prompt(LatentInfo& info,
+                         const model::TextEncoder& encoder,
+                         const std::string& prompt);
+
 /// Says in `info` which encoder embedded the captions.
 void set_text_encoder(LatentInfo& info, const model::TextEncoder& encoder);
 

@@ -50,7 +50,7 @@ ComputedClips generate_clips(const GenerateOptions& options, const ClipSampler& 
   if (options.prompts.empty()) {
     fail_user("{}: no prompts to sample clips for", options.out.string());
   }
-  const auto text = model::make_text_encoder(options.text);
+  const auto text = model::make_text_encoder(options.text, options.text_options);
   const auto claim = claim_output(options.out, options.overwrite);
   LatentInfo info = options.clips;
   info.has_latents = true;

@@ -10,6 +10,7 @@
 
 #include "data/encode/computed_clips.h"
 #include "data/store/latent_file_format.h"
+#include "model/codec/text_encoder_options.h"
 
 namespace vmla::data {
 
@@ -26,7 +27,8 @@ struct GenerateOptions {
   int64_t count_per_prompt = 1;      // clips of a prompt; clip i shows prompt i / count_per_prompt
   int64_t batch = 1;                 // clips sampled at once
   std::string text;                  // text encoder
-  LatentInfo clips;                  // codec, sizes, fps, clip_shape (data/encode/clips_of_codec.h)
+  model::TextEncoderOptions text_options;
+  LatentInfo clips;          // codec, sizes, fps, clip_shape (data/encode/clips_of_codec.h)
   std::string teacher;       // everything else that decides the clips: weights, settings, seed
   std::string origin;        // the same in words, for the file
   double part_seconds = 15;  // what a kill may cost

@@ -52,6 +52,10 @@ void add_description(const LatentFile& file, ContentHash& hash) {
   hash.add(info.clip_shape);
   hash.add(info.ode_times);
   hash.add(file.empty_text());
+  if (!info.negative_text.empty()) {  // a dataset without one keeps the identity that it had
+    hash.add(info.negative_prompt);
+    hash.add(info.negative_text);
+  }
   hash.add(static_cast<int64_t>(file.clips().size()));
   for (const ClipRecord& clip : file.clips()) {
     hash.add(clip.caption);

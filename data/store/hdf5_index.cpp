@@ -72,14 +72,26 @@ std::optional<PartInfo> read_part(const Hdf5Reader& reader) {
   return part;
 }
 
-void read_empty_text(const Hdf5Reader& reader, LatentIndex& index) {
-  if (!reader.has("/text/empty")) return;
-  const Hdf5Dataset empty = reader.open("/text/empty", 2);
-  reader.expect_type(empty, H5T_FLOAT, 4, "32-bit floats");
-  if (empty.sizes[0] < 1 || empty.sizes[1] < 1) reader.fail("/text/empty", "is empty");
-  index.info.text_dim = empty.sizes[1];
-  index.empty_text.resize(static_cast<size_t>(empty.sizes[0] * empty.sizes[1]));
-  reader.read(empty, H5T_NATIVE_FLOAT, index.empty_text.data());
+/// A prompt's embedding in a dataset of its own, rows of text_dim; none if it is not there. Decides
+/// text_dim if nothing has yet.
+std::vector<float> read_prompt_text(const Hdf5Reader& reader, const char* name, int64_t& text_dim) {
+  if (!reader.has(name)) return {};
+  const Hdf5Dataset text = reader.open(name, 2);
+  reader.expect_type(text, H5T_FLOAT, 4, "32-bit floats");
+  if (text.sizes[0] < 1 || text.sizes[1] < 1) reader.fail(name, "is empty");
+  if (text_dim == 0) text_dim = text.sizes[1];
+  if (text.sizes[1] != text_dim)
+    reader.fail(name, "has rows of {} numbers, must have {}", text.sizes[1], text_dim);
+  std::vector<float> rows(static_cast<size_t>(text.sizes[0] * text.sizes[1]));
+  reader.read(text, H5T_NATIVE_FLOAT, rows.data());
+  return rows;
+}
+
+void read_prompt_texts(const Hdf5Reader& reader, LatentIndex& index) {
+  LatentInfo& info = index.info;
+  index.empty_text = read_prompt_text(reader, "/text/empty", info.text_dim);
+  info.negative_text = read_prompt_text(reader, "/text/negative", info.text_dim);
+  if (!info.negative_text.empty()) info.negative_prompt = reader.text_attribute("negative_prompt");
 }
 
 /// The row at which each clip's text starts, and their number: [n + 1].
@@ -237,7 +249,7 @@ LatentIndex read_hdf5_index(RegularFile file, bool sealed) {
   read_clip_attributes(reader, info);
   if (reader.has_attribute("origin")) info.origin = reader.text_attribute("origin");
   index.part = read_part(reader);
-  read_empty_text(reader, index);
+  read_prompt_texts(reader, index);
   // A part whose videos were all skipped holds no clip.
   if (!index.part || reader.has("/captions")) read_clips(reader, index);
   return index;

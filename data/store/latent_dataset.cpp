@@ -26,6 +26,8 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
     return formatted("text encoder: {} against {}", b.text_encoder, a.text_encoder);
   }
   if (a.fps != b.fps) return formatted("fps: {:g} against {:g}", b.fps, a.fps);
+  if (a.negative_prompt != b.negative_prompt || a.negative_text != b.negative_text)
+    return "negative prompt";
   LatentInfo alike = b;
   alike.origin = a.origin;  // files of different origin may be one dataset
   if (a.has_latents) {
@@ -74,8 +76,9 @@ LatentDataset::LatentDataset(const fs::path& path) {
     }
   }
   fill_buckets();
-  const auto empty_values = static_cast<int64_t>(files_.front()->empty_text().size());
-  max_text_rows_ = std::max(max_text_rows_, empty_values / info().text_dim);
+  for (const auto* text : {&files_.front()->empty_text(), &info().negative_text}) {
+    max_text_rows_ = std::max(max_text_rows_, static_cast<int64_t>(text->size()) / info().text_dim);
+  }
 }
 
 void LatentDataset::fill_buckets() {

@@ -24,6 +24,10 @@ struct LatentInfo {
   std::vector<double> ode_times;    // timesteps of the states in /ode; empty: there is no /ode
   bool ode_fp32 = false;            // states are stored as floats instead of bf16 bits
   int64_t text_dim = 0;             // of an embedding's row
+  /// A prompt that guidance steers away from, and its embedding, rows of text_dim; no rows: none is
+  /// stored.
+  std::string negative_prompt;
+  std::vector<float> negative_text;
   /// In words: what computed the clips or states, with which settings. Empty for encoded videos.
   std::string origin;
   bool operator==(const LatentInfo&) const = default;

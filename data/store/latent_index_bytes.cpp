@@ -18,6 +18,7 @@ void stream_fields(Info& info, Stream& stream) {
   stream(info.clip_shape), stream(info.has_latents);
   stream(info.ode_times), stream(info.ode_fp32);
   stream(info.text_dim), stream(info.origin);
+  stream(info.negative_prompt), stream(info.negative_text);
 }
 
 template <Either<ClipRecord> Clip, class Stream>

@@ -150,6 +150,13 @@ ClipPlaces lay_out_latent_file(const std::filesystem::path& path,
   const auto text_dim = static_cast<hsize_t>(info.text_dim);
   file.write_reserved(
       "/text/empty", H5T_NATIVE_FLOAT, {empty_text.size() / text_dim, text_dim}, empty_text.data());
+  if (!info.negative_text.empty()) {
+    file.attribute("negative_prompt", info.negative_prompt);
+    file.write_reserved("/text/negative",
+                        H5T_NATIVE_FLOAT,
+                        {info.negative_text.size() / text_dim, text_dim},
+                        info.negative_text.data());
+  }
   if (!clips.empty()) lay_out_clips(file, info, clips, places);
   file.close();
   locate_blocks(path, static_cast<int64_t>(clips.size()), places);

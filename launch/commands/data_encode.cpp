@@ -21,6 +21,8 @@ int run(const DataEncodeArgs& args) {
                            .tile = args.tile,
                            .decodes = false};
   options.text = args.text;
+  options.text_options = text_encoder_options(args, args);
+  options.negative_prompt = args.negative_prompt;
   options.frames = args.frames;
   options.height = args.height;
   options.width = args.width;

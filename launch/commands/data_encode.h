@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "launch/command_args.h"
@@ -9,7 +10,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla data encode`.
-struct DataEncodeArgs : CommandArgs, ComputeArgs {
+struct DataEncodeArgs : CommandArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string videos;
@@ -28,6 +29,7 @@ struct DataEncodeArgs : CommandArgs, ComputeArgs {
   bool held_out = false;
   int64_t threads = 0;  // 0: one decoder a core
   double timeout_seconds = 60.0;
+  std::optional<std::string> negative_prompt;  // whose embedding is stored besides
   bool overwrite = false;
 
   void define(OptionSet& options);

@@ -31,6 +31,11 @@ void DataEncodeArgs::define(OptionSet& options) {
       .shows_default();
   add_codec_weights(options, codec_weights);
   options.text("--text", text, "TEXT", "text encoder").shows_default();
+  add_text_files(options, *this);
+  options.text("--negative-prompt",
+               negative_prompt,
+               "TEXT",
+               "stored with its embedding, for training and sampling that steer away from it");
   options.integer_from_1("--frames", frames, "pixel frames of a clip").shows_default();
   options.integer_from_1("--height", height, "pixel rows after resize and crop").shows_default();
   options.integer_from_1("--width", width, "pixel columns after resize and crop").shows_default();
@@ -49,7 +54,7 @@ void DataEncodeArgs::define(OptionSet& options) {
   options.integer_from_0("--threads", threads, "videos decoded at once; 0: one a core")
       .shows_default();
   add_tile(options, tile);
-  add_compute(options, *this, "of a codec with weights");
+  add_compute(options, *this, "of codec and text encoder, where they have weights");
   add_overwrite(options, overwrite, "dataset");
   options.number_above_0("--timeout", timeout_seconds, "seconds a video may take to decode")
       .shows_default();

@@ -113,9 +113,10 @@ Teacher bidirectional_teacher(const DataGenerateArgs& args) {
 }
 
 /// The text encoder `name`, whose embeddings must be as wide as the teacher's.
-std::unique_ptr<model::TextEncoder> fitting_text_encoder(const std::string& name,
+std::unique_ptr<model::TextEncoder> fitting_text_encoder(const DataGenerateArgs& args,
+                                                         const std::string& name,
                                                          const Teacher& teacher) {
-  auto encoder = model::make_text_encoder(name);
+  auto encoder = model::make_text_encoder(name, text_encoder_options(args));
   if (encoder->text_dim() != teacher.config.text_dim) {
     fail_user("data generate: text encoder {} is {} wide, {} takes {}",
               encoder->name(),
@@ -141,6 +142,7 @@ data::GenerateOptions generate_options(const DataGenerateArgs& args, const Teach
   options.batch = args.batch;
   options.clips = planned_clips(args, teacher);
   options.text = given_or_known(args.text, teacher, &trainer::MediaInfo::text_encoder, "--text");
+  options.text_options = text_encoder_options(args);
   options.teacher = formatted("{} {}", teacher.identity, settings);
   options.origin = formatted("sampled from {}: {}", teacher.weights.source, settings);
   options.overwrite = args.overwrite;
@@ -154,7 +156,7 @@ int run(const DataGenerateArgs& args) {
   Teacher teacher = bidirectional_teacher(args);
   data::GenerateOptions options = generate_options(args, teacher);
   options.prompts = std::move(prompts);
-  const auto text = fitting_text_encoder(options.text, teacher);
+  const auto text = fitting_text_encoder(args, options.text, teacher);
   model::SamplerSettings sampler;
   sampler.kind = model::parse_sampler(args.sampler);
   sampler.steps = args.steps;

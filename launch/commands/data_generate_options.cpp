@@ -48,6 +48,7 @@ void DataGenerateArgs::define(OptionSet& options) {
   add_negative_prompt(options, negative_prompt);
   add_seed(options, seed);
   define_clips(options, *this);
+  add_text_files(options, *this);
   add_overwrite(options, overwrite, "dataset");
 }
 

@@ -39,9 +39,13 @@ void check_fit(const DataOdeArgs& args, const Teacher& teacher, const data::Late
 }
 
 /// [1, T, text_dim] fp32, by the encoder that embedded the dataset's captions.
-at::Tensor negative_text(const std::string& prompt, const data::LatentDataset& dataset) {
+at::Tensor negative_text(const DataOdeArgs& args, const data::LatentDataset& dataset) {
+  const std::string& prompt = args.negative_prompt;
+  const data::LatentInfo& info = dataset.info();
   if (prompt.empty()) return dataset.empty_text().unsqueeze(0);
-  const auto encoder = model::make_text_encoder(dataset.info().text_encoder);
+  if (!info.negative_text.empty() && info.negative_prompt == prompt)
+    return at::tensor(info.negative_text).view({1, -1, info.text_dim});
+  const auto encoder = model::make_text_encoder(info.text_encoder, text_encoder_options(args));
   return encoder->encode(prompt).to(at::kFloat).unsqueeze(0);
 }
 
@@ -75,7 +79,7 @@ int run(const DataOdeArgs& args) {
   options.overwrite = args.overwrite;
 
   model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
-  const at::Tensor negative_1TE = negative_text(args.negative_prompt, dataset);
+  const at::Tensor negative_1TE = negative_text(args, dataset);
   const data::ComputedClips report =
       data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {
         return model::ode_states({teacher.config, weights},

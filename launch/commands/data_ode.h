@@ -11,7 +11,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla data ode`.
-struct DataOdeArgs : CommandArgs, CheckpointArgs {
+struct DataOdeArgs : CommandArgs, CheckpointArgs, TextArgs {
   static const CommandText kText;
 
   std::string data;

@@ -45,6 +45,7 @@ void DataOdeArgs::define(OptionSet& options) {
       .shows_default();
   add_batch(options, batch, "clips at once");
   add_dtype(options, dtype, "type of the stored states");
+  add_text_files(options, *this);
   add_overwrite(options, overwrite, "ODE set");
 }
 

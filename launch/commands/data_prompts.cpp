@@ -20,6 +20,8 @@ int run(const DataPromptsArgs& args) {
     options.text = options.clips.text_encoder;
   }
   if (args.text) options.text = *args.text;
+  options.text_options = text_encoder_options(args, args);
+  options.negative_prompt = args.negative_prompt;
   const data::PromptsReport report = data::encode_prompts(options);
   log::info("{}: {} in {:g} s", args.out, data::counted(report.prompts, "prompt"), report.seconds);
   return kDone;

@@ -18,11 +18,18 @@ void DataPromptsArgs::define(OptionSet& options) {
   add_prompts(options, prompts).required();
   options.text("--out", out, "FILE.h5", "prompt set to write").required();
   options.text("--text", text, "TEXT", "text encoder (default: that of --like, else hashing:32x8)");
+  add_text_files(options, *this);
+  options.text("--negative-prompt",
+               negative_prompt,
+               "TEXT",
+               "stored with its embedding, for training and sampling that steer away from it");
   options.text(
       "--like",
       like,
       "DATASET",
       "dataset of the clips that the prompts are for: codec, size and fps are copied from it");
+  add_device(options, device);
+  add_precision(options, precision);
   add_overwrite(options, overwrite, "prompt set");
 }
 

@@ -222,6 +222,14 @@ void warn_of_other_window(const SampleArgs& args, const Source& source) {
             window_of(trained));
 }
 
+/// The text encoder's files: those of the command line, else where the stage had them.
+model::TextEncoderOptions text_options(const SampleArgs& args, const data::DataConfig& stage) {
+  model::TextEncoderOptions options = text_encoder_options(args);
+  if (options.weights.empty()) options.weights = stage.text_weights;
+  if (options.tokenizer.empty()) options.tokenizer = stage.tokenizer;
+  return options;
+}
+
 /// Frames of each video: what is asked for, else as long as the prompts over time last, else a
 /// training clip.
 int64_t chosen_frames(const SampleArgs& args,
@@ -298,7 +306,10 @@ int run(const SampleArgs& args) {
   const GivenPrompts prompts = read_prompts(args);
   const Source source = open_source(args);
   const trainer::VideoSampler sampler(
-      source.media, !source.objective.causal, open_decoder(args, source));
+      source.media,
+      text_options(args, source.config.data),
+      !source.objective.causal,
+      open_decoder(args, source));
   const int64_t frames = chosen_frames(args, prompts, source, sampler);
   const auto request = request_for(args, prompts, source, sampler, frames);
   warn_of_other_window(args, source);

@@ -11,7 +11,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla sample`.
-struct SampleArgs : CommandArgs, CheckpointArgs {
+struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs {
   static const CommandText kText;
 
   // One of these three is given.

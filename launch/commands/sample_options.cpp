@@ -123,6 +123,7 @@ void SampleArgs::define(OptionSet& options) {
   add_seed(options, seed).type("S");
   add_checkpoint_weights(options, *this);
   define_sampler(options, *this);
+  add_text_files(options, *this);
   options.text("--noise",
                noise,
                "FILE",

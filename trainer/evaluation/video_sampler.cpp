@@ -51,13 +51,14 @@ at::Tensor frame_noise(const std::vector<VideoPrompt>& prompts,
 }  // namespace
 
 VideoSampler::VideoSampler(const MediaInfo& media,
+                           const model::TextEncoderOptions& text,
                            bool bidirectional,
                            std::shared_ptr<const model::VideoCodec> decoder)
     : media_(media),
       bidirectional_(bidirectional),
       geometry_(model::codec_geometry(media.codec)),
       decoder_(std::move(decoder)),
-      text_encoder_(model::make_text_encoder(media.text_encoder)) {}
+      text_encoder_(open_text_encoder(media, text)) {}
 
 int64_t VideoSampler::latent_frames_for(const model::ModelConfig& config,
                                         int64_t pixel_frames) const {

@@ -64,6 +64,7 @@ class VideoSampler {
   /// (ObjectiveTraits::causal). `decoder`: of the latents of media.codec; may be null where nothing
   /// is sampled. UserError where the codec or the text encoder is not known.
   VideoSampler(const MediaInfo& media,
+               const model::TextEncoderOptions& text,
                bool bidirectional,
                std::shared_ptr<const model::VideoCodec> decoder);
 

@@ -29,11 +29,37 @@ const T& value_of(const std::map<std::string, io::ManifestValue>& values,
 
 }  // namespace
 
+std::unique_ptr<model::TextEncoder> open_text_encoder(const MediaInfo& media,
+                                                      const model::TextEncoderOptions& options) {
+  auto encoder = model::make_text_encoder(media.text_encoder, options);
+  if (!media.text_encoder_hash.empty() && encoder->hash() != media.text_encoder_hash) {
+    fail_user(
+        "text encoder {}: the data were embedded by another one (hash {}, this one has {}); {}",
+        media.text_encoder,
+        media.text_encoder_hash.substr(0, 12),
+        encoder->hash().substr(0, 12),
+        model::text_encoder_has_weights(media.text_encoder)
+            ? formatted("give its own files with {} and {}",
+                        options.weights_option,
+                        options.tokenizer_option)
+            : std::string("it has changed since then"));
+  }
+  return encoder;
+}
+
+model::TextEncoderOptions text_encoder_options(const data::DataConfig& config) {
+  return {.weights = config.text_weights,
+          .tokenizer = config.tokenizer,
+          .weights_option = "data.text_weights",
+          .tokenizer_option = "data.tokenizer"};
+}
+
 MediaInfo media_info(const data::LatentInfo& dataset) {
   const auto& shape = dataset.clip_shape;
   return {.codec = dataset.codec,
           .text_encoder = dataset.text_encoder,
           .codec_hash = dataset.codec_hash,
+          .text_encoder_hash = dataset.text_encoder_hash,
           .fps = dataset.fps,
           .pixel_height = dataset.pixel_height,
           .pixel_width = dataset.pixel_width,
@@ -44,6 +70,7 @@ void write_media_info(const MediaInfo& media, std::map<std::string, io::Manifest
   values["codec"] = media.codec;
   values["text_encoder"] = media.text_encoder;
   if (!media.codec_hash.empty()) values["codec_hash"] = media.codec_hash;
+  if (!media.text_encoder_hash.empty()) values["text_encoder_hash"] = media.text_encoder_hash;
   values["fps"] = shortest(media.fps);  // a manifest holds whole numbers and texts
   values["pixel_height"] = media.pixel_height;
   values["pixel_width"] = media.pixel_width;
@@ -59,6 +86,9 @@ MediaInfo read_media_info(const std::map<std::string, io::ManifestValue>& values
   const auto number = [&](const char* key) { return value_of<int64_t>(values, key, source); };
   MediaInfo media{.codec = text("codec"),
                   .text_encoder = text("text_encoder"),
+                  .text_encoder_hash = values.contains("text_encoder_hash")
+                                           ? text("text_encoder_hash")
+                                           : std::string(),
                   .fps = 0,
                   .pixel_height = number("pixel_height"),
                   .pixel_width = number("pixel_width"),

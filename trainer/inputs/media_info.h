@@ -1,10 +1,13 @@
 #pragma once
 
+#include "data/data_config.h"
 #include "data/store/latent_file_format.h"
+#include "model/codec/text_encoder.h"
 #include "model/io/checkpoint_manifest.h"
 #include "trainer/objectives/objective.h"
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -18,12 +21,22 @@ struct MediaInfo {
   std::string codec, text_encoder;
   /// VideoCodec::hash() of the codec of the clips; empty where a checkpoint does not say it.
   std::string codec_hash = {};
+  /// Of the text encoder (TextEncoder::hash); empty: not known, in checkpoints of earlier versions.
+  std::string text_encoder_hash;
   /// Of the videos that the clips were cut from, in frames a second and in pixels.
   double fps = 0;
   int64_t pixel_height = 0, pixel_width = 0;
   /// Latents of a training clip.
   ClipShape clip{};
 };
+
+/// The text encoder of the data. UserError if it is another than theirs, by its hash: embeddings of
+/// other weights mean nothing to a model.
+std::unique_ptr<model::TextEncoder> open_text_encoder(const MediaInfo& media,
+                                                      const model::TextEncoderOptions& options);
+
+/// Where a stage's configuration says that its text encoder's files are.
+model::TextEncoderOptions text_encoder_options(const data::DataConfig& config);
 
 /// What a dataset of clips says of itself.
 MediaInfo media_info(const data::LatentInfo& dataset);

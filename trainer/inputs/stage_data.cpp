@@ -17,6 +17,10 @@
 namespace vmla::trainer {
 namespace {
 
+data::EncoderOptions encoder_options(const TrainConfig& config) {
+  return {.codec = codec_options(config), .text = text_encoder_options(config.data)};
+}
+
 /// Opens the dataset of the key `key`; makes it before where it is missing, `missing` permits it
 /// and `make` says how.
 std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
@@ -41,7 +45,7 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
           key,
           path);
     }
-    data::make_dataset(make, path, codec_options(config));
+    data::make_dataset(make, path, encoder_options(config));
   }
   return std::make_unique<const data::LatentDataset>(path);
 }
@@ -151,12 +155,20 @@ MediaInfo prompt_media(const TrainConfig& config,
               encoder,
               source->text_encoder);
   }
+  const std::string& hash = prompts.info().text_encoder_hash;
+  if (source && !source->text_encoder_hash.empty() && source->text_encoder_hash != hash) {
+    fail_user("data.path: {} was embedded by other weights of {} than init_from.generator was "
+              "trained with",
+              d.path,
+              encoder);
+  }
   // `vmla data prompts` writes codec and shape into the set where it is told them.
   const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
   if (!source && says_clips) return media_info(prompts.info());
   MediaInfo media = source ? *source
                            : MediaInfo{.codec = d.make.codec,
                                        .text_encoder = encoder,
+                                       .text_encoder_hash = prompts.info().text_encoder_hash,
                                        .fps = d.make.fps,
                                        .pixel_height = d.make.size_height,
                                        .pixel_width = d.make.size_width,
@@ -170,6 +182,19 @@ MediaInfo prompt_media(const TrainConfig& config,
         d.path);
   }
   return media;
+}
+
+/// A negative prompt's embedding [T, text_dim]: the dataset's own if it holds just this one, so
+/// that the encoder need not be there.
+at::Tensor stored_or_embedded(const data::LatentDataset& dataset,
+                              const MediaInfo& media,
+                              const data::DataConfig& config,
+                              const std::string& prompt) {
+  const data::LatentInfo& info = dataset.info();
+  if (!info.negative_text.empty() && info.negative_prompt == prompt) {
+    return at::tensor(info.negative_text).view({-1, info.text_dim});
+  }
+  return open_text_encoder(media, text_encoder_options(config))->encode(prompt);
 }
 
 }  // namespace
@@ -217,9 +242,8 @@ StageData::StageData(const TrainConfig& config,
   }
   // Encoded once. The dataset holds the empty prompt's embedding; any other needs the encoder.
   if (const auto& prompt = traits.negative_prompt) {
-    const at::Tensor text = prompt->empty()
-                                ? train_->empty_text()
-                                : model::make_text_encoder(media_.text_encoder)->encode(*prompt);
+    const at::Tensor text =
+        prompt->empty() ? train_->empty_text() : stored_or_embedded(*train_, media_, d, *prompt);
     if (text.size(0) > config.model.text_len) {
       fail_user("the negative prompt has {} text rows, model.text_len is {}",
                 text.size(0),
@@ -266,7 +290,7 @@ void make_missing_datasets(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
   const auto make = [&](const std::string& path, const data::MakeConfig& how) {
     if (!path.empty() && !std::filesystem::exists(path) && how.makes_something())
-      data::make_dataset(how, path, codec_options(config));
+      data::make_dataset(how, path, encoder_options(config));
   };
   make(d.path, d.make);
   make(d.validation_path, d.make_validation);

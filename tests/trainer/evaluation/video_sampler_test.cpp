@@ -36,7 +36,7 @@ TEST(VideoSampler, DecodesChunkByChunkWhatIsDecodedAtOnce) {
                         .pixel_width = 4,
                         .clip = {6, 3, 4, 4}};
   const auto codec = summing_codec();
-  const VideoSampler sampler(media, /*bidirectional=*/false, codec);
+  const VideoSampler sampler(media, {}, /*bidirectional=*/false, codec);
   EXPECT_EQ(sampler.latent_frames_for(config, 20),
             6);  // 1 + 4 · 5 are the least 20 in whole chunks
   VideoSampler::Request request;
