@@ -6,6 +6,7 @@
 #include <charconv>
 #include <set>
 
+#include "model/formats/tensor_file.h"
 #include "model/io/error.h"
 #include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
@@ -153,7 +154,7 @@ LoadedUmt5 read_umt5(const fs::path& path) {
   const fs::path place = encoder_of(path);
   const std::string source = place.string();
   const fs::path folder = fs::is_directory(place) ? place : place.parent_path();
-  const TensorMap tensors = read_safetensors_sharded(place).tensors;
+  const TensorMap tensors = read_tensors(place);
   const StatedUmt5 stated = read_umt5_config(folder / "config.json");
   LoadedUmt5 loaded{.weights = umt5_weights(tensors, stated.config, source), .source = source};
   check_stated(stated, loaded.weights.config, source);

@@ -61,6 +61,7 @@ SmallStage::SmallStage(const TrainConfig& stage)
       roles(build_roles(config, stage_roles(config), nullptr, mesh)),
       data(config, std::nullopt),
       sampler(data.media(),
+              {},
               !objective_traits(config.objective).causal,
               model::make_video_codec(data.media().codec)) {
   count_tensor_bytes();
