@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Mistake{{}, "no command given; valid: train, pipeline, sample"},
         Mistake{{"tarin"}, "unknown command 'tarin'; did you mean train? valid: train,"},
-        Mistake{{"bake"}, "unknown command 'bake'; valid: train,"},
+        Mistake{{"quux"}, "unknown command 'quux'; valid: train,"},
         Mistake{{"data"},
                 "no data command given; valid: synth, encode, prompts, generate, ode, inspect; see "
                 "vmla data --help"},
