@@ -20,6 +20,7 @@ vmla_library(vmla_text NO_TORCH
 vmla_library(vmla_codec
   HEADERS
     codec/hashing_text_encoder.h
+    codec/latent_statistics.h
     codec/space_to_depth_codec.h
     codec/text_encoder.h
     codec/text_encoder_options.h
@@ -30,6 +31,7 @@ vmla_library(vmla_codec
     text/umt5_weights.h
   SOURCES
     codec/hashing_text_encoder.cpp
+    codec/latent_statistics.cpp
     codec/space_to_depth_codec.cpp
     codec/text_encoder.cpp
     codec/umt5_text_encoder.cpp
