@@ -9,6 +9,7 @@
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
 #include "launch/commands/data_generate.h"
+#include "launch/commands/data_import.h"
 #include "launch/commands/data_inspect.h"
 #include "launch/commands/data_ode.h"
 #include "launch/commands/data_prompts.h"
@@ -47,6 +48,7 @@ using AnyCommand = std::variant<TrainArgs,
                                 DataPromptsArgs,
                                 DataGenerateArgs,
                                 DataOdeArgs,
+                                DataImportArgs,
                                 DataInspectArgs,
                                 TextEncodeArgs>;
 

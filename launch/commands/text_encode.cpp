@@ -7,12 +7,12 @@
 #include <vector>
 
 #include "data/encode/counted.h"
-#include "data/encode/graceful_stop.h"
 #include "data/encode/job_progress.h"
 #include "data/encode/prompt_file.h"
 #include "model/codec/umt5_text_encoder.h"
 #include "model/formats/safetensors.h"
 #include "model/io/exit_status.h"
+#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 
 namespace vmla::launch {

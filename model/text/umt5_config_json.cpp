@@ -44,9 +44,7 @@ StatedUmt5 read_umt5_config(const fs::path& path) {
   stated.path = path.string();
   std::error_code none;
   if (!fs::exists(path, none)) return stated;
-  const std::string text = io::read_text_file(path, kMostBytes);
-  io::check_json_text(text, stated.path);
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = io::parse_json<Json>(io::read_text_file(path, kMostBytes), stated.path);
   if (!json.is_object()) fail_user("{}: is no JSON object", stated.path);
   if (!json.contains("d_model")) return stated;  // of something else in the same folder
   expect_text(json, "model_type", "umt5", "umt5", stated.path);

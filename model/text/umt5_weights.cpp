@@ -21,7 +21,10 @@ namespace {
 fs::path encoder_of(const fs::path& path) {
   std::error_code none;
   if (!fs::is_directory(path, none)) return path;
-  return fs::is_directory(path / "text_encoder", none) ? path / "text_encoder" : path;
+  for (const char* inside : {"text_encoder", "models_t5_umt5-xxl-enc-bf16.pth"}) {
+    if (fs::exists(path / inside, none)) return path / inside;
+  }
+  return path;
 }
 
 /// What stands in front of all names, found by the embedding's: "text_encoder.", "module.".

@@ -221,5 +221,41 @@ TEST(CommandOptions, Data) {
                    .frames);
 }
 
+TEST(CommandOptions, TextEncoders) {
+  const std::vector<std::string> words = {"text",
+                                          "encode",
+                                          "--weights",
+                                          "w",
+                                          "--tokenizer",
+                                          "t",
+                                          "--prompts",
+                                          "p",
+                                          "--output",
+                                          "o",
+                                          "--precision",
+                                          "bf16"};
+  const auto text = parsed<TextEncodeArgs>(words);
+  EXPECT_EQ(text.precision, "bf16");
+  EXPECT_EQ(text.device, "cpu");
+  EXPECT_EQ(text.text_len, 512);
+  const auto import = parsed<DataImportArgs>({"data",
+                                              "import",
+                                              "--from",
+                                              "lmdb",
+                                              "--in",
+                                              "i",
+                                              "--out",
+                                              "o.h5",
+                                              "--text-weights",
+                                              "w",
+                                              "--states",
+                                              "0,2"});
+  EXPECT_EQ(import.text, "umt5");
+  EXPECT_EQ(import.text_weights, "w");
+  EXPECT_THAT(import.states, ElementsAre(0, 2));
+  EXPECT_NE(error_of({"data", "import", "--from", "csv", "--in", "i", "--out", "o"}).find("--from"),
+            std::string::npos);
+}
+
 }  // namespace
 }  // namespace vmla::launch

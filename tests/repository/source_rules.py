@@ -36,6 +36,7 @@ BELOW = {
     "data/synth": {"model/io", "kernels", "data/video"},
     "data/loading": {"model/io", "kernels", "data/store"},
     "data/encode": {"model", "kernels", "data/store", "data/video", "data/loading"},
+    "data/import": {"model", "data/store", "data/video", "data/encode"},
     "data/inspect": {"model", "data/store"},
     "data": {"model", "kernels", "data"},
     "analysis/page": {"model/io"},

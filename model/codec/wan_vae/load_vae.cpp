@@ -30,9 +30,7 @@ Json vae_config(const fs::path& path) {
   const fs::path file = config_folder(path) / "config.json";
   std::error_code ignored;
   if (!fs::exists(file, ignored)) return nullptr;
-  const std::string text = io::read_text_file(file);
-  io::check_json_text(text, file.string());
-  Json config = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json config = io::parse_json<Json>(io::read_text_file(file), file.string());
   if (config.is_discarded() || !config.is_object()) {
     fail_user("{}: is no JSON object", file.string());
   }

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <charconv>
+
 #include "model/codec/frame_layers.h"
 #include "model/io/error.h"
 #include "model/io/quoted_name.h"
@@ -18,9 +20,10 @@ bool cut(std::string& name, const std::string& prefix) {
 
 /// Cuts a number off the front.
 int64_t cut_number(std::string& name) {
-  size_t digits = 0;
-  const int64_t number = std::stoll(name, &digits);
-  name.erase(0, digits);
+  int64_t number = 0;
+  const auto [end, problem] = std::from_chars(name.data(), name.data() + name.size(), number);
+  TORCH_CHECK(problem == std::errc(), "no number is where a layer's name has one: ", name);
+  name.erase(0, static_cast<size_t>(end - name.data()));
   return number;
 }
 
