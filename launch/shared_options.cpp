@@ -62,6 +62,17 @@ void add_dtype(OptionSet& options, std::string& dtype, const std::string& help) 
   options.choice("--dtype", dtype, {"bf16", "fp32"}, help).shows_default();
 }
 
+void add_device(OptionSet& options, DeviceArgs& args) {
+  options.choice("--device", args.device, {"cpu", "cuda"}, "where the network is computed")
+      .shows_default();
+  options
+      .choice("--precision",
+              args.precision,
+              {"fp32", "bf16"},
+              "of matrix products and attention; norms, times and the head stay fp32")
+      .shows_default();
+}
+
 void add_overwrite(OptionSet& options, bool& overwrite, const std::string& what) {
   options.flag("--overwrite", overwrite, "replace an existing " + what);
 }

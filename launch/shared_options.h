@@ -56,6 +56,13 @@ void add_negative_prompt(OptionSet& options, Destination<std::string> negative_p
 Option add_prompts(OptionSet& options, std::string& prompts);
 /// `--dtype`: bf16 or fp32.
 void add_dtype(OptionSet& options, std::string& dtype, const std::string& help);
+/// Where a network is computed, and in which numbers.
+struct DeviceArgs {
+  std::string device = "cpu";
+  std::string precision = "fp32";
+};
+/// `--device` and `--precision`.
+void add_device(OptionSet& options, DeviceArgs& args);
 /// `--overwrite`: replaces an existing file, which `what` names.
 void add_overwrite(OptionSet& options, bool& overwrite, const std::string& what);
 

@@ -8,10 +8,10 @@
 
 namespace vmla::trainer {
 
-void prepare_device(const std::string& device) {
+void prepare_device(const std::string& device, const std::string& name) {
   if (device != "cuda") return;
   const std::string reason = kernels::load_cuda_module();
-  if (!reason.empty()) fail_user("train.device: cuda: {}; use cpu", reason);
+  if (!reason.empty()) fail_user("{}: cuda: {}; use cpu", name, reason);
 }
 
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {

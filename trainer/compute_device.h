@@ -6,8 +6,9 @@
 namespace vmla::trainer {
 
 /// Makes train.device usable: for "cuda" loads the CUDA module. To be called before anything asks
-/// LibTorch about CUDA. UserError where this machine or this build has no CUDA.
-void prepare_device(const std::string& device);
+/// LibTorch about CUDA. UserError, which calls the setting `name`, where this machine or this build
+/// has no CUDA.
+void prepare_device(const std::string& device, const std::string& name = "train.device");
 
 /// Chooses the GPU that "cuda" means in this process, and returns its index among those that the
 /// process sees: number `local_rank` (the rank's number on its machine), or the only one. With
