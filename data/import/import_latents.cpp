@@ -210,7 +210,7 @@ ImportReport import_lmdb(const ImportOptions& options) {
   report.rows = static_cast<int64_t>(source.rows().size());
   report.resumed = parts.end_video();
   JobProgress progress("import", "rows", static_cast<long>(report.rows));
-  GracefulStop stop([&] { return commit_at_stop(parts, report.rows, "row"); });
+  io::GracefulStop stop([&] { return commit_at_stop(parts, report.rows, "row"); });
   const size_t begun = static_cast<size_t>(report.resumed) / kCaptionsAtOnce * kCaptionsAtOnce;
   for (size_t first = begun; first < source.rows().size(); first += kCaptionsAtOnce) {
     import_batch(options, source, states, *text, first, parts);

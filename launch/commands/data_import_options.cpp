@@ -32,8 +32,7 @@ void DataImportArgs::define(OptionSet& options) {
                          "timesteps of the kept states, after the shift, 0 for the last (default: "
                          "those of CausVid for 4 states, of Causal-Forcing for 6)");
   add_dtype(options, dtype, "type of the stored ODE states");
-  add_device(options, device);
-  add_precision(options, precision);
+  add_compute(options, *this, "of the text encoder");
   add_overwrite(options, overwrite, "dataset");
 }
 

@@ -28,8 +28,7 @@ void DataPromptsArgs::define(OptionSet& options) {
       like,
       "DATASET",
       "dataset of the clips that the prompts are for: codec, size and fps are copied from it");
-  add_device(options, device);
-  add_precision(options, precision);
+  add_compute(options, *this, "of the text encoder");
   add_overwrite(options, overwrite, "prompt set");
 }
 

@@ -1,5 +1,6 @@
 #include "launch/commands/forward.h"
 
+#include "launch/chosen_device.h"
 #include "launch/model_override.h"
 #include "model/formats/load_weights.h"
 #include "model/formats/safetensors.h"
@@ -85,6 +86,13 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   return in;
 }
 
+void move_to(at::Device device, ForwardInputs& in) {
+  for (at::Tensor* tensor :
+       {&in.noisy.latents_BFCHW, &in.noisy.timesteps_BF, &in.noisy.text_BTE, &in.clean_latents}) {
+    if (tensor->defined()) *tensor = tensor->to(device);
+  }
+}
+
 /// flow [B, F, C, H, W] of the noisy latents.
 at::Tensor run_mode(const std::string& mode,
                     const model::Network& network,
@@ -113,13 +121,16 @@ at::Tensor run_mode(const std::string& mode,
 
 int run(const ForwardArgs& args) {
   const at::NoGradGuard no_grad;
+  const ChosenDevice chosen = open_device(args);
   const model::LoadedWeights weights = model::load_weights(args.weights, args.weights_role);
   const model::ModelConfig config = overridden_model(weights, args.config, args.set);
   const bool needs_clean = args.mode == "teacher_forcing" || args.mode == "cached";
-  const ForwardInputs inputs = read_inputs(args.inputs, needs_clean);
-  model::FrozenWeights source(config, weights.tensors, weights.source);
+  ForwardInputs inputs = read_inputs(args.inputs, needs_clean);
+  move_to(chosen.device, inputs);
+  model::FrozenWeights source(
+      config, weights.tensors, weights.source, chosen.device, chosen.compute_dtype);
   const at::Tensor flow = run_mode(args.mode, {config, source}, inputs);
-  model::write_safetensors(args.output, {{"flow", flow.to(at::kFloat)}});
+  model::write_safetensors(args.output, {{"flow", flow.to(at::kCPU, at::kFloat)}});
   log::info("wrote {}: flow {}", args.output, flow.sizes());
   return kDone;
 }

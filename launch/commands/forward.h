@@ -8,7 +8,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla forward`.
-struct ForwardArgs : CommandArgs, WeightsArgs, ConfigArgs {
+struct ForwardArgs : CommandArgs, WeightsArgs, ConfigArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string inputs, output;

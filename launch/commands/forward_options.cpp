@@ -27,6 +27,7 @@ void ForwardArgs::define(OptionSet& options) {
               "how frames attend to each other")
       .required();
   add_weights_role(options, weights_role);
+  add_compute(options, *this);
 }
 
 CpuThreads ForwardArgs::front_check() const {

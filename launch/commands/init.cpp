@@ -64,7 +64,7 @@ int run(const InitArgs& args) {
   result.source = formatted("{}, converted by {}", dense.source, method);
   model::export_weights(
       result,
-      {.layout = model::WeightLayout::kVideomla,
+      {.format = "videomla",
        .dtype = std::nullopt,
        .extra_files = {{"init_report.json", trainer::init_report_json(method, init.layers)}}},
       args.out);

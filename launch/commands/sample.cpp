@@ -1,7 +1,10 @@
 #include "launch/commands/sample.h"
 
 #include "data/encode/prompt_file.h"
+#include "data/video/video_writer.h"
+#include "launch/chosen_device.h"
 #include "launch/prompts_over_time.h"
+#include "launch/sample_list.h"
 #include "launch/sample_noise.h"
 #include "model/codec/video_codec.h"
 #include "model/config/config_rule.h"
@@ -10,6 +13,7 @@
 #include "model/io/exit_status.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
+#include "model/io/quoted_name.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "model/sampling/rollout.h"
 #include "model/weights/local_weights.h"
@@ -23,6 +27,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <filesystem>
 #include <memory>
 
 namespace vmla::launch {
@@ -30,16 +35,53 @@ namespace {
 
 /// What the videos show: a text for each, or one video whose prompt changes over time.
 struct GivenPrompts {
-  std::vector<std::string> texts;
+  std::vector<ListedSample> list;
   std::vector<TimedPrompt> over_time;
 };
 
 GivenPrompts read_prompts(const SampleArgs& args) {
   if (!args.prompts_over_time.empty()) {
-    return {.texts = {}, .over_time = parse_prompts_over_time(args.prompts_over_time)};
+    return {.list = {}, .over_time = parse_prompts_over_time(args.prompts_over_time)};
   }
-  if (args.prompt) return {.texts = {*args.prompt}, .over_time = {}};
-  return {.texts = data::read_prompt_file(args.prompts), .over_time = {}};
+  if (args.layout == "vbench") {
+    std::vector<std::string> extended;
+    if (!args.generate_with.empty()) extended = data::read_prompt_file(args.generate_with);
+    return {.list = vbench_samples(args.prompts,
+                                   extended,
+                                   args.generate_with,
+                                   args.seed,
+                                   args.samples_per_prompt.value_or(0),
+                                   data::default_video_extension()),
+            .over_time = {}};
+  }
+  const std::vector<std::string> texts =
+      args.prompt ? std::vector{*args.prompt} : data::read_prompt_file(args.prompts);
+  return {.list = numbered_samples(texts, args.seed, args.samples_per_prompt.value_or(1)),
+          .over_time = {}};
+}
+
+/// VBench's own list has two prompts that differ by case alone: on a file system that does not tell
+/// them apart one video would replace the other.
+void check_case(const GivenPrompts& prompts, const std::string& out) {
+  const auto alike = names_that_differ_by_case(prompts.list);
+  if (alike.empty()) return;
+  const std::filesystem::path upper = std::filesystem::path(out) / ".vmla-Case";
+  std::filesystem::create_directories(out);
+  io::write_file_atomically(upper, "");
+  const bool same = std::filesystem::exists(std::filesystem::path(out) / ".vmla-case");
+  std::filesystem::remove(upper);
+  if (same) {
+    fail_user(
+        "{}: the file system does not tell the names {} and {} apart; choose a folder on another",
+        out,
+        io::quoted_name(alike[0]),
+        io::quoted_name(alike[1]));
+  }
+  log::warn(
+      "{} and {} differ by case alone: one of them is lost where the videos are copied to a file "
+      "system that does not tell them apart",
+      io::quoted_name(alike[0]),
+      io::quoted_name(alike[1]));
 }
 
 /// The role whose weights are sampled: the moving average where there is one, unless --weights raw.
@@ -175,7 +217,13 @@ std::vector<trainer::VideoPrompt> video_prompts(const SampleArgs& args,
                                                 const trainer::VideoSampler& sampler,
                                                 int64_t latent_frames) {
   std::vector<trainer::VideoPrompt> prompts;
-  for (const std::string& text : given.texts) prompts.push_back({.text = text});
+  for (const ListedSample& sample : given.list) {
+    prompts.push_back({.text = sample.text,
+                       .seed = sample.seed,
+                       .place = sample.place,
+                       .name = sample.name,
+                       .original = sample.original});
+  }
   if (!given.over_time.empty()) {
     if (!source.objective.causal) {
       fail_user(
@@ -184,10 +232,7 @@ std::vector<trainer::VideoPrompt> video_prompts(const SampleArgs& args,
           args.checkpoint);
     }
     prompts = {scheduled(given.over_time, source.model, sampler, latent_frames)};
-  }
-  for (size_t i = 0; i < prompts.size(); ++i) {
-    prompts[i].seed = static_cast<uint64_t>(args.seed);
-    prompts[i].place = static_cast<uint32_t>(i);
+    prompts.front().seed = static_cast<uint64_t>(args.seed);
   }
   return prompts;
 }
@@ -224,7 +269,7 @@ void warn_of_other_window(const SampleArgs& args, const Source& source) {
 
 /// The text encoder's files: those of the command line, else where the stage had them.
 model::TextEncoderOptions text_options(const SampleArgs& args, const data::DataConfig& stage) {
-  model::TextEncoderOptions options = text_encoder_options(args);
+  model::TextEncoderOptions options = text_encoder_options(args, args);
   if (options.weights.empty()) options.weights = stage.text_weights;
   if (options.tokenizer.empty()) options.tokenizer = stage.tokenizer;
   return options;
@@ -270,7 +315,10 @@ std::shared_ptr<const model::VideoCodec> open_decoder(const SampleArgs& args,
               codec);
   }
   model::CodecOptions options{
-      .weights = args.decoder_weights, .encodes = false, .weights_option = "--decoder-weights"};
+      .weights = args.decoder_weights,
+      .device = args.device,
+      .encodes = false,
+      .weights_option = "--decoder-weights"};
   if (options.weights.empty() && name == codec) options.weights = source.config.data.codec_weights;
   std::shared_ptr<const model::VideoCodec> decoder = model::make_video_codec(name, options);
   const std::string& learnt = source.media.codec_hash;
@@ -304,6 +352,7 @@ void report(const std::vector<trainer::SampleRecord>& records, const std::string
 
 int run(const SampleArgs& args) {
   const GivenPrompts prompts = read_prompts(args);
+  const ChosenDevice chosen = open_device(args);
   const Source source = open_source(args);
   const trainer::VideoSampler sampler(
       source.media,
@@ -311,12 +360,19 @@ int run(const SampleArgs& args) {
       !source.objective.causal,
       open_decoder(args, source));
   const int64_t frames = chosen_frames(args, prompts, source, sampler);
-  const auto request = request_for(args, prompts, source, sampler, frames);
+  auto request = request_for(args, prompts, source, sampler, frames);
+  request.device = chosen.device;
+  request.keeps_finished = args.layout == "vbench";
+  if (request.keeps_finished) check_case(prompts, args.out);
   warn_of_other_window(args, source);
   warn_of_length(args, source, sampler, frames);
 
   const std::string role = pick_role(source.checkpoint, args.weights);
-  model::FrozenWeights weights(source.model, source.checkpoint.roles.at(role), args.checkpoint);
+  model::FrozenWeights weights(source.model,
+                               source.checkpoint.roles.at(role),
+                               args.checkpoint,
+                               chosen.device,
+                               chosen.compute_dtype);
   io::GracefulStop stop([&] {
     io::remove_own_temporaries(args.out);
     return formatted("{}: the videos that are finished are kept", args.out);

@@ -11,7 +11,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla sample`.
-struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs {
+struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
 
   // One of these three is given.
@@ -22,6 +22,9 @@ struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs {
   int64_t frames = 0;         // 0: as a training clip, or as long as the prompts over time last
   std::string out;
   int64_t seed = 0;
+  std::string layout = "numbered";  // numbered, vbench
+  std::string generate_with;        // of vbench: what the model is given in place of the prompts
+  std::optional<int64_t> samples_per_prompt;
   // Empty or none: what the checkpoint says.
   std::string sampler;
   std::optional<int64_t> steps;

@@ -96,6 +96,19 @@ void check_prompts(const SampleArgs& args) {
   }
 }
 
+void check_layout(const SampleArgs& args) {
+  const bool vbench = args.layout == "vbench";
+  if (!vbench && !args.generate_with.empty())
+    fail_user("sample: --generate-with {} needs --layout vbench", args.generate_with);
+  if (vbench && args.prompts.empty())
+    fail_user("sample: --layout vbench needs --prompts VBench_full_info.json");
+  const bool several = vbench || args.samples_per_prompt.value_or(1) > 1;
+  if (several && !args.noise.empty())
+    fail_user("sample: --noise {} is for one video of each prompt", args.noise);
+  if (several && !args.prompts_over_time.empty())
+    fail_user("sample: --prompts-over-time makes one video; give it a --seed for another");
+}
+
 /// `list` is what `option` was given: timesteps of few_step, in falling order.
 void check_step_list(const SampleArgs& args,
                      const std::vector<double>& list,
@@ -121,6 +134,25 @@ void SampleArgs::define(OptionSet& options) {
       .type("N");
   options.text("--out", out, "DIR", "where 000.mp4, 001.mp4, ... and samples.json go").required();
   add_seed(options, seed).type("S");
+  options
+      .choice("--layout",
+              layout,
+              {"numbered", "vbench"},
+              "names of the videos: numbered, or PROMPT-0.mp4, PROMPT-1.mp4, ... as VBench looks "
+              "for them; --prompts is then VBench_full_info.json, and videos that are there stay")
+      .shows_default();
+  options.text("--generate-with",
+               generate_with,
+               "FILE",
+               "with --layout vbench: line i is given to the model in place of prompt i, whose "
+               "name the video keeps");
+  options
+      .integer_from_1(
+          "--samples-per-prompt",
+          samples_per_prompt,
+          "videos of each prompt, each from noise of its own: 000-0.mp4, 000-1.mp4, ... "
+          "(default: 1; with --layout vbench 5, of temporal_flickering 25)")
+      .type("N");
   add_checkpoint_weights(options, *this);
   define_sampler(options, *this);
   add_text_files(options, *this);
@@ -138,11 +170,13 @@ void SampleArgs::define(OptionSet& options) {
                "PATH",
                "the decoder's weights (default for the training clips' codec: what the "
                "checkpoint's data.codec_weights names)");
+  add_compute(options, *this);
   options.flag("--save-latents", save_latents, "also write NNN.safetensors");
 }
 
 void SampleArgs::check() const {
   check_prompts(*this);
+  check_layout(*this);
   check_step_list(*this, denoising_steps, "--denoising-steps");
   check_step_list(*this, first_chunk_denoising_steps, "--first-chunk-denoising-steps");
 }

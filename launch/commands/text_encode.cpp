@@ -30,7 +30,7 @@ size_t prompts_at_once(const std::vector<std::vector<int64_t>>& ids, size_t firs
 
 at::Tensor embeddings_of(const model::Umt5TextEncoder& encoder,
                          const std::vector<std::vector<int64_t>>& ids) {
-  data::GracefulStop stop([] { return std::string("stopped; nothing is written"); });
+  io::GracefulStop stop([] { return std::string("stopped; nothing is written"); });
   data::JobProgress progress("embed", "prompts", static_cast<long>(ids.size()));
   std::vector<at::Tensor> rows;
   for (size_t done = 0; done < ids.size();) {

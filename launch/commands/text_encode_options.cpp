@@ -28,8 +28,7 @@ void TextEncodeArgs::define(OptionSet& options) {
   add_prompts(options, prompts).required();
   options.text("--output", output, "FILE", "safetensors to write").required();
   options.integer_from_1("--text-len", text_len, "most rows of a prompt").type("T").shows_default();
-  add_device(options, device);
-  add_precision(options, precision);
+  add_compute(options, *this);
 }
 
 }  // namespace vmla::launch

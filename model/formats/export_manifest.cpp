@@ -25,6 +25,14 @@ std::string export_manifest_json(const ExportManifest& manifest) {
     json["checks"].push_back(
         {{"name", check.name}, {"verifier", check.verifier}, {"error", check.error}});
   }
+  json["engines"] = Json::array();
+  for (const EngineNote& note : manifest.engines) {
+    Json entry = {{"engine", note.engine}, {"settings", Json::object()}, {"exact_frames", nullptr}};
+    for (const auto& [name, value] : note.fields) entry["settings"][name] = value;
+    if (note.exact_frames) entry["exact_frames"] = *note.exact_frames;
+    entry["why"] = note.why;
+    json["engines"].push_back(std::move(entry));
+  }
   return json.dump(2) + "\n";
 }
 

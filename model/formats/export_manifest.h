@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "model/formats/engine_rules.h"
 #include "model/io/checkpoint_manifest.h"
 
 /// export_manifest.json: where an export came from, what is in it, and which checks it passed
@@ -26,6 +27,7 @@ struct ExportManifest {
   /// Hash of each tensor's bytes, under the name it is written with.
   std::map<std::string, std::string> tensor_sha256;
   std::vector<ExportCheck> checks;
+  std::vector<EngineNote> engines;
 };
 
 std::string export_manifest_json(const ExportManifest& manifest);

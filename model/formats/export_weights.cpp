@@ -5,12 +5,16 @@
 #include <cstring>
 #include <vector>
 
+#include "model/formats/export_format.h"
 #include "model/formats/export_manifest.h"
+#include "model/formats/model_card.h"
 #include "model/formats/weight_names.h"
+#include "model/formats/write_torch_file.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
 #include "model/io/log.h"
+#include "model/io/mapped_file.h"
 #include "model/io/quoted_name.h"
 #include "model/io/safetensors_index.h"
 #include "model/weights/weights.h"
@@ -19,40 +23,13 @@ namespace vmla::model {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view kModelFile = "diffusion_pytorch_model";
-
-std::string layout_name(WeightLayout layout) {
-  switch (layout) {
-    case WeightLayout::kWan:
-      return "wan";
-    case WeightLayout::kDiffusers:
-      return "diffusers";
-    case WeightLayout::kVideomla:
-      break;
-  }
-  return "videomla";
-}
-
-std::string config_text(const LoadedWeights& weights, WeightLayout layout) {
-  switch (layout) {
-    case WeightLayout::kWan:
-      return wan_config_json(weights.config);
-    case WeightLayout::kDiffusers:
-      return diffusers_config_json(weights.config);
-    case WeightLayout::kVideomla:
-      break;
-  }
-  return videomla_config_json(weights.config, weights.stated.init_method);
-}
-
-/// The tensors under the names of `layout`.
-TensorMap named_for(const TensorMap& tensors, WeightLayout layout) {
-  if (layout != WeightLayout::kDiffusers) return tensors;
+/// The tensors under the names that they have in the file.
+TensorMap named_for(const TensorMap& tensors, const ExportFormat& format) {
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
-    const auto diffusers = wan_to_diffusers(name);
-    TORCH_CHECK(diffusers.has_value(), "a dense tensor without a name in diffusers: ", name);
-    renamed.emplace(*diffusers, tensor);
+    const auto theirs = format.diffusers_names ? wan_to_diffusers(name) : name;
+    TORCH_CHECK(theirs.has_value(), "a dense tensor without a name in diffusers: ", name);
+    renamed.emplace(std::string(format.prefix) + *theirs, tensor);
   }
   return renamed;
 }
@@ -82,43 +59,74 @@ std::vector<TensorMap> shards_of(const TensorMap& tensors, const ExportOptions& 
   return shards;
 }
 
-std::string shard_name(size_t index, size_t count) {
-  if (count == 1) return formatted("{}.safetensors", kModelFile);
-  return formatted("{}-{:05}-of-{:05}.safetensors", kModelFile, index + 1, count);
+std::string shard_name(std::string_view stem, size_t index, size_t count) {
+  if (count == 1) return formatted("{}.safetensors", stem);
+  return formatted("{}-{:05}-of-{:05}.safetensors", stem, index + 1, count);
 }
 
 /// Writes a text file into the folder that is being made.
 io::ManifestFile write_text(const fs::path& path, const std::string& text) {
+  fs::create_directories(path.parent_path());
   io::FileWriter file(path);
   file.write(text.data(), text.size());
   file.close();
   return {file.bytes(), file.sha256()};
 }
 
-void write_tensors(const fs::path& folder,
-                   const TensorMap& tensors,
-                   const ExportOptions& options,
-                   ExportManifest& manifest) {
-  const std::vector<TensorMap> shards = shards_of(tensors, options);
+void hash_tensor(const std::string& name, const at::Tensor& data, ExportManifest& manifest) {
+  manifest.tensor_sha256[name] = io::sha256_hex(data.const_data_ptr(), data.nbytes());
+}
+
+void write_safetensors_files(const fs::path& folder,
+                             const TensorMap& tensors,
+                             const ExportFormat& format,
+                             const TensorMetadata& header,
+                             const ExportOptions& options,
+                             ExportManifest& manifest) {
+  const std::vector<TensorMap> shards =
+      format.file == WeightFile::kShards ? shards_of(tensors, options) : std::vector{tensors};
   std::map<std::string, std::string> weight_map;
   uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shard_name(i, shards.size());
+    const std::string name = shard_name(format.tensors, i, shards.size());
     TensorMap ready;
     for (const auto& [tensor_name, tensor] : shards[i]) {
       const at::Tensor data = ready[tensor_name] = as_written(tensor, options.dtype);
-      manifest.tensor_sha256[tensor_name] = io::sha256_hex(data.const_data_ptr(), data.nbytes());
-      weight_map[tensor_name] = name;
+      hash_tensor(tensor_name, data, manifest);
+      weight_map[tensor_name] = fs::path(name).filename().string();
       total_bytes += data.nbytes();
     }
-    const WrittenFile written =
-        write_safetensors_unflushed(folder / name, ready, {{"format", "pt"}});
+    const WrittenFile written = write_safetensors_unflushed(folder / name, ready, header);
     manifest.files[name] = {written.bytes, written.sha256};
   }
   if (shards.size() > 1) {
-    const std::string name = formatted("{}.safetensors.index.json", kModelFile);
+    const std::string name = formatted("{}.safetensors.index.json", format.tensors);
     manifest.files[name] =
         write_text(folder / name, io::safetensors_index_json(weight_map, total_bytes));
+  }
+}
+
+/// Both names that readers of such files look for hold the same weights, stored once.
+void write_torch_tensors(const fs::path& folder,
+                         const TensorMap& tensors,
+                         const ExportFormat& format,
+                         const ExportOptions& options,
+                         ExportManifest& manifest) {
+  const std::string name = formatted("{}.pt", format.tensors);
+  const WrittenFile written =
+      write_torch_file_unflushed(folder / name,
+                                 {"generator_ema", "generator"},
+                                 tensors,
+                                 options.dtype,
+                                 [&](const std::string& tensor, const at::Tensor& data) {
+                                   hash_tensor(tensor, data, manifest);
+                                 });
+  manifest.files[name] = {written.bytes, written.sha256};
+  const io::MappedFile file(folder / name);
+  for (const WrittenTensor& place : written.tensors) {
+    const char* const bytes = file.view().data() + place.offset;
+    if (io::sha256_hex(bytes, place.bytes) != manifest.tensor_sha256.at(place.name))
+      fail_run("export: tensor {} reads back otherwise than written", io::quoted_name(place.name));
   }
 }
 
@@ -151,13 +159,7 @@ void verify_export(const fs::path& folder,
   check_weights(theirs, back.tensors, "export, read back");
 }
 
-at::ScalarType dtype_named(const std::string& name) {
-  if (name == "bf16") return at::kBFloat16;
-  if (name == "fp32") return at::kFloat;
-  fail_user("--dtype {}: bf16 or fp32 is needed", name);
-}
-
-void refuse_mla(const LoadedWeights& weights, const std::string& wanted) {
+void refuse_mla(const LoadedWeights& weights, std::string_view wanted) {
   if (!weights.config.is_mla()) return;
   fail_user(
       "{}: an MLA model has no exact dense form, so it cannot be written as '{}'; use vmla export "
@@ -171,62 +173,71 @@ bool has_torch_extension(const fs::path& path) {
   return extension == ".pt" || extension == ".pth";
 }
 
-}  // namespace
-
-WeightLayout weight_layout(const std::string& name) {
-  for (const WeightLayout layout :
-       {WeightLayout::kWan, WeightLayout::kDiffusers, WeightLayout::kVideomla}) {
-    if (layout_name(layout) == name) return layout;
-  }
-  if (name == "pt")
-    fail_user("--format pt: .pt files cannot be written yet; use wan, diffusers or videomla");
-  fail_user("--format {}: wan, diffusers or videomla is needed", name);
+/// Without a checkpoint that tells, a model with latent attention or a window is taken for one that
+/// is sampled chunk by chunk.
+ExportSource source_of(const LoadedWeights& weights,
+                       const ModelConfig& config,
+                       const ExportOptions& options) {
+  ExportSource source;
+  source.config = config;
+  source.init_method = config.is_mla() ? weights.stated.init_method : "";
+  source.sampling_is_known = options.sampling.has_value();
+  source.sampling.causal = config.is_mla() || config.local_attn_size > 0;
+  if (options.sampling) source.sampling = *options.sampling;
+  return source;
 }
 
-void export_weights(const LoadedWeights& weights,
-                    const ExportOptions& options,
-                    const fs::path& out) {
-  if (options.layout != WeightLayout::kVideomla) refuse_mla(weights, layout_name(options.layout));
-  // The folder gets a config.json. Where num_heads had to be guessed, that must have been possible.
-  const ModelConfig config =
-      weights.config_is_complete ? weights.config : model_config_with(weights, {});
-  check_weights(config, weights.tensors, weights.source);
+ExportManifest manifest_of(const LoadedWeights& weights,
+                           const ExportSource& source,
+                           const ExportFormat& format) {
   ExportManifest manifest;
-  manifest.layout = layout_name(options.layout);
+  manifest.layout = format.name;
   manifest.source = weights.source;
   manifest.role = weights.role;
   manifest.stage = weights.stage;
   manifest.step = weights.step;
   manifest.init_method = weights.stated.init_method;
+  manifest.engines = engine_notes(format.name, source.config, source.sampling.causal);
+  return manifest;
+}
+
+}  // namespace
+
+at::ScalarType export_dtype(const std::string& name) {
+  if (name == "bf16") return at::kBFloat16;
+  if (name == "fp32") return at::kFloat;
+  fail_user("--dtype {}: bf16 or fp32 is needed", name);
+}
+
+void export_weights(const LoadedWeights& weights,
+                    const ExportOptions& options,
+                    const fs::path& out) {
+  const ExportFormat& format = export_format(options.format);
+  if (!format.latent) refuse_mla(weights, format.name);
+  // The folder gets a config.json. Where num_heads had to be guessed, that must have been possible.
+  const ModelConfig config =
+      weights.config_is_complete ? weights.config : model_config_with(weights, {});
+  check_weights(config, weights.tensors, weights.source);
+  const ExportSource source = source_of(weights, config, options);
+  ExportManifest manifest = manifest_of(weights, source, format);
   io::publish_folder(out, [&](const fs::path& folder) {
-    manifest.files["config.json"] =
-        write_text(folder / "config.json", config_text(weights, options.layout));
-    write_tensors(folder, named_for(weights.tensors, options.layout), options, manifest);
-    for (const auto& [name, text] : options.extra_files) {
+    const auto add = [&](const std::string& name, const std::string& text) {
       manifest.files[name] = write_text(folder / name, text);
+    };
+    for (const TextFile& file : format.texts(source)) add(file.path, file.text);
+    add("README.md", model_card(format, source, weights.stage, weights.step));
+    for (const auto& [name, text] : options.extra_files) add(name, text);
+    const TensorMap named = named_for(weights.tensors, format);
+    if (format.file == WeightFile::kTorch) {
+      write_torch_tensors(folder, named, format, options, manifest);
+    } else {
+      write_safetensors_files(folder, named, format, format.header(source), options, manifest);
+      verify_export(folder, weights, options);
     }
-    verify_export(folder, weights, options);
     manifest.checks.push_back({"tensors", "self", 0.0});
     write_text(folder / "export_manifest.json", export_manifest_json(manifest));
   });
-  log::info("wrote {}: {} tensors, layout {}",
-            out.string(),
-            weights.tensors.size(),
-            layout_name(options.layout));
-}
-
-void export_checkpoint(const fs::path& checkpoint,
-                       const std::string& format,
-                       const std::string& weights_role,
-                       const std::string& dtype,
-                       const fs::path& out) {
-  ExportOptions options;
-  options.layout = weight_layout(format);
-  options.dtype = dtype_named(dtype);
-  if (weights_role != "ema" && weights_role != "raw") {
-    fail_user("--weights {}: ema or raw is needed", weights_role);
-  }
-  export_weights(load_weights(checkpoint, weights_role), options, out);
+  log::info("wrote {}: {} tensors, layout {}", out.string(), weights.tensors.size(), format.name);
 }
 
 void convert_weights(const fs::path& in,
@@ -241,19 +252,17 @@ void convert_weights(const fs::path& in,
   }
   const LoadedWeights weights = load_weights(in, weights_role);
   const bool wan = to.empty() ? weights.diffusers_names || has_torch_extension(in) : to == "wan";
-  const WeightLayout layout = wan ? WeightLayout::kWan : WeightLayout::kDiffusers;
-  refuse_mla(weights, layout_name(layout));
+  const ExportFormat& format = export_format(wan ? "wan" : "diffusers");
+  refuse_mla(weights, format.name);
   if (extension != ".safetensors") {
-    export_weights(weights, {.layout = layout, .dtype = {}, .extra_files = {}}, out);
+    export_weights(
+        weights, {.format = std::string(format.name), .dtype = {}, .extra_files = {}}, out);
     return;
   }
   // A bare file says nothing of what it is: it is checked here, as far as its shapes tell.
   check_weights(weights.config, weights.tensors, weights.source);
-  write_safetensors(out, named_for(weights.tensors, layout), {{"format", "pt"}});
-  log::info("wrote {}: {} tensors, names of {}",
-            out.string(),
-            weights.tensors.size(),
-            layout_name(layout));
+  write_safetensors(out, named_for(weights.tensors, format), {{"format", "pt"}});
+  log::info("wrote {}: {} tensors, names of {}", out.string(), weights.tensors.size(), format.name);
 }
 
 }  // namespace vmla::model

@@ -8,39 +8,32 @@
 #include <optional>
 #include <string>
 
+#include "model/formats/engine_rules.h"
 #include "model/formats/load_weights.h"
 
 /// Weights in the layouts of other programs (docs/algorithms.md 2.11). docs/formats.md describes
 /// the folders.
 namespace vmla::model {
 
-enum class WeightLayout { kWan, kDiffusers, kVideomla };
-
-/// "wan", "diffusers" or "videomla"; UserError on another name ("pt" included, with its own line).
-WeightLayout weight_layout(const std::string& name);
-
 struct ExportOptions {
-  WeightLayout layout = WeightLayout::kVideomla;
+  std::string format = "videomla";                 // of export_formats()
   std::optional<at::ScalarType> dtype;             // of every floating tensor; none: as they are
   uint64_t shard_bytes = 5'000'000'000;            // larger models are split, with an index
   std::map<std::string, std::string> extra_files;  // further text files of the folder: name to text
+  /// How the model is sampled; none: not known, the weights do not come from a checkpoint.
+  std::optional<SamplingFacts> sampling = std::nullopt;
 };
 
-/// Writes `weights` as a folder: config.json, diffusion_pytorch_model.safetensors (or its shards
-/// and index) and export_manifest.json with the hash of every file and tensor. The folder is read
-/// back and compared bit by bit before it is published. UserError for an MLA model in a dense
-/// layout: no exact dense form exists.
+/// Writes `weights` as a folder: the tensors in the file or shards of the format, its texts, a
+/// model card (README.md) and export_manifest.json with the hash of every file and tensor. The
+/// tensors are read back and compared bit by bit before the folder is published. UserError for an
+/// MLA model in a dense layout: no exact dense form exists.
 void export_weights(const LoadedWeights& weights,
                     const ExportOptions& options,
                     const std::filesystem::path& out);
 
-/// `vmla export`: a checkpoint's weights ("ema": generator_ema, target_ema, generator; "raw":
-/// generator) in `format`; `dtype` is "bf16" or "fp32".
-void export_checkpoint(const std::filesystem::path& checkpoint,
-                       const std::string& format,
-                       const std::string& weights_role,
-                       const std::string& dtype,
-                       const std::filesystem::path& out);
+/// The type that `--dtype` names: "bf16" or "fp32".
+at::ScalarType export_dtype(const std::string& name);
 
 /// `vmla convert`: dense weights in another layout, values and types unchanged. `to` is "wan" or
 /// "diffusers", the names to be written; "" stands for the names that `in` does not have, and for

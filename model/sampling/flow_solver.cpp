@@ -110,6 +110,11 @@ SamplerKind parse_sampler(const std::string& name) {
   fail_user("unknown sampler '{}': known are few_step, unipc, euler", name);
 }
 
+std::string sampler_name(SamplerKind kind) {
+  if (kind == SamplerKind::kFewStep) return "few_step";
+  return kind == SamplerKind::kUnipc ? "unipc" : "euler";
+}
+
 SamplerSettings first_chunk_settings(const SamplerSettings& settings) {
   SamplerSettings first = settings;
   if (!settings.first_chunk_denoising_step_list.empty()) {

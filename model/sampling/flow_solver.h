@@ -16,6 +16,8 @@ enum class SamplerKind {
 };
 /// "few_step", "unipc" or "euler"; UserError on another name.
 SamplerKind parse_sampler(const std::string& name);
+/// The name of `kind`.
+std::string sampler_name(SamplerKind kind);
 
 struct SamplerSettings {
   SamplerKind kind = SamplerKind::kUnipc;

@@ -114,7 +114,7 @@ class SourceTree:
             # An executable makes no promise: it is free of LibTorch when nothing that it links brings it.
             target.torch_free = target.promised_torch_free or (
                 target.kind == "add_executable" and not any(
-                    link.startswith("libtorch::") or (
+                    link.startswith("libtorch::") or link == "vmla::vmla" or (
                         link in found and found[link].kind == "vmla_library" and not found[link].promised_torch_free)
                     for link in target.links))
         return list(found.values())

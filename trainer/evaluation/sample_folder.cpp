@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 namespace vmla::trainer {
@@ -23,9 +24,12 @@ std::string numbered(size_t index, const char* extension) {
   return formatted("{:03}{}", index, extension);
 }
 
-/// Writes samples.json (docs/formats.md); text that is no valid UTF-8 is replaced, not refused.
-void write_records(const std::vector<SampleRecord>& records, const fs::path& folder) {
-  nlohmann::ordered_json list = nlohmann::json::array();
+/// Writes samples.json (docs/formats.md), `kept` first; text that is no valid UTF-8 is replaced,
+/// not refused.
+void write_records(const std::vector<SampleRecord>& records,
+                   const fs::path& folder,
+                   const nlohmann::ordered_json& kept) {
+  nlohmann::ordered_json list = kept;
   for (const SampleRecord& r : records) {
     nlohmann::ordered_json entry = {
         {"file", r.file},
@@ -38,6 +42,7 @@ void write_records(const std::vector<SampleRecord>& records, const fs::path& fol
         {"time_to_first_chunk", r.first_chunk_seconds},
         {"frames_per_second", static_cast<double>(r.frames) / r.seconds},
         {"cache_bytes", r.cache_bytes}};
+    if (!r.original.empty()) entry["prompt_en"] = r.original;
     for (const SampleRecord::Part& part : r.later_prompts) {
       entry["later_prompts"].push_back(
           {{"prompt", part.prompt}, {"first_frame", part.first_frame}});
@@ -48,12 +53,13 @@ void write_records(const std::vector<SampleRecord>& records, const fs::path& fol
       folder / kList, list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
-/// "012" of "012.mp4"; empty for every name that numbered() does not give.
+/// "012" of "012.mp4", "012-3" of "012-3.mp4"; empty for every other name.
 std::string number_of(const std::string& name) {
   const std::string stem = fs::path(name).stem().string();
   const std::string extension = fs::path(name).extension().string();
-  const bool is_number =
-      stem.size() >= 3 && stem.find_first_not_of("0123456789") == std::string::npos;
+  const size_t dash = std::min(stem.find('-'), stem.size());
+  const bool is_number = dash >= 3 && stem.find_first_not_of("0123456789") >= dash &&
+                         stem.find_first_not_of("0123456789", dash + 1) == std::string::npos;
   const bool is_ours = extension == ".mp4" || extension == ".y4m" || extension == ".safetensors";
   return is_number && is_ours && stem + extension == name ? stem : "";
 }
@@ -84,14 +90,66 @@ std::set<std::string> listed_numbers(const fs::path& folder) {
   return numbers;
 }
 
-/// An earlier call's videos must not stand beside a list that says nothing of them, nor its list
-/// beside other videos. Files that no list names are left alone: they may be anybody's.
-void make_room(const fs::path& folder) {
+std::string stem_of(const VideoSampler::Request& request, size_t i) {
+  const std::string& name = request.prompts[i].name;
+  return name.empty() ? numbered(i, "") : name;
+}
+
+/// The entries of samples.json whose videos are there. UserError if one is asked for with another
+/// prompt or seed: the folder would mix two sets of videos.
+nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
+                                       const fs::path& folder) {
+  auto kept = nlohmann::ordered_json::array();
+  std::error_code problem;
+  if (!fs::is_regular_file(folder / kList, problem)) return kept;
+  const auto list = io::parse_json_or_discard<nlohmann::json>(io::read_text_file(folder / kList));
+  std::map<std::string, const VideoPrompt*> wanted;
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    wanted[stem_of(request, i) + data::default_video_extension()] = &request.prompts[i];
+  }
+  for (const auto& entry : list) {
+    const std::string file = entry.is_object() ? entry.value("file", "") : "";
+    if (file.empty() || !fs::is_regular_file(folder / file, problem)) continue;
+    const auto found = wanted.find(file);
+    if (found != wanted.end() && (entry.value("prompt", "") != found->second->text ||
+                                  entry.value("seed", uint64_t{0}) != found->second->seed)) {
+      fail_user("{}: {} was sampled with another seed or text; choose another folder, or remove {}",
+                folder.string(),
+                file,
+                kList);
+    }
+    kept.push_back(entry);
+  }
+  return kept;
+}
+
+/// `request` without the videos that `kept` names.
+VideoSampler::Request unfinished(const VideoSampler::Request& request,
+                                 const nlohmann::ordered_json& kept) {
+  std::set<std::string> done;
+  for (const auto& entry : kept) done.insert(entry["file"].get<std::string>());
+  VideoSampler::Request left = request;
+  left.prompts.clear();
+  for (size_t i = 0; i < request.prompts.size(); ++i) {
+    if (done.contains(stem_of(request, i) + data::default_video_extension())) continue;
+    left.prompts.push_back(request.prompts[i]);
+  }
+  return left;
+}
+
+void make_folder(const fs::path& folder) {
   std::error_code problem;
   fs::create_directories(folder, problem);
   if (problem) fail_user("{}: cannot make the folder: {}", folder.string(), problem.message());
   io::remove_stale_temporaries(folder);
+}
+
+/// An earlier call's videos must not stand beside a list that says nothing of them, nor its list
+/// beside other videos. Files that no list names are left alone: they may be anybody's.
+void make_room(const fs::path& folder) {
+  make_folder(folder);
   const std::set<std::string> numbers = listed_numbers(folder);
+  std::error_code problem;
   fs::remove(folder / kList, problem);
   int64_t removed = 0;
   std::string other;
@@ -120,12 +178,14 @@ class VideoFiles {
              const VideoSampler::Request& request,
              int64_t pixel_frames,
              fs::path folder,
-             bool save_latents)
+             bool save_latents,
+             nlohmann::ordered_json kept)
       : sampler_(sampler),
         request_(request),
         pixel_frames_(pixel_frames),
         folder_(std::move(folder)),
         save_latents_(save_latents),
+        kept_(std::move(kept)),
         process_(request.batch == 1 ? data::start_video_process() : nullptr),
         records_(request.prompts.size()),
         writers_(request.prompts.size()),
@@ -153,14 +213,18 @@ class VideoFiles {
 
   /// Of all videos, in the order of the prompts.
   std::vector<SampleRecord>& records() { return records_; }
-  /// Of those that are whole: the list, where not all of them come to be.
-  const std::vector<SampleRecord>& finished() const { return finished_; }
+  /// The list of those that are whole, where not all of them come to be.
+  void list_finished() const {
+    if (!finished_.empty()) write_records(finished_, folder_, kept_);
+  }
+  void list_all() const { write_records(records_, folder_, kept_); }
 
  private:
   void begin(size_t i) {
     const VideoPrompt& prompt = request_.prompts[i];
     SampleRecord& record = records_[i];
-    record.file = numbered(i, data::default_video_extension());
+    record.file = stem_of(request_, i) + data::default_video_extension();
+    record.original = prompt.original;
     record.prompt = prompt.text;
     record.seed = prompt.seed;
     record.fps = sampler_.media().fps;
@@ -170,7 +234,7 @@ class VideoFiles {
     }
     writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, process_);
     if (!save_latents_) return;
-    latents_[i] = std::make_unique<LatentWriter>(folder_ / numbered(i, ".safetensors"),
+    latents_[i] = std::make_unique<LatentWriter>(folder_ / (stem_of(request_, i) + ".safetensors"),
                                                  request_.latent_frames);
   }
 
@@ -180,6 +244,7 @@ class VideoFiles {
     if (latents_[i]) latents_[i]->close();
     latents_[i].reset();
     finished_.push_back(records_[i]);
+    if (request_.keeps_finished) list_finished();
   }
 
   const VideoSampler& sampler_;
@@ -187,6 +252,7 @@ class VideoFiles {
   int64_t pixel_frames_;
   fs::path folder_;
   bool save_latents_;
+  nlohmann::ordered_json kept_;  // entries of the list for videos that were there before
   // Frames go to a child process that encodes them. One child serves videos that are written one
   // after another; a batch writes several at a time, and each starts its own.
   std::shared_ptr<data::ChildProcess> process_;
@@ -199,23 +265,37 @@ class VideoFiles {
 
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
-                                           const VideoSampler::Request& request,
+                                           const VideoSampler::Request& asked,
                                            int64_t pixel_frames,
                                            const fs::path& folder,
                                            bool save_latents,
                                            const std::function<void()>& between_chunks) {
-  make_room(folder);
-  VideoFiles files(sampler, request, pixel_frames, folder, save_latents);
+  auto kept = nlohmann::ordered_json::array();
+  if (asked.keeps_finished) {
+    make_folder(folder);
+    kept = finished_before(asked, folder);
+  } else {
+    make_room(folder);
+  }
+  const VideoSampler::Request request = unfinished(asked, kept);
+  if (!kept.empty()) {
+    log::info("{}: {} videos are there, {} are to be made",
+              folder.string(),
+              kept.size(),
+              request.prompts.size());
+  }
+  if (request.prompts.empty()) return {};
+  VideoFiles files(sampler, request, pixel_frames, folder, save_latents, std::move(kept));
   try {
     sampler.sample(network, request, [&](const SampledChunk& chunk) {
       files.take(chunk);
       if (between_chunks) between_chunks();
     });
   } catch (...) {
-    if (!files.finished().empty()) write_records(files.finished(), folder);
+    files.list_finished();
     throw;
   }
-  write_records(files.records(), folder);
+  files.list_all();
   return std::move(files.records());
 }
 

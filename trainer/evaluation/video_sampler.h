@@ -35,6 +35,10 @@ struct VideoPrompt {
   std::vector<LaterPrompt> later = {};
   /// Its place in a list of prompts with one seed, each of which is to have noise of its own.
   uint32_t place = 0;
+  /// Of its file, without extension; empty: its number.
+  std::string name = {};
+  /// What the file is named after, where the model is given another text.
+  std::string original = {};
 };
 
 /// One prompt's share of a sampled chunk, on the CPU in fp32.
@@ -86,6 +90,9 @@ class VideoSampler {
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
+    /// Of sample_to_folder: what an earlier call finished is kept and not sampled again, and the
+    /// list is written after each video.
+    bool keeps_finished = false;
   };
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them: of a
   /// video that came before stays what the decoder needs, the same however long it is. Chunks
@@ -121,6 +128,8 @@ class VideoSampler {
 /// What samples.json says of one video.
 struct SampleRecord {
   std::string file, prompt;
+  /// What the file is named after, if that is another text.
+  std::string original;
   uint64_t seed = 0;
   /// Video frames in the file.
   int64_t frames = 0;
@@ -145,7 +154,9 @@ struct SampleRecord {
 /// `pixel_frames` video frames (.y4m in a build without OpenCV), and samples.json; with
 /// `save_latents` also 000.safetensors, ... (`latents` [F, C, H, W], not trimmed). Chunks are
 /// streamed to the files as they come; of what has been written nothing is kept but a number for
-/// each chunk, for samples.json. The videos that the folder's samples.json names are removed first.
+/// each chunk, for samples.json. The videos that the folder's samples.json names are removed first,
+/// or kept and not made again (Request::keeps_finished: UserError if they are of another prompt or
+/// seed). The records are those of the videos that were made.
 /// `between_chunks` may throw: samples.json then names the videos that are finished, and nothing
 /// unfinished is left.
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,

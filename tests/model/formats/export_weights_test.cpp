@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/formats/export_format.h"
 #include "model/io/atomic_file.h"
 #include "model/io/checkpoint_manifest.h"
 #include "model/io/error.h"
@@ -74,6 +75,18 @@ ModelConfig tiny(bool mla) {
   return c;
 }
 
+/// What `vmla export` does, but for what the stage's configuration says of sampling.
+void export_checkpoint(const fs::path& checkpoint,
+                       const std::string& format,
+                       const std::string& role,
+                       const std::string& dtype,
+                       const fs::path& out) {
+  ExportOptions options;
+  options.format = format;
+  options.dtype = export_dtype(dtype);
+  export_weights(load_weights(checkpoint, role), options, out);
+}
+
 TensorMap random_tensors(const ModelConfig& config) {
   TensorMap tensors = random_weights(config, 3);
   for (auto& [name, tensor] : tensors)
@@ -105,9 +118,11 @@ TEST_F(ExportWeightsTest, EveryLayoutReadsBackWithItsConfig) {
     const ModelConfig config = tiny(mla);
     const TensorMap tensors = random_tensors(config);
     write_checkpoint({{"generator", tensors}}, config);
-    for (const std::string format : {"wan", "diffusers", "videomla"}) {
+    for (const ExportFormat& row : export_formats()) {
+      const std::string format(row.name);
+      if (row.file == TensorFile::kTorch) continue;  // tests/python: PyTorch reads it
       const fs::path out = folder_ / (format + "_out");
-      if (mla && format != "videomla") {
+      if (mla && !row.latent) {
         EXPECT_THAT(user_error([&] {
                       export_checkpoint(folder_ / "step_7", format, "ema", "fp32", out / "x");
                     }),
@@ -120,7 +135,7 @@ TEST_F(ExportWeightsTest, EveryLayoutReadsBackWithItsConfig) {
       expect_same(tensors, back.tensors);
       EXPECT_EQ(back.config.is_mla(), mla);
       EXPECT_EQ(back.config.num_heads, config.num_heads);
-      EXPECT_EQ(back.diffusers_names, format == "diffusers");
+      EXPECT_EQ(back.diffusers_names, row.diffusers_names);
       EXPECT_TRUE(back.config_is_complete);
       check_weights(back.config, back.tensors, "back");
     }
@@ -140,7 +155,8 @@ TEST_F(ExportWeightsTest, TheManifestTellsWhatWasWritten) {
   EXPECT_EQ(json["source"]["role"], "generator");
   EXPECT_EQ(json["source"]["init_method"], "svd_weight");
   EXPECT_EQ(json["checks"][0]["verifier"], "self");
-  ASSERT_EQ(json["files"].size(), 2u);
+  // config.json, weights, model card, the two Python files.
+  ASSERT_EQ(json["files"].size(), 5u);
   for (const auto& [name, file] : json["files"].items()) {
     EXPECT_EQ(file["sha256"], io::file_sha256(folder_ / "out" / name)) << name;
     EXPECT_EQ(file["bytes"], fs::file_size(folder_ / "out" / name)) << name;
@@ -161,7 +177,7 @@ TEST_F(ExportWeightsTest, LargeModelsAreSplit) {
   weights.tensors = random_tensors(config);
   weights.source = "test";
   export_weights(weights,
-                 {.layout = WeightLayout::kDiffusers,
+                 {.format = "diffusers",
                   .dtype = {},
                   .shard_bytes = 60'000,
                   .extra_files = {{"report.txt", "x"}}},
@@ -274,8 +290,7 @@ TEST_F(ExportWeightsTest, SaysWhatItCannotRead) {
   write_safetensors(folder_ / "i2v.safetensors",
                     {{"blocks.0.attn1.to_q.weight", at::ones({2})}, {"img", at::ones({2})}});
   EXPECT_THAT(problem(folder_ / "i2v.safetensors"), HasSubstr("'img' is not one of diffusers'"));
-  EXPECT_THAT(user_error([] { weight_layout("pt"); }), HasSubstr("cannot be written yet"));
-  EXPECT_THAT(user_error([] { weight_layout("onnx"); }), HasSubstr("wan, diffusers or videomla"));
+  EXPECT_THAT(user_error([] { export_format("onnx"); }), HasSubstr("diffusers_causal, videomla"));
 }
 
 TEST_F(ExportWeightsTest, AFaultLeavesTheOldExport) {

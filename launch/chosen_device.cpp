@@ -1,0 +1,13 @@
+#include "launch/chosen_device.h"
+
+#include "trainer/compute_device.h"
+
+namespace vmla::launch {
+
+ChosenDevice open_device(const ComputeArgs& args) {
+  trainer::prepare_device(args.device, "--device");
+  return {c10::Device(args.device),
+          args.precision == "bf16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float};
+}
+
+}  // namespace vmla::launch

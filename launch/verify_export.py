@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""Loads an export with the program that it is for, and writes into its export_manifest.json what was verified.
+
+    python launch/verify_export.py EXPORT [--vmla build/vmla]
+
+Needs PyTorch and safetensors, and diffusers for all layouts but `pt`. Two checks: `tensors`, every tensor that the other
+program holds has the hash of the manifest; `forward`, its flow in fp32 on random inputs is that of `vmla forward` (the
+largest deviation over the rms). The manifest names the program and its version. Status 1: it is not what was exported;
+2: there is nothing that can be verified.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+LIMIT = 1e-4  # two fp32 computations of one network, in units of the rms
+FRAMES, HEIGHT, WIDTH, TEXT_ROWS = 6, 6, 8, 4
+
+
+class Mismatch(Exception):
+    """The export is not what its manifest says."""
+
+
+def digest(tensor):
+    return hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
+
+
+def expect_hashes(tensors, manifest):
+    """The loaded tensors are those of the manifest, whatever the program calls them."""
+    wanted = {}
+    for name, value in manifest["tensors"].items():
+        wanted.setdefault(value, []).append(name)
+    for name, tensor in tensors.items():
+        names = wanted.get(digest(tensor.reshape(-1)))
+        if not names:
+            raise Mismatch(f"tensor {name} is loaded with other values than were exported")
+        if len(names) > 1:
+            names.pop()
+    if len(tensors) != len(manifest["tensors"]):
+        raise Mismatch(f"{len(tensors)} tensors are loaded, {len(manifest['tensors'])} were exported")
+
+
+def random_inputs(channels, text_dim, frames):
+    g = torch.Generator().manual_seed(1)
+    shape = (1, frames, channels, HEIGHT, WIDTH)
+    return {
+        "latents": torch.randn(shape, generator=g),
+        "timesteps": torch.full((1, frames), 437.0),
+        "text": torch.randn((1, TEXT_ROWS, text_dim), generator=g),
+        "clean_latents": torch.randn(shape, generator=g),
+    }
+
+
+def our_flow(vmla, weights, inputs, mode):
+    from safetensors.torch import load_file, save_file
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "in.safetensors", Path(folder) / "out.safetensors"
+        save_file(inputs, source)
+        command = [vmla, "forward", "--weights", weights, "--inputs", source, "--output", target, "--mode", mode]
+        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Mismatch(f"vmla forward: {done.stderr.strip()}")
+        return load_file(target)["flow"]
+
+
+def deviation(actual, expected):
+    return float((actual - expected).abs().max() / expected.square().mean().sqrt())
+
+
+def stored_type(folder):
+    from safetensors import safe_open
+
+    file = next(p for p in sorted(folder.rglob("*.safetensors")))
+    with safe_open(file, "pt") as opened:
+        return opened.get_tensor(next(iter(opened.keys()))).dtype
+
+
+def check_torch(folder, manifest, vmla):
+    whole = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+    for key in ("generator_ema", "generator"):
+        expect_hashes(whole[key], manifest)
+    return f"torch {torch.__version__}", {"tensors": 0.0}
+
+
+def check_diffusers(folder, manifest, vmla):
+    import diffusers
+
+    kind, layout = stored_type(folder), manifest["layout"]
+    if layout in ("diffusers", "diffusers_causal"):
+        inner = folder / "transformer" if layout == "diffusers_causal" else folder
+        model = diffusers.WanTransformer3DModel.from_pretrained(inner, torch_dtype=kind)
+        text_len = json.loads((inner / "config.json").read_text()).get("text_len", 512)
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        text_len = config["text_len"]
+        with tempfile.TemporaryDirectory() as place:
+            (Path(place) / "config.json").write_text(json.dumps(diffusers_config(config)))
+            file = next(iter(sorted(folder.glob("*.safetensors"))))
+            model = diffusers.WanTransformer3DModel.from_single_file(str(file), config=place, torch_dtype=kind)
+    expect_hashes(model.state_dict(), manifest)
+    inputs = random_inputs(model.config.in_channels, model.config.text_dim, FRAMES)
+    # diffusers leaves it to its caller to fill the text up with zeros.
+    text = torch.nn.functional.pad(inputs["text"], (0, 0, 0, text_len - TEXT_ROWS))
+    with torch.no_grad():
+        flow = model.float().eval()(
+            hidden_states=inputs["latents"].transpose(1, 2), timestep=inputs["timesteps"][:, 0],
+            encoder_hidden_states=text, return_dict=False)[0].transpose(1, 2)  # fmt: skip
+    error = deviation(flow, our_flow(vmla, folder, inputs, "bidirectional"))
+    return f"diffusers {diffusers.__version__}", {"tensors": 0.0, "forward": error}
+
+
+def diffusers_config(wan):
+    """The configuration of diffusers' class for Wan's."""
+    return {
+        "_class_name": "WanTransformer3DModel", "attention_head_dim": wan["dim"] // wan["num_heads"],
+        "cross_attn_norm": True, "eps": wan["eps"], "ffn_dim": wan["ffn_dim"], "freq_dim": wan["freq_dim"],
+        "in_channels": wan["in_dim"], "num_attention_heads": wan["num_heads"], "num_layers": wan["num_layers"],
+        "out_channels": wan["out_dim"], "patch_size": wan["patch_size"], "qk_norm": "rms_norm_across_heads",
+        "rope_max_seq_len": 1024, "text_dim": wan["text_dim"],
+    }  # fmt: skip
+
+
+def check_videomla(folder, manifest, vmla):
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = True
+    from modeling_videomla import CausalWanMLATransformer3DModel
+
+    model = CausalWanMLATransformer3DModel.from_pretrained(folder, torch_dtype=stored_type(folder))
+    expect_hashes(model.state_dict(), manifest)
+    model.float().eval()
+    c = model.config
+    # Past the window, if there is one, so that frames are evicted.
+    frames = 2 * c.num_frame_per_block + max(0, c.local_attn_size // c.num_frame_per_block * c.num_frame_per_block)
+    inputs = random_inputs(c.in_dim, c.text_dim, frames + (1 if c.independent_first_frame else 0))
+    error = 0.0
+    for mode in ("bidirectional", "chunk_causal", "teacher_forcing", "cached"):
+        with torch.no_grad():
+            flow = model(inputs["latents"], inputs["timesteps"], inputs["text"], mode, inputs["clean_latents"])
+        error = max(error, deviation(flow, our_flow(vmla, folder, inputs, mode)))
+    return "modeling_videomla", {"tensors": 0.0, "forward": error}
+
+
+CHECKS = {
+    "pt": check_torch,
+    "wan": check_diffusers,
+    "wan_single": check_diffusers,
+    "diffusers": check_diffusers,
+    "diffusers_causal": check_diffusers,
+    "videomla": check_videomla,
+}
+
+
+def add_checks(path, manifest, verifier, errors):
+    """Replaces what the same program verified before; the file changes in one step."""
+    kept = [c for c in manifest["checks"] if c["verifier"] != verifier]
+    manifest["checks"] = kept + [{"name": n, "verifier": verifier, "error": e} for n, e in errors.items()]
+    new = path.with_name(".tmp-" + path.name)
+    new.write_text(json.dumps(manifest, indent=2) + "\n")
+    os.replace(new, path)
+
+
+def fail(folder, problem, status):
+    print(f"{folder}: {' '.join(str(problem).split())}", file=sys.stderr)
+    return status
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("export", type=Path, help="folder of vmla export")
+    parser.add_argument("--vmla", default=Path(__file__).resolve().parents[1] / "build" / "vmla", help="the program")
+    args = parser.parse_args()
+    path = args.export / "export_manifest.json"
+    if not path.is_file():
+        return fail(args.export, "no export_manifest.json: not a folder of vmla export", 2)
+    manifest = json.loads(path.read_text())
+    check = CHECKS.get(manifest.get("layout"))
+    if check is None:
+        return fail(args.export, f"no program to verify the layout {manifest.get('layout')!r} with", 2)
+    try:
+        verifier, errors = check(args.export, manifest, args.vmla)
+        if max(errors.values()) > LIMIT:
+            raise Mismatch(f"{verifier} computes another flow: {max(errors.values()):.2g} of its rms, at most {LIMIT:g}")
+    except (Mismatch, OSError, RuntimeError, ValueError) as problem:
+        return fail(args.export, problem, 1)
+    add_checks(path, manifest, verifier, errors)
+    print(f"{args.export}: verified by {verifier}: " + ", ".join(f"{n} {e:.2g}" for n, e in errors.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

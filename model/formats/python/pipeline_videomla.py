@@ -1,0 +1,102 @@
+"""Streams video latents chunk by chunk with the network of modeling_videomla.py and its latent cache.
+
+    pipeline = VideoMLAPipeline.from_folder("FOLDER").to("cuda")
+    for latents in pipeline.stream(text_embeddings, frames=81, height=60, width=104):
+        ...  # [B, chunk, C, height, width], normalised as the base model's VAE expects them
+
+`frames`, `height` and `width` are those of the latents. Text embeddings come from the base model's text encoder. How the
+model was trained to be sampled stands in sampling.json; arguments override it.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import DiffusionPipeline
+from modeling_videomla import CausalWanMLATransformer3DModel, LatentCache
+
+DEFAULTS = {
+    "sampler": "few_step",  # or euler
+    "denoising_step_list": [1000, 750, 500, 250],  # of few_step, before the shift
+    "steps": 50,  # of euler
+    "timestep_shift": 5.0,
+    "guidance_scale": 1.0,
+    "context_noise": 0.0,  # the time at which a finished chunk is kept
+}
+
+
+def shifted(u, shift):
+    """Noise level of the uniform u under a timestep shift."""
+    return shift * u / (1 + (shift - 1) * u)
+
+
+class VideoMLAPipeline(DiffusionPipeline):
+    def __init__(self, transformer, sampling=None):
+        super().__init__()
+        self.register_modules(transformer=transformer)
+        self.sampling = DEFAULTS | (sampling or {})
+
+    @classmethod
+    def from_folder(cls, folder, **options):
+        """`options` go to the network's from_pretrained (torch_dtype, ...)."""
+        transformer = CausalWanMLATransformer3DModel.from_pretrained(folder, **options).eval()
+        stated = Path(folder) / "sampling.json"
+        return cls(transformer, json.loads(stated.read_text()) if stated.exists() else None)
+
+    @torch.no_grad()
+    def stream(self, text, frames, height=60, width=104, negative_text=None, generator=None, noise=None, renoise=None,
+               **overrides):  # fmt: skip
+        """Yields the latents of each chunk. `noise` [B, F, C, H, W] and, for few_step, `renoise` [steps, B, F, C, H, W]
+        take the place of what `generator` draws."""
+        settings = self.sampling | overrides
+        net, scale = self.transformer, settings["guidance_scale"]
+        if scale != 1 and negative_text is None:
+            raise ValueError("guidance needs negative_text, the embedding of the prompt to steer away from")
+        batch, channels = text.shape[0], net.config.in_dim
+        branches = [(text, LatentCache())] + ([(negative_text, LatentCache())] if scale != 1 else [])
+
+        def draw(count):
+            shape = (batch, count, channels, height, width)
+            return torch.randn(shape, generator=generator, device=generator.device if generator else None)
+
+        for chunk in net.chunks(frames):
+            start = draw(len(chunk)) if noise is None else noise[:, chunk]
+            start = start.to(self.device, torch.float32)
+
+            def velocity(x, sigma):
+                times = x.new_full(x.shape[:2], 1000 * sigma)
+                flows = [net.denoise_chunk(x, times, words, chunk, cache) for words, cache in branches]
+                return flows[0] if scale == 1 else flows[1] + scale * (flows[0] - flows[1])
+
+            def fresh(k):
+                return (draw(len(chunk)) if renoise is None else renoise[k][:, chunk]).to(start)
+
+            x = self.solve(settings, start, velocity, fresh)
+            yield x
+            if chunk[-1] + 1 < frames:
+                times = x.new_full(x.shape[:2], settings["context_noise"])
+                for words, cache in branches:
+                    net.keep_chunk(x, times, words, chunk, cache)
+
+    @staticmethod
+    def solve(settings, x, velocity, fresh):
+        """Takes noise to a clean chunk: few_step predicts it at each listed time and adds noise for the next one."""
+        shift = settings["timestep_shift"]
+        if settings["sampler"] == "few_step":
+            sigmas = [shifted(t / 1000, shift) for t in settings["denoising_step_list"] if t > 0]
+            for k, sigma in enumerate(sigmas):
+                clean = x - sigma * velocity(x, sigma)
+                if k + 1 < len(sigmas):
+                    x = (1 - sigmas[k + 1]) * clean + sigmas[k + 1] * fresh(k)
+            return clean
+        if settings["sampler"] != "euler":
+            raise ValueError(f"sampler {settings['sampler']!r}: few_step or euler is needed")
+        count = settings["steps"]
+        sigmas = [shifted(1 - i / count, shift) for i in range(count)] + [0.0]
+        for now, after in zip(sigmas, sigmas[1:]):
+            x = x + (after - now) * velocity(x, now)
+        return x
+
+    def __call__(self, text, frames, **options):
+        """The whole video [B, F, C, H, W]."""
+        return torch.cat(list(self.stream(text, frames, **options)), 1)
