@@ -244,24 +244,28 @@ void convert_weights(const fs::path& in,
                      const fs::path& out,
                      const std::string& weights_role,
                      const std::string& to) {
-  const std::string extension = out.extension().string();
-  if (has_torch_extension(out)) {
-    fail_user("{}: {} files cannot be written yet; use .safetensors or a folder",
-              out.string(),
-              extension);
-  }
+  const bool torch = has_torch_extension(out);
   const LoadedWeights weights = load_weights(in, weights_role);
-  const bool wan = to.empty() ? weights.diffusers_names || has_torch_extension(in) : to == "wan";
+  const bool wan =
+      to.empty() ? weights.diffusers_names || torch || has_torch_extension(in) : to == "wan";
   const ExportFormat& format = export_format(wan ? "wan" : "diffusers");
   refuse_mla(weights, format.name);
-  if (extension != ".safetensors") {
+  if (!torch && out.extension() != ".safetensors") {
     export_weights(
         weights, {.format = std::string(format.name), .dtype = {}, .extra_files = {}}, out);
     return;
   }
   // A bare file says nothing of what it is: it is checked here, as far as its shapes tell.
   check_weights(weights.config, weights.tensors, weights.source);
-  write_safetensors(out, named_for(weights.tensors, format), {{"format", "pt"}});
+  const TensorMap named = named_for(weights.tensors, format);
+  if (torch) {
+    io::publish_file(out, [&](const fs::path& temporary) {
+      write_torch_file_unflushed(
+          temporary, {"state_dict"}, named, {}, [](const auto&, const auto&) {});
+    });
+  } else {
+    write_safetensors(out, named, {{"format", "pt"}});
+  }
   log::info("wrote {}: {} tensors, names of {}", out.string(), weights.tensors.size(), format.name);
 }
 

@@ -37,9 +37,9 @@ at::ScalarType export_dtype(const std::string& name);
 
 /// `vmla convert`: dense weights in another layout, values and types unchanged. `to` is "wan" or
 /// "diffusers", the names to be written; "" stands for the names that `in` does not have, and for
-/// Wan's where `in` is a file of torch.save, whose prefixes go anyway. `out` ending in .safetensors
-/// is one file, anything else a folder with config.json. Tensors go from the mapped source to the
-/// file one at a time.
+/// Wan's where `in` or `out` is a file of torch.save, whose prefixes go anyway. `out` ending in
+/// .safetensors, .pt or .pth is one file, anything else a folder with config.json. Tensors go from
+/// the mapped source to the file one at a time.
 void convert_weights(const std::filesystem::path& in,
                      const std::filesystem::path& out,
                      const std::string& weights_role = {},
