@@ -66,8 +66,8 @@ INSTANTIATE_TEST_SUITE_P(
         Mistake{{"tarin"}, "unknown command 'tarin'; did you mean train? valid: train,"},
         Mistake{{"quux"}, "unknown command 'quux'; valid: train,"},
         Mistake{{"data"},
-                "no data command given; valid: synth, encode, prompts, generate, ode, inspect; see "
-                "vmla data --help"},
+                "no data command given; valid: synth, encode, prompts, generate, ode, import, "
+                "inspect; see vmla data --help"},
         Mistake{{"data", "enc"}, "unknown command 'data enc'; valid: synth"},
         Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank, memory"},
         Mistake{{"train"}, "train: --config is required; see vmla train --help"},
