@@ -109,10 +109,11 @@ def test_the_origin_survives_later_stages(latent_run, dataset, tmp_path):
 
     from tiny_stage import train
 
-    later = train("teacher_forcing", tmp_path / "later", dataset, latent_run, train__steps=2, checkpoint__every=2, rank__every=1)
+    settings = {"init__method": "", "train__steps": 2, "checkpoint__every": 2, "rank__every": 1}
+    later = train("teacher_forcing", tmp_path / "later", dataset, latent_run, **settings)
     with h5py.File(later / "rank.h5") as file:
         assert file.attrs["init"] in ("svd_weight", b"svd_weight")
-    again = train("teacher_forcing", tmp_path / "again", dataset, later, train__steps=2, checkpoint__every=2, rank__every=1)
+    again = train("teacher_forcing", tmp_path / "again", dataset, later, **settings)
     vmla("export", "--checkpoint", again, "--format", "videomla", "--out", tmp_path / "x")
     assert json.loads((tmp_path / "x" / "config.json").read_text())["init_method"] == "svd_weight"
     manifest = json.loads((tmp_path / "x" / "export_manifest.json").read_text())
