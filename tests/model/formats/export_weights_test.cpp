@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/formats/export_format.h"
+#include "model/formats/tensor_file.h"
 #include "model/io/atomic_file.h"
 #include "model/io/checkpoint_manifest.h"
 #include "model/io/error.h"
