@@ -67,9 +67,9 @@ void check_name(const std::string& path,
 uint64_t seed_of(int64_t seed, const std::string& prompt, int64_t sample) {
   const std::string key = formatted("{}\n{}\n{}", seed, prompt, sample);
   const std::string digits = io::sha256_hex(key.data(), key.size()).substr(0, 12);
-  uint64_t seed = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), seed, 16);
-  return seed;
+  uint64_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  return number;
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
                 file,
                 kList);
     }
-    kept.push_back(entry);
+    kept.push_back(nlohmann::ordered_json(entry));
   }
   return kept;
 }
