@@ -8,6 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <charconv>
 #include <map>
 #include <set>
 
@@ -25,9 +26,7 @@ struct VbenchPrompt {
 
 /// The prompts in the order of the list, each once: two of the published list stand there twice.
 std::vector<VbenchPrompt> read_vbench_list(const std::string& path, size_t& entries) {
-  const std::string text = io::read_text_file(path);
-  io::check_json_text(text, path);
-  const auto list = nlohmann::json::parse(text, nullptr, false);
+  const auto list = io::parse_json<nlohmann::json>(io::read_text_file(path), path);
   if (!list.is_array() || list.empty()) {
     fail_user("{}: not a list of VBench's prompts (VBench_full_info.json)", path);
   }
@@ -67,7 +66,10 @@ void check_name(const std::string& path,
 /// 48 bits: exact in every reader of JSON, and no two alike among thousands of videos.
 uint64_t seed_of(int64_t seed, const std::string& prompt, int64_t sample) {
   const std::string key = formatted("{}\n{}\n{}", seed, prompt, sample);
-  return std::stoull(io::sha256_hex(key.data(), key.size()).substr(0, 12), nullptr, 16);
+  const std::string digits = io::sha256_hex(key.data(), key.size()).substr(0, 12);
+  uint64_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  return number;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include "model/config/config_json.h"
 #include "model/formats/python_reference.h"
 #include "model/io/error.h"
+#include "model/io/json_text.h"
 
 namespace vmla::model {
 namespace {
@@ -63,7 +64,7 @@ std::vector<TextFile> lightx2v_texts(const ExportSource& source) {
 /// A pipeline folder without text encoder, tokenizer and VAE, which are the base model's.
 std::vector<TextFile> diffusers_causal_texts(const ExportSource& source) {
   const ModelConfig& c = source.config;
-  Json transformer = Json::parse(diffusers_config_json(c));
+  auto transformer = io::parse_json<Json>(diffusers_config_json(c), "transformer/config.json");
   transformer["_class_name"] = "CausalWanTransformer3DModel";
   transformer["text_len"] = c.text_len;
   transformer["local_attn_size"] = c.local_attn_size;
