@@ -157,6 +157,9 @@ fs::path temporary_path(const fs::path& path) {
   const std::string pid = std::to_string(getpid());  // not cached: a fork has its own
   uint64_t random = 0;
   if (getrandom(&random, sizeof random, 0) != sizeof random) random = std::random_device()();
+  // The end of the name, with its extension: names may be as long as a file system takes already.
+  constexpr size_t kTail = 48;
+  const std::string name = path.filename().string();
   return folder_of(path) / formatted("{}{}+{}+{}+{}-{}+{}",
                                      kTemporary,
                                      host_name(),
@@ -164,7 +167,7 @@ fs::path temporary_path(const fs::path& path) {
                                      process_start(pid),
                                      count++,
                                      random,
-                                     path.filename().string());
+                                     name.substr(name.size() - std::min(name.size(), kTail)));
 }
 
 void remove_stale_temporaries(const fs::path& folder) {

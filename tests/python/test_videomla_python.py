@@ -66,6 +66,8 @@ def test_any_tensor_moves_the_output(export, model, tmp_path):
 @pytest.mark.parametrize("flags, options", [
     (("--sampler", "few_step", "--denoising-steps", "1000,500"), {"sampler": "few_step", "denoising_step_list": [1000, 500]}),
     (("--sampler", "euler", "--steps", "3", "--guidance", "2"), {"sampler": "euler", "steps": 3, "guidance_scale": 2.0}),
+    (("--sampler", "unipc", "--steps", "1"), {"sampler": "unipc", "steps": 1}),
+    (("--sampler", "unipc", "--steps", "5", "--guidance", "2"), {"sampler": "unipc", "steps": 5, "guidance_scale": 2.0}),
 ])  # fmt: skip
 def test_the_pipeline_streams_as_the_program(flags, options, latent_run, export, modules, prompts, tmp_path):  # noqa: F811
     g = torch.Generator().manual_seed(31)
@@ -81,6 +83,28 @@ def test_the_pipeline_streams_as_the_program(flags, options, latent_run, export,
     assert len(chunks) == 5
     # As in test_sample.py: a step multiplies the network's fp32 error by at most a few, guidance doubles it.
     assert deviation(torch.cat(chunks, 1), ours) <= 5e-4
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 20])
+def test_unipc_is_diffusers_scheduler(steps, modules):
+    """On a velocity that changes much from step to step: that of a small network hardly does, and hides a wrong order."""
+    from diffusers import UniPCMultistepScheduler
+
+    g = torch.Generator().manual_seed(8)
+    start, weight = (torch.randn(*shape, generator=g, dtype=torch.float64) for shape in ((2, 3, 4, 6, 6), (6, 6)))
+
+    def velocity(x, sigma):
+        return torch.tanh(x @ weight) * (1 + sigma) + 0.3 * x
+
+    sigmas = [modules[1].shifted(0.999 * (1 - i / steps), 5.0) for i in range(steps)]
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
+    scheduler.set_timesteps(steps)
+    assert torch.allclose(scheduler.sigmas.double()[:-1], torch.tensor(sigmas).double(), atol=1e-6)
+    scheduler.sigmas = torch.tensor([*sigmas, 0.0], dtype=torch.float64)  # its own are rounded to fp32
+    x = start
+    for i, t in enumerate(scheduler.timesteps):
+        x = scheduler.step(velocity(x, sigmas[i]), t, x, return_dict=False)[0]
+    assert deviation(modules[1].unipc(sigmas, start, velocity), x) <= 1e-12
 
 
 def test_the_cache_does_not_grow(model):

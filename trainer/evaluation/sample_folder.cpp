@@ -3,6 +3,7 @@
 #include "model/io/error.h"
 #include "model/io/json_text.h"
 #include "model/io/log.h"
+#include "model/io/quoted_name.h"
 #include "trainer/evaluation/latent_writer.h"
 #include "trainer/evaluation/video_sampler.h"
 
@@ -96,8 +97,9 @@ std::string stem_of(const VideoSampler::Request& request, size_t i) {
 }
 
 /// The entries of samples.json whose videos are there. UserError if one is asked for with another
-/// prompt or seed: the folder would mix two sets of videos.
+/// prompt, seed or length: the folder would mix two sets of videos.
 nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
+                                       int64_t pixel_frames,
                                        const fs::path& folder) {
   auto kept = nlohmann::ordered_json::array();
   std::error_code problem;
@@ -107,16 +109,27 @@ nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
   for (size_t i = 0; i < request.prompts.size(); ++i) {
     wanted[stem_of(request, i) + data::default_video_extension()] = &request.prompts[i];
   }
+  if (!list.is_array()) {
+    fail_user("{}: is no list of videos; remove it, or choose another folder",
+              (folder / kList).string());
+  }
   for (const auto& entry : list) {
-    const std::string file = entry.is_object() ? entry.value("file", "") : "";
-    if (file.empty() || !fs::is_regular_file(folder / file, problem)) continue;
+    const auto has = [&](const char* key, const nlohmann::json& value) {
+      return entry.contains(key) && entry[key] == value;
+    };
+    if (!entry.is_object() || !entry.contains("file") || !entry["file"].is_string()) continue;
+    const std::string file = entry["file"].get<std::string>();
+    if (!fs::is_regular_file(folder / file, problem)) continue;
     const auto found = wanted.find(file);
-    if (found != wanted.end() && (entry.value("prompt", "") != found->second->text ||
-                                  entry.value("seed", uint64_t{0}) != found->second->seed)) {
-      fail_user("{}: {} was sampled with another seed or text; choose another folder, or remove {}",
-                folder.string(),
-                file,
-                kList);
+    if (found != wanted.end() &&
+        !(has("prompt", found->second->text) && has("seed", found->second->seed) &&
+          has("frames", pixel_frames))) {
+      fail_user(
+          "{}: {} was sampled with another seed, text or length; choose another folder, or "
+          "remove {}",
+          folder.string(),
+          io::quoted_name(file),
+          kList);
     }
     kept.push_back(nlohmann::ordered_json(entry));
   }
@@ -273,7 +286,7 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
   auto kept = nlohmann::ordered_json::array();
   if (asked.keeps_finished) {
     make_folder(folder);
-    kept = finished_before(asked, folder);
+    kept = finished_before(asked, pixel_frames, folder);
   } else {
     make_room(folder);
   }

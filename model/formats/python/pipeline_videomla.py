@@ -9,6 +9,7 @@ model was trained to be sampled stands in sampling.json; arguments override it.
 """
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -16,9 +17,9 @@ from diffusers import DiffusionPipeline
 from modeling_videomla import CausalWanMLATransformer3DModel, LatentCache
 
 DEFAULTS = {
-    "sampler": "few_step",  # or euler
+    "sampler": "few_step",  # or unipc, euler
     "denoising_step_list": [1000, 750, 500, 250],  # of few_step, before the shift
-    "steps": 50,  # of euler
+    "steps": 50,  # of unipc and euler
     "timestep_shift": 5.0,
     "guidance_scale": 1.0,
     "context_noise": 0.0,  # the time at which a finished chunk is kept
@@ -28,6 +29,34 @@ DEFAULTS = {
 def shifted(u, shift):
     """Noise level of the uniform u under a timestep shift."""
     return shift * u / (1 + (shift - 1) * u)
+
+
+def unipc(sigmas, x, velocity):
+    """UniPC of order 2 ("bh2"), predicting the clean chunk: at each noise level of `sigmas` the present x is corrected
+    by the new prediction, and the next one is predicted. The last prediction is the result."""
+    snr = [math.log((1 - sigma) / sigma) for sigma in sigmas]  # half its logarithm
+    clean, start = [], None  # predictions so far; x that the last step began with
+    for i, sigma in enumerate(sigmas):
+        clean.append(x - sigma * velocity(x, sigma))
+        if i > 0:
+            h = snr[i] - snr[i - 1]
+            p = math.expm1(-h)
+            change = clean[i] - clean[i - 1]
+            if i == 1:
+                correction = change / 2
+            else:  # fits the last two changes: the weights solve [[1, 1], [r, 1]] w = [b1, b2]
+                r = (snr[i - 2] - snr[i - 1]) / h
+                g1 = -p / h - 1
+                b1, b2 = g1 / p, 2 * (-g1 / h - 0.5) / p
+                w = (b1 - b2) / (1 - r)
+                correction = w / r * (clean[i - 2] - clean[i - 1]) + (b1 - w) * change
+            x = sigma / sigmas[i - 1] * start - (1 - sigma) * p * (clean[i - 1] + correction)
+        if i + 1 == len(sigmas):
+            return clean[i]
+        start, after = x, sigmas[i + 1]
+        h = snr[i + 1] - snr[i]
+        slope = (clean[i - 1] - clean[i]) * (h / (2 * (snr[i - 1] - snr[i]))) if i > 0 else 0
+        x = after / sigma * x - (1 - after) * math.expm1(-h) * (clean[i] + slope)
 
 
 class VideoMLAPipeline(DiffusionPipeline):
@@ -89,9 +118,11 @@ class VideoMLAPipeline(DiffusionPipeline):
                 if k + 1 < len(sigmas):
                     x = (1 - sigmas[k + 1]) * clean + sigmas[k + 1] * fresh(k)
             return clean
-        if settings["sampler"] != "euler":
-            raise ValueError(f"sampler {settings['sampler']!r}: few_step or euler is needed")
         count = settings["steps"]
+        if settings["sampler"] == "unipc":
+            return unipc([shifted(0.999 * (1 - i / count), shift) for i in range(count)], x, velocity)
+        if settings["sampler"] != "euler":
+            raise ValueError(f"sampler {settings['sampler']!r}: few_step, unipc or euler is needed")
         sigmas = [shifted(1 - i / count, shift) for i in range(count)] + [0.0]
         for now, after in zip(sigmas, sigmas[1:]):
             x = x + (after - now) * velocity(x, now)

@@ -121,7 +121,7 @@ TEST_F(ExportWeightsTest, EveryLayoutReadsBackWithItsConfig) {
     write_checkpoint({{"generator", tensors}}, config);
     for (const ExportFormat& row : export_formats()) {
       const std::string format(row.name);
-      if (row.file == TensorFile::kTorch) continue;  // tests/python: PyTorch reads it
+      if (row.file == WeightFile::kTorch) continue;  // tests/python: PyTorch reads it
       const fs::path out = folder_ / (format + "_out");
       if (mla && !row.latent) {
         EXPECT_THAT(user_error([&] {
