@@ -99,13 +99,3 @@ def one_line_error(done: subprocess.CompletedProcess, *mentions, status: int = 2
 def listing(folder):
     """Every file below a folder with its bytes."""
     return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-def refused(done: subprocess.CompletedProcess, *parts: str) -> str:
-    """The one line with which a program that has ended refused its input; `parts` stand in it."""
-    assert done.returncode == 2, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    line = done.stderr.strip()
-    assert line.startswith("vmla: error: ") and "\n" not in line, done.stderr
-    for part in parts:
-        assert part in line, f"'{part}' is not in: {line}"
-    return line

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from program import refused, run, vmla
+from program import one_line_error, run, vmla
 from ranks import train_on_ranks
 from safetensors.torch import load_file
 from tiny_stage import last_checkpoint, metrics, train, train_arguments
@@ -69,7 +69,7 @@ def test_inspect_and_the_plan_know_all_shapes(mixed, tmp_path):
 def test_validation_clips_must_have_the_most_frequent_shape(mixed, tmp_path):
     arguments = train_arguments("pretrain", tmp_path / "run", mixed, **settings(mixed))
     for held_out, words in ((mixed / "wide.h5", "another shape than most of"), (mixed, "clips of 2 shapes")):
-        refused(run(*arguments, "--set", f"data.validation_path={held_out}"), "data.validation_path", words)
+        one_line_error(run(*arguments, "--set", f"data.validation_path={held_out}"), "data.validation_path", words)
 
 
 def test_files_must_agree_in_what_is_no_size(mixed, tmp_path):
@@ -78,4 +78,4 @@ def test_files_must_agree_in_what_is_no_size(mixed, tmp_path):
     videos = tmp_path / "videos"
     vmla("data", "synth", "--out", videos, "--count", 2)
     vmla("data", "encode", "--videos", videos, "--out", other / "other.h5", "--codec", "space_to_depth:4")
-    refused(run("data", "inspect", other), "square.h5", "latent channels")
+    one_line_error(run("data", "inspect", other), "square.h5", "latent channels")
