@@ -21,7 +21,7 @@ int main(int argc, char** argv) try {
     std::fprintf(stderr, "stream EXPORT TEXT_ENCODER CODEC HEIGHT WIDTH LATENT_FRAMES PROMPT\n");
     return 2;
   }
-  const LoadedWeights loaded = load_weights(argv[1]);
+  const LoadedWeights loaded = read_weights(argv[1]);
   FrozenWeights weights(loaded.config, loaded.tensors, loaded.source);
   const auto text = make_text_encoder(argv[2]);
   const auto codec = make_video_codec(argv[3]);
