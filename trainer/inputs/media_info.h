@@ -22,7 +22,7 @@ struct MediaInfo {
   /// VideoCodec::hash() of the codec of the clips; empty where a checkpoint does not say it.
   std::string codec_hash = {};
   /// Of the text encoder (TextEncoder::hash); empty: not known, in checkpoints of earlier versions.
-  std::string text_encoder_hash;
+  std::string text_encoder_hash = {};
   /// Of the videos that the clips were cut from, in frames a second and in pixels.
   double fps = 0;
   int64_t pixel_height = 0, pixel_width = 0;
