@@ -32,13 +32,17 @@ def digest(tensor):
     return hashlib.sha256(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes()).hexdigest()
 
 
-def expect_hashes(tensors, manifest):
-    """The loaded tensors are those of the manifest, whatever the program calls them."""
+def expect_hashes(tensors, manifest, kind=None):
+    """The loaded tensors are those of the manifest, whatever the program calls them.
+
+    `kind` is the type in the file. They are loaded as fp32, which loses nothing, because a program that loads in bf16
+    rounds its rotary tables too and would be compared with those.
+    """
     wanted = {}
     for name, value in manifest["tensors"].items():
         wanted.setdefault(value, []).append(name)
     for name, tensor in tensors.items():
-        names = wanted.get(digest(tensor.reshape(-1)))
+        names = wanted.get(digest(tensor.to(kind or tensor.dtype).reshape(-1)))
         if not names:
             raise Mismatch(f"tensor {name} is loaded with other values than were exported")
         if len(names) > 1:
@@ -96,7 +100,7 @@ def check_diffusers(folder, manifest, vmla):
     kind, layout = stored_type(folder), manifest["layout"]
     if layout in ("diffusers", "diffusers_causal"):
         inner = folder / "transformer" if layout == "diffusers_causal" else folder
-        model = diffusers.WanTransformer3DModel.from_pretrained(inner, torch_dtype=kind)
+        model = diffusers.WanTransformer3DModel.from_pretrained(inner, torch_dtype=torch.float32)
         text_len = json.loads((inner / "config.json").read_text()).get("text_len", 512)
     else:
         config = json.loads((folder / "config.json").read_text())
@@ -104,13 +108,13 @@ def check_diffusers(folder, manifest, vmla):
         with tempfile.TemporaryDirectory() as place:
             (Path(place) / "config.json").write_text(json.dumps(diffusers_config(config)))
             file = next(iter(sorted(folder.glob("*.safetensors"))))
-            model = diffusers.WanTransformer3DModel.from_single_file(str(file), config=place, torch_dtype=kind)
-    expect_hashes(model.state_dict(), manifest)
+            model = diffusers.WanTransformer3DModel.from_single_file(str(file), config=place, torch_dtype=torch.float32)
+    expect_hashes(model.state_dict(), manifest, kind)
     inputs = random_inputs(model.config.in_channels, model.config.text_dim, FRAMES)
     # diffusers leaves it to its caller to fill the text up with zeros.
     text = torch.nn.functional.pad(inputs["text"], (0, 0, 0, text_len - TEXT_ROWS))
     with torch.no_grad():
-        flow = model.float().eval()(
+        flow = model.eval()(
             hidden_states=inputs["latents"].transpose(1, 2), timestep=inputs["timesteps"][:, 0],
             encoder_hidden_states=text, return_dict=False)[0].transpose(1, 2)  # fmt: skip
     error = deviation(flow, our_flow(vmla, folder, inputs, "bidirectional"))
@@ -133,9 +137,10 @@ def check_videomla(folder, manifest, vmla):
     sys.dont_write_bytecode = True
     from modeling_videomla import CausalWanMLATransformer3DModel
 
-    model = CausalWanMLATransformer3DModel.from_pretrained(folder, torch_dtype=stored_type(folder))
-    expect_hashes(model.state_dict(), manifest)
-    model.float().eval()
+    kind = stored_type(folder)
+    model = CausalWanMLATransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+    expect_hashes(model.state_dict(), manifest, kind)
+    model.eval()
     c = model.config
     # Past the window, if there is one, so that frames are evicted.
     frames = 2 * c.num_frame_per_block + max(0, c.local_attn_size // c.num_frame_per_block * c.num_frame_per_block)

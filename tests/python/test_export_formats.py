@@ -167,6 +167,14 @@ def test_foreign_programs_verify_the_export(name, verifier, exports):
     assert all(c["error"] <= TOLERANCE for c in checks)
 
 
+@pytest.mark.parametrize("name", ["diffusers", "wan_single", "videomla"])
+def test_exports_in_bf16_are_verified(name, causal_run, tmp_path):
+    """The values in the file are rounded, the flow of both programs with them is not."""
+    vmla("export", "--checkpoint", causal_run, "--format", name, "--out", tmp_path / "x", "--dtype", "bf16")
+    done = verify(tmp_path / "x")
+    assert done.returncode == 0, done.stderr
+
+
 def test_verification_finds_a_changed_tensor(exports, tmp_path):
     import shutil
 

@@ -54,7 +54,7 @@ def test_vbench_names_counts_and_seeds(latent_run, tmp_path):
 
     # Another seed in the same folder would mix two sets.
     done = run("sample", "--checkpoint", latent_run, "--out", out, *SHORT, *flags, "--seed", 1)
-    one_line_error(done, "another seed or text")
+    one_line_error(done, "another seed, text")
 
 
 @pytest.mark.parametrize("prompt, problem", [("a_b", "'_'"), ("a/b", "'/'"), ("x" * 254, "255 bytes"), ("", "empty")])
