@@ -1,4 +1,4 @@
-"""The whole way of docs/wan.md at small widths: a download of Wan in its own layout (random weights) and a folder of
+"""The whole way of docs/from_wan.md at small widths: a download of Wan in its own layout (random weights) and a folder of
 videos, over a pretrained model, latent attention, consistency distillation and DMD, to videos and every export."""
 
 from __future__ import annotations
