@@ -15,6 +15,8 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
   if (a.has_latents != b.has_latents) {
     return b.has_latents ? "clips against prompts" : "prompts against clips";
   }
+  // What prompts are for is one shape, as one model has it.
+  if (!a.has_latents && a.clip_shape != b.clip_shape) return "clip shape";
   const auto channels = [](const LatentInfo& info) {
     return info.clip_shape.size() == 4 ? info.clip_shape[1] : 0;
   };

@@ -113,7 +113,8 @@ def test_the_set_up_of_a_run_stops(tmp_path, dataset, number, after):
 
 def test_making_the_data_of_a_run_stops(tmp_path):
     job = start_group("train", "--config", CONFIGS / "pretrain.yaml", "--run-dir", tmp_path / "run",
-                      "--set", f"data.path={tmp_path / 'd.h5'}", "--set", "data.make.synth_count=4000")  # fmt: skip
+                      "--set", f"data.path={tmp_path / 'd.h5'}", "--set", "data.make.synth_count=4000",
+                      "--set", f"data.make.videos={tmp_path / 'dv'}")  # fmt: skip
     said, seconds = stop(job, lambda: list(tmp_path.glob("d*/*")), signal.SIGTERM)
     one_line(job, said, seconds)
 

@@ -32,17 +32,17 @@ const T& value_of(const std::map<std::string, io::ManifestValue>& values,
 std::unique_ptr<model::TextEncoder> open_text_encoder(const MediaInfo& media,
                                                       const model::TextEncoderOptions& options) {
   auto encoder = model::make_text_encoder(media.text_encoder, options);
-  if (!media.text_encoder_hash.empty() && encoder->hash() != media.text_encoder_hash) {
+  // An encoder without weights is all in its name.
+  if (model::text_encoder_has_weights(media.text_encoder) && !media.text_encoder_hash.empty() &&
+      encoder->hash() != media.text_encoder_hash) {
     fail_user(
-        "text encoder {}: the data were embedded by another one (hash {}, this one has {}); {}",
+        "text encoder {}: the data were embedded by another one (hash {}, this one has {}); give "
+        "its own files with {} and {}",
         media.text_encoder,
         media.text_encoder_hash.substr(0, 12),
         encoder->hash().substr(0, 12),
-        model::text_encoder_has_weights(media.text_encoder)
-            ? formatted("give its own files with {} and {}",
-                        options.weights_option,
-                        options.tokenizer_option)
-            : std::string("it has changed since then"));
+        options.weights_option,
+        options.tokenizer_option);
   }
   return encoder;
 }

@@ -69,7 +69,7 @@ TEST(ControlMessage, WhatIsNoMessageIsRefusedInOneLine) {
     const char* line;
     const char* says;
   };
-  for (const Case& c : {Case{"", "parse error"},
+  for (const Case& c : {Case{"", "no object"},
                         Case{"GET / HTTP/1.1", "GET / HTTP/1.1"},
                         Case{"[]", "type"},
                         Case{"{}", "type"},
