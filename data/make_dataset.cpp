@@ -128,9 +128,7 @@ void make_clips(const MakeConfig& config, const fs::path& path, const EncoderOpt
   log::info("{}: {}", path.string(), counted(report.clips, "clip"));
 }
 
-void make_prompts(const MakeConfig& config,
-                  const fs::path& path,
-                  const EncoderOptions& encoders) {
+void make_prompts(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
   PromptsOptions options;
   options.prompts = prompts_of(config);
   options.out = path;
@@ -148,9 +146,7 @@ void make_prompts(const MakeConfig& config,
 
 }  // namespace
 
-void make_dataset(const MakeConfig& config,
-                  const fs::path& path,
-                  const EncoderOptions& encoders) {
+void make_dataset(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
   std::error_code ignored;  // opening the file says what is wrong with it
   if (fs::is_directory(path, ignored)) {
     check_made(config, path, encoders.codec);

@@ -288,7 +288,8 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   begin_run(folder, config, data, set, resume, mesh);
   if (causal) check_forward(config, set, largest(data.clip_shapes()));
   const int64_t predicted = predicted_bytes(chosen, set, data, mesh);
-  Trainer trainer({config, request.run_dir, *objective, set, data, sampler, mesh}, state, predicted);
+  Trainer trainer(
+      {config, request.run_dir, *objective, set, data, sampler, mesh}, state, predicted);
   log::info("set-up took {:.1f} s", seconds_since(set_up_since));
   // Ranks stop together from here on, or not at all.
   std::optional<io::GracefulStop> until_ended;

@@ -22,7 +22,8 @@ void ConvertArgs::define(OptionSet& options) {
             "PATH",
             "dense weights: .safetensors, .pt, .pth, a Wan folder or a diffusers folder")
       .required();
-  options.text("--out", out, "PATH", "a .safetensors, .pt or .pth file, or a folder with config.json")
+  options
+      .text("--out", out, "PATH", "a .safetensors, .pt or .pth file, or a folder with config.json")
       .required();
   options.choice("--to", to, {"wan", "diffusers"}, "whose names --out gets");
   add_weights_role(options, weights_role);

@@ -314,11 +314,10 @@ std::shared_ptr<const model::VideoCodec> open_decoder(const SampleArgs& args,
               args.checkpoint,
               codec);
   }
-  model::CodecOptions options{
-      .weights = args.decoder_weights,
-      .device = args.device,
-      .encodes = false,
-      .weights_option = "--decoder-weights"};
+  model::CodecOptions options{.weights = args.decoder_weights,
+                              .device = args.device,
+                              .encodes = false,
+                              .weights_option = "--decoder-weights"};
   if (options.weights.empty() && name == codec) options.weights = source.config.data.codec_weights;
   std::shared_ptr<const model::VideoCodec> decoder = model::make_video_codec(name, options);
   const std::string& learnt = source.media.codec_hash;
@@ -354,11 +353,10 @@ int run(const SampleArgs& args) {
   const GivenPrompts prompts = read_prompts(args);
   const ChosenDevice chosen = open_device(args);
   const Source source = open_source(args);
-  const trainer::VideoSampler sampler(
-      source.media,
-      text_options(args, source.config.data),
-      !source.objective.causal,
-      open_decoder(args, source));
+  const trainer::VideoSampler sampler(source.media,
+                                      text_options(args, source.config.data),
+                                      !source.objective.causal,
+                                      open_decoder(args, source));
   const int64_t frames = chosen_frames(args, prompts, source, sampler);
   auto request = request_for(args, prompts, source, sampler, frames);
   request.device = chosen.device;

@@ -15,8 +15,9 @@ struct CodecTensor {
   std::vector<int64_t> shape;
 };
 
-/// The tensors of a codec's weights, mapped from `path`: a file or folder that read_tensors() takes,
-/// or a download of Wan, which has them in `vae/` or `Wan2.1_VAE.pth`. UserError says what is wrong.
+/// The tensors of a codec's weights, mapped from `path`: a file or folder that read_tensors()
+/// takes, or a download of Wan, which has them in `vae/` or `Wan2.1_VAE.pth`. UserError says what
+/// is wrong.
 TensorMap read_codec_tensors(const std::filesystem::path& path);
 
 /// `tensors` without what stands in front of all their names ("vae.", "module."): in front of the

@@ -157,10 +157,11 @@ MediaInfo prompt_media(const TrainConfig& config,
   }
   const std::string& hash = prompts.info().text_encoder_hash;
   if (source && !source->text_encoder_hash.empty() && source->text_encoder_hash != hash) {
-    fail_user("data.path: {} was embedded by other weights of {} than init_from.generator was "
-              "trained with",
-              d.path,
-              encoder);
+    fail_user(
+        "data.path: {} was embedded by other weights of {} than init_from.generator was "
+        "trained with",
+        d.path,
+        encoder);
   }
   // `vmla data prompts` writes codec and shape into the set where it is told them.
   const bool says_clips = !prompts.info().codec.empty() && prompts.info().clip_shape.size() == 4;
