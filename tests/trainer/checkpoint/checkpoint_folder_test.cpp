@@ -6,6 +6,7 @@
 
 #include <array>
 #include <barrier>
+#include <random>
 
 #include "model/io/error.h"
 #include "tests/trainer/checkpoint/checkpoint_writers.h"
@@ -49,6 +50,46 @@ TEST_F(CheckpointFolder, AutomaticResumePassesOverDamage) {
   ASSERT_EQ(complaints.size(), 2u);
   EXPECT_THAT(complaints[0], HasSubstr("generator_ema.safetensors"));
   EXPECT_THAT(complaints[1], HasSubstr("step_2/manifest.json"));
+}
+
+// Bits flipped, ends cut off, zeros written over and bytes put behind, at drawn places of every
+// file.
+TEST_F(CheckpointFolder, EveryDamageIsNoticedInOneLine) {
+  const model::ModelConfig model = small_model("mla");
+  expect_none(save_drawn(checkpoints_, model, 5, 2, 0));
+  expect_none(save_drawn(checkpoints_, model, 5, 2, 1));
+  ASSERT_EQ(load_problem(run_), "");
+  const fs::path folder = fs::canonical(checkpoints_ / "latest");
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  std::mt19937_64 draw(1);
+  constexpr int kDamages = 1740;
+  for (int i = 0; i < kDamages; ++i) {
+    const fs::path& file = files[static_cast<size_t>(i) % files.size()];
+    const std::string whole = io::read_text_file(file);
+    std::string bytes = whole;
+    const size_t place = draw() % bytes.size();
+    switch (draw() % 4) {
+      case 0:
+        bytes[place] = static_cast<char>(bytes[place] ^ (1 << draw() % 8));
+        break;
+      case 1:
+        bytes.resize(place);
+        break;
+      case 2:
+        bytes.replace(place, 64, std::min<size_t>(64, bytes.size() - place), '\0');
+        break;
+      default:
+        bytes += whole.substr(place, 64);
+    }
+    if (bytes == whole) continue;  // zeros over zeros
+    write_bytes(file, bytes);
+    const std::string said = load_problem(run_);
+    EXPECT_THAT(said, HasSubstr(file.filename().string())) << i;
+    EXPECT_EQ(said.find('\n'), std::string::npos) << i;
+    write_bytes(file, whole);
+  }
+  EXPECT_EQ(load_problem(run_), "");
 }
 
 TEST_F(CheckpointFolder, RanksShareTheComparisonOfHashes) {
