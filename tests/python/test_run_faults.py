@@ -1,8 +1,13 @@
 """Faults of a training run: one line on stderr that names the folder, file or key; what was there stays there."""
 
 import os
+import resource
+import shutil
+import subprocess
 
-from program import listing, one_line_error, run
+import pytest
+
+from program import ENVIRONMENT, VMLA, listing, one_line_error, run
 from tiny_stage import last_checkpoint, metrics, start_training, train, train_arguments
 
 
@@ -25,23 +30,15 @@ def test_run_folder_in_use(dataset, tmp_path):
         first.wait()
 
 
-def test_full_disk_while_saving(dataset, dense_run, tmp_path):
-    """A file-size limit stands in for a full disk: a save fails in the middle, the good checkpoint stays usable."""
-    import resource
-    import subprocess
-
-    from program import ENVIRONMENT, VMLA
-
-    folder = train("pretrain", tmp_path / "run", dataset)
-    before = listing(last_checkpoint(folder))
-    arguments = train_arguments("pretrain", folder, dataset, train__steps=9)
+def train_on_full_disk(folder, dataset, most_bytes):
+    """Three more steps where no file may get larger than `most_bytes`, as if the disk were full there."""
 
     def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
     # SIGXFSZ stays ignored, as Python has it, so that a write beyond the limit fails like one on a full disk
-    done = subprocess.run(
-        [str(VMLA), *map(str, arguments)],
+    return subprocess.run(
+        [str(VMLA), *map(str, train_arguments("pretrain", folder, dataset, train__steps=9))],
         capture_output=True,
         text=True,
         env=ENVIRONMENT,
@@ -49,11 +46,41 @@ def test_full_disk_while_saving(dataset, dense_run, tmp_path):
         restore_signals=False,
         timeout=120,
     )
-    one_line_error(done, "checkpoints", status=1)
+
+
+def test_full_disk_while_saving(dataset, dense_run, tmp_path):
+    """A file-size limit stands in for a full disk: a save fails in the middle, the good checkpoint stays usable."""
+    folder = train("pretrain", tmp_path / "run", dataset)
+    before = listing(last_checkpoint(folder))
+    one_line_error(train_on_full_disk(folder, dataset, 300_000), "checkpoints", status=1)
     assert listing(last_checkpoint(folder)) == before
     leftovers = [p.name for p in (folder / "checkpoints").iterdir() if p.name not in ("latest", "step_3", "step_6")]
     train("pretrain", folder, dataset, train__steps=9)
     assert last_checkpoint(folder).name == "step_9", f"goes on after the disk has room again ({leftovers} were left)"
+
+
+@pytest.mark.soak
+def test_full_disk_of_many_sizes(dataset, tmp_path):
+    """37 sizes, from one in which nothing fits to one in which everything does."""
+    saved = train("pretrain", tmp_path / "saved", dataset)
+    whole = tmp_path / "whole"
+    shutil.copytree(saved, whole, symlinks=True)
+    train("pretrain", whole, dataset, train__steps=9)
+    before, after = listing(last_checkpoint(saved)), listing(last_checkpoint(whole))
+    largest = max(len(content) for content in after.values())
+    statuses = set()
+    for i in range(37):
+        folder = tmp_path / f"run{i}"
+        shutil.copytree(saved, folder, symlinks=True)
+        done = train_on_full_disk(folder, dataset, int(2.0 * largest * (i / 36) ** 3))
+        statuses.add(done.returncode)
+        if done.returncode != 0:
+            assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+        if last_checkpoint(folder).name == "step_6":
+            assert listing(last_checkpoint(folder)) == before
+        train("pretrain", folder, dataset, train__steps=9)
+        assert listing(last_checkpoint(folder)) == after
+    assert statuses >= {0, 1}
 
 
 def test_corrupt_checkpoint_on_resume(dataset, tmp_path):
