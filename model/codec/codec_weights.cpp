@@ -52,15 +52,7 @@ TensorMap read_codec_tensors(const fs::path& path) {
 }
 
 TensorMap without_prefix(const TensorMap& tensors, const std::vector<std::string>& anchors) {
-  std::string prefix;
-  for (const std::string& anchor : anchors) {
-    if (tensors.contains(anchor)) return tensors;
-    for (const auto& [name, tensor] : tensors) {
-      if (prefix.empty() && name.ends_with("." + anchor)) {
-        prefix = name.substr(0, name.size() - anchor.size());
-      }
-    }
-  }
+  const std::string prefix = prefix_before(tensors, anchors);
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
     renamed.emplace(name.starts_with(prefix) ? name.substr(prefix.size()) : name, tensor);

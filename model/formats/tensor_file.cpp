@@ -32,4 +32,16 @@ TensorMap read_tensors(const fs::path& path) {
   return read_tensor_file(path).tensors;
 }
 
+std::string prefix_before(const TensorMap& tensors, const std::vector<std::string>& anchors) {
+  std::string prefix;
+  for (const std::string& anchor : anchors) {
+    if (tensors.contains(anchor)) return {};
+    for (const auto& [name, tensor] : tensors) {
+      if (prefix.empty() && name.ends_with("." + anchor))
+        prefix = name.substr(0, name.size() - anchor.size());
+    }
+  }
+  return prefix;
+}
+
 }  // namespace vmla::model

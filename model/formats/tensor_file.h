@@ -23,4 +23,9 @@ TensorFile read_tensor_file(const std::filesystem::path& path);
 /// The same for who needs no more than the tensors.
 TensorMap read_tensors(const std::filesystem::path& path);
 
+/// What a program has put in front of all names ("module.", "text_encoder."), told by one of
+/// `anchors`, names that the network has: what stands before it. Empty where an anchor is there as
+/// it is, or none is there. For files of one network; choose_network() takes one of several.
+std::string prefix_before(const TensorMap& tensors, const std::vector<std::string>& anchors);
+
 }  // namespace vmla::model

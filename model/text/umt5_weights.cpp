@@ -27,24 +27,10 @@ fs::path encoder_of(const fs::path& path) {
   return path;
 }
 
-/// What stands in front of all names, found by the embedding's: "text_encoder.", "module.".
-std::string prefix_of(const TensorMap& tensors) {
-  for (const auto& [name, tensor] : tensors) {
-    for (const std::string_view known :
-         {"token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight"}) {
-      if (name == known) return {};
-      if (name.ends_with(known) && name[name.size() - known.size() - 1] == '.' &&
-          !name.ends_with("decoder.embed_tokens.weight")) {
-        return name.substr(0, name.size() - known.size());
-      }
-    }
-  }
-  return {};
-}
-
 /// The tensors under Wan's names; what is not part of an encoder is complained of.
 TensorMap renamed(const TensorMap& tensors, std::vector<std::string>& problems) {
-  const std::string prefix = prefix_of(tensors);
+  const std::string prefix = prefix_before(
+      tensors, {"token_embedding.weight", "shared.weight", "encoder.embed_tokens.weight"});
   TensorMap known;
   for (const auto& [name, tensor] : tensors) {
     const std::string bare = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
