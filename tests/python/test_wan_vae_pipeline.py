@@ -12,16 +12,7 @@ from program import one_line_error, run, vmla, write_tensors
 from safetensors.torch import load_file
 from tiny_decoder import random_tensors
 from tiny_stage import train, train_arguments
-from wan_vae import random_vae, write_diffusers, write_original
-
-MODEL = {
-    "model__in_dim": 16,
-    "model__out_dim": 16,
-    "data__make": {},
-    "data__make_validation": {},
-    "train__steps": 2,
-    "checkpoint__every": 2,
-}
+from wan_vae import ON_LATENTS, random_vae, write_diffusers, write_original
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +76,8 @@ def test_clips_that_the_codec_cannot_encode_are_one_line(place, tmp_path):
 
 
 def test_training_needs_the_weights_only_for_pixels(place, tmp_path):
-    train("pretrain", tmp_path / "quiet", place["data"], **MODEL)
-    sampling = MODEL | {"sample__every": 2, "sample__prompts": ["a red circle moves left"]}
+    train("pretrain", tmp_path / "quiet", place["data"], **ON_LATENTS)
+    sampling = ON_LATENTS | {"sample__every": 2, "sample__prompts": ["a red circle moves left"]}
     arguments = train_arguments("pretrain", tmp_path / "no", place["data"], **sampling)
     one_line_error(run(*arguments), "data.codec_weights", "sample.every 2")
     one_line_error(run(*arguments, "--set", f"data.codec_weights={place['other']}"), "data.codec_weights", "other.safetensors", "hash")
@@ -95,7 +86,7 @@ def test_training_needs_the_weights_only_for_pixels(place, tmp_path):
 
 def test_samples_in_training_and_by_each_decoder(place, tmp_path):
     settings = {"sample__every": 2, "sample__prompts": ["a red circle moves left"], "data__codec_weights": str(place["same"])}
-    stage = train("pretrain", tmp_path / "run", place["data"], **MODEL, **settings)
+    stage = train("pretrain", tmp_path / "run", place["data"], **ON_LATENTS, **settings)
     assert samples(stage / "samples" / "step_2")[0]["frames"] == 9
 
     tiny = write_tensors(tmp_path / "tiny.safetensors", random_tensors())

@@ -13,19 +13,10 @@ from distilled_stage import distil
 from program import vmla
 from safetensors.torch import load_file
 from tiny_stage import train
-from wan_vae import original_name, random_vae
+from wan_vae import ON_LATENTS, original_name, random_vae
 
 TEXT_DIM, TEXT_LEN = 48, 16
-SMALL = {
-    "model__in_dim": 16,
-    "model__out_dim": 16,
-    "model__text_dim": TEXT_DIM,
-    "model__text_len": TEXT_LEN,
-    "data__make": {},
-    "data__make_validation": {},
-    "train__steps": 2,
-    "checkpoint__every": 2,
-}
+SMALL = ON_LATENTS | {"model__text_dim": TEXT_DIM, "model__text_len": TEXT_LEN}
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,15 @@ import torch
 from diffusers import AutoencoderKLWan
 from safetensors.torch import save_file
 
+# Of a tiny stage on latents of the VAE that were encoded before.
+ON_LATENTS = {
+    "model__in_dim": 16,
+    "model__out_dim": 16,
+    "data__make": {},
+    "data__make_validation": {},
+    "train__steps": 2,
+    "checkpoint__every": 2,
+}
 SMALL = {"base_dim": 8, "z_dim": 16, "dim_mult": [1, 2, 4, 4], "num_res_blocks": 2}
 
 
