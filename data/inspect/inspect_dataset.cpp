@@ -88,10 +88,8 @@ std::string arrays_text(const LatentDataset& dataset) {
   if (!info.has_latents) return "";
   std::string text;
   for (const Bucket& bucket : dataset.buckets()) {
-    int64_t clips = 0;
-    for (const ClipRange& range : bucket) clips += range.end - range.first;
     text += formatted("latents [n, F, C, H, W]: [{}, {}], bfloat16\n",
-                      clips,
+                      clip_count(bucket),
                       sizes(dataset.info(bucket.front().first)));
   }
   if (info.ode_times.empty()) return text;

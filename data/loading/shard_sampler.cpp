@@ -13,10 +13,7 @@ namespace {
 
 std::vector<int64_t> sizes_of(const std::vector<Bucket>& buckets) {
   std::vector<int64_t> sizes;
-  for (const Bucket& bucket : buckets) {
-    sizes.push_back(0);
-    for (const ClipRange& range : bucket) sizes.back() += range.end - range.first;
-  }
+  for (const Bucket& bucket : buckets) sizes.push_back(clip_count(bucket));
   return sizes;
 }
 

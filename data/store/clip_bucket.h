@@ -13,4 +13,10 @@ struct ClipRange {
 /// Clips that may stand in one batch, because they have one shape.
 using Bucket = std::vector<ClipRange>;
 
+inline int64_t clip_count(const Bucket& bucket) {
+  int64_t clips = 0;
+  for (const ClipRange& range : bucket) clips += range.end - range.first;
+  return clips;
+}
+
 }  // namespace vmla::data

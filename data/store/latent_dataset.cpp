@@ -84,8 +84,6 @@ LatentDataset::LatentDataset(const fs::path& path) {
 }
 
 void LatentDataset::fill_buckets() {
-  std::vector<int64_t> sizes;
-  std::vector<size_t> bucket_of;  // each file's
   for (size_t file = 0; file < files_.size(); ++file) {
     const std::vector<int64_t>& shape = files_[file]->info().clip_shape;
     const auto known = std::find(shapes_.begin(), shapes_.end(), shape);
@@ -93,18 +91,14 @@ void LatentDataset::fill_buckets() {
     if (known == shapes_.end()) {
       shapes_.push_back(shape);
       buckets_.emplace_back();
-      sizes.push_back(0);
     }
-    bucket_of.push_back(bucket);
-    // An empty file is no bucket's clip.
-    if (first_clip_[file] < first_clip_[file + 1])
-      buckets_[bucket].push_back({first_clip_[file], first_clip_[file + 1]});
-    sizes[bucket] += first_clip_[file + 1] - first_clip_[file];
+    buckets_[bucket].push_back({first_clip_[file], first_clip_[file + 1]});
   }
-  const auto largest =
-      static_cast<size_t>(std::max_element(sizes.begin(), sizes.end()) - sizes.begin());
-  most_frequent_ = static_cast<size_t>(std::find(bucket_of.begin(), bucket_of.end(), largest) -
-                                       bucket_of.begin());
+  const auto largest = std::ranges::max_element(buckets_, {}, clip_count);
+  const auto& shape = shapes_[static_cast<size_t>(largest - buckets_.begin())];
+  const auto first = std::ranges::find_if(
+      files_, [&](const auto& file) { return file->info().clip_shape == shape; });
+  most_frequent_ = static_cast<size_t>(first - files_.begin());
 }
 
 bool LatentDataset::has_digests() const {
