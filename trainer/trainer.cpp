@@ -100,7 +100,10 @@ void Trainer::run_step(Profiler& profiler) {
   parts_.mesh.reset_counters();
   reset_tensor_peak(at::Device(parts_.config.train.device));
   for (auto& [name, figures] : last_.players) figures.updated = false;
-  work_ = clip_work(parts_, parts_.data.next_clip_shape());
+  if (const ClipShape clip = parts_.data.next_clip_shape(); work_of_ != clip) {
+    work_ = clip_work(parts_, clip);
+    work_of_ = clip;
+  }
   // Until the first player's optimizer writes, the state is that of the step before.
   changing_.unlock();
   const auto before_writing = [this] {

@@ -98,7 +98,8 @@ class Trainer {
   int64_t predicted_bytes_;
   int64_t tensor_peak_bytes_ = 0;
   double seconds_trained_ = 0;
-  ClipWork work_;                // of a clip of the last step
+  ClipWork work_;  // of a clip of the last step, whose shape was work_of_
+  std::optional<ClipShape> work_of_;
   bool steps_are_long_ = false;  // the last one took some rank more than a second
   /// Of the step that is made or observed, not written to the log yet.
   std::optional<MetricValues> unrecorded_;

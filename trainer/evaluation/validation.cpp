@@ -57,7 +57,7 @@ ValidationResult validate(const TrainConfig& config,
                           const std::function<void()>& before_batch) {
   const at::NoGradGuard no_grad;
   const int64_t total = std::min(config.validation.clips, clips.size());
-  const auto& shape = clips.info().clip_shape;
+  const ClipShape shape = clip_shape_of(clips.info().clip_shape);
   TimeBins bins(config.validation.time_bins);
   double loss_sum = 0;
   for (int64_t first = 0; first < total; first += micro_batch) {
@@ -68,7 +68,7 @@ ValidationResult validate(const TrainConfig& config,
     // The generator's draws, whichever role is evaluated, so that roles are compared on the same
     // noise.
     model::TensorMap inputs = objective.draws("generator",
-                                              {shape[0], shape[1], shape[2], shape[3]},
+                                              shape,
                                               {.seed = static_cast<uint64_t>(config.seed),
                                                .step = 0,
                                                .first_sample = first,

@@ -55,7 +55,6 @@ model::TextEncoderOptions text_encoder_options(const data::DataConfig& config) {
 }
 
 MediaInfo media_info(const data::LatentInfo& dataset) {
-  const auto& shape = dataset.clip_shape;
   return {.codec = dataset.codec,
           .text_encoder = dataset.text_encoder,
           .codec_hash = dataset.codec_hash,
@@ -63,7 +62,7 @@ MediaInfo media_info(const data::LatentInfo& dataset) {
           .fps = dataset.fps,
           .pixel_height = dataset.pixel_height,
           .pixel_width = dataset.pixel_width,
-          .clip = {shape.at(0), shape.at(1), shape.at(2), shape.at(3)}};
+          .clip = clip_shape_of(dataset.clip_shape)};
 }
 
 void write_media_info(const MediaInfo& media, std::map<std::string, io::ManifestValue>& values) {

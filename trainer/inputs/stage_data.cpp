@@ -96,14 +96,10 @@ void check_clips(const TrainConfig& config,
   }
 }
 
-ClipShape shape_of(const std::vector<int64_t>& sizes) {
-  return {sizes.at(0), sizes.at(1), sizes.at(2), sizes.at(3)};
-}
-
 std::vector<ClipShape> shapes_of(const data::LatentDataset& dataset) {
   std::vector<ClipShape> shapes;
   for (size_t bucket = 0; bucket < dataset.buckets().size(); ++bucket)
-    shapes.push_back(shape_of(dataset.clip_shape(bucket)));
+    shapes.push_back(clip_shape_of(dataset.clip_shape(bucket)));
   return shapes;
 }
 
@@ -175,7 +171,7 @@ MediaInfo prompt_media(const TrainConfig& config,
                                        .pixel_width = d.make.size_width,
                                        .clip = {}};
   if (d.clip_shape.size() == 4) {
-    media.clip = {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
+    media.clip = clip_shape_of(d.clip_shape);
   } else if (!source) {
     fail_user(
         "data.clip_shape: is missing: {} is a prompt set, and init_from.generator is no checkpoint "
@@ -279,7 +275,7 @@ std::vector<ClipShape> StageData::clip_shapes() const {
 
 ClipShape StageData::next_clip_shape() const {
   if (!train_->has_latents()) return media_.clip;
-  return shape_of(train_->clip_shape(order_->bucket(loader_->position())));
+  return clip_shape_of(train_->clip_shape(order_->bucket(loader_->position())));
 }
 
 ClipShape largest(const std::vector<ClipShape>& shapes) {
@@ -299,9 +295,7 @@ void make_missing_datasets(const TrainConfig& config) {
 
 ClipShape planned_clip_shape(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
-  if (d.clip_shape.size() == 4) {
-    return {d.clip_shape[0], d.clip_shape[1], d.clip_shape[2], d.clip_shape[3]};
-  }
+  if (d.clip_shape.size() == 4) return clip_shape_of(d.clip_shape);
   if (std::filesystem::exists(d.path)) return largest(shapes_of(data::LatentDataset(d.path)));
   const int64_t frames = known_latent_frames(config);
   if (frames == 0) {

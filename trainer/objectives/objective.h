@@ -31,7 +31,12 @@ struct DrawContext {
 /// Shape of one clip's latents: F, C, H, W.
 struct ClipShape {
   int64_t frames, channels, height, width;
+  bool operator==(const ClipShape&) const = default;
 };
+/// Of the four sizes of a dataset's clips, or of data.clip_shape.
+inline ClipShape clip_shape_of(const std::vector<int64_t>& sizes) {
+  return {sizes.at(0), sizes.at(1), sizes.at(2), sizes.at(3)};
+}
 
 /// A random tensor that a player's evaluation needs, without its values.
 struct DrawSpec {
