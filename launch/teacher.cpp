@@ -38,12 +38,14 @@ Teacher open_teacher(const std::string& path, const std::string& role) {
 }
 
 std::string described(const SamplingSettings& settings) {
-  return formatted("{} steps, shift {:.17g}, guidance {:.17g} against \"{}\", seed {}",
+  return formatted("{} steps, shift {:.17g}, guidance {:.17g} against \"{}\", seed {}, {} on {}",
                    settings.steps,
                    settings.timestep_shift,
                    settings.guidance_scale,
                    settings.negative_prompt,
-                   settings.seed);
+                   settings.seed,
+                   settings.compute.precision,
+                   settings.compute.device);
 }
 
 }  // namespace vmla::launch

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "launch/shared_options.h"
 #include "model/formats/load_weights.h"
 #include "trainer/config/objective_config.h"
 #include "trainer/inputs/media_info.h"
@@ -30,10 +31,11 @@ struct SamplingSettings {
   double guidance_scale;
   std::string negative_prompt;
   int64_t seed;
+  ComputeArgs compute;
 };
 
-/// The settings in words, with all digits: `16 steps, shift 5, guidance 2 against "", seed 0`. A
-/// dataset carries this text, and an interrupted job goes on only under the same one.
+/// The settings in words, with all digits: `16 steps, shift 5, guidance 2 against "", seed 0, fp32
+/// on cpu`. A dataset carries this text, and an interrupted job goes on only under the same one.
 std::string described(const SamplingSettings& settings);
 
 }  // namespace vmla::launch

@@ -9,6 +9,7 @@
 #include "data/encode/generate_clips.h"
 #include "data/encode/prompt_file.h"
 #include "kernels/counter_rng/counter_rng.h"
+#include "launch/chosen_device.h"
 #include "launch/teacher.h"
 #include "model/codec/text_encoder.h"
 #include "model/codec/video_codec.h"
@@ -116,7 +117,7 @@ Teacher bidirectional_teacher(const DataGenerateArgs& args) {
 std::unique_ptr<model::TextEncoder> fitting_text_encoder(const DataGenerateArgs& args,
                                                          const std::string& name,
                                                          const Teacher& teacher) {
-  auto encoder = model::make_text_encoder(name, text_encoder_options(args));
+  auto encoder = model::make_text_encoder(name, text_encoder_options(args, args));
   if (encoder->text_dim() != teacher.config.text_dim) {
     fail_user("data generate: text encoder {} is {} wide, {} takes {}",
               encoder->name(),
@@ -134,7 +135,8 @@ data::GenerateOptions generate_options(const DataGenerateArgs& args, const Teach
                                                     .timestep_shift = args.shift,
                                                     .guidance_scale = args.guidance,
                                                     .negative_prompt = args.negative_prompt,
-                                                    .seed = args.seed}));
+                                                    .seed = args.seed,
+                                                    .compute = args}));
   data::GenerateOptions options;
   options.prompts_name = std::filesystem::path(args.prompts).filename();
   options.out = args.out;
@@ -142,7 +144,7 @@ data::GenerateOptions generate_options(const DataGenerateArgs& args, const Teach
   options.batch = args.batch;
   options.clips = planned_clips(args, teacher);
   options.text = given_or_known(args.text, teacher, &trainer::MediaInfo::text_encoder, "--text");
-  options.text_options = text_encoder_options(args);
+  options.text_options = text_encoder_options(args, args);
   options.teacher = formatted("{} {}", teacher.identity, settings);
   options.origin = formatted("sampled from {}: {}", teacher.weights.source, settings);
   options.overwrite = args.overwrite;
@@ -153,6 +155,7 @@ data::GenerateOptions generate_options(const DataGenerateArgs& args, const Teach
 
 int run(const DataGenerateArgs& args) {
   std::vector<std::string> prompts = data::read_prompt_file(args.prompts);
+  const ChosenDevice chosen = open_device(args);
   Teacher teacher = bidirectional_teacher(args);
   data::GenerateOptions options = generate_options(args, teacher);
   options.prompts = std::move(prompts);
@@ -163,12 +166,17 @@ int run(const DataGenerateArgs& args) {
   sampler.guidance_scale = args.guidance;
   sampler.timestep_shift = args.shift;
 
-  model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
+  model::FrozenWeights weights(teacher.config,
+                               teacher.weights.tensors,
+                               teacher.weights.source,
+                               chosen.device,
+                               chosen.compute_dtype);
   const std::vector<int64_t>& shape = options.clips.clip_shape;  // F, C, H, W
-  const at::Tensor negative_1TE = text->encode(args.negative_prompt).to(at::kFloat).unsqueeze(0);
+  const at::Tensor negative_1TE =
+      text->encode(args.negative_prompt).to(chosen.device, at::kFloat).unsqueeze(0);
   const auto sample = [&](const at::Tensor& text_BTE, int64_t first_clip) {
     model::RolloutRequest request;
-    request.text_BTE = text_BTE;
+    request.text_BTE = text_BTE.to(chosen.device);
     request.negative_text_1TE = negative_1TE;
     request.num_frames = shape[0];
     request.latent_height = shape[2];
@@ -180,9 +188,11 @@ int run(const DataGenerateArgs& args) {
                                     .purpose = kernels::Purpose::kSampleNoise},
                                    static_cast<uint64_t>(first_clip),
                                    text_BTE.size(0),
-                                   {shape[1], shape[2], shape[3]});
+                                   {shape[1], shape[2], shape[3]})
+          .to(chosen.device);
     };
-    return model::sample_bidirectional({teacher.config, weights}, request, sampler).latents_BFCHW;
+    return model::sample_bidirectional({teacher.config, weights}, request, sampler)
+        .latents_BFCHW.cpu();
   };
   const data::ComputedClips report = data::generate_clips(options, sample);
   log::info("{}: {} clips, {:g} s a clip", args.out, report.clips, report.seconds_per_clip);

@@ -10,7 +10,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla data generate`.
-struct DataGenerateArgs : CommandArgs, WeightsArgs, TextArgs {
+struct DataGenerateArgs : CommandArgs, WeightsArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string prompts;

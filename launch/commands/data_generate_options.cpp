@@ -47,6 +47,7 @@ void DataGenerateArgs::define(OptionSet& options) {
   options.number_above_0("--shift", shift, "timestep shift of the sampler").shows_default();
   add_negative_prompt(options, negative_prompt);
   add_seed(options, seed);
+  add_compute(options, *this);
   define_clips(options, *this);
   add_text_files(options, *this);
   add_overwrite(options, overwrite, "dataset");

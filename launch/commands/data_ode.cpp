@@ -4,6 +4,7 @@
 
 #include "data/encode/encode_ode_set.h"
 #include "data/store/latent_dataset.h"
+#include "launch/chosen_device.h"
 #include "launch/teacher.h"
 #include "model/codec/text_encoder.h"
 #include "model/io/error.h"
@@ -45,13 +46,15 @@ at::Tensor negative_text(const DataOdeArgs& args, const data::LatentDataset& dat
   if (prompt.empty()) return dataset.empty_text().unsqueeze(0);
   if (!info.negative_text.empty() && info.negative_prompt == prompt)
     return at::tensor(info.negative_text).view({1, -1, info.text_dim});
-  const auto encoder = model::make_text_encoder(info.text_encoder, text_encoder_options(args));
+  const auto encoder =
+      model::make_text_encoder(info.text_encoder, text_encoder_options(args, args));
   return encoder->encode(prompt).to(at::kFloat).unsqueeze(0);
 }
 
 }  // namespace
 
 int run(const DataOdeArgs& args) {
+  const ChosenDevice chosen = open_device(args);
   const data::LatentDataset dataset(args.data);
   Teacher teacher = open_teacher(args.checkpoint, args.weights);
   check_fit(args, teacher, dataset.info());
@@ -65,7 +68,8 @@ int run(const DataOdeArgs& args) {
                                           .timestep_shift = shift,
                                           .guidance_scale = args.guidance,
                                           .negative_prompt = args.negative_prompt,
-                                          .seed = args.seed});
+                                          .seed = args.seed,
+                                          .compute = args});
   data::OdeSetOptions options;
   options.data = args.data;
   options.out = args.out;
@@ -78,15 +82,19 @@ int run(const DataOdeArgs& args) {
   options.origin = formatted("ODE of {}: {}", teacher.weights.source, settings);
   options.overwrite = args.overwrite;
 
-  model::FrozenWeights weights(teacher.config, teacher.weights.tensors, teacher.weights.source);
-  const at::Tensor negative_1TE = negative_text(args, dataset);
+  model::FrozenWeights weights(teacher.config,
+                               teacher.weights.tensors,
+                               teacher.weights.source,
+                               chosen.device,
+                               chosen.compute_dtype);
+  const at::Tensor negative_1TE = negative_text(args, dataset).to(chosen.device);
   const data::ComputedClips report =
       data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {
-        return model::ode_states({teacher.config, weights},
-                                 {batch.latents, noise_BFCHW, batch.text, negative_1TE},
-                                 grid,
-                                 args.guidance,
-                                 way);
+        const model::OdeStart start{.clean_BFCHW = batch.latents.to(chosen.device),
+                                    .noise_BFCHW = noise_BFCHW.to(chosen.device),
+                                    .text_BTE = batch.text.to(chosen.device),
+                                    .negative_text_1TE = negative_1TE};
+        return model::ode_states({teacher.config, weights}, start, grid, args.guidance, way).cpu();
       });
   log::info("{}: {} clips with {} states each, {:g} s a clip",
             args.out,

@@ -11,7 +11,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla data ode`.
-struct DataOdeArgs : CommandArgs, CheckpointArgs, TextArgs {
+struct DataOdeArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
 
   std::string data;

@@ -46,6 +46,7 @@ void DataOdeArgs::define(OptionSet& options) {
   add_batch(options, batch, "clips at once");
   add_dtype(options, dtype, "type of the stored states");
   add_text_files(options, *this);
+  add_compute(options, *this);
   add_overwrite(options, overwrite, "ODE set");
 }
 

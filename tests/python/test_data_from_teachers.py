@@ -46,6 +46,36 @@ def ode(causal, clips, out, *flags):
     return vmla("data", "ode", "--checkpoint", causal, "--data", clips, "--out", out, "--batch", 3, *flags)
 
 
+def close_not_equal(a, b, relative):
+    a, b = (np.asarray(x, dtype=np.float64) for x in (a, b))
+    assert not np.array_equal(a, b)
+    assert np.linalg.norm(a - b) <= relative * np.linalg.norm(a)
+
+
+def test_precision_and_device(causal, pretrained, clips, tmp_path):
+    """bf16 has 8 bits: a few roundings a layer of a path of few steps stay below some hundredths."""
+    steps = ("--steps", 4, "--dtype", "fp32", "--limit", 3)
+    ode(causal, clips, tmp_path / "fp32.h5", *steps)
+    ode(causal, clips, tmp_path / "bf16.h5", *steps, "--precision", "bf16")
+    with h5py.File(tmp_path / "fp32.h5") as a, h5py.File(tmp_path / "bf16.h5") as b:
+        close_not_equal(a["ode"][:, -1], b["ode"][:, -1], 0.05)
+        assert "bf16 on cpu" in b.attrs["origin"]
+
+    prompts = tmp_path / "p.txt"
+    prompts.write_text("a red circle moves left\n")
+    generate = ("data", "generate", "--weights", pretrained, "--prompts", prompts, "--steps", 2)
+    vmla(*generate, "--out", tmp_path / "g32.h5")
+    vmla(*generate, "--out", tmp_path / "g16.h5", "--precision", "bf16")
+    with h5py.File(tmp_path / "g32.h5") as a, h5py.File(tmp_path / "g16.h5") as b:
+        close_not_equal(bf16(a["latents"]), bf16(b["latents"]), 0.05)
+
+    if torch.cuda.is_available():
+        return
+    for command in (generate, ("data", "ode", "--checkpoint", causal, "--data", clips)):
+        assert "--device: cuda" in refused(*command, "--out", tmp_path / "no.h5", "--device", "cuda")
+        assert not (tmp_path / "no.h5").exists()
+
+
 def test_ode_set(causal, clips, tmp_path):
     """Both ways give the same states, between the seed's noise and an end that is the flow's own."""
     said = ode(causal, clips, tmp_path / "cached.h5", "--steps", 8, "--dtype", "fp32").stdout
