@@ -3,15 +3,39 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <vector>
 
 namespace vmla::model {
+namespace {
+
+/// The lower triangle of aᵀ a, in blocks, which takes about 5/8 of the whole product's time; what
+/// stands above it is zero.
+at::Tensor lower_gram(const at::Tensor& a) {
+  constexpr int64_t kBlocks = 4;
+  const std::vector<at::Tensor> parts = a.chunk(kBlocks, 1);
+  at::Tensor gram = at::zeros({a.size(1), a.size(1)}, a.options());
+  int64_t row = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    int64_t column = 0;
+    for (size_t j = 0; j <= i; ++j) {
+      gram.narrow(0, row, parts[i].size(1))
+          .narrow(1, column, parts[j].size(1))
+          .copy_(parts[i].t().matmul(parts[j]));
+      column += parts[j].size(1);
+    }
+    row += parts[i].size(1);
+  }
+  return gram;
+}
+
+}  // namespace
 
 LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
   const at::Tensor a = matrix.to(at::kDouble);
   const bool wide = a.size(1) > a.size(0);
   // Eigenvectors of the smaller Gram matrix; singular values ascending in eigh's order.
-  const at::Tensor gram = wide ? a.matmul(a.t()) : a.t().matmul(a);
-  const auto [eigenvalues, eigenvectors] = at::linalg_eigh(gram);
+  const at::Tensor gram = lower_gram(wide ? a.t() : a);
+  const auto [eigenvalues, eigenvectors] = at::linalg_eigh(gram, "L");
   const int64_t full = gram.size(0), kept = std::min(rank, full);
   const at::Tensor energy = eigenvalues.clamp_min(0.0);
   const double total = energy.sum().item<double>();

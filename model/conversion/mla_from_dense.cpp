@@ -1,11 +1,11 @@
 #include "model/conversion/mla_from_dense.h"
 
 #include "model/conversion/layer_conversion.h"
+#include "model/conversion/side_by_side.h"
 #include "model/io/error.h"
 #include "model/weights/weights.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 namespace vmla::model {
 namespace {
@@ -82,15 +82,10 @@ void convert_every(int64_t num_layers,
                    int64_t step,
                    const std::function<ConvertedLayer(int64_t layer)>& convert,
                    std::vector<ConvertedLayer>& layers) {
-  // A thread a layer: half of an eigendecomposition's time goes into products of a matrix and a
-  // vector, which several threads hardly speed up. Inside, kernels are serial, so that the bits do
-  // not depend on the number of threads.
   const int64_t count = first < num_layers ? (num_layers - first + step - 1) / step : 0;
-  at::parallel_for(0, count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t layer = first + i * step;
-      layers[static_cast<size_t>(layer)] = convert(layer);
-    }
+  side_by_side(count, [&](int64_t i) {
+    const int64_t layer = first + i * step;
+    layers[static_cast<size_t>(layer)] = convert(layer);
   });
 }
 
