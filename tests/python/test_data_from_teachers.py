@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from program import overrides, run, start, vmla
+from program import one_line_error, overrides, run, start, vmla
 from tiny_stage import CONFIGS, SHORT, make_dataset, metrics, train
 
 LIST = [1000, 750, 500, 250]
@@ -37,9 +37,7 @@ def bf16(values):
 
 
 def refused(*arguments):
-    done = run(*arguments)
-    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1, done.stderr
-    return done.stderr
+    return one_line_error(run(*arguments))
 
 
 def ode(causal, clips, out, *flags):

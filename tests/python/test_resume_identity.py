@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from program import run, vmla
+from program import one_line_error, run, vmla
 from tiny_stage import make_dataset, metrics, train, train_arguments
 
 
@@ -32,13 +32,6 @@ def go_on(run_dir: Path, data: Path, stage: str = "pretrain", **settings):
     return run(*train_arguments(stage, run_dir, data, **({"train__steps": 6, "checkpoint__every": 0} | settings)))
 
 
-def refused(done) -> str:
-    assert done.returncode == 2, done.stdout + done.stderr
-    line = done.stderr.strip()
-    assert line.startswith("vmla: error: ") and "\n" not in line, done.stderr
-    return line
-
-
 def test_the_same_clips_by_another_path_are_the_same_data(trained, case):
     data, run_dir = case  # a copy: the run began with the original's path
     done = go_on(run_dir, data)
@@ -51,7 +44,7 @@ def test_other_clips_under_the_same_path_are_refused_and_can_be_permitted(case, 
     before = (run_dir / "metrics.jsonl").read_bytes()
     other = make_dataset(tmp_path / "other", 8, "--seed", 5)
     shutil.copy(other, data)
-    line = refused(go_on(run_dir, data))
+    line = one_line_error(go_on(run_dir, data))
     assert "data.path" in line and "8 clips" in line and "data.allow_other_data" in line
     assert (run_dir / "metrics.jsonl").read_bytes() == before
     done = go_on(run_dir, data, data__allow_other_data=True)
@@ -64,7 +57,7 @@ def test_other_clips_under_the_same_path_are_refused_and_can_be_permitted(case, 
 def test_more_clips_are_other_data(case, tmp_path):
     data, run_dir = case
     shutil.copy(make_dataset(tmp_path / "more", 12), data)
-    line = refused(go_on(run_dir, data))
+    line = one_line_error(go_on(run_dir, data))
     assert "12 clips" in line and "8 clips" in line
 
 
@@ -73,7 +66,7 @@ def test_missing_data_are_not_made_anew(case):
     data.unlink()
     make = {"data__make__synth_count": 4, "data__make__videos": str(data.parent / "videos")}
     make |= {"data__validation_path": "", "data__make_validation": {}}
-    line = refused(go_on(run_dir, data, **make))
+    line = one_line_error(go_on(run_dir, data, **make))
     assert "data.path" in line and "makes no data" in line
     assert not data.exists() and not (data.parent / "videos").exists()
 
@@ -113,7 +106,7 @@ def test_a_frozen_network_that_was_trained_further_is_noticed(trained, tmp_path)
     def more(**changed):
         return run(*train_arguments("consistency", student, data, causal, **(settings | {"train__steps": 3} | changed)))
 
-    line = refused(more())
+    line = one_line_error(more())
     assert "init_from.teacher" in line and "init.allow_other_source" in line
     assert more(init_from__teacher=str(moved)).returncode == 0  # the weights of then, elsewhere
     done = more(train__steps=4, init__allow_other_source=True)

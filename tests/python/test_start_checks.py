@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from program import REPOSITORY, run, vmla
+from program import REPOSITORY, one_line_error, run, vmla
 from tiny_stage import make_dataset, train, train_arguments
 
 
@@ -32,15 +32,6 @@ def dense(trained, tmp_path_factory) -> Path:
     return out
 
 
-def refused(done, *parts: str) -> str:
-    assert done.returncode == 2, f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    line = done.stderr.strip()
-    assert line.startswith("vmla: error: ") and "\n" not in line, done.stderr
-    for part in parts:
-        assert part in line, line
-    return line
-
-
 @pytest.mark.parametrize("flags", [[], ["--dry-run"]], ids=["train", "dry-run"])
 def test_prompts_are_read_at_the_start(trained, tmp_path, flags):
     bad = tmp_path / "prompts.txt"
@@ -48,7 +39,7 @@ def test_prompts_are_read_at_the_start(trained, tmp_path, flags):
     run_dir = tmp_path / "run"
     for prompts, part in ((tmp_path / "none.txt", "No such file"), (bad, "UTF-8"), (tmp_path, "a folder")):
         arguments = train_arguments("pretrain", run_dir, trained[0], sample__prompts=str(prompts), sample__every=100)
-        refused(run(*arguments, *flags), "sample.prompts", part)
+        one_line_error(run(*arguments, *flags), "sample.prompts", part)
     long = tmp_path / "long.txt"
     long.write_text("word " * 7 + "\n")
     arguments = train_arguments("pretrain", run_dir, trained[0], sample__prompts=str(long), model__text_len=5)
@@ -58,14 +49,14 @@ def test_prompts_are_read_at_the_start(trained, tmp_path, flags):
 
 def test_a_run_folder_that_cannot_be_made_is_found_by_dry_run(trained, tmp_path):
     (tmp_path / "file").write_text("")
-    refused(run(*train_arguments("pretrain", tmp_path / "file" / "run", trained[0]), "--dry-run"), "file")
+    one_line_error(run(*train_arguments("pretrain", tmp_path / "file" / "run", trained[0]), "--dry-run"), "file")
 
 
 def test_bytes_that_are_no_text_do_not_reach_the_first_save(trained, tmp_path):
     config = tmp_path / "x.yaml"
     text = (REPOSITORY / "configs" / "tiny" / "pretrain.yaml").read_bytes()
     config.write_bytes(text + b"# caf\xe9\n")
-    refused(run("train", "--config", config, "--dry-run"), "x.yaml", "UTF-8")
+    one_line_error(run("train", "--config", config, "--dry-run"), "x.yaml", "UTF-8")
 
 
 def damaged(dense: Path, folder: Path, change) -> Path:
@@ -95,7 +86,7 @@ def with_int8(tensors: dict) -> dict:
 def test_start_weights_are_blamed_by_name(trained, dense, tmp_path, change, part):
     weights = damaged(dense, tmp_path, change)
     for flags in ([], ["--dry-run"]):
-        refused(starts(weights, trained, tmp_path, *flags), "'blocks.1.ffn.0.weight'", part)
+        one_line_error(starts(weights, trained, tmp_path, *flags), "'blocks.1.ffn.0.weight'", part)
     assert not (tmp_path / "out").exists()
 
 
@@ -123,16 +114,16 @@ def test_the_generator_of_a_file_is_taken(trained, dense, tmp_path):
 
 def test_several_networks_without_a_role_are_named(trained, dense, tmp_path):
     weights = damaged(dense, tmp_path, two_networks("critic", "student"))
-    refused(starts(weights, trained, tmp_path), "several networks", "'critic.'", "'student.'")
+    one_line_error(starts(weights, trained, tmp_path), "several networks", "'critic.'", "'student.'")
 
 
 def test_pipes_are_no_files(trained, tmp_path):
     pipe = tmp_path / "pipe.safetensors"
     os.mkfifo(pipe)
-    refused(run("train", "--config", pipe, timeout=20), "pipe")
-    refused(starts(pipe, trained, tmp_path), "pipe")
+    one_line_error(run("train", "--config", pipe, timeout=20), "pipe")
+    one_line_error(starts(pipe, trained, tmp_path), "pipe")
     prompts = ["--checkpoint", trained[1], "--prompts", pipe, "--frames", "9", "--out", tmp_path / "o"]
-    refused(run("sample", *prompts, timeout=60), "pipe")
+    one_line_error(run("sample", *prompts, timeout=60), "pipe")
 
 
 def test_an_output_that_is_a_file_is_named(trained, tmp_path):
@@ -168,19 +159,19 @@ def test_sizes_of_a_manifest_are_checked_before_anything_is_built(trained, tmp_p
     content["model"][key] = value
     sealed(manifest, content)
     sample = ["--checkpoint", copy, "--prompt", "a", "--frames", "9", "--out", tmp_path / "o"]
-    refused(run("sample", *sample, timeout=60), "manifest.json", key)
-    refused(run(*train_arguments("pretrain", copy, trained[0], train__steps=2), timeout=60), "manifest.json", key)
+    one_line_error(run("sample", *sample, timeout=60), "manifest.json", key)
+    one_line_error(run(*train_arguments("pretrain", copy, trained[0], train__steps=2), timeout=60), "manifest.json", key)
 
 
 def test_a_mistyped_dataset_is_not_made(tmp_path):
     config = REPOSITORY / "configs" / "tiny" / "footage.yaml"
     path = tmp_path / "trian.h5"
     arguments = ["--config", config, "--run-dir", tmp_path / "run", "--set", f"data.path={path}"]
-    refused(run("train", *arguments), "data.path", "trian.h5 does not exist")
-    refused(run("train", *arguments, "--dry-run"), "data.path", "trian.h5 does not exist")
+    one_line_error(run("train", *arguments), "data.path", "trian.h5 does not exist")
+    one_line_error(run("train", *arguments, "--dry-run"), "data.path", "trian.h5 does not exist")
     assert list(tmp_path.iterdir()) == []
     nothing = ["--set", "data.make={}", "--set", "data.make_validation={}"]
-    assert "is missing" in refused(run("train", *arguments, *nothing), "data.path")
+    assert "is missing" in one_line_error(run("train", *arguments, *nothing), "data.path")
 
 
 def test_a_large_stage_is_told_how_it_fits(tmp_path):
