@@ -1,5 +1,6 @@
 #include "launch/codec_job.h"
 
+#include "launch/input_tensor.h"
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "trainer/compute_device.h"
@@ -22,16 +23,7 @@ std::unique_ptr<model::VideoCodec> open_codec(const CodecArgs& args, bool encode
 
 at::Tensor read_videos(const std::string& path, const char* name, int64_t axis, int64_t channels) {
   const model::SafetensorsFile file = model::read_safetensors(path);
-  const auto found = file.tensors.find(name);
-  if (found == file.tensors.end()) fail_user("{}: tensor '{}' is missing", path, name);
-  const at::Tensor& videos = found->second;
-  if (videos.scalar_type() != at::kFloat || videos.dim() != 5) {
-    fail_user("{}: tensor '{}' must be F32 with 5 dimensions, found {} with {}",
-              path,
-              name,
-              at::toString(videos.scalar_type()),
-              videos.dim());
-  }
+  const at::Tensor videos = input_tensor(file, path, name, 5);
   if (videos.numel() == 0 || videos.size(axis) != channels) {
     fail_user("{}: tensor '{}' is {}; dimension {} must be {}, and none 0",
               path,
@@ -39,9 +31,6 @@ at::Tensor read_videos(const std::string& path, const char* name, int64_t axis, 
               videos.sizes(),
               axis,
               channels);
-  }
-  if (!videos.isfinite().all().item<bool>()) {
-    fail_user("{}: tensor '{}' holds NaN or infinity", path, name);
   }
   return videos;
 }

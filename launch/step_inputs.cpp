@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "launch/input_tensor.h"
 #include "model/io/error.h"
 
 namespace vmla::launch {
@@ -122,8 +123,7 @@ model::TensorMap read_step_inputs(const std::string& path,
     // Timesteps stay fp64 in any precision.
     const bool times = name.ends_with("timesteps") || name.ends_with("denoising_steps");
     tensor = tensor.to(times ? at::kDouble : dtype, /*non_blocking=*/false, /*copy=*/true);
-    if (!tensor.isfinite().all().item<bool>())
-      fail_user("{}: tensor '{}' holds NaN or infinity", path, name);
+    expect_finite(path, name, tensor);
   }
   Sizes sizes = {{'C', config.in_dim}, {'E', config.text_dim}, {'1', 1}};
   for (const InputShape& shape : kShapes) check_shape(path, inputs, shape, sizes);

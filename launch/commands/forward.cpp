@@ -1,6 +1,7 @@
 #include "launch/commands/forward.h"
 
 #include "launch/chosen_device.h"
+#include "launch/input_tensor.h"
 #include "launch/model_override.h"
 #include "model/formats/load_weights.h"
 #include "model/formats/safetensors.h"
@@ -23,24 +24,6 @@ struct ForwardInputs {
   at::Tensor clean_latents;  // undefined in modes that do not need it
 };
 
-/// The tensor `name`, which must be F32 with `dims` dimensions.
-at::Tensor required(const model::SafetensorsFile& file,
-                    const std::string& path,
-                    const char* name,
-                    int64_t dims) {
-  const auto found = file.tensors.find(name);
-  if (found == file.tensors.end()) fail_user("{}: tensor '{}' is missing", path, name);
-  if (found->second.scalar_type() != at::kFloat || found->second.dim() != dims) {
-    fail_user("{}: tensor '{}' must be F32 with {} dimensions, found {} with {}",
-              path,
-              name,
-              dims,
-              at::toString(found->second.scalar_type()),
-              found->second.dim());
-  }
-  return found->second;
-}
-
 void expect_sizes(const std::string& path,
                   const char* name,
                   const at::Tensor& tensor,
@@ -56,11 +39,11 @@ void expect_sizes(const std::string& path,
 ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
   const model::SafetensorsFile file = model::read_safetensors(path);
   ForwardInputs in;
-  in.noisy.latents_BFCHW = required(file, path, "latents", 5);
+  in.noisy.latents_BFCHW = input_tensor(file, path, "latents", 5);
   const auto& latents = in.noisy.latents_BFCHW;
-  in.noisy.timesteps_BF = required(file, path, "timesteps", 2);
+  in.noisy.timesteps_BF = input_tensor(file, path, "timesteps", 2);
   expect_sizes(path, "timesteps", in.noisy.timesteps_BF, {latents.size(0), latents.size(1)});
-  in.noisy.text_BTE = required(file, path, "text", 3);
+  in.noisy.text_BTE = input_tensor(file, path, "text", 3);
   if (in.noisy.text_BTE.size(0) != latents.size(0)) {
     fail_user("{}: tensor 'text' has {} samples, latents have {}",
               path,
@@ -68,13 +51,8 @@ ForwardInputs read_inputs(const std::string& path, bool needs_clean) {
               latents.size(0));
   }
   if (needs_clean) {
-    in.clean_latents = required(file, path, "clean_latents", 5);
+    in.clean_latents = input_tensor(file, path, "clean_latents", 5);
     expect_sizes(path, "clean_latents", in.clean_latents, latents.sizes());
-  }
-  for (const auto& [name, tensor] : file.tensors) {
-    if (tensor.is_floating_point() && !tensor.isfinite().all().item<bool>()) {
-      fail_user("{}: tensor '{}' holds NaN or infinity", path, name);
-    }
   }
   const auto& times = in.noisy.timesteps_BF;
   if (times.min().item<double>() < 0 || times.max().item<double>() > 1000) {
