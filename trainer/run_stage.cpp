@@ -111,12 +111,8 @@ bool inputs_are_there(const TrainConfig& config) {
                              [&](const auto& entry) { return exists(entry.second.path); });
 }
 
-/// --dry-run: checks all that is there, data and weights that are still to be made excepted, and
-/// prints the plan.
-void print_plan(const TrainConfig& config,
-                const Objective& objective,
-                const distributed::Mesh& mesh) {
-  if (!mesh.is_lead()) return;
+/// Checks all that is there; data and weights that are still to be made are passed over.
+void check_plan(const TrainConfig& config, const Objective& objective) {
   check_sources(config);
   if (inputs_are_there(config)) {
     const StageData data(config, known_media(config, {}), StageData::Missing::kRefuse);
@@ -125,6 +121,16 @@ void print_plan(const TrainConfig& config,
   }
   const ClipShape clip = planned_clip_shape(config);
   objective.check_clip(clip);
+  if (objective_traits(config.objective).causal) model::chunk_sizes(config.model, clip.frames);
+}
+
+/// --dry-run: checks, and prints the plan.
+void print_plan(const TrainConfig& config,
+                const Objective& objective,
+                const distributed::Mesh& mesh) {
+  if (!mesh.is_lead()) return;
+  check_plan(config, objective);
+  const ClipShape clip = planned_clip_shape(config);
   const std::vector<PlannedRole> roles = planned_roles(config, stage_roles(config));
   const MemoryRequest request{.mesh = mesh.shape()};
   std::fputs(memory_table(plan_memory(config, roles, clip, request)).c_str(), stdout);
@@ -306,6 +312,12 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
 }
 
 }  // namespace
+
+void check_stage(const TrainConfig& config, const std::filesystem::path& run_dir, bool dry_run) {
+  const auto objective = make_objective(config.objective, config.model);
+  check_inputs(config, run_dir, dry_run);
+  check_plan(config, *objective);
+}
 
 StageResult run_stage(const StageRequest& request, const distributed::Mesh& mesh) {
   try {
