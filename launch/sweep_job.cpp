@@ -15,7 +15,7 @@
 #include "model/io/log.h"
 #include "trainer/pipeline/pipeline_runner.h"
 #include "trainer/pipeline/run_folder.h"
-#include "trainer/run_stage.h"
+#include "trainer/plan_checks.h"
 #include "trainer/sweep/sweep_folder.h"
 #include "trainer/sweep/sweep_plan.h"
 #include "trainer/sweep/sweep_tuning.h"

@@ -37,11 +37,6 @@ struct StageResult {
   bool already_done = false;
 };
 
-/// The checks of a stage that need neither its run folder nor what other stages of a pipeline or
-/// sweep are still to make. Nothing is computed or written. UserError. `dry_run`: videos and codecs
-/// that are not on this machine are a warning.
-void check_stage(const TrainConfig& config, const std::filesystem::path& run_dir, bool dry_run);
-
 /// Trains one stage to its last step, or goes on with it, and writes the run folder
 /// (docs/formats.md "Run folder"). UserError: settings or files that cannot work; RunError: a
 /// fault; StopRequested: stopped by a signal, state saved. Every rank of the mesh runs it. The lead

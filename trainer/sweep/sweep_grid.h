@@ -48,6 +48,15 @@ std::vector<SweepAxis> read_axes(const ConfigNode& grid);
 /// The settings of a mapping of keys to values. `section` names it in messages.
 std::vector<SweepSetting> read_settings(const ConfigNode& node, const std::string& section);
 
+/// The most cells of a sweep, and the most runs: far more than anyone waits for, and few enough
+/// that a slip of the file is answered at once.
+inline constexpr size_t kMostRuns = 2000;
+
+/// The items of a list with at least one and at most kMostRuns. `wanted` says what they are.
+const std::vector<ConfigNode>& list_items(const ConfigNode& node,
+                                          const std::string& section,
+                                          const std::string& wanted);
+
 /// One axis, which stands at the key `section` of the file; its name is its key.
 SweepAxis read_axis(const std::string& key, const ConfigNode& node, const std::string& section);
 
