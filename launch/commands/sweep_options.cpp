@@ -61,7 +61,10 @@ CpuThreads SweepArgs::front_check() const {
 }
 
 std::filesystem::path SweepArgs::folder_for(const std::string& name) const {
-  return run_dir.empty() ? std::filesystem::path("runs") / name : std::filesystem::path(run_dir);
+  if (run_dir.empty()) return std::filesystem::path("runs") / name;
+  // Without a slash at its end, which would count as one more part of the path.
+  const std::filesystem::path folder = std::filesystem::path(run_dir).lexically_normal();
+  return folder.has_filename() ? folder : folder.parent_path();
 }
 
 }  // namespace vmla::launch

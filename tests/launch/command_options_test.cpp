@@ -54,7 +54,7 @@ TEST(CommandOptions, Sweep) {
   EXPECT_EQ(args.jobs, 2);
   EXPECT_TRUE(args.dry_run);
   EXPECT_EQ(args.folder_for("knee"), "runs/knee");
-  EXPECT_EQ(parsed<SweepArgs>({"sweep", "--config", "s", "--run-dir", "d"}).folder_for("knee"),
+  EXPECT_EQ(parsed<SweepArgs>({"sweep", "--config", "s", "--run-dir", "./d/"}).folder_for("knee"),
             "d");
 }
 

@@ -47,8 +47,7 @@ void read_metrics(const ConfigNode& root, SweepFile& sweep) {
     sweep.metrics = {read_figure(scalar_node("validation_loss", true), "metrics", sweep)};
     return;
   }
-  if (!node->is_list() || node->items.empty()) fail_type(*node, "metrics", "a list of figures");
-  for (const ConfigNode& item : node->items) {
+  for (const ConfigNode& item : list_items(*node, "metrics", "a list of figures")) {
     const SweepFigure figure = read_figure(item, "metrics", sweep);
     const auto same = [&](const SweepFigure& other) {
       return other.stage == figure.stage && other.key == figure.key;
@@ -70,9 +69,8 @@ SweepTargets read_targets(const ConfigNode& node, const SweepFile& sweep) {
       targets.curve = read_figure(*curve, "targets.curve", sweep);
     values = &required(node, "targets.", "values");
   }
-  if (!values->is_list() || values->items.empty())
-    fail_type(*values, "targets", "a list of numbers, or a section with curve and values");
-  for (const ConfigNode& item : values->items) {
+  for (const ConfigNode& item :
+       list_items(*values, "targets", "a list of numbers, or a section with curve and values")) {
     const double value = to_double(item, "targets");
     if (std::ranges::find(targets.values, value) != targets.values.end())
       fail_user("{}: targets: {} is given twice", item.origin, item.scalar);
@@ -86,16 +84,14 @@ void read_cells(const ConfigNode& root, SweepFile& sweep) {
   if (const ConfigNode* grid = root.find("grid")) sweep.axes = read_axes(*grid);
   sweep.cells = grid_cells(sweep.axes);
   if (const ConfigNode* exclude = root.find("exclude")) {
-    if (!exclude->is_list()) fail_type(*exclude, "exclude", "a list of {axis: value}");
-    for (const ConfigNode& item : exclude->items) {
+    for (const ConfigNode& item : list_items(*exclude, "exclude", "a list of {axis: value}")) {
       const AxisPlace place = read_place(item, "exclude", sweep.axes);
       if (std::erase_if(sweep.cells, [&](const SweepCell& c) { return lies_at(c, place); }) == 0)
         fail_user("{}: exclude: no cell is left there", item.origin);
     }
   }
   if (const ConfigNode* cells = root.find("cells")) {
-    if (!cells->is_list()) fail_type(*cells, "cells", "a list of {name, set}");
-    for (const ConfigNode& item : cells->items) {
+    for (const ConfigNode& item : list_items(*cells, "cells", "a list of {name, set}")) {
       if (!item.is_map()) fail_type(item, "cells", "a section with name and set");
       check_keys(item, "cells", {"name", "set"});
       const ConfigNode& name = required(item, "cells.", "name");
@@ -113,6 +109,13 @@ void read_cells(const ConfigNode& root, SweepFile& sweep) {
     sweep.cells.push_back({.name = "base", .labels = {}, .settings = {}, .origin = root.origin});
   }
   if (sweep.cells.empty()) fail_user("{}: no cell is left to run", root.origin);
+  if (sweep.cells.size() * sweep.seeds.size() > kMostRuns) {
+    fail_user("{}: {} cells and {} seeds are more than {} runs; split the sweep",
+              root.origin,
+              sweep.cells.size(),
+              sweep.seeds.size(),
+              kMostRuns);
+  }
   for (const SweepCell& cell : sweep.cells) {
     for (const SweepSetting& setting : cell.settings) check_setting(sweep, setting, false);
   }

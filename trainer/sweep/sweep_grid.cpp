@@ -19,17 +19,18 @@ std::string label_of(const ConfigNode& node) {
 /// An axis whose values set each of `keys`.
 void add_plain_values(SweepAxis& axis,
                       const std::vector<std::string>& keys,
-                      const ConfigNode& values) {
-  for (const ConfigNode& value : values.items) {
+                      const ConfigNode& values,
+                      const std::string& section) {
+  for (const ConfigNode& value : list_items(values, section, "a list of values")) {
     AxisValue& added = axis.values.emplace_back(AxisValue{label_of(value), {}});
     for (const std::string& key : keys) added.settings.push_back({key, value});
   }
 }
 
 std::vector<std::string> read_keys(const ConfigNode& node, const std::string& section) {
-  if (!node.is_list() || node.items.empty()) fail_type(node, section, "a list of keys");
   std::vector<std::string> keys;
-  for (const ConfigNode& item : node.items) keys.push_back(to_text(item, section));
+  for (const ConfigNode& item : list_items(node, section, "a list of keys"))
+    keys.push_back(to_text(item, section));
   return keys;
 }
 
@@ -65,6 +66,21 @@ void name_axes(std::vector<SweepAxis>& axes) {
 
 }  // namespace
 
+const std::vector<ConfigNode>& list_items(const ConfigNode& node,
+                                          const std::string& section,
+                                          const std::string& wanted) {
+  if (!node.is_list()) fail_type(node, section, wanted);
+  if (node.items.empty()) fail_user("{}: {}: the list is empty", node.origin, section);
+  if (node.items.size() > kMostRuns) {
+    fail_user("{}: {}: has {} entries; use at most {}",
+              node.origin,
+              section,
+              node.items.size(),
+              kMostRuns);
+  }
+  return node.items;
+}
+
 std::vector<SweepSetting> read_settings(const ConfigNode& node, const std::string& section) {
   if (node.is_null()) return {};
   if (!node.is_map()) fail_type(node, section, "a section of `key: value` lines");
@@ -82,7 +98,7 @@ std::vector<SweepSetting> read_settings(const ConfigNode& node, const std::strin
 SweepAxis read_axis(const std::string& key, const ConfigNode& node, const std::string& section) {
   SweepAxis axis{.key = key, .name = key, .values = {}, .origin = node.origin};
   if (node.is_list()) {
-    add_plain_values(axis, {key}, node);
+    add_plain_values(axis, {key}, node, section);
   } else if (node.is_map()) {
     check_keys(node, section, {"keys", "values"});
     const ConfigNode& values = required(node, section + ".", "values");
@@ -91,8 +107,11 @@ SweepAxis read_axis(const std::string& key, const ConfigNode& node, const std::s
       add_plain_values(
           axis,
           keys != nullptr ? read_keys(*keys, section + ".keys") : std::vector<std::string>{key},
-          values);
+          values,
+          section + ".values");
     } else if (values.is_map() && keys == nullptr) {
+      if (values.entries.size() > kMostRuns)
+        fail_user("{}: {}: has too many values", node.origin, section);
       for (const auto& [label, set] : values.entries)
         axis.values.push_back({label, read_settings(set, section + ".values." + label)});
     } else {
@@ -110,15 +129,17 @@ SweepAxis read_axis(const std::string& key, const ConfigNode& node, const std::s
 std::vector<SweepAxis> read_axes(const ConfigNode& grid) {
   if (grid.is_null()) return {};
   if (!grid.is_map()) fail_type(grid, "grid", "a section of `key: [values]` lines");
+  constexpr size_t kMostAxes = 20;
+  if (grid.entries.size() > kMostAxes)
+    fail_user("{}: grid: has {} axes; use at most {}", grid.origin, grid.entries.size(), kMostAxes);
   std::vector<SweepAxis> axes;
   size_t cells = 1;
   for (const auto& [key, node] : grid.entries) {
     axes.push_back(read_axis(key, node, "grid." + key));
-    constexpr size_t kMost = 10000;
     cells *= axes.back().values.size();
-    if (cells > kMost) {
+    if (cells > kMostRuns) {
       fail_user(
-          "{}: grid: has more than {} cells; split it into several sweeps", grid.origin, kMost);
+          "{}: grid: has more than {} cells; split it into several sweeps", grid.origin, kMostRuns);
     }
   }
   name_axes(axes);

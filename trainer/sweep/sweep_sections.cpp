@@ -66,10 +66,8 @@ void check_setting(const SweepFile& sweep, const SweepSetting& setting, bool in_
 }
 
 std::vector<int64_t> read_seeds(const ConfigNode& node, const std::string& section) {
-  if (!node.is_list() || node.items.empty())
-    fail_type(node, section, "a list of integers such as [0, 1, 2]");
   std::vector<int64_t> seeds;
-  for (const ConfigNode& item : node.items) {
+  for (const ConfigNode& item : list_items(node, section, "a list of integers such as [0, 1, 2]")) {
     const int64_t seed = to_int(item, section);
     if (std::ranges::find(seeds, seed) != seeds.end())
       fail_user("{}: {}: {} is given twice", item.origin, section, seed);

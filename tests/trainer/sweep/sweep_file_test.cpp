@@ -142,7 +142,7 @@ TEST_F(SweepFiles, MistakesNameFileAndLine) {
   EXPECT_THAT(error("seeds: [0]\ngrid:\n  tf.model.kv_lora_rank: [2, 4, 2]\n"),
               HasSubstr(":4: grid.tf.model.kv_lora_rank: 2 is given twice"));
   EXPECT_THAT(error("seeds: [0]\ngrid:\n  tf.model.kv_lora_rank: []\n"),
-              HasSubstr("has no values"));
+              HasSubstr("the list is empty"));
   EXPECT_THAT(error("seeds: [0]\ngrid:\n  tf.seed: [1, 2]\n"), HasSubstr("seeds are no axis"));
   EXPECT_THAT(
       error("seeds: [0]\ngrid:\n  tf.model.kv_lora_rank: [4]\nexclude:\n- {kv_lora_rank: 5}\n"),
