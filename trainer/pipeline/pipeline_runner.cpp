@@ -1,5 +1,7 @@
 #include "trainer/pipeline/pipeline_runner.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -88,12 +90,25 @@ class Runner {
       if (!is_ready(*stage)) continue;
       if (!options_.dry_run && is_finished(stage->run_dir, stage->config)) {
         skip(*stage);
-      } else if (running_.size() + ready.size() < static_cast<size_t>(jobs_)) {
+      } else if (running_.size() + ready.size() < static_cast<size_t>(jobs_) && !is_held(*stage)) {
         ready.push_back(stage);
       }
     }
     std::erase_if(waiting_, [&](const auto* stage) { return done_.contains(stage->name); });
     for (const PipelineStage* stage : ready) start(*stage, running_.size() + ready.size() > 1);
+  }
+
+  /// Whether the stage's folder is still in use by a process of an earlier start, which saves and
+  /// ends when its parent was killed. For a while it is waited for; after that the stage is started
+  /// all the same, and says who has its folder.
+  bool is_held(const PipelineStage& stage) {
+    constexpr std::chrono::seconds kLongest(60);
+    const std::string holder = options_.dry_run ? "" : holder_of(stage.run_dir);
+    if (holder.empty()) return false;
+    const auto [since, is_new] = held_since_.emplace(stage.name, Clock::now());
+    if (is_new)
+      log::info("stage {}: waiting for {}, which has its folder", labels_.at(stage.name), holder);
+    return Clock::now() - since->second < kLongest;
   }
 
   /// Drops the stages that start from one that failed. A stage comes after those it starts from,
@@ -193,6 +208,7 @@ class Runner {
   void wait_a_moment() {
     // Short enough not to matter beside a stage, long enough to cost nothing.
     constexpr int kWaitMs = 50;
+    if (running_.empty() && !waiting_.empty()) poll(nullptr, 0, kWaitMs);  // a signal ends it
     for (auto& running : running_) running.process->pump(kWaitMs);
   }
 
@@ -247,10 +263,11 @@ class Runner {
   int64_t jobs_;
   std::vector<const PipelineStage*> waiting_;
   std::list<Running> running_;
-  std::set<std::string> done_;             // finished, now or before
-  std::set<std::string> failed_;           // with keep_going: ended without success, or not started
-  std::set<std::string> ran_;              // started here
-  std::map<std::string, size_t> numbers_;  // of all stages, from 1, in the pipeline's order
+  std::set<std::string> done_;    // finished, now or before
+  std::set<std::string> failed_;  // with keep_going: ended without success, or not started
+  std::set<std::string> ran_;     // started here
+  std::map<std::string, Clock::time_point> held_since_;  // by name: not startable since then
+  std::map<std::string, size_t> numbers_;      // of all stages, from 1, in the pipeline's order
   std::map<std::string, std::string> labels_;  // by name: what the terminal calls them
   Clock::time_point begun_ = Clock::now();
   std::optional<log::ProgressBar> bar_;

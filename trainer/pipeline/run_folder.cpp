@@ -119,6 +119,18 @@ void RunFolder::begin(const TrainConfig& config) {
   if (error) fail_run("{}: cannot remove: {}", (path_ / "summary.json").string(), error.message());
 }
 
+std::string holder_of(const fs::path& folder) {
+  const fs::path lock = folder / kLockName;
+  std::error_code none;
+  // What is no lock file is refused by the run itself, which can say so.
+  if (!fs::is_regular_file(fs::symlink_status(lock, none))) return "";
+  try {
+    return io::FileLock::try_now(lock) ? "" : io::FileLock::holder(lock);
+  } catch (const UserError&) {
+    return "";
+  }
+}
+
 bool changes_result(const std::string& key) {
   static const std::vector<std::string> kHarmless = {"train.threads",
                                                      "train.log_every",

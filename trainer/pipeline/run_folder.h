@@ -48,6 +48,9 @@ class RunFolder {
   std::unique_ptr<io::FileLock> lock_;
 };
 
+/// Who holds the run folder's lock ("process 123 on HOST"); "" where nobody does.
+std::string holder_of(const std::filesystem::path& folder);
+
 /// Whether another value of the configuration key (`a.b`) can give another result.
 bool changes_result(const std::string& key);
 

@@ -168,8 +168,11 @@ AxisPlace read_place(const ConfigNode& node,
   if (!node.is_map() || node.entries.empty())
     fail_type(node, section, "a section of `axis: value` lines");
   AxisPlace place;
-  for (const auto& [key, value] : node.entries) {
+  for (const ConfigEntry& entry : node.entries) {
+    const std::string& key = entry.key;
+    const ConfigNode& value = entry.value;
     const size_t index = find_axis(value, section, key, axes);
+    // A list is several values, unless it is one itself.
     const bool several = value.is_list() && std::ranges::none_of(axes[index].values, [&](auto& v) {
                            return v.label == label_of(value);
                          });

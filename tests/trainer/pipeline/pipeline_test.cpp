@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -18,6 +19,7 @@
 #include <thread>
 
 #include "model/io/error.h"
+#include "model/io/file_lock.h"
 #include "tests/trainer/config/config_files.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/pipeline/pipeline.h"
@@ -31,8 +33,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::message_of;
 using ::testing::StartsWith;
-using ::testing::UnorderedElementsAre;
 using testing::TemporaryFolder;
+using ::testing::UnorderedElementsAre;
 
 std::string text_of(const fs::path& file) {
   std::ostringstream out;
@@ -236,6 +238,22 @@ TEST_F(Pipeline, KeepingGoingEndsOnlyWhatStartsFromAFailedStage) {
   EXPECT_EQ(ends["a"], "killed by signal 9");
   EXPECT_EQ(run_keeping("finish"), 0);
   EXPECT_THAT(calls(), UnorderedElementsAre("zero", "a", "b", "a", "a", "c"));
+}
+
+TEST_F(Pipeline, WaitsForAProcessOfAnEarlierStartThatStillSaves) {
+  folder_.write("run/pipeline.yaml", "name: p\n");  // the earlier start's
+  auto lock = io::FileLock::try_now(folder_.path() / "run/zero/run.lock");
+  ASSERT_TRUE(lock);
+  std::atomic<bool> released = false;
+  std::thread saving([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    released = !fs::exists(folder_.path() / "calls.txt");  // nothing has started meanwhile
+    lock.reset();
+  });
+  EXPECT_EQ(run("finish"), 0);
+  saving.join();
+  EXPECT_TRUE(released);
+  EXPECT_EQ(calls().size(), 3u);
 }
 
 TEST_F(Pipeline, PassesSignalsOnAndReportsTheStop) {
