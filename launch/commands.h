@@ -20,6 +20,7 @@
 #include "launch/commands/pipeline.h"
 #include "launch/commands/sample.h"
 #include "launch/commands/step.h"
+#include "launch/commands/sweep.h"
 #include "launch/commands/text_encode.h"
 #include "launch/commands/train.h"
 #include "launch/commands/vae_decode.h"
@@ -31,6 +32,7 @@ namespace vmla::launch {
 /// both programs follow from it; command_args.h says what a command consists of.
 using AnyCommand = std::variant<TrainArgs,
                                 PipelineArgs,
+                                SweepArgs,
                                 SampleArgs,
                                 InitArgs,
                                 StepArgs,

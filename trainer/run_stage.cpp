@@ -11,6 +11,7 @@
 #include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
+#include "trainer/plan_checks.h"
 #include "trainer/planner/fit_proposal.h"
 #include "trainer/planner/memory_plan.h"
 #include "trainer/planner/out_of_memory.h"
@@ -33,15 +34,6 @@
 
 namespace vmla::trainer {
 namespace {
-
-/// Codec, text encoder and clip shape as the stage's own checkpoint states them, else as the
-/// checkpoint that its generator starts from does; a prompt set does not state them itself.
-std::optional<MediaInfo> known_media(const TrainConfig& config,
-                                     const std::optional<SavedStage>& checkpoint) {
-  if (checkpoint) return read_media_info(checkpoint->info.data_position, "the checkpoint");
-  const auto source = config.init_from.find("generator");
-  return source == config.init_from.end() ? std::nullopt : checkpoint_media(source->second.path);
-}
 
 double seconds_since(std::chrono::steady_clock::time_point begin) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
@@ -101,30 +93,13 @@ void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& m
   mesh.host().barrier();
 }
 
-/// Whether all that the stage reads is there: a pipeline is planned before its first stage has run,
-/// and large weights may lie on another machine.
-bool inputs_are_there(const TrainConfig& config) {
-  const auto exists = [](const std::string& path) { return std::filesystem::exists(path); };
-  const data::DataConfig& d = config.data;
-  return exists(d.path) && (d.validation_path.empty() || exists(d.validation_path)) &&
-         std::ranges::all_of(config.init_from,
-                             [&](const auto& entry) { return exists(entry.second.path); });
-}
-
-/// --dry-run: checks all that is there, data and weights that are still to be made excepted, and
-/// prints the plan.
+/// --dry-run: checks, and prints the plan.
 void print_plan(const TrainConfig& config,
                 const Objective& objective,
                 const distributed::Mesh& mesh) {
   if (!mesh.is_lead()) return;
-  check_sources(config);
-  if (inputs_are_there(config)) {
-    const StageData data(config, known_media(config, {}), StageData::Missing::kRefuse);
-    check_prompt_texts(config, data.media());
-    if (std::filesystem::exists(config.data.codec_weights)) stage_codec(config, data.media());
-  }
+  check_plan(config, objective);
   const ClipShape clip = planned_clip_shape(config);
-  objective.check_clip(clip);
   const std::vector<PlannedRole> roles = planned_roles(config, stage_roles(config));
   const MemoryRequest request{.mesh = mesh.shape()};
   std::fputs(memory_table(plan_memory(config, roles, clip, request)).c_str(), stdout);

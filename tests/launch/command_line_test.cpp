@@ -62,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(
     Each,
     Mistakes,
     ::testing::Values(
-        Mistake{{}, "no command given; valid: train, pipeline, sample"},
+        Mistake{{}, "no command given; valid: train, pipeline, sweep, sample"},
         Mistake{{"tarin"}, "unknown command 'tarin'; did you mean train? valid: train,"},
         Mistake{{"quux"}, "unknown command 'quux'; valid: train,"},
         Mistake{{"data"},

@@ -46,6 +46,18 @@ TEST(CommandOptions, Pipeline) {
   EXPECT_EQ(args.jobs, 2);
 }
 
+TEST(CommandOptions, Sweep) {
+  const auto args = parsed<SweepArgs>(
+      {"sweep", "--config", "s.yaml", "--set", "s.a=1", "--jobs", "2", "--dry-run"});
+  EXPECT_EQ(args.config, "s.yaml");
+  EXPECT_THAT(args.set, ElementsAre("s.a=1"));
+  EXPECT_EQ(args.jobs, 2);
+  EXPECT_TRUE(args.dry_run);
+  EXPECT_EQ(args.folder_for("knee"), "runs/knee");
+  EXPECT_EQ(parsed<SweepArgs>({"sweep", "--config", "s", "--run-dir", "./d/"}).folder_for("knee"),
+            "d");
+}
+
 TEST(CommandOptions, Sample) {
   const auto args = parsed<SampleArgs>({"sample",
                                         "--checkpoint",

@@ -8,7 +8,9 @@ import yaml
 from program import ENVIRONMENT, REPOSITORY, VMLA
 
 FILES = sorted((REPOSITORY / "configs").rglob("*.yaml"))
-COMMANDS = {"stage": "train", "stages": "pipeline"}
+COMMANDS = {"stage": "train", "stages": "pipeline", "base": "sweep"}
+# A line of each command's plan.
+PLANS = {"train": "plan of stage", "pipeline": "plan of stage", "sweep": "stages instead of"}
 
 
 def command_of(file):
@@ -21,5 +23,5 @@ def test_dry_run(file, tmp_path):
     arguments = [VMLA, command_of(file), "--config", file, "--dry-run"]
     done = subprocess.run(arguments, capture_output=True, text=True, env=ENVIRONMENT, cwd=tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "plan of stage" in done.stdout + done.stderr
+    assert PLANS[command_of(file)] in done.stdout + done.stderr
     assert not list(tmp_path.iterdir()), "a plan writes nothing"

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 
 #include "trainer/pipeline/pipeline_config.h"
@@ -16,6 +17,11 @@ struct PipelineOptions {
   std::string nproc_per_node = {};
   /// Each stage prints its plan, one after another, and nothing is written.
   bool dry_run = false;
+  /// A stage that fails ends only those that start from it; without it, all.
+  bool keep_going = false;
+  /// Told of every stage that has ended: its name, and why it failed or was not started, in one
+  /// line; "" where it is finished, now or before.
+  std::function<void(const std::string& stage, const std::string& failure)> on_end = {};
 };
 
 /// Runs every stage that is not finished, each as a process of its own, as many side by side as

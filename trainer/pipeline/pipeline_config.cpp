@@ -4,9 +4,8 @@
 #include <utility>
 
 #include "model/config/config_rule.h"
-#include "trainer/config/config_node.h"
-#include "trainer/config/config_visit.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/config/file_keys.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/config/stage_start.h"
 
@@ -14,42 +13,6 @@ namespace vmla::trainer {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// One entry of `stages` with its configuration tree, not read yet.
-struct StageFile {
-  std::string name;
-  std::string origin;
-  ConfigNode root;
-};
-
-/// Fails on a key that is not among `valid`.
-void check_keys(const ConfigNode& node,
-                const std::string& section,
-                const std::vector<std::string>& valid) {
-  for (const auto& entry : node.entries) {
-    if (std::find(valid.begin(), valid.end(), entry.key) == valid.end()) {
-      fail_unknown_key(entry, section, valid, {});
-    }
-  }
-}
-
-const ConfigNode& required(const ConfigNode& node,
-                           const std::string& section,
-                           const std::string& key) {
-  const ConfigNode* value = node.find(key);
-  if (value == nullptr) fail_user("{}: {}{} is missing", node.origin, section, key);
-  return *value;
-}
-
-/// Fails unless `name` can be a folder's name and has no dot, which separates a stage from a key in
-/// --set.
-void check_name(const ConfigNode& node, const std::string& key, const std::string& name) {
-  const bool good = !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return std::isalnum(c) || c == '_' || c == '-';
-  });
-  if (!good)
-    fail_user("{}: {}: '{}' is no name; use letters, digits, '_' and '-'", node.origin, key, name);
-}
 
 /// Entry `index` of `stages`; its file's path is relative to `folder`.
 StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folder) {
@@ -145,8 +108,8 @@ void resolve_init_from(PipelineStage& stage, const std::vector<PipelineStage>& e
 }
 
 /// Everything in a pipeline file but its stages.
-PipelineConfig read_head(const ConfigNode& root, const fs::path& path, const fs::path& run_dir) {
-  PipelineConfig pipeline;
+PipelineFile read_head(const ConfigNode& root, const fs::path& path) {
+  PipelineFile pipeline;
   pipeline.name = fs::absolute(path).parent_path().filename().string();
   if (const ConfigNode* name = root.find("name")) {
     pipeline.name = to_text(*name, "name");
@@ -157,7 +120,6 @@ PipelineConfig read_head(const ConfigNode& root, const fs::path& path, const fs:
     if (pipeline.jobs < 1)
       fail_user("{}: jobs: {} is too small; use at least 1", jobs->origin, pipeline.jobs);
   }
-  pipeline.run_dir = run_dir.empty() ? fs::path("runs") / pipeline.name : run_dir;
   return pipeline;
 }
 
@@ -203,10 +165,11 @@ PipelineStage resolved_stage(StageFile file,
 
 }  // namespace
 
-PipelineConfig load_pipeline(const fs::path& path,
-                             const std::vector<std::string>& overrides,
-                             const fs::path& run_dir) {
-  const ConfigNode root = parse_yaml_file(path);
+PipelineFile read_pipeline_file(const fs::path& path) {
+  return read_pipeline(parse_yaml_file(path), path);
+}
+
+PipelineFile read_pipeline(const ConfigNode& root, const fs::path& path) {
   if (!root.is_map()) fail_type(root, "the file", "a pipeline: name, jobs, stages");
   if (root.find("stages") == nullptr && (root.find("model") || root.find("objective"))) {
     fail_user("{}: is one stage, no pipeline; run it with `vmla train --config {}`",
@@ -214,12 +177,26 @@ PipelineConfig load_pipeline(const fs::path& path,
               path.string());
   }
   check_keys(root, "", {"name", "jobs", "stages"});
-  PipelineConfig pipeline = read_head(root, path, run_dir);
-  std::vector<StageFile> files = read_entries(root, path.parent_path());
-  for (const auto& override : overrides) override_stage(files, override);
-  for (StageFile& file : files)
-    pipeline.stages.push_back(resolved_stage(std::move(file), pipeline.run_dir, pipeline.stages));
+  PipelineFile pipeline = read_head(root, path);
+  pipeline.stages = read_entries(root, path.parent_path());
   return pipeline;
+}
+
+PipelineConfig resolve_pipeline(PipelineFile file, const fs::path& run_dir) {
+  PipelineConfig pipeline{
+      .name = std::move(file.name), .jobs = file.jobs, .run_dir = run_dir, .stages = {}};
+  for (StageFile& stage : file.stages)
+    pipeline.stages.push_back(resolved_stage(std::move(stage), run_dir, pipeline.stages));
+  return pipeline;
+}
+
+PipelineConfig load_pipeline(const fs::path& path,
+                             const std::vector<std::string>& overrides,
+                             const fs::path& run_dir) {
+  PipelineFile file = read_pipeline_file(path);
+  for (const auto& override : overrides) override_stage(file.stages, override);
+  const fs::path folder = run_dir.empty() ? fs::path("runs") / file.name : run_dir;
+  return resolve_pipeline(std::move(file), folder);
 }
 
 }  // namespace vmla::trainer

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "trainer/config/config_node.h"
 #include "trainer/config/train_config.h"
 
 namespace vmla::trainer {
@@ -12,6 +13,7 @@ namespace vmla::trainer {
 /// and a role.
 struct PipelineStage {
   std::string name;
+  std::string label = {};  // what it is called on the terminal; empty: its name
   TrainConfig config;
   std::filesystem::path run_dir;
   std::vector<std::string> after;  // stages it starts from
@@ -24,6 +26,31 @@ struct PipelineConfig {
   std::filesystem::path run_dir;
   std::vector<PipelineStage> stages;  // in file order; a stage comes after those it starts from
 };
+
+/// One entry of a pipeline file's `stages` with the tree of its configuration, not read yet.
+struct StageFile {
+  std::string name;
+  std::string origin;
+  ConfigNode root;
+};
+
+/// A pipeline file whose stages are still trees, which a sweep changes before they are read.
+struct PipelineFile {
+  std::string name;
+  int64_t jobs = 1;
+  std::vector<StageFile> stages;
+};
+
+/// Reads the file and the stages' files (paths relative to the file) with the `set` of each entry.
+/// UserError.
+PipelineFile read_pipeline_file(const std::filesystem::path& path);
+
+/// The same of a tree that stands in the file `path`.
+PipelineFile read_pipeline(const ConfigNode& root, const std::filesystem::path& path);
+
+/// Validates every stage and resolves init_from, as load_pipeline does; stages' run folders lie in
+/// `run_dir`. UserError.
+PipelineConfig resolve_pipeline(PipelineFile file, const std::filesystem::path& run_dir);
 
 /// Reads a pipeline file (`name`, `jobs`, `stages: [{name, config, set}]`, paths relative to the
 /// file), applies `overrides` ("STAGE.a.b=c"), validates every stage and resolves init_from:

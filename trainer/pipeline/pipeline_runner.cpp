@@ -1,5 +1,7 @@
 #include "trainer/pipeline/pipeline_runner.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -40,6 +42,7 @@ class Runner {
     for (const auto& stage : pipeline.stages) {
       waiting_.push_back(&stage);
       numbers_.emplace(stage.name, numbers_.size() + 1);
+      labels_.emplace(stage.name, stage.label.empty() ? stage.name : stage.label);
     }
   }
 
@@ -54,8 +57,8 @@ class Runner {
       if (stopping_ && running_.empty()) return status_;
     }
     bar_.reset();
-    log::info("pipeline: {} stages in {}", numbers_.size(), log::clock_text(seconds_since(begun_)));
-    return status_;
+    log::info("{} stages in {}", numbers_.size(), log::clock_text(seconds_since(begun_)));
+    return failed_.empty() ? status_ : kFault;
   }
 
  private:
@@ -81,17 +84,49 @@ class Runner {
   /// Skips what was finished before, and starts as many stages as there is room for.
   void start_ready() {
     if (stopping_) return;
+    give_up_waiting();
     std::vector<const PipelineStage*> ready;
     for (const PipelineStage* stage : waiting_) {
       if (!is_ready(*stage)) continue;
       if (!options_.dry_run && is_finished(stage->run_dir, stage->config)) {
         skip(*stage);
-      } else if (running_.size() + ready.size() < static_cast<size_t>(jobs_)) {
+      } else if (running_.size() + ready.size() < static_cast<size_t>(jobs_) && !is_held(*stage)) {
         ready.push_back(stage);
       }
     }
     std::erase_if(waiting_, [&](const auto* stage) { return done_.contains(stage->name); });
     for (const PipelineStage* stage : ready) start(*stage, running_.size() + ready.size() > 1);
+  }
+
+  /// Whether the stage's folder is still in use by a process of an earlier start, which saves and
+  /// ends when its parent was killed. For a while it is waited for; after that the stage is started
+  /// all the same, and says who has its folder.
+  bool is_held(const PipelineStage& stage) {
+    constexpr std::chrono::seconds kLongest(60);
+    const std::string holder = options_.dry_run ? "" : holder_of(stage.run_dir);
+    if (holder.empty()) return false;
+    const auto [since, is_new] = held_since_.emplace(stage.name, Clock::now());
+    if (is_new)
+      log::info("stage {}: waiting for {}, which has its folder", labels_.at(stage.name), holder);
+    return Clock::now() - since->second < kLongest;
+  }
+
+  /// Drops the stages that start from one that failed. A stage comes after those it starts from,
+  /// so one pass finds the whole line of descent.
+  void give_up_waiting() {
+    std::erase_if(waiting_, [&](const PipelineStage* stage) {
+      const auto lost = std::ranges::find_if(
+          stage->after, [&](const auto& name) { return failed_.contains(name); });
+      if (lost == stage->after.end()) return false;
+      end(*stage, formatted("not started: {} failed", labels_.at(*lost)));
+      return true;
+    });
+  }
+
+  /// Notes that a stage is finished, or why it is not.
+  void end(const PipelineStage& stage, const std::string& failure) {
+    (failure.empty() ? done_ : failed_).insert(stage.name);
+    if (options_.on_end) options_.on_end(stage.name, failure);
   }
 
   void skip(const PipelineStage& stage) {
@@ -100,13 +135,13 @@ class Runner {
         log::warn(
             "stage {} is finished and stays as it is, but {}, which it started from, was trained "
             "further; remove {} to train it again",
-            stage.name,
-            name,
+            labels_.at(stage.name),
+            labels_.at(name),
             stage.run_dir.string());
       }
     }
-    log::info("stage {}: finished before, skipped", stage.name);
-    done_.insert(stage.name);
+    log::info("stage {}: finished before, skipped", labels_.at(stage.name));
+    end(stage, "");
   }
 
   void start(const PipelineStage& stage, bool beside_others) {
@@ -114,21 +149,25 @@ class Runner {
     const fs::path config = config_dir_ / (stage.name + ".yaml");
     io::write_file_atomically(config, resolved_yaml(stage.config));
     const int64_t cores = available_cores();
-    const int64_t share = beside_others ? std::max<int64_t>(1, cores / jobs_) : cores;
+    // Stages that are compared get the same share, alone or not: another number of threads adds in
+    // another order.
+    const int64_t share =
+        beside_others || options_.keep_going ? std::max<int64_t>(1, cores / jobs_) : cores;
     const std::map<std::string, std::string> environment = {
         {"OMP_WAIT_POLICY", "PASSIVE"},
         {"OMP_NUM_THREADS", std::to_string(cpu_threads(stage.config, share))}};
     log::info("stage {}: {} of {}, in {}",
-              stage.name,
+              labels_.at(stage.name),
               numbers_.at(stage.name),
               numbers_.size(),
               stage.run_dir.string());
     for (const auto& note : stage.notes) log::info("  {}", note);
-    const std::string prefix = beside_others ? formatted("[{}] ", stage.name) : "";
+    const bool shown_alone = !beside_others && !options_.keep_going;
+    const std::string prefix = shown_alone ? "" : formatted("[{}] ", labels_.at(stage.name));
     running_.push_back(
         {&stage,
          std::make_unique<StageProcess>(command_of(stage, config), environment, prefix),
-         beside_others});
+         !shown_alone});
     ran_.insert(stage.name);
   }
 
@@ -160,8 +199,8 @@ class Runner {
     if (!bar_) bar_.emplace("stages", static_cast<long>(numbers_.size()));
     std::string note = log::clock_text(seconds_since(begun_)) + ";";
     for (const auto& running : running_)
-      note +=
-          formatted(" {} {}", running.stage->name, log::clock_text(seconds_since(running.since)));
+      note += formatted(
+          " {} {}", labels_.at(running.stage->name), log::clock_text(seconds_since(running.since)));
     bar_->update(static_cast<long>(done_.size()), note);
   }
 
@@ -169,6 +208,7 @@ class Runner {
   void wait_a_moment() {
     // Short enough not to matter beside a stage, long enough to cost nothing.
     constexpr int kWaitMs = 50;
+    if (running_.empty() && !waiting_.empty()) poll(nullptr, 0, kWaitMs);  // a signal ends it
     for (auto& running : running_) running.process->pump(kWaitMs);
   }
 
@@ -188,26 +228,30 @@ class Runner {
         ++it;
         continue;
       }
-      finish(*it->stage, how);
+      finish(*it->stage, how, it->process->last_error());
       it = running_.erase(it);
     }
   }
 
-  void finish(const PipelineStage& stage, const StageExit& how) {
-    if (how.status == 0) {
-      done_.insert(stage.name);
-      return;
-    }
+  void finish(const PipelineStage& stage, const StageExit& how, const std::string& last_error) {
+    if (how.status == 0) return end(stage, "");
     // A stage that our signal killed had not installed its handler yet, and so had nothing to save.
     const bool stopped = how.status == kStopped || (how.killed && stopping_);
     if (how.killed && !stopped) {
       log::error(
           "vmla: error: stage {} was killed by signal {}; run the same command again to go on from "
           "its last checkpoint",
-          stage.name,
+          labels_.at(stage.name),
           how.status - 128);
     } else {
-      log::info("stage {}{}", stage.name, stopped ? ": stopped" : ": failed");
+      log::info("stage {}{}", labels_.at(stage.name), stopped ? ": stopped" : ": failed");
+    }
+    if (options_.keep_going && !stopped) {
+      end(stage,
+          how.killed           ? formatted("killed by signal {}", how.status - 128)
+          : last_error.empty() ? formatted("ended with status {}", how.status)
+                               : last_error);
+      return;
     }
     // The other stages save and end too; the next start goes on with all of them.
     if (!stopping_)
@@ -219,9 +263,12 @@ class Runner {
   int64_t jobs_;
   std::vector<const PipelineStage*> waiting_;
   std::list<Running> running_;
-  std::set<std::string> done_;             // finished, now or before
-  std::set<std::string> ran_;              // started here
-  std::map<std::string, size_t> numbers_;  // of all stages, from 1, in the pipeline's order
+  std::set<std::string> done_;    // finished, now or before
+  std::set<std::string> failed_;  // with keep_going: ended without success, or not started
+  std::set<std::string> ran_;     // started here
+  std::map<std::string, Clock::time_point> held_since_;  // by name: not startable since then
+  std::map<std::string, size_t> numbers_;      // of all stages, from 1, in the pipeline's order
+  std::map<std::string, std::string> labels_;  // by name: what the terminal calls them
   Clock::time_point begun_ = Clock::now();
   std::optional<log::ProgressBar> bar_;
   bool stopping_ = false;

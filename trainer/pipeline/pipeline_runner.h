@@ -6,7 +6,8 @@
 
 namespace vmla::trainer {
 
-/// Runs the stages of run_pipeline, whose exit status it returns. Their complete configurations are
+/// Runs the stages of run_pipeline, whose exit status it returns; with options.keep_going 75 where
+/// it was stopped, else 1 where a stage failed. Their complete configurations are
 /// written into `config_dir`, which exists.
 int run_stages(const PipelineConfig& pipeline,
                const PipelineOptions& options,

@@ -19,7 +19,22 @@ namespace fs = std::filesystem;
 
 constexpr char kLockName[] = "run.lock";
 constexpr char kStageMark[] = "config.yaml";
-constexpr char kPipelineMark[] = "pipeline.yaml";
+
+/// The file by which the folder of a kind is known, and whose run folder it is.
+struct KindOfFolder {
+  RunFolder::Kind kind;
+  const char* mark;
+  const char* text;
+};
+constexpr KindOfFolder kKinds[] = {
+    {RunFolder::Kind::kStage, kStageMark, "a single stage"},
+    {RunFolder::Kind::kPipeline, "pipeline.yaml", "a pipeline"},
+    {RunFolder::Kind::kSweep, "sweep.yaml", "a sweep"},
+};
+
+const char* mark_of(RunFolder::Kind kind) {
+  return std::ranges::find(kKinds, kind, &KindOfFolder::kind)->mark;
+}
 
 /// Creates the folder, and fails on one that holds something else: to be called before the lock
 /// file is made in it. `made`: whether there was none.
@@ -30,16 +45,18 @@ fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   }
   made = fs::create_directories(folder, error);
   if (error) fail_user("{}: cannot create the run folder: {}", folder.string(), error.message());
-  const bool stage = fs::exists(folder / kStageMark), pipeline = fs::exists(folder / kPipelineMark);
-  if (kind == RunFolder::Kind::kStage && pipeline) {
-    fail_user("{}: is the run folder of a pipeline; give one of its stages' folders, or a new one",
-              folder.string());
+  bool known = fs::exists(folder / kLockName);
+  for (const KindOfFolder& other : kKinds) {
+    if (!fs::exists(folder / other.mark)) continue;
+    known = true;
+    if (other.kind == kind) continue;
+    fail_user("{}: is the run folder of {}; {}",
+              folder.string(),
+              other.text,
+              kind == RunFolder::Kind::kStage ? "give one of its stages' folders, or a new one"
+                                              : "give a new --run-dir");
   }
-  if (kind == RunFolder::Kind::kPipeline && stage) {
-    fail_user("{}: is the run folder of a single stage; give a new --run-dir to the pipeline",
-              folder.string());
-  }
-  if (stage || pipeline || fs::exists(folder / kLockName)) return folder;
+  if (known) return folder;
   std::error_code problem;
   const fs::directory_iterator first(folder, problem);
   if (problem) fail_user("{}: cannot be read: {}", folder.string(), problem.message());
@@ -51,22 +68,11 @@ fs::path checked(fs::path folder, RunFolder::Kind kind, bool& made) {
   return folder;
 }
 
-/// Whether another value of the key gives another result.
-bool changes_result(const std::string& key) {
-  static const std::vector<std::string> kHarmless = {"train.threads",
-                                                     "train.log_every",
-                                                     "data.loader_threads",
-                                                     "data.prefetch_batches",
-                                                     "data.allow_other_data",
-                                                     "init.allow_other_source",
-                                                     "model.preset"};
-  return std::find(kHarmless.begin(), kHarmless.end(), key) == kHarmless.end();
-}
-
 }  // namespace
 
 RunFolder::RunFolder(fs::path folder, Kind kind)
-    : path_(checked(std::move(folder), kind, made_)),
+    : kind_(kind),
+      path_(checked(std::move(folder), kind, made_)),
       handle_(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)),
       lock_(io::FileLock::try_now(path_ / kLockName)) {
   if (!lock_) {
@@ -100,9 +106,9 @@ void RunFolder::expect_in_place() const {
                 : "the run folder was removed, moved or replaced");
 }
 
-void RunFolder::begin_pipeline(const std::string& text) {
-  io::write_file_atomically(path_ / kPipelineMark, text);
-  mark_ = kPipelineMark;
+void RunFolder::begin_group(const std::string& text) {
+  io::write_file_atomically(path_ / mark_of(kind_), text);
+  mark_ = mark_of(kind_);
 }
 
 void RunFolder::begin(const TrainConfig& config) {
@@ -111,6 +117,29 @@ void RunFolder::begin(const TrainConfig& config) {
   std::error_code error;
   fs::remove(path_ / "summary.json", error);
   if (error) fail_run("{}: cannot remove: {}", (path_ / "summary.json").string(), error.message());
+}
+
+std::string holder_of(const fs::path& folder) {
+  const fs::path lock = folder / kLockName;
+  std::error_code none;
+  // What is no lock file is refused by the run itself, which can say so.
+  if (!fs::is_regular_file(fs::symlink_status(lock, none))) return "";
+  try {
+    return io::FileLock::try_now(lock) ? "" : io::FileLock::holder(lock);
+  } catch (const UserError&) {
+    return "";
+  }
+}
+
+bool changes_result(const std::string& key) {
+  static const std::vector<std::string> kHarmless = {"train.threads",
+                                                     "train.log_every",
+                                                     "data.loader_threads",
+                                                     "data.prefetch_batches",
+                                                     "data.allow_other_data",
+                                                     "init.allow_other_source",
+                                                     "model.preset"};
+  return std::find(kHarmless.begin(), kHarmless.end(), key) == kHarmless.end();
 }
 
 bool is_finished(const fs::path& folder, const TrainConfig& config) {

@@ -10,13 +10,13 @@
 namespace vmla::trainer {
 
 /// A run folder, created or opened, and locked against other processes for as long as the object
-/// lives: one stage's, or a pipeline's, which holds one such folder for each stage.
+/// lives: one stage's; a pipeline's, which holds one such folder for each stage; or a sweep's.
 class RunFolder {
  public:
-  enum class Kind { kStage, kPipeline };
+  enum class Kind { kStage, kPipeline, kSweep };
 
   /// UserError when the folder is in use (the process and its host are named), holds something that
-  /// is no run, or is a run of the other kind. Nothing in it is changed.
+  /// is no run, or is a run of another kind. Nothing in it is changed.
   RunFolder(std::filesystem::path folder, Kind kind);
   /// Removes the folder if it was made here and nothing was written to it.
   ~RunFolder();
@@ -26,12 +26,12 @@ class RunFolder {
   const std::filesystem::path& path() const { return path_; }
 
   /// RunError when the folder was removed, moved or replaced since it was opened, or its
-  /// config.yaml or pipeline.yaml since begin(): what is written from then on would be lost, or
-  /// land in another run.
+  /// mark (config.yaml, pipeline.yaml, sweep.yaml) since begin(): what is written from then on
+  /// would be lost, or land in another run.
   void expect_in_place() const;
 
-  /// Writes `text` as pipeline.yaml.
-  void begin_pipeline(const std::string& text);
+  /// Writes `text` as the mark of a pipeline's or a sweep's folder: pipeline.yaml, sweep.yaml.
+  void begin_group(const std::string& text);
   /// Writes config.yaml and removes the summary.json of an earlier, shorter run: from now on the
   /// stage counts as unfinished. Call it once nothing the user gave can be wrong any more.
   void begin(const TrainConfig& config);
@@ -40,12 +40,19 @@ class RunFolder {
   /// Whether the path still leads to the folder that was opened.
   bool is_in_place() const;
 
+  Kind kind_;
   bool made_ = false;
   std::filesystem::path path_;
   int handle_ = -1;   // of the folder itself, wherever it is
   std::string mark_;  // the file that must be in it; empty before begin()
   std::unique_ptr<io::FileLock> lock_;
 };
+
+/// Who holds the run folder's lock ("process 123 on HOST"); "" where nobody does.
+std::string holder_of(const std::filesystem::path& folder);
+
+/// Whether another value of the configuration key (`a.b`) can give another result.
+bool changes_result(const std::string& key);
 
 /// True when `folder` holds the finished run of `config`: its summary.json is there, and its
 /// config.yaml differs at most in what leaves the result alone (threads, intervals of log lines,

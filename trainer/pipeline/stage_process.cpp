@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <string_view>
 
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -109,14 +110,21 @@ void StageProcess::read_from(Stream& stream) {
   }
 }
 
+void StageProcess::pass_on(const Stream& stream, const std::string& line) {
+  constexpr std::string_view kMark = "vmla: error: ";
+  if (stream.to_stderr && !line.empty())
+    last_error_ = line.starts_with(kMark) ? line.substr(kMark.size()) : line;
+  log::pass_on(stream.to_stderr, prefix_ + line);
+}
+
 void StageProcess::print(Stream& stream, bool all) {
   size_t begin = 0;
   for (size_t end; (end = stream.pending.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    log::pass_on(stream.to_stderr, prefix_ + stream.pending.substr(begin, end - begin));
+    pass_on(stream, stream.pending.substr(begin, end - begin));
   }
   stream.pending.erase(0, begin);
   if (all && !stream.pending.empty()) {
-    log::pass_on(stream.to_stderr, prefix_ + stream.pending);
+    pass_on(stream, stream.pending);
     stream.pending.clear();
   }
 }

@@ -35,6 +35,9 @@ class StageProcess {
   void pump(int wait_ms);
   /// True once the child has ended and everything it wrote has been passed on.
   bool ended(StageExit& how);
+  /// The last line that the child wrote to stderr and that passed through pump(), without the
+  /// program's "vmla: error: " in front; "" if there is none.
+  const std::string& last_error() const { return last_error_; }
 
  private:
   struct Stream {
@@ -44,8 +47,9 @@ class StageProcess {
   };
   void read_from(Stream& stream);
   void print(Stream& stream, bool all);
+  void pass_on(const Stream& stream, const std::string& line);
 
-  std::string prefix_;
+  std::string prefix_, last_error_;
   pid_t pid_ = -1;
   Stream out_, err_;
 };

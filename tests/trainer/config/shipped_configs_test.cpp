@@ -12,6 +12,8 @@
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/validate_data.h"
 #include "trainer/pipeline/pipeline_config.h"
+#include "trainer/sweep/sweep_file.h"
+#include "trainer/sweep/sweep_plan.h"
 
 namespace vmla::trainer {
 namespace {
@@ -29,7 +31,7 @@ bool holds(const fs::path& file, const char* key) {
   return parse_yaml_file(file).find(key) != nullptr;
 }
 
-/// Every yaml file: stages and pipelines.
+/// Every yaml file: stages, pipelines and sweeps.
 std::vector<fs::path> shipped_files() {
   std::vector<fs::path> files;
   for (const auto& entry : fs::recursive_directory_iterator(VMLA_CONFIG_DIR)) {
@@ -49,6 +51,11 @@ class ShippedConfig : public ::testing::TestWithParam<fs::path> {};
 
 TEST_P(ShippedConfig, Loads) {
   const fs::path& file = GetParam();
+  if (holds(file, "base")) {
+    const SweepFile sweep = read_sweep_file(file, {});
+    EXPECT_NO_THROW(check_sweep(sweep, "runs/sweep"));
+    return;
+  }
   if (holds(file, "stages")) {
     const PipelineConfig pipeline = load_pipeline(file, {}, "");
     EXPECT_FALSE(pipeline.stages.empty());

@@ -6,17 +6,20 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 #include <thread>
 
 #include "model/io/error.h"
+#include "model/io/file_lock.h"
 #include "tests/trainer/config/config_files.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/pipeline/pipeline.h"
@@ -31,6 +34,7 @@ using ::testing::HasSubstr;
 using testing::message_of;
 using ::testing::StartsWith;
 using testing::TemporaryFolder;
+using ::testing::UnorderedElementsAre;
 
 std::string text_of(const fs::path& file) {
   std::ostringstream out;
@@ -206,6 +210,50 @@ TEST_F(Pipeline, StagesSideBySideAreStoppedTogether) {
   EXPECT_EQ(run(body), 2);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
   EXPECT_TRUE(fs::exists(folder_.path() / "run/b-saved"));
+}
+
+TEST_F(Pipeline, KeepingGoingEndsOnlyWhatStartsFromAFailedStage) {
+  write(
+      "stages:\n- {name: zero, config: dense.yaml}\n- {name: a, config: mla.yaml}\n"
+      "- {name: c, config: mla.yaml, set: {init_from.generator: {stage: a}, init.method: \"\"}}\n"
+      "- {name: b, config: mla.yaml}\n");
+  std::map<std::string, std::string> ends;
+  const PipelineConfig pipeline = load();
+  const auto run_keeping = [&](const std::string& body) {
+    ends.clear();
+    const fs::path core = program(body);
+    return run_pipeline(pipeline,
+                        {.program = core,
+                         .jobs = 2,
+                         .keep_going = true,
+                         .on_end = [&](const auto& stage, const auto& why) { ends[stage] = why; }});
+  };
+  EXPECT_EQ(
+      run_keeping("case $NAME in a) echo 'vmla: error: no memory' >&2; exit 2;; esac; finish"), 1);
+  EXPECT_EQ(ends,
+            (std::map<std::string, std::string>{
+                {"zero", ""}, {"a", "no memory"}, {"b", ""}, {"c", "not started: a failed"}}));
+  // What had failed is tried again; what was finished is only skipped.
+  EXPECT_EQ(run_keeping("case $NAME in a) kill -9 $$;; esac; finish"), 1);
+  EXPECT_EQ(ends["a"], "killed by signal 9");
+  EXPECT_EQ(run_keeping("finish"), 0);
+  EXPECT_THAT(calls(), UnorderedElementsAre("zero", "a", "b", "a", "a", "c"));
+}
+
+TEST_F(Pipeline, WaitsForAProcessOfAnEarlierStartThatStillSaves) {
+  folder_.write("run/pipeline.yaml", "name: p\n");  // the earlier start's
+  auto lock = io::FileLock::try_now(folder_.path() / "run/zero/run.lock");
+  ASSERT_TRUE(lock);
+  std::atomic<bool> released = false;
+  std::thread saving([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    released = !fs::exists(folder_.path() / "calls.txt");  // nothing has started meanwhile
+    lock.reset();
+  });
+  EXPECT_EQ(run("finish"), 0);
+  saving.join();
+  EXPECT_TRUE(released);
+  EXPECT_EQ(calls().size(), 3u);
 }
 
 TEST_F(Pipeline, PassesSignalsOnAndReportsTheStop) {

@@ -1,0 +1,199 @@
+#include "analysis/sweep/sweep_plots.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <map>
+
+#include "analysis/page/plot_style.h"
+#include "analysis/page/svg_plot.h"
+#include "model/io/error.h"
+
+namespace vmla::analysis {
+namespace {
+
+std::optional<double> number_of(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const bool whole = error == std::errc{} && end == text.data() + text.size();
+  return whole && std::isfinite(value) ? std::optional(value) : std::nullopt;
+}
+
+/// The first axis that has several values, all of them numbers.
+std::optional<size_t> numeric_axis(const SweepResults& results) {
+  for (size_t axis = 0; axis < results.axes.size(); ++axis) {
+    std::vector<double> values;
+    bool numbers = true;
+    for (const SweepCellResult& cell : results.cells) {
+      if (cell.labels.empty()) continue;
+      const auto value = number_of(cell.labels[axis]);
+      numbers = numbers && value.has_value();
+      if (value && std::ranges::find(values, *value) == values.end()) values.push_back(*value);
+    }
+    if (numbers && values.size() > 1) return axis;
+  }
+  return std::nullopt;
+}
+
+/// The cells of one line, by their place on the axis.
+struct Line {
+  std::string label;
+  std::vector<std::pair<double, size_t>> cells;
+};
+
+/// The combinations of the other axes, each with its cells from left to right.
+std::vector<Line> lines_along(const SweepResults& results, size_t axis) {
+  std::vector<Line> lines;
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    const SweepCellResult& cell = results.cells[i];
+    if (cell.labels.empty()) continue;
+    std::string label;
+    for (size_t other = 0; other < results.axes.size(); ++other) {
+      if (other != axis) label += (label.empty() ? "" : ", ") + cell.labels[other];
+    }
+    auto line = std::ranges::find(lines, label, &Line::label);
+    if (line == lines.end()) line = lines.insert(lines.end(), Line{label, {}});
+    line->cells.emplace_back(*number_of(cell.labels[axis]), i);
+  }
+  for (Line& line : lines) std::ranges::sort(line.cells);
+  return lines;
+}
+
+/// The plot's parts for one line: mean, band of a standard deviation, and a dot a run.
+void add_line(const SweepResults& results,
+              size_t figure,
+              const Line& line,
+              const std::string& colour,
+              std::vector<Series>& series,
+              PlotOptions& options) {
+  Series mean{.label = line.label, .colour = colour, .markers = true};
+  PlotBand band{.colour = colour};
+  for (const auto& [x, cell] : line.cells) {
+    const std::vector<SeedFigure> figures = results.figures_of(cell, figure);
+    const SeedSpread spread = spread_of(figures);
+    for (const SeedFigure& one : figures) {
+      if (one.value)
+        series.push_back(
+            {.x = {x}, .y = {*one.value}, .colour = colour, .faint = true, .markers = true});
+    }
+    const std::optional<double> middle = spread.mean ? spread.mean : spread.median;
+    if (!middle) continue;
+    mean.x.push_back(x);
+    mean.y.push_back(*middle);
+    band.x.push_back(x);
+    band.low.push_back(*middle - spread.sd.value_or(0));
+    band.high.push_back(*middle + spread.sd.value_or(0));
+  }
+  if (band.x.size() > 1) options.bands.push_back(std::move(band));
+  series.push_back(std::move(mean));
+}
+
+/// Whether values between which a line is drawn lie better on a logarithmic axis.
+bool spans_octaves(const std::vector<Line>& lines) {
+  double low = INFINITY, high = -INFINITY;
+  for (const Line& line : lines) {
+    for (const auto& [x, cell] : line.cells) {
+      low = std::min(low, x);
+      high = std::max(high, x);
+    }
+  }
+  return low > 0 && high >= 8 * low;
+}
+
+/// Cells side by side, where no axis has numbers.
+std::string cell_plot(const SweepResults& results, size_t figure, PlotOptions options) {
+  std::vector<Series> series;
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    const double x = static_cast<double>(i + 1);
+    options.marks.push_back({results.cells[i].name, x});
+    add_line(results, figure, {"", {{x, i}}}, series_colour(i), series, options);
+  }
+  options.x_label = "cell";
+  return line_plot(series, options);
+}
+
+/// A dashed level from `low` to `high`.
+Series level(const std::string& label, double y, double low, double high, std::string colour) {
+  return {
+      .label = label, .x = {low, high}, .y = {y, y}, .colour = std::move(colour), .dashed = true};
+}
+
+/// The mean of the curves at the steps that all of them have.
+Series mean_curve(const std::vector<const MetricSeries*>& curves) {
+  std::map<double, std::vector<double>> by_step;
+  for (const MetricSeries* curve : curves) {
+    for (size_t i = 0; i < curve->steps.size(); ++i)
+      by_step[curve->steps[i]].push_back(curve->values[i]);
+  }
+  Series mean;
+  for (const auto& [step, values] : by_step) {
+    if (values.size() != curves.size()) continue;
+    double sum = 0;
+    for (const double value : values) sum += value;
+    mean.x.push_back(step);
+    mean.y.push_back(sum / static_cast<double>(values.size()));
+  }
+  return mean;
+}
+
+}  // namespace
+
+std::string figure_plot(const SweepResults& results, size_t figure) {
+  PlotOptions options{.title = results.figures[figure].name,
+                      .y_label = results.figures[figure].target ? "steps" : "mean ± sd",
+                      .height = 280};
+  const std::optional<size_t> axis = numeric_axis(results);
+  if (!axis) return cell_plot(results, figure, options);
+  const std::vector<Line> lines = lines_along(results, *axis);
+  options.x_label = results.axes[*axis];
+  options.log_x = spans_octaves(lines);
+  std::vector<Series> series;
+  size_t colour = 0;
+  for (const Line& line : lines)
+    add_line(results, figure, line, series_colour(colour++), series, options);
+  double low = INFINITY, high = -INFINITY;
+  for (const Line& line : lines) {
+    low = std::min(low, line.cells.front().first);
+    high = std::max(high, line.cells.back().first);
+  }
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    const SeedSpread spread = spread_of(results.figures_of(i, figure));
+    if (!results.cells[i].labels.empty() || !spread.mean) continue;
+    series.push_back(
+        level(results.cells[i].name, *spread.mean, low, high, series_colour(colour++)));
+  }
+  return line_plot(series, options);
+}
+
+std::string curve_plot(const SweepResults& results) {
+  std::vector<Series> series;
+  double last = 0;
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    std::vector<const MetricSeries*> curves;
+    for (const SweepRunResult& run : results.runs) {
+      if (run.cell == i && run.done && !run.curves.empty()) curves.push_back(&run.curves.front());
+    }
+    if (curves.empty()) continue;
+    Series mean = mean_curve(curves);
+    if (mean.x.empty()) continue;
+    mean.label = results.cells[i].name;
+    mean.colour = layer_colour(i, results.cells.size());
+    mean.markers = mean.x.size() <= 40;
+    last = std::max(last, mean.x.back());
+    series.push_back(std::move(mean));
+  }
+  if (series.empty()) return "";
+  for (const SweepFigureSpec& figure : results.figures) {
+    if (figure.target)
+      series.push_back(
+          level(formatted("target {:g}", *figure.target), *figure.target, 0, last, kNullColour));
+  }
+  return line_plot(series,
+                   {.title = results.curve_name + " over the steps, mean of the seeds",
+                    .x_label = "step",
+                    .y_label = results.curve_name,
+                    .log_y = true,
+                    .height = 320});
+}
+
+}  // namespace vmla::analysis

@@ -1,0 +1,70 @@
+#include "launch/commands/sweep.h"
+
+#include "trainer/pipeline/cpu_threads.h"
+#include "trainer/sweep/sweep_file.h"
+#include "trainer/sweep/sweep_plan.h"
+
+namespace vmla::launch {
+
+const CommandText SweepArgs::kText = {
+    "sweep",
+    "trains a grid of stages or pipelines over seeds, and compares them",
+    R"(Reads a file with
+  name: knee                           # run folder: runs/knee
+  base: pipeline.yaml                  # or one stage's file; paths are relative to this file
+  set: {tf.train.steps: 600}           # in every cell
+  grid:
+    tf.model.kv_lora_rank: [4, 8, 24]  # a key: its values; of one stage's file without STAGE in front
+    tf.init.method: [svd_weight, random]
+  seeds: [0, 1, 2, 3, 4]               # of all stages of a cell: equal seeds see equal data and noise
+  metrics: [tf.validation_loss, tf.adherence.colour]
+  targets: {curve: tf.validation_loss, values: [0.4]}   # fixed beforehand: steps until the curve is there
+  baseline: {method: svd_weight}       # differences from it, seed by seed
+  tune: {key: tf.optimizer.lr, values: [1e-3, 3e-3], seeds: [100], per: [method], at: {kv_lora_rank: 8}}
+docs/formats.md has the rest (cells and exclude, axes that set several keys).
+
+Every cell is checked before the first one starts. Stages of equal configuration and origin are trained once and
+shared; every cell under every seed is a run folder of its own, cells/CELL/seed_S. The results are in sweep.html,
+sweep.json, table.csv, summary.csv and differences.csv.
+
+Run again, finished stages are skipped and interrupted ones go on. Ctrl-C saves; status 75. A run that fails is
+marked, the rest goes on; the status is then 1.
+
+Examples:
+  vmla sweep --config configs/tiny/sweep.yaml --dry-run
+  vmla sweep --config configs/tiny/sweep.yaml --jobs 2 --set tf.train.steps=300 --run-dir runs/short)"};
+
+void SweepArgs::define(OptionSet& options) {
+  add_config(options,
+             *this,
+             "the sweep's yaml file",
+             "set a key in every cell (of a pipeline: STAGE.key=value); may be repeated")
+      .required();
+  options.text(
+      "--run-dir", run_dir, "DIR", "where runs and tables are written (default: runs/NAME)");
+  options
+      .integer_from_1(
+          "--jobs", jobs, "stages that may run side by side (default: the file's `jobs`)")
+      .type("N");
+  options.text("--nproc-per-node",
+               nproc_per_node,
+               "N|gpu|cpu",
+               "start every stage on several ranks, through vmla-launch (default: one process)");
+  options.flag("--dry-run", dry_run, "check every cell, list cells, stages and steps, stop");
+}
+
+CpuThreads SweepArgs::front_check() const {
+  const trainer::SweepFile file = trainer::read_sweep_file(config, set);
+  trainer::check_sweep(file, folder_for(file.name));
+  // All cores: the stages share them.
+  return {.count = trainer::available_cores(), .asked_for = false};
+}
+
+std::filesystem::path SweepArgs::folder_for(const std::string& name) const {
+  if (run_dir.empty()) return std::filesystem::path("runs") / name;
+  // Without a slash at its end, which would count as one more part of the path.
+  const std::filesystem::path folder = std::filesystem::path(run_dir).lexically_normal();
+  return folder.has_filename() ? folder : folder.parent_path();
+}
+
+}  // namespace vmla::launch
