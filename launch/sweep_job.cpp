@@ -124,6 +124,12 @@ class SweepJob {
   }
 
   int list(const SweepPlan& cells) {
+    for (size_t i = 0; i < file_.cells.size(); ++i) {
+      const std::optional<size_t> baseline = baseline_of(file_, i);
+      log::info("cell {}{}",
+                file_.cells[i].name,
+                baseline ? ", compared with " + file_.cells[*baseline].name : "");
+    }
     if (tune_plan_) {
       list_stages(*tune_plan_, "tune");
       log::info("the cells' runs, with {} as it will be chosen:", file_.tune->axis.name);
@@ -197,9 +203,10 @@ class SweepJob {
   void say(const analysis::SweepChoice& choice) const {
     const trainer::SweepAxis& axis = file_.tune->axis;
     if (!choice.chosen) {
-      log::error("vmla: error: tune: {}: no value of {} has a finished run on every seed",
+      log::error("vmla: error: tune: {}: no value of {} has {} on every seed",
                  choice.group,
-                 axis.name);
+                 axis.name,
+                 file_.tune->metric.text);
       return;
     }
     log::info("tune: {}: {} = {}", choice.group, axis.name, axis.values[*choice.chosen].label);

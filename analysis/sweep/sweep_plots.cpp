@@ -12,6 +12,9 @@
 namespace vmla::analysis {
 namespace {
 
+/// How many lines series_colour tells apart.
+constexpr size_t kSeriesColours = 8;
+
 std::optional<double> number_of(const std::string& text) {
   double value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -177,7 +180,8 @@ std::string curve_plot(const SweepResults& results) {
     Series mean = mean_curve(curves);
     if (mean.x.empty()) continue;
     mean.label = results.cells[i].name;
-    mean.colour = layer_colour(i, results.cells.size());
+    mean.colour = results.cells.size() <= kSeriesColours ? series_colour(i)
+                                                         : layer_colour(i, results.cells.size());
     mean.markers = mean.x.size() <= 40;
     last = std::max(last, mean.x.back());
     series.push_back(std::move(mean));

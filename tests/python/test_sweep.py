@@ -203,6 +203,7 @@ def test_a_changed_file_trains_what_is_new(swept, data, tmp_path):
     wider["baseline"] = {"kv_lora_rank": 4}
     file = write_sweep(tmp_path, wider)
     plan = vmla("sweep", "--config", file, "--run-dir", run_dir, "--dry-run").stdout
+    assert "cell kv_lora_rank=8, compared with kv_lora_rank=4" in plan
     assert "cells: 2 runs; 3 stages instead of 4, 2 of them finished; 13 steps, 5 left" in plan
     said = vmla("sweep", "--config", file, "--run-dir", run_dir).stdout
     assert "1 run (cells/kv_lora_rank=8/seed_0) new since the last start" in said
@@ -226,8 +227,9 @@ def test_a_failed_run_is_marked_and_the_rest_goes_on(data, tmp_path):
     assert bad["state"] == "failed" and "pretrain: " in bad["failure"] and "nan" in bad["failure"]
     assert bad["loss"] == ""
     assert "Runs without figures" in (run_dir / "sweep.html").read_text()
-    # The folder of one stage's cell is the stage's.
-    assert len(metrics(run_dir / good["folder"])) == 3
+    # The folder of one stage's cell is the stage's. Under one seed both saw the same clips, noise and times.
+    whole, broken = (metrics(run_dir / row["folder"]) for row in (good, bad))
+    assert len(whole) == 3 and len(broken) < 3 and whole[0]["loss"] == broken[0]["loss"]
 
 
 def test_a_rate_is_chosen_on_other_seeds(data, tmp_path):
