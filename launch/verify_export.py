@@ -3,7 +3,7 @@
 
     python launch/verify_export.py EXPORT [--vmla build/vmla]
 
-Needs PyTorch and safetensors, and diffusers for all layouts but `pt`. Two checks: `tensors`, every tensor that the other
+Needs PyTorch, safetensors and diffusers. Two checks: `tensors`, every tensor that the other
 program holds has the hash of the manifest; `forward`, its flow in fp32 on random inputs is that of `vmla forward` (the
 largest deviation over the rms). The manifest names the program and its version. Status 1: it is not what was exported;
 2: there is nothing that can be verified.
@@ -88,28 +88,45 @@ def stored_type(folder):
 
 
 def check_torch(folder, manifest, vmla):
-    whole = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
+    """Both dicts of the file by torch.load, and what plain PyTorch computes with them."""
+    whole = torch.load(folder / "model.pt", map_location="cpu", weights_only=True, mmap=True)
     for key in ("generator_ema", "generator"):
         expect_hashes(whole[key], manifest)
-    return f"torch {torch.__version__}", {"tensors": 0.0}
+    tensors = {name.removeprefix("model."): t.float() for name, t in whole["generator_ema"].items()}
+    config = json.loads((folder / "config.json").read_text())
+    if "kv_lora_rank" in config:
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model" / "formats" / "python"))
+        errors = check_latent(tensors, config, folder, vmla)
+        return f"modeling_videomla, torch {torch.__version__}", {"tensors": 0.0, "forward": errors}
+    verifier, error = check_wan(tensors, config, folder, vmla)
+    return f"torch {torch.__version__}, {verifier}", {"tensors": 0.0, "forward": error}
 
 
-def check_diffusers(folder, manifest, vmla):
+def check_wan_files(folder, manifest, vmla):
+    """safetensors under Wan's names: diffusers recognises and renames them."""
+    from safetensors.torch import load_file
+
+    tensors = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        tensors |= load_file(file)
+    expect_hashes(tensors, manifest)
+    tensors = {name.removeprefix("model."): t.float() for name, t in tensors.items()}
+    verifier, error = check_wan(tensors, json.loads((folder / "config.json").read_text()), folder, vmla)
+    return verifier, {"tensors": 0.0, "forward": error}
+
+
+def check_wan(tensors, config, folder, vmla):
     import diffusers
 
-    kind, layout = stored_type(folder), manifest["layout"]
-    if layout in ("diffusers", "diffusers_causal"):
-        inner = folder / "transformer" if layout == "diffusers_causal" else folder
-        model = diffusers.WanTransformer3DModel.from_pretrained(inner, torch_dtype=torch.float32)
-        text_len = json.loads((inner / "config.json").read_text()).get("text_len", 512)
-    else:
-        config = json.loads((folder / "config.json").read_text())
-        text_len = config["text_len"]
-        with tempfile.TemporaryDirectory() as place:
-            (Path(place) / "config.json").write_text(json.dumps(diffusers_config(config)))
-            file = next(iter(sorted(folder.glob("*.safetensors"))))
-            model = diffusers.WanTransformer3DModel.from_single_file(str(file), config=place, torch_dtype=torch.float32)
-    expect_hashes(model.state_dict(), manifest, kind)
+    with tempfile.TemporaryDirectory() as place:
+        (Path(place) / "config.json").write_text(json.dumps(diffusers_config(config)))
+        model = diffusers.WanTransformer3DModel.from_single_file(tensors, config=place, torch_dtype=torch.float32)
+    if len(model.state_dict()) != len(tensors):
+        raise Mismatch(f"diffusers takes {len(model.state_dict())} tensors, {len(tensors)} were exported")
+    return f"diffusers {diffusers.__version__}", diffusers_error(model, config["text_len"], folder, vmla)
+
+
+def diffusers_error(model, text_len, folder, vmla):
     inputs = random_inputs(model.config.in_channels, model.config.text_dim, FRAMES)
     # diffusers leaves it to its caller to fill the text up with zeros.
     text = torch.nn.functional.pad(inputs["text"], (0, 0, 0, text_len - TEXT_ROWS))
@@ -117,7 +134,17 @@ def check_diffusers(folder, manifest, vmla):
         flow = model.eval()(
             hidden_states=inputs["latents"].transpose(1, 2), timestep=inputs["timesteps"][:, 0],
             encoder_hidden_states=text, return_dict=False)[0].transpose(1, 2)  # fmt: skip
-    error = deviation(flow, our_flow(vmla, folder, inputs, "bidirectional"))
+    return deviation(flow, our_flow(vmla, folder, inputs, "bidirectional"))
+
+
+def check_diffusers(folder, manifest, vmla):
+    import diffusers
+
+    inner = folder / "transformer" if manifest["layout"] == "diffusers_causal" else folder
+    model = diffusers.WanTransformer3DModel.from_pretrained(inner, torch_dtype=torch.float32)
+    expect_hashes(model.state_dict(), manifest, stored_type(folder))
+    text_len = json.loads((inner / "config.json").read_text()).get("text_len", 512)
+    error = diffusers_error(model, text_len, folder, vmla)
     return f"diffusers {diffusers.__version__}", {"tensors": 0.0, "forward": error}
 
 
@@ -140,6 +167,19 @@ def check_videomla(folder, manifest, vmla):
     kind = stored_type(folder)
     model = CausalWanMLATransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
     expect_hashes(model.state_dict(), manifest, kind)
+    return "modeling_videomla", {"tensors": 0.0, "forward": latent_error(model, folder, vmla)}
+
+
+def check_latent(tensors, config, folder, vmla):
+    sys.dont_write_bytecode = True
+    from modeling_videomla import CausalWanMLATransformer3DModel
+
+    model = CausalWanMLATransformer3DModel.from_config(config)
+    model.load_state_dict(tensors, strict=True)
+    return latent_error(model, folder, vmla)
+
+
+def latent_error(model, folder, vmla):
     model.eval()
     c = model.config
     # Past the window, if there is one, so that frames are evicted.
@@ -150,13 +190,14 @@ def check_videomla(folder, manifest, vmla):
         with torch.no_grad():
             flow = model(inputs["latents"], inputs["timesteps"], inputs["text"], mode, inputs["clean_latents"])
         error = max(error, deviation(flow, our_flow(vmla, folder, inputs, mode)))
-    return "modeling_videomla", {"tensors": 0.0, "forward": error}
+    return error
 
 
 CHECKS = {
     "pt": check_torch,
-    "wan": check_diffusers,
-    "wan_single": check_diffusers,
+    "wan": check_wan_files,
+    "wan_single": check_wan_files,
+    "lightx2v": check_wan_files,
     "diffusers": check_diffusers,
     "diffusers_causal": check_diffusers,
     "videomla": check_videomla,

@@ -20,8 +20,10 @@ model::SamplingFacts sampling_of(const model::LoadedWeights& weights) {
   model::SamplingFacts facts;
   facts.causal = traits.causal;
   facts.sampler = model::sampler_name(settings.kind);
-  if (settings.kind == model::SamplerKind::kFewStep)
+  if (settings.kind == model::SamplerKind::kFewStep) {
     facts.denoising_step_list = settings.denoising_step_list;
+    facts.first_chunk_denoising_step_list = settings.first_chunk_denoising_step_list;
+  }
   facts.steps = settings.steps;
   facts.timestep_shift = settings.timestep_shift;
   facts.guidance_scale = settings.guidance_scale;
@@ -36,6 +38,7 @@ int run(const ExportArgs& args) {
   model::ExportOptions options;
   options.format = args.format;
   options.dtype = model::export_dtype(args.dtype);
+  options.shard_bytes = static_cast<uint64_t>(args.shard_bytes);
   if (!weights.stage_config.empty()) options.sampling = sampling_of(weights);
   model::export_weights(weights, options, args.out);
   return kDone;

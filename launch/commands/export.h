@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "launch/command_args.h"
@@ -14,6 +15,7 @@ struct ExportArgs : CommandArgs, CheckpointArgs {
   std::string format;
   std::string out;
   std::string dtype = "bf16";
+  int64_t shard_bytes = 5'000'000'000;
 
   void define(OptionSet& options);
 };

@@ -47,6 +47,12 @@ void ExportArgs::define(OptionSet& options) {
   options.text("--out", out, "DIR", "folder to write").required();
   add_checkpoint_weights(options, *this);
   add_dtype(options, dtype, "type of the tensors");
+  options
+      .integer_from_1("--shard-bytes",
+                      shard_bytes,
+                      "most bytes of a file where the layout is split into shards; a larger tensor "
+                      "has one to itself")
+      .type("N");
 }
 
 }  // namespace vmla::launch

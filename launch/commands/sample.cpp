@@ -23,6 +23,7 @@
 #include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/media_info.h"
+#include "trainer/roles/stage_origin.h"
 
 #include <ATen/ATen.h>
 
@@ -334,6 +335,40 @@ std::shared_ptr<const model::VideoCodec> open_decoder(const SampleArgs& args,
   return decoder;
 }
 
+std::string step_list(const std::vector<double>& steps) {
+  std::string text;
+  for (const double step : steps) text += formatted("{}{:g}", text.empty() ? "" : ",", step);
+  return text;
+}
+
+/// What decides what the videos look like besides prompt, seed and length, by content and not by
+/// path.
+std::vector<std::pair<std::string, std::string>> maker_of(
+    const SampleArgs& args,
+    const Source& source,
+    const std::string& role,
+    const trainer::VideoSampler::Request& request) {
+  const model::SamplerSettings& s = request.sampler;
+  const bool few = s.kind == model::SamplerKind::kFewStep;
+  std::vector<std::pair<std::string, std::string>> made_by = {
+      {"weights", trainer::weights_hash(source.checkpoint.roles.at(role))},
+      {"stage", source.checkpoint.stage},
+      {"step", formatted("{}", source.checkpoint.step)},
+      {"role", role},
+      {"window", window_of(source.model)},
+      {"sampler", model::sampler_name(s.kind)},
+      {"steps", few ? step_list(s.denoising_step_list) : formatted("{}", s.steps)},
+      {"timestep_shift", formatted("{:g}", s.timestep_shift)},
+      {"guidance_scale", formatted("{:g}", s.guidance_scale)},
+      {"context_noise", formatted("{:g}", s.context_noise)},
+      {"decoder", args.decoder.empty() ? source.media.codec : args.decoder},
+      {"precision", args.precision}};
+  if (few && !s.first_chunk_denoising_step_list.empty())
+    made_by.emplace_back("first_chunk_steps", step_list(s.first_chunk_denoising_step_list));
+  if (s.guidance_scale != 1.0) made_by.emplace_back("negative_prompt", request.negative_prompt);
+  return made_by;
+}
+
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
     log::info("{}/{}: {} frames, {:g} frames/s, first chunk after {:g} s, cache {} bytes  \"{}\"",
@@ -366,6 +401,7 @@ int run(const SampleArgs& args) {
   warn_of_length(args, source, sampler, frames);
 
   const std::string role = pick_role(source.checkpoint, args.weights);
+  request.made_by = maker_of(args, source, role, request);
   model::FrozenWeights weights(source.model,
                                source.checkpoint.roles.at(role),
                                args.checkpoint,

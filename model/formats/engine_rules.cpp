@@ -19,82 +19,74 @@ enum class Positions {
 struct EngineRule {
   std::string_view engine;
   std::vector<std::string_view> formats;  // that it opens
-  std::string_view window, sink, chunk;   // its names of the three settings; empty: it has none
-  bool window_has_sink;  // whether its window counts the sink's frames, as ours does
+  // Its names of the three settings; empty: it has none.
+  std::string_view window = {}, sink = {}, chunk = {};
+  bool window_has_sink = true;  // whether its window counts the sink's frames, as ours does
   Positions positions;
-  int64_t most_frames_unlimited;  // latent frames it can do without a window; 0: no limit but ours
-  int64_t most_chunk_frames;      // 0: any
+  // Latent frames it can do without a window; 0: no limit but ours.
+  int64_t most_frames_unlimited = 0;
+  int64_t most_chunk_frames = 0;  // 0: any
+  bool few_step_only =
+      false;  // it re-noises between the steps of a list, and knows no other sampler
 };
 
 const std::vector<EngineRule>& engine_rules() {
   using enum Positions;
   static const std::vector<EngineRule> rules = {
-      {"FastVideo",
-       {"diffusers_causal"},
-       "local_attn_size",
-       "sink_size",
-       "num_frames_per_block",
-       true,
-       kRankWithSink,
-       21,
-       3},
-      {"SGLang",
-       {"diffusers_causal"},
-       "sliding_window_num_frames",
-       "sink_size",
-       "num_frames_per_block",
-       true,
-       kAbsolute,
-       0,
-       0},
-      {"Self-Forcing, Causal-Forcing, LongLive",
-       {"pt"},
-       "local_attn_size",
-       "sink_size",
-       "num_frame_per_block",
-       true,
-       kAbsolute,
-       0,
-       0},
-      {"LightX2V",
-       {"pt", "lightx2v"},
-       "local_attn_size",
-       "sink_size",
-       "num_frame_per_chunk",
-       true,
-       kAbsolute,
-       0,
-       0},
-      {"Scope",
-       {"pt", "wan_single"},
-       "local_attn_size",
-       "sink_size",
-       "num_frame_per_block",
-       true,
-       kAbsolute,
-       0,
-       0},
-      {"FlashDreams",
-       {"pt", "wan_single"},
-       "window_size_t",
-       "sink_size_t",
-       "len_t",
-       false,
-       kRank,
-       0,
-       0},
-      {"ComfyUI", {"wan_single"}, "", "", "num_frame_per_block", true, kWholeClip, 0, 0},
-      {"diffusers", {"diffusers", "wan", "wan_single"}, "", "", "", true, kAllAtOnce, 0, 0},
-      {"stable-diffusion.cpp", {"wan_single"}, "", "", "", true, kAllAtOnce, 0, 0},
-      {"modeling_videomla",
-       {"videomla"},
-       "local_attn_size",
-       "sink_size",
-       "num_frame_per_block",
-       true,
-       kRank,
-       0,
-       0},
+      {.engine = "FastVideo",
+       .formats = {"diffusers_causal"},
+       .window = "local_attn_size",
+       .sink = "sink_size",
+       .chunk = "num_frames_per_block",
+       .positions = kRankWithSink,
+       .most_frames_unlimited = 21,
+       .most_chunk_frames = 3},
+      {.engine = "SGLang",
+       .formats = {"diffusers_causal"},
+       .window = "sliding_window_num_frames",
+       .sink = "sink_size",
+       .chunk = "num_frames_per_block",
+       .positions = kAbsolute},
+      {.engine = "Self-Forcing, Causal-Forcing, LongLive",
+       .formats = {"pt"},
+       .window = "local_attn_size",
+       .sink = "sink_size",
+       .chunk = "num_frame_per_block",
+       .positions = kAbsolute},
+      {.engine = "LightX2V",
+       .formats = {"pt", "lightx2v"},
+       .window = "local_attn_size",
+       .sink = "sink_size",
+       .chunk = "num_frame_per_chunk",
+       .positions = kAbsolute,
+       .few_step_only = true},
+      {.engine = "Scope",
+       .formats = {"pt", "wan_single"},
+       .window = "local_attn_size",
+       .sink = "sink_size",
+       .chunk = "num_frame_per_block",
+       .positions = kAbsolute},
+      {.engine = "FlashDreams",
+       .formats = {"pt", "wan_single"},
+       .window = "window_size_t",
+       .sink = "sink_size_t",
+       .chunk = "len_t",
+       .window_has_sink = false,
+       .positions = kRank},
+      {.engine = "ComfyUI",
+       .formats = {"wan_single"},
+       .chunk = "num_frame_per_block",
+       .positions = kWholeClip},
+      {.engine = "diffusers",
+       .formats = {"diffusers", "wan", "wan_single"},
+       .positions = kAllAtOnce},
+      {.engine = "stable-diffusion.cpp", .formats = {"wan_single"}, .positions = kAllAtOnce},
+      {.engine = "modeling_videomla",
+       .formats = {"videomla"},
+       .window = "local_attn_size",
+       .sink = "sink_size",
+       .chunk = "num_frame_per_block",
+       .positions = kRank},
   };
   return rules;
 }
@@ -114,7 +106,8 @@ Reach until_eviction(const EngineRule& rule, const ModelConfig& config, std::str
   return {most, "without a window nothing is evicted; this is as far as its positions go"};
 }
 
-Reach reach_of(const EngineRule& rule, const ModelConfig& config, bool causal) {
+Reach reach_of(const EngineRule& rule, const ModelConfig& config, const SamplingFacts& sampling) {
+  const bool causal = sampling.causal;
   const bool at_once = rule.positions == Positions::kAllAtOnce;
   if (!causal) {
     if (at_once || rule.positions == Positions::kRank)
@@ -131,6 +124,10 @@ Reach reach_of(const EngineRule& rule, const ModelConfig& config, bool causal) {
   const bool ours = rule.engine == "modeling_videomla";
   if (config.independent_first_frame && !ours)
     return {0, "the model's first frame is a chunk of its own, which this engine is not told"};
+  if (!sampling.first_chunk_denoising_step_list.empty() && !ours)
+    return {0, "the first chunk has denoising steps of its own, which this engine is not told"};
+  if (rule.few_step_only && sampling.sampler != "few_step")
+    return {0, "it samples few-step students alone, the model was trained for a many-step sampler"};
   const bool window = config.local_attn_size > 0;
   switch (rule.positions) {
     case Positions::kRank:
@@ -155,7 +152,7 @@ Reach reach_of(const EngineRule& rule, const ModelConfig& config, bool causal) {
 
 std::vector<EngineNote> engine_notes(std::string_view format,
                                      const ModelConfig& config,
-                                     bool causal) {
+                                     const SamplingFacts& sampling) {
   std::vector<EngineNote> notes;
   for (const EngineRule& rule : engine_rules()) {
     if (std::ranges::find(rule.formats, format) == rule.formats.end()) continue;
@@ -164,7 +161,7 @@ std::vector<EngineNote> engine_notes(std::string_view format,
     EngineNote note;
     note.engine = rule.engine;
     const int64_t size = config.local_attn_size, sink = config.sink_size;
-    if (causal) {
+    if (sampling.causal) {
       const auto add = [&](std::string_view name, int64_t value) {
         if (!name.empty()) note.fields.emplace_back(name, value);
       };
@@ -172,7 +169,7 @@ std::vector<EngineNote> engine_notes(std::string_view format,
       add(rule.sink, sink);
       add(rule.chunk, config.num_frame_per_block);
     }
-    const Reach reach = reach_of(rule, config, causal);
+    const Reach reach = reach_of(rule, config, sampling);
     note.exact_frames = reach.frames;
     note.why = reach.why;
     notes.push_back(std::move(note));

@@ -18,7 +18,9 @@ struct SamplingFacts {
   bool causal = true;                       // chunk by chunk, against a cache
   std::string sampler = "few_step";         // few_step, unipc, euler
   std::vector<double> denoising_step_list;  // of few_step, before the shift
-  int64_t steps = 50;                       // of the many-step samplers
+  // The same for a video's first chunk; empty: denoising_step_list.
+  std::vector<double> first_chunk_denoising_step_list;
+  int64_t steps = 50;  // of the many-step samplers
   double timestep_shift = 5.0;
   double guidance_scale = 1.0;
   double context_noise = 0.0;  // timestep of the pass that fills the cache
@@ -35,6 +37,6 @@ struct EngineNote {
 /// The engines that open an export of `format`, with the values of each in its own meaning.
 std::vector<EngineNote> engine_notes(std::string_view format,
                                      const ModelConfig& config,
-                                     bool causal);
+                                     const SamplingFacts& sampling);
 
 }  // namespace vmla::model

@@ -1,5 +1,9 @@
 #include "model/formats/export_format.h"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include <nlohmann/json.hpp>
 
 #include "model/config/config_json.h"
@@ -12,6 +16,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 using Header = std::map<std::string, std::string>;
+
+// Whose classes and fields the diffusers folders have: the version that they are tested with
+// (tests/requirements.txt). Its readers warn of files of a newer one than themselves.
+constexpr std::string_view kDiffusersVersion = "0.36.0";
 
 std::string json_text(const Json& json) {
   return json.dump(2) + "\n";
@@ -37,16 +45,47 @@ std::vector<TextFile> diffusers_texts(const ExportSource& source) {
   return {{"config.json", diffusers_config_json(source.config)}};
 }
 
+/// Noise level of the uniform u under a timestep shift (docs/algorithms.md 7.4).
+double shifted(double u, double shift) {
+  return shift * u / (1 + (shift - 1) * u);
+}
+
+/// The entry of LightX2V's table of a thousand times that is nearest to `time`, as the network sees
+/// it: 0.999 (1 - i / 1000) under the shift, in thousandths rounded down.
+int64_t nearest_lightx2v_index(double time, double shift) {
+  constexpr int64_t kEntries = 1000;
+  int64_t best = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (int64_t i = 0; i < kEntries; ++i) {
+    const double u = 0.999 * (1 - static_cast<double>(i) / kEntries);
+    const double distance = std::abs(std::floor(1000 * shifted(u, shift)) - time);
+    if (distance < least) best = i;
+    least = std::min(least, distance);
+  }
+  return best;
+}
+
+/// How LightX2V's causal runner denoises a chunk. It re-noises between the times of a list and
+/// knows no other sampler, so that a many-step model has no list here. Present versions take the
+/// list as the network sees it, after the shift; those before it take entries of a table, of which
+/// the nearest are given. Where both stand, the list is used.
+Json lightx2v_sampling(const ModelConfig& config, const SamplingFacts& sampling) {
+  Json ar = {{"local_attn_size", config.local_attn_size},
+             {"sink_size", config.sink_size},
+             {"num_frame_per_chunk", config.num_frame_per_block}};
+  if (sampling.sampler != "few_step") return ar;
+  for (const double u : sampling.denoising_step_list) {
+    const double time = 1000 * shifted(u / 1000, sampling.timestep_shift);
+    ar["denoising_step_list"].push_back(time);
+    ar["timesteps_index"].push_back(nearest_lightx2v_index(time, sampling.timestep_shift));
+  }
+  ar["context_noise"] = sampling.context_noise;
+  return ar;
+}
+
 /// The JSON configuration that LightX2V's runner wan2.1_sf takes.
 std::vector<TextFile> lightx2v_texts(const ExportSource& source) {
-  const ModelConfig& c = source.config;
   const SamplingFacts& s = source.sampling;
-  Json ar = {{"local_attn_size", c.local_attn_size},
-             {"sink_size", c.sink_size},
-             {"num_frame_per_chunk", c.num_frame_per_block}};
-  // Entries of LightX2V's own table of times; known for the published schedule alone.
-  if (s.denoising_step_list == std::vector<double>{1000, 750, 500, 250} && s.timestep_shift == 5.0)
-    ar["timesteps_index"] = {0, 179, 358, 679};
   const bool few = s.sampler == "few_step" && !s.denoising_step_list.empty();
   const int64_t steps = few ? static_cast<int64_t>(s.denoising_step_list.size()) : s.steps;
   const bool guided = s.guidance_scale != 1.0;
@@ -54,10 +93,10 @@ std::vector<TextFile> lightx2v_texts(const ExportSource& source) {
                      {"sample_shift", s.timestep_shift},
                      {"sample_guide_scale", s.guidance_scale},
                      {"enable_cfg", guided},
-                     {"text_len", c.text_len},
+                     {"text_len", source.config.text_len},
                      {"dit_original_ckpt", "model.safetensors"},
                      {"causal_rope_type", "wan_causal_rope"},
-                     {"ar_config", ar}};
+                     {"ar_config", lightx2v_sampling(source.config, s)}};
   return {wan_config(source), {"lightx2v.json", json_text(json)}};
 }
 
@@ -77,7 +116,7 @@ std::vector<TextFile> diffusers_causal_texts(const ExportSource& source) {
   const bool relative = c.local_attn_size > 0 && c.sink_size > 0;
   transformer["rope_cache_policy"] = relative ? "relativistic" : "absolute";
   const Json index = {{"_class_name", "WanCausalDMDPipeline"},
-                      {"_diffusers_version", "0.36.0"},
+                      {"_diffusers_version", kDiffusersVersion},
                       {"scheduler", {"diffusers", "UniPCMultistepScheduler"}},
                       {"text_encoder", {"transformers", "UMT5EncoderModel"}},
                       {"tokenizer", {"transformers", "T5TokenizerFast"}},
@@ -102,6 +141,7 @@ std::vector<TextFile> videomla_texts(const ExportSource& source) {
     const Json json = {{"causal", s.causal},
                        {"sampler", s.sampler},
                        {"denoising_step_list", s.denoising_step_list},
+                       {"first_chunk_denoising_step_list", s.first_chunk_denoising_step_list},
                        {"steps", s.steps},
                        {"timestep_shift", s.timestep_shift},
                        {"guidance_scale", s.guidance_scale},

@@ -197,7 +197,7 @@ ExportManifest manifest_of(const LoadedWeights& weights,
   manifest.stage = weights.stage;
   manifest.step = weights.step;
   manifest.init_method = weights.stated.init_method;
-  manifest.engines = engine_notes(format.name, source.config, source.sampling.causal);
+  manifest.engines = engine_notes(format.name, source.config, source.sampling);
   return manifest;
 }
 

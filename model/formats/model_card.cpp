@@ -111,7 +111,7 @@ for latents in pipeline.stream(text_embeddings, frames=81, height=60, width=104)
 }
 
 std::string engines(const ExportFormat& format, const ExportSource& source) {
-  const auto notes = engine_notes(format.name, source.config, source.sampling.causal);
+  const auto notes = engine_notes(format.name, source.config, source.sampling);
   if (notes.empty()) return {};
   std::string text =
       "## Engines\n\nUp to how many latent frames an engine computes what the model was trained to "

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "model/io/crc32.h"
 #include "model/io/error.h"
 #include "model/io/quoted_name.h"
 #include "model/io/utf8.h"
@@ -16,6 +17,8 @@ namespace {
 constexpr std::string_view kPickleName = "data.pkl";
 // A state dict is nested a few levels deep.
 constexpr int kDeepest = 32;
+// Larger storages stay untouched until their tensors are used.
+constexpr uint64_t kCheckedBytes = 64 * 1024;
 
 using Entries = std::map<std::string_view, ZipEntry>;
 
@@ -62,6 +65,27 @@ std::string_view archive_folder(const Entries& entries, const std::string& file_
     }
   }
   return *folder;
+}
+
+/// Compares the pickle and what is small with their checksums. Zero says that none was computed
+/// (torch.serialization.set_crc32_options(False)).
+void check_small_entries(std::string_view file,
+                         const Entries& entries,
+                         std::string_view folder,
+                         const std::string& file_name) {
+  const std::string pickle = std::string(folder) + std::string(kPickleName);
+  for (const auto& [name, entry] : entries) {
+    const uint64_t bytes = entry.end - entry.begin;
+    if (entry.crc == 0 || (bytes > kCheckedBytes && name != pickle)) continue;
+    const uint32_t crc = crc32(file.data() + entry.begin, bytes);
+    if (crc == entry.crc) continue;
+    fail_user(
+        "{}: damaged: the archive's entry {} has the CRC-32 {:08x}, its directory says {:08x}",
+        file_name,
+        quoted_name(name),
+        crc,
+        entry.crc);
+  }
 }
 
 /// Product plus sum where both fit; none otherwise.
@@ -245,6 +269,7 @@ TorchArchive parse_torch_archive(std::string_view file, const std::string& file_
         quoted_name(name),
         entry.method);
   }
+  check_small_entries(file, entries, folder, file_name);
   const auto content = [&](std::string_view name) -> std::optional<std::string_view> {
     const auto found = entries.find(std::string(folder) + std::string(name));
     if (found == entries.end()) return std::nullopt;

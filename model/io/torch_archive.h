@@ -26,7 +26,8 @@ struct TorchArchive {
   std::vector<std::string> others;   // keys of the outermost dict with no tensor below them, sorted
 };
 
-/// Reads `file`, the bytes of a whole archive, of which only headers and the pickle are touched.
+/// Reads `file`, the bytes of a whole archive. Only headers, the pickle and storages of at most 64
+/// KiB are touched, and compared with their checksums; larger ones stay where they are mapped.
 /// UserError names `file_name`, the tensor and what is wrong: what zip_file.h and pickle.h refuse;
 /// the older formats without zip and TorchScript archives, with how to save them again; another
 /// byte order; tensors outside their storage; dicts nested without end.

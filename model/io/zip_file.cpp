@@ -122,6 +122,7 @@ class DirectoryReader {
     if (const auto doubt = doubt_about(placed.entry.name)) refuse(placed.entry, *doubt);
     if ((number<uint16_t>(file_, at_ + 8) & kEncrypted) != 0) refuse(placed.entry, "is encrypted");
     placed.entry.method = number<uint16_t>(file_, at_ + 10);
+    placed.entry.crc = number<uint32_t>(file_, at_ + 16);
     const std::string_view extra =
         file_.substr(at_ + kDirectoryEntryBytes + name_bytes, extra_bytes);
     const uint64_t bytes = sizes(placed, extra);

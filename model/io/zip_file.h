@@ -14,6 +14,7 @@ struct ZipEntry {
   std::string_view name;        // in the archive's bytes
   uint64_t begin = 0, end = 0;  // of its content, bytes from the start of the archive
   uint16_t method = 0;          // of compression; 0: stored as it is
+  uint32_t crc = 0;             // CRC-32 of the content unpacked, as the directory has it
 };
 
 /// Whether the bytes begin as a zip archive does.

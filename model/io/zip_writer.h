@@ -10,16 +10,19 @@
 
 namespace vmla::io {
 
-/// CRC-32 as zip files have it (polynomial 0xEDB88320), of bytes that may come in pieces: `crc` is
-/// that of the bytes before.
-uint32_t crc32(const void* bytes, size_t count, uint32_t crc = 0);
+/// From which numbers on a zip file has 64-bit fields: what no longer fits into the narrow ones. A
+/// test sets less, so that small files have them.
+struct ZipLimits {
+  uint64_t bytes = 0xFFFFFFFF;  // sizes and offsets
+  uint64_t entries = 0xFFFF;
+};
 
 /// Writes a zip file from start to end, every entry stored as it is (no compression), with 64-bit
 /// sizes where they are needed. The bytes of an entry begin at a multiple of `alignment`, so that a
 /// reader can map them: padding stands in the entry's extra field, as in files of torch.save.
 class ZipWriter {
  public:
-  ZipWriter(const std::filesystem::path& path, uint64_t alignment);
+  ZipWriter(const std::filesystem::path& path, uint64_t alignment, const ZipLimits& limits = {});
 
   /// Adds an entry; returns the offset of its bytes from the start of the file.
   uint64_t add(const std::string& name, const void* bytes, uint64_t count);
@@ -45,6 +48,7 @@ class ZipWriter {
 
   FileWriter file_;
   uint64_t alignment_;
+  ZipLimits limits_;
   std::vector<Entry> entries_;
 };
 

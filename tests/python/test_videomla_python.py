@@ -65,6 +65,8 @@ def test_any_tensor_moves_the_output(export, model, tmp_path):
 
 @pytest.mark.parametrize("flags, options", [
     (("--sampler", "few_step", "--denoising-steps", "1000,500"), {"sampler": "few_step", "denoising_step_list": [1000, 500]}),
+    (("--sampler", "few_step", "--denoising-steps", "750", "--first-chunk-denoising-steps", "1000,500"),
+     {"sampler": "few_step", "denoising_step_list": [750], "first_chunk_denoising_step_list": [1000, 500]}),
     (("--sampler", "euler", "--steps", "3", "--guidance", "2"), {"sampler": "euler", "steps": 3, "guidance_scale": 2.0}),
     (("--sampler", "unipc", "--steps", "1"), {"sampler": "unipc", "steps": 1}),
     (("--sampler", "unipc", "--steps", "5", "--guidance", "2"), {"sampler": "unipc", "steps": 5, "guidance_scale": 2.0}),
@@ -83,6 +85,22 @@ def test_the_pipeline_streams_as_the_program(flags, options, latent_run, export,
     assert len(chunks) == 5
     # As in test_sample.py: a step multiplies the network's fp32 error by at most a few, guidance doubles it.
     assert deviation(torch.cat(chunks, 1), ours) <= 5e-4
+
+
+def test_a_bidirectional_model_makes_all_frames_at_once(dense_run, modules, prompts, tmp_path):  # noqa: F811
+    vmla("export", "--checkpoint", dense_run, "--format", "videomla", "--out", tmp_path / "x", "--dtype", "fp32", "--weights", "raw")
+    stated = json.loads((tmp_path / "x" / "sampling.json").read_text())
+    assert stated["causal"] is False
+    noise = torch.randn(6, 12, 8, 8, generator=torch.Generator().manual_seed(33))
+    given = write_tensors(tmp_path / "noise.safetensors", {"noise": noise})
+    (text, embedding), empty = prompts[0][0], prompts[1]
+    vmla("sample", "--checkpoint", dense_run, "--weights", "raw", "--prompt", text, "--frames", 6, "--out",
+         tmp_path / "v", "--noise", given, "--save-latents", "--steps", 4, "--guidance", 2)  # fmt: skip
+    ours = load_file(tmp_path / "v" / "000.safetensors")["latents"][None]
+    pipeline = modules[1].VideoMLAPipeline.from_folder(tmp_path / "x")
+    chunks = list(pipeline.stream(embedding[None], 6, negative_text=empty[None], noise=noise[None], steps=4, guidance_scale=2.0))
+    assert len(chunks) == 1
+    assert deviation(chunks[0], ours) <= 5e-4
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])

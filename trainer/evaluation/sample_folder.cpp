@@ -28,6 +28,7 @@ std::string numbered(size_t index, const char* extension) {
 /// Writes samples.json (docs/formats.md), `kept` first; text that is no valid UTF-8 is replaced,
 /// not refused.
 void write_records(const std::vector<SampleRecord>& records,
+                   const VideoSampler::Request& request,
                    const fs::path& folder,
                    const nlohmann::ordered_json& kept) {
   nlohmann::ordered_json list = kept;
@@ -43,6 +44,7 @@ void write_records(const std::vector<SampleRecord>& records,
         {"time_to_first_chunk", r.first_chunk_seconds},
         {"frames_per_second", static_cast<double>(r.frames) / r.seconds},
         {"cache_bytes", r.cache_bytes}};
+    for (const auto& [name, value] : request.made_by) entry["made_by"][name] = value;
     if (!r.original.empty()) entry["prompt_en"] = r.original;
     for (const SampleRecord::Part& part : r.later_prompts) {
       entry["later_prompts"].push_back(
@@ -96,8 +98,28 @@ std::string stem_of(const VideoSampler::Request& request, size_t i) {
   return name.empty() ? numbered(i, "") : name;
 }
 
+/// UserError if a video, `entry` of samples.json, was made by other weights, another sampler or
+/// another window than `request` asks for: which of them differ, and how.
+void check_maker(const nlohmann::json& entry,
+                 const VideoSampler::Request& request,
+                 const fs::path& folder) {
+  const auto stated = entry.contains("made_by") ? entry["made_by"] : nlohmann::json::object();
+  for (const auto& [name, value] : request.made_by) {
+    const bool has = stated.is_object() && stated.contains(name) && stated[name].is_string();
+    const std::string before = has ? stated[name].get<std::string>() : "not stated";
+    if (before == value) continue;
+    fail_user("{}: {} was sampled with another {}: {}, now {}; choose another folder, or remove {}",
+              folder.string(),
+              io::quoted_name(entry["file"].get<std::string>()),
+              name,
+              has ? io::quoted_name(before) : before,
+              io::quoted_name(value),
+              kList);
+  }
+}
+
 /// The entries of samples.json whose videos are there. UserError if one is asked for with another
-/// prompt, seed or length: the folder would mix two sets of videos.
+/// prompt, seed, length or maker: the folder would mix two sets of videos.
 nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
                                        int64_t pixel_frames,
                                        const fs::path& folder) {
@@ -131,6 +153,7 @@ nlohmann::ordered_json finished_before(const VideoSampler::Request& request,
           io::quoted_name(file),
           kList);
     }
+    check_maker(entry, request, folder);
     kept.push_back(nlohmann::ordered_json(entry));
   }
   return kept;
@@ -228,9 +251,9 @@ class VideoFiles {
   std::vector<SampleRecord>& records() { return records_; }
   /// The list of those that are whole, where not all of them come to be.
   void list_finished() const {
-    if (!finished_.empty()) write_records(finished_, folder_, kept_);
+    if (!finished_.empty()) write_records(finished_, request_, folder_, kept_);
   }
-  void list_all() const { write_records(records_, folder_, kept_); }
+  void list_all() const { write_records(records_, request_, folder_, kept_); }
 
  private:
   void begin(size_t i) {

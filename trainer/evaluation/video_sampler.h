@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace vmla::model {
@@ -93,6 +94,10 @@ class VideoSampler {
     /// Of sample_to_folder: what an earlier call finished is kept and not sampled again, and the
     /// list is written after each video.
     bool keeps_finished = false;
+    /// Of sample_to_folder: what else decides what a video looks like (weights, sampler, window, as
+    /// name and value), for its entry in samples.json. A folder that was made by others is refused
+    /// where it keeps what is finished.
+    std::vector<std::pair<std::string, std::string>> made_by = {};
   };
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them: of a
   /// video that came before stays what the decoder needs, the same however long it is. Chunks

@@ -5,7 +5,8 @@
         ...  # [B, chunk, C, height, width], normalised as the base model's VAE expects them
 
 `frames`, `height` and `width` are those of the latents. Text embeddings come from the base model's text encoder. How the
-model was trained to be sampled stands in sampling.json; arguments override it.
+model was trained to be sampled stands in sampling.json; arguments override it. A model that was trained on whole clips
+(`causal` false) gives all frames as one chunk.
 """
 
 import json
@@ -17,8 +18,10 @@ from diffusers import DiffusionPipeline
 from modeling_videomla import CausalWanMLATransformer3DModel, LatentCache
 
 DEFAULTS = {
+    "causal": True,  # chunk by chunk; else all frames at once, as one chunk
     "sampler": "few_step",  # or unipc, euler
     "denoising_step_list": [1000, 750, 500, 250],  # of few_step, before the shift
+    "first_chunk_denoising_step_list": [],  # the same for a video's first chunk; empty: as the others
     "steps": 50,  # of unipc and euler
     "timestep_shift": 5.0,
     "guidance_scale": 1.0,
@@ -88,19 +91,24 @@ class VideoMLAPipeline(DiffusionPipeline):
             shape = (batch, count, channels, height, width)
             return torch.randn(shape, generator=generator, device=generator.device if generator else None)
 
-        for chunk in net.chunks(frames):
+        chunks = net.chunks(frames) if settings["causal"] else [list(range(frames))]
+        for chunk in chunks:
             start = draw(len(chunk)) if noise is None else noise[:, chunk]
             start = start.to(self.device, torch.float32)
 
             def velocity(x, sigma):
                 times = x.new_full(x.shape[:2], 1000 * sigma)
-                flows = [net.denoise_chunk(x, times, words, chunk, cache) for words, cache in branches]
+                if settings["causal"]:
+                    flows = [net.denoise_chunk(x, times, words, chunk, cache) for words, cache in branches]
+                else:
+                    flows = [net(x, times, words, "bidirectional") for words, _ in branches]
                 return flows[0] if scale == 1 else flows[1] + scale * (flows[0] - flows[1])
 
             def fresh(k):
                 return (draw(len(chunk)) if renoise is None else renoise[k][:, chunk]).to(start)
 
-            x = self.solve(settings, start, velocity, fresh)
+            steps = chunk[0] == 0 and settings["first_chunk_denoising_step_list"] or settings["denoising_step_list"]
+            x = self.solve(settings | {"denoising_step_list": steps}, start, velocity, fresh)
             yield x
             if chunk[-1] + 1 < frames:
                 times = x.new_full(x.shape[:2], settings["context_noise"])
