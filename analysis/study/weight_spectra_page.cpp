@@ -15,10 +15,6 @@ Series gaussian_look() {
   return {.label = "independent entries", .colour = kNullColour, .dashed = true};
 }
 
-Series shuffled_look() {
-  return {.label = "entries permuted", .colour = kNullColour, .faint = true};
-}
-
 // Of the layer in the middle, whose nulls stand for all: layers have one shape, and a permutation
 // leaves next to nothing of what tells them apart.
 const LayerSpectra& middle(const WeightSpectra& spectra) {
