@@ -1,5 +1,6 @@
 #include "trainer/run_summary.h"
 
+#include "analysis/rank/subspace.h"
 #include "analysis/video/drift_summary.h"
 #include "model/io/atomic_file.h"
 #include "model/io/json_text.h"
@@ -41,8 +42,8 @@ void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
   json["long_rollout"] = measures_json(measures.long_rollout->clips, true);
 }
 
-/// Effective ranks of each layer at the last measurement, and those of random matrices of the same
-/// shapes (null_...).
+/// Effective ranks of each layer at the last measurement, those of matrices without structure
+/// (null_, truncated_, shuffled_), and of the latents of held-out clips (latent_, content_).
 Json ranks_json(const analysis::RankLog& log) {
   Json json;
   const auto put = [&](const std::string& prefix, const std::vector<analysis::LayerRank>& layers) {
@@ -55,6 +56,13 @@ Json ranks_json(const analysis::RankLog& log) {
   };
   put("", log.measurements().back());
   put("null_", log.null());
+  put("truncated_", log.nulls().truncated);
+  put("shuffled_", log.nulls().shuffled);
+  const analysis::RankExtras& extras = log.extras().back();
+  put("latent_", extras.latents);
+  put("content_", extras.content);
+  for (const analysis::Spectrum& cosines : extras.cosines)
+    json["subspace_overlap"].push_back(analysis::subspace_overlap(cosines));
   for (const auto& layer : log.measurements().back()) json["kv_lora_rank"].push_back(layer.rank);
   return json;
 }

@@ -266,10 +266,10 @@ MetricValues Trainer::times_and_traffic() {
 
 /// Of the weights as they are now. Collective.
 void Trainer::measure_ranks() {
-  ranks_.measure(state_.step, parts_.roles);
+  ranks_.measure(state_.step, parts_.roles, parts_.data.held_out());
   const analysis::RankLog& ranks = ranks_.log();
   if (log_ && !ranks.steps().empty() && ranks.steps().back() == state_.step)
-    log_->record_ranks(state_.step, ranks.measurements().back());
+    log_->record_ranks(ranks);
 }
 
 void Trainer::run_validation() {

@@ -9,14 +9,17 @@
 
 namespace vmla::analysis {
 
+/// What a measurement may hold besides the weights' ranks; each empty, or one entry a layer.
+struct RankExtras {
+  /// LatentStatistics::latents() and ::content() on held-out clips.
+  std::vector<LayerRank> latents = {}, content = {};
+  /// Cosines of the principal angles between what the rows of the down-projection span now and
+  /// spanned at the start (subspace.h).
+  std::vector<Spectrum> cosines = {};
+};
+
 /// The ranks of every layer over the steps of a run: the contents of `rank.h5` (docs/formats.md,
-/// "Rank log").
-///
-/// Datasets: /steps [S] and /rank [layers], int64; /r99 [S, layers], int64; /r99_fractional,
-/// /stable_rank, /entropy_rank [S, layers] and /spectrum [S, layers, R], fp64, R the largest rank,
-/// shorter spectra padded with NaN. The null baseline (rank_tracker.h), where known: /null_r99,
-/// /null_r99_fractional, /null_stable_rank, /null_entropy_rank [layers] and /null_spectrum [layers,
-/// R]. Attributes: `rank_budget` (the largest rank), `init` (how the latents were initialised).
+/// "Rank log", lists the datasets).
 class RankLog {
  public:
   RankLog() = default;
@@ -25,10 +28,9 @@ class RankLog {
 
   /// Adds one measurement. Steps ascend, and all measurements have the same layers; c10::Error
   /// otherwise.
-  void append(int64_t step, std::vector<LayerRank> layers);
-  /// The null baseline, one a layer (RankTracker::null_baseline): reports draw it beside the
-  /// measured spectra.
-  void set_null(std::vector<LayerRank> layers);
+  void append(int64_t step, std::vector<LayerRank> layers, RankExtras extras = {});
+  /// What layers without structure have; reports draw it beside the measured spectra.
+  void set_nulls(RankNulls nulls) { nulls_ = std::move(nulls); }
   /// Drops what was measured after `step`: a run resumes at an earlier checkpoint.
   void cut_back(int64_t step);
 
@@ -40,7 +42,11 @@ class RankLog {
   const std::vector<int64_t>& steps() const { return steps_; }
   /// measurements()[i][layer] was taken at steps()[i].
   const std::vector<std::vector<LayerRank>>& measurements() const { return measurements_; }
-  const std::vector<LayerRank>& null() const { return null_; }
+  /// extras()[i] was measured at steps()[i].
+  const std::vector<RankExtras>& extras() const { return extras_; }
+  const RankNulls& nulls() const { return nulls_; }
+  /// The random product's.
+  const std::vector<LayerRank>& null() const { return nulls_.product; }
   const std::string& init() const { return init_; }
   int64_t num_layers() const;
   int64_t rank_budget() const;  // the largest rank of any layer
@@ -49,13 +55,17 @@ class RankLog {
   std::string init_;
   std::vector<int64_t> steps_;
   std::vector<std::vector<LayerRank>> measurements_;
-  std::vector<LayerRank> null_;
+  std::vector<RankExtras> extras_;
+  RankNulls nulls_;
 };
 
-/// How much of its rank budget a model uses: the mean over the layers of r_0.99 (with its fraction)
-/// over the layer's budget, in 0..1. Neither more nor less is better: near the null baseline's
-/// share the bottleneck, not the data, sets the rank. Of measurement `index`, of the last one
-/// (there must be one), and of the null baseline (0 without one).
+/// How much of its rank budget a model uses: the mean over the layers of one of a layer's ranks
+/// over its budget, in 0..1; 0 without layers. Neither more nor less is better: near the nulls'
+/// share the bottleneck, not the data, sets the rank.
+double rank_share(const std::vector<LayerRank>& layers, double EffectiveRank::* figure);
+
+/// The same of r_0.99 (with its fraction), of measurement `index`, of the last one (there must be
+/// one), and of the random product (0 without one).
 double mean_rank_share(const RankLog& ranks, size_t index);
 double last_rank_share(const RankLog& ranks);
 double null_rank_share(const RankLog& ranks);

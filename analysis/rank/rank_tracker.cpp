@@ -1,5 +1,6 @@
 #include "analysis/rank/rank_tracker.h"
 
+#include "analysis/rank/random_spectra.h"
 #include "kernels/counter_rng/counter_rng.h"
 
 #include <ATen/ATen.h>
@@ -92,16 +93,29 @@ LayerRank measure_layer(const LatentProjections& layer, Workspace& workspace) {
   const at::Tensor down = gained_down_projection(layer, workspace.down);
   const at::Tensor up_gram_RR = gram_of_rows(up.t()).cpu();
   const at::Tensor down_gram_RR = gram_of_rows(down).cpu();
+  return rank_of_grams(up_gram_RR, down_gram_RR);
+}
+
+// A layer's factors with the entries of each permuted; the layer's number seeds the permutations.
+LayerRank shuffled_null(const LatentProjections& layer, uint64_t number) {
+  at::Tensor buffer;
+  const at::Tensor down = gained_down_projection(layer, buffer);
+  return composed_rank({shuffled_entries(layer.kv_b.cpu(), 2 * number),
+                        at::ones({layer.kv_b.size(1)}),
+                        shuffled_entries(down.cpu(), 2 * number + 1)});
+}
+
+}  // namespace
+
+LayerRank rank_of_grams(const at::Tensor& up_gram_RR, const at::Tensor& down_gram_RR) {
   const SingleThread small_work;
   const at::Tensor root_RR = square_root(down_gram_RR);
   LayerRank result;
-  result.rank = layer.kv_b.size(1);
+  result.rank = up_gram_RR.size(0);
   result.spectrum = spectrum_of_gram(root_RR.t().mm(up_gram_RR).mm(root_RR));
   result.effective = effective_rank(result.spectrum);
   return result;
 }
-
-}  // namespace
 
 LayerRank composed_rank(const LatentProjections& layer) {
   Workspace workspace;
@@ -140,6 +154,31 @@ const LayerRank& RankTracker::null_baseline(const LatentProjections& layer) {
                                    kernels::normal(down, {rank, width})});
   }
   return place->second;
+}
+
+const LayerRank& RankTracker::truncated_null(const LatentProjections& layer) {
+  check_shapes(layer);
+  const int64_t rows = layer.kv_b.size(0), rank = layer.kv_b.size(1), width = layer.kv_a.size(1);
+  const auto [place, is_new] = truncated_.try_emplace({rows, rank, width});
+  if (is_new) {
+    place->second.rank = rank;
+    place->second.spectrum = gaussian_spectrum(rows, width, null_seed_);
+    place->second.spectrum.resize(static_cast<size_t>(rank), 0.0);
+    place->second.effective = effective_rank(place->second.spectrum);
+  }
+  return place->second;
+}
+
+RankNulls RankTracker::nulls(const std::vector<LatentProjections>& layers, int64_t step) {
+  RankNulls nulls{.shuffled_step = step};
+  for (const LatentProjections& layer : layers) {
+    nulls.product.push_back(null_baseline(layer));
+    nulls.truncated.push_back(truncated_null(layer));
+    nulls.shuffled.push_back(shuffled_null(layer, nulls.shuffled.size()));
+    nulls.isotropic_overlap.push_back(static_cast<double>(layer.kv_b.size(1)) /
+                                      static_cast<double>(layer.kv_a.size(1)));
+  }
+  return nulls;
 }
 
 }  // namespace vmla::analysis

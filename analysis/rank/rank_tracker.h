@@ -26,8 +26,8 @@ struct LayerRank {
   /// R, the layer's rank budget.
   int64_t rank = 0;
   /// R values, descending; those beyond min(N*(K_nope+V), D) are zero.
-  Spectrum spectrum;
-  EffectiveRank effective;
+  Spectrum spectrum = {};
+  EffectiveRank effective = {};
 };
 
 /// Spectrum of kv_b · diag(kv_gain) · kv_a[first R rows] (biases left out; docs/algorithms.md
@@ -43,6 +43,24 @@ LayerRank composed_rank(const LatentProjections& layer);
 
 /// The same map written out in fp64 and given to a full SVD; the reference of tests and benchmarks.
 Spectrum composed_spectrum_reference(const LatentProjections& layer);
+
+/// Ranks of A·B from Aᵀ·A and B·Bᵀ, both [R, R], fp64, CPU: the last step of composed_rank(), also
+/// where the second is a covariance.
+LayerRank rank_of_grams(const at::Tensor& up_gram_RR, const at::Tensor& down_gram_RR);
+
+/// What layers without structure have (docs/algorithms.md 13.4), one entry a layer.
+struct RankNulls {
+  /// RankTracker::null_baseline().
+  std::vector<LayerRank> product = {};
+  /// The first R singular values of one Gaussian matrix of the composed map's shape.
+  std::vector<LayerRank> truncated = {};
+  /// Of the layers' own factors kv_b and diag(gain)·kv_a with their entries permuted.
+  std::vector<LayerRank> shuffled = {};
+  /// At which step the weights were permuted; -1: there are none.
+  int64_t shuffled_step = -1;
+  /// R / D: the overlap (subspace_overlap) of a random subspace with any other.
+  std::vector<double> isotropic_overlap = {};
+};
 
 /// Measures every layer and keeps the null baselines: the ranks that mere random matrices of the
 /// same shapes have (docs/algorithms.md 13.4).
@@ -60,9 +78,17 @@ class RankTracker {
   /// null's shows the bottleneck's rank, not the data's.
   const LayerRank& null_baseline(const LatentProjections& layer);
 
+  /// All nulls of `layers`, the weights at `step`. Random products and truncated SVDs are computed
+  /// once a shape, permuted entries once a layer: about the time of a measurement, and for the
+  /// truncated SVD that of the eigenvalues of a D x D matrix.
+  RankNulls nulls(const std::vector<LatentProjections>& layers, int64_t step);
+
  private:
+  const LayerRank& truncated_null(const LatentProjections& layer);
+
   uint64_t null_seed_;
   std::map<std::array<int64_t, 3>, LayerRank> nulls_;  // by (rows of kv_b, R, D)
+  std::map<std::array<int64_t, 3>, LayerRank> truncated_;
 };
 
 }  // namespace vmla::analysis

@@ -1,8 +1,12 @@
 #include "analysis/report/rank_plots.h"
 
 #include <algorithm>
+#include <functional>
+#include <limits>
+#include <utility>
 
 #include "analysis/page/plot_style.h"
+#include "analysis/rank/subspace.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
@@ -11,15 +15,47 @@ namespace {
 constexpr size_t kMostNamedLayers = 8;
 constexpr size_t kMostMarkers = 11;  // of a line; more would hide it
 constexpr int kHeight = 270;
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<double> steps_of(const RankLog& ranks) {
   return {ranks.steps().begin(), ranks.steps().end()};
+}
+
+std::vector<std::pair<const std::vector<LayerRank>*, Series>> nulls_of(const RankLog& ranks) {
+  return {{&ranks.nulls().product, null_look()},
+          {&ranks.nulls().truncated, truncated_look()},
+          {&ranks.nulls().shuffled, shuffled_look()}};
+}
+
+// A line for each layer over the steps.
+std::vector<Series> layer_lines(const RankLog& ranks,
+                                const std::function<double(size_t point, size_t layer)>& value) {
+  std::vector<Series> lines;
+  const auto layers = static_cast<size_t>(ranks.num_layers());
+  for (size_t layer = 0; layer < layers; ++layer) {
+    Series line{.label = layer_label(layer, layers),
+                .x = steps_of(ranks),
+                .colour = layer_colour(layer, layers),
+                .markers = ranks.steps().size() <= kMostMarkers};
+    for (size_t point = 0; point < ranks.steps().size(); ++point)
+      line.y.push_back(value(point, layer));
+    lines.push_back(std::move(line));
+  }
+  return lines;
 }
 
 }  // namespace
 
 Series null_look() {
   return {.label = "random product", .colour = kNullColour, .dashed = true};
+}
+
+Series truncated_look() {
+  return {.label = "truncated SVD of noise", .colour = kNullColour};
+}
+
+Series shuffled_look() {
+  return {.label = "entries permuted", .colour = kNullColour, .faint = true};
 }
 
 std::string layer_label(size_t layer, size_t count) {
@@ -52,8 +88,9 @@ std::string spectrum_lines_plot(const std::vector<Series>& lines, const Spectrum
 
 std::string last_spectra_plot(const RankLog& ranks, const std::string& title) {
   std::vector<Series> lines;
-  if (!ranks.null().empty())
-    lines.push_back(spectrum_line(ranks.null().front().spectrum, null_look()));
+  for (const auto& [null, look] : nulls_of(ranks)) {
+    if (!null->empty()) lines.push_back(spectrum_line(null->front().spectrum, look));
+  }
   const auto layers = static_cast<size_t>(ranks.num_layers());
   for (size_t i = 0; i < layers && !ranks.measurements().empty(); ++i) {
     lines.push_back(
@@ -64,28 +101,49 @@ std::string last_spectra_plot(const RankLog& ranks, const std::string& title) {
 }
 
 std::string layer_rank_plot(const RankLog& ranks, const LayerPlot& what) {
-  std::vector<Series> plot;
-  const auto layers = static_cast<size_t>(ranks.num_layers());
-  for (size_t layer = 0; layer < layers; ++layer) {
-    Series line{.label = layer_label(layer, layers),
-                .x = steps_of(ranks),
-                .colour = layer_colour(layer, layers),
-                .markers = ranks.steps().size() <= kMostMarkers};
-    for (const auto& measurement : ranks.measurements())
-      line.y.push_back(measurement[layer].effective.*what.figure);
-    plot.push_back(std::move(line));
-  }
-  if (!ranks.null().empty() && !ranks.steps().empty()) {
-    double mean = 0;
-    for (const LayerRank& layer : ranks.null())
-      mean += layer.effective.*what.figure / static_cast<double>(ranks.null().size());
-    Series line = null_look();
-    line.x = {steps_of(ranks).front(), steps_of(ranks).back()};
-    line.y = {mean, mean};
-    plot.push_back(std::move(line));
+  std::vector<Series> plot = layer_lines(ranks, [&](size_t point, size_t layer) {
+    const std::vector<LayerRank>& layers =
+        what.of != nullptr ? ranks.extras()[point].*what.of : ranks.measurements()[point];
+    return layers.empty() ? kNaN : layers[layer].effective.*what.figure;
+  });
+  // Latents of real clips have no null of their own: their tokens are no independent draws.
+  if (what.of == nullptr && !ranks.steps().empty()) {
+    for (auto [null, line] : nulls_of(ranks)) {
+      if (null->empty()) continue;
+      double mean = 0;
+      for (const LayerRank& layer : *null)
+        mean += layer.effective.*what.figure / static_cast<double>(null->size());
+      line.x = {steps_of(ranks).front(), steps_of(ranks).back()};
+      line.y = {mean, mean};
+      plot.push_back(std::move(line));
+    }
   }
   return line_plot(
       plot, {.title = what.title, .x_label = "step", .y_label = what.y_label, .height = kHeight});
+}
+
+std::string overlap_plot(const RankLog& ranks) {
+  std::vector<Series> plot = layer_lines(ranks, [&](size_t point, size_t layer) {
+    const std::vector<Spectrum>& cosines = ranks.extras()[point].cosines;
+    return cosines.empty() ? kNaN : 100 * subspace_overlap(cosines[layer]);
+  });
+  const std::vector<double>& random = ranks.nulls().isotropic_overlap;
+  if (!random.empty() && !ranks.steps().empty()) {
+    double mean = 0;
+    for (const double share : random) mean += 100 * share / static_cast<double>(random.size());
+    plot.push_back({.label = "random subspace",
+                    .x = {steps_of(ranks).front(), steps_of(ranks).back()},
+                    .y = {mean, mean},
+                    .colour = kNullColour,
+                    .dashed = true});
+  }
+  return line_plot(plot,
+                   {.title = "Down-projection's rows in the space of their start",
+                    .x_label = "step",
+                    .y_label = "%",
+                    .y_min = 0,
+                    .y_max = 101,
+                    .height = kHeight});
 }
 
 }  // namespace vmla::analysis

@@ -14,8 +14,11 @@ namespace vmla::analysis {
 /// names the first and the last alone.
 std::string layer_label(size_t layer, size_t count);
 
-/// How the null baseline (RankTracker::null_baseline) is drawn, still without points.
+/// How the nulls (RankNulls) are drawn, still without points: the random product, the truncated SVD
+/// of a random matrix, and the entries permuted.
 Series null_look();
+Series truncated_look();
+Series shuffled_look();
 
 /// A spectrum as a line of the given look: s(i) / s(1) over i = 1, 2, ...
 Series spectrum_line(const Spectrum& spectrum, Series look);
@@ -29,15 +32,21 @@ struct SpectrumPlot {
 };
 std::string spectrum_lines_plot(const std::vector<Series>& lines, const SpectrumPlot& what);
 
-/// The last measurement's spectra of all layers beside the null baseline's.
+/// The last measurement's spectra of all layers beside the first layer's nulls.
 std::string last_spectra_plot(const RankLog& ranks, const std::string& title);
 
-/// One figure of every layer's rank over the steps, and the null baseline's mean over the layers.
+/// One figure of every layer's rank over the steps, and its nulls' means over the layers.
 struct LayerPlot {
   std::string title;
   std::string y_label;
   double EffectiveRank::* figure;
+  /// Which ranks; none: the weights'.
+  std::vector<LayerRank> RankExtras::* of = nullptr;
 };
 std::string layer_rank_plot(const RankLog& ranks, const LayerPlot& what);
+
+/// The overlap of each layer's down-projection with its start, over the steps, beside that of a
+/// random subspace.
+std::string overlap_plot(const RankLog& ranks);
 
 }  // namespace vmla::analysis

@@ -46,10 +46,21 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
   const auto last_value = [](const std::string& key) {
     return [key](const RunContents& run) { return short_number(run.last_value(key)); };
   };
-  const auto rank_share = [](double (*of)(const RankLog&)) {
-    return [of](const RunContents& run) {
+  const auto last_ranks = [](double EffectiveRank::* figure) {
+    return [figure](const RunContents& run) {
       const RankLog* ranks = run.measured_ranks();
-      return percent(ranks != nullptr ? std::optional(of(*ranks)) : std::nullopt);
+      return percent(ranks != nullptr
+                         ? std::optional(rank_share(ranks->measurements().back(), figure))
+                         : std::nullopt);
+    };
+  };
+  const auto null_ranks = [](std::vector<LayerRank> RankNulls::* null) {
+    return [null](const RunContents& run) {
+      const RankLog* ranks = run.measured_ranks();
+      const bool has = ranks != nullptr && !(ranks->nulls().*null).empty();
+      return percent(
+          has ? std::optional(rank_share(ranks->nulls().*null, &EffectiveRank::entropy_rank))
+              : std::nullopt);
     };
   };
   const auto init = [methods = init_methods(stages)](const RunContents& run) {
@@ -68,8 +79,10 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
       {"cache<br>zeroed",
        [](const RunContents& run) { return percent(retention_without_cache(run)); }},
       {"drift ↓", [](const RunContents& run) { return short_number(run.figure("drift.shift")); }},
-      {"r<sub>0.99</sub> of<br>budget", rank_share(&last_rank_share)},
-      {"random<br>product", rank_share(&null_rank_share)},
+      {"entropy rank<br>of budget", last_ranks(&EffectiveRank::entropy_rank)},
+      {"random<br>product's", null_ranks(&RankNulls::product)},
+      {"truncated<br>noise's", null_ranks(&RankNulls::truncated)},
+      {"r<sub>0.99</sub> of<br>budget", last_ranks(&EffectiveRank::r99_fractional)},
       {"tokens/s ↑", [](const RunContents& run) { return short_number(median_speed(run)); }}};
   return table_of(columns, stages);
 }

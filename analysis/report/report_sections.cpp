@@ -87,6 +87,9 @@ std::vector<Card> key_figures(const RunContents& run) {
     cards.push_back(
         {.label = "drift ↓ (above 1: beyond real clips)", .value = short_number(shift)});
   if (const RankLog* ranks = run.measured_ranks()) {
+    const auto& last = ranks->measurements().back();
+    cards.push_back({.label = "entropy rank / budget",
+                     .value = percent(rank_share(last, &EffectiveRank::entropy_rank))});
     cards.push_back(
         {.label = "99 %-energy rank / budget", .value = percent(last_rank_share(*ranks))});
   }

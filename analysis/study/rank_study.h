@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/rank/rank_log.h"
 #include "analysis/rank/rank_tracker.h"
 #include "model/formats/safetensors.h"
 
@@ -25,8 +26,11 @@ struct RankPoint {
   /// How its latents were initialised; "" if unknown.
   std::string init;
   int64_t step = 0;
-  /// Its ranks and their null baselines (RankTracker), one a layer.
-  std::vector<LayerRank> layers, null;
+  /// Its ranks, one a layer; those of a series' last point stand beside its nulls.
+  std::vector<LayerRank> layers;
+  RankNulls nulls;
+  /// Of activations and of the subspace, where they were measured.
+  RankExtras extras;
 };
 
 /// Writes into the folder `out` (made if missing) rank.h5 in the run folder's layout, rank.csv,

@@ -2,86 +2,122 @@
 
 #include <ATen/ATen.h>
 
-#include <optional>
+#include <algorithm>
 
+#include "analysis/rank/random_spectra.h"
+#include "model/conversion/side_by_side.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
 namespace {
 
-const at::Tensor* find(const model::TensorMap& tensors, const std::string& name) {
-  const auto found = tensors.find(name);
-  return found == tensors.end() ? nullptr : &found->second;
+/// Seeds of the permutations: one for each weight of each layer.
+uint64_t shuffle_seed(int64_t layer, bool of_values) {
+  return 2 * static_cast<uint64_t>(layer) + (of_values ? 1 : 0);
 }
 
-// A tensor of the file and what it is called there.
-struct NamedTensor {
-  const at::Tensor& weight;
-  std::string name;
-};
+/// A matrix with m rows has at most m singular values, its Gram matrix as many eigenvalues as
+/// columns.
+Spectrum of_gram(const at::Tensor& gram_DD, int64_t rows) {
+  Spectrum spectrum = spectrum_of_gram(gram_DD);
+  spectrum.resize(static_cast<size_t>(std::min<int64_t>(rows, gram_DD.size(0))));
+  return spectrum;
+}
 
-// UserError unless the tensor is a finite matrix. `width`: how many columns it must have, where
-// that is known.
-void check_matrix(const NamedTensor& tensor,
-                  std::optional<int64_t> width,
-                  const std::string& source) {
-  const at::Tensor& weight = tensor.weight;
-  const bool is_matrix =
-      weight.dim() == 2 && weight.numel() > 0 && at::isFloatingType(weight.scalar_type());
-  if (!is_matrix || (width && weight.size(1) != *width)) {
-    const std::string expected =
-        width ? formatted("a matrix with {} columns, as its layer's keys", *width) : "a matrix";
-    fail_user("{}: the tensor {} has sizes {}; expected {}",
-              source,
-              tensor.name,
-              weight.sizes(),
-              expected);
+at::Tensor gram_of(const at::Tensor& weight_RD) {
+  const at::Tensor matrix = weight_RD.to(at::kDouble);
+  return matrix.t().mm(matrix);
+}
+
+/// The three matrices of a layer, from the Gram matrices of W_K and W_V.
+std::array<Spectrum, 3> three_spectra(const KvWeights& layer,
+                                      const at::Tensor& k_gram_DD,
+                                      const at::Tensor& v_gram_DD) {
+  const int64_t k_rows = layer.k.size(0), v_rows = layer.v.size(0);
+  return {of_gram(k_gram_DD, k_rows),
+          of_gram(v_gram_DD, v_rows),
+          of_gram(k_gram_DD + v_gram_DD, k_rows + v_rows)};
+}
+
+MatrixSpectra matrix_spectra(Spectrum values, Spectrum shuffled, int64_t rows, int64_t columns) {
+  MatrixSpectra result{.values = std::move(values),
+                       .shuffled = std::move(shuffled),
+                       .rows = rows,
+                       .columns = columns};
+  result.edge = marchenko_pastur_edge(result.values, rows, columns);
+  result.above_edge = values_above(result.values, result.edge);
+  return result;
+}
+
+/// Of [W_K; W_V] of each head, whose rows are far fewer than its columns.
+std::vector<Spectrum> head_spectra(const KvWeights& layer, int64_t heads) {
+  std::vector<Spectrum> spectra;
+  const auto k_heads = layer.k.chunk(heads), v_heads = layer.v.chunk(heads);
+  for (size_t head = 0; head < static_cast<size_t>(heads); ++head)
+    spectra.push_back(singular_values(at::cat({k_heads[head], v_heads[head]}).to(at::kDouble)));
+  return spectra;
+}
+
+LayerSpectra spectra_of(const KvWeights& layer, int64_t kv_heads) {
+  auto [k, v, kv] = three_spectra(layer, gram_of(layer.k), gram_of(layer.v));
+  auto [k_shuffled, v_shuffled, kv_shuffled] =
+      three_spectra(layer,
+                    gram_of(shuffled_entries(layer.k, shuffle_seed(layer.layer, false))),
+                    gram_of(shuffled_entries(layer.v, shuffle_seed(layer.layer, true))));
+  const int64_t k_rows = layer.k.size(0), v_rows = layer.v.size(0), width = layer.k.size(1);
+  return {.layer = layer.layer,
+          .k = matrix_spectra(std::move(k), std::move(k_shuffled), k_rows, width),
+          .v = matrix_spectra(std::move(v), std::move(v_shuffled), v_rows, width),
+          .kv = matrix_spectra(std::move(kv), std::move(kv_shuffled), k_rows + v_rows, width),
+          .heads = kv_heads > 0 ? head_spectra(layer, kv_heads) : std::vector<Spectrum>{}};
+}
+
+void check_heads(const KvWeights& layer, int64_t heads, const std::string& source) {
+  for (const at::Tensor& weight : {layer.k, layer.v}) {
+    if (weight.size(0) % heads != 0) {
+      fail_user(
+          "{}: layer {} has {} rows of keys and {} of values, which {} heads do not divide; "
+          "set --kv-heads to the heads of keys and values",
+          source,
+          layer.layer,
+          layer.k.size(0),
+          layer.v.size(0),
+          heads);
+    }
   }
-  if (!weight.isfinite().all().item<bool>())
-    fail_user("{}: the tensor {} holds NaN or infinity", source, tensor.name);
-}
-
-// `k_weight` and `v_weight`: [rows, D] each.
-LayerSpectra spectra_of(const at::Tensor& k_weight, const at::Tensor& v_weight) {
-  const at::Tensor k = k_weight.to(at::kDouble), v = v_weight.to(at::kDouble);
-  const at::Tensor k_gram = k.t().mm(k), v_gram = v.t().mm(v);
-  // A matrix with m rows has at most m singular values, its Gram matrix as many eigenvalues as
-  // columns.
-  const auto of_gram = [](const at::Tensor& gram, int64_t rows) {
-    Spectrum spectrum = spectrum_of_gram(gram);
-    spectrum.resize(static_cast<size_t>(std::min<int64_t>(rows, gram.size(0))));
-    return spectrum;
-  };
-  return {of_gram(k_gram, k.size(0)),
-          of_gram(v_gram, v.size(0)),
-          of_gram(k_gram + v_gram, k.size(0) + v.size(0))};
 }
 
 }  // namespace
 
-std::vector<LayerSpectra> weight_spectra(const model::TensorMap& tensors,
-                                         const KvNames& names,
-                                         const std::string& source) {
-  std::vector<LayerSpectra> layers;
-  for (int64_t i = 0;; ++i) {
-    const std::string k_name = name_of_layer(names.k, i), v_name = name_of_layer(names.v, i);
-    const at::Tensor* k = find(tensors, k_name);
-    const at::Tensor* v = find(tensors, v_name);
-    if (k == nullptr && v == nullptr) break;
-    if (k == nullptr) fail_user("{}: has {} but no {}", source, v_name, k_name);
-    if (v == nullptr) fail_user("{}: has {} but no {}", source, k_name, v_name);
-    check_matrix({*k, k_name}, std::nullopt, source);
-    check_matrix({*v, v_name}, k->size(1), source);
-    layers.push_back(spectra_of(*k, *v));
+WeightSpectra weight_spectra(const std::vector<KvWeights>& weights,
+                             int64_t kv_heads,
+                             const std::string& source) {
+  WeightSpectra result;
+  for (const KvWeights& layer : weights) {
+    if (kv_heads > 0) check_heads(layer, kv_heads, source);
+    const int64_t k_rows = layer.k.size(0), v_rows = layer.v.size(0);
+    for (const int64_t rows : {k_rows, v_rows, k_rows + v_rows})
+      result.gaussian.try_emplace({rows, layer.k.size(1)});
+    if (kv_heads > 0) result.gaussian.try_emplace({(k_rows + v_rows) / kv_heads, layer.k.size(1)});
   }
-  if (layers.empty()) {
-    fail_user(
-        "{}: has no tensor {}; this command needs a dense model (for latent attention use `vmla "
-        "analyze rank`), or a --map to its names",
-        source,
-        name_of_layer(names.k, 0));
+  std::vector<Spectrum*> nulls;
+  std::vector<std::pair<int64_t, int64_t>> shapes;
+  for (auto& [shape, null] : result.gaussian) {
+    nulls.push_back(&null);
+    shapes.push_back(shape);
   }
-  return layers;
+  const size_t layers = weights.size();
+  result.layers.resize(layers);
+  model::side_by_side(static_cast<int64_t>(layers + nulls.size()), [&](int64_t job) {
+    const auto i = static_cast<size_t>(job);
+    if (i < layers) {
+      result.layers[i] = spectra_of(weights[i], kv_heads);
+    } else {
+      const auto [rows, columns] = shapes[i - layers];
+      *nulls[i - layers] = gaussian_spectrum(rows, columns);
+    }
+  });
+  return result;
 }
 
 }  // namespace vmla::analysis

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@ struct AnalyzeRankArgs : CommandArgs {
   static const CommandText kText;
 
   std::vector<std::string> checkpoints;
+  std::string data;  // empty: no activations are measured
+  int64_t clips = 16;
+  std::string start;  // empty: each series' first checkpoint
   std::string out;
 
   void define(OptionSet& options);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "launch/command_args.h"
@@ -11,7 +13,8 @@ struct AnalyzeSpectrumArgs : CommandArgs {
   static const CommandText kText;
 
   std::string weights;
-  std::string map;  // empty: the weights have our tensor names
+  std::string map;                  // empty: names that are recognised
+  std::optional<int64_t> kv_heads;  // empty: what the weights say; 0: none
   std::string out;
 
   void define(OptionSet& options);

@@ -362,9 +362,9 @@ def test_resolved_config_repeats_the_run(latent_run):
     assert not (latent_run.parent / "again" / "checkpoints").exists()
 
 
-def test_analyze_rank_writes_the_same_layout(latent_run, tmp_path):
+def test_analyze_rank_writes_the_same_layout(latent_run, dataset, tmp_path):
     vmla("analyze", "rank", "--checkpoint", latent_run / "checkpoints" / "step_3", last_checkpoint(latent_run),
-         "--out", tmp_path / "rank")  # fmt: skip
+         "--data", dataset, "--out", tmp_path / "rank")  # fmt: skip
     with h5py.File(tmp_path / "rank" / "rank.h5") as a, h5py.File(latent_run / "rank.h5") as b:
         assert a["steps"][:].tolist() == [3, 6]
         row = b["steps"][:].tolist().index(6)

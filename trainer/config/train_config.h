@@ -157,14 +157,19 @@ struct CheckpointConfig {
   }
 };
 
-/// Tracking of the effective rank of each layer's latent projections (docs/algorithms.md 13).
+/// Tracking of the effective rank of each layer's latent projections, and of the latents of real
+/// clips (docs/algorithms.md 13).
 struct RankConfig {
   int64_t every = 100;
+  int64_t activation_clips = 0;
 
   bool operator==(const RankConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("every", c.every, "steps between measurements; 0: never");
+    v("activation_clips",
+      c.activation_clips,
+      "held-out clips (validation_path) whose latents are measured with each of them; 0: none");
   }
 };
 

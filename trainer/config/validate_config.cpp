@@ -123,6 +123,12 @@ void validate_observers(const TrainConfig& c) {
   require_at_least("checkpoint.keep_last", c.checkpoint.keep_last, 1);
   require_at_least("checkpoint.keep_every", c.checkpoint.keep_every, 0);
   require_at_least("rank.every", c.rank.every, 0);
+  require_at_least("rank.activation_clips", c.rank.activation_clips, 0);
+  if (c.rank.activation_clips > 0 && c.data.validation_path.empty()) {
+    fail_rule("rank.activation_clips",
+              "{} needs held-out clips; name them in data.validation_path, or use 0",
+              c.rank.activation_clips);
+  }
 }
 
 void validate_sample(const TrainConfig& c) {

@@ -1,6 +1,10 @@
 #include "trainer/observers/rank_observer.h"
 
+#include "analysis/rank/subspace.h"
+#include "analysis/study/latent_activations.h"
+#include "model/formats/safetensors.h"
 #include "model/io/error.h"
+#include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -24,6 +28,28 @@ analysis::LatentProjections on_host(const analysis::LatentProjections& layer) {
   return {.kv_b = copy(layer.kv_b), .kv_gain = copy(layer.kv_gain), .kv_a = copy(layer.kv_a)};
 }
 
+std::string start_name(size_t layer) {
+  return formatted("layer_{}", layer);
+}
+
+/// The rows of the down-projection that make the latent, [R, D].
+at::Tensor latent_rows(const analysis::LatentProjections& layer) {
+  return layer.kv_a.narrow(0, 0, layer.kv_b.size(1));
+}
+
+/// Empty where the file is not there, or is of other layers.
+std::vector<at::Tensor> read_start(const std::filesystem::path& path, int64_t layers) {
+  if (!std::filesystem::exists(path)) return {};
+  const model::TensorMap tensors = model::read_safetensors(path).tensors;
+  std::vector<at::Tensor> start;
+  for (size_t layer = 0; layer < static_cast<size_t>(layers); ++layer) {
+    const auto found = tensors.find(start_name(layer));
+    if (found == tensors.end()) return {};
+    start.push_back(found->second.to(at::kDouble));
+  }
+  return start;
+}
+
 }  // namespace
 
 RankObserver::RankObserver(const TrainConfig& config,
@@ -31,13 +57,18 @@ RankObserver::RankObserver(const TrainConfig& config,
                            int64_t step,
                            const std::string& init_method,
                            const distributed::Mesh& mesh)
-    : config_(config), file_(run_dir / "rank.h5"), mesh_(mesh), log_(init_method) {
+    : config_(config),
+      file_(run_dir / "rank.h5"),
+      start_file_(run_dir / "rank_start.safetensors"),
+      mesh_(mesh),
+      log_(init_method) {
   if (!mesh.is_lead() || step == 0 || !std::filesystem::exists(file_)) return;
   log_ = analysis::RankLog::read(file_);
   log_.cut_back(step);
+  start_ = read_start(start_file_, config.model.num_layers);
 }
 
-void RankObserver::measure(int64_t step, RoleSet& roles) {
+void RankObserver::measure(int64_t step, RoleSet& roles, const data::LatentDataset* held_out) {
   if (config_.rank.every <= 0 || !config_.model.is_mla()) return;
   const at::NoGradGuard no_grad;
   model::TrainedWeights& weights = *roles.at("generator").weights;
@@ -49,16 +80,48 @@ void RankObserver::measure(int64_t step, RoleSet& roles) {
     if (weights.is_gathered()) found = on_host(found);
     layers.push_back(std::move(found));
   }
+  std::vector<analysis::LatentStatistics> latents;
+  if (config_.rank.activation_clips > 0 && held_out != nullptr) {
+    const at::TensorOptions inputs =
+        at::TensorOptions().dtype(input_dtype(config_)).device(at::Device(config_.train.device));
+    latents = analysis::measure_latents(
+        roles.network(roles.at("generator")), *held_out, config_.rank.activation_clips, inputs);
+  }
   if (!mesh_.is_lead()) return;
   if (!log_.steps().empty() && log_.steps().back() >= step) return;
-  // The same measures of a product of random matrices of these shapes, once a run: what a rank
-  // close to the budget means is seen beside it (docs/algorithms.md 13.4).
-  if (log_.null().empty()) {
-    std::vector<analysis::LayerRank> null;
-    for (const auto& layer : layers) null.push_back(tracker_.null_baseline(layer));
-    log_.set_null(std::move(null));
+  begin(layers, step);
+  log_.append(step, tracker_.measure(layers), extras(layers, latents));
+}
+
+/// What is computed once a run. Nulls: what layers without structure have is seen beside what is
+/// measured (docs/algorithms.md 13.4). And where the stage began, in a file of its own, for a run
+/// that goes on.
+void RankObserver::begin(const std::vector<analysis::LatentProjections>& layers, int64_t step) {
+  if (log_.nulls().truncated.empty()) log_.set_nulls(tracker_.nulls(layers, step));
+  if (step > 0) return;
+  model::TensorMap tensors;
+  start_.clear();
+  for (const analysis::LatentProjections& layer : layers) {
+    const at::Tensor basis_RD = analysis::row_space(latent_rows(layer)).to(at::kFloat);
+    tensors.emplace(start_name(start_.size()), basis_RD);
+    start_.push_back(basis_RD.to(at::kDouble));
   }
-  log_.append(step, tracker_.measure(layers));
+  model::write_safetensors(start_file_, tensors);
+}
+
+analysis::RankExtras RankObserver::extras(
+    const std::vector<analysis::LatentProjections>& layers,
+    const std::vector<analysis::LatentStatistics>& latents) const {
+  analysis::RankExtras extras;
+  for (size_t layer = 0; layer < latents.size(); ++layer) {
+    extras.latents.push_back(latents[layer].latents());
+    extras.content.push_back(latents[layer].content(layers[layer].kv_b));
+  }
+  for (size_t layer = 0; layer < start_.size(); ++layer) {
+    extras.cosines.push_back(analysis::principal_cosines(
+        analysis::row_space(latent_rows(layers[layer])), start_[layer]));
+  }
+  return extras;
 }
 
 void RankObserver::write() const {

@@ -1,5 +1,6 @@
 #include "trainer/observers/step_log.h"
 
+#include "analysis/rank/subspace.h"
 #include "analysis/runs/run_reading.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -92,9 +93,11 @@ void StepLog::record_validation(int64_t step, const StepFigures& figures) {
   metrics_.append(step, values);
 }
 
-void StepLog::record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers) {
+void StepLog::record_ranks(const analysis::RankLog& ranks) {
   TensorboardWriter& board = metrics_.tensorboard();
-  double share = 0;
+  const int64_t step = ranks.steps().back();
+  const std::vector<analysis::LayerRank>& layers = ranks.measurements().back();
+  const analysis::RankExtras& extras = ranks.extras().back();
   for (size_t i = 0; i < layers.size(); ++i) {
     const analysis::LayerRank& layer = layers[i];
     board.scalar(formatted("rank/r99/layer_{}", i), step, layer.effective.r99_fractional);
@@ -104,9 +107,24 @@ void StepLog::record_ranks(int64_t step, const std::vector<analysis::LayerRank>&
     const double first = spectrum.empty() || spectrum.front() <= 0 ? 1 : spectrum.front();
     for (double& value : spectrum) value /= first;
     board.curve(formatted("spectrum/layer_{}", i), step, spectrum);
-    share += layer.effective.r99_fractional / static_cast<double>(layer.rank * layers.size());
   }
-  board.scalar("rank/r99_share", step, share);
+  for (size_t i = 0; i < extras.latents.size(); ++i) {
+    board.scalar(formatted("rank/latent_entropy/layer_{}", i),
+                 step,
+                 extras.latents[i].effective.entropy_rank);
+    board.scalar(formatted("rank/content_entropy/layer_{}", i),
+                 step,
+                 extras.content[i].effective.entropy_rank);
+  }
+  for (size_t i = 0; i < extras.cosines.size(); ++i) {
+    board.scalar(formatted("rank/subspace_overlap/layer_{}", i),
+                 step,
+                 analysis::subspace_overlap(extras.cosines[i]));
+  }
+  board.scalar("rank/entropy_share",
+               step,
+               analysis::rank_share(layers, &analysis::EffectiveRank::entropy_rank));
+  board.scalar("rank/r99_share", step, analysis::last_rank_share(ranks));
   board.flush();
 }
 

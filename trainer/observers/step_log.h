@@ -1,6 +1,6 @@
 #pragma once
 
-#include "analysis/rank/rank_tracker.h"
+#include "analysis/rank/rank_log.h"
 #include "analysis/runs/health.h"
 #include "trainer/config/train_config.h"
 #include "trainer/inputs/media_info.h"
@@ -46,9 +46,9 @@ class StepLog {
   /// The validation of a step whose line is written already, as a line of its own.
   void record_validation(int64_t step, const StepFigures& figures);
 
-  /// Ranks and spectra of the latent-attention layers after `step` steps, for TensorBoard; rank.h5
-  /// holds them in full (rank_observer.h).
-  void record_ranks(int64_t step, const std::vector<analysis::LayerRank>& layers);
+  /// The last measurement's ranks and spectra, for TensorBoard; rank.h5 holds them in full
+  /// (rank_observer.h).
+  void record_ranks(const analysis::RankLog& ranks);
 
   /// Videos that were sampled after `step` steps, for TensorBoard.
   void record_samples(int64_t step,

@@ -32,7 +32,7 @@ RankLog example() {
     const double s = 1.0 + static_cast<double>(step);
     log.append(step, {layer_of({3 * s, 2, 1, 0.5}), layer_of({2 * s, 1})});
   }
-  log.set_null({layer_of({1, 0.9, 0.8, 0.7}), layer_of({1, 0.9})});
+  log.set_nulls({.product = {layer_of({1, 0.9, 0.8, 0.7}), layer_of({1, 0.9})}});
   return log;
 }
 
@@ -81,6 +81,46 @@ TEST_F(RankLogTest, IsCutBackOnResume) {
   EXPECT_TRUE(log.steps().empty());
   log.write(folder_ / "rank.h5");  // an empty log is a readable file too
   EXPECT_TRUE(RankLog::read(folder_ / "rank.h5").steps().empty());
+}
+
+TEST_F(RankLogTest, KeepsNullsAndWhatWasMeasuredAtSomePoints) {
+  RankLog log = example();
+  RankNulls nulls = log.nulls();
+  nulls.truncated = {layer_of({4, 3, 2, 1}), layer_of({2, 1})};
+  nulls.shuffled = {layer_of({1, 1, 1, 1}), layer_of({1, 1})};
+  nulls.shuffled_step = 10;
+  nulls.isotropic_overlap = {0.5, 0.25};
+  log.set_nulls(nulls);
+  RankExtras extras{.latents = {layer_of({9, 1, 1, 1}), layer_of({8, 1})},
+                    .content = {layer_of({7, 1, 1, 1}), layer_of({6, 1})},
+                    .cosines = {{1, 0.9, 0.5}, {1, 0.5}}};
+  log.append(30, {layer_of({1, 1, 1, 1}), layer_of({1, 1})}, extras);
+  log.write(folder_ / "rank.h5");
+  const RankLog again = RankLog::read(folder_ / "rank.h5");
+  EXPECT_EQ(again.nulls().truncated[0].spectrum, nulls.truncated[0].spectrum);
+  EXPECT_EQ(again.nulls().shuffled[1].spectrum, nulls.shuffled[1].spectrum);
+  EXPECT_EQ(again.nulls().shuffled_step, 10);
+  EXPECT_EQ(again.nulls().isotropic_overlap, nulls.isotropic_overlap);
+  ASSERT_EQ(again.extras().size(), 4u);
+  EXPECT_TRUE(again.extras()[2].latents.empty() && again.extras()[2].cosines.empty());
+  EXPECT_EQ(again.extras()[3].latents[1].spectrum, extras.latents[1].spectrum);
+  EXPECT_EQ(again.extras()[3].content[0].effective.entropy_rank,
+            extras.content[0].effective.entropy_rank);
+  EXPECT_EQ(again.extras()[3].cosines, extras.cosines);  // the first layer's has three of four
+  const data::Hdf5Reader file(folder_ / "rank.h5", "a rank log");
+  EXPECT_NEAR(file.doubles("/subspace_overlap").values[7], 0.625, 1e-15);
+  EXPECT_EQ(file.integers("/latent_r99").values[0], -1);
+  log.cut_back(20);
+  EXPECT_EQ(log.extras().size(), 3u);
+}
+
+TEST_F(RankLogTest, LogsOfOlderRunsHaveNoneOfThese) {
+  example().write(folder_ / "rank.h5");  // without extras, and with the random product alone
+  const RankLog again = RankLog::read(folder_ / "rank.h5");
+  EXPECT_TRUE(again.nulls().truncated.empty() && again.nulls().shuffled.empty());
+  EXPECT_EQ(again.nulls().shuffled_step, -1);
+  ASSERT_EQ(again.extras().size(), 3u);
+  EXPECT_TRUE(again.extras()[0].latents.empty() && again.extras()[0].cosines.empty());
 }
 
 TEST_F(RankLogTest, AFailedWriteLeavesTheOldFile) {

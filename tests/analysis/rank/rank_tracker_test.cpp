@@ -98,6 +98,53 @@ TEST(RankTracker, TheNullIsThatOfAGaussianProductAndIsKept) {
   EXPECT_EQ(null.spectrum, RankTracker(5).null_baseline(layer).spectrum);
 }
 
+// A layer whose weights are of these shapes; zeros, because nulls depend on the shapes alone.
+LatentProjections shapes(int64_t rows, int64_t rank, int64_t width) {
+  return {at::zeros({rows, rank}), at::ones({rank}), at::zeros({rank, width})};
+}
+
+double share(const LayerRank& layer) {
+  return layer.effective.r99_fractional / static_cast<double>(layer.rank);
+}
+
+TEST(RankTracker, NullsOfTheTinyShapeAreThoseOfAnIndependentComputation) {
+  // r_0.99 / R computed with numpy for 104 x 24 times 24 x 64: random products .914 to .925,
+  // truncated SVDs .983, over many draws; one draw may lie outside by a spread of about .005.
+  const RankNulls nulls = RankTracker().nulls({shapes(104, 24, 64)}, 0);
+  EXPECT_NEAR(share(nulls.product[0]), 0.92, 0.011);
+  EXPECT_NEAR(share(nulls.truncated[0]), 0.983, 0.004);
+  EXPECT_DOUBLE_EQ(nulls.isotropic_overlap[0], 24.0 / 64);
+}
+
+TEST(RankTracker, NullsOfWansShapeAreThoseOfAnIndependentComputation) {
+  // 2688 x R times R x 1536, with numpy. Draws of this size differ in the fourth digit.
+  const std::vector<std::array<double, 3>> expected = {
+      {64, 0.982, 0.989}, {192, 0.973, 0.988}, {512, 0.939, 0.985}};
+  RankTracker tracker;
+  for (const auto& [rank, product, truncated] : expected) {
+    const RankNulls nulls = tracker.nulls({shapes(2688, static_cast<int64_t>(rank), 1536)}, 0);
+    EXPECT_NEAR(share(nulls.product[0]), product, 0.0015) << rank;
+    EXPECT_NEAR(share(nulls.truncated[0]), truncated, 0.0015) << rank;
+  }
+}
+
+TEST(RankTracker, PermutedEntriesLoseWhatWeightsHave) {
+  // A decaying spectrum through an orthogonal frame: its entries, permuted, are like independent
+  // ones.
+  const at::Tensor frame = std::get<0>(at::linalg_qr(gaussian(20, {160, 24})));
+  const at::Tensor other = std::get<0>(at::linalg_qr(gaussian(21, {64, 24})));
+  const at::Tensor mix = std::get<0>(at::linalg_qr(gaussian(22, {24, 24})));
+  const at::Tensor decay = at::exp(-at::arange(24, at::kFloat) / 3);
+  const LatentProjections layer{(frame * decay).mm(mix), at::ones({24}), mix.t().mm(other.t())};
+  const RankNulls nulls = RankTracker().nulls({layer}, 40);
+  const double own = composed_rank(layer).effective.entropy_rank;
+  EXPECT_EQ(nulls.shuffled_step, 40);
+  EXPECT_LT(own, 0.5 * nulls.shuffled[0].effective.entropy_rank);
+  EXPECT_NEAR(nulls.shuffled[0].effective.entropy_rank,
+              nulls.product[0].effective.entropy_rank,
+              0.1 * nulls.product[0].effective.entropy_rank);
+}
+
 TEST(RankTracker, RefusesShapesThatDisagree) {
   LatentProjections layer = make_layer(11, 60, 10, 40, 0);
   layer.kv_gain = at::ones({9});

@@ -42,7 +42,7 @@ class ReportTest : public testing::Test {
     LayerRank layer{4, {4, 2, 1, 0.5}, {}};
     layer.effective = effective_rank(layer.spectrum);
     RankLog ranks("svd_weight");
-    if (with_null) ranks.set_null({layer});
+    if (with_null) ranks.set_nulls({.product = {layer}});
     ranks.append(0, {layer});
     ranks.append(last_step, {layer});
     ranks.write(folder_.path() / run / "rank.h5");

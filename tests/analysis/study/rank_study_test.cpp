@@ -34,9 +34,7 @@ model::TensorMap example() {
 RankPoint point(const std::string& series, int64_t step) {
   RankTracker tracker;
   const auto layers = latent_layers(example(), series);
-  RankPoint result{series, "random", step, tracker.measure(layers), {}};
-  for (const auto& layer : layers) result.null.push_back(tracker.null_baseline(layer));
-  return result;
+  return {series, "random", step, tracker.measure(layers), tracker.nulls(layers, step), {}};
 }
 
 TEST(RankStudy, WritesTheRunFoldersLayout) {
