@@ -11,28 +11,11 @@
 namespace vmla::trainer {
 namespace {
 
-// Seeds of measured videos lie apart from the small ones that users give to their samples.
-constexpr uint64_t kFirstMeasureSeed = 1'000'000;
+// The seed of measured videos lies apart from the small ones that users give to their samples.
+constexpr uint64_t kMeasureSeed = 1'000'000;
 // The batch in which they are sampled. Measures are of many videos, so that none has to be
 // independent of the others to the bit.
 constexpr int64_t kVideosAtOnce = 16;
-
-// `count` prompts: the distinct captions of moving shapes in the dataset, in alphabetical order,
-// all with one seed, then all with the next.
-std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, int64_t count) {
-  std::set<std::string> captions;
-  for (int64_t i = 0; i < held_out.size(); ++i) {
-    if (data::parse_caption(held_out.caption(i))) captions.insert(held_out.caption(i));
-  }
-  std::vector<VideoPrompt> prompts;
-  if (captions.empty()) return prompts;
-  for (uint64_t seed = kFirstMeasureSeed; static_cast<int64_t>(prompts.size()) < count; ++seed) {
-    for (const std::string& caption : captions) {
-      if (static_cast<int64_t>(prompts.size()) < count) prompts.push_back({caption, seed});
-    }
-  }
-  return prompts;
-}
 
 /// Pixel frames of each chunk of a sampled video.
 std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
@@ -133,7 +116,7 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
                                            const MeasuredVideos& videos,
                                            const data::LatentDataset& held_out) {
   const data::LatentInfo& info = held_out.info();
-  LongPlan plan{.prompts = held_out_prompts(held_out, config.long_clips),
+  LongPlan plan{.prompts = measured_prompts(held_out, config.long_clips),
                 .layout = {.frames = config.long_frames,
                            .window_frames = info.pixel_frames,
                            .chunk_frames = videos.chunks(config.long_frames),
@@ -156,13 +139,29 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
 
 }  // namespace
 
+std::vector<VideoPrompt> measured_prompts(const data::LatentDataset& held_out, int64_t count) {
+  std::set<std::string> captions;
+  for (int64_t i = 0; i < held_out.size(); ++i) {
+    if (data::parse_caption(held_out.caption(i))) captions.insert(held_out.caption(i));
+  }
+  std::vector<VideoPrompt> prompts;
+  if (captions.empty()) return prompts;
+  while (static_cast<int64_t>(prompts.size()) < count) {
+    for (const std::string& caption : captions) {
+      const auto place = static_cast<uint32_t>(prompts.size());
+      if (place < count) prompts.push_back({.text = caption, .seed = kMeasureSeed, .place = place});
+    }
+  }
+  return prompts;
+}
+
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out,
                                            const MeasureWatch& watch) {
   const SampleConfig& sample = config.sample;
-  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
+  const std::vector<VideoPrompt> prompts = measured_prompts(held_out, sample.measure_clips);
   MeasuredVideos videos(config, sampler, network, watch);
   const bool causal = objective_traits(config.objective).causal;
   const auto long_plan = causal && sample.long_frames > 0

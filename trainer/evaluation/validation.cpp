@@ -69,7 +69,7 @@ ValidationResult validate(const TrainConfig& config,
     // noise.
     model::TensorMap inputs = objective.draws("generator",
                                               shape,
-                                              {.seed = static_cast<uint64_t>(config.seed),
+                                              {.seed = static_cast<uint64_t>(config.validation.seed),
                                                .step = 0,
                                                .first_sample = first,
                                                .batch = count,
