@@ -93,20 +93,7 @@ void check_made(const MakeConfig& config, const fs::path& path, const model::Cod
   same("size_height", config.size_height, info.pixel_height);
   same("size_width", config.size_width, info.pixel_width);
   same("fps", config.fps, info.fps);
-  if (config.prompts.empty() && config.synth_count > 0) {
-    const std::string wanted = scene_text(config.rendered_mosaic());
-    if (info.scene != wanted) {
-      const auto said = [](const std::string& scene) {
-        return scene.empty() ? std::string(MakeConfig::kShapes) : io::printable(scene);
-      };
-      fail_user(
-          "{}: shows {}, the configuration (make.scene, make.mosaic) wants {}; remove the file or "
-          "change the keys",
-          path.string(),
-          said(info.scene),
-          said(wanted));
-    }
-  }
+  check_scene(config, info, path);
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
@@ -161,6 +148,21 @@ void make_prompts(const MakeConfig& config, const fs::path& path, const EncoderO
 }
 
 }  // namespace
+
+void check_scene(const MakeConfig& config, const LatentInfo& info, const fs::path& path) {
+  if (!config.prompts.empty() || config.synth_count == 0) return;
+  const std::string wanted = scene_text(config.rendered_mosaic());
+  if (info.scene == wanted) return;
+  const auto said = [](const std::string& scene) {
+    return scene.empty() ? std::string("no mosaic") : io::printable(scene);
+  };
+  fail_user(
+      "{}: shows {}, the configuration (make.scene, make.mosaic) wants {}; remove the file, or "
+      "change the keys or its path",
+      path.string(),
+      said(info.scene),
+      said(wanted));
+}
 
 void make_dataset(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
   std::error_code ignored;  // opening the file says what is wrong with it

@@ -2,11 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "analysis/video/foreground.h"
 #include "data/synth/shape_levels.h"
 
 namespace vmla::analysis {
 namespace {
+
+constexpr double kNoiseDeviations = 2.5;
 
 // The level above which a pixel belongs to the shape: in the middle between the largest value of
 // the ground and the darkest surface of a shape.
@@ -103,7 +108,14 @@ at::Tensor without_ground(const at::Tensor& clip_F3HW, const data::MosaicConfig&
     if (!mosaic.is_hidden(f)) behind[f] = ground[0];
   }
   at::Tensor above = inside(clip) - inside(behind);
-  above = at::where(above.gt(mosaic.amplitude / 2), above, at::zeros({}));
+  // How far a clip's ground strays from frame to frame, of what is free: 2.5 deviations are noise.
+  const at::Tensor still = inside(free).expand_as(above);
+  const double stray = std::sqrt((above.square() * still).sum().item<double>() /
+                                 std::max(1.0, still.sum().item<double>()));
+  const double least_step = data::darkest_surface() - mosaic.level - mosaic.peak();
+  const double noise =
+      std::min(least_step, std::max(mosaic.amplitude / 2, kNoiseDeviations * stray));
+  above = at::where(above.gt(noise), above, at::zeros({}));
   inside(clip).copy_(above / (1 - inside(behind)) * (1 - dark) + dark);
   return clip;
 }

@@ -33,8 +33,9 @@ std::vector<GroundReading> read_ground(const at::Tensor& clip_F3HW,
 /// (shape_reader.h) reads it too. Of each pixel and channel the ground's value is taken off, its
 /// mean over the frames that show it free of the shape (where there is none, the ground's mean),
 /// and what is left spread over the levels from dark to full: a shape keeps its hue, its outline
-/// and its way. What deviates from the ground by less than half of the amplitude is taken for
-/// noise.
+/// and its way. What stands out of the ground by less than half of the amplitude, or than 2.5
+/// standard deviations of what the ground strays from frame to frame, is taken for noise; but never
+/// as much as a shape stands out at least.
 at::Tensor without_ground(const at::Tensor& clip_F3HW, const data::MosaicConfig& mosaic);
 
 }  // namespace vmla::analysis

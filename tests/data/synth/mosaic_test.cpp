@@ -192,7 +192,7 @@ TEST(Mosaic, IsReadableBehindTheRealPathOfVideoFiles) {
         std::string::npos);
     config.scene = MakeConfig::kShapes;
     EXPECT_NE(
-        error_of<UserError>([&] { make_dataset(config, folder / "m.h5"); }).find("wants shapes"),
+        error_of<UserError>([&] { make_dataset(config, folder / "m.h5"); }).find("wants no mosaic"),
         std::string::npos);
   }
 }
