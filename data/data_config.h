@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "data/synth/mosaic_config.h"
 
 namespace vmla::data {
 
@@ -21,11 +24,20 @@ struct MakeConfig {
   int64_t size_width = 16;
   double fps = 8.0;  // frames a second, after resampling in time
   int64_t seed = 0;  // of the synthetic clips
+  std::string scene = kShapes;
+  MosaicConfig mosaic;  // where that is the scene
 
+  static constexpr const char* kShapes = "shapes";
+  static constexpr const char* kMosaic = "mosaic";
   /// `prompts` that stand for the captions of the synthetic clips.
   static constexpr const char* kMovingShapes = "moving_shapes";
   /// False if the section is empty: the dataset must exist then.
   bool makes_something() const { return synth_count > 0 || !videos.empty() || !prompts.empty(); }
+
+  /// The ground behind the shapes that are rendered, if there is one.
+  std::optional<MosaicConfig> rendered_mosaic() const {
+    return synth_count > 0 && scene == kMosaic ? std::optional(mosaic) : std::nullopt;
+  }
 
   bool operator==(const MakeConfig&) const = default;
   template <class Self, class V>
@@ -59,6 +71,12 @@ struct MakeConfig {
     v("size_width", c.size_width, "pixel columns of a clip after resize and crop");
     v("fps", c.fps, "frames per second after resampling in time; above 0");
     v("seed", c.seed, "seed of the synthetic clips, 0 or more");
+    v("scene",
+      c.scene,
+      "what the synthetic clips show: shapes on a dark background, or before a random ground that "
+      "no "
+      "caption names (mosaic)");
+    v("mosaic", c.mosaic, "The ground, where the scene is the mosaic.");
   }
 };
 

@@ -12,6 +12,7 @@
 #include "model/io/error.h"
 #include "model/io/file_lock.h"
 #include "model/io/log.h"
+#include "model/io/quoted_name.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
@@ -92,6 +93,7 @@ void check_made(const MakeConfig& config, const fs::path& path, const model::Cod
   same("size_height", config.size_height, info.pixel_height);
   same("size_width", config.size_width, info.pixel_width);
   same("fps", config.fps, info.fps);
+  check_scene(config, info, path);
   if (config.synth_count > 0) same("synth_count", config.synth_count, dataset.size());
 }
 
@@ -107,6 +109,7 @@ void make_clips(const MakeConfig& config, const fs::path& path, const EncoderOpt
     synth.fps = config.fps;
     synth.seed = static_cast<uint64_t>(config.seed);
     synth.held_out = config.held_out;
+    synth.mosaic = config.rendered_mosaic();
     log::info("rendering {} into {}", counted(synth.count, "clip"), synth.out.string());
     synth_videos(synth);
   }
@@ -145,6 +148,21 @@ void make_prompts(const MakeConfig& config, const fs::path& path, const EncoderO
 }
 
 }  // namespace
+
+void check_scene(const MakeConfig& config, const LatentInfo& info, const fs::path& path) {
+  if (!config.prompts.empty() || config.synth_count == 0) return;
+  const std::string wanted = scene_text(config.rendered_mosaic());
+  if (info.scene == wanted) return;
+  const auto said = [](const std::string& scene) {
+    return scene.empty() ? std::string("no mosaic") : io::printable(scene);
+  };
+  fail_user(
+      "{}: shows {}, the configuration (make.scene, make.mosaic) wants {}; remove the file, or "
+      "change the keys or its path",
+      path.string(),
+      said(info.scene),
+      said(wanted));
+}
 
 void make_dataset(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
   std::error_code ignored;  // opening the file says what is wrong with it

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "data/data_config.h"
+#include "data/store/latent_file_format.h"
 #include "model/codec/codec_options.h"
 #include "model/codec/text_encoder_options.h"
 
@@ -21,5 +22,12 @@ struct EncoderOptions {
 void make_dataset(const MakeConfig& config,
                   const std::filesystem::path& path,
                   const EncoderOptions& encoders = {});
+
+/// UserError if clips that `config` renders show another scene than the dataset at `path` says. It
+/// is asked of every dataset that a stage opens: nothing else would show that it is of another
+/// kind.
+void check_scene(const MakeConfig& config,
+                 const LatentInfo& info,
+                 const std::filesystem::path& path);
 
 }  // namespace vmla::data

@@ -307,8 +307,11 @@ void Trainer::write_samples() {
       .device = at::Device(parts_.config.train.device),
       .noise_PFCHW = {},
       .before_pass = [this] { look_for_stop(); }};
-  for (const std::string& prompt : sample_prompts(sample))
-    request.prompts.push_back({prompt, static_cast<uint64_t>(sample.seed)});
+  for (const std::string& prompt : sample_prompts(sample)) {
+    const auto place = static_cast<uint32_t>(request.prompts.size());
+    request.prompts.push_back(
+        {.text = prompt, .seed = static_cast<uint64_t>(sample.seed), .place = place});
+  }
   const model::Network network = parts_.roles.network(parts_.roles.best());
   if (!parts_.mesh.is_lead()) {
     while_still([&] { sampler.sample(network, request, [](const SampledChunk&) {}); });

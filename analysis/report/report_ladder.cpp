@@ -54,7 +54,7 @@ std::string ladder_table(const std::string& head, const std::vector<Rung>& rungs
   const auto number = [](const std::string& key) {
     return [key](const Rung& rung) { return short_number(rung.run->figure(rung.prefix + key)); };
   };
-  const std::vector<Column<Rung>> columns = {
+  std::vector<Column<Rung>> columns = {
       {head, [](const Rung& rung) { return rung.what; }},
       {"a chunk", [](const Rung& rung) { return rung.passes.empty() ? "–" : rung.passes; }},
       {"shape<br>there ↑",
@@ -70,6 +70,17 @@ std::string ladder_table(const std::string& head, const std::vector<Rung>& rungs
       {"drift<br>of each ↓", number("drift.score")},
       {"direction,<br>long ↑", direction_at_the_end},
       {"motion,<br>long", share("drift.motion_share_last")}};
+  const bool any_ground = std::ranges::any_of(rungs, [](const Rung& rung) {
+    return rung.run->figure(rung.prefix + "mosaic.contrast").has_value();
+  });
+  if (any_ground) {
+    columns.insert(columns.end(),
+                   {{"ground<br>kept ↑", number("mosaic.keep")},
+                    {"contrast<br>(1)", number("mosaic.contrast")},
+                    {"energy ↓", number("mosaic.energy")},
+                    {"kept,<br>long ↑", number("long_rollout.mosaic.keep_last")},
+                    {"energy,<br>long ↓", number("long_rollout.mosaic.energy_last")}});
+  }
   return table_of(columns, rungs);
 }
 
@@ -92,8 +103,9 @@ std::string ladder_section(const std::vector<RunContents>& stages) {
   return html_section(
       {.heading = "The ladder of distillation",
        .meaning = "Each rung starts from the one above. What few steps cost is the second row of a "
-                  "many-step stage; each student should win some of it back. The last four columns "
-                  "are of long videos, first window to last: how far their mean moves (in half "
+                  "many-step stage; each student should win some of it back. The columns from "
+                  "drift to motion are of long videos, first window to last: how far their mean "
+                  "moves (in half "
                   "widths of the band of real clips; above 1 is drift), how far each one moves (in "
                   "a real clip's own change), right direction of a shape that is still there, and "
                   "motion at the end beside a real clip's (100 % is right).",

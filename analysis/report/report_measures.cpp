@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <type_traits>
 
 #include "analysis/page/short_number.h"
 #include "analysis/report/adherence_figures.h"
@@ -79,6 +81,61 @@ std::string retention_table(const RunContents& run) {
   return table_of(columns, rows);
 }
 
+// The ground of the clips that the run's configuration makes.
+std::optional<data::MosaicConfig> mosaic_of(const RunContents& run) {
+  if (run.setting("data.make.scene") != "mosaic") return std::nullopt;
+  data::MosaicConfig mosaic;
+  bool known = true;
+  data::MosaicConfig::fields(mosaic, [&](const char* name, auto& member, const char*) {
+    const std::string text = run.setting(formatted("data.make.mosaic.{}", name));
+    if constexpr (std::is_same_v<std::remove_reference_t<decltype(member)>, std::string>) {
+      member = text;
+    } else {
+      const auto read = std::from_chars(text.data(), text.data() + text.size(), member);
+      known = known && read.ec == std::errc() && read.ptr == text.data() + text.size();
+    }
+  });
+  // Read of a file that anybody may have changed: the ground's side counts for nothing here.
+  const bool sane = known && !data::mosaic_problem(mosaic, INT64_MAX, mosaic.cells);
+  return sane ? std::optional(mosaic) : std::nullopt;
+}
+
+std::string mosaic_table(const RunContents& run) {
+  // A row reads the figures under `prefix`; without one it is that of real clips.
+  struct Row {
+    std::string what, prefix;
+  };
+  std::vector<Row> rows;
+  for (const auto& [what, prefix] : {std::pair{"sampled clips", "mosaic."},
+                                     {"cache zeroed", "without_cache.mosaic."},
+                                     {"forced to few steps", "few_step.mosaic."},
+                                     {"long videos", "long_rollout.mosaic."}}) {
+    if (run.figure(std::string(prefix) + "contrast")) rows.push_back({what, prefix});
+  }
+  rows.push_back({"real clips", ""});
+  // "0.981 ± 0.003"
+  const auto number = [&run](const std::string& name, const char* real) {
+    return [&run, name, real](const Row& row) -> std::string {
+      if (row.prefix.empty()) return real;
+      const auto value = run.figure(row.prefix + name),
+                 error = run.figure(row.prefix + name + "_se");
+      if (!value) return "–";
+      return error ? formatted("{:.3f} ± {:.3f}", *value, *error) : formatted("{:.3f}", *value);
+    };
+  };
+  const std::vector<Column<Row>> columns = {
+      {"The ground that no caption names", [](const Row& row) { return row.what; }},
+      {"keep ↑", number("keep", "1")},
+      {"keep of the<br>last chunk ↑", number("keep_last", "1")},
+      {"of another<br>clip", number("keep_shuffled", "0")},
+      {"contrast<br>(1)", number("contrast", "1")},
+      {"of the<br>first chunk", number("contrast_first", "1")},
+      {"of the<br>last chunk", number("contrast_last", "1")},
+      {"energy ↓", number("energy", "0")},
+      {"energy of the<br>last window ↓", number("energy_last", "0")}};
+  return table_of(columns, rows);
+}
+
 std::string motion_table(const RunContents& run) {
   return table({"Motion",
                 "amount, levels a frame",
@@ -113,7 +170,7 @@ std::string sample_section(const RunContents& run) {
   return html_section(
       {.heading = "Sampled clips",
        .meaning = formatted("Sampled at step {}{}.{}", run.sample_step, how, shapes ? ticks : ""),
-       .content = sample_gallery(run.samples, kMostVideoBytes)});
+       .content = sample_gallery(run.samples, kMostVideoBytes, mosaic_of(run))});
 }
 
 std::string measure_section(const RunContents& run) {
@@ -121,6 +178,8 @@ std::string measure_section(const RunContents& run) {
   const bool read = run.figure("adherence.colour").has_value();
   if (read) content += adherence_table(run);
   if (run.figure("retention.identification")) content += kGap + retention_table(run);
+  const bool ground = run.figure("mosaic.contrast").has_value();
+  if (ground) content += kGap + mosaic_table(run);
   if (run.figure("motion.amount")) content += kGap + motion_table(run);
   if (content.empty()) return "";
   return html_section(
@@ -131,7 +190,12 @@ std::string measure_section(const RunContents& run) {
            " Retention: how often a later chunk resembles its own first chunk more than another "
            "clip's of the same caption; only the cache can carry that. Motion's amount is compared "
            "with real clips', more is not better. A jump of 1 means that chunk borders cannot be "
-           "told from other frames.",
+           "told from other frames." +
+           (ground ? std::string(" Keep: correlation of the ground in chunk 0 with the ground in "
+                                 "later chunks, ± a standard error. Contrast: its standard "
+                                 "deviation over a real clip's. Energy: distance of the "
+                                 "distribution of token patches from that of real clips.")
+                   : std::string()),
        .content = content});
 }
 

@@ -67,7 +67,7 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
     const auto method = methods.find(run.name);
     return method == methods.end() || method->second.empty() ? "–" : escape_html(method->second);
   };
-  const std::vector<Column<RunContents>> columns = {
+  std::vector<Column<RunContents>> columns = {
       {"stage", [](const RunContents& run) { return link_to_stage(run.name); }},
       {"init", init},
       {"validation<br>loss ↓", last_value("validation_loss")},
@@ -84,6 +84,18 @@ std::string comparison_table(const std::vector<RunContents>& stages) {
       {"truncated<br>noise's", null_ranks(&RankNulls::truncated)},
       {"r<sub>0.99</sub> of<br>budget", last_ranks(&EffectiveRank::r99_fractional)},
       {"tokens/s ↑", [](const RunContents& run) { return short_number(median_speed(run)); }}};
+  const bool any_ground = std::ranges::any_of(
+      stages, [](const RunContents& run) { return run.figure("mosaic.contrast").has_value(); });
+  if (any_ground) {
+    const auto number = [](const std::string& key) {
+      return [key](const RunContents& run) { return short_number(run.figure(key)); };
+    };
+    columns.insert(columns.end() - 1,
+                   {{"ground<br>kept ↑", number("mosaic.keep")},
+                    {"cache<br>zeroed", number("without_cache.mosaic.keep")},
+                    {"contrast<br>(1)", number("mosaic.contrast")},
+                    {"energy ↓", number("mosaic.energy")}});
+  }
   return table_of(columns, stages);
 }
 
@@ -156,13 +168,15 @@ std::vector<std::string> comparison_plots(const std::vector<RunContents>& stages
 std::string stage_table_section(const std::vector<RunContents>& stages) {
   return html_section(
       {.heading = "The stages compared",
-       .meaning = "Measured on clips sampled from held-out captions; ↑ more is better, ↓ less is "
-                  "better. Shape there: the share of clips in which something of a real shape's "
-                  "area moves from beginning to end; colour, direction and shape count only where "
-                  "it is there. If it is, chance is 16.7 % for colour, 25 % for direction and "
-                  "33.3 % for shape; for retention it is 50 %, to which it should fall when the "
-                  "cache is zeroed. Drift: how far the mean of long videos moves, in half widths "
-                  "of the band of real clips; above 1 they drift. Tokens/s: the median step.",
+       .meaning =
+           "Measured on clips sampled from held-out captions; ↑ more is better, ↓ less is "
+           "better. Shape there: the share of clips in which something of a real shape's "
+           "area moves from beginning to end; colour, direction and shape count only where "
+           "it is there. If it is, chance is 16.7 % for colour, 25 % for direction and "
+           "33.3 % for shape; for retention it is 50 %, to which it should fall when the "
+           "cache is zeroed. Drift: how far the mean of long videos moves, in half widths "
+           "of the band of real clips; above 1 they drift. Ground kept, contrast and energy, "
+           "where there is a mosaic: see a stage's own page. Tokens/s: the median step.",
        .content = comparison_table(stages)});
 }
 

@@ -83,6 +83,8 @@ std::vector<Card> key_figures(const RunContents& run) {
   add_share("right direction ↑ (chance 25 %)", right_share(run, "", "direction"));
   add_share("right shape ↑ (chance 33 %)", right_share(run, "", "shape"));
   add_share("retention ↑ (chance 50 %)", run.figure("retention.identification"));
+  if (const auto keep = run.figure("mosaic.keep"))
+    cards.push_back({.label = "of the ground kept ↑ (real: 1)", .value = short_number(keep)});
   if (const auto shift = run.figure("drift.shift"))
     cards.push_back(
         {.label = "drift ↓ (above 1: beyond real clips)", .value = short_number(shift)});

@@ -9,6 +9,7 @@
 #include "analysis/page/short_number.h"
 #include "analysis/runs/readable_text.h"
 #include "analysis/video/caption_adherence.h"
+#include "analysis/video/mosaic_ground_reader.h"
 #include "data/video/decoder_process.h"
 #include "model/io/error.h"
 
@@ -39,7 +40,9 @@ std::optional<at::Tensor> decode(data::DecoderProcess& decoder, const SampleClip
 
 // What the clip shows, ticked where its prompt asks for it and a shape is there; "" where that
 // cannot be told.
-std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip) {
+std::string adherence_line(data::DecoderProcess* decoder,
+                           const SampleClip& clip,
+                           const std::optional<data::MosaicConfig>& mosaic) {
   if (decoder == nullptr || !data::parse_caption(clip.prompt)) return "";
   std::optional<at::Tensor> pixels;
   try {
@@ -48,7 +51,8 @@ std::string adherence_line(data::DecoderProcess* decoder, const SampleClip& clip
     return "";  // a page without ticks is better than no page
   }
   if (!pixels) return "";
-  const std::optional<ClipAdherence> read = check_caption({*pixels, clip.prompt});
+  const std::optional<ClipAdherence> read =
+      check_caption({mosaic ? without_ground(*pixels, *mosaic) : *pixels, clip.prompt});
   if (!read) return "";
   const auto name = [](const auto& names, int index) {
     return names.at(static_cast<size_t>(index));
@@ -93,7 +97,9 @@ std::string length_line(const SampleClip& clip) {
 
 }  // namespace
 
-std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_bytes) {
+std::string sample_gallery(const std::vector<SampleClip>& clips,
+                           int64_t most_bytes,
+                           const std::optional<data::MosaicConfig>& mosaic) {
   const std::unique_ptr<data::DecoderProcess> decoder = find_decoder();
   std::string out = R"(<div class="clips">)";
   int64_t embedded = 0, left_out = 0;
@@ -108,7 +114,7 @@ std::string sample_gallery(const std::vector<SampleClip>& clips, int64_t most_by
     out += formatted("<figure>{}<figcaption>{}{}{}</figcaption></figure>\n",
                      video_tag(clip),
                      escape_html(clip.prompt.empty() ? clip.file.filename().string() : clip.prompt),
-                     adherence_line(decoder.get(), clip),
+                     adherence_line(decoder.get(), clip, mosaic),
                      length_line(clip));
   }
   out += "</div>";

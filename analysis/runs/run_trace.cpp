@@ -85,10 +85,16 @@ const std::vector<FinalFigure>& final_figures() {
       share_of_clips("retention.size_identification"),
       share_of_clips("retention.texture_identification"),
       {.name = "motion.border_jump", .worse = kAbove, .relative_floor = 0.10},
+      {.name = "mosaic.keep", .worse = kBelow, .absolute_floor = 0.03},
+      {.name = "mosaic.contrast", .worse = kBelow, .absolute_floor = 0.03},
+      {.name = "mosaic.energy", .worse = kAbove, .absolute_floor = 0.01},
       share_of_clips("few_step.adherence.colour"),
       share_of_clips("few_step.adherence.direction"),
       share_of_clips("few_step.retention.identification"),
       share_of_clips("long_rollout.retention.identification"),
+      {.name = "few_step.mosaic.contrast", .worse = kBelow, .absolute_floor = 0.03},
+      {.name = "long_rollout.mosaic.keep_last", .worse = kBelow, .absolute_floor = 0.05},
+      {.name = "long_rollout.mosaic.energy_last", .worse = kAbove, .absolute_floor = 0.02},
       {.name = "drift.shift", .worse = kAbove, .relative_floor = 0.50, .absolute_floor = 0.30},
       {.name = "drift.score", .worse = kAbove, .relative_floor = 0.50},
       {.name = "drift.motion_share_last", .worse = kBelow, .absolute_floor = 0.20},
@@ -132,7 +138,12 @@ RunTrace trace_of(const RunContents& run) {
   trace.stage = run.setting("stage").empty() ? run.name : run.setting("stage");
   trace.objective = run.setting("objective.name");
   trace.init = run.setting("init.method");
+  const bool is_mosaic = run.setting("data.make.scene") == "mosaic";
   for (const auto& [key, value] : run.config) {
+    // Runs on plain shapes are compared with those that were made before there were scenes.
+    const bool of_scene =
+        key.starts_with("data.make.scene") || key.starts_with("data.make.mosaic.");
+    if (of_scene && !is_mosaic) continue;
     if (is_training_setting(key)) trace.settings[key] = value;
   }
   if (run.metric("loss") == nullptr) return trace;

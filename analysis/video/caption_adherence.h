@@ -19,6 +19,8 @@ namespace vmla::analysis {
 struct CaptionedClip {
   at::Tensor pixels_F3HW;  // fp32 in [-1, 1]
   std::string caption;
+  /// [F, C, H, W], where they are known.
+  at::Tensor latents_FCHW = {};
 };
 
 /// What one clip was to show and what it shows.

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "analysis/video/mosaic_ground_reader.h"
+
 namespace vmla::analysis {
 namespace {
 
@@ -23,8 +25,14 @@ int caption_number(const data::Combination& what) {
 
 }  // namespace
 
+int64_t kind_of(const std::string& caption) {
+  const auto what = data::parse_caption(caption);
+  return what ? caption_number(*what) : -1;
+}
+
 ClipMeasures measure_clips(const std::vector<CaptionedClip>& clips,
-                           const std::vector<int64_t>& chunk_frames) {
+                           const std::vector<int64_t>& chunk_frames,
+                           const MosaicReference* mosaic) {
   ClipMeasures result;
   std::vector<std::vector<ChunkTraits>> traits;
   std::vector<int> captions;
@@ -37,15 +45,27 @@ ClipMeasures measure_clips(const std::vector<CaptionedClip>& clips,
     result.motion.border_jump += motion.border_jump;
     jumps_known += motion.border_jump > 0;
 
-    result.per_clip.push_back(check_caption(clip));
+    const CaptionedClip shapes = {
+        mosaic ? without_ground(clip.pixels_F3HW, mosaic->mosaic) : clip.pixels_F3HW, clip.caption};
+    result.per_clip.push_back(check_caption(shapes));
     if (const auto& adherence = result.per_clip.back()) {
-      traits.push_back(read_chunk_traits(clip.pixels_F3HW, adherence->shown.colour, chunks));
+      traits.push_back(read_chunk_traits(shapes.pixels_F3HW, adherence->shown.colour, chunks));
       captions.push_back(caption_number(adherence->asked));
     }
   }
   if (jumps_known > 0) result.motion.border_jump /= jumps_known;
   result.adherence = summarise(result.per_clip);
   result.retention = measure_retention(traits, captions);
+  if (mosaic && !clips.empty()) {
+    std::vector<at::Tensor> pixels, latents;
+    std::vector<int64_t> kinds;
+    for (const CaptionedClip& clip : clips) {
+      kinds.push_back(kind_of(clip.caption));
+      pixels.push_back(clip.pixels_F3HW);
+      if (clip.latents_FCHW.defined()) latents.push_back(clip.latents_FCHW);
+    }
+    result.mosaic = measure_mosaic(pixels, latents, kinds, chunk_frames, *mosaic);
+  }
   return result;
 }
 
@@ -82,6 +102,7 @@ std::map<std::string, std::map<std::string, double>> figures_of(const ClipMeasur
       figures["motion"]["border_jump"] = measures.motion.border_jump;
     }
   }
+  if (measures.mosaic) figures["mosaic"] = figures_of(*measures.mosaic);
   return figures;
 }
 

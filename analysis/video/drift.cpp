@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "analysis/video/mosaic_ground_reader.h"
 #include "analysis/video/motion.h"
 
 namespace vmla::analysis {
@@ -50,11 +51,12 @@ std::array<double, kDriftFigures> scores_of(const std::vector<DriftReading>& rea
 // captions of a kind (held out or not) in turn, so that those of one kind are balanced.
 std::vector<data::ClipSpec> real_specs(const std::set<std::string>& captions,
                                        int64_t clip_frames,
-                                       int64_t count) {
+                                       int64_t count,
+                                       const std::optional<data::MosaicConfig>& mosaic) {
   std::vector<data::ClipSpec> specs;
   for (uint64_t index = 0; static_cast<int64_t>(specs.size()) < count; ++index) {
     for (const bool held_out : {false, true}) {
-      const data::ClipSpec spec = data::draw_clip(kBandSeed, index, held_out, clip_frames);
+      const data::ClipSpec spec = data::draw_clip(kBandSeed, index, held_out, clip_frames, mosaic);
       if (captions.contains(data::caption_of(spec.what))) specs.push_back(spec);
     }
   }
@@ -153,9 +155,11 @@ DriftReading read_drift(const CaptionedClip& clip, const DriftLayout& layout) {
               layout.window_frames,
               "; two windows are the least");
   DriftReading reading{*asked, {}, 0};
+  const at::Tensor shapes =
+      layout.mosaic ? without_ground(clip.pixels_F3HW, *layout.mosaic) : clip.pixels_F3HW;
   for (int64_t window = 0; window < layout.windows(); ++window) {
     reading.windows.push_back(read_drift_window(
-        clip.pixels_F3HW.narrow(0, window * layout.window_frames, layout.window_frames), *asked));
+        shapes.narrow(0, window * layout.window_frames, layout.window_frames), *asked));
   }
   reading.border_jump =
       measure_motion(clip.pixels_F3HW.narrow(0, 0, layout.frames), layout.chunk_frames).border_jump;
@@ -175,7 +179,8 @@ DriftBand real_drift_band(const std::vector<std::string>& captions,
   const auto kinds = static_cast<int64_t>(wanted.size());
   TORCH_CHECK(kinds > 0, "a band of real clips needs a caption");
   const int64_t half = (kLeastClips + kinds - 1) / kinds * kinds;
-  const std::vector<data::ClipSpec> specs = real_specs(wanted, clip_frames, 2 * half);
+  const std::vector<data::ClipSpec> specs =
+      real_specs(wanted, clip_frames, 2 * half, layout.mosaic);
   // Half of them make the band, the others are scored against it.
   std::vector<DriftReading> band_clips, scored_clips;
   for (size_t i = 0; i < specs.size(); ++i) {

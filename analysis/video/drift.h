@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,9 @@ struct DriftLayout {
   std::vector<int64_t> chunk_frames;
   /// Frames a second of video; 0: unknown.
   double fps = 0;
+  /// Clips show shapes before this ground. Shapes are read as if it were dark; the band is that of
+  /// real clips with it.
+  std::optional<data::MosaicConfig> mosaic = std::nullopt;
 
   int64_t windows() const { return window_frames > 0 ? frames / window_frames : 0; }
 };

@@ -31,6 +31,7 @@ LatentInfo info_of(const PromptsOptions& options, const model::TextEncoder& text
   info.ode_times.clear();
   info.ode_fp32 = false;
   info.origin.clear();
+  info.scene.clear();
   set_text_encoder(info, text);
   info.negative_prompt.clear(), info.negative_text.clear();
   if (options.negative_prompt) set_negative_prompt(info, text, *options.negative_prompt);

@@ -12,6 +12,7 @@
 #include "data/encode/encode_parts.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
+#include "data/synth/synth_videos.h"
 #include "data/video/csv.h"
 #include "data/video/decode_pool.h"
 #include "data/video/video_folder.h"
@@ -87,6 +88,7 @@ std::string fingerprint_of(const EncodeOptions& options,
            options.max_clips,
            options.hold_out_every,
            options.held_out);
+  if (!info.scene.empty()) job.line(info.scene);
   if (options.negative_prompt) job.record("negative prompt", *options.negative_prompt);
   // A video counts by its name and size: to read all of them would take too long.
   for (const VideoEntry& video : videos) {
@@ -255,6 +257,7 @@ EncodeReport encode_videos(const EncodeOptions& given) {
                                    .height = options.height,
                                    .width = options.width,
                                    .fps = options.fps});
+  info.scene = scene_of_folder(options.videos);
   set_text_encoder(info, *text);
   if (options.negative_prompt) set_negative_prompt(info, *text, *options.negative_prompt);
   EncodeParts parts({.out = options.out,

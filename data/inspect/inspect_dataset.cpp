@@ -125,6 +125,7 @@ std::string origin_text(const LatentInfo& info) {
                     io::printable(info.text_encoder),
                     io::printable(info.text_encoder_hash.substr(0, 12)),
                     info.text_dim);
+  if (!info.scene.empty()) text += formatted("scene: {}\n", io::printable(info.scene));
   if (!info.origin.empty()) text += formatted("origin: {}\n", io::printable(info.origin));
   return text;
 }

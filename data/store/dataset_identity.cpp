@@ -40,6 +40,7 @@ void add_description(const LatentFile& file, ContentHash& hash) {
        {&info.codec, &info.codec_hash, &info.text_encoder, &info.text_encoder_hash, &info.origin}) {
     hash.add(*text);
   }
+  if (!info.scene.empty()) hash.add(info.scene);  // without one, as below
   hash.add(info.fps);
   for (const int64_t number : {info.pixel_height,
                                info.pixel_width,

@@ -248,6 +248,7 @@ LatentIndex read_hdf5_index(RegularFile file, bool sealed) {
   info.text_encoder_hash = reader.text_attribute("text_encoder_hash");
   read_clip_attributes(reader, info);
   if (reader.has_attribute("origin")) info.origin = reader.text_attribute("origin");
+  if (reader.has_attribute("scene")) info.scene = reader.text_attribute("scene");
   index.part = read_part(reader);
   read_prompt_texts(reader, index);
   // A part whose videos were all skipped holds no clip.

@@ -30,6 +30,7 @@ std::string difference(const LatentInfo& a, const LatentInfo& b) {
   if (a.fps != b.fps) return formatted("fps: {:g} against {:g}", b.fps, a.fps);
   if (a.negative_prompt != b.negative_prompt || a.negative_text != b.negative_text)
     return "negative prompt";
+  if (a.scene != b.scene) return "scene";
   LatentInfo alike = b;
   alike.origin = a.origin;  // files of different origin may be one dataset
   if (a.has_latents) {

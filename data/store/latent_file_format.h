@@ -30,6 +30,9 @@ struct LatentInfo {
   std::vector<float> negative_text;
   /// In words: what computed the clips or states, with which settings. Empty for encoded videos.
   std::string origin;
+  /// What the clips show, where that is known (scene_text, data/synth/mosaic_config.h); empty: it
+  /// is not.
+  std::string scene;
   bool operator==(const LatentInfo&) const = default;
 };
 

@@ -17,7 +17,7 @@ void stream_fields(Info& info, Stream& stream) {
   stream(info.fps), stream(info.pixel_height), stream(info.pixel_width), stream(info.pixel_frames);
   stream(info.clip_shape), stream(info.has_latents);
   stream(info.ode_times), stream(info.ode_fp32);
-  stream(info.text_dim), stream(info.origin);
+  stream(info.text_dim), stream(info.origin), stream(info.scene);
   stream(info.negative_prompt), stream(info.negative_text);
 }
 

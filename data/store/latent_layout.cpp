@@ -26,6 +26,7 @@ void write_attributes(Hdf5Writer& file,
   file.attribute("text_encoder", info.text_encoder);
   file.attribute("text_encoder_hash", info.text_encoder_hash);
   if (!info.origin.empty()) file.attribute("origin", info.origin);
+  if (!info.scene.empty()) file.attribute("scene", info.scene);
   if (part) {
     file.attribute("job", part->job);
     file.attribute("videos", std::vector<int64_t>{part->first_video, part->end_video});

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <numbers>
 
-#include "kernels/counter_rng/counter_rng.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
@@ -65,6 +64,11 @@ int border_side(double x, double y) {
   return -1;
 }
 
+/// A pixel value in [-1, 1] on the scale on which the background is 0 and a full channel 1.
+double intensity_of(double value) {
+  return ((value + 1.0) * 127.5 - kDarkLevel) / (kBrightLevel - kDarkLevel);
+}
+
 /// Into [0, 1).
 double wrap(double position) {
   return position - std::floor(position);
@@ -106,14 +110,22 @@ std::optional<Combination> parse_caption(std::string_view caption) {
   return what;
 }
 
-ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_frames) {
+kernels::DrawKey clip_key(uint64_t seed, uint64_t index, bool held_out) {
+  return {.seed = seed,
+          .step = held_out ? 1u : 0u,
+          .purpose = kernels::Purpose::kSynthetic,
+          .role = 0,
+          .sample = index};
+}
+
+ClipSpec draw_clip(uint64_t seed,
+                   uint64_t index,
+                   bool held_out,
+                   int64_t clip_frames,
+                   const std::optional<MosaicConfig>& mosaic) {
   TORCH_CHECK(clip_frames >= 2, "a moving clip needs at least 2 frames, got ", clip_frames);
   const std::vector<Combination> allowed = combinations(held_out);
-  const kernels::DrawKey key{.seed = seed,
-                             .step = held_out ? 1u : 0u,
-                             .purpose = kernels::Purpose::kSynthetic,
-                             .role = 0,
-                             .sample = index};
+  const kernels::DrawKey key = clip_key(seed, index, held_out);
   const auto between = [&](uint64_t draw, double low, double high) {
     return low + (high - low) * kernels::uniform_at(key, draw);
   };
@@ -129,6 +141,9 @@ ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_fr
   spec.start_x = step[0] == 0 ? across : (step[0] > 0 ? along : 1.0 - along);
   spec.start_y = step[1] == 0 ? across : (step[1] > 0 ? along : 1.0 - along);
   for (size_t i = 0; i < 4; ++i) spec.texture[i] = between(4 + i, -1.0, 1.0);
+  if (mosaic) {
+    spec.ground = std::make_shared<const MosaicGround>(draw_ground(*mosaic, seed, index, held_out));
+  }
   return spec;
 }
 
@@ -161,7 +176,10 @@ void render_frame(const ClipSpec& spec, int64_t frame, int64_t side, uint8_t* rg
         const bool border_on =
             border >= 0 &&
             kColourChannels[static_cast<size_t>(kBorderColour[static_cast<size_t>(border)])][c];
-        const double behind = border_on ? kBorderIntensity : 0.0;
+        double behind = border_on ? kBorderIntensity : 0.0;
+        if (border < 0 && spec.ground) {
+          behind = intensity_of(spec.ground->at(static_cast<int64_t>(c), x, y, frame));
+        }
         const double front = channels[c] != 0 ? intensity : 0.0;
         const double level = behind + coverage * (front - behind);
         *rgb_HW3++ =

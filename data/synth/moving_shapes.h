@@ -4,17 +4,23 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "data/synth/mosaic_ground.h"
+#include "data/synth/shape_levels.h"
+#include "kernels/counter_rng/counter_rng.h"
+
 /// Captioned moving shapes: the synthetic world of the tiny pipeline (docs/formats.md).
 ///
 /// A clip shows one bright shape on a dark background. The caption names its colour, its form and
 /// the direction it moves in; its size, its speed and a faint texture are not in the caption, so
-/// only what a model remembers of earlier frames can keep them. Coordinates are fractions of the
-/// side, x to the right, y down.
+/// only what a model remembers of earlier frames can keep them. In place of the dark background
+/// there may be a mosaic (data/synth/mosaic_ground.h). Coordinates are fractions of the side, x to
+/// the right, y down.
 namespace vmla::data {
 
 inline constexpr std::array<std::string_view, 6> kColourNames = {
@@ -23,9 +29,6 @@ inline constexpr std::array<std::string_view, 3> kShapeNames = {"circle", "squar
 inline constexpr std::array<std::string_view, 4> kDirectionNames = {"left", "right", "up", "down"};
 inline constexpr int kNumCombinations = 72;
 
-/// Levels (0..255) of the background, and of a channel that is on at full intensity.
-inline constexpr int kDarkLevel = 20;
-inline constexpr int kBrightLevel = 250;
 /// Which of (red, green, blue) are on, by colour index.
 inline constexpr std::array<std::array<int, 3>, 6> kColourChannels = {
     {{1, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 1, 0}, {1, 0, 1}, {1, 1, 1}}};
@@ -48,8 +51,6 @@ inline constexpr double kMinTravel = 0.55, kMaxTravel = 0.95;
 /// Where the shape's centre lies across its way: near the middle. Spread over the whole side, a
 /// small model spends its training on where the shape is instead of on where it goes.
 inline constexpr double kMinAcross = 0.45, kMaxAcross = 0.55;
-/// Intensity of the shape's surface: kTextureBase ± kTextureAmplitude.
-inline constexpr double kTextureBase = 0.75, kTextureAmplitude = 0.25;
 
 /// What a caption says: indices into the lists of names above.
 struct Combination {
@@ -81,12 +82,22 @@ struct ClipSpec {
   double speed = 0.09;  // fraction of the side a frame, along the direction
   /// Of the surface, in [-1, 1]: top left, top right, bottom left, bottom right.
   std::array<double, 4> texture = {0, 0, 0, 0};
+  /// Behind the shape; null: the dark background.
+  std::shared_ptr<const MosaicGround> ground = nullptr;
 };
+
+/// Where the numbers of clip `index` are drawn from (docs/algorithms.md 12.2).
+kernels::DrawKey clip_key(uint64_t seed, uint64_t index, bool held_out);
 
 /// Clip `index` of the set of clips that (seed, held_out) name: its combination is the next in
 /// turn, everything else is drawn (Philox, Purpose::kSynthetic). The shape starts near the edge it
 /// comes from and crosses the picture in about `clip_frames` frames, at least 2.
-ClipSpec draw_clip(uint64_t seed, uint64_t index, bool held_out, int64_t clip_frames);
+/// With `mosaic` the same shape stands before a ground of its own.
+ClipSpec draw_clip(uint64_t seed,
+                   uint64_t index,
+                   bool held_out,
+                   int64_t clip_frames,
+                   const std::optional<MosaicConfig>& mosaic = std::nullopt);
 
 /// Centre of the shape at frame `frame`, wrapped into [0, 1)²: it leaves at one edge and enters at
 /// the opposite one, partly visible at both on the way.

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <exception>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 #include <vector>
@@ -17,11 +18,14 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
+#include "model/io/json_text.h"
 #include "model/io/log.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
 namespace {
+
+constexpr const char* kSettingsFile = "moving_shapes.json";
 
 void check_options(const SynthOptions& options) {
   if (options.count < 1) fail_user("data synth: count is {}, must be at least 1", options.count);
@@ -31,6 +35,11 @@ void check_options(const SynthOptions& options) {
   if (!(options.fps > 0)) fail_user("data synth: fps is {:g}, must be above 0", options.fps);
   if (options.size < 16 || options.size > 4096 || options.size % 2 != 0) {
     fail_user("data synth: size is {}, must be even and from 16 to 4096", options.size);
+  }
+  if (options.mosaic) {
+    if (const auto problem = mosaic_problem(*options.mosaic, options.frames, options.size)) {
+      fail_user("data synth: {} is {}", problem->first, problem->second);
+    }
   }
   static const std::set<std::string> formats = {"mp4", "avi", "webm", "mkv", "y4m"};
   if (!formats.contains(options.format)) {
@@ -46,7 +55,7 @@ void check_options(const SynthOptions& options) {
 /// one with the same options from other clips.
 std::string settings_text(const SynthOptions& options) {
   return formatted(R"({{"count": {}, "frames": {}, "fps": {:g}, "size": {}, "seed": {}, )"
-                   R"("held_out": {}, "format": "{}"}})"
+                   R"("held_out": {}, "format": "{}"{}}})"
                    "\n",
                    options.count,
                    options.frames,
@@ -54,7 +63,13 @@ std::string settings_text(const SynthOptions& options) {
                    options.size,
                    options.seed,
                    options.held_out ? "true" : "false",
-                   options.format);
+                   options.format,
+                   options.mosaic ? R"(, "scene": )" + scene_text(options.mosaic) : "");
+}
+
+ClipSpec spec_of(const SynthOptions& options, int64_t index) {
+  return draw_clip(
+      options.seed, static_cast<uint64_t>(index), options.held_out, options.frames, options.mosaic);
 }
 
 std::string file_name(int64_t index, const std::string& format) {
@@ -64,8 +79,7 @@ std::string file_name(int64_t index, const std::string& format) {
 void render_video(const SynthOptions& options,
                   int64_t index,
                   const std::shared_ptr<ChildProcess>& process) {
-  const ClipSpec spec =
-      draw_clip(options.seed, static_cast<uint64_t>(index), options.held_out, options.frames);
+  const ClipSpec spec = spec_of(options, index);
   VideoWriter writer(options.out / file_name(index, options.format), options.fps, process);
   at::Tensor rgb = at::empty({1, options.size, options.size, 3}, at::kByte);
   for (int64_t f = 0; f < options.frames; ++f) {
@@ -77,7 +91,7 @@ void render_video(const SynthOptions& options,
 
 /// True if the folder is complete already. UserError if it holds other clips.
 bool is_complete(const SynthOptions& options) {
-  const fs::path settings = options.out / "moving_shapes.json";
+  const fs::path settings = options.out / kSettingsFile;
   std::error_code problem;
   if (fs::exists(options.out, problem) && !fs::is_directory(options.out, problem)) {
     fail_user("{}: is no folder; choose another", options.out.string());
@@ -149,9 +163,7 @@ void render_missing(const SynthOptions& options) {
 void write_captions(const SynthOptions& options) {
   std::string rows = csv_row({"file", "caption"});
   for (int64_t i = 0; i < options.count; ++i) {
-    const ClipSpec spec =
-        draw_clip(options.seed, static_cast<uint64_t>(i), options.held_out, options.frames);
-    rows += csv_row({file_name(i, options.format), caption_of(spec.what)});
+    rows += csv_row({file_name(i, options.format), caption_of(spec_of(options, i).what)});
   }
   io::write_file_atomically(options.out / "captions.csv", rows);
 }
@@ -171,9 +183,18 @@ void synth_videos(const SynthOptions& given) {
   if (problem) {
     fail_user("{}: cannot make the folder: {}", options.out.string(), problem.message());
   }
-  io::write_file_atomically(options.out / "moving_shapes.json", settings_text(options));
+  io::write_file_atomically(options.out / kSettingsFile, settings_text(options));
   render_missing(options);
   write_captions(options);
+}
+
+std::string scene_of_folder(const fs::path& folder) {
+  const fs::path path = folder / kSettingsFile;
+  std::error_code problem;
+  if (!fs::is_regular_file(path, problem)) return "";
+  const auto settings = io::parse_json_or_discard<nlohmann::json>(io::read_text_file(path));
+  if (!settings.is_object() || !settings.contains("scene")) return "";
+  return scene_text(parse_scene(settings["scene"].dump(), path.string()));
 }
 
 }  // namespace vmla::data

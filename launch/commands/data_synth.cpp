@@ -17,6 +17,7 @@ int run(const DataSynthArgs& args) {
   options.size = args.size;
   options.seed = static_cast<uint64_t>(args.seed);
   options.held_out = args.held_out;
+  if (args.scene == "mosaic") options.mosaic = args.mosaic;
   if (!args.format.empty()) options.format = args.format;
   data::synth_videos(options);
   log::info("{} of moving shapes in {}, captions in captions.csv",

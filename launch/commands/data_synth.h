@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "data/synth/mosaic_config.h"
 #include "launch/command_args.h"
 
 namespace vmla::launch {
@@ -18,7 +19,9 @@ struct DataSynthArgs : CommandArgs {
   int64_t frames = 9;
   int64_t size = 128;  // pixels a side
   double fps = 8.0;
-  std::string format;  // empty: mp4, or y4m in a build without OpenCV
+  std::string scene;          // shapes (also if empty) or mosaic
+  data::MosaicConfig mosaic;  // where that is the scene
+  std::string format;         // empty: mp4, or y4m in a build without OpenCV
 
   void define(OptionSet& options);
 };

@@ -131,6 +131,13 @@ Option OptionSet::integer_from_1(const std::string& name,
   return Option(add(app_, name, value, help)->check(integer_at_least(1)));
 }
 
+Option OptionSet::any_number(const std::string& name,
+                             Destination<double> value,
+                             const std::string& help) {
+  return Option(add(app_, name, value, help)
+                    ->check(number([](double v) { return std::isfinite(v); }, "a number")));
+}
+
 Option OptionSet::number_above_0(const std::string& name,
                                  Destination<double> value,
                                  const std::string& help) {

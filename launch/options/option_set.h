@@ -90,7 +90,8 @@ class OptionSet {
                         Destination<int64_t> value,
                         const std::string& help);
 
-  /// Finite numbers: above 0, and from 0.
+  /// Finite numbers: any, above 0, and from 0.
+  Option any_number(const std::string& name, Destination<double> value, const std::string& help);
   Option number_above_0(const std::string& name,
                         Destination<double> value,
                         const std::string& help);

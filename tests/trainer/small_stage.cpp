@@ -10,7 +10,10 @@
 
 namespace vmla::trainer {
 
-void write_small_clips(const std::filesystem::path& path, int64_t clips) {
+void write_small_clips(const std::filesystem::path& path,
+                       int64_t clips,
+                       const std::vector<std::string>& captions) {
+  if (!captions.empty()) clips = static_cast<int64_t>(captions.size());
   data::LatentInfo info;
   info.codec = "space_to_depth:2";
   info.text_encoder = "hashing:5x3";
@@ -21,7 +24,11 @@ void write_small_clips(const std::filesystem::path& path, int64_t clips) {
   info.text_dim = 5;
   std::vector<data::ClipRecord> records;
   for (int64_t i = 0; i < clips; ++i)
-    records.push_back({formatted("caption {}", i), "video", 6 * i, i % 3 + 1});
+    records.push_back(
+        {captions.empty() ? formatted("caption {}", i) : captions[static_cast<size_t>(i)],
+         "video",
+         6 * i,
+         i % 3 + 1});
   data::LatentFileWriter writer(path, info, records, std::vector<float>(5, -1));
   for (int64_t i = 0; i < clips; ++i) {
     const at::Tensor latents = at::full(info.clip_shape, static_cast<double>(i) / 8, at::kBFloat16);

@@ -13,8 +13,10 @@
 namespace vmla::trainer {
 
 /// Writes `clips` clips to `path`: clip i holds the value i / 8 and the caption "caption i", whose
-/// embedding has 1 to 3 rows of the value i + 1.
-void write_small_clips(const std::filesystem::path& path, int64_t clips = 12);
+/// embedding has 1 to 3 rows of the value i + 1. With `captions`, one clip for each of them.
+void write_small_clips(const std::filesystem::path& path,
+                       int64_t clips = 12,
+                       const std::vector<std::string>& captions = {});
 
 /// A stage of the objective on the clips of `folder` (made when they are missing), with every
 /// observer off.

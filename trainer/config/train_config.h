@@ -126,6 +126,7 @@ struct ValidationConfig {
   int64_t every = 0;
   int64_t clips = 16;
   int64_t time_bins = 5;
+  int64_t seed = 0;
 
   bool operator==(const ValidationConfig&) const = default;
   template <class Self, class V>
@@ -135,6 +136,10 @@ struct ValidationConfig {
     v("time_bins",
       c.time_bins,
       "intervals of the timestep for which the loss is reported separately; at least 1");
+    v("seed",
+      c.seed,
+      "seed of the noise and the timesteps that the loss is computed with, any integer; whatever "
+      "the seed of training is, runs that share this one are compared on the same draws");
   }
 };
 

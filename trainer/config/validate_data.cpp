@@ -1,5 +1,6 @@
 #include "trainer/config/validate_data.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 #include <string_view>
@@ -127,6 +128,15 @@ void validate_make(const data::MakeConfig& make, const std::string& section, con
   require_at_least(section + ".size_height", make.size_height, 1);
   require_at_least(section + ".size_width", make.size_width, 1);
   require_positive(section + ".fps", make.fps);
+  require_one_of(
+      section + ".scene", make.scene, {data::MakeConfig::kShapes, data::MakeConfig::kMosaic});
+  if (const auto mosaic = make.rendered_mosaic()) {
+    // The clip's smaller side, and the larger one is a multiple of a pixel too.
+    const int64_t side = std::min(make.size_height, make.size_width);
+    if (const auto problem = data::mosaic_problem(*mosaic, make.frames, side)) {
+      fail_rule(section + ".mosaic." + problem->first, "{}", problem->second);
+    }
+  }
   validate_codec(make, section, c);
   validate_text(make, section, c);
 }

@@ -6,33 +6,18 @@
 #include "model/network/attention_plan.h"
 #include "trainer/evaluation/sampler_settings.h"
 
+#include <ATen/ATen.h>
+
 #include <set>
 
 namespace vmla::trainer {
 namespace {
 
-// Seeds of measured videos lie apart from the small ones that users give to their samples.
-constexpr uint64_t kFirstMeasureSeed = 1'000'000;
+// The seed of measured videos lies apart from the small ones that users give to their samples.
+constexpr uint64_t kMeasureSeed = 1'000'000;
 // The batch in which they are sampled. Measures are of many videos, so that none has to be
 // independent of the others to the bit.
 constexpr int64_t kVideosAtOnce = 16;
-
-// `count` prompts: the distinct captions of moving shapes in the dataset, in alphabetical order,
-// all with one seed, then all with the next.
-std::vector<VideoPrompt> held_out_prompts(const data::LatentDataset& held_out, int64_t count) {
-  std::set<std::string> captions;
-  for (int64_t i = 0; i < held_out.size(); ++i) {
-    if (data::parse_caption(held_out.caption(i))) captions.insert(held_out.caption(i));
-  }
-  std::vector<VideoPrompt> prompts;
-  if (captions.empty()) return prompts;
-  for (uint64_t seed = kFirstMeasureSeed; static_cast<int64_t>(prompts.size()) < count; ++seed) {
-    for (const std::string& caption : captions) {
-      if (static_cast<int64_t>(prompts.size()) < count) prompts.push_back({caption, seed});
-    }
-  }
-  return prompts;
-}
 
 /// Pixel frames of each chunk of a sampled video.
 std::vector<int64_t> chunk_pixel_frames(const model::ModelConfig& config,
@@ -91,13 +76,16 @@ class MeasuredVideos {
                                         .device = at::Device(config_.train.device),
                                         .noise_PFCHW = {},
                                         .before_pass = watch_.before_pass};
-    const auto count = [this](const SampledChunk& chunk) {
+    std::vector<std::vector<at::Tensor>> latents(prompts.size());
+    const auto count = [&](const SampledChunk& chunk) {
       sampled_ += chunk.latents_FCHW.size(0);
       watch_.progress(sampled_, expected_);
+      latents[chunk.prompt].push_back(chunk.latents_FCHW);
     };
     const auto videos = sampler_.sample_pixels(network_, request, count);
     std::vector<analysis::CaptionedClip> clips;
-    for (size_t i = 0; i < videos.size(); ++i) clips.push_back({videos[i], prompts[i].text});
+    for (size_t i = 0; i < videos.size(); ++i)
+      clips.push_back({videos[i], prompts[i].text, at::cat(latents[i])});
     return clips;
   }
 
@@ -127,17 +115,44 @@ struct LongPlan {
   analysis::DriftBand band;
 };
 
+/// What the clips are compared with, if the held-out ones show a mosaic.
+std::optional<analysis::MosaicReference> mosaic_reference(const data::LatentDataset& held_out,
+                                                          const model::ModelConfig& model) {
+  // Real clips, and token patches of each: enough that their share of the energy distance's error
+  // is small beside the samples', in a second.
+  constexpr int64_t kClips = 256, kPatches = 64;
+  const data::LatentInfo& info = held_out.info();
+  const auto mosaic = data::parse_scene(info.scene, "data.validation_path");
+  if (!mosaic) return std::nullopt;
+  analysis::MosaicReference reference{.mosaic = *mosaic,
+                                      .real = {},
+                                      .patch = {model.patch_size.begin(), model.patch_size.end()},
+                                      .patches = kPatches,
+                                      .latent_frames = info.clip_shape[0]};
+  std::vector<at::Tensor> patches;
+  for (int64_t i = 0; i < std::min(kClips, held_out.size()); ++i) {
+    const at::Tensor latents = held_out.latents(i);
+    if (latents.sizes() != at::IntArrayRef(info.clip_shape))
+      continue;  // a folder of several shapes
+    patches.push_back(analysis::token_patches(latents, reference.patch, kPatches));
+    reference.real.kinds.push_back(analysis::kind_of(held_out.caption(i)));
+  }
+  if (patches.size() >= 2) reference.real.vectors_NPD = at::stack(patches);
+  return reference;
+}
+
 /// Nothing, and a line in the log, where two windows do not fit into a long video: drift is what
 /// changes from window to window.
 std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
                                            const MeasuredVideos& videos,
                                            const data::LatentDataset& held_out) {
   const data::LatentInfo& info = held_out.info();
-  LongPlan plan{.prompts = held_out_prompts(held_out, config.long_clips),
+  LongPlan plan{.prompts = measured_prompts(held_out, config.long_clips),
                 .layout = {.frames = config.long_frames,
                            .window_frames = info.pixel_frames,
                            .chunk_frames = videos.chunks(config.long_frames),
-                           .fps = info.fps},
+                           .fps = info.fps,
+                           .mosaic = data::parse_scene(info.scene, "data.validation_path")},
                 .band = {}};
   if (plan.prompts.empty()) return std::nullopt;
   if (plan.layout.windows() < 2) {
@@ -156,29 +171,48 @@ std::optional<LongPlan> plan_long_rollouts(const SampleConfig& config,
 
 }  // namespace
 
+std::vector<VideoPrompt> measured_prompts(const data::LatentDataset& held_out, int64_t count) {
+  std::set<std::string> captions;
+  for (int64_t i = 0; i < held_out.size(); ++i) {
+    if (data::parse_caption(held_out.caption(i))) captions.insert(held_out.caption(i));
+  }
+  std::vector<VideoPrompt> prompts;
+  if (captions.empty()) return prompts;
+  while (static_cast<int64_t>(prompts.size()) < count) {
+    for (const std::string& caption : captions) {
+      const auto place = static_cast<uint32_t>(prompts.size());
+      if (place < count) prompts.push_back({.text = caption, .seed = kMeasureSeed, .place = place});
+    }
+  }
+  return prompts;
+}
+
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out,
                                            const MeasureWatch& watch) {
   const SampleConfig& sample = config.sample;
-  const std::vector<VideoPrompt> prompts = held_out_prompts(held_out, sample.measure_clips);
+  const std::vector<VideoPrompt> prompts = measured_prompts(held_out, sample.measure_clips);
   MeasuredVideos videos(config, sampler, network, watch);
   const bool causal = objective_traits(config.objective).causal;
   const auto long_plan = causal && sample.long_frames > 0
                              ? plan_long_rollouts(sample, videos, held_out)
                              : std::nullopt;
+  const auto reference = mosaic_reference(held_out, network.config);
+  const analysis::MosaicReference* const mosaic = reference ? &*reference : nullptr;
   // The measures of one way of sampling: clips, and long videos where they are planned.
   const auto measure = [&](const MeasuredVideos::Way& way) {
     SampledMeasures measures;
     if (!prompts.empty()) {
-      measures.clips = analysis::measure_clips(videos.sample(prompts, sample.frames, way),
-                                               videos.chunks(sample.frames));
+      measures.clips = analysis::measure_clips(
+          videos.sample(prompts, sample.frames, way), videos.chunks(sample.frames), mosaic);
     }
     if (long_plan) {
       const auto clips = videos.sample(long_plan->prompts, sample.long_frames, way);
-      measures.long_rollout = {analysis::measure_drift(clips, long_plan->layout, long_plan->band),
-                               analysis::measure_clips(clips, long_plan->layout.chunk_frames)};
+      measures.long_rollout = {
+          analysis::measure_drift(clips, long_plan->layout, long_plan->band),
+          analysis::measure_clips(clips, long_plan->layout.chunk_frames, mosaic)};
       log::info(analysis::drift_line(measures.long_rollout->drift));
     }
     return measures;
@@ -197,8 +231,10 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   if (!sample.also_few_step.empty())
     measures.few_step = measure({.few_steps = sample.also_few_step});
   if (causal && !prompts.empty()) {
-    measures.without_cache = analysis::measure_clips(
-        videos.sample(prompts, sample.frames, {.erase_cache = true}), videos.chunks(sample.frames));
+    measures.without_cache =
+        analysis::measure_clips(videos.sample(prompts, sample.frames, {.erase_cache = true}),
+                                videos.chunks(sample.frames),
+                                mosaic);
   }
   return measures;
 }

@@ -37,6 +37,12 @@ struct StageMeasures {
   std::optional<analysis::ClipMeasures> without_cache;
 };
 
+/// `count` prompts: the distinct captions of moving shapes in `held_out`, in alphabetical order,
+/// over and over. All have one seed and each the place of its number, so that no two videos share
+/// their noise, and video i has the same noise in every run, however many are measured and however
+/// long they are. Empty where no caption is one of moving shapes.
+std::vector<VideoPrompt> measured_prompts(const data::LatentDataset& held_out, int64_t count);
+
 /// What is told of the measuring while it goes on. What either function throws ends it.
 struct MeasureWatch {
   /// Before every pass of the network.
@@ -46,11 +52,11 @@ struct MeasureWatch {
 };
 
 /// Samples `sample.measure_clips` videos over the captions of `held_out`, each caption equally
-/// often and with another seed each time, and reads colour, direction, shape, retention and motion
-/// back from the pixels. Then `sample.long_clips` videos of `sample.long_frames` frames, read for
-/// drift in windows as long as a clip of `held_out`. Nothing where the captions are not those of
-/// moving shapes (data/synth), or no videos are asked for. Collective where weights or tokens are
-/// spread over ranks.
+/// often and each with noise of its own (measured_prompts), and reads colour, direction, shape,
+/// retention and motion back from the pixels. Then `sample.long_clips` videos of
+/// `sample.long_frames` frames, read for drift in windows as long as a clip of `held_out`. Nothing
+/// where the captions are not those of moving shapes (data/synth), or no videos are asked for.
+/// Collective where weights or tokens are spread over ranks.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,

@@ -67,13 +67,14 @@ ValidationResult validate(const TrainConfig& config,
     for (int64_t i = 0; i < count; ++i) indices.push_back(first + i);
     // The generator's draws, whichever role is evaluated, so that roles are compared on the same
     // noise.
-    model::TensorMap inputs = objective.draws("generator",
-                                              shape,
-                                              {.seed = static_cast<uint64_t>(config.seed),
-                                               .step = 0,
-                                               .first_sample = first,
-                                               .batch = count,
-                                               .validation = true});
+    model::TensorMap inputs =
+        objective.draws("generator",
+                        shape,
+                        {.seed = static_cast<uint64_t>(config.validation.seed),
+                         .step = 0,
+                         .first_sample = first,
+                         .batch = count,
+                         .validation = true});
     data::Batch batch = data::read_batch(clips, indices, first);
     inputs["clean_latents"] = batch.latents;
     inputs["text"] = batch.text;

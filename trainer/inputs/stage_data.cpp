@@ -47,7 +47,9 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
     }
     data::make_dataset(make, path, encoder_options(config));
   }
-  return std::make_unique<const data::LatentDataset>(path);
+  auto dataset = std::make_unique<const data::LatentDataset>(path);
+  data::check_scene(make, dataset->info(), path);
+  return dataset;
 }
 
 /// Sizes of texts, and below of clips, that would otherwise fail deep inside the network: UserError
