@@ -11,6 +11,7 @@ largest deviation over the rms). The manifest names the program and its version.
 
 import argparse
 import hashlib
+import importlib.util
 import json
 import os
 import subprocess
@@ -92,14 +93,16 @@ def check_torch(folder, manifest, vmla):
     whole = torch.load(folder / "model.pt", map_location="cpu", weights_only=True, mmap=True)
     for key in ("generator_ema", "generator"):
         expect_hashes(whole[key], manifest)
-    tensors = {name.removeprefix("model."): t.float() for name, t in whole["generator_ema"].items()}
+    tensors = whole["generator_ema"]
     config = json.loads((folder / "config.json").read_text())
     if "kv_lora_rank" in config:
-        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model" / "formats" / "python"))
-        errors = check_latent(tensors, config, folder, vmla)
-        return f"modeling_videomla, torch {torch.__version__}", {"tensors": 0.0, "forward": errors}
-    verifier, error = check_wan(tensors, config, folder, vmla)
-    return f"torch {torch.__version__}, {verifier}", {"tensors": 0.0, "forward": error}
+        network = load_network(Path(__file__).resolve().parents[1] / "model" / "formats" / "python")
+        model = network.from_config(config)
+        model.load_state_dict({name.removeprefix("model."): t.float() for name, t in tensors.items()}, strict=True)
+        verifier, error = "modeling_videomla", latent_error(model, folder / "model.pt", vmla)
+    else:
+        verifier, error = check_wan(tensors, manifest, config, folder / "model.pt", vmla)
+    return f"{verifier}, torch {torch.__version__}", {"tensors": 0.0, "forward": error}
 
 
 def check_wan_files(folder, manifest, vmla):
@@ -109,24 +112,24 @@ def check_wan_files(folder, manifest, vmla):
     tensors = {}
     for file in sorted(folder.glob("*.safetensors")):
         tensors |= load_file(file)
-    expect_hashes(tensors, manifest)
-    tensors = {name.removeprefix("model."): t.float() for name, t in tensors.items()}
-    verifier, error = check_wan(tensors, json.loads((folder / "config.json").read_text()), folder, vmla)
+    verifier, error = check_wan(tensors, manifest, json.loads((folder / "config.json").read_text()), folder, vmla)
     return verifier, {"tensors": 0.0, "forward": error}
 
 
-def check_wan(tensors, config, folder, vmla):
+def check_wan(tensors, manifest, config, weights, vmla):
+    """`weights` is what `vmla forward` reads."""
     import diffusers
 
+    kind = next(iter(tensors.values())).dtype
+    plain = {name.removeprefix("model."): t.float() for name, t in tensors.items()}
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "config.json").write_text(json.dumps(diffusers_config(config)))
-        model = diffusers.WanTransformer3DModel.from_single_file(tensors, config=place, torch_dtype=torch.float32)
-    if len(model.state_dict()) != len(tensors):
-        raise Mismatch(f"diffusers takes {len(model.state_dict())} tensors, {len(tensors)} were exported")
-    return f"diffusers {diffusers.__version__}", diffusers_error(model, config["text_len"], folder, vmla)
+        model = diffusers.WanTransformer3DModel.from_single_file(plain, config=place, torch_dtype=torch.float32)
+    expect_hashes(model.state_dict(), manifest, kind)
+    return f"diffusers {diffusers.__version__}", diffusers_error(model, config["text_len"], weights, vmla)
 
 
-def diffusers_error(model, text_len, folder, vmla):
+def diffusers_error(model, text_len, weights, vmla):
     inputs = random_inputs(model.config.in_channels, model.config.text_dim, FRAMES)
     # diffusers leaves it to its caller to fill the text up with zeros.
     text = torch.nn.functional.pad(inputs["text"], (0, 0, 0, text_len - TEXT_ROWS))
@@ -134,7 +137,7 @@ def diffusers_error(model, text_len, folder, vmla):
         flow = model.eval()(
             hidden_states=inputs["latents"].transpose(1, 2), timestep=inputs["timesteps"][:, 0],
             encoder_hidden_states=text, return_dict=False)[0].transpose(1, 2)  # fmt: skip
-    return deviation(flow, our_flow(vmla, folder, inputs, "bidirectional"))
+    return deviation(flow, our_flow(vmla, weights, inputs, "bidirectional"))
 
 
 def check_diffusers(folder, manifest, vmla):
@@ -159,27 +162,23 @@ def diffusers_config(wan):
     }  # fmt: skip
 
 
-def check_videomla(folder, manifest, vmla):
-    sys.path.insert(0, str(folder))
+def load_network(folder):
+    """The class in the folder's modeling_videomla.py."""
     sys.dont_write_bytecode = True
-    from modeling_videomla import CausalWanMLATransformer3DModel
+    spec = importlib.util.spec_from_file_location("modeling_videomla", folder / "modeling_videomla.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.CausalWanMLATransformer3DModel
 
+
+def check_videomla(folder, manifest, vmla):
     kind = stored_type(folder)
-    model = CausalWanMLATransformer3DModel.from_pretrained(folder, torch_dtype=torch.float32)
+    model = load_network(folder).from_pretrained(folder, torch_dtype=torch.float32)
     expect_hashes(model.state_dict(), manifest, kind)
     return "modeling_videomla", {"tensors": 0.0, "forward": latent_error(model, folder, vmla)}
 
 
-def check_latent(tensors, config, folder, vmla):
-    sys.dont_write_bytecode = True
-    from modeling_videomla import CausalWanMLATransformer3DModel
-
-    model = CausalWanMLATransformer3DModel.from_config(config)
-    model.load_state_dict(tensors, strict=True)
-    return latent_error(model, folder, vmla)
-
-
-def latent_error(model, folder, vmla):
+def latent_error(model, weights, vmla):
     model.eval()
     c = model.config
     # Past the window, if there is one, so that frames are evicted.
@@ -189,7 +188,7 @@ def latent_error(model, folder, vmla):
     for mode in ("bidirectional", "chunk_causal", "teacher_forcing", "cached"):
         with torch.no_grad():
             flow = model(inputs["latents"], inputs["timesteps"], inputs["text"], mode, inputs["clean_latents"])
-        error = max(error, deviation(flow, our_flow(vmla, folder, inputs, mode)))
+        error = max(error, deviation(flow, our_flow(vmla, weights, inputs, mode)))
     return error
 
 
@@ -218,11 +217,11 @@ def fail(folder, problem, status):
     return status
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=Path, help="folder of vmla export")
     parser.add_argument("--vmla", default=Path(__file__).resolve().parents[1] / "build" / "vmla", help="the program")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     path = args.export / "export_manifest.json"
     if not path.is_file():
         return fail(args.export, "no export_manifest.json: not a folder of vmla export", 2)

@@ -71,13 +71,18 @@ def test_vbench_folders_know_what_made_them(latent_run, tmp_path):
     before = (out / "samples.json").read_bytes()
     for changed, words in [
         (("--weights", "raw"), ("another weights", made_by["weights"])),
+        (("--sampler", "unipc"), ("another sampler", "'euler'", "'unipc'")),
         (("--steps", 2), ("another steps", "'1'", "'2'")),
         (("--guidance", 2), ("another guidance_scale", "'2'")),
         (("--local-attn-size", 6), ("another window", "local_attn_size 6")),
         (("--precision", "bf16"), ("another precision",)),
     ]:
-        done = run("sample", "--checkpoint", latent_run, "--out", out, *SHORT, *flags, *changed)
-        one_line_error(done, "a-0", *words)
+        given = dict(zip(SHORT[::2], SHORT[1::2])) | {changed[0]: changed[1]}  # an option is given once
+        options = [part for pair in given.items() for part in pair]
+        done = run("sample", "--checkpoint", latent_run, "--out", out, *options, *flags)
+        assert done.returncode == 2
+        problem = done.stderr.splitlines()[-1]  # a warning of another window stands before it
+        assert all(word in problem for word in ("a-0", *words)), problem
     assert (out / "samples.json").read_bytes() == before and videos(out) == ["a-0"]
     # The same weights in another place are the same.
     shutil.copytree(latent_run, tmp_path / "moved")
