@@ -24,6 +24,19 @@ Option add_config(OptionSet& options,
   return config;
 }
 
+void add_stages(OptionSet& options, StagesArgs& args, const std::string& dry_run_help) {
+  options.text("--run-dir", args.run_dir, "DIR", "where the runs are written (default: runs/NAME)");
+  options
+      .integer_from_1(
+          "--jobs", args.jobs, "stages that may run side by side (default: the file's `jobs`)")
+      .type("N");
+  options.text("--nproc-per-node",
+               args.nproc_per_node,
+               "N|gpu|cpu",
+               "start every stage on several ranks, through vmla-launch (default: one process)");
+  options.flag("--dry-run", args.dry_run, dry_run_help);
+}
+
 void add_weights(OptionSet& options, std::string& weights, const std::string& which) {
   options.text("--weights", weights, "PATH", which + kWeightsHelp).required();
 }

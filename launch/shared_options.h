@@ -25,6 +25,16 @@ Option add_config(OptionSet& options,
                   const std::string& config_help,
                   const std::string& set_help = kSetHelp);
 
+/// How a command runs several stages, each as a process of its own.
+struct StagesArgs {
+  std::string run_dir;         // empty: runs/NAME
+  int64_t jobs = 0;            // stages side by side; 0: what the file says
+  std::string nproc_per_node;  // empty: every stage in one process
+  bool dry_run = false;
+};
+/// `--run-dir`, `--jobs`, `--nproc-per-node` and `--dry-run`, whose help is the command's.
+void add_stages(OptionSet& options, StagesArgs& args, const std::string& dry_run_help);
+
 /// A network's weights, from anywhere (model/formats/load_weights.h).
 struct WeightsArgs {
   std::string weights;

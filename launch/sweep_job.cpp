@@ -1,8 +1,8 @@
 #include "launch/sweep_job.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
+#include <functional>
 #include <optional>
 #include <set>
 #include <utility>

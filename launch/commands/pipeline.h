@@ -1,21 +1,13 @@
 #pragma once
 
-#include <cstdint>
-#include <string>
-
 #include "launch/command_args.h"
 #include "launch/shared_options.h"
 
 namespace vmla::launch {
 
 /// The arguments of `vmla pipeline`.
-struct PipelineArgs : CommandArgs, ConfigArgs {
+struct PipelineArgs : CommandArgs, ConfigArgs, StagesArgs {
   static const CommandText kText;
-
-  std::string run_dir;         // empty: runs/NAME
-  int64_t jobs = 0;            // stages side by side; 0: what the file says
-  std::string nproc_per_node;  // empty: every stage in one process
-  bool dry_run = false;
 
   void define(OptionSet& options);
   CpuThreads front_check() const;

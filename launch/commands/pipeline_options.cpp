@@ -29,16 +29,7 @@ void PipelineArgs::define(OptionSet& options) {
              "the pipeline's yaml file",
              "override a key of one stage: STAGE.key=value; may be repeated")
       .required();
-  options.text("--run-dir", run_dir, "DIR", "where the runs are written (default: runs/NAME)");
-  options
-      .integer_from_1(
-          "--jobs", jobs, "stages that may run side by side (default: the file's `jobs`)")
-      .type("N");
-  options.text("--nproc-per-node",
-               nproc_per_node,
-               "N|gpu|cpu",
-               "start every stage on several ranks, through vmla-launch (default: one process)");
-  options.flag("--dry-run", dry_run, "check every stage, print what would run, stop");
+  add_stages(options, *this, "check every stage, print what would run, stop");
 }
 
 CpuThreads PipelineArgs::front_check() const {

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <string>
 
@@ -10,13 +9,8 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla sweep`.
-struct SweepArgs : CommandArgs, ConfigArgs {
+struct SweepArgs : CommandArgs, ConfigArgs, StagesArgs {
   static const CommandText kText;
-
-  std::string run_dir;         // empty: runs/NAME
-  int64_t jobs = 0;            // stages side by side; 0: what the file says
-  std::string nproc_per_node;  // empty: every stage in one process
-  bool dry_run = false;
 
   void define(OptionSet& options);
   CpuThreads front_check() const;

@@ -10,17 +10,18 @@ const CommandText SweepArgs::kText = {
     "sweep",
     "trains a grid of stages or pipelines over seeds, and compares them",
     R"(Reads a file with
-  name: knee                           # run folder: runs/knee
-  base: pipeline.yaml                  # or one stage's file; paths are relative to this file
-  set: {tf.train.steps: 600}           # in every cell
-  grid:
-    tf.model.kv_lora_rank: [4, 8, 24]  # a key: its values; of one stage's file without STAGE in front
+  name: knee                      # run folder: runs/knee
+  base: pipeline.yaml             # or one stage's file; relative to this one
+  set: {tf.train.steps: 600}      # in every cell
+  grid:                           # of one stage's file without the STAGE
+    tf.model.kv_lora_rank: [4, 8, 24]
     tf.init.method: [svd_weight, random]
-  seeds: [0, 1, 2, 3, 4]               # of all stages of a cell: equal seeds see equal data and noise
+  seeds: [0, 1, 2, 3, 4]          # of every stage: equal data and noise
   metrics: [tf.validation_loss, tf.adherence.colour]
-  targets: {curve: tf.validation_loss, values: [0.4]}   # fixed beforehand: steps until the curve is there
-  baseline: {method: svd_weight}       # differences from it, seed by seed
-  tune: {key: tf.optimizer.lr, values: [1e-3, 3e-3], seeds: [100], per: [method], at: {kv_lora_rank: 8}}
+  targets: {curve: tf.validation_loss, values: [0.4]}  # steps until there
+  baseline: {method: svd_weight}  # differences from it, seed by seed
+  tune: {key: tf.optimizer.lr, values: [1e-3, 3e-3], seeds: [100],
+         per: [method], at: {kv_lora_rank: 8}}         # chosen beforehand
 docs/formats.md has the rest (cells and exclude, axes that set several keys).
 
 Every cell is checked before the first one starts. Stages of equal configuration and origin are trained once and
@@ -40,17 +41,7 @@ void SweepArgs::define(OptionSet& options) {
              "the sweep's yaml file",
              "set a key in every cell (of a pipeline: STAGE.key=value); may be repeated")
       .required();
-  options.text(
-      "--run-dir", run_dir, "DIR", "where runs and tables are written (default: runs/NAME)");
-  options
-      .integer_from_1(
-          "--jobs", jobs, "stages that may run side by side (default: the file's `jobs`)")
-      .type("N");
-  options.text("--nproc-per-node",
-               nproc_per_node,
-               "N|gpu|cpu",
-               "start every stage on several ranks, through vmla-launch (default: one process)");
-  options.flag("--dry-run", dry_run, "check every cell, list cells, stages and steps, stop");
+  add_stages(options, *this, "check every cell, list cells, stages and steps, stop");
 }
 
 CpuThreads SweepArgs::front_check() const {

@@ -114,6 +114,12 @@ ConfigNode load_tree(const std::filesystem::path& path, const std::vector<std::s
         path.string(),
         root.find("stages")->origin);
   }
+  if (root.find("base") != nullptr && root.find("seeds") != nullptr) {
+    fail_user(
+        "{}: is a sweep of many stages, and one is wanted here; `vmla sweep --config {}` runs it",
+        path.string(),
+        path.string());
+  }
   for (const auto& override : overrides) apply_override(root, override);
   return root;
 }

@@ -176,6 +176,8 @@ PipelineFile read_pipeline(const ConfigNode& root, const fs::path& path) {
               path.string(),
               path.string());
   }
+  if (root.find("base") != nullptr && root.find("seeds") != nullptr)
+    fail_user("{}: is a sweep; run it with `vmla sweep --config {}`", path.string(), path.string());
   check_keys(root, "", {"name", "jobs", "stages"});
   PipelineFile pipeline = read_head(root, path);
   pipeline.stages = read_entries(root, path.parent_path());

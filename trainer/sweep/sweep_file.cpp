@@ -148,6 +148,14 @@ SweepBaseline read_baseline(const ConfigNode& node, const SweepFile& sweep) {
 SweepFile read_sweep_file(const fs::path& path, const std::vector<std::string>& overrides) {
   const ConfigNode root = parse_yaml_file(path);
   if (!root.is_map()) fail_type(root, "the file", "a sweep: base, grid, seeds");
+  if (root.find("base") == nullptr && (root.find("stages") || root.find("objective"))) {
+    const char* command = root.find("stages") ? "pipeline" : "train";
+    fail_user(
+        "{}: is no sweep but what one can have as its `base`; by itself: `vmla {} --config {}`",
+        path.string(),
+        command,
+        path.string());
+  }
   check_keys(root,
              "",
              {"name",

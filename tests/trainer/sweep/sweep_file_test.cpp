@@ -157,6 +157,17 @@ TEST_F(SweepFiles, MistakesNameFileAndLine) {
               HasSubstr("stage zero of cell base never measures its validation loss"));
 }
 
+TEST_F(SweepFiles, OneKindOfFileIsNotTakenForAnother) {
+  const auto said = [](const auto& work) { return testing::message_of<UserError>(work); };
+  read("seeds: [0]\n");
+  EXPECT_THAT(said([&] { load_pipeline(file_, {}, ""); }), HasSubstr("run it with `vmla sweep"));
+  EXPECT_THAT(said([&] { load_config(file_, {}); }), HasSubstr("`vmla sweep --config"));
+  EXPECT_THAT(said([&] { read_sweep_file(folder_.path() / "p.yaml", {}); }),
+              HasSubstr("by itself: `vmla pipeline --config"));
+  EXPECT_THAT(said([&] { read_sweep_file(folder_.path() / "dense.yaml", {}); }),
+              HasSubstr("by itself: `vmla train --config"));
+}
+
 TEST_F(SweepFiles, ImpossibleCellsAreNamed) {
   EXPECT_THAT(error("seeds: [0]\ngrid:\n  tf.model.kv_lora_rank: [4, 4096]\n"),
               HasSubstr(":4: model.kv_lora_rank: 4096 is above the width"));
