@@ -17,7 +17,7 @@ void LatentStatistics::add(const at::Tensor& latents) {
   second_RR_ += moved_MR.t().mm(moved_MR);
 }
 
-at::Tensor LatentStatistics::covariance_RR() const {
+at::Tensor LatentStatistics::covariance() const {
   TORCH_CHECK(tokens_ > 0, "no latents were added");
   const auto count = static_cast<double>(tokens_);
   const at::Tensor mean = sum_R_ / count;
@@ -25,14 +25,14 @@ at::Tensor LatentStatistics::covariance_RR() const {
 }
 
 LayerRank LatentStatistics::latents() const {
-  LayerRank result{.rank = shift_R_.size(0), .spectrum = spectrum_of_gram(covariance_RR())};
+  LayerRank result{.rank = shift_R_.size(0), .spectrum = spectrum_of_gram(covariance())};
   result.effective = effective_rank(result.spectrum);
   return result;
 }
 
 LayerRank LatentStatistics::content(const at::Tensor& kv_b) const {
   const at::Tensor up = kv_b.detach().to(at::kCPU, at::kDouble);
-  return rank_of_grams(up.t().mm(up), covariance_RR());
+  return rank_of_grams(up.t().mm(up), covariance());
 }
 
 }  // namespace vmla::analysis

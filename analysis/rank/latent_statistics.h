@@ -27,7 +27,7 @@ class LatentStatistics {
   LayerRank content(const at::Tensor& kv_b) const;
 
  private:
-  at::Tensor covariance_RR() const;
+  at::Tensor covariance() const;
 
   int64_t tokens_ = 0;
   at::Tensor shift_R_;            // the first tokens' mean, so that sums of squares stay small
