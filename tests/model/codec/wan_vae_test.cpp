@@ -220,7 +220,34 @@ TEST(TiledFrames, BlendToTheWholePictureWhereTilesAgree) {
   EXPECT_LT((frames.encode(whole) - latents).abs().max().item<double>(), 4 * 6e-8 * 4);
 }
 
-TEST(WanVae, TilesAreCloseToTheWhole) {
+// Convolutions see 18 latent columns at most to either side: one in the first layer, four in the
+// middle, six in each stage of residual blocks and one behind each upsampling, at 1, 1/2, 1/4 and
+// 1/8 of a column, and one in the last layer. Attention sees the whole picture; it is off here.
+TEST(WanVae, TilesAreTheWholeWhereTheirCutsAreOutOfSight) {
+  const TemporaryFolder folder;
+  TensorMap tensors = small_vae_tensors(small_vae_sizes());
+  for (const char* name : {"decoder.middle.1.proj.weight", "decoder.middle.1.proj.bias"})
+    tensors.at(name) = at::zeros_like(tensors.at(name));
+  const std::filesystem::path file = folder.path() / "vae.safetensors";
+  write_safetensors(file, tensors);
+  constexpr int64_t kTile = 40, kExtent = 70, kSeen = 18, kPixels = 8;
+  const at::Tensor latents = random_latents(2, 2, kExtent);
+  const at::Tensor whole = make_wan_vae({.weights = file})->decode(latents);
+  const at::Tensor tiled =
+      make_wan_vae({.weights = file, .tile = kTile * kPixels})->decode(latents);
+  ASSERT_EQ(tile_spans(kExtent, kTile, kTile / 4), (std::vector<TileSpan>{{0, 40}, {30, 40}}));
+  const auto difference = [&](int64_t begin, int64_t end) {
+    const auto part = [&](const at::Tensor& t) {
+      return t.narrow(3, begin * kPixels, (end - begin) * kPixels);
+    };
+    return (part(tiled) - part(whole)).abs().max().item<double>();
+  };
+  EXPECT_LT(difference(0, kTile - kSeen), 1e-4);
+  EXPECT_LT(difference(kExtent - kTile + kSeen, kExtent), 1e-4);
+  EXPECT_GT(difference(kTile - kSeen, kExtent - kTile + kSeen), 1e-3) << "no cut changes anything";
+}
+
+TEST(WanVae, TilesCoverTheVideoAndStream) {
   const TemporaryFolder folder;
   const std::filesystem::path file = write_small_vae(folder.path());
   const at::Tensor latents = random_latents(2, 8, 20);
