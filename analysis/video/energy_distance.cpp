@@ -142,15 +142,14 @@ at::Tensor token_patches(const at::Tensor& latents_FCHW, at::IntArrayRef patch, 
               latents_FCHW.sizes());
   const int64_t f = latents_FCHW.size(0) / patch[0], h = latents_FCHW.size(2) / patch[1],
                 w = latents_FCHW.size(3) / patch[2];
-  const at::Tensor tokens =
-      latents_FCHW.detach()
-          .to(at::kCPU, at::kFloat)
-          .narrow(0, 0, f * patch[0])
-          .narrow(2, 0, h * patch[1])
-          .narrow(3, 0, w * patch[2])
-          .reshape({f, patch[0], latents_FCHW.size(1), h, patch[1], w, patch[2]})
-          .permute({0, 3, 5, 2, 1, 4, 6})
-          .reshape({f * h * w, -1});
+  at::Tensor tokens = latents_FCHW.detach()
+                          .to(at::kCPU, at::kFloat)
+                          .narrow(0, 0, f * patch[0])
+                          .narrow(2, 0, h * patch[1])
+                          .narrow(3, 0, w * patch[2])
+                          .reshape({f, patch[0], latents_FCHW.size(1), h, patch[1], w, patch[2]})
+                          .permute({0, 3, 5, 2, 1, 4, 6})
+                          .reshape({f * h * w, -1});
   const int64_t all = tokens.size(0);
   if (all <= most) return tokens;
   // A stride of the golden section meets every row, column and frame about equally often.
