@@ -28,6 +28,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <cstdio>
 #include <future>
 #include <thread>
@@ -270,15 +271,19 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   // `chosen` holds weights and gradients; everything else takes `config`, which is also what is
   // saved: another machine may choose otherwise.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
-  std::optional<StageData> opened;  // before the weights only where they are calibrated on it
+  std::unique_ptr<StageData> opened;  // before the weights only where they are calibrated on it
+  const auto open_once = [&] {
+    // Not make_unique: StageData stays where it is built.
+    if (!opened) opened.reset(new StageData(open_data(config, resume, mesh)));
+  };
   const Calibrate calibrate_on_data = [&](const auto& dense, const auto& tensors) {
-    if (!opened) opened.emplace(open_data(config, resume, mesh));
+    open_once();
     return calibrate(config, opened->clips(), dense, tensors, &mesh.host());
   };
   RoleSet set =
       build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh, calibrate_on_data);
   log::info("set-up 2 of 3: data");
-  if (!opened) opened.emplace(open_data(config, resume, mesh));
+  open_once();
   StageData& data = *opened;
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
   const auto codec = stage_codec(config, data.media());

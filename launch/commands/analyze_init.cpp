@@ -27,6 +27,7 @@ trainer::TrainConfig latent_config(const AnalyzeInitArgs& args, const model::Loa
     fail_user("{}: model.attention is dense; the methods make latent attention, set it to mla",
               args.config);
   }
+  config.train.device = "cpu";  // of the stage; this command computes here
   return config;
 }
 

@@ -49,7 +49,9 @@ std::vector<model::LayerMoments> calibrated(const InitArgs& args,
     fail_user("init.method {} looks at activations: give a latent dataset to calibrate on, --data",
               name);
   }
-  return trainer::calibrate(config, data::LatentDataset(args.data), dense.config, dense.tensors);
+  trainer::TrainConfig here = config;
+  here.train.device = "cpu";  // of the stage; this command computes here
+  return trainer::calibrate(here, data::LatentDataset(args.data), dense.config, dense.tensors);
 }
 
 }  // namespace
