@@ -1,6 +1,7 @@
 #include "launch/commands/analyze_init.h"
 
 #include "analysis/study/init_score.h"
+#include "analysis/study/pair_choice.h"
 #include "analysis/study/rank_budget.h"
 #include "data/store/latent_dataset.h"
 #include "model/formats/load_weights.h"
@@ -39,9 +40,29 @@ std::vector<model::InitMethod> methods_that_can_run(bool calibrated) {
   return methods;
 }
 
+/// "[0, 1], [2, 3]": the pairs of each layer, for clips of the dataset's most frequent shape.
+std::string pair_lists(const model::ModelConfig& mla,
+                       const model::LoadedWeights& dense,
+                       const std::vector<model::LayerMoments>& moments,
+                       const data::LatentInfo& clips) {
+  const auto effect =
+      analysis::rotation_effect(model::teacher_forcing_plan(mla, clips.clip_shape[0]),
+                                model::token_grid(mla, clips.clip_shape[2], clips.clip_shape[3]),
+                                mla.head_dim());
+  std::string lists;
+  for (const auto& layer : analysis::choose_pairs(mla, dense.tensors, moments, effect)) {
+    std::string list;
+    for (const int64_t pair : layer) list += formatted("{}{}", list.empty() ? "" : ", ", pair);
+    lists += formatted("{}[{}]", lists.empty() ? "" : ", ", list);
+  }
+  return lists;
+}
+
 }  // namespace
 
 int run(const AnalyzeInitArgs& args) {
+  if (args.pairs && args.data.empty())
+    fail_user("--pairs looks at activations: give a latent dataset to calibrate on, --data");
   const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
   const trainer::TrainConfig config = latent_config(args, dense);
   model::check_conversion_sizes(config.model, dense.config, dense.tensors);
@@ -65,6 +86,13 @@ int run(const AnalyzeInitArgs& args) {
   const analysis::InitScores scores = analysis::score_inits(question);
   analysis::write_init_scores(scores, args.out);
   std::fputs(analysis::init_score_table(scores).c_str(), stdout);
+  if (args.pairs) {
+    const data::LatentDataset clips(args.data);
+    std::fputs(formatted("rope_pair_indices: [{}]\n",
+                         pair_lists(config.model, dense, question.moments, clips.info()))
+                   .c_str(),
+               stdout);
+  }
   if (args.budget) {
     const auto ranks = analysis::rank_budget(config.model, dense.tensors, question.moments);
     std::string list;

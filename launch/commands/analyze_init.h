@@ -13,7 +13,7 @@ struct AnalyzeInitArgs : CommandArgs, WeightsArgs, ConfigArgs {
 
   std::string data, held_out;
   int64_t held_out_clips = 8;
-  bool budget = false;
+  bool budget = false, pairs = false;
   std::string out;
 
   void define(OptionSet& options);

@@ -31,6 +31,10 @@ void AnalyzeInitArgs::define(OptionSet& options) {
                budget,
                "also print kv_lora_rank per layer, of the same sum, that keeps most of the layers' "
                "keys and values");
+  options.flag("--pairs",
+               pairs,
+               "with --data: also print rope_pair_indices per layer, of the pairs whose shared key "
+               "carries most of the logits and whose rotation counts in this window and grid");
   options.text("--out", out, "DIR", "folder for init_scores.csv and init_scores.json").required();
   add_weights_role(options, weights_role);
 }
