@@ -2,6 +2,7 @@
 
 #include <variant>
 
+#include "launch/commands/analyze_init.h"
 #include "launch/commands/analyze_memory.h"
 #include "launch/commands/analyze_rank.h"
 #include "launch/commands/analyze_spectrum.h"
@@ -44,6 +45,7 @@ using AnyCommand = std::variant<TrainArgs,
                                 ExportArgs,
                                 AnalyzeSpectrumArgs,
                                 AnalyzeRankArgs,
+                                AnalyzeInitArgs,
                                 AnalyzeMemoryArgs,
                                 DataSynthArgs,
                                 DataEncodeArgs,
@@ -56,7 +58,7 @@ using AnyCommand = std::variant<TrainArgs,
 
 /// The groups: first words that several commands have in common.
 inline constexpr CommandText kCommandGroups[] = {
-    {"analyze", "spectra and effective ranks of weights, memory of a stage", ""},
+    {"analyze", "spectra and effective ranks of weights, init methods, memory of a stage", ""},
     {"data", "makes, encodes and inspects training data", ""},
     {"text", "the text encoder by itself", ""},
     {"vae", "the video codec alone: pixels to latents and back", ""},

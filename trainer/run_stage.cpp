@@ -17,6 +17,7 @@
 #include "trainer/planner/out_of_memory.h"
 #include "trainer/planner/sharding_choice.h"
 #include "trainer/resume.h"
+#include "trainer/roles/calibrate.h"
 #include "trainer/roles/initial_weights.h"
 #include "trainer/run_summary.h"
 #include "trainer/stage_end.h"
@@ -28,6 +29,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
 #include <cstdio>
 #include <future>
 #include <thread>
@@ -244,9 +246,20 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   // `chosen` holds weights and gradients; everything else takes `config`, which is also what is
   // saved: another machine may choose otherwise.
   const TrainConfig chosen = with_sharding_choice(config, roles, mesh);
-  RoleSet set = build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh);
+  std::unique_ptr<StageData> opened;  // before the weights only where they are calibrated on it
+  const auto open_once = [&] {
+    // Not make_unique: StageData stays where it is built.
+    if (!opened) opened.reset(new StageData(open_data(config, resume, mesh)));
+  };
+  const Calibrate calibrate_on_data = [&](const auto& dense, const auto& tensors) {
+    open_once();
+    return calibrate(config, opened->clips(), dense, tensors, &mesh.host());
+  };
+  RoleSet set =
+      build_roles(chosen, roles, checkpoint ? &*checkpoint : nullptr, mesh, calibrate_on_data);
   log::info("set-up 2 of 3: data");
-  StageData data = open_data(config, resume, mesh);
+  open_once();
+  StageData& data = *opened;
   set.origin.data = checked_identity(config, data, checkpoint, mesh);
   const auto codec = stage_codec(config, data.media());
   objective->use_codec(codec);

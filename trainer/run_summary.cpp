@@ -126,6 +126,8 @@ std::string init_report_json(const std::string& method,
                               {"key_scale", l.key_scale},
                               {"value_scale", l.value_scale},
                               {"query_scale", l.query_scale}});
+    if (l.kv_activation_error >= 0)
+      json["layers"].back()["kv_activation_error"] = l.kv_activation_error;
   }
   return json.dump(2) + "\n";
 }

@@ -1,6 +1,7 @@
 #include "launch/commands/init.h"
 
 #include <chrono>
+#include <vector>
 
 #include "model/conversion/init_methods.h"
 #include "model/conversion/mla_from_dense.h"
@@ -10,6 +11,7 @@
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/roles/calibrate.h"
 #include "trainer/run_summary.h"
 
 namespace vmla::launch {
@@ -32,6 +34,26 @@ void report(const std::vector<model::InitLayerReport>& layers) {
   }
 }
 
+/// The moments that the method needs; none for one that works on weights alone. An unknown method
+/// is refused by the conversion.
+std::vector<model::LayerMoments> calibrated(const InitArgs& args,
+                                            const trainer::TrainConfig& config,
+                                            const model::LoadedWeights& dense,
+                                            const std::string& name) {
+  const model::InitMethod* method = model::find_init_method(name);
+  if (!method || !method->calibrates) {
+    if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", name, args.data);
+    return {};
+  }
+  if (args.data.empty()) {
+    fail_user("init.method {} looks at activations: give a latent dataset to calibrate on, --data",
+              name);
+  }
+  trainer::TrainConfig here = config;
+  here.train.device = "cpu";  // of the stage; this command computes here
+  return trainer::calibrate(here, data::LatentDataset(args.data), dense.config, dense.tensors);
+}
+
 }  // namespace
 
 int run(const InitArgs& args) {
@@ -50,10 +72,15 @@ int run(const InitArgs& args) {
   }
   const std::string method =
       config.init.method.empty() ? std::string(model::kDefaultInitMethod) : config.init.method;
-  if (!args.data.empty()) log::warn("{} works on weights alone: {} is not read", method, args.data);
+  const auto moments = calibrated(args, config, dense, method);
   const auto begin = std::chrono::steady_clock::now();
-  model::MlaInit init = model::init_mla_from_dense(
-      config.model, dense.config, dense.tensors, method, static_cast<uint64_t>(config.seed));
+  model::MlaInit init = model::init_mla_from_dense(config.model,
+                                                   dense.config,
+                                                   dense.tensors,
+                                                   method,
+                                                   static_cast<uint64_t>(config.seed),
+                                                   model::convert_alone,
+                                                   moments);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   log::info("{} layers converted in {:.1f} s", config.model.num_layers, seconds.count());
   model::LoadedWeights result;

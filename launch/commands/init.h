@@ -11,7 +11,7 @@ namespace vmla::launch {
 struct InitArgs : CommandArgs, WeightsArgs, ConfigArgs {
   static const CommandText kText;
 
-  std::string data;  // not read: every init method works on weights alone
+  std::string data;  // for methods that calibrate
   std::string out;
 
   void define(OptionSet& options);

@@ -22,11 +22,12 @@ void InitArgs::define(OptionSet& options) {
              "yaml file with the sections `model` (attention: mla) and `init` (method: " +
                  model::init_method_choice() + ")")
       .required();
-  options.text(
-      "--data",
-      data,
-      "FILE",
-      "latent dataset to calibrate on; not read yet: every method works on the weights alone");
+  options.text("--data",
+               data,
+               "FILE",
+               "latent dataset to calibrate on, for a method that looks at activations: "
+               "init.calibration_clips "
+               "of its clips");
   options
       .text("--out", out, "DIR", "videomla export to write, with a report of what each layer lost")
       .required();

@@ -24,7 +24,23 @@ struct InitMethod {
 // (model/conversion/layer_conversion.h) converts a layer, in model/conversion/IDENTIFIER.cpp.
 #define VMLA_INIT_METHODS(METHOD)                                                           \
   METHOD(random, .help = "new matrices drawn from the seed, the rest from the dense model") \
-  METHOD(svd_weight, .help = "truncated SVD of each layer's weights", .factorises = true)
+  METHOD(svd_weight, .help = "truncated SVD of each layer's weights", .factorises = true)   \
+  METHOD(svd_split, .help = "one SVD for keys and one for values", .factorises = true)      \
+  METHOD(svd_full_mean_rope,                                                                \
+         .help = "SVD over the rotary rows too, mean rotary key",                           \
+         .factorises = true)                                                                \
+  METHOD(transmla,                                                                          \
+         .help = "PCA of balanced keys and values, rotary key turned by reals",             \
+         .factorises = true,                                                                \
+         .calibrates = true)                                                                \
+  METHOD(care,                                                                              \
+         .help = "SVD whitened by the inputs' second moment",                               \
+         .factorises = true,                                                                \
+         .calibrates = true)                                                                \
+  METHOD(care_complex,                                                                      \
+         .help = "whitened and balanced, rotary key from the keys' complex moments",        \
+         .factorises = true,                                                                \
+         .calibrates = true)
 
 #define VMLA_INIT_METHOD_ROW(identifier, ...) InitMethod{.name = #identifier, __VA_ARGS__},
 inline constexpr InitMethod kInitMethods[] = {VMLA_INIT_METHODS(VMLA_INIT_METHOD_ROW)};

@@ -5,22 +5,30 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 namespace vmla::model {
 namespace {
 
-/// E[rms(W x + b)] for x of zero mean and unit covariance: root of the mean squared row norm.
-double typical_rms(const at::Tensor& weight, const at::Tensor& bias = {}) {
-  double sum = weight.square().sum().item<double>();
-  if (bias.defined()) sum += bias.square().sum().item<double>();
+/// E[rms(W x + b)], nearly: root of the mean squared row. `moment` is that of (x, 1); undefined: x
+/// has zero mean and unit covariance.
+double typical_rms(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& moment) {
+  const at::Tensor rows = bias.defined() ? at::cat({weight, bias.unsqueeze(1)}, 1) : weight;
+  double sum = 0;
+  if (!moment.defined()) {
+    sum = rows.square().sum().item<double>();
+  } else {
+    sum = energy_of(rows, bias.defined() ? moment : input_moment(moment));
+  }
   return std::sqrt(sum / static_cast<double>(weight.size(0)));
 }
 
 /// rms of a latent down x; 1 for a latent that is zero (its up-projection is zero too).
-double latent_rms(const at::Tensor& down) {
-  const double rms = typical_rms(down);
+double latent_rms(const at::Tensor& down, const at::Tensor& moment) {
+  const double rms = typical_rms(down, {}, moment);
   return rms > 0 ? rms : 1.0;
 }
 
@@ -30,25 +38,12 @@ double bias_share(const at::Tensor& weight, const at::Tensor& bias) {
   return lost > 0 ? lost / (lost + weight.square().sum().item<double>()) : 0.0;
 }
 
-/// A dense layer's projections in fp64. The gains of Wan's norms are multiplied in; the norms'
-/// division by the rms is not, so typical scales come from the raw projections.
-struct DenseProjections {
-  at::Tensor key, key_bias, query, query_bias, value;
-  double key_rms, query_rms;
-};
+at::Tensor keys_moment(const LayerToConvert& from) {
+  return from.moments ? from.moments->keys : at::Tensor();
+}
 
-DenseProjections dense_projections(const LayerToConvert& from) {
-  const auto get = [&](const char* name) {
-    return from.dense.at(from.prefix() + name).to(at::kDouble);
-  };
-  const at::Tensor gain_k = get("norm_k.weight"), gain_q = get("norm_q.weight");
-  return {.key = gain_k.unsqueeze(1) * get("k.weight"),
-          .key_bias = gain_k * get("k.bias"),
-          .query = gain_q.unsqueeze(1) * get("q.weight"),
-          .query_bias = gain_q * get("q.bias"),
-          .value = get("v.weight"),
-          .key_rms = typical_rms(get("k.weight"), get("k.bias")),
-          .query_rms = typical_rms(get("q.weight"), get("q.bias"))};
+at::Tensor queries_moment(const LayerToConvert& from) {
+  return from.moments ? from.moments->queries : at::Tensor();
 }
 
 /// Rows [N K, ...] of a query projection as latent attention has them: of each head first the
@@ -93,31 +88,99 @@ HeadRows head_rows(const ModelConfig& mla, int64_t layer) {
   return {rows_of(content), rows_of(rope)};
 }
 
-ConvertedLayer convert_by_factors(const LayerToConvert& from, Factorise factorise) {
-  const LayerDims d = layer_dims(from.mla, from.layer);
-  const HeadRows rows = head_rows(from.mla, from.layer);
-  const DenseProjections dense = dense_projections(from);
+at::Tensor input_moment(const at::Tensor& with_one) {
+  const int64_t width = with_one.size(0) - 1;
+  return with_one.narrow(0, 0, width).narrow(1, 0, width);
+}
 
-  const at::Tensor joint = at::cat({dense.key.index_select(0, rows.content), dense.value}, 0);
-  const LowRank kv = factorise(joint, d.kv_rank);
-  const LowRank q = factorise(dense.query, d.q_rank);
-  const SharedRopeKey rope = shared_rope_key(
-      dense.key.index_select(0, rows.rope), dense.key_bias.index_select(0, rows.rope), d.num_heads);
+DenseLayer dense_layer(const LayerToConvert& from) {
+  const auto get = [&](const char* name) {
+    return from.dense.at(from.prefix() + name).to(at::kDouble);
+  };
+  const at::Tensor gain_k = get("norm_k.weight"), gain_q = get("norm_q.weight");
+  DenseLayer layer{.key = gain_k.unsqueeze(1) * get("k.weight"),
+                   .key_bias = gain_k * get("k.bias"),
+                   .query = gain_q.unsqueeze(1) * get("q.weight"),
+                   .query_bias = gain_q * get("q.bias"),
+                   .value = get("v.weight"),
+                   .key_rms = typical_rms(get("k.weight"), get("k.bias"), keys_moment(from)),
+                   .query_rms = typical_rms(get("q.weight"), get("q.bias"), queries_moment(from)),
+                   .rows = head_rows(from.mla, from.layer),
+                   .joint = {}};
+  layer.joint = at::cat({layer.key.index_select(0, layer.rows.content), layer.value}, 0);
+  return layer;
+}
+
+SharedRopeKey rope_key_of(const LayerToConvert& from,
+                          const DenseLayer& dense,
+                          HeadMix mix,
+                          bool calibrated) {
+  return shared_rope_key(dense.key.index_select(0, dense.rows.rope),
+                         dense.key_bias.index_select(0, dense.rows.rope),
+                         from.mla.num_heads,
+                         mix,
+                         calibrated ? keys_moment(from) : at::Tensor());
+}
+
+LowRank plain_query(const LayerToConvert& from, const DenseLayer& dense) {
+  if (from.shared && from.shared->plain_query) return *from.shared->plain_query;
+  LowRank q = truncated_svd(dense.query, layer_dims(from.mla, from.layer).q_rank);
+  if (from.shared) from.shared->plain_query = q;
+  return q;
+}
+
+LowRank whitened_query(const LayerToConvert& from, const DenseLayer& dense) {
+  if (from.shared && from.shared->whitened_query) return *from.shared->whitened_query;
+  LowRank q = whitened_svd(
+      dense.query, input_moment(from.moments->queries), layer_dims(from.mla, from.layer).q_rank);
+  if (from.shared) from.shared->whitened_query = q;
+  return q;
+}
+
+LowRank balanced_svd(const LayerToConvert& from, const DenseLayer& dense) {
+  const at::Tensor moment = input_moment(from.moments->keys);
+  const int64_t content = dense.rows.content.size(0);
+  const at::Tensor weight = at::ones({dense.joint.size(0), 1}, at::kDouble);
+  for (const auto& [begin, count] :
+       {std::pair<int64_t, int64_t>{0, content}, {content, dense.value.size(0)}}) {
+    if (count == 0) continue;
+    const double rms = typical_rms(dense.joint.narrow(0, begin, count), {}, from.moments->keys);
+    if (rms > 0) weight.narrow(0, begin, count).fill_(1.0 / rms);
+  }
+  LowRank kv = whitened_svd(weight * dense.joint, moment, layer_dims(from.mla, from.layer).kv_rank);
+  kv.up = kv.up / weight;
+  return kv;
+}
+
+ConvertedLayer assemble_layer(const LayerToConvert& from,
+                              const DenseLayer& dense,
+                              const LayerFactors& factors) {
+  const LayerDims d = layer_dims(from.mla, from.layer);
+  const HeadRows& rows = dense.rows;
+  const auto& [kv, q, rope] = factors;
+  const at::Tensor missed = dense.joint - kv.up.matmul(kv.down);
+  const double kv_rms = latent_rms(kv.down, keys_moment(from));
 
   ConvertedLayer out;
   out.report = {.layer = from.layer,
                 .kv_rank = d.kv_rank,
                 .q_rank = d.q_rank,
                 .kv_energy_kept = kv.energy_kept,
-                .kv_error = (joint - kv.up.matmul(kv.down)).norm().item<double>(),
+                .kv_error = missed.norm().item<double>(),
                 .kv_optimal_error = kv.optimal_error,
                 .q_energy_kept = q.energy_kept,
                 .rope_energy_lost = rope.energy_lost,
                 .query_bias_lost = d.bias ? 0.0 : bias_share(dense.query, dense.query_bias),
                 .rope_key_bias_lost = d.bias ? 0.0 : bias_share(rope.weight, rope.bias),
-                .key_scale = latent_rms(kv.down) / dense.key_rms,
-                .value_scale = latent_rms(kv.down),
-                .query_scale = latent_rms(q.down) / dense.query_rms};
+                .key_scale = kv_rms / dense.key_rms,
+                .value_scale = kv_rms,
+                .query_scale = latent_rms(q.down, queries_moment(from)) / dense.query_rms};
+  if (from.moments) {
+    const at::Tensor moment = input_moment(from.moments->keys);
+    const double all = energy_of(dense.joint, moment);
+    out.report.kv_activation_error =
+        all > 0 ? std::sqrt(std::max(0.0, energy_of(missed, moment)) / all) : 0.0;
+  }
 
   const int64_t content = d.num_heads * d.nope;
   const auto per_head = [&](const at::Tensor& t) { return t.unflatten(0, {d.num_heads, -1}); };

@@ -15,4 +15,13 @@ struct LowRank {
 /// the Gram matrix of the smaller side. Ranks beyond the matrix' own are padded with zeros.
 LowRank truncated_svd(const at::Tensor& matrix, int64_t rank);
 
+/// The approximation of rank r with the least E ||(matrix - up down) x||², x of second moment
+/// `moment` [n, n] (docs/algorithms.md 5.6): the SVD of matrix L, where moment = L Lᵀ, and L taken
+/// out again. Energy and error are those of matrix L. So that directions without inputs keep their
+/// weights where the rank allows it, 1e-8 of the mean eigenvalue is added to the moment.
+LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t rank);
+
+/// E ||matrix x||² for x of that second moment.
+double energy_of(const at::Tensor& matrix, const at::Tensor& moment);
+
 }  // namespace vmla::model

@@ -3,6 +3,7 @@
 #include "model/conversion/layer_conversion.h"
 #include "model/conversion/side_by_side.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 #include "model/weights/weights.h"
 
 #include <ATen/ATen.h>
@@ -46,9 +47,8 @@ void check_head_split(const ModelConfig& mla, std::string_view method) {
   }
 }
 
-using ConvertLayer = ConvertedLayer (*)(const LayerToConvert& from);
+}  // namespace
 
-/// The function of a method of the table.
 ConvertLayer function_of(const InitMethod& method) {
 #define VMLA_INIT_METHOD_CASE(identifier, ...) \
   if (method.name == #identifier) return convert_layer_##identifier;
@@ -57,7 +57,13 @@ ConvertLayer function_of(const InitMethod& method) {
   TORCH_INTERNAL_ASSERT(false, "an init method without a function: ", method.name);
 }
 
-}  // namespace
+void check_conversion_sizes(const ModelConfig& mla,
+                            const ModelConfig& dense,
+                            const std::map<std::string, at::Tensor>& dense_tensors) {
+  check_sizes(mla, dense);
+  check_weights(dense, dense_tensors, "dense weights");
+  check_head_split(mla, kDefaultInitMethod);
+}
 
 std::string dropped_bias_note(const std::vector<InitLayerReport>& layers) {
   double query = 0, key = 0;
@@ -101,7 +107,8 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const std::map<std::string, at::Tensor>& dense_tensors,
                             const std::string& method_name,
                             uint64_t seed,
-                            const ConvertLayers& convert_layers) {
+                            const ConvertLayers& convert_layers,
+                            const std::vector<LayerMoments>& moments) {
   check_sizes(mla, dense);
   check_weights(dense, dense_tensors, "dense weights");
   const InitMethod* method = find_init_method(method_name);
@@ -109,6 +116,21 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
     fail_user("init.method '{}' is unknown; use {}", method_name, init_method_choice());
   }
   if (method->factorises) check_head_split(mla, method->name);
+  if (method->calibrates && moments.empty()) {
+    fail_user("init.method {} looks at activations: it needs latents to calibrate on",
+              method->name);
+  }
+  TORCH_CHECK(!method->calibrates || static_cast<int64_t>(moments.size()) == mla.num_layers,
+              "moments of each layer are needed, given: ",
+              moments.size());
+  for (int64_t layer = 0; layer < mla.num_layers; ++layer) {
+    if (mla.kv_lora_rank.at(layer) > 1) continue;
+    log::warn(
+        "model.kv_lora_rank is 1 in layer {}: the latent's norm divides one number by its own size "
+        "and leaves a sign; use 2 or more",
+        layer);
+    break;
+  }
   const ConvertLayer convert_layer = function_of(*method);
 
   MlaInit init;
@@ -116,7 +138,12 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
     if (name.find(".self_attn.") == std::string::npos) init.tensors[name] = tensor.to(at::kFloat);
   }
   const auto convert = [&](int64_t layer) {
-    ConvertedLayer converted = convert_layer({mla, dense_tensors, layer, seed});
+    ConvertedLayer converted = convert_layer(
+        {.mla = mla,
+         .dense = dense_tensors,
+         .layer = layer,
+         .seed = seed,
+         .moments = method->calibrates ? &moments[static_cast<size_t>(layer)] : nullptr});
     converted.report.layer = layer;
     for (auto& [name, tensor] : converted.tensors) tensor = tensor.to(at::kFloat);
     return converted;

@@ -2,6 +2,8 @@
 
 #include "model/config/model_config.h"
 
+#include "model/conversion/layer_moments.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <functional>
@@ -15,9 +17,13 @@ namespace vmla::model {
 struct InitLayerReport {
   int64_t layer = 0;
   int64_t kv_rank = 0, q_rank = 0;
-  double kv_energy_kept = 0;    // of [diag(norm_k) W_K content rows; W_V], squared singular values
+  // M = [diag(norm_k) W_K content rows; W_V]. Energy kept and least error are those of the matrix
+  // that the method factorises: M itself, or M with the inputs' moment or weights put in.
+  double kv_energy_kept = 0;    // share of its squared singular values
   double kv_error = 0;          // ||M - up down||_F, scale constants taken out
   double kv_optimal_error = 0;  // Eckart-Young: root of the squared singular values beyond the rank
+  // Root of E||(M - up down) x||² / E||M x||² over the calibration tokens; -1: not calibrated.
+  double kv_activation_error = -1;
   double q_energy_kept = 0;
   double rope_energy_lost = 0;  // share of the rope rows' energy that one shared key cannot carry
   // With `bias: false`: the dropped bias' share of the typical energy (rows for isotropic inputs of
@@ -49,6 +55,12 @@ void convert_every(int64_t num_layers,
 std::vector<ConvertedLayer> convert_alone(
     int64_t num_layers, const std::function<ConvertedLayer(int64_t layer)>& convert);
 
+/// UserError unless every method can convert such weights: a dense model, complete, of the same
+/// width, heads and depth, each channel of whose heads is kept.
+void check_conversion_sizes(const ModelConfig& mla,
+                            const ModelConfig& dense,
+                            const std::map<std::string, at::Tensor>& dense_tensors);
+
 struct MlaInit {
   std::map<std::string, at::Tensor> tensors;  // a complete MLA model, fp32
   std::vector<InitLayerReport> layers;        // empty for a method that does not factorise
@@ -58,13 +70,17 @@ struct MlaInit {
 /// table in init_methods.h. Everything outside self-attention is copied. What self-attention
 /// becomes is docs/algorithms.md 5.
 ///
-/// UserError when sizes do not fit or the method is unknown.
+/// `moments`: one a layer, for methods that calibrate (calibration.h); others leave them unread.
+///
+/// UserError when sizes do not fit, the method is unknown, or it calibrates and there are no
+/// moments.
 MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const ModelConfig& dense,
                             const std::map<std::string, at::Tensor>& dense_tensors,
                             const std::string& method,
                             uint64_t seed,
-                            const ConvertLayers& convert_layers = convert_alone);
+                            const ConvertLayers& convert_layers = convert_alone,
+                            const std::vector<LayerMoments>& moments = {});
 
 /// One line on the biases that a model with `bias: false` could not take over; empty when it lost
 /// none.

@@ -5,7 +5,13 @@
 namespace vmla::model {
 
 ConvertedLayer convert_layer_svd_weight(const LayerToConvert& from) {
-  return convert_by_factors(from, truncated_svd);
+  const DenseLayer dense = dense_layer(from);
+  const LayerDims d = layer_dims(from.mla, from.layer);
+  return assemble_layer(from,
+                        dense,
+                        {.kv = truncated_svd(dense.joint, d.kv_rank),
+                         .q = plain_query(from, dense),
+                         .rope = rope_key_of(from, dense, HeadMix::kComplex, false)});
 }
 
 }  // namespace vmla::model

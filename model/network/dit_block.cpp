@@ -2,6 +2,7 @@
 
 #include "kernels/gelu/gelu.h"
 #include "kernels/modulate/modulate.h"
+#include "model/network/attention_tap.h"
 #include "model/network/projection.h"
 
 #include <ATen/ATen.h>
@@ -34,6 +35,7 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .exchange_heads = settings.exchange_heads};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps).flatten(1, 2);
+  AttentionTap::show(settings.layer, normed_BLD);
   const SelfAttentionOut attention = std::visit(
       [&](const auto& a) {
         if constexpr (std::is_same_v<std::decay_t<decltype(a)>, MlaAttentionWeights>) {

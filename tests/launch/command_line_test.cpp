@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(
                 "no data command given; valid: synth, encode, prompts, generate, ode, import, "
                 "inspect; see vmla data --help"},
         Mistake{{"data", "enc"}, "unknown command 'data enc'; valid: synth"},
-        Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank, memory"},
+        Mistake{{"analyze", "ranks"}, "did you mean rank? valid: spectrum, rank, init, memory"},
         Mistake{{"train"}, "train: --config is required; see vmla train --help"},
         Mistake{{"train", "--config", "f", "--run_dir", "d"},
                 "train: unknown flag --run_dir; did you mean --run-dir?; see vmla train --help"},

@@ -197,6 +197,20 @@ TEST(CommandOptions, Analyze) {
                   {"analyze", "rank", "--checkpoint", "a", "b", "--checkpoint", "c", "--out", "o"})
                   .checkpoints,
               ElementsAre("a", "b", "c"));
+  const auto init = parsed<AnalyzeInitArgs>({"analyze",
+                                             "init",
+                                             "--weights",
+                                             "w",
+                                             "--config",
+                                             "f",
+                                             "--held-out",
+                                             "h",
+                                             "--pairs",
+                                             "--out",
+                                             "o"});
+  EXPECT_EQ(init.held_out, "h");
+  EXPECT_TRUE(init.pairs);
+  EXPECT_FALSE(init.budget);
   const auto memory = parsed<AnalyzeMemoryArgs>(
       {"analyze", "memory", "--config", "f", "--gpus", "8", "--gpu-memory", "80", "--json", "j"});
   EXPECT_EQ(memory.gpus, 8);

@@ -49,6 +49,7 @@ struct InitSource {
 struct InitConfig {
   /// How dense weights become MLA weights; empty: weights are taken as they are.
   std::string method;
+  int64_t calibration_clips = 32;
   bool allow_other_window = false;
   bool allow_other_source = false;
 
@@ -56,6 +57,10 @@ struct InitConfig {
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("method", c.method, model::init_method_help().c_str());
+    v("calibration_clips",
+      c.calibration_clips,
+      "clips of the dataset that the dense model runs on, for a method that looks at activations; "
+      "at least 1");
     v("allow_other_window",
       c.allow_other_window,
       "true: a checkpoint that was trained with another chunk, window or sink may be started from");

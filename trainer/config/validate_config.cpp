@@ -42,6 +42,8 @@ void validate_sources(const TrainConfig& c, Purpose purpose) {
 // Conversion from dense weights to latent attention (docs/algorithms.md 5).
 void validate_init(const TrainConfig& c) {
   const std::string& method = c.init.method;
+  if (c.init.calibration_clips < 1)
+    fail_rule("init.calibration_clips", "is {}; use at least 1", c.init.calibration_clips);
   if (method.empty()) return;
   require_one_of("init.method", method, model::init_method_names());
   const bool factorises = model::find_init_method(method)->factorises;

@@ -89,7 +89,8 @@ InitialWeights taken_over_weights(const TrainConfig& config,
 InitialWeights converted_weights(const TrainConfig& config,
                                  const std::string& source_name,
                                  const model::LoadedWeights& loaded,
-                                 const model::ConvertLayers& convert) {
+                                 const model::ConvertLayers& convert,
+                                 const Calibrate& calibrate) {
   if (config.init.method.empty()) {
     fail_rule(formatted("init_from.{}", source_name),
               "{} is dense and model.attention is mla: init.method must say how to convert it "
@@ -104,12 +105,16 @@ InitialWeights converted_weights(const TrainConfig& config,
     dense.num_heads = config.model.num_heads;
     dense.text_len = config.model.text_len;
   }
+  const model::InitMethod* method = model::find_init_method(config.init.method);
+  std::vector<model::LayerMoments> moments;
+  if (method && method->calibrates && calibrate) moments = calibrate(dense, loaded.tensors);
   model::MlaInit init = model::init_mla_from_dense(config.model,
                                                    dense,
                                                    loaded.tensors,
                                                    config.init.method,
                                                    static_cast<uint64_t>(config.seed),
-                                                   convert);
+                                                   convert,
+                                                   moments);
   return {.tensors = std::move(init.tensors),
           .origin = formatted("{}, converted by {}", loaded.source, config.init.method),
           .config = config.model,
@@ -155,16 +160,17 @@ void check_sources(const TrainConfig& config) {
 InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& role,
                                const std::string& source_name,
-                               const model::ConvertLayers& convert) {
+                               const model::ConvertLayers& convert,
+                               const Calibrate& calibrate) {
   const auto source = config.init_from.find(source_name);
   if (source == config.init_from.end()) return fresh_weights(config);
   const model::LoadedWeights loaded = model::load_weights(source->second.path, source->second.role);
   expect_fitting_stage(config, role, loaded);
   const bool converts = config.model.is_mla() && !loaded.config.is_mla();
-  InitialWeights weights = is_score(config.objective, role)
-                               ? score_weights(config, role, source->second, loaded)
-                           : converts ? converted_weights(config, source_name, loaded, convert)
-                                      : taken_over_weights(config, source_name, loaded);
+  InitialWeights weights =
+      is_score(config.objective, role) ? score_weights(config, role, source->second, loaded)
+      : converts ? converted_weights(config, source_name, loaded, convert, calibrate)
+                 : taken_over_weights(config, source_name, loaded);
   weights.source_hash = weights_hash(loaded.tensors);
   return weights;
 }

@@ -4,6 +4,7 @@
 #include "model/formats/load_weights.h"
 #include "trainer/config/train_config.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,10 @@ struct InitialWeights {
   std::vector<model::InitLayerReport> conversion = {};
 };
 
+/// Gives the moments of each layer of dense weights, for methods that calibrate.
+using Calibrate = std::function<std::vector<model::LayerMoments>(const model::ModelConfig& dense,
+                                                                 const model::TensorMap& tensors)>;
+
 /// The entry of init_from that a role reads: its own, else that of the role whose weights it
 /// shares. There need not be such an entry.
 std::string source_role(const TrainConfig& config, const Role& role);
@@ -41,12 +46,14 @@ model::ModelConfig score_config(const InitSource& source, const model::LoadedWei
 
 /// Weights for `role` from init_from.SOURCE, where dense weights for latent attention are converted
 /// by init.method; drawn from the seed where init_from has no such entry. `convert` runs the
-/// layers' conversions, which ranks may share. UserError, naming the keys, where the source does
+/// layers' conversions, which ranks may share; `calibrate` is called where init.method needs it.
+/// UserError, naming the keys, where the source does
 /// not fit.
 InitialWeights initial_weights(const TrainConfig& config,
                                const std::string& role,
                                const std::string& source,
-                               const model::ConvertLayers& convert = model::convert_alone);
+                               const model::ConvertLayers& convert = model::convert_alone,
+                               const Calibrate& calibrate = {});
 
 /// Opens what init_from names and checks that each role can start from it, without building
 /// anything: for a plan. Stages that have not run yet are passed over, and so are, with a warning,

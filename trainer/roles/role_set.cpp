@@ -33,11 +33,15 @@ InitialWeights saved_weights(const CheckpointInfo& saved, const Role& role) {
 /// and converted once.
 class WeightReader {
  public:
-  WeightReader(const TrainConfig& config, const SavedStage* saved, const distributed::Mesh& mesh)
+  WeightReader(const TrainConfig& config,
+               const SavedStage* saved,
+               const distributed::Mesh& mesh,
+               const Calibrate& calibrate)
       : config_(config),
         saved_(saved),
         origin_(saved ? read_origin(saved->info.data_position) : StageOrigin{}),
-        convert_(distributed::convert_shared(mesh.host(), config.model)) {}
+        convert_(distributed::convert_shared(mesh.host(), config.model)),
+        calibrate_(calibrate) {}
 
   const InitialWeights& read(const Role& role) {
     if (is_saved(role)) return known_[role.name] = saved_weights(saved_->info, role);
@@ -49,7 +53,7 @@ class WeightReader {
     if (source != role.name && known_.contains(source) && !saved_)
       return known_[role.name] = known_.at(source);
     InitialWeights& weights = known_[role.name] =
-        initial_weights(config_, role.name, source, convert_);
+        initial_weights(config_, role.name, source, convert_, calibrate_);
     if (weights.source_hash.empty()) return weights;
     if (saved_) {
       expect_same_source(
@@ -70,6 +74,7 @@ class WeightReader {
   const SavedStage* saved_;
   StageOrigin origin_;
   model::ConvertLayers convert_;
+  const Calibrate& calibrate_;
   std::map<std::string, InitialWeights> known_;
 };
 
@@ -124,11 +129,12 @@ std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& me
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
                     const SavedStage* saved,
-                    const distributed::Mesh& mesh) {
+                    const distributed::Mesh& mesh,
+                    const Calibrate& calibrate) {
   RoleSet set;
   set.sequence = sequence_ranks(mesh);
   const at::Device device(config.train.device);
-  WeightReader reader(config, saved, mesh);
+  WeightReader reader(config, saved, mesh, calibrate);
   for (const Role& role : roles) {
     const InitialWeights& weights = reader.read(role);
     RoleState& state = set.states.emplace_back(

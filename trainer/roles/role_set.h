@@ -50,6 +50,7 @@ std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& me
 RoleSet build_roles(const TrainConfig& config,
                     const std::vector<Role>& roles,
                     const SavedStage* saved,
-                    const distributed::Mesh& mesh);
+                    const distributed::Mesh& mesh,
+                    const Calibrate& calibrate = {});
 
 }  // namespace vmla::trainer

@@ -34,5 +34,29 @@ TEST(LowRank, TruncatedSvdIsBalancedAndPads) {
   EXPECT_EQ(none.energy_kept, 1.0);
 }
 
+// The least E||(M - W) x||² of rank r is the sum of the eigenvalues of M C Mᵀ beyond the r-th.
+TEST(LowRank, WhitenedErrorIsTheClosedForm) {
+  const at::Tensor half = draw("inputs", {40, 6}) * at::tensor({5.0, 2.0, 1.0, 0.5, 0.1, 0.02});
+  const at::Tensor moment = half.t().matmul(half) / 40;
+  for (const int64_t rows : {4, 9}) {
+    const at::Tensor m = draw("matrix", {rows, 6});
+    const at::Tensor values = at::linalg_eigvalsh(m.matmul(moment).matmul(m.t())).clamp_min(0.0);
+    for (const int64_t rank : {1, 2, 3}) {
+      const double least = values.narrow(0, 0, rows - rank).sum().item<double>();
+      const LowRank found = whitened_svd(m, moment, rank);
+      const double error = energy_of(m - found.up.matmul(found.down), moment);
+      // 1e-8 of damping.
+      EXPECT_NEAR(error / least, 1.0, 1e-5);
+      EXPECT_NEAR(found.optimal_error * found.optimal_error / least, 1.0, 1e-5);
+      const LowRank plain = truncated_svd(m, rank);
+      EXPECT_LT(error, energy_of(m - plain.up.matmul(plain.down), moment));
+    }
+    // At full rank the matrix, also where the inputs leave directions out.
+    const at::Tensor few = draw("few", {2, 6});
+    const LowRank whole = whitened_svd(m, few.t().matmul(few), 6);
+    EXPECT_LT(max_difference(whole.up.matmul(whole.down), m), 1e-9);
+  }
+}
+
 }  // namespace
 }  // namespace vmla::model

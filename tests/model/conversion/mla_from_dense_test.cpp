@@ -277,13 +277,94 @@ TEST(MlaFromDense, WithoutBiasRopeAndQueryBiasesAreDropped) {
   EXPECT_EQ(dropped_bias_note(init_mla_from_dense(mla, dense, given, "svd_weight", 0).layers), "");
 }
 
+/// Second moments of inputs whose directions differ in size, one a layer.
+std::vector<LayerMoments> drawn_moments() {
+  std::vector<LayerMoments> moments;
+  for (const std::string layer : {"0", "1"}) {
+    const auto moment = [&](const std::string& kind) {
+      const at::Tensor x = draw(kind + layer, {200, 24}) * at::logspace(0.5, -1.5, 24);
+      const at::Tensor with_one = at::constant_pad_nd(x, {0, 1}, 1.0).to(at::kDouble);
+      return with_one.t().matmul(with_one) / 200;
+    };
+    moments.push_back({moment("keys"), moment("queries")});
+  }
+  return moments;
+}
+
+TEST(MlaFromDense, EveryFactorisationIsExactAtFullRank) {
+  const ModelConfig dense = tiny_dense();
+  ModelConfig mla = full_rank_mla();
+  const Tensors given = drawn_weights(dense);
+  for (const InitMethod& method : kInitMethods) {
+    if (!method.factorises) continue;
+    SCOPED_TRACE(method.name);
+    // Latents of their own for keys and values take both ranks: 16 + 24.
+    const int64_t rank = method.name == std::string("svd_split") ? 40 : 24;
+    mla.kv_lora_rank = {{rank}};
+    const MlaInit init = init_mla_from_dense(
+        mla, dense, given, std::string(method.name), 0, convert_alone, drawn_moments());
+    for (int64_t layer = 0; layer < 2; ++layer) {
+      const Tensors from = attention_of(given, layer), to = attention_of(init.tensors, layer);
+      const InitLayerReport& report = init.layers[static_cast<size_t>(layer)];
+      const at::Tensor down = to.at("kv_a_proj_with_mqa.weight").narrow(0, 0, rank);
+      const at::Tensor up = to.at("kv_b_proj.weight").unflatten(0, {2, 20});
+      const at::Tensor keys = up.narrow(1, 0, 8).flatten(0, 1).matmul(down) / report.key_scale;
+      const at::Tensor values = up.narrow(1, 8, 12).flatten(0, 1).matmul(down) / report.value_scale;
+      const at::Tensor gained = from.at("norm_k.weight").unsqueeze(1) * from.at("k.weight");
+      EXPECT_LT(relative(keys, content_rows(gained, mla, layer)), 1e-5);
+      EXPECT_LT(relative(values, from.at("v.weight")), 1e-5);
+    }
+  }
+}
+
+TEST(MlaFromDense, WhitenedErrsLeastOnItsInputs) {
+  const ModelConfig dense = tiny_dense();
+  ModelConfig low = full_rank_mla();
+  low.kv_lora_rank = {{5, 9}};
+  low.q_lora_rank = 6;
+  const Tensors given = drawn_weights(dense);
+  const std::vector<LayerMoments> moments = drawn_moments();
+  // Measured in the weights, scale constants taken out, so that every method is read alike.
+  const auto error = [&](const std::string& method, int64_t layer) {
+    const MlaInit init = init_mla_from_dense(low, dense, given, method, 0, convert_alone, moments);
+    const InitLayerReport& report = init.layers[static_cast<size_t>(layer)];
+    const Tensors from = attention_of(given, layer), to = attention_of(init.tensors, layer);
+    const int64_t rank = low.kv_lora_rank.at(layer);
+    const at::Tensor down = to.at("kv_a_proj_with_mqa.weight").narrow(0, 0, rank);
+    const at::Tensor up = to.at("kv_b_proj.weight").unflatten(0, {2, 20});
+    const at::Tensor made = at::cat({up.narrow(1, 0, 8).flatten(0, 1) / report.key_scale,
+                                     up.narrow(1, 8, 12).flatten(0, 1) / report.value_scale},
+                                    0)
+                                .matmul(down);
+    const at::Tensor gained = from.at("norm_k.weight").unsqueeze(1) * from.at("k.weight");
+    const at::Tensor joint = at::cat({content_rows(gained, low, layer), from.at("v.weight")}, 0);
+    const at::Tensor c = moments[static_cast<size_t>(layer)].keys.narrow(0, 0, 24).narrow(1, 0, 24);
+    const double share =
+        std::sqrt(((joint - made).matmul(c) * (joint - made)).sum().item<double>() /
+                  (joint.matmul(c) * joint).sum().item<double>());
+    if (report.kv_activation_error >= 0) {
+      EXPECT_NEAR(report.kv_activation_error, share, 1e-5);
+    }
+    return share;
+  };
+  for (int64_t layer = 0; layer < 2; ++layer) {
+    const double least = error("care", layer);
+    for (const char* other :
+         {"svd_weight", "svd_split", "svd_full_mean_rope", "transmla", "care_complex"}) {
+      EXPECT_LE(least, error(other, layer) * (1 + 1e-6)) << other;
+    }
+    EXPECT_LT(least, 0.8 * error("svd_weight", layer));
+  }
+}
+
 // Methods are listed in one place; whatever stands there converts a model.
 TEST(MlaFromDense, EveryMethodGivesACompleteModel) {
   const ModelConfig dense = tiny_dense(), mla = full_rank_mla();
   const Tensors given = drawn_weights(dense);
   for (const InitMethod& method : kInitMethods) {
     SCOPED_TRACE(method.name);
-    const MlaInit init = init_mla_from_dense(mla, dense, given, std::string(method.name), 0);
+    const MlaInit init = init_mla_from_dense(
+        mla, dense, given, std::string(method.name), 0, convert_alone, drawn_moments());
     EXPECT_NO_THROW(check_weights(mla, init.tensors, "converted"));
     EXPECT_EQ(init.layers.size(), method.factorises ? 2U : 0U);
   }
@@ -301,8 +382,9 @@ TEST(MlaFromDense, BadRequestsAreExplained) {
         }
         return std::string("accepted");
       };
-  EXPECT_THAT(message(mla, dense, "care"),
-              HasSubstr("'care' is unknown; use random or svd_weight"));
+  EXPECT_THAT(message(mla, dense, "svd"),
+              HasSubstr("'svd' is unknown; use random, svd_weight, svd_split"));
+  EXPECT_THAT(message(mla, dense, "care"), HasSubstr("needs latents to calibrate on"));
   EXPECT_THAT(message(mla, mla, "svd_weight"), HasSubstr("already MLA"));
   ModelConfig other = mla;
   other.num_layers = 3;

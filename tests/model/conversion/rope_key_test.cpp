@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/model/tiny_network.h"
 
 namespace vmla::model {
@@ -54,6 +56,48 @@ TEST(RopeKey, TheTurnCommutesWithRotation) {
   const at::Tensor turned_first = rotated(turn_query_rows(query, key, heads));
   const at::Tensor turned_last = turn_query_rows(rotated(query).contiguous(), key, heads);
   EXPECT_LT(max_difference(turned_first, turned_last), 1e-12);
+}
+
+/// The rotation of one pair by `angle`, of rows [n 2, ...] of that pair.
+at::Tensor rotated(const at::Tensor& rows, double angle) {
+  const at::Tensor pairs = rows.unflatten(0, {-1, 2});
+  const at::Tensor x = pairs.select(1, 0), y = pairs.select(1, 1);
+  return at::stack(
+             {x * std::cos(angle) - y * std::sin(angle), x * std::sin(angle) + y * std::cos(angle)},
+             1)
+      .flatten(0, 1);
+}
+
+TEST(RopeKey, TurnsCommuteWithRope) {
+  const int64_t heads = 5;
+  const at::Tensor rows = draw("rows", {heads * 2, 7}), bias = draw("bias", {heads * 2});
+  const at::Tensor queries = draw("queries", {heads * 2, 3});
+  for (const HeadMix mix : {HeadMix::kComplex, HeadMix::kReal, HeadMix::kMean}) {
+    const SharedRopeKey key = shared_rope_key(rows, bias, heads, mix);
+    EXPECT_LT(max_difference(turn_query_rows(rotated(queries, 0.7), key, heads),
+                             rotated(turn_query_rows(queries, key, heads), 0.7)),
+              1e-12);
+    const SharedRopeKey turned =
+        shared_rope_key(rotated(rows, 0.7), rotated(bias, 0.7), heads, mix);
+    EXPECT_LT(max_difference(turned.weight, rotated(key.weight, 0.7)), 1e-12);
+  }
+}
+
+TEST(RopeKey, ComplexKeepsMostThenRealThenMean) {
+  const int64_t heads = 4;
+  const at::Tensor rows = draw("rows", {heads * 6, 7}), bias = draw("bias", {heads * 6});
+  const at::Tensor half = draw("inputs", {8, 8});
+  const at::Tensor inputs = half.matmul(half.t());
+  const auto lost = [&](HeadMix mix) {
+    return shared_rope_key(rows, bias, heads, mix, inputs).energy_lost;
+  };
+  EXPECT_LT(lost(HeadMix::kComplex), lost(HeadMix::kReal));
+  EXPECT_LT(lost(HeadMix::kReal), lost(HeadMix::kMean));
+  // The mean's loss is that of k_h replaced by the mean of the heads, over inputs of that moment.
+  const at::Tensor all = at::cat({rows, bias.unsqueeze(1)}, 1).matmul(half);
+  const at::Tensor per_head = all.unflatten(0, {heads, 6});
+  const double missed = (per_head - per_head.mean(0, true)).square().sum().item<double>();
+  EXPECT_NEAR(lost(HeadMix::kMean), missed / all.square().sum().item<double>(), 1e-12);
 }
 
 }  // namespace

@@ -1,0 +1,16 @@
+// TransMLA: PCA of the balanced keys and values, and a shared rotary key of real combinations of
+// the heads (docs/algorithms.md 5.7).
+#include "model/conversion/layer_conversion.h"
+
+namespace vmla::model {
+
+ConvertedLayer convert_layer_transmla(const LayerToConvert& from) {
+  const DenseLayer dense = dense_layer(from);
+  return assemble_layer(from,
+                        dense,
+                        {.kv = balanced_svd(from, dense),
+                         .q = whitened_query(from, dense),
+                         .rope = rope_key_of(from, dense, HeadMix::kReal, true)});
+}
+
+}  // namespace vmla::model
