@@ -29,8 +29,9 @@ BELOW = {
     "model/text": {"model/io", "model/formats"},
     "model/codec": {"model/io", "model/formats", "model/text", "kernels"},
     "model/network": {"model/io", "model/config", "model/weights", "kernels"},
-    "model/conversion": {"model/io", "model/config", "model/weights"},
     "model/sampling": {"model/io", "model/config", "model/weights", "model/network", "kernels"},
+    # Calibration runs the dense model on noised clips.
+    "model/conversion": {"model/io", "model/config", "model/weights", "model/network", "model/sampling", "kernels"},
     "data/store": {"model/io"},
     "data/video": {"model/io"},
     "data/synth": {"model/io", "kernels", "data/video"},

@@ -33,7 +33,10 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         BrokenRule{
             "stage", "a/b", "'a/b' is no folder name; use letters, digits, '_', '-' and '.'"},
-        BrokenRule{"init.method", "care", "'care' is unknown; valid: random, svd_weight"},
+        BrokenRule{"init.method",
+                   "cares",
+                   "'cares' is unknown; valid: random, svd_weight, svd_split, svd_full_mean_rope, "
+                   "transmla, care, care_complex"},
         BrokenRule{"init_from.teacher",
                    "x",
                    "objective teacher_forcing has no role 'teacher'; valid: generator"},
