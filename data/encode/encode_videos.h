@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/encode/clip_size.h"
 #include "data/store/latent_file_format.h"
 #include "data/video/video_folder.h"
 #include "model/codec/codec_options.h"
@@ -16,7 +17,7 @@ namespace vmla::data {
 /// One `vmla data encode`.
 struct EncodeOptions {
   std::filesystem::path videos;  // a folder (data/video/video_folder.h)
-  std::filesystem::path out;     // the dataset file
+  std::filesystem::path out;     // the dataset file; the folder of them where `sizes` are given
   std::string codec = "space_to_depth:2";
   model::CodecOptions codec_options;
   std::string text = "hashing:32x8";
@@ -24,6 +25,9 @@ struct EncodeOptions {
   std::optional<std::string> negative_prompt;  // whose embedding is stored besides
   int64_t frames = 9;                          // pixel frames of a clip
   int64_t height = 16, width = 16;
+  /// Several sizes in place of height and width: each video is encoded at the one whose aspect
+  /// ratio is nearest to its own.
+  std::vector<ClipSize> sizes;
   double fps = 8;
   int64_t stride = 0;          // frames between the starts of two clips of a video; 0: `frames`
   int64_t max_clips = 0;       // of a video; 0: as many as fit
@@ -52,6 +56,10 @@ struct EncodeReport {
 /// could not be read is logged (the first ten) and listed in NAME.skipped.csv beside NAME.h5.
 /// UserError if no clip came out or settings contradict, RunError for a full disk; what was at
 /// `out` before is then still there.
+///
+/// With `sizes`, `out` is a folder with a file HEIGHTxWIDTH.h5 for each size that some video is
+/// nearest to, as data/store/clip_bucket.h takes it: it appears when all of them are complete.
+/// Until then they lie in OUT.parts/clips, and their own parts beside them.
 EncodeReport encode_videos(const EncodeOptions& options);
 
 }  // namespace vmla::data

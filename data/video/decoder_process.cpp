@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "data/video/video_protocol.h"
 #include "model/io/format.h"
 #include "model/io/program_beside.h"
 
@@ -19,10 +18,30 @@ DecoderProcess::~DecoderProcess() = default;
 ReadOutcome DecoderProcess::read(const fs::path& video,
                                  const ReadOptions& options,
                                  const FrameSink& sink) {
+  VideoInfo info;  // nothing here depends on it
+  return ask(RequestKind::kRead, video, options, info, sink);
+}
+
+VideoLook DecoderProcess::look(const fs::path& video, double time_limit_seconds) {
+  VideoLook found;
+  const ReadOptions nothing = {.time_limit_seconds = time_limit_seconds};
+  const auto refuse = [](int64_t, const uint8_t*) { return false; };
+  found.problem = ask(RequestKind::kLook, video, nothing, found.info, refuse).problem;
+  const VideoInfo& info = found.info;
+  const bool known = info.height > 0 && info.width > 0 && info.pixel_aspect > 0;
+  if (found.problem.empty() && !known) found.problem = "does not say how large its pictures are";
+  return found;
+}
+
+ReadOutcome DecoderProcess::ask(RequestKind kind,
+                                const fs::path& video,
+                                const ReadOptions& options,
+                                VideoInfo& info,
+                                const FrameSink& sink) {
   std::error_code no_folder;  // the working directory may be gone
   const std::string path = fs::absolute(video, no_folder).string();
   if (no_folder) return {.problem = no_folder.message()};
-  const VideoRequest request = {.kind = RequestKind::kRead,
+  const VideoRequest request = {.kind = kind,
                                 .path_bytes = static_cast<uint32_t>(path.size()),
                                 .height = static_cast<uint32_t>(options.height),
                                 .width = static_cast<uint32_t>(options.width),
@@ -33,7 +52,7 @@ ReadOutcome DecoderProcess::read(const fs::path& video,
   if (!child_) child_ = std::make_unique<ChildProcess>(program_);
   ReadOutcome outcome;
   if (child_->write(&request, sizeof request) && child_->write(path.data(), path.size())) {
-    outcome = receive(options, sink);
+    outcome = receive(options, info, sink);
   } else {
     outcome.problem = "the decoder " + child_->kill_and_describe();
     child_.reset();
@@ -41,7 +60,9 @@ ReadOutcome DecoderProcess::read(const fs::path& video,
   return outcome;
 }
 
-ReadOutcome DecoderProcess::receive(const ReadOptions& options, const FrameSink& sink) {
+ReadOutcome DecoderProcess::receive(const ReadOptions& options,
+                                    VideoInfo& info,
+                                    const FrameSink& sink) {
   ReadOutcome outcome;
   double seconds_left = options.time_limit_seconds;
   // Ends this child: what it would send next cannot be told from what it should have sent.
@@ -67,7 +88,6 @@ ReadOutcome DecoderProcess::receive(const ReadOptions& options, const FrameSink&
                        (is_text && header.bytes <= kMostTextBytes);
     if (!valid) return give_up("the decoder sent garbage");
     std::string text(is_text ? header.bytes : 0, '\0');
-    VideoInfo info;  // nothing here depends on it
     void* into = header.kind == ReplyKind::kFrame ? static_cast<void*>(frame_.data())
                  : is_text                        ? static_cast<void*>(text.data())
                                                   : static_cast<void*>(&info);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "data/video/child_process.h"
+#include "data/video/video_protocol.h"
 
 namespace vmla::data {
 
@@ -29,6 +30,12 @@ struct ReadOutcome {
   std::string problem;  // empty: the whole video was read
 };
 
+/// What a video says of itself before a picture is decoded.
+struct VideoLook {
+  VideoInfo info{};
+  std::string problem;  // empty: `info` is known
+};
+
 /// Decodes videos one after another in a child process (data/video/video_protocol.h), started when
 /// needed and again after it died: a decoder that crashes, hangs or sends garbage costs the video
 /// it was at, nothing else. Not thread-safe: one a thread.
@@ -43,9 +50,16 @@ class DecoderProcess {
   ReadOutcome read(const std::filesystem::path& video,
                    const ReadOptions& options,
                    const FrameSink& sink);
+  /// Decodes nothing. `time_limit_seconds`: of waiting for the decoder.
+  VideoLook look(const std::filesystem::path& video, double time_limit_seconds);
 
  private:
-  ReadOutcome receive(const ReadOptions& options, const FrameSink& sink);
+  ReadOutcome ask(RequestKind kind,
+                  const std::filesystem::path& video,
+                  const ReadOptions& options,
+                  VideoInfo& info,
+                  const FrameSink& sink);
+  ReadOutcome receive(const ReadOptions& options, VideoInfo& info, const FrameSink& sink);
 
   std::filesystem::path program_;
   std::unique_ptr<ChildProcess> child_;

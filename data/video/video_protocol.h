@@ -19,6 +19,7 @@
 ///   than ten seconds ends the video, with a text. The text of kEnd is empty if the whole
 ///   video was read, else it says what is wrong with the rest. kFailed takes the place of any of
 ///   these where nothing can be read.
+/// kLook: the child answers kOpened and kEnd, or kFailed; no picture is decoded for it.
 /// kWrite: the job sends a kMore word and a frame, again and again, and a kNoMore word. It reads
 ///   nothing meanwhile, so the child must take every frame off the pipe even after a failure, and
 ///   answers once, after kNoMore: kEnd without a text, or kFailed. What it could not finish it may
@@ -30,7 +31,7 @@
 /// it exits, whatever it is at.
 namespace vmla::data {
 
-enum class RequestKind : uint32_t { kRead = 1, kWrite = 2 };
+enum class RequestKind : uint32_t { kRead = 1, kWrite = 2, kLook = 3 };
 
 struct VideoRequest {
   RequestKind kind;
@@ -63,8 +64,9 @@ inline constexpr uint32_t kMostTextBytes = 1u << 20;
 struct VideoInfo {
   uint32_t height, width;  // of the file's pictures, turned upright as the file says
   double fps;
-  double seconds;  // as the container claims; 0 if it does not
+  double seconds;       // as the container claims; 0 if it does not
+  double pixel_aspect;  // width of a pixel over its height, as the picture is to be shown
 };
-static_assert(sizeof(VideoInfo) == 24);
+static_assert(sizeof(VideoInfo) == 32);
 
 }  // namespace vmla::data

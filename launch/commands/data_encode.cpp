@@ -24,8 +24,14 @@ int run(const DataEncodeArgs& args) {
   options.text_options = text_encoder_options(args, args);
   options.negative_prompt = args.negative_prompt;
   options.frames = args.frames;
-  options.height = args.height;
-  options.width = args.width;
+  if (args.sizes) {
+    if (args.height || args.width) {
+      fail_user("--sizes says height and width; leave out --height and --width, or --sizes");
+    }
+    options.sizes = data::parse_clip_sizes("--sizes", *args.sizes);
+  }
+  options.height = args.height.value_or(options.height);
+  options.width = args.width.value_or(options.width);
   options.fps = args.fps;
   options.stride = args.stride;
   options.max_clips = args.max_clips;
@@ -35,6 +41,14 @@ int run(const DataEncodeArgs& args) {
   options.time_limit_seconds = args.timeout_seconds;
   options.overwrite = args.overwrite;
   const data::EncodeReport report = data::encode_videos(options);
+  if (args.sizes) {
+    log::info("{}: {} of {}, in {:g} s",
+              args.out,
+              data::counted(report.clips, "clip"),
+              data::counted(report.videos, "video"),
+              report.seconds);
+    return kDone;
+  }
   log::info("{}: {} of {}, {} skipped or cut short, in {:g} s",
             args.out,
             data::counted(report.clips, "clip"),

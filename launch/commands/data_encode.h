@@ -19,9 +19,9 @@ struct DataEncodeArgs : CommandArgs, TextArgs, ComputeArgs {
   std::string codec_weights;
   int64_t tile = 0;
   std::string text = "hashing:32x8";
-  int64_t frames = 9;  // pixel frames of a clip
-  int64_t height = 16;
-  int64_t width = 16;
+  int64_t frames = 9;                    // pixel frames of a clip
+  std::optional<int64_t> height, width;  // 16 where neither they nor sizes are given
+  std::optional<std::string> sizes;      // several, "480x832,832x480"
   double fps = 8.0;
   int64_t stride = 0;     // frames between the starts of two clips; 0: frames
   int64_t max_clips = 0;  // of a video; 0: as many as fit

@@ -14,6 +14,8 @@ beside NAME.mp4.
 Examples:
   vmla data encode --videos videos --out clips.h5 --frames 9 --height 16 --width 16 --fps 8
   vmla data encode --videos videos --out clips.h5 --frames 81 --height 480 --width 832 --fps 16 \
+    --codec wan-vae --codec-weights Wan2.1-T2V-1.3B-Diffusers/vae
+  vmla data encode --videos videos --out clips --sizes 480x832,832x480 --frames 81 --fps 16 \
     --codec wan-vae --codec-weights Wan2.1-T2V-1.3B-Diffusers/vae)"};
 
 void DataEncodeArgs::define(OptionSet& options) {
@@ -24,8 +26,11 @@ void DataEncodeArgs::define(OptionSet& options) {
             "folder of videos (.mp4, .webm, .mkv, .gif, ...) with their captions file")
       .required();
   options
-      .text(
-          "--out", out, "FILE.h5", "dataset to write; an interrupted job goes on where it stopped")
+      .text("--out",
+            out,
+            "FILE.h5",
+            "dataset to write, or with --sizes a folder; an interrupted job "
+            "goes on where it stopped")
       .required();
   options.text("--codec", codec, "TEXT", "video codec: space_to_depth:N or wan-vae")
       .shows_default();
@@ -37,8 +42,13 @@ void DataEncodeArgs::define(OptionSet& options) {
                "TEXT",
                "stored with its embedding, for training and sampling that steer away from it");
   options.integer_from_1("--frames", frames, "pixel frames of a clip").shows_default();
-  options.integer_from_1("--height", height, "pixel rows after resize and crop").shows_default();
-  options.integer_from_1("--width", width, "pixel columns after resize and crop").shows_default();
+  options.integer_from_1("--height", height, "pixel rows after resize and crop (default: 16)");
+  options.integer_from_1("--width", width, "pixel columns after resize and crop (default: 16)");
+  options.text("--sizes",
+               sizes,
+               "HxW,HxW...",
+               "several heights and widths: each video is encoded at the one nearest to its aspect "
+               "ratio, and --out becomes a folder with a dataset file a size");
   options.number_above_0("--fps", fps, "frames a second after resampling in time").shows_default();
   options.integer_from_0("--stride", stride, "frames between the starts of two clips; 0: --frames")
       .shows_default();

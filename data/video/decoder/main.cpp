@@ -123,12 +123,18 @@ void stream_frames(FrameSource& source, const VideoRequest& request) {
   reply(ReplyKind::kEnd, jump.empty() ? source.damage() : jump);
 }
 
+/// Answers kRead and kLook.
 void serve_read(const VideoRequest& request, const std::string& path) {
   try {
     const std::unique_ptr<FrameSource> source = open_frame_source(path);
-    const VideoInfo info = source->info();
+    VideoInfo info = source->info();
+    info.pixel_aspect = source->pixel_aspect();
     reply(ReplyKind::kOpened, &info, sizeof info);
-    stream_frames(*source, request);
+    if (request.kind == RequestKind::kLook) {
+      reply(ReplyKind::kEnd, "");
+    } else {
+      stream_frames(*source, request);
+    }
   } catch (const std::exception& error) {
     reply(ReplyKind::kFailed, error.what());
   }
@@ -167,8 +173,11 @@ void serve() {
   while (read_exactly(STDIN_FILENO, &request, sizeof request)) {
     std::string path(request.path_bytes, '\0');
     if (!read_exactly(STDIN_FILENO, path.data(), path.size())) return;
-    if (request.kind == RequestKind::kRead) serve_read(request, path);
-    if (request.kind == RequestKind::kWrite) serve_write(request, path);
+    if (request.kind == RequestKind::kWrite) {
+      serve_write(request, path);
+    } else {
+      serve_read(request, path);
+    }
   }
 }
 
