@@ -29,9 +29,9 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
 #include <cstdio>
 #include <future>
+#include <memory>
 #include <thread>
 
 namespace vmla::trainer {

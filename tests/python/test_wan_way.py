@@ -63,7 +63,8 @@ def student(wan, data, tmp_path_factory):
     (runs / "prompts.txt").write_text("a red circle moves left\na blue square moves up\n")
     vmla("data", "prompts", "--prompts", runs / "prompts.txt", "--out", prompts, "--text", f"umt5:{TEXT_LEN}", *files(wan)[:4])
     sampled = {"sample__every": 2, "sample__frames": 33, "sample__prompts": ["a red circle moves left"]}
-    return dense, distil("dmd", runs / "dmd", prompts, consistent, dense, **settings | sampled | {"data__validation_path": ""})
+    no_clips = {"data__validation_path": "", "rank__activation_clips": 0}
+    return dense, distil("dmd", runs / "dmd", prompts, consistent, dense, **settings | sampled | no_clips)
 
 
 def test_a_student_is_sampled_through_the_vae(wan, student, tmp_path):
