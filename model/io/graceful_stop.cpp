@@ -142,9 +142,12 @@ class StopWatch {
     while (sem_wait(&wake) != 0 && errno == EINTR) {
     }
     std::unique_lock lock(mutex_);
-    const auto deadline = std::chrono::steady_clock::now() + kUntilPlace;
+    auto deadline = std::chrono::steady_clock::now() + kUntilPlace;
     while (taken_by_ == Taker::kNobody && !jobs_.empty()) {
-      if (std::chrono::steady_clock::now() >= deadline && jobs_.back()->save_) {
+      const auto now = std::chrono::steady_clock::now();
+      // A part that ends by itself may leave by an error, which must get out to be reported.
+      if (!jobs_.back()->save_) deadline = now + kUntilPlace;
+      if (now >= deadline) {
         taken_by_ = Taker::kWatcher;
       } else {
         changed_.wait_for(lock, kBetweenLooks);

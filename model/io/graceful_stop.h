@@ -17,7 +17,8 @@ class GracefulStop {
  public:
   /// Keeps what is finished and says in words what that is. Called once, by the job's thread or,
   /// while that computes, by another: what the two touch needs a lock. Null: no other thread ends
-  /// this part of the job; it looks for itself, by signal_name(), and ends by stop().
+  /// this part of the job; it looks for itself, by signal_name(), and ends by stop(). The second
+  /// begins anew when such a part is over.
   using Save = std::function<std::string()>;
   explicit GracefulStop(Save save);
   ~GracefulStop();

@@ -93,6 +93,23 @@ TEST(GracefulStop, AJobThatUnwindsTooSlowlyIsEndedToo) {
   EXPECT_LT(ended.seconds, 2);
 }
 
+// A rank among many ends in the way that all of them agree on. When it is done with that, perhaps
+// because another rank failed, it needs a moment to get out.
+TEST(GracefulStop, TheSecondBeginsWhenAnotherThreadMayEndTheJob) {
+  const TemporaryFolder folder;
+  const Ended ended = stop_job(folder, SIGTERM, [&] {
+    const GracefulStop whole([] { return std::string("nothing is lost"); });
+    {
+      const GracefulStop of_many_ranks(nullptr);
+      write_bytes(folder / "started", "");
+      while (!GracefulStop::is_asked()) std::this_thread::sleep_for(5ms);
+      std::this_thread::sleep_for(1200ms);
+    }
+    std::this_thread::sleep_for(200ms);
+  });
+  EXPECT_EQ(ended.status, 0);
+}
+
 TEST(GracefulStop, AfterwardsSignalsAreWhatTheyWere) {
   const TemporaryFolder folder;
   const Ended ended = stop_job(folder, SIGTERM, [&] {
