@@ -1,6 +1,7 @@
 #include "launch/model_override.h"
 
 #include "model/config/config_json.h"
+#include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
 
 namespace vmla::launch {
@@ -33,6 +34,20 @@ model::ModelConfig overridden_model(const model::LoadedWeights& weights,
   overridden.config = wanted;
   overridden.given = changed_fields(weights.config, wanted);
   return model::model_config_with(weights, overridden);
+}
+
+trainer::TrainConfig latent_config(const model::LoadedWeights& dense,
+                                   const ConfigArgs& args,
+                                   const std::string& made) {
+  trainer::TrainConfig base;
+  base.model = dense.config;
+  base.model.attention = "mla";
+  base.model.preset.clear();
+  trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
+  if (!config.model.is_mla())
+    fail_user("{}: model.attention is dense; {}, set it to mla", args.config, made);
+  config.train.device = "cpu";  // the file's is the stage's
+  return config;
 }
 
 }  // namespace vmla::launch

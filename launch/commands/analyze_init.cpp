@@ -4,11 +4,12 @@
 #include "analysis/study/pair_choice.h"
 #include "analysis/study/rank_budget.h"
 #include "data/store/latent_dataset.h"
+#include "launch/model_override.h"
 #include "model/formats/load_weights.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
-#include "trainer/config/config_yaml.h"
+#include "trainer/config/config_node.h"
 #include "trainer/roles/calibrate.h"
 
 #include <cstdio>
@@ -17,27 +18,19 @@
 namespace vmla::launch {
 namespace {
 
-/// The section `model` of the file over the dense model's sizes.
-trainer::TrainConfig latent_config(const AnalyzeInitArgs& args, const model::LoadedWeights& dense) {
-  trainer::TrainConfig base;
-  base.model = dense.config;
-  base.model.attention = "mla";
-  base.model.preset.clear();
-  trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
-  if (!config.model.is_mla()) {
-    fail_user("{}: model.attention is dense; the methods make latent attention, set it to mla",
-              args.config);
-  }
-  config.train.device = "cpu";  // of the stage; this command computes here
-  return config;
-}
-
 std::vector<model::InitMethod> methods_that_can_run(bool calibrated) {
   std::vector<model::InitMethod> methods;
   for (const model::InitMethod& method : model::kInitMethods) {
     if (calibrated || !method.calibrates) methods.push_back(method);
   }
   return methods;
+}
+
+/// "[8, 24, 16]".
+std::string list_of(const std::vector<int64_t>& numbers) {
+  std::vector<std::string> words;
+  for (const int64_t number : numbers) words.push_back(std::to_string(number));
+  return formatted("[{}]", trainer::join(words));
 }
 
 /// "[0, 1], [2, 3]": the pairs of each layer, for clips of the dataset's most frequent shape.
@@ -51,9 +44,7 @@ std::string pair_lists(const model::ModelConfig& mla,
                                 mla.head_dim());
   std::string lists;
   for (const auto& layer : analysis::choose_pairs(mla, dense.tensors, moments, effect)) {
-    std::string list;
-    for (const int64_t pair : layer) list += formatted("{}{}", list.empty() ? "" : ", ", pair);
-    lists += formatted("{}[{}]", lists.empty() ? "" : ", ", list);
+    lists += formatted("{}{}", lists.empty() ? "" : ", ", list_of(layer));
   }
   return lists;
 }
@@ -64,7 +55,8 @@ int run(const AnalyzeInitArgs& args) {
   if (args.pairs && args.data.empty())
     fail_user("--pairs looks at activations: give a latent dataset to calibrate on, --data");
   const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
-  const trainer::TrainConfig config = latent_config(args, dense);
+  const trainer::TrainConfig config =
+      latent_config(dense, args, "the methods make latent attention");
   model::check_conversion_sizes(config.model, dense.config, dense.tensors);
   analysis::InitQuestion question{.mla = config.model,
                                   .dense = dense.config,
@@ -73,9 +65,10 @@ int run(const AnalyzeInitArgs& args) {
                                   .methods = methods_that_can_run(!args.data.empty()),
                                   .moments = {},
                                   .held_out = {}};
+  std::optional<data::LatentDataset> clips;
   if (!args.data.empty()) {
-    question.moments =
-        trainer::calibrate(config, data::LatentDataset(args.data), dense.config, dense.tensors);
+    clips.emplace(args.data);
+    question.moments = trainer::calibrate(config, *clips, dense.config, dense.tensors);
   }
   std::optional<data::LatentDataset> held_out;
   if (!args.held_out.empty()) {
@@ -87,17 +80,14 @@ int run(const AnalyzeInitArgs& args) {
   analysis::write_init_scores(scores, args.out);
   std::fputs(analysis::init_score_table(scores).c_str(), stdout);
   if (args.pairs) {
-    const data::LatentDataset clips(args.data);
     std::fputs(formatted("rope_pair_indices: [{}]\n",
-                         pair_lists(config.model, dense, question.moments, clips.info()))
+                         pair_lists(config.model, dense, question.moments, clips->info()))
                    .c_str(),
                stdout);
   }
   if (args.budget) {
     const auto ranks = analysis::rank_budget(config.model, dense.tensors, question.moments);
-    std::string list;
-    for (const int64_t rank : ranks) list += formatted("{}{}", list.empty() ? "" : ", ", rank);
-    std::fputs(formatted("kv_lora_rank: [{}]\n", list).c_str(), stdout);
+    std::fputs(formatted("kv_lora_rank: {}\n", list_of(ranks)).c_str(), stdout);
   }
   log::info("wrote {}/init_scores.csv, .json", args.out);
   return kDone;

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <vector>
 
+#include "launch/model_override.h"
 #include "model/conversion/init_methods.h"
 #include "model/conversion/mla_from_dense.h"
 #include "model/formats/export_weights.h"
@@ -10,7 +11,6 @@
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
-#include "trainer/config/config_yaml.h"
 #include "trainer/roles/calibrate.h"
 #include "trainer/run_summary.h"
 
@@ -49,27 +49,15 @@ std::vector<model::LayerMoments> calibrated(const InitArgs& args,
     fail_user("init.method {} looks at activations: give a latent dataset to calibrate on, --data",
               name);
   }
-  trainer::TrainConfig here = config;
-  here.train.device = "cpu";  // of the stage; this command computes here
-  return trainer::calibrate(here, data::LatentDataset(args.data), dense.config, dense.tensors);
+  return trainer::calibrate(config, data::LatentDataset(args.data), dense.config, dense.tensors);
 }
 
 }  // namespace
 
 int run(const InitArgs& args) {
   const model::LoadedWeights dense = model::load_weights(args.weights, args.weights_role);
-  // The file's section `model` says the sizes of latent attention; the others are the dense
-  // model's.
-  trainer::TrainConfig base;
-  base.model = dense.config;
-  base.model.attention = "mla";
-  base.model.preset.clear();
-  const trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
-  if (!config.model.is_mla()) {
-    fail_user(
-        "{}: model.attention is dense; init writes a model with latent attention, set it to mla",
-        args.config);
-  }
+  const trainer::TrainConfig config =
+      latent_config(dense, args, "init writes a model with latent attention");
   const std::string method =
       config.init.method.empty() ? std::string(model::kDefaultInitMethod) : config.init.method;
   const auto moments = calibrated(args, config, dense, method);
