@@ -29,6 +29,15 @@ def convert(folder, method, latent, weights):
     return read_export_folder(folder / "export")[1]
 
 
+def operators_of_layers(folder, method, latent, seed):
+    """Of each layer, what the dense weights compute and what `method` made of it."""
+    weights = random_weights(DENSE, seed=seed)
+    converted = convert(folder, method, latent, weights)
+    for layer in range(DENSE.num_layers):
+        dense = dense_operators(weights, DENSE, layer, latent.rope_pair_indices)
+        yield dense, latent_operators(converted, latent, layer)
+
+
 def expect_same_up_to_scale(actual, target):
     scale = fitted_scale(actual, target)
     assert scale > 0 and deviation(actual / scale, target) <= STORED
@@ -37,11 +46,7 @@ def expect_same_up_to_scale(actual, target):
 def test_split_latents(tmp_path):
     """Keys and values are the best of half the rank each."""
     latent = latent_config(DENSE, kv_rank=25, q_rank=40, nope=8, rope=8, value=16)
-    weights = random_weights(DENSE, seed=81)
-    converted = convert(tmp_path, "svd_split", latent, weights)
-    for layer in range(DENSE.num_layers):
-        dense = dense_operators(weights, DENSE, layer, latent.rope_pair_indices)
-        made = latent_operators(converted, latent, layer)
+    for dense, made in operators_of_layers(tmp_path, "svd_split", latent, seed=81):
         keys = dense.key[:, dense.content_channels].flatten(0, 1)
         expect_same_up_to_scale(made.key.flatten(0, 1), truncate(keys, 12))
         expect_same_up_to_scale(made.value.flatten(0, 1), truncate(dense.value.flatten(0, 1), 13))
@@ -50,11 +55,7 @@ def test_split_latents(tmp_path):
 def test_full_stack_and_mean_key(tmp_path):
     """The SVD covers the rotary rows; the shared key is the heads' mean, the queries stay as they are."""
     latent = latent_config(DENSE, kv_rank=24, q_rank=64, nope=8, rope=8, value=16)
-    weights = random_weights(DENSE, seed=82)
-    converted = convert(tmp_path, "svd_full_mean_rope", latent, weights)
-    for layer in range(DENSE.num_layers):
-        dense = dense_operators(weights, DENSE, layer, latent.rope_pair_indices)
-        made = latent_operators(converted, latent, layer)
+    for dense, made in operators_of_layers(tmp_path, "svd_full_mean_rope", latent, seed=82):
         stack = torch.cat([dense.key.flatten(0, 1), dense.value.flatten(0, 1)])
         best = truncate(stack, 24).view(2, DENSE.num_heads, DENSE.head_dim, -1)
         expect_same_up_to_scale(made.key, best[0][:, dense.content_channels])
