@@ -22,9 +22,10 @@ struct ValidationResult {
 
 /// Evaluates the network of the role `player` on the first `validation.clips` held-out clips,
 /// without gradients, `micro_batch` at a time. Noise and timesteps are the same at every step, for
-/// every role, and in every run with the same validation.seed, whatever its own seed. `shared_inputs`: StageData::shared_inputs.
-/// Every rank evaluates all clips, so that all have the result. What `before_batch` throws ends it.
-/// Collective where weights or tokens are spread over ranks.
+/// every role, and in every run with the same validation.seed, whatever its own seed.
+/// `shared_inputs`: StageData::shared_inputs. Every rank evaluates all clips, so that all have the
+/// result. What `before_batch` throws ends it. Collective where weights or tokens are spread over
+/// ranks.
 ValidationResult validate(const TrainConfig& config,
                           int64_t micro_batch,
                           Objective& objective,
