@@ -241,7 +241,7 @@ def test_what_is_no_shard_is_one_line(tmp_path):
     refused(b"", "empty")
     refused(b"\0" * 20480, "no members")
     refused(np.random.default_rng(0).bytes(20480), "no tar")
-    for cut in (100, 700, 5000, end - 600):
+    for cut in (700, 5000, end - 600):
         refused(data[:cut])
     refused(data[:end], "truncated")  # All members are whole, but whoever wrote it was killed.
     header = bytearray(data)
@@ -275,7 +275,7 @@ def test_what_is_no_shard_is_one_line(tmp_path):
 def test_a_stopped_import_goes_on_to_the_same_file(tmp_path):
     latents, text = draw(40, *SHAPE), draw(4, WIDTH)
     packed = [sample("x", latent, text) for latent in latents]
-    for shard in range(20):
+    for shard in range(8):
         write_tar(tmp_path / "shards" / f"{shard:05}.tar",
                   [(f"s{i}{name[1:]}", content) for i in range(300) for name, content in packed[(shard + i) % 40]])
     imported(tmp_path / "shards", tmp_path / "whole.h5").close()
