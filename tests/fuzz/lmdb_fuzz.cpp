@@ -13,7 +13,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     unsigned sum = 0;
     for (const data::LmdbRow& row : source.rows())
       for (const char c : row.latents) sum += static_cast<unsigned char>(c);
-    static volatile unsigned kept;
+    [[maybe_unused]] static volatile unsigned kept;
     kept = sum;
   });
   return 0;
