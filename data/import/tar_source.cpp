@@ -68,7 +68,7 @@ class TarSource final : public LatentSource {
   /// [S, F, C, H, W].
   at::Tensor latents_of(const TarContent& content) const {
     if (!content.path) return clip_in(*content.latent);
-    const at::Tensor path = frames_first(saved_tensor(*content.path, "path.pth", 5), "path.pth");
+    at::Tensor path = frames_first(saved_tensor(*content.path, "path.pth", 5), "path.pth");
     if (path_end_ == PathEnd::kInPath) return path;
     if (!content.latent) fail_user("has path.pth without latent.pth, the path's end");
     const at::Tensor end = clip_in(*content.latent);
