@@ -6,6 +6,7 @@ find_package(CLI11 REQUIRED)
 find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(GTest REQUIRED)
 find_package(Threads REQUIRED)
+find_package(LibArchive REQUIRED)  # tar files of latents
 
 # HDF5: the C API only. FindHDF5 would run compiler wrappers; pkg-config names are stable on Debian and Ubuntu.
 find_package(PkgConfig REQUIRED)

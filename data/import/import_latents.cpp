@@ -4,22 +4,23 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
+#include <memory>
+#include <utility>
+#include <variant>
 
 #include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
+#include "data/import/import_clips.h"
 #include "data/import/latent_scale.h"
-#include "data/import/lmdb_rows.h"
+#include "data/import/latent_source.h"
 #include "data/import/ode_states.h"
 #include "data/video/csv.h"
-#include "model/codec/text_encoder.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
-#include "model/io/utf8.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
@@ -30,41 +31,17 @@ constexpr size_t kCaptionsAtOnce = 16;
 /// Clips whose statistics say whether latents are normalised.
 constexpr size_t kClipsForScale = 16;
 
-std::string place_of(const LmdbRow& row) {
-  return formatted("{} row {}", row.file, row.number);
-}
-
-/// Why a row cannot be imported; empty if it can.
-std::string fault_of(const LmdbRow& row, const std::vector<int64_t>& shape) {
-  const size_t bytes = static_cast<size_t>(c10::multiply_integers(shape)) * sizeof(uint16_t);
-  if (row.latents.size() != bytes)
-    return formatted("its latents have {} bytes, must have {}", row.latents.size(), bytes);
-  if (!row.caption) return "has no prompt";
-  if (const auto bad = io::first_bad_text_byte(*row.caption))
-    return formatted("its prompt is no UTF-8, or holds a zero byte, at byte {}", *bad);
-  return {};
-}
-
-/// The row's numbers, [S, F, C, H, W], as floats. A value on overflow pages is aligned to 16 bytes,
-/// a small one may be not: it is copied.
-at::Tensor latents_of(const LmdbRow& row, const std::vector<int64_t>& shape) {
-  at::Tensor half = at::empty(shape, at::kHalf);
-  std::copy_n(row.latents.data(), row.latents.size(), static_cast<char*>(half.data_ptr()));
-  return half.to(at::kFloat);
-}
-
 std::string fingerprint_of(const ImportOptions& options,
                            const LatentInfo& info,
-                           const LmdbRows& source,
+                           const LatentSource& source,
                            const OdeStates& states) {
   JobFingerprint job;
-  job.line("import lmdb");
+  job.line("import " + options.from);
   job.record(info.codec, info.text_encoder_hash);
   job.line(info.fps, options.normalize, options.ode_fp32, source.shape());
   job.line(states.kept);
   job.line(states.times);
-  for (const LmdbRow& row : source.rows())
-    job.record(row.file, row.number, row.latents.size(), row.caption.value_or(""));
+  source.identify(job);
   return job.hash();
 }
 
@@ -87,13 +64,14 @@ LatentInfo info_of(const ImportOptions& options,
 
 /// Looks at the first clips that are whole: training on raw latents as if they were normalised
 /// fails only in what it makes.
-void check_scale(const ImportOptions& options, const LmdbRows& source) {
+void check_scale(const ImportOptions& options, LatentSource& source) {
   std::vector<at::Tensor> clips;
-  for (const LmdbRow& row : source.rows()) {
-    if (clips.size() == kClipsForScale) break;
-    if (!fault_of(row, source.shape()).empty()) continue;
-    const at::Tensor clip = latents_of(row, source.shape())[-1];
-    if (at::isfinite(clip).all().item<bool>()) clips.push_back(clip);
+  for (size_t i = 0; i < source.rows().size() && clips.size() < kClipsForScale; ++i) {
+    if (!source.rows()[i].fault.empty()) continue;
+    const auto row = source.read(i);
+    const auto* const clip = std::get_if<SourceClip>(&row);
+    if (clip && at::isfinite(clip->latents[-1]).all().item<bool>())
+      clips.push_back(clip->latents[-1].clone());
   }
   if (clips.empty()) return;  // all rows will be listed as skipped
   const LatentScale scale = latent_scale(at::stack(clips));
@@ -118,56 +96,24 @@ void check_scale(const ImportOptions& options, const LmdbRows& source) {
   }
 }
 
-/// The row as a clip. Nothing, and why, where its numbers are not finite.
-std::optional<EncodedClip> clip_of(const LmdbRow& row,
-                                   const ImportOptions& options,
-                                   const std::vector<int64_t>& shape,
-                                   const OdeStates& states) {
-  at::Tensor latents_SFCHW = latents_of(row, shape);
-  if (!at::isfinite(latents_SFCHW).all().item<bool>()) return std::nullopt;
-  if (options.normalize) latents_SFCHW = normalised_latents(latents_SFCHW);
-  EncodedClip clip;
-  clip.record.source_file = row.file;
-  clip.record.first_frame = row.number;
-  set_latents(clip, latents_SFCHW[-1]);
-  if (!states.times.empty()) {
-    const at::Tensor kept = latents_SFCHW.index_select(0, at::tensor(states.kept, at::kLong))
-                                .to(options.ode_fp32 ? at::kFloat : at::kBFloat16)
-                                .contiguous();
-    const auto* const bytes = static_cast<const std::byte*>(kept.const_data_ptr());
-    clip.ode.assign(bytes, bytes + kept.nbytes());
-  }
-  return clip;
-}
-
 /// The rows of one batch, from `first` on, into parts.
 void import_batch(const ImportOptions& options,
-                  const LmdbRows& source,
+                  LatentSource& source,
                   const OdeStates& states,
-                  const model::TextEncoder& text,
+                  const CaptionTexts& texts,
                   size_t first,
                   EncodeParts& parts) {
   const auto& rows = source.rows();
   const size_t end = std::min(first + kCaptionsAtOnce, rows.size());
-  std::vector<std::string> captions;
-  for (size_t i = first; i < end; ++i) captions.push_back(rows[i].caption.value_or(""));
-  const std::vector<at::Tensor> embeddings = text.encode_all(captions);
+  const std::vector<at::Tensor> embeddings = computed_texts(source, texts, first, end);
   // Batches begin where they would have begun without a kill; what is stored already is left out.
   for (size_t i = std::max(first, static_cast<size_t>(parts.end_video())); i < end; ++i) {
-    std::string fault = fault_of(rows[i], source.shape());
-    std::optional<EncodedClip> clip;
-    if (fault.empty()) {
-      clip = clip_of(rows[i], options, source.shape(), states);
-      if (!clip) fault = "holds NaN or infinity";
+    auto clip = import_clip(i, options, source, states, texts, embeddings[i - first]);
+    if (const auto* const fault = std::get_if<std::string>(&clip)) {
+      parts.end_of_video(SkippedVideo{.file = rows[i].place, .reason = *fault});
+    } else {
+      parts.add_video(std::move(std::get<EncodedClip>(clip)));
     }
-    if (!clip) {
-      parts.end_of_video(SkippedVideo{.file = place_of(rows[i]), .reason = fault});
-      continue;
-    }
-    const at::Tensor rows_TE = embeddings[i - first].to(at::kFloat).contiguous();
-    const float* const values = rows_TE.const_data_ptr<float>();
-    set_caption(*clip, captions[i - first], {values, values + rows_TE.numel()}, text.text_dim());
-    parts.add_video(std::move(*clip));
   }
 }
 
@@ -188,24 +134,36 @@ void list_skipped(const fs::path& out, const std::vector<SkippedVideo>& skipped)
   log::info("{} left out: listed in {}", counted(skipped.size(), "row"), list.string());
 }
 
+/// How many states of a path the options speak of; 0 if they do not.
+int64_t states_said(const ImportOptions& options) {
+  return options.states.empty() ? static_cast<int64_t>(options.ode_times.size())
+                                : options.states.back() + 1;
+}
+
+std::unique_ptr<LatentSource> open_source(const ImportOptions& options) {
+  if (options.from == "tar") return make_tar_source(options.in, states_said(options));
+  return make_lmdb_source(options.in);
+}
+
 }  // namespace
 
-ImportReport import_lmdb(const ImportOptions& options) {
+ImportReport import_latents(const ImportOptions& options) {
   const auto begin = std::chrono::steady_clock::now();
-  const LmdbRows source(options.in);
+  const std::unique_ptr<LatentSource> opened = open_source(options);
+  LatentSource& source = *opened;
   const int64_t stored = source.shape().front();
   const OdeStates states =
       stored > 1 ? ode_states_of(stored, options.states, options.ode_times) : OdeStates{};
   check_scale(options, source);
-  const auto text = model::make_text_encoder(options.text, options.text_options);
-  const auto claim = claim_output(options.out, options.overwrite);
   LatentInfo info = info_of(options, source.shape(), states);
-  set_text_encoder(info, *text);
-  EncodeParts parts({.out = options.out,
-                     .info = info,
-                     .empty_text = text_rows(*text, ""),
-                     .fingerprint = fingerprint_of(options, info, source, states),
-                     .part_seconds = options.part_seconds});
+  const CaptionTexts texts = make_caption_texts(options, source, info);
+  const auto claim = claim_output(options.out, options.overwrite);
+  EncodeParts parts(
+      {.out = options.out,
+       .info = info,
+       .empty_text = texts.encoder ? text_rows(*texts.encoder, "") : std::vector<float>{},
+       .fingerprint = fingerprint_of(options, info, source, states),
+       .part_seconds = options.part_seconds});
   ImportReport report;
   report.rows = static_cast<int64_t>(source.rows().size());
   report.resumed = parts.end_video();
@@ -213,7 +171,7 @@ ImportReport import_lmdb(const ImportOptions& options) {
   io::GracefulStop stop([&] { return commit_at_stop(parts, report.rows, "row"); });
   const size_t begun = static_cast<size_t>(report.resumed) / kCaptionsAtOnce * kCaptionsAtOnce;
   for (size_t first = begun; first < source.rows().size(); first += kCaptionsAtOnce) {
-    import_batch(options, source, states, *text, first, parts);
+    import_batch(options, source, states, texts, first, parts);
     progress.update(static_cast<long>(parts.end_video()));
     stop.check();
   }

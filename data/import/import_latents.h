@@ -12,7 +12,8 @@ namespace vmla::data {
 
 /// One `vmla data import`.
 struct ImportOptions {
-  std::filesystem::path in;   // data/import/lmdb_rows.h
+  std::string from = "lmdb";  // layout: or "tar"
+  std::filesystem::path in;   // data/import/lmdb_rows.h, data/import/tar_rows.h
   std::filesystem::path out;  // the dataset file
   std::string codec = "wan-vae";
   std::string text = "umt5";
@@ -35,10 +36,13 @@ struct ImportReport {
 };
 
 /// Latents and prompts that another trainer stored, as a dataset: clean clips, or with /ode where a
-/// row holds the states of an ODE path. Captions are embedded by the text encoder. Atomic and
+/// row holds the states of an ODE path. Embeddings of the text encoder's width that are stored are
+/// taken as they are, and text_encoder_hash is empty then, since what made them is not known; other
+/// captions are embedded. Where all are stored, an encoder needs no weights; without them there is
+/// no embedding of the empty prompt. Atomic and
 /// resumable as data/encode/encode_videos.h; rows that are left out are listed in NAME.skipped.csv.
 /// UserError where nothing can be imported, or where the latents' statistics say that they are raw
 /// and `normalize` is not set, or the reverse.
-ImportReport import_lmdb(const ImportOptions& options);
+ImportReport import_latents(const ImportOptions& options);
 
 }  // namespace vmla::data

@@ -149,8 +149,12 @@ ClipPlaces lay_out_latent_file(const std::filesystem::path& path,
   keep_disk_space(path, bytes);
   write_attributes(file, info, part);
   const auto text_dim = static_cast<hsize_t>(info.text_dim);
-  file.write_reserved(
-      "/text/empty", H5T_NATIVE_FLOAT, {empty_text.size() / text_dim, text_dim}, empty_text.data());
+  if (!empty_text.empty()) {
+    file.write_reserved("/text/empty",
+                        H5T_NATIVE_FLOAT,
+                        {empty_text.size() / text_dim, text_dim},
+                        empty_text.data());
+  }
   if (!info.negative_text.empty()) {
     file.attribute("negative_prompt", info.negative_prompt);
     file.write_reserved("/text/negative",

@@ -12,6 +12,7 @@ namespace vmla::launch {
 
 int run(const DataImportArgs& args) {
   data::ImportOptions options;
+  options.from = args.from;
   options.in = args.in;
   options.out = args.out;
   options.text = args.text;
@@ -26,7 +27,7 @@ int run(const DataImportArgs& args) {
   options.ode_fp32 = args.dtype == "fp32";
   options.normalize = args.normalize;
   options.overwrite = args.overwrite;
-  const data::ImportReport report = data::import_lmdb(options);
+  const data::ImportReport report = data::import_latents(options);
   log::info("{}: {} of {}, {} left out, in {:.1f} s",
             args.out,
             data::counted(report.clips, "clip"),

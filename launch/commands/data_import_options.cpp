@@ -7,15 +7,19 @@ const CommandText DataImportArgs::kText = {
     "turns latents that other trainers stored into a latent dataset",
     R"(lmdb: the layout of CausVid, Self-Forcing and Causal-Forcing (docs/formats.md, Imported latents): a data.mdb, its
 folder, or a folder of such folders; clean clips, or with the states of an ODE path, of which the last is the clean
-clip. Captions are embedded by --text. Rows that are damaged, not finite or without a prompt are left out and listed in
-FILE.skipped.csv. The result is complete or absent; an interrupted job goes on.
+clip. tar: FastGen's shards (WebDataset): a .tar, .tar.gz or .tar.zst, or a folder of them, with NAME.latent.pth or
+NAME.path.pth and NAME.txt_emb.pth, NAME.txt or NAME.json; where all have text embeddings of the encoder's width, it
+needs no weights, but then nothing is stored for data.caption_dropout. Other captions are embedded by --text. Rows that
+are damaged, not finite or without a prompt are left out and listed in FILE.skipped.csv. The result is complete or
+absent; an interrupted job goes on.
 
-Example:
+Examples:
   vmla data import --from lmdb --in mixkit_latents_lmdb --out clips.h5 \
-    --text-weights text_encoder --tokenizer google/umt5-xxl)"};
+    --text-weights text_encoder --tokenizer google/umt5-xxl
+  vmla data import --from tar --in latent_shards --out clips.h5)"};
 
 void DataImportArgs::define(OptionSet& options) {
-  options.choice("--from", from, {"lmdb"}, "layout of the source").required();
+  options.choice("--from", from, {"lmdb", "tar"}, "layout of the source").required();
   options.text("--in", in, "PATH", "the stored latents").required();
   options.text("--out", out, "FILE.h5", "dataset to write").required();
   options.text("--text", text, "TEXT", "text encoder of the captions").shows_default();

@@ -11,6 +11,7 @@ namespace vmla::model {
 class Umt5TextEncoder final : public TextEncoder {
  public:
   static constexpr int64_t kUsualRows = 512;  // Wan's text_len
+  static constexpr int64_t kUsualDim = 4096;  // of UMT5-XXL
 
   /// UserError if weights or tokenizer cannot be read or do not belong together, RunError if the
   /// device cannot be used.

@@ -67,16 +67,17 @@ std::string_view archive_folder(const Entries& entries, const std::string& file_
   return *folder;
 }
 
-/// Compares the pickle and what is small with their checksums. Zero says that none was computed
-/// (torch.serialization.set_crc32_options(False)).
-void check_small_entries(std::string_view file,
-                         const Entries& entries,
-                         std::string_view folder,
-                         const std::string& file_name) {
+/// Compares the pickle and what has at most `most_bytes` with their checksums. Zero says that none
+/// was computed (torch.serialization.set_crc32_options(False)).
+void check_entries(std::string_view file,
+                   const Entries& entries,
+                   std::string_view folder,
+                   uint64_t most_bytes,
+                   const std::string& file_name) {
   const std::string pickle = std::string(folder) + std::string(kPickleName);
   for (const auto& [name, entry] : entries) {
     const uint64_t bytes = entry.end - entry.begin;
-    if (entry.crc == 0 || (bytes > kCheckedBytes && name != pickle)) continue;
+    if (entry.crc == 0 || (bytes > most_bytes && name != pickle)) continue;
     const uint32_t crc = crc32(file.data() + entry.begin, bytes);
     if (crc == entry.crc) continue;
     fail_user(
@@ -112,6 +113,18 @@ class Collector {
         // where a dict holds one twice and so on, and names longer than their parts.
         visits_left_(2 * pickle_bytes + 64),
         name_bytes_left_(16 * pickle_bytes + 4096) {}
+
+  TorchTensor collect_one() {
+    const PickleValue& root = pickle_.values[pickle_.root];
+    if (root.kind == PickleKind::tensor) {
+      add(pickle_.tensor(root), "tensor");
+      return std::move(out_.tensors.front());
+    }
+    TorchArchive found = collect();
+    if (found.tensors.size() != 1)
+      fail_user("{}: holds {} tensors, must hold one", file_name_, found.tensors.size());
+    return std::move(found.tensors.front());
+  }
 
   TorchArchive collect() {
     const PickleValue& root = pickle_.values[pickle_.root];
@@ -253,9 +266,12 @@ class Collector {
   TorchArchive out_;
 };
 
-}  // namespace
-
-TorchArchive parse_torch_archive(std::string_view file, const std::string& file_name) {
+/// Opens the archive and calls `collect` with what finds its tensors.
+template <class Collect>
+auto parse(std::string_view file,
+           const std::string& file_name,
+           uint64_t checked_bytes,
+           const Collect& collect) {
   if (!begins_as_zip(file)) refuse_other_format(file, file_name);
   Entries entries;
   for (const ZipEntry& entry : parse_zip(file, file_name)) entries.emplace(entry.name, entry);
@@ -269,7 +285,7 @@ TorchArchive parse_torch_archive(std::string_view file, const std::string& file_
         quoted_name(name),
         entry.method);
   }
-  check_small_entries(file, entries, folder, file_name);
+  check_entries(file, entries, folder, checked_bytes, file_name);
   const auto content = [&](std::string_view name) -> std::optional<std::string_view> {
     const auto found = entries.find(std::string(folder) + std::string(name));
     if (found == entries.end()) return std::nullopt;
@@ -282,7 +298,20 @@ TorchArchive parse_torch_archive(std::string_view file, const std::string& file_
   }
   const std::string_view bytes = *content(kPickleName);
   const Pickle pickle = parse_pickle(bytes, file_name);
-  return Collector(pickle, entries, folder, bytes.size(), file_name).collect();
+  Collector collector(pickle, entries, folder, bytes.size(), file_name);
+  return collect(collector);
+}
+
+}  // namespace
+
+TorchArchive parse_torch_archive(std::string_view file, const std::string& file_name) {
+  return parse(
+      file, file_name, kCheckedBytes, [](Collector& collector) { return collector.collect(); });
+}
+
+TorchTensor parse_torch_tensor(std::string_view file, const std::string& file_name) {
+  return parse(
+      file, file_name, file.size(), [](Collector& collector) { return collector.collect_one(); });
 }
 
 }  // namespace vmla::io

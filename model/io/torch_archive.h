@@ -33,4 +33,9 @@ struct TorchArchive {
 /// byte order; tensors outside their storage; dicts nested without end.
 TorchArchive parse_torch_archive(std::string_view file, const std::string& file_name);
 
+/// The one tensor of `file`: saved alone, torch.save(tensor, FILE), or the only one of a dict or
+/// list. As parse_torch_archive(), but all storages are touched and compared with their checksums;
+/// UserError besides where there is none, or several. A tensor saved alone has the name "tensor".
+TorchTensor parse_torch_tensor(std::string_view file, const std::string& file_name);
+
 }  // namespace vmla::io
