@@ -9,9 +9,10 @@
 namespace vmla::model {
 namespace {
 
-/// [1, C, H, W] whose channels lie innermost, which LibTorch convolves without copies.
+/// [1, C, H, W] whose channels lie innermost, which LibTorch convolves without copies. It knows
+/// them by all four strides, so the dimension of 1 must have that of a whole picture.
 at::Tensor picture(const at::Tensor& x_HWC) {
-  return x_HWC.permute({2, 0, 1}).unsqueeze(0);
+  return x_HWC.unsqueeze(0).permute({0, 3, 1, 2});
 }
 
 /// oneDNN's convolution that adds to what its output holds; none in a LibTorch without oneDNN.
