@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
+#include <limits>
 
 #include "model/formats/stored_types.h"
 #include "model/io/error.h"
@@ -13,21 +15,40 @@
 namespace vmla::model {
 namespace {
 
-/// How many of the numbers have all bits of the exponent set, as NaN and infinity have and no
-/// other.
+/// NaN and infinity have all bits of the exponent set, and nothing else has.
+template <class Bits>
+int64_t count_bad(const Bits* bits, int64_t count, Bits exponent) {
+  int64_t bad = 0;
+  for (int64_t i = 0; i < count; ++i) bad += (bits[i] & exponent) == exponent;
+  return bad;
+}
+
+/// Whether any of the numbers is such a one, eight bytes at a time: where all bits of an exponent
+/// are set, adding its lowest carries into the sign, of which nothing is left before.
+template <class Bits>
+bool has_bad(const Bits* bits, int64_t count, Bits exponent) {
+  constexpr int64_t kLanes = 8 / static_cast<int64_t>(sizeof(Bits));
+  constexpr uint64_t kOnes = ~uint64_t{0} / std::numeric_limits<Bits>::max();  // 1 in every lane
+  const uint64_t exponents = kOnes * exponent, lowest = exponents & ~(exponents << 1);
+  const uint64_t signs = kOnes << (8 * sizeof(Bits) - 1);
+  uint64_t carried = 0;
+  for (int64_t i = 0; i + kLanes <= count; i += kLanes) {
+    uint64_t word = 0;
+    std::memcpy(&word, bits + i, sizeof(word));
+    carried |= (word & exponents) + lowest;
+  }
+  const int64_t rest = count % kLanes;
+  return (carried & signs) != 0 || count_bad(bits + count - rest, rest, exponent) > 0;
+}
+
 template <class Bits>
 int64_t count_bad(const at::Tensor& dense, Bits exponent) {
   const auto* const bits = static_cast<const Bits*>(dense.const_data_ptr());
-  constexpr int64_t kGrain = 1 << 16;
+  constexpr int64_t kGrain = 1 << 18;
   std::atomic<int64_t> bad = 0;
   at::parallel_for(0, dense.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += kGrain) {
-      const int64_t last = std::min(end, first + kGrain);
-      // One bit a number is enough to see that there is none, which is nearly always so.
-      Bits any = 0;
-      for (int64_t i = first; i < last; ++i) any |= (bits[i] & exponent) == exponent;
-      if (!any) continue;
-      for (int64_t i = first; i < last; ++i) bad += (bits[i] & exponent) == exponent;
+    if (has_bad(bits + begin, end - begin, exponent)) {
+      bad += count_bad(bits + begin, end - begin, exponent);
     }
   });
   return bad;

@@ -93,9 +93,10 @@ void add_activated_conv(const VaeConv& conv,
   at::Tensor oldest;
   if (!keeps_outputs(conv)) oldest = add_past(conv, out_HWC, state);
   at::Tensor h = x_HWC;
-  if (!overwrites) {
-    h = oldest.defined() ? std::move(oldest)
-                         : frame_of_size(x_HWC.sizes(), x_HWC.options(), stream);
+  if (!overwrites && oldest.defined()) {
+    h = std::exchange(oldest, {});
+  } else if (!overwrites) {
+    h = frame_of_size(x_HWC.sizes(), x_HWC.options(), stream);
   }
   activate(x_HWC, gain, h);
   if (keeps_outputs(conv)) {
