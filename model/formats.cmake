@@ -6,10 +6,12 @@ vmla_library(vmla_formats
     formats/stored_types.h
     formats/tensor_file.h
     formats/torch_file.h
+    formats/weight_values.h
   SOURCES
     formats/network_choice.cpp
     formats/safetensors.cpp
     formats/stored_types.cpp
     formats/tensor_file.cpp
     formats/torch_file.cpp
+    formats/weight_values.cpp
   PUBLIC vmla_io)

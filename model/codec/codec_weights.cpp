@@ -2,11 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include <cmath>
 #include <set>
 
-#include "model/formats/stored_types.h"
 #include "model/formats/tensor_file.h"
+#include "model/formats/weight_values.h"
 #include "model/io/error.h"
 #include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
@@ -24,21 +23,6 @@ namespace {
   for (size_t i = 0; i < problems.size() && i < kShown; ++i) list += (i ? "; " : "") + problems[i];
   if (problems.size() > kShown) list += formatted("; and {} more", problems.size() - kShown);
   fail_user("{}: is not {}: {}", source, what, list);
-}
-
-void check_finite(const std::string& name, const at::Tensor& tensor, const std::string& source) {
-  if (!tensor.is_floating_point()) {
-    fail_user("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64",
-              source,
-              io::quoted_name(name),
-              io::stored_type_name(stored_type_of(name, tensor.scalar_type())));
-  }
-  if (tensor.numel() == 0) return;
-  const auto [least, most] = at::aminmax(tensor);  // both are NaN where any element is
-  if (std::isfinite(least.item<double>()) && std::isfinite(most.item<double>())) return;
-  fail_user("{}: tensor {} holds NaN or infinity; these weights cannot be used",
-            source,
-            io::quoted_name(name));
 }
 
 }  // namespace
@@ -82,7 +66,7 @@ void check_codec_tensors(const std::vector<CodecTensor>& expected,
     }
   }
   if (!problems.empty()) refuse(problems, what, source);
-  for (const auto& [name, tensor] : tensors) check_finite(name, tensor, source);
+  for (const auto& [name, tensor] : tensors) check_weight_values(name, tensor, source);
 }
 
 std::string weights_hash(const std::string& parameters,

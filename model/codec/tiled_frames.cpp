@@ -10,25 +10,16 @@
 namespace vmla::model {
 namespace {
 
-/// A tile's place, in latent rows and columns.
+/// A tile's place, in latent rows and columns, and how much of each position it makes: the product
+/// of its row's share and its column's.
 struct Tile {
   TileSpan rows, columns;
+  at::Tensor row_shares, column_shares;  // fp32, by output row and column
 };
 
 /// Adjacent tiles share at least a quarter of a tile.
 int64_t overlap_of(int64_t tile) {
   return std::max<int64_t>(1, tile / 4);
-}
-
-std::vector<Tile> tiles_of(const TiledFrames& frames, int64_t height, int64_t width) {
-  std::vector<Tile> tiles;
-  const int64_t overlap = overlap_of(frames.tile);
-  for (const TileSpan& rows : tile_spans(height, frames.tile, overlap)) {
-    for (const TileSpan& columns : tile_spans(width, frames.tile, overlap)) {
-      tiles.push_back({rows, columns});
-    }
-  }
-  return tiles;
 }
 
 /// How much a span counts at each of its positions: a ramp over the overlap on each side where it
@@ -47,28 +38,42 @@ at::Tensor ramp(const TileSpan& span, int64_t extent, int64_t tile, int64_t scal
   return weights;
 }
 
-/// For each tile its share of the picture, [rows, columns] in fp32: the shares of all tiles at one
-/// position add up to 1.
-std::vector<at::Tensor> shares_of(const TiledFrames& frames,
-                                  const std::vector<Tile>& tiles,
-                                  int64_t height,
-                                  int64_t width,
+/// For each span its share of each of its positions: the shares of all spans at one position add up
+/// to 1.
+std::vector<at::Tensor> shares_of(const std::vector<TileSpan>& spans,
+                                  int64_t extent,
+                                  int64_t tile,
                                   int64_t scale) {
-  at::Tensor sum = at::zeros({height * scale, width * scale}, at::kDouble);
+  at::Tensor sum = at::zeros({extent * scale}, at::kDouble);
   std::vector<at::Tensor> shares;
-  const auto part_of = [scale](const at::Tensor& whole, const Tile& tile) {
-    return whole.narrow(0, tile.rows.begin * scale, tile.rows.size * scale)
-        .narrow(1, tile.columns.begin * scale, tile.columns.size * scale);
-  };
-  for (const Tile& tile : tiles) {
-    shares.push_back(at::outer(ramp(tile.rows, height, frames.tile, scale),
-                               ramp(tile.columns, width, frames.tile, scale)));
-    part_of(sum, tile).add_(shares.back());
+  for (const TileSpan& span : spans) {
+    shares.push_back(ramp(span, extent, tile, scale));
+    sum.narrow(0, span.begin * scale, span.size * scale).add_(shares.back());
   }
-  for (size_t i = 0; i < tiles.size(); ++i) {
-    shares[i] = shares[i].div(part_of(sum, tiles[i])).to(at::kFloat);
+  for (size_t i = 0; i < spans.size(); ++i) {
+    const at::Tensor part = sum.narrow(0, spans[i].begin * scale, spans[i].size * scale);
+    shares[i] = shares[i].div(part).to(at::kFloat);
   }
   return shares;
+}
+
+/// The tiles of a picture of `height` x `width` latents. `scale`: output rows to a latent row.
+std::vector<Tile> tiles_of(const TiledFrames& frames,
+                           int64_t height,
+                           int64_t width,
+                           int64_t scale) {
+  const int64_t overlap = overlap_of(frames.tile);
+  const auto rows = tile_spans(height, frames.tile, overlap);
+  const auto columns = tile_spans(width, frames.tile, overlap);
+  const auto row_shares = shares_of(rows, height, frames.tile, scale);
+  const auto column_shares = shares_of(columns, width, frames.tile, scale);
+  std::vector<Tile> tiles;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (size_t j = 0; j < columns.size(); ++j) {
+      tiles.push_back({rows[i], columns[j], row_shares[i], column_shares[j]});
+    }
+  }
+  return tiles;
 }
 
 /// Adds a tile of a frame, [rows, columns, C], to its place in pictures [F, C, H, W].
@@ -76,13 +81,13 @@ void add_tile(const at::Tensor& pictures_FCHW,
               int64_t frame,
               const Tile& tile,
               int64_t scale,
-              const at::Tensor& share,
               const at::Tensor& part_HWC) {
+  const at::Tensor part_CHW = part_HWC.permute({2, 0, 1}).to(pictures_FCHW.options());
   pictures_FCHW.select(0, frame)
       .narrow(1, tile.rows.begin * scale, tile.rows.size * scale)
       .narrow(2, tile.columns.begin * scale, tile.columns.size * scale)
-      .add_(part_HWC.to(at::kFloat).permute({2, 0, 1}).to(pictures_FCHW.device()) *
-            share.to(pictures_FCHW.device()));
+      .add_(part_CHW * tile.row_shares.to(pictures_FCHW.device()).unsqueeze(1) *
+            tile.column_shares.to(pictures_FCHW.device()));
 }
 
 /// A tile of a frame of [F, C, H, W], as [rows, columns, C].
@@ -126,7 +131,7 @@ class TiledDecoder final : public VideoDecoder {
       int64_t frame = 0;
       for (int64_t f = 0; f < count; ++f) {
         decoders_[i](tile_of(latents_FCHW, f, tiles_[i], 1), [&](const at::Tensor& part_HW3) {
-          add_tile(pixels, frame++, tiles_[i], factor, shares_[i], part_HW3);
+          add_tile(pixels, frame++, tiles_[i], factor, part_HW3);
         });
       }
       TORCH_CHECK(frame == end - first, "a decoder emitted another number of frames: ", frame);
@@ -144,8 +149,7 @@ class TiledDecoder final : public VideoDecoder {
     }
     height_ = height;
     width_ = width;
-    tiles_ = tiles_of(frames_, height, width);
-    shares_ = shares_of(frames_, tiles_, height, width, frames_.geometry.spatial_factor);
+    tiles_ = tiles_of(frames_, height, width, frames_.geometry.spatial_factor);
     decoders_.resize(tiles_.size());
   }
 
@@ -153,7 +157,6 @@ class TiledDecoder final : public VideoDecoder {
   int64_t seen_ = 0;  // latent frames
   int64_t height_ = 0, width_ = 0;
   std::vector<Tile> tiles_;
-  std::vector<at::Tensor> shares_;
   std::vector<FrameDecoder> decoders_;
 };
 
@@ -180,8 +183,7 @@ std::unique_ptr<VideoDecoder> TiledFrames::start_decoding() const {
 at::Tensor TiledFrames::encode(const at::Tensor& pixels_F3HW) const {
   const int64_t factor = geometry.spatial_factor, count = pixels_F3HW.size(0);
   const int64_t height = pixels_F3HW.size(2) / factor, width = pixels_F3HW.size(3) / factor;
-  const std::vector<Tile> tiles = tiles_of(*this, height, width);
-  const std::vector<at::Tensor> shares = shares_of(*this, tiles, height, width, 1);
+  const std::vector<Tile> tiles = tiles_of(*this, height, width, /*scale=*/1);
   at::Tensor latents = at::zeros(
       {1 + (count - 1) / geometry.temporal_factor, geometry.latent_channels, height, width},
       pixels_F3HW.options());
@@ -190,7 +192,7 @@ at::Tensor TiledFrames::encode(const at::Tensor& pixels_F3HW) const {
     int64_t frame = 0;
     for (int64_t f = 0; f < count; ++f) {
       const at::Tensor latent = encoder(tile_of(pixels_F3HW, f, tiles[i], factor));
-      if (latent.defined()) add_tile(latents, frame++, tiles[i], 1, shares[i], latent);
+      if (latent.defined()) add_tile(latents, frame++, tiles[i], 1, latent);
     }
   }
   return latents;

@@ -26,8 +26,8 @@ class Umt5TextEncoder final : public TextEncoder {
 
   /// Ids of each prompt, the last of them </s>; at most `most_rows`.
   std::vector<std::vector<int64_t>> ids(const std::vector<std::string>& prompts) const;
-  /// The embedding of each prompt that the ids are of: [T, D], fp32 on the CPU. UserError where the
-  /// weights hold NaN or infinity.
+  /// The embedding of each prompt that the ids are of: [T, D], fp32 on the CPU. RunError where one
+  /// is not finite: the weights are, so the precision does not hold their products.
   std::vector<at::Tensor> embed(const std::vector<std::vector<int64_t>>& ids) const;
 
  private:

@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <set>
 
 #include "model/formats/checkpoint_reader.h"
 #include "model/formats/network_choice.h"
-#include "model/formats/stored_types.h"
 #include "model/formats/tensor_file.h"
 #include "model/formats/weight_names.h"
+#include "model/formats/weight_values.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -53,36 +52,6 @@ FoundNetwork find_network(TensorFile file, const std::string& role, const std::s
   return found;
 }
 
-/// Numbers that a network computes with as they are. Those of 8 bits mean nothing without scales,
-/// which every program keeps elsewhere.
-bool is_usable_type(at::ScalarType type) {
-  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf || type == at::kDouble;
-}
-
-/// Weights are numbers that training can go on with: UserError names the first tensor that is of
-/// another kind or holds NaN or infinity. Where they are used they would show as a loss that is
-/// not finite, for which the learning rate would be blamed.
-void check_values(const TensorMap& tensors, const std::string& source) {
-  for (const auto& [name, tensor] : tensors) {
-    if (!is_usable_type(tensor.scalar_type())) {
-      fail_user("{}: tensor {} is {}; weights must be F32, F16, BF16 or F64, no quantised copy",
-                source,
-                io::quoted_name(name),
-                type_name(tensor.scalar_type()));
-    }
-    if (tensor.numel() == 0) continue;
-    const auto [least, most] = at::aminmax(tensor);  // both are NaN where any element is
-    if (std::isfinite(least.item<double>()) && std::isfinite(most.item<double>())) continue;
-    const int64_t bad = at::isfinite(tensor).logical_not().sum().item<int64_t>();
-    fail_user(
-        "{}: {} of {} elements of tensor {} are NaN or infinite; these weights cannot be used",
-        source,
-        bad,
-        tensor.numel(),
-        io::quoted_name(name));
-  }
-}
-
 TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
   TensorMap renamed;
   for (const auto& [name, tensor] : tensors) {
@@ -112,7 +81,7 @@ void require_heads(const PartialConfig& stated,
 
 /// Infers and checks the configuration once the tensors and what the source states are known.
 LoadedWeights finish(TensorMap tensors, PartialConfig stated, std::string source) {
-  check_values(tensors, source);
+  for (const auto& [name, tensor] : tensors) check_weight_values(name, tensor, source);
   LoadedWeights out;
   out.tensors = std::move(tensors);
   out.source = std::move(source);

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/formats/tensor_file.h"
+#include "model/formats/weight_values.h"
 #include "model/io/error.h"
 #include "model/io/quoted_name.h"
 #include "model/io/sha256.h"
@@ -136,6 +137,7 @@ Umt5Weights umt5_weights(const TensorMap& tensors, Umt5Config config, const std:
   }
   if (!problems.empty()) fail_with(source, problems);
   check_sizes(config, source);
+  for (const auto& [name, tensor] : known) check_weight_values(name, tensor, source);
   return weights;
 }
 
@@ -166,19 +168,6 @@ std::string umt5_hash(const Umt5Weights& weights) {
         }
       });
   return hash.finish();
-}
-
-std::string first_not_finite(const Umt5Weights& weights) {
-  std::string first;
-  Umt5Weights::fields(
-      weights, [&](const std::string& name, const at::Tensor& tensor, const std::vector<int64_t>&) {
-        if (!first.empty()) return;
-        // Rows at a time: the vocabulary has gigabytes.
-        for (const at::Tensor& rows : tensor.split(4096)) {
-          if (!at::isfinite(rows).all().item<bool>()) first = name;
-        }
-      });
-  return first;
 }
 
 }  // namespace vmla::model

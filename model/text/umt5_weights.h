@@ -82,7 +82,8 @@ struct LoadedUmt5 {
 /// Reads the encoder from Wan's file, transformers' UMT5EncoderModel (a file, or a folder with
 /// config.json), or the folder of a diffusers pipeline, under either layout's names. Sizes come
 /// from the tensors; what config.json says must agree with them. UserError lists tensors that are
-/// missing, of another shape, of no floating-point type or not part of an encoder.
+/// missing, of another shape, of no floating-point type or not part of an encoder, or names one
+/// that holds NaN or infinity: all of them are read once, where they are mapped.
 LoadedUmt5 read_umt5(const std::filesystem::path& path);
 
 /// The encoder's weights among `tensors`, named in either layout, with `config` for what tensors do
@@ -93,8 +94,5 @@ Umt5Weights umt5_weights(const TensorMap& tensors, Umt5Config config, const std:
 /// weights under both layouts' names, and for bf16 weights stored as fp32. Reading all of 11 GB
 /// would take as long as encoding hundreds of prompts.
 std::string umt5_hash(const Umt5Weights& weights);
-
-/// The name of the first tensor that holds NaN or infinity; empty: none does. Reads all weights.
-std::string first_not_finite(const Umt5Weights& weights);
 
 }  // namespace vmla::model

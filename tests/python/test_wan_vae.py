@@ -49,8 +49,16 @@ def small(tmp_path_factory):
     }
 
 
-@pytest.mark.parametrize("layout", ["diffusers", "original"])
-@pytest.mark.parametrize("frames, height, width, batch", [(1, 16, 40, 1), (5, 24, 16, 2), (17, 16, 24, 1)])
+@pytest.mark.parametrize(
+    "layout, frames, height, width, batch",
+    [
+        ("diffusers", 1, 16, 40, 1),
+        ("original", 5, 24, 16, 2),
+        ("diffusers", 9, 8, 24, 1),
+        ("original", 13, 16, 8, 1),
+        ("diffusers", 17, 16, 24, 1),
+    ],
+)
 def test_equals_diffusers(small, tmp_path, layout, frames, height, width, batch):
     pixels = clip(frames, height, width, batch)
     assert difference(ours("encode", small[layout], pixels, tmp_path), encode(small["vae"], pixels)) < TOLERANCE
@@ -58,6 +66,54 @@ def test_equals_diffusers(small, tmp_path, layout, frames, height, width, batch)
     expected = decode(small["vae"], latents)
     assert (expected.abs() < 1).float().mean() > 0.7, "too much of it is clamped"
     assert difference(ours("decode", small[layout], latents, tmp_path), expected) < TOLERANCE
+
+
+# --- tiles: 8 latent rows and columns, 6 from one to the next -----------------------------------------------------------
+
+
+def share_of_later(size: int, begin: int, overlap: int) -> torch.Tensor:
+    """How much the later of two tiles counts at each position of `size`; it begins at `begin`."""
+    return ((torch.arange(size) - begin + 0.5) / overlap).clamp(0, 1)
+
+
+def put(tile: torch.Tensor, row: int, column: int, height: int, width: int) -> torch.Tensor:
+    """A tile at its place in a picture of zeros."""
+    below, right = height - row - tile.shape[-2], width - column - tile.shape[-1]
+    return torch.nn.functional.pad(tile, (column, right, row, below))
+
+
+def mixed(whole_of, height: int, width: int, scale: int, unit: int) -> torch.Tensor:
+    """Four tiles, made one by one by `whole_of(rows, columns)`, mixed as docs/algorithms.md 17.5 says. Latents have
+    `scale` output positions and `unit` input positions."""
+    made = 0
+    columns = share_of_later(width * scale, 6 * scale, 2 * scale)
+    rows = share_of_later(height * scale, 6 * scale, 2 * scale)[:, None]
+    for row, row_share in ((0, 1 - rows), (6, rows)):
+        for column, column_share in ((0, 1 - columns), (6, columns)):
+            tile = whole_of(*(slice(unit * i, unit * (i + 8)) for i in (row, column)))
+            made = made + put(tile, row * scale, column * scale, height * scale, width * scale) * row_share * column_share
+    return made
+
+
+def test_tiles_are_those_of_diffusers(small, tmp_path):
+    """14 rows and columns are two tiles each way; diffusers adds a third of 2, so its last positions differ, and where it
+    mixes it does so by pixels' edges, not their middles. All others are the same."""
+    vae, weights = small["vae"], small["original"]
+    latents = latents_of(2, 14, 14)
+    decoded = ours("decode", weights, latents, tmp_path, "--tile", 64)
+    assert difference(decoded, mixed(lambda r, c: decode(vae, latents[..., r, c]), 14, 14, scale=8, unit=1)) < TOLERANCE
+    pixels = clip(5, 112, 112)
+    encoded = ours("encode", weights, pixels, tmp_path, "--tile", 64)
+    assert difference(encoded, mixed(lambda r, c: encode(vae, pixels[..., r, c]), 14, 14, scale=1, unit=8)) < TOLERANCE
+
+    vae.enable_tiling(64, 64, 48, 48)
+    try:
+        theirs = {"decode": decode(vae, latents), "encode": encode(vae, pixels)}
+    finally:
+        vae.disable_tiling()
+    for mine, their, scale in ((decoded, theirs["decode"], 8), (encoded, theirs["encode"], 1)):
+        own = [i for i in range(12 * scale) if not 6 * scale <= i < 8 * scale]
+        assert difference(mine[..., own, :][..., own], their[..., own, :][..., own]) < TOLERANCE
 
 
 def test_takes_the_widths_of_light_vae(tmp_path):

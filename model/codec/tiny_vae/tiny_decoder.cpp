@@ -44,11 +44,8 @@ void decode_stages(const TinyDecoderWeights& w,
   // Pixels that are repeated stay so under a kernel of one position, so it may come first.
   const at::Tensor grown = at::linear(x_HWC, stage.grow.weight);
   for (const at::Tensor& frame : grown.chunk(TinySizes::kGrowth[index], /*dim=*/2)) {
-    decode_stages(w,
-                  index + 1,
-                  conv_hw(twice_as_large(frame.contiguous()), stage.conv.weight, {}, 1, 1),
-                  stream,
-                  emit);
+    decode_stages(
+        w, index + 1, upsampled_conv(frame.contiguous(), stage.conv.weight, {}), stream, emit);
   }
 }
 
@@ -117,6 +114,9 @@ TinyDecoderWeights prepared_tiny(const LoadedTiny& loaded,
       weights, loaded.sizes, [&](const std::string& name, at::Tensor& tensor, const auto&) {
         tensor = prepared(name, loaded.tensors.at(name), dtype, device);
       });
+  for (TinyStage& stage : weights.stages) {
+    stage.conv.weight = upsampling_kernels(stage.conv.weight);
+  }
   return weights;
 }
 

@@ -89,7 +89,8 @@ struct LoadedTiny {
 LoadedTiny load_tiny_decoder(const std::filesystem::path& path);
 
 /// The struct with the tensors as the layers want them, in `dtype` on `device`: the two halves of a
-/// memory's first kernel one after another along the output, [2 out, in, h, w], the frame's first.
+/// memory's first kernel one after another along the output, [2 out, in, h, w], the frame's first;
+/// the kernels behind an upsampling as upsampling_kernels().
 TinyDecoderWeights prepared_tiny(const LoadedTiny& loaded, at::ScalarType dtype, at::Device device);
 
 /// What is kept of one video between its frames.

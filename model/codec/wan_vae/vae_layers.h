@@ -13,22 +13,25 @@
 /// however its frames are handed in.
 namespace vmla::model {
 
-/// What a layer over three frames keeps. Instead of the last two inputs it keeps what they
-/// contribute to the coming outputs: the three parts of the kernel are applied to a frame at once,
-/// as one convolution, and their results belong to this output, the next and the one after it.
+/// What a layer over three frames keeps: the last two inputs, or, where its outputs are the smaller
+/// ones, what the inputs so far contribute to the next output and to the one after it.
 struct VaeLayerState {
-  int64_t frames = 0;     // seen by a layer that changes their number
-  at::Tensor due, later;  // of the next output, and of the one after it
+  int64_t frames = 0;       // seen by a layer that changes their number
+  at::Tensor before, last;  // inputs, `last` the latest
+  at::Tensor due, later;    // parts of outputs
 };
 
-/// All that is kept of one video between its frames, by layer.
+/// All that is kept of one video between its frames.
 struct VaeStream {
-  std::unordered_map<const VaeConv*, VaeLayerState> layers;
+  std::unordered_map<const VaeConv*, VaeLayerState> layers;  // by layer
+  /// Memory for the next frame of a size that has just been used: taking it from the system anew
+  /// each time costs as much as a layer's norm.
+  at::Tensor spare;
 };
 
 /// One latent frame, [h, w, C] (not normalised), into its pixel frames [8h, 8w, 3], one for the
-/// first and four for each other, which `emit` takes one by one. `weights` are prepared_vae()'s,
-/// and stay in place while `stream` is used.
+/// first and four for each other, which `emit` takes one by one. `weights` are
+/// prepared_decoder()'s, and stay in place while `stream` is used.
 void decode_frame(const VaeDecoderWeights& weights,
                   const at::Tensor& latent_hwC,
                   VaeStream& stream,

@@ -40,13 +40,30 @@ std::string diffusers_layer(std::string rest) {
   return rest;
 }
 
+/// A kernel over three frames, [out, in, 3, h, w], as [3, out, in, h, w] or, if each of the three
+/// has one position, [3, out, in].
+at::Tensor prepared_causal(const at::Tensor& weight, bool is_mapped) {
+  at::Tensor parts = weight.permute({2, 0, 1, 3, 4});
+  if (weight.size(3) == 1 && weight.size(4) == 1) return parts.flatten(2).contiguous();
+  if (weight.size(0) < weight.size(1)) return frame_weight(parts.flatten(0, 1));
+  if (is_mapped) return parts;
+  // Channels innermost in memory.
+  return parts.permute({0, 1, 3, 4, 2}).contiguous().permute({0, 1, 4, 2, 3});
+}
+
 at::Tensor prepared(const std::string& name,
                     const at::Tensor& stored,
                     const at::TensorOptions& options) {
-  if (name.ends_with(".gamma")) return stored.to(options.device(), at::kFloat).flatten().clone();
+  if (name.ends_with(".gamma")) return stored.to(options.device(), at::kFloat).flatten();
   at::Tensor weight = stored.to(options);
-  if (weight.dim() == 5) weight = weight.permute({2, 0, 1, 3, 4}).flatten(0, 1);
-  return weight.dim() < 4 ? weight.clone() : frame_weight(weight);
+  if (weight.dim() < 4) return weight;
+  if (weight.dim() == 5 && weight.size(2) == 3) {
+    return prepared_causal(weight, /*is_mapped=*/weight.is_same(stored));
+  }
+  const bool has_one_position = weight.size(-1) == 1 && weight.size(-2) == 1;
+  if (has_one_position) return weight.flatten(1);
+  // With more, only those that change a frame's size are left.
+  return name.starts_with("decoder.") ? upsampling_kernels(weight) : frame_weight(weight);
 }
 
 template <class Weights>

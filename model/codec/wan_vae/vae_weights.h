@@ -159,10 +159,13 @@ VaeSizes vae_sizes(const TensorMap& tensors, const std::string& source);
 std::string diffusers_vae_name(const std::string& name);
 
 /// Puts the stored tensors into a struct, in the form in which the layers compute with them:
-/// matrices and biases in the dtype of `options`, gains [C] in fp32, on its device; convolutions
-/// over height and width with the channels innermost in memory; kernels over three frames with the
-/// three frames' parts one after another along the output, [3 out, in, h, w], earliest first;
-/// kernels of one position as [out, in]. Nothing refers to the stored tensors' memory.
+/// matrices and biases in the dtype of `options`, gains [C] in fp32, on its device.
+///   three frames: [3, out, in, h, w], earliest first; [3, out, in] if of one position; and
+///     [3 out, in, h, w] where there are fewer outputs than inputs (VaeLayerState);
+///   those of one frame: [out, in] if of one position; upsampling_kernels() behind the decoder's
+///     upsampling; [out, in, h, w] else.
+/// Where dtype and device are the file's, the large ones are views of the mapped file, which keep
+/// it mapped: hundreds of megabytes that are not held twice.
 VaeEncoderWeights prepared_encoder(const VaeSizes& sizes,
                                    const TensorMap& tensors,
                                    at::TensorOptions options);

@@ -5,7 +5,6 @@
 
 #include <fstream>
 
-#include "model/codec/tiled_frames.h"
 #include "model/codec/wan_vae/load_vae.h"
 #include "model/codec/wan_vae/vae_layers.h"
 #include "model/io/error.h"
@@ -68,8 +67,8 @@ TEST(WanVae, WhatComesLaterChangesNothingBefore) {
 TEST(WanVae, MovingAnyTensorMovesWhatItBelongsTo) {
   const VaeSizes sizes = small_vae_sizes();
   const TensorMap tensors = small_vae_tensors(sizes);
-  const at::Tensor pixels = random_clip(9, 8, 16).permute({0, 2, 3, 1}).contiguous();
-  const at::Tensor latents = random_latents(3, 1, 2).permute({0, 2, 3, 1}).contiguous();
+  const at::Tensor pixels = random_clip(5, 8, 16).permute({0, 2, 3, 1}).contiguous();
+  const at::Tensor latents = random_latents(2, 1, 2).permute({0, 2, 3, 1}).contiguous();
   const auto results_of = [&](const TensorMap& weights) {
     const auto encoder = prepared_encoder(sizes, weights, at::kFloat);
     const auto decoder = prepared_decoder(sizes, weights, at::kFloat);
@@ -85,8 +84,8 @@ TEST(WanVae, MovingAnyTensorMovesWhatItBelongsTo) {
     return std::pair(at::stack(encoded), at::stack(decoded));
   };
   const auto [encoded, decoded] = results_of(tensors);
-  EXPECT_EQ(encoded.size(0), 3);
-  EXPECT_EQ(decoded.size(0), 9);
+  EXPECT_EQ(encoded.size(0), 2);
+  EXPECT_EQ(decoded.size(0), 5);
   for (const auto& [name, tensor] : tensors) {
     TensorMap moved = tensors;
     at::manual_seed(8);
@@ -139,7 +138,8 @@ TEST(WanVae, SaysWhatIsWrongWithWeights) {
   expect(error_with([](TensorMap& t) { t["encoder.extra"] = at::zeros({1}); }),
          "'encoder.extra' is not part of it");
   expect(error_with([](TensorMap& t) { t["conv1.bias"] = at::zeros({5}); }), "should be [32]");
-  expect(error_with([](TensorMap& t) { t["conv1.bias"][0] = NAN; }), "'conv1.bias' holds NaN");
+  expect(error_with([](TensorMap& t) { t["conv1.bias"][0] = NAN; }),
+         "1 of 32 elements of tensor 'conv1.bias' are NaN");
   expect(error_with([](TensorMap& t) { t["conv1.bias"] = at::zeros({32}, at::kInt); }), "I32");
   expect(error_with([](TensorMap& t) { t["conv2.weight"] = at::zeros({48, 48, 1, 1, 1}); }),
          "Wan 2.2");
@@ -183,88 +183,6 @@ TEST(WanVae, RefusesClipsThatItCannotEncode) {
             std::string::npos);
   EXPECT_NE(error_of<UserError>([&] { vae->encode(random_clip(5, 8, 12)); }).find("8x12"),
             std::string::npos);
-}
-
-TEST(TileSpans, CoverAllAndOverlap) {
-  EXPECT_EQ(tile_spans(7, 0, 1), (std::vector<TileSpan>{{0, 7}}));
-  EXPECT_EQ(tile_spans(7, 8, 2), (std::vector<TileSpan>{{0, 7}}));
-  EXPECT_EQ(tile_spans(20, 8, 2), (std::vector<TileSpan>{{0, 8}, {6, 8}, {12, 8}}));
-  EXPECT_EQ(tile_spans(21, 8, 2), (std::vector<TileSpan>{{0, 8}, {6, 8}, {12, 8}, {13, 8}}));
-}
-
-// A codec whose frames depend on their own place alone gives the same with and without tiles.
-TEST(TiledFrames, BlendToTheWholePictureWhereTilesAgree) {
-  TiledFrames frames;
-  frames.geometry = {.latent_channels = 2, .spatial_factor = 2, .temporal_factor = 1};
-  frames.new_decoder = [] {
-    return [](const at::Tensor& latent, const auto& emit) {
-      emit(at::cat({latent, latent.narrow(2, 0, 1)}, 2)
-               .repeat_interleave(2, 0)
-               .repeat_interleave(2, 1));
-    };
-  };
-  frames.new_encoder = [] {
-    return [](const at::Tensor& pixels) {
-      return pixels.slice(0, 0, pixels.size(0), 2).slice(1, 0, pixels.size(1), 2).narrow(2, 0, 2);
-    };
-  };
-  at::manual_seed(1);
-  const at::Tensor latents = at::randn({3, 2, 21, 13});
-  const at::Tensor whole = frames.decode(latents);
-  frames.tile = 8;
-  const at::Tensor tiled = frames.decode(latents);
-  EXPECT_LT((tiled - whole).abs().max().item<double>(), 4 * 6e-8 * 4);  // shares add up to 1
-  const auto decoder = frames.start_decoding();
-  const at::Tensor first = decoder->next(latents.narrow(0, 0, 1));
-  EXPECT_TRUE(at::equal(at::cat({first, decoder->next(latents.narrow(0, 1, 2))}), tiled));
-  EXPECT_LT((frames.encode(whole) - latents).abs().max().item<double>(), 4 * 6e-8 * 4);
-}
-
-// Convolutions see 18 latent columns at most to either side: one in the first layer, four in the
-// middle, six in each stage of residual blocks and one behind each upsampling, at 1, 1/2, 1/4 and
-// 1/8 of a column, and one in the last layer. Attention sees the whole picture; it is off here.
-TEST(WanVae, TilesAreTheWholeWhereTheirCutsAreOutOfSight) {
-  const TemporaryFolder folder;
-  TensorMap tensors = small_vae_tensors(small_vae_sizes());
-  for (const char* name : {"decoder.middle.1.proj.weight", "decoder.middle.1.proj.bias"})
-    tensors.at(name) = at::zeros_like(tensors.at(name));
-  const std::filesystem::path file = folder.path() / "vae.safetensors";
-  write_safetensors(file, tensors);
-  constexpr int64_t kTile = 40, kExtent = 70, kSeen = 18, kPixels = 8;
-  const at::Tensor latents = random_latents(2, 2, kExtent);
-  const at::Tensor whole = make_wan_vae({.weights = file})->decode(latents);
-  const at::Tensor tiled =
-      make_wan_vae({.weights = file, .tile = kTile * kPixels})->decode(latents);
-  ASSERT_EQ(tile_spans(kExtent, kTile, kTile / 4), (std::vector<TileSpan>{{0, 40}, {30, 40}}));
-  const auto difference = [&](int64_t begin, int64_t end) {
-    const auto part = [&](const at::Tensor& t) {
-      return t.narrow(3, begin * kPixels, (end - begin) * kPixels);
-    };
-    return (part(tiled) - part(whole)).abs().max().item<double>();
-  };
-  EXPECT_LT(difference(0, kTile - kSeen), 1e-4);
-  EXPECT_LT(difference(kExtent - kTile + kSeen, kExtent), 1e-4);
-  EXPECT_GT(difference(kTile - kSeen, kExtent - kTile + kSeen), 1e-3) << "no cut changes anything";
-}
-
-TEST(WanVae, TilesCoverTheVideoAndStream) {
-  const TemporaryFolder folder;
-  const std::filesystem::path file = write_small_vae(folder.path());
-  const at::Tensor latents = random_latents(2, 8, 20);
-  const at::Tensor whole = make_wan_vae({.weights = file})->decode(latents);
-  const auto tiled = make_wan_vae({.weights = file, .tile = 64});
-  const at::Tensor pixels = tiled->decode(latents);
-  EXPECT_EQ(pixels.sizes(), whole.sizes());
-  EXPECT_FALSE(at::equal(pixels, whole));
-  const auto decoder = tiled->start_decoding();
-  const at::Tensor first = decoder->next(latents.narrow(0, 0, 1));
-  EXPECT_TRUE(at::equal(at::cat({first, decoder->next(latents.narrow(0, 1, 1))}), pixels));
-  for (const int64_t tile : {4, 20, 56, 65}) {
-    EXPECT_NE(error_of<UserError>([&] {
-                make_wan_vae({.weights = file, .tile = tile});
-              }).find("multiple of 8"),
-              std::string::npos);
-  }
 }
 
 }  // namespace

@@ -1,29 +1,17 @@
 // Sampling runs in constant memory: every chunk of a long video allocates and holds the same.
 #include <ATen/ATen.h>
-#include <c10/core/Allocator.h>
-#include <c10/util/ThreadLocalDebugInfo.h>
 #include <gtest/gtest.h>
 
 #include <memory>
 
 #include "model/network/plan_cache.h"
 #include "tests/model/tiny_rollout.h"
+#include "tests/support/allocation_log.h"
 
 namespace vmla::model {
 namespace {
 
-/// What LibTorch's CPU allocator does on this thread.
-struct AllocationLog : c10::MemoryReportingInfoBase {
-  void reportMemoryUsage(void*, int64_t bytes, size_t, size_t, c10::Device) override {
-    live += bytes;
-    if (bytes > 0) {
-      allocated += bytes;
-      ++allocations;
-    }
-  }
-  bool memoryProfilingEnabled() const override { return true; }
-  int64_t live = 0, allocated = 0, allocations = 0;
-};
+using tests::AllocationLog;
 
 struct ChunkMemory {
   int64_t live;         // bytes when the chunk is handed out

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -125,6 +126,24 @@ TEST(Umt5Weights, WhatIsMissingExtraOrMisshapenIsListed) {
   tensors["blocks.9.norm1.weight"] = at::ones({12});
   EXPECT_NE(error_of<UserError>([&] { umt5_weights(tensors, {}, "x"); }).find("blocks.2."),
             std::string::npos);
+}
+
+TEST(Umt5Weights, WhatIsNotFiniteIsNamedWhenTheyAreLoaded) {
+  const TemporaryFolder folder;
+  const std::filesystem::path file = folder.path() / "t5.safetensors";
+  for (const auto& [name, whole] : tensors_of(random_umt5())) {
+    TensorMap tensors = tensors_of(random_umt5());
+    tensors[name] = whole.to(at::kBFloat16);
+    tensors[name].view({-1})[-1] = name.ends_with("k.weight") ? INFINITY : NAN;
+    write_safetensors(file, tensors);
+    const std::string text = error_of<UserError>([&] { read_umt5(file); });
+    EXPECT_EQ(text,
+              formatted("{}: 1 of {} elements of tensor '{}' are NaN or infinite; these weights "
+                        "cannot be used",
+                        file.string(),
+                        whole.numel(),
+                        name));
+  }
 }
 
 }  // namespace
