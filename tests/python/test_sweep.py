@@ -104,6 +104,21 @@ def test_equal_stages_are_trained_once_and_every_cell_is_a_run(swept):
     assert "was already done" in again
 
 
+def test_sweeps_share_a_folder_of_stages(swept, tmp_path):
+    run_dir, content = swept
+    other = content | {"stages_dir": str(run_dir / "stages"), "grid": {"tf.model.kv_lora_rank": [8, 24]}}
+    file = write_sweep(tmp_path, other)
+    listed = vmla("sweep", "--config", file, "--run-dir", tmp_path / "run", "--dry-run").stdout
+    assert "6 stages instead of 8, 4 of them finished" in listed
+    vmla("sweep", "--config", file, "--run-dir", tmp_path / "run", "--jobs", 2)
+    assert not (tmp_path / "run/stages").exists()
+    same = {row["seed"]: row for row in rows(run_dir, "table") if row["kv_lora_rank"] == "24"}
+    for row in rows(tmp_path / "run", "table"):
+        assert row["state"] == "done"
+        if row["kv_lora_rank"] == "24":
+            assert row["validation_loss"] == same[row["seed"]]["validation_loss"]
+
+
 def expected_steps(curve: list[tuple[int, float]], target: float) -> float | None:
     for (s0, v0), (s1, v1) in zip([curve[0], *curve], curve, strict=False):
         if v1 <= target:

@@ -169,7 +169,8 @@ SweepFile read_sweep_file(const fs::path& path, const std::vector<std::string>& 
               "metrics",
               "targets",
               "baseline",
-              "jobs"});
+              "jobs",
+              "stages_dir"});
   SweepFile sweep;
   sweep.name = path.stem().string();
   if (const ConfigNode* name = root.find("name")) {
@@ -181,6 +182,11 @@ SweepFile read_sweep_file(const fs::path& path, const std::vector<std::string>& 
     sweep.jobs = to_int(*jobs, "jobs");
     if (sweep.jobs < 1)
       fail_user("{}: jobs: {} is too small; use at least 1", jobs->origin, sweep.jobs);
+  }
+  if (const ConfigNode* dir = root.find("stages_dir")) {
+    sweep.stages_dir = to_text(*dir, "stages_dir");
+    if (sweep.stages_dir.empty())
+      fail_user("{}: stages_dir: is empty; name a folder, or leave the key out", dir->origin);
   }
   if (const ConfigNode* set = root.find("set")) sweep.set = read_settings(*set, "set");
   for (const std::string& assignment : overrides) {

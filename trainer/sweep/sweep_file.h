@@ -57,6 +57,9 @@ struct SweepFile {
   std::vector<SweepCell> cells;
   std::vector<int64_t> seeds;
   int64_t jobs = 1;
+  /// Where the stages are trained, relative to the working directory; empty: SWEEP/stages. Sweeps
+  /// that name one folder share what they have in common, such as pretrained models.
+  std::filesystem::path stages_dir;
   std::optional<SweepTune> tune;
   std::vector<SweepFigure> metrics;
   std::optional<SweepTargets> targets;

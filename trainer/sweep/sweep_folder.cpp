@@ -13,10 +13,11 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Lets `link` lead to `target`; both lie in the sweep's folder, and the way between them is stored
-/// so that it can be moved. False where it did so before.
+/// Lets `link` lead to `target`. The way between them is stored, so that a folder that holds both
+/// can be moved. False where it did so before.
 bool set_link(const fs::path& link, const fs::path& target) {
-  const fs::path way = target.lexically_relative(link.parent_path());
+  const fs::path way = fs::absolute(target).lexically_normal().lexically_relative(
+      fs::absolute(link.parent_path()).lexically_normal());
   std::error_code none;
   const fs::file_status there = fs::symlink_status(link, none);
   if (fs::is_symlink(there) && fs::read_symlink(link) == way) return false;

@@ -168,7 +168,10 @@ SweepPlan resolve_runs(const SweepFile& file,
                        const std::string& top,
                        const fs::path& run_dir) {
   SweepPlan plan;
-  plan.stages = {.name = file.name, .jobs = file.jobs, .run_dir = run_dir / "stages", .stages = {}};
+  plan.stages = {.name = file.name,
+                 .jobs = file.jobs,
+                 .run_dir = file.stages_dir.empty() ? run_dir / "stages" : file.stages_dir,
+                 .stages = {}};
   std::map<std::vector<std::string>, size_t> seen;  // cells by their stages
   for (const int64_t seed : seeds) {
     for (size_t i = 0; i < cells.size(); ++i) {

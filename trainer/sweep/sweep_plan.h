@@ -26,7 +26,8 @@ struct SweepRun {
 
 struct SweepPlan {
   std::vector<SweepRun> runs;
-  /// Every stage once, named STAGE-HASH after its content, in SWEEP/stages/STAGE-HASH.
+  /// Every stage once, named STAGE-HASH after its content, in SweepFile::stages_dir or
+  /// SWEEP/stages.
   PipelineConfig stages;
 
   /// The runs that have this stage.

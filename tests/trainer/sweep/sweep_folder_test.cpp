@@ -36,6 +36,18 @@ TEST_F(SweepFolders, ACellIsAPipelinesFolderOfLinks) {
   EXPECT_EQ(again.stages[1].config, runs.runs[0].pipeline.stages[1].config);
 }
 
+TEST_F(SweepFolders, LinksLeadToAFolderOfStagesThatSweepsShare) {
+  const std::string shared = (folder_.path() / "shared").string();
+  const SweepPlan runs = plan(read("seeds: [0]\nstages_dir: " + shared));
+  make_run_folders(runs, false);
+  EXPECT_EQ(runs.stages.stages[0].run_dir, fs::path(shared) / runs.runs[0].shared[0]);
+  EXPECT_EQ(runs.stages.stages[1].config.init_from.at("generator").path,
+            fs::path(shared) / runs.runs[0].shared[0]);
+  EXPECT_EQ(fs::read_symlink(run_dir() / "cells/base/seed_0/zero"),
+            "../../../../shared/" + runs.runs[0].shared[0]);
+  EXPECT_THAT(error("seeds: [0]\nstages_dir: ''"), HasSubstr("stages_dir: is empty"));
+}
+
 TEST_F(SweepFolders, OtherStagesMakeWhatIsBasedOnThemOutdated) {
   make_run_folders(two_ranks(), false);
   const fs::path cell = run_dir() / "cells/kv_lora_rank=4/seed_0";
