@@ -83,6 +83,9 @@ std::string memory_json(const MemoryPlan& plan) {
   json["sampling_cache"] = {{"frames", plan.cache.frames},
                             {"bytes", plan.cache.bytes},
                             {"dense_bytes", plan.cache.dense_bytes}};
+  if (plan.streams) {
+    json["videos_sampled_at_once"] = {{"own", plan.streams->own}, {"dense", plan.streams->dense}};
+  }
   for (const PhaseFlops& phase : plan.flops) {
     json["flops"]["phases"].push_back(
         {{"phase", phase.phase},

@@ -5,7 +5,9 @@
 #include "trainer/config/stage_roles.h"
 #include "trainer/distributed/collectives/dry_communicator.h"
 #include "trainer/objectives/objective.h"
+#include "trainer/planner/largest_count.h"
 #include "trainer/planner/sharding_choice.h"
+#include "trainer/planner/stream_batch.h"
 #include "trainer/roles/stage_precision.h"
 
 #include <algorithm>
@@ -23,10 +25,15 @@ int64_t kv_bytes(const TrainConfig& config,
          static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
 }
 
-/// The cache of a streaming sampler: sink and window, less the chunk that is being denoised.
-RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
+model::ModelConfig dense_twin(const TrainConfig& config) {
   model::ModelConfig dense = config.model;
   dense.attention = "dense";
+  return dense;
+}
+
+/// The cache of a streaming sampler: sink and window, less the chunk that is being denoised.
+RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
+  const model::ModelConfig dense = dense_twin(config);
   // Without a window the cache grows with the video; a training clip's length stands for it.
   const int64_t frames =
       model::cache_slots(config.model, model::CacheKind::kStreaming, clip.frames);
@@ -35,30 +42,18 @@ RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
           .dense_bytes = kv_bytes(config, dense, clip, frames)};
 }
 
-/// The largest micro-batch whose step fits into the memory; 0: not even one clip does. The peak
-/// grows with the micro-batch, so doubling finds a range and halving the range finds the border.
+/// The largest micro-batch whose step fits into the memory; 0: not even one clip does.
 int64_t largest_micro_batch(TrainConfig config,
                             const std::vector<PlannedRole>& roles,
                             const ClipShape& clip,
                             const MemoryRequest& request) {
-  const auto fits = [&](int64_t clips) {
+  return largest_count([&](int64_t clips) {
     config.train.micro_batch_size = config.train.batch_size = clips;
     const distributed::Mesh mesh = distributed::dry_mesh(request.mesh);
     return static_cast<double>(
                planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
            request.gpu_memory;
-  };
-  constexpr int64_t kMost = 4096;  // as good as no limit
-  int64_t good = 0, bad = 1;
-  while (bad <= kMost && fits(bad)) {
-    good = bad;
-    bad *= 2;
-  }
-  while (bad - good > 1) {
-    const int64_t middle = (good + bad) / 2;
-    (fits(middle) ? good : bad) = middle;
-  }
-  return good;
+  });
 }
 
 }  // namespace
@@ -101,8 +96,14 @@ MemoryPlan plan_memory(const TrainConfig& config,
   }
   plan.cache = request_cache(config, clip);
   plan.flops = objective->training_flops(clip, role_models(roles));
-  if (request.gpu_memory > 0)
+  if (request.gpu_memory > 0) {
     plan.largest_micro_batch = largest_micro_batch(plan.config, roles, clip, plan.request);
+    const int64_t rows = plan.request.text_rows;
+    const auto videos = [&](const model::ModelConfig& model) {
+      return largest_stream_batch(plan.config, model, clip, rows, request.gpu_memory);
+    };
+    plan.streams = Streams{.own = videos(config.model), .dense = videos(dense_twin(config))};
+  }
   return plan;
 }
 

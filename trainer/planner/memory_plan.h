@@ -30,6 +30,12 @@ struct RequestCache {
   int64_t dense_bytes = 0;
 };
 
+/// Videos that one GPU samples side by side (largest_stream_batch), of this model and of a dense
+/// one of its sizes.
+struct Streams {
+  int64_t own = 0, dense = 0;
+};
+
 /// A role and what one rank holds of it.
 struct RoleMemory {
   PlannedRole role;
@@ -56,6 +62,8 @@ struct MemoryPlan {
   /// The cache of a training rollout; among the kept bytes of its player's update.
   int64_t rollout_cache_bytes = 0;
   RequestCache cache;
+  /// None: no size of a GPU was given.
+  std::optional<Streams> streams;
   /// Of one clip's share of a step.
   std::vector<PhaseFlops> flops;
   /// Clips; 0: not even one fits. None: not asked for.

@@ -165,6 +165,14 @@ std::string flops_lines(const MemoryPlan& plan) {
                       formatted("{} clips, all ranks; without recomputation", plan.step_clips));
 }
 
+/// How many videos one GPU samples side by side, where memory is the limit.
+std::string streams_line(const Streams& streams, double gpu_memory) {
+  return entry(
+      formatted("videos sampled at once in {}", size_text(static_cast<int64_t>(gpu_memory))),
+      formatted("{}", streams.own),
+      formatted("dense {}", streams.dense));
+}
+
 }  // namespace
 
 std::string memory_table(const MemoryPlan& plan) {
@@ -195,6 +203,7 @@ std::string memory_table(const MemoryPlan& plan) {
                           plan.cache.frames,
                           unlimited ? " (no window: it grows)" : "",
                           size_text(plan.cache.dense_bytes)));
+  if (plan.streams) text += streams_line(*plan.streams, plan.request.gpu_memory);
   return text + flops_lines(plan);
 }
 

@@ -1,0 +1,76 @@
+#include "trainer/planner/stream_batch.h"
+
+#include "model/network/kv_cache.h"
+#include "model/sampling/rollout.h"
+#include "trainer/planner/largest_count.h"
+#include "trainer/planner/planned_roles.h"
+#include "trainer/planner/sizes_only.h"
+#include "trainer/roles/stage_precision.h"
+#include "trainer/telemetry/tensor_memory.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+namespace vmla::trainer {
+namespace {
+
+const at::Device kMeta(at::kMeta);
+
+/// Frames until a chunk finds its window full; without a window a clip's.
+int64_t frames_until_full(const model::ModelConfig& model, const ClipShape& clip) {
+  const int64_t chunk = model.num_frame_per_block;
+  const int64_t cached = model::cache_slots(model, model::CacheKind::kStreaming, clip.frames);
+  const int64_t frames = model.local_attn_size < 0 ? clip.frames : cached + 2 * chunk;
+  const int64_t first = model.independent_first_frame ? 1 : 0;
+  return first + (frames - first) / chunk * chunk;
+}
+
+/// The most that is held beyond `before` while so many videos are sampled.
+int64_t peak_of(const model::Network& network,
+                const ClipShape& clip,
+                const at::Tensor& text_BTE,
+                int64_t before) {
+  const auto blank = [&] {
+    return at::empty({text_BTE.size(0), clip.channels, clip.height, clip.width},
+                     text_BTE.options());
+  };
+  model::RolloutRequest request;
+  request.text_BTE = text_BTE;
+  request.num_frames = frames_until_full(network.config, clip);
+  request.latent_height = clip.height;
+  request.latent_width = clip.width;
+  request.frame_noise = [&](int64_t) { return blank(); };
+  request.frame_renoise = [&](int64_t, int64_t) { return blank(); };
+  model::SamplerSettings sampler;
+  sampler.kind = model::SamplerKind::kFewStep;
+  sampler.guidance_scale = 1;
+  sampler.denoising_step_list = {1000, 500};  // every further step needs what the second one does
+  reset_tensor_peak(kMeta);
+  model::sample_causal(network, request, sampler, [](const model::RolloutChunk&) {});
+  return tensor_bytes(kMeta).peak - before;
+}
+
+}  // namespace
+
+int64_t largest_stream_batch(const TrainConfig& config,
+                             const model::ModelConfig& model,
+                             const ClipShape& clip,
+                             int64_t text_rows,
+                             double bytes) {
+  count_tensor_bytes();
+  allow_sizes_only_steps();
+  const int64_t before = tensor_bytes(kMeta).live;
+  const PlannedRole frozen{.role = {.name = "generator", .training = Training::kFrozen},
+                           .config = model,
+                           .sizes_from = "model"};
+  const RoleSet set = sizes_only_roles(config, {frozen}, distributed::Mesh());
+  const model::Network network = set.network(set.states.front());
+  return largest_count([&](int64_t videos) {
+    const at::Tensor text = at::empty({videos, text_rows, model.text_dim},
+                                      at::device(kMeta).dtype(input_dtype(config)));
+    return static_cast<double>(peak_of(network, clip, text, before)) <= bytes;
+  });
+}
+
+}  // namespace vmla::trainer
