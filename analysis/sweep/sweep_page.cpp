@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "analysis/page/html_text.h"
+#include "analysis/page/plot_style.h"
 #include "analysis/page/short_number.h"
 #include "analysis/sweep/sweep_plots.h"
 #include "analysis/sweep/sweep_results.h"
@@ -72,15 +73,10 @@ std::string cell_section(const SweepResults& results) {
        .content = cell_table(results)});
 }
 
-std::string plot_section(const SweepResults& results) {
+std::string plot_section(const std::vector<SweepPlot>& named) {
+  if (named.empty()) return "";
   std::vector<std::string> plots;
-  for (size_t i = 0; i < results.figures.size(); ++i) {
-    const bool found = std::ranges::any_of(
-        results.runs, [&](const auto& run) { return run.done && run.figures[i].value; });
-    if (found) plots.push_back(figure_plot(results, i));
-  }
-  if (const std::string curve = curve_plot(results); !curve.empty()) plots.push_back(curve);
-  if (plots.empty()) return "";
+  for (const SweepPlot& plot : named) plots.push_back(plot.svg);
   return html_section({.heading = "Against what is swept",
                        .meaning = "The line is the mean over the seeds, the band a standard "
                                   "deviation to each side, a pale dot one run.",
@@ -184,8 +180,12 @@ void write_sweep(const SweepResults& results, const std::filesystem::path& folde
   io::write_file_atomically(folder / "table.csv", sweep_table_csv(results));
   io::write_file_atomically(folder / "summary.csv", sweep_summary_csv(results));
   io::write_file_atomically(folder / "differences.csv", sweep_differences_csv(results));
+  const std::vector<SweepPlot> plots = sweep_plots(results);
+  std::filesystem::create_directories(folder / "plots");
+  for (const SweepPlot& plot : plots)
+    io::write_file_atomically(folder / "plots" / (plot.name + ".svg"), standalone_svg(plot.svg));
   const std::string body = failure_section(results) + cell_section(results) +
-                           difference_section(results) + plot_section(results) +
+                           difference_section(results) + plot_section(plots) +
                            choice_section(results) + run_section(results);
   io::write_file_atomically(
       folder / "sweep.html",

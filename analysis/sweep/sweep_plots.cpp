@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cmath>
 #include <map>
+#include <set>
+#include <utility>
 
 #include "analysis/page/plot_style.h"
 #include "analysis/page/svg_plot.h"
@@ -22,20 +24,24 @@ std::optional<double> number_of(const std::string& text) {
   return whole && std::isfinite(value) ? std::optional(value) : std::nullopt;
 }
 
-/// The first axis that has several values, all of them numbers.
+/// The axis with the most values that are numbers, two at least, and one other at most, which is
+/// drawn as a level ("dense" among ranks); of several the first.
 std::optional<size_t> numeric_axis(const SweepResults& results) {
+  std::optional<size_t> best;
+  size_t most = 1;
   for (size_t axis = 0; axis < results.axes.size(); ++axis) {
-    std::vector<double> values;
-    bool numbers = true;
+    std::set<double> numbers;
+    std::set<std::string> words;
     for (const SweepCellResult& cell : results.cells) {
       if (cell.labels.empty()) continue;
       const auto value = number_of(cell.labels[axis]);
-      numbers = numbers && value.has_value();
-      if (value && std::ranges::find(values, *value) == values.end()) values.push_back(*value);
+      value ? void(numbers.insert(*value)) : void(words.insert(cell.labels[axis]));
     }
-    if (numbers && values.size() > 1) return axis;
+    if (words.size() > 1 || numbers.size() <= most) continue;
+    best = axis;
+    most = numbers.size();
   }
-  return std::nullopt;
+  return best;
 }
 
 /// The cells of one line, by their place on the axis.
@@ -49,7 +55,7 @@ std::vector<Line> lines_along(const SweepResults& results, size_t axis) {
   std::vector<Line> lines;
   for (size_t i = 0; i < results.cells.size(); ++i) {
     const SweepCellResult& cell = results.cells[i];
-    if (cell.labels.empty()) continue;
+    if (cell.labels.empty() || !number_of(cell.labels[axis])) continue;
     std::string label;
     for (size_t other = 0; other < results.axes.size(); ++other) {
       if (other != axis) label += (label.empty() ? "" : ", ") + cell.labels[other];
@@ -139,8 +145,9 @@ Series mean_curve(const std::vector<const MetricSeries*>& curves) {
   return mean;
 }
 
-}  // namespace
-
+/// One figure against the numeric axis: a line for each combination of the others, mean ± sd over
+/// seeds, a dot a run; cells without a place on it are level lines. Without such an axis the cells
+/// stand side by side.
 std::string figure_plot(const SweepResults& results, size_t figure) {
   PlotOptions options{.title = results.figures[figure].name,
                       .y_label = results.figures[figure].target ? "steps" : "mean ± sd",
@@ -160,14 +167,18 @@ std::string figure_plot(const SweepResults& results, size_t figure) {
     high = std::max(high, line.cells.back().first);
   }
   for (size_t i = 0; i < results.cells.size(); ++i) {
+    const std::vector<std::string>& labels = results.cells[i].labels;
+    if (!labels.empty() && number_of(labels[*axis])) continue;
     const SeedSpread spread = spread_of(results.figures_of(i, figure));
-    if (!results.cells[i].labels.empty() || !spread.mean) continue;
+    if (!spread.mean) continue;
     series.push_back(
         level(results.cells[i].name, *spread.mean, low, high, series_colour(colour++)));
   }
   return line_plot(series, options);
 }
 
+/// The curve of each cell, the mean over the seeds that are done, with the targets as level lines.
+/// "" where no run has one.
 std::string curve_plot(const SweepResults& results) {
   std::vector<Series> series;
   double last = 0;
@@ -198,6 +209,20 @@ std::string curve_plot(const SweepResults& results) {
                     .y_label = results.curve_name,
                     .log_y = true,
                     .height = 320});
+}
+
+}  // namespace
+
+std::vector<SweepPlot> sweep_plots(const SweepResults& results) {
+  std::vector<SweepPlot> plots;
+  for (size_t i = 0; i < results.figures.size(); ++i) {
+    const bool found = std::ranges::any_of(
+        results.runs, [&](const auto& run) { return run.done && run.figures[i].value; });
+    if (found) plots.push_back({results.figures[i].name, figure_plot(results, i)});
+  }
+  if (std::string curve = curve_plot(results); !curve.empty())
+    plots.push_back({"curve", std::move(curve)});
+  return plots;
 }
 
 }  // namespace vmla::analysis

@@ -5,16 +5,16 @@
 
 #include "analysis/sweep/sweep_results.h"
 
-/// The plots of a sweep's page (SVG).
+/// The plots of a sweep's page.
 namespace vmla::analysis {
 
-/// One figure against the axis that is swept: the first whose values are all numbers, a line for
-/// each combination of the others, mean ± sd over seeds, a dot a run; cells outside the grid are
-/// level lines. Without such an axis the cells stand side by side.
-std::string figure_plot(const SweepResults& results, size_t figure);
+struct SweepPlot {
+  std::string name;  // of its file
+  std::string svg;
+};
 
-/// The curve of each cell, the mean over the seeds that are done, with the targets as level lines.
-/// "" where no run has one.
-std::string curve_plot(const SweepResults& results);
+/// Every figure that a run has against what is swept, and "curve", the curve of each cell over the
+/// steps, where there is one.
+std::vector<SweepPlot> sweep_plots(const SweepResults& results);
 
 }  // namespace vmla::analysis

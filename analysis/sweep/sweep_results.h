@@ -80,8 +80,8 @@ void read_figures(const RunContents& contents,
                   const std::vector<SweepFigureSpec>& figures,
                   SweepRunResult& run);
 
-/// Writes sweep.json, table.csv, summary.csv, differences.csv and sweep.html into the sweep's
-/// folder (docs/formats.md "Sweep").
+/// Writes sweep.json, table.csv, summary.csv, differences.csv, plots/ and sweep.html into the
+/// sweep's folder (docs/formats.md "Sweep").
 void write_sweep(const SweepResults& results, const std::filesystem::path& folder);
 
 }  // namespace vmla::analysis

@@ -7,6 +7,7 @@
 #include <sstream>
 #include <string>
 
+#include "analysis/sweep/sweep_plots.h"
 #include "analysis/sweep/sweep_results.h"
 #include "analysis/sweep/sweep_tables.h"
 #include "tests/support/temporary_folder.h"
@@ -125,6 +126,21 @@ TEST(SweepTables, AreWrittenWithThePage) {
   EXPECT_THAT(page, HasSubstr("1 of 2 never"));
   EXPECT_THAT(page, HasSubstr("fewer than 5"));
   EXPECT_THAT(page, HasSubstr("<svg"));
+  EXPECT_THAT(text("plots/loss.svg"), HasSubstr("xmlns"));
+  EXPECT_THAT(text("plots/curve.svg"), HasSubstr("xmlns"));
+}
+
+TEST(SweepPlots, WordsAmongNumbersAreLevels) {
+  SweepResults sweep = small_sweep();
+  sweep.axes = {"bits", "rank"};
+  sweep.cells[0].labels = {"4", "4"};
+  sweep.cells[1].labels = {"4", "8"};
+  sweep.cells[2].labels = {"4", "dense"};
+  const std::string plot = sweep_plots(sweep).front().svg;
+  EXPECT_THAT(plot, HasSubstr(">rank<"));  // the axis: of `bits` there is one value
+  EXPECT_THAT(plot, HasSubstr(">dense<"));  // the cell's name
+  sweep.cells[1].labels = {"4", "none"};  // one number is no axis
+  EXPECT_THAT(sweep_plots(sweep).front().svg, HasSubstr(">cell<"));
 }
 
 }  // namespace
