@@ -43,7 +43,8 @@ void put_measures(const SampledMeasures& measures, bool chunked, Json& json) {
 }
 
 /// Effective ranks of each layer at the last measurement, those of matrices without structure
-/// (null_, truncated_, shuffled_), and of the latents of held-out clips (latent_, content_).
+/// (null_, truncated_, shuffled_, gaussian_), and of the latents of held-out clips (latent_,
+/// content_).
 Json ranks_json(const analysis::RankLog& log) {
   Json json;
   const auto put = [&](const std::string& prefix, const std::vector<analysis::LayerRank>& layers) {
@@ -52,18 +53,24 @@ Json ranks_json(const analysis::RankLog& log) {
       json[prefix + "r99_fractional"].push_back(layer.effective.r99_fractional);
       json[prefix + "stable_rank"].push_back(layer.effective.stable_rank);
       json[prefix + "entropy_rank"].push_back(layer.effective.entropy_rank);
+      for (const int64_t rank : log.energy_ranks()) {
+        json[formatted("{}energy_at_{}", prefix, rank)].push_back(
+            analysis::energy_at(layer.spectrum, rank));
+      }
     }
   };
   put("", log.measurements().back());
   put("null_", log.null());
   put("truncated_", log.nulls().truncated);
   put("shuffled_", log.nulls().shuffled);
+  put("gaussian_", log.nulls().gaussian);
   const analysis::RankExtras& extras = log.extras().back();
   put("latent_", extras.latents);
   put("content_", extras.content);
   for (const analysis::Spectrum& cosines : extras.cosines)
     json["subspace_overlap"].push_back(analysis::subspace_overlap(cosines));
-  for (const auto& layer : log.measurements().back()) json["kv_lora_rank"].push_back(layer.rank);
+  const char* full = log.is_joint() ? "full_rank" : "kv_lora_rank";
+  for (const auto& layer : log.measurements().back()) json[full].push_back(layer.rank);
   return json;
 }
 

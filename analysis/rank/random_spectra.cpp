@@ -24,12 +24,26 @@ void shuffle(T* values, int64_t count, std::mt19937_64& generator) {
   }
 }
 
+at::Tensor gaussian_matrix(int64_t rows, int64_t columns, uint64_t seed) {
+  const kernels::DrawKey key{seed, 0, kernels::Purpose::kNull, 0, kGaussianDraw};
+  return kernels::normal(key, {rows, columns}).to(at::kDouble);
+}
+
+Spectrum spectrum_of_smaller_gram(const at::Tensor& matrix_mn) {
+  const bool tall = matrix_mn.size(0) > matrix_mn.size(1);
+  return spectrum_of_gram(tall ? matrix_mn.t().mm(matrix_mn) : matrix_mn.mm(matrix_mn.t()));
+}
+
 }  // namespace
 
 Spectrum gaussian_spectrum(int64_t rows, int64_t columns, uint64_t seed) {
-  const kernels::DrawKey key{seed, 0, kernels::Purpose::kNull, 0, kGaussianDraw};
-  const at::Tensor matrix = kernels::normal(key, {rows, columns}).to(at::kDouble);
-  return spectrum_of_gram(rows > columns ? matrix.t().mm(matrix) : matrix.mm(matrix.t()));
+  return spectrum_of_smaller_gram(gaussian_matrix(rows, columns, seed));
+}
+
+Spectrum gaussian_rows_spectrum(const at::Tensor& row_norms_m, int64_t columns, uint64_t seed) {
+  const at::Tensor matrix = gaussian_matrix(row_norms_m.size(0), columns, seed);
+  const at::Tensor scale_m1 = (row_norms_m / matrix.norm(2, {1})).unsqueeze(1);
+  return spectrum_of_smaller_gram(matrix * scale_m1);
 }
 
 at::Tensor shuffled_entries(const at::Tensor& matrix_mn, uint64_t seed) {

@@ -15,6 +15,11 @@ namespace vmla::analysis {
 /// rank r keeps of it.
 Spectrum gaussian_spectrum(int64_t rows, int64_t columns, uint64_t seed = 0);
 
+/// The singular values of such a matrix whose rows are then made as long as `row_norms_m` says
+/// ([m], fp64, CPU), [m, columns]: keeps how energy is spread over the rows of a matrix, and
+/// nothing of the rows' directions.
+Spectrum gaussian_rows_spectrum(const at::Tensor& row_norms_m, int64_t columns, uint64_t seed = 0);
+
 /// The same numbers in another order: all entries of `matrix_mn` permuted, uniformly over all
 /// orders, by a generator of `seed`. Keeps the distribution of the entries (its scale, its tails),
 /// and nothing of rows, columns or their relations. [m, n], fp32 or fp64 as the matrix, CPU.

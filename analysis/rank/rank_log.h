@@ -18,8 +18,8 @@ struct RankExtras {
   std::vector<Spectrum> cosines = {};
 };
 
-/// The ranks of every layer over the steps of a run: the contents of `rank.h5` (docs/formats.md,
-/// "Rank log", lists the datasets).
+/// The ranks of every layer over the steps of a run, latents' or those of dense layers: the
+/// contents of `rank.h5` (docs/formats.md, "Rank log", lists the datasets).
 class RankLog {
  public:
   RankLog() = default;
@@ -31,6 +31,9 @@ class RankLog {
   void append(int64_t step, std::vector<LayerRank> layers, RankExtras extras = {});
   /// What layers without structure have; reports draw it beside the measured spectra.
   void set_nulls(RankNulls nulls) { nulls_ = std::move(nulls); }
+  /// Numbers d of singular values, ascending: the file says the share of the energy in the first d
+  /// of every spectrum.
+  void set_energy_ranks(std::vector<int64_t> ranks) { energy_ranks_ = std::move(ranks); }
   /// Drops what was measured after `step`: a run resumes at an earlier checkpoint.
   void cut_back(int64_t step);
 
@@ -47,7 +50,11 @@ class RankLog {
   const RankNulls& nulls() const { return nulls_; }
   /// The random product's.
   const std::vector<LayerRank>& null() const { return nulls_.product; }
+  const std::vector<int64_t>& energy_ranks() const { return energy_ranks_; }
   const std::string& init() const { return init_; }
+  /// Measured was the joint operator [W_K; W_V] of dense layers, not latents' maps: a layer's rank
+  /// is no budget, but the number of its singular values.
+  bool is_joint() const { return !nulls_.gaussian.empty(); }
   int64_t num_layers() const;
   int64_t rank_budget() const;  // the largest rank of any layer
 
@@ -57,6 +64,7 @@ class RankLog {
   std::vector<std::vector<LayerRank>> measurements_;
   std::vector<RankExtras> extras_;
   RankNulls nulls_;
+  std::vector<int64_t> energy_ranks_;
 };
 
 /// How much of its rank budget a model uses: the mean over the layers of one of a layer's ranks

@@ -99,6 +99,30 @@ void write_cosines(data::Hdf5Writer& file,
   file.write("/subspace_cosines", cosines);
 }
 
+// The share of the energy in the first values of every spectrum.
+void write_energies(data::Hdf5Writer& file, const RankLog& log) {
+  const std::vector<int64_t>& ranks = log.energy_ranks();
+  const auto write = [&](const std::string& prefix, const Measurements& measurements) {
+    Array<double> shares;
+    for (const auto& layers : measurements) {
+      for (const LayerRank& layer : layers) {
+        for (const int64_t rank : ranks) shares.values.push_back(energy_at(layer.spectrum, rank));
+      }
+    }
+    if (shares.values.empty()) return;
+    shares.sizes = {log.num_layers(), static_cast<int64_t>(ranks.size())};
+    if (prefix == "/") shares.sizes.insert(shares.sizes.begin(), std::ssize(measurements));
+    file.write(prefix + "energy_at", shares);
+  };
+  write("/", log.measurements());
+  write("/null_", {log.nulls().product});
+  write("/truncated_", {log.nulls().truncated});
+  write("/shuffled_", {log.nulls().shuffled});
+  write("/gaussian_", {log.nulls().gaussian});
+  if (ranks.empty()) return;
+  file.write("/energy_ranks", Array<double>{{std::ssize(ranks)}, {ranks.begin(), ranks.end()}});
+}
+
 void write_nulls(data::Hdf5Writer& file, const RankNulls& nulls, int64_t layers, int64_t budget) {
   const auto write = [&](const std::string& prefix, const std::vector<LayerRank>& list) {
     if (!list.empty()) write_measurements(file, prefix, {layers}, {list}, budget);
@@ -106,6 +130,7 @@ void write_nulls(data::Hdf5Writer& file, const RankNulls& nulls, int64_t layers,
   write("/null_", nulls.product);
   write("/truncated_", nulls.truncated);
   write("/shuffled_", nulls.shuffled);
+  write("/gaussian_", nulls.gaussian);
   if (!nulls.shuffled.empty())
     file.write("/shuffled_step", Array<double>{{1}, {static_cast<double>(nulls.shuffled_step)}});
   if (!nulls.isotropic_overlap.empty())
@@ -117,6 +142,8 @@ const std::vector<std::string> kOptional = {"/null_spectrum",
                                             "/truncated_spectrum",
                                             "/shuffled_spectrum",
                                             "/shuffled_step",
+                                            "/gaussian_spectrum",
+                                            "/energy_ranks",
                                             "/isotropic_overlap",
                                             "/latent_spectrum",
                                             "/content_spectrum",
@@ -200,6 +227,17 @@ std::vector<RankExtras> read_extras(const LogShape& log) {
   return extras;
 }
 
+std::vector<int64_t> read_energy_ranks(const LogShape& log) {
+  std::vector<int64_t> ranks;
+  if (!log.file.doubles.contains("/energy_ranks")) return ranks;
+  for (const double rank : log.file.doubles.at("/energy_ranks").values) {
+    if (!(rank >= 1 && rank <= 1e9))
+      fail_user("{}: /energy_ranks: holds {:g}, must be from 1", log.path.string(), rank);
+    ranks.push_back(static_cast<int64_t>(rank));
+  }
+  return ranks;
+}
+
 }  // namespace
 
 void RankLog::write(const std::filesystem::path& path) const {
@@ -221,6 +259,7 @@ void RankLog::write(const std::filesystem::path& path) const {
     write_extra_ranks(
         file, "/content_", {count, layers}, extras_, &RankExtras::content, rank_budget());
     write_cosines(file, {count, layers}, extras_, rank_budget());
+    write_energies(file, *this);
     file.close();
   });
 }
@@ -251,9 +290,11 @@ RankLog RankLog::read(const std::filesystem::path& path) {
   log.nulls_ = {.product = shape.null("/null_spectrum"),
                 .truncated = shape.null("/truncated_spectrum"),
                 .shuffled = shape.null("/shuffled_spectrum"),
+                .gaussian = shape.null("/gaussian_spectrum"),
                 .isotropic_overlap = shape.numbers("/isotropic_overlap", layers)};
   const std::vector<double> step = shape.numbers("/shuffled_step", 1);
   if (!step.empty()) log.nulls_.shuffled_step = static_cast<int64_t>(step.front());
+  log.energy_ranks_ = read_energy_ranks(shape);
   log.extras_ = read_extras(shape);
   return log;
 }

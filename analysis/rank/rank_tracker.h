@@ -54,8 +54,11 @@ struct RankNulls {
   std::vector<LayerRank> product = {};
   /// The first R singular values of one Gaussian matrix of the composed map's shape.
   std::vector<LayerRank> truncated = {};
-  /// Of the layers' own factors kv_b and diag(gain)·kv_a with their entries permuted.
+  /// Of the layers' own factors kv_b and diag(gain)·kv_a with their entries permuted; of dense
+  /// layers, W_K's and W_V's.
   std::vector<LayerRank> shuffled = {};
+  /// Of a dense layer's [W_K; W_V] alone: independent normals in rows as long as the layer's own.
+  std::vector<LayerRank> gaussian = {};
   /// At which step the weights were permuted; -1: there are none.
   int64_t shuffled_step = -1;
   /// R / D: the overlap (subspace_overlap) of a random subspace with any other.

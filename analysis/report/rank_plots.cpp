@@ -24,7 +24,8 @@ std::vector<double> steps_of(const RankLog& ranks) {
 std::vector<std::pair<const std::vector<LayerRank>*, Series>> nulls_of(const RankLog& ranks) {
   return {{&ranks.nulls().product, null_look()},
           {&ranks.nulls().truncated, truncated_look()},
-          {&ranks.nulls().shuffled, shuffled_look()}};
+          {&ranks.nulls().shuffled, shuffled_look()},
+          {&ranks.nulls().gaussian, gaussian_rows_look()}};
 }
 
 // A line for each layer over the steps.
@@ -44,6 +45,31 @@ std::vector<Series> layer_lines(const RankLog& ranks,
   return lines;
 }
 
+// One figure of every layer over the steps, and its mean over the layers of each null.
+std::string figure_plot(const RankLog& ranks,
+                        const LayerPlot& what,
+                        const std::function<double(const LayerRank&)>& figure) {
+  std::vector<Series> plot = layer_lines(ranks, [&](size_t point, size_t layer) {
+    const std::vector<LayerRank>& layers =
+        what.of != nullptr ? ranks.extras()[point].*what.of : ranks.measurements()[point];
+    return layers.empty() ? kNaN : figure(layers[layer]);
+  });
+  // Latents of real clips have no null of their own: their tokens are no independent draws.
+  if (what.of == nullptr && !ranks.steps().empty()) {
+    for (auto [null, line] : nulls_of(ranks)) {
+      if (null->empty()) continue;
+      double mean = 0;
+      for (const LayerRank& layer : *null)
+        mean += figure(layer) / static_cast<double>(null->size());
+      line.x = {steps_of(ranks).front(), steps_of(ranks).back()};
+      line.y = {mean, mean};
+      plot.push_back(std::move(line));
+    }
+  }
+  return line_plot(
+      plot, {.title = what.title, .x_label = "step", .y_label = what.y_label, .height = kHeight});
+}
+
 }  // namespace
 
 Series null_look() {
@@ -56,6 +82,10 @@ Series truncated_look() {
 
 Series shuffled_look() {
   return {.label = "entries permuted", .colour = kNullColour, .faint = true};
+}
+
+Series gaussian_rows_look() {
+  return {.label = "Gaussian, rows as long", .colour = kNullColour, .dashed = true};
 }
 
 std::string layer_label(size_t layer, size_t count) {
@@ -101,25 +131,16 @@ std::string last_spectra_plot(const RankLog& ranks, const std::string& title) {
 }
 
 std::string layer_rank_plot(const RankLog& ranks, const LayerPlot& what) {
-  std::vector<Series> plot = layer_lines(ranks, [&](size_t point, size_t layer) {
-    const std::vector<LayerRank>& layers =
-        what.of != nullptr ? ranks.extras()[point].*what.of : ranks.measurements()[point];
-    return layers.empty() ? kNaN : layers[layer].effective.*what.figure;
-  });
-  // Latents of real clips have no null of their own: their tokens are no independent draws.
-  if (what.of == nullptr && !ranks.steps().empty()) {
-    for (auto [null, line] : nulls_of(ranks)) {
-      if (null->empty()) continue;
-      double mean = 0;
-      for (const LayerRank& layer : *null)
-        mean += layer.effective.*what.figure / static_cast<double>(null->size());
-      line.x = {steps_of(ranks).front(), steps_of(ranks).back()};
-      line.y = {mean, mean};
-      plot.push_back(std::move(line));
-    }
-  }
-  return line_plot(
-      plot, {.title = what.title, .x_label = "step", .y_label = what.y_label, .height = kHeight});
+  return figure_plot(
+      ranks, what, [&](const LayerRank& layer) { return layer.effective.*what.figure; });
+}
+
+std::string energy_plot(const RankLog& ranks, int64_t rank) {
+  const LayerPlot what{.title = formatted("Energy in the first {} singular values", rank),
+                       .y_label = "%",
+                       .figure = nullptr};
+  return figure_plot(
+      ranks, what, [&](const LayerRank& layer) { return 100 * energy_at(layer.spectrum, rank); });
 }
 
 std::string overlap_plot(const RankLog& ranks) {

@@ -15,10 +15,11 @@ namespace vmla::analysis {
 std::string layer_label(size_t layer, size_t count);
 
 /// How the nulls (RankNulls) are drawn, still without points: the random product, the truncated SVD
-/// of a random matrix, and the entries permuted.
+/// of a random matrix, the entries permuted, and random rows of the layer's lengths.
 Series null_look();
 Series truncated_look();
 Series shuffled_look();
+Series gaussian_rows_look();
 
 /// A spectrum as a line of the given look: s(i) / s(1) over i = 1, 2, ...
 Series spectrum_line(const Spectrum& spectrum, Series look);
@@ -44,6 +45,9 @@ struct LayerPlot {
   std::vector<LayerRank> RankExtras::* of = nullptr;
 };
 std::string layer_rank_plot(const RankLog& ranks, const LayerPlot& what);
+
+/// The share of the energy in the first `rank` values, likewise.
+std::string energy_plot(const RankLog& ranks, int64_t rank);
 
 /// The overlap of each layer's down-projection with its start, over the steps, beside that of a
 /// random subspace.

@@ -15,6 +15,8 @@ struct LayerRow {
   const LayerRank* last;
   const LayerRank* product;
   const LayerRank* truncated;
+  const LayerRank* shuffled;
+  const LayerRank* gaussian;
   const LayerRank* latents;
   const LayerRank* content;
   const Spectrum* cosines;
@@ -39,6 +41,8 @@ std::vector<LayerRow> layer_rows(const RankLog& ranks) {
                     .last = &last[i],
                     .product = entry(ranks.nulls().product, i),
                     .truncated = entry(ranks.nulls().truncated, i),
+                    .shuffled = entry(ranks.nulls().shuffled, i),
+                    .gaussian = entry(ranks.nulls().gaussian, i),
                     .latents = entry(extras.latents, i),
                     .content = entry(extras.content, i),
                     .cosines = entry(extras.cosines, i)});
@@ -77,6 +81,44 @@ std::string rank_table(const RankLog& ranks) {
   }
   return table_of(columns, layer_rows(ranks));
 }
+
+std::string energy_of(const LayerRank* layer, int64_t rank) {
+  return layer != nullptr ? percent(energy_at(layer->spectrum, rank)) : "–";
+}
+
+std::string joint_table(const RankLog& ranks) {
+  std::vector<Column<LayerRow>> columns = {
+      {"", [](const LayerRow& row) { return formatted("layer {}", row.layer); }},
+      {"singular<br>values", [](const LayerRow& row) { return formatted("{}", row.last->rank); }}};
+  const auto add = [&](const std::string& name,
+                       const std::function<std::string(const LayerRank*)>& figure) {
+    const auto column = [&](const std::string& head, const LayerRank* LayerRow::* of) {
+      columns.push_back({head, [figure, of](const LayerRow& row) { return figure(row.*of); }});
+    };
+    column(name + "<br>at first", &LayerRow::first);
+    column(name + "<br>at last", &LayerRow::last);
+    column("entries<br>permuted", &LayerRow::shuffled);
+    column("Gaussian,<br>rows as long", &LayerRow::gaussian);
+  };
+  add("entropy rank",
+      [](const LayerRank* layer) { return rank_of(layer, &EffectiveRank::entropy_rank); });
+  add("r<sub>0.99</sub>",
+      [](const LayerRank* layer) { return rank_of(layer, &EffectiveRank::r99_fractional); });
+  for (const int64_t rank : ranks.energy_ranks()) {
+    add(formatted("energy in<br>first {}", rank),
+        [rank](const LayerRank* layer) { return energy_of(layer, rank); });
+  }
+  return table_of(columns, layer_rows(ranks));
+}
+
+constexpr const char* kJointMeaning =
+    "Of [W_K; W_V], the keys' and values' weights of a dense layer together: what one shared "
+    "latent "
+    "would have to carry. A layer whose energy lies in few singular values could do with a narrow "
+    "latent. Grey are the last weights without their structure: the entries of W_K and of W_V in "
+    "another order, and independent normals in rows of the same lengths. Only what differs from "
+    "these "
+    "was learned.";
 
 std::string meaning_of(const RankLog& ranks) {
   const auto share = [](const std::vector<LayerRank>& layers, double EffectiveRank::* figure) {
@@ -140,20 +182,24 @@ std::vector<std::string> rank_plot_list(const RankLog& ranks) {
     plots.push_back(layer_rank_plot(ranks, of_latents));
   }
   if (cosines) plots.push_back(overlap_plot(ranks));
+  for (const int64_t rank : ranks.energy_ranks()) plots.push_back(energy_plot(ranks, rank));
   return plots;
 }
 
 }  // namespace
 
 std::string rank_section(const RunContents& run) {
+  if (const RankLog* joint = run.joint_ranks()) {
+    return html_section(
+        {.heading = "Effective rank of keys' and values' weights",
+         .meaning = kJointMeaning,
+         .content = plot_grid(rank_plot_list(*joint)) + kGap + joint_table(*joint)});
+  }
   const RankLog* ranks = run.measured_ranks();
   if (ranks == nullptr) {
-    const bool dense = run.setting("model.attention") != "mla";
     return html_section(
         {.heading = "Effective rank",
-         .content =
-             absence(dense ? "A dense model has no latent bottleneck, so there is no rank to track."
-                           : "rank.h5 is not there: no rank has been measured yet (rank.every).")});
+         .content = absence("rank.h5 is not there: no rank has been measured yet (rank.every).")});
   }
   return html_section({.heading = "Effective rank",
                        .meaning = meaning_of(*ranks),

@@ -36,7 +36,11 @@ std::string RunContents::setting(const std::string& key) const {
 }
 
 const RankLog* RunContents::measured_ranks() const {
-  return ranks && !ranks->steps().empty() ? &*ranks : nullptr;
+  return ranks && !ranks->steps().empty() && !ranks->is_joint() ? &*ranks : nullptr;
+}
+
+const RankLog* RunContents::joint_ranks() const {
+  return ranks && !ranks->steps().empty() && ranks->is_joint() ? &*ranks : nullptr;
 }
 
 }  // namespace vmla::analysis

@@ -44,7 +44,7 @@ struct RunContents {
   std::map<std::string, std::string> config;
   std::string config_text;
 
-  /// rank.h5; nothing for a dense model.
+  /// rank.h5.
   std::optional<RankLog> ranks;
 
   /// The newest step with samples (-1: none has), and its videos in the order of the prompts.
@@ -66,8 +66,10 @@ struct RunContents {
   const std::vector<double>* figures(const std::string& key) const;
   /// A value of the configuration; "" if it has none.
   std::string setting(const std::string& key) const;
-  /// The rank log if it holds a measurement, else nullptr.
+  /// The rank log if it holds a measurement of latents, else nullptr.
   const RankLog* measured_ranks() const;
+  /// The rank log if it holds one of a dense model's [W_K; W_V], else nullptr.
+  const RankLog* joint_ranks() const;
 };
 
 }  // namespace vmla::analysis

@@ -2,8 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
+#include "analysis/rank/joint_kv.h"
 #include "analysis/rank/random_spectra.h"
 #include "model/conversion/side_by_side.h"
 #include "model/io/error.h"
@@ -11,32 +10,11 @@
 namespace vmla::analysis {
 namespace {
 
-/// Seeds of the permutations: one for each weight of each layer.
-uint64_t shuffle_seed(int64_t layer, bool of_values) {
-  return 2 * static_cast<uint64_t>(layer) + (of_values ? 1 : 0);
-}
-
-/// A matrix with m rows has at most m singular values, its Gram matrix as many eigenvalues as
-/// columns.
-Spectrum of_gram(const at::Tensor& gram_DD, int64_t rows) {
-  Spectrum spectrum = spectrum_of_gram(gram_DD);
-  spectrum.resize(static_cast<size_t>(std::min<int64_t>(rows, gram_DD.size(0))));
-  return spectrum;
-}
-
-at::Tensor gram_of(const at::Tensor& weight_RD) {
-  const at::Tensor matrix = weight_RD.to(at::kDouble);
-  return matrix.t().mm(matrix);
-}
-
-/// The three matrices of a layer, from the Gram matrices of W_K and W_V.
-std::array<Spectrum, 3> three_spectra(const KvWeights& layer,
-                                      const at::Tensor& k_gram_DD,
-                                      const at::Tensor& v_gram_DD) {
-  const int64_t k_rows = layer.k.size(0), v_rows = layer.v.size(0);
-  return {of_gram(k_gram_DD, k_rows),
-          of_gram(v_gram_DD, v_rows),
-          of_gram(k_gram_DD + v_gram_DD, k_rows + v_rows)};
+/// The three matrices of a layer.
+std::array<Spectrum, 3> three_spectra(const KvGrams& grams) {
+  return {spectrum_of_rows(grams.k_DD, grams.k_rows),
+          spectrum_of_rows(grams.v_DD, grams.v_rows),
+          joint_spectrum(grams)};
 }
 
 MatrixSpectra matrix_spectra(Spectrum values, Spectrum shuffled, int64_t rows, int64_t columns) {
@@ -59,11 +37,10 @@ std::vector<Spectrum> head_spectra(const KvWeights& layer, int64_t heads) {
 }
 
 LayerSpectra spectra_of(const KvWeights& layer, int64_t kv_heads) {
-  auto [k, v, kv] = three_spectra(layer, gram_of(layer.k), gram_of(layer.v));
+  const DenseKv weights{.k = layer.k, .v = layer.v};
+  auto [k, v, kv] = three_spectra(kv_grams(weights));
   auto [k_shuffled, v_shuffled, kv_shuffled] =
-      three_spectra(layer,
-                    gram_of(shuffled_entries(layer.k, shuffle_seed(layer.layer, false))),
-                    gram_of(shuffled_entries(layer.v, shuffle_seed(layer.layer, true))));
+      three_spectra(permuted_kv_grams(weights, layer.layer));
   const int64_t k_rows = layer.k.size(0), v_rows = layer.v.size(0), width = layer.k.size(1);
   return {.layer = layer.layer,
           .k = matrix_spectra(std::move(k), std::move(k_shuffled), k_rows, width),

@@ -168,15 +168,20 @@ struct CheckpointConfig {
 };
 
 /// Tracking of the effective rank of each layer's latent projections, and of the latents of real
-/// clips (docs/algorithms.md 13).
+/// clips; of a dense model, of its keys' and values' weights (docs/algorithms.md 13).
 struct RankConfig {
   int64_t every = 100;
+  std::vector<int64_t> energy_at;
   int64_t activation_clips = 0;
 
   bool operator==(const RankConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("every", c.every, "steps between measurements; 0: never");
+    v("energy_at",
+      c.energy_at,
+      "ascending numbers of singular values whose share of the energy is also written; []: of a "
+      "dense model dim/8, else none");
     v("activation_clips",
       c.activation_clips,
       "held-out clips (validation_path) whose latents are measured with each of them; 0: none");
@@ -339,8 +344,8 @@ struct TrainConfig {
     v("checkpoint", c.checkpoint, "When checkpoints are saved, and which are kept.");
     v("rank",
       c.rank,
-      "Effective rank and spectrum of each layer's latent map, measured during training (latent "
-      "attention only).");
+      "Effective rank and spectrum of each layer's latent map, measured during training; of dense "
+      "attention, of the joint matrix [W_K; W_V].");
     v("sample",
       c.sample,
       "Videos sampled during training, and measurements of sampled videos at its end.");

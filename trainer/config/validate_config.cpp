@@ -125,6 +125,16 @@ void validate_observers(const TrainConfig& c) {
   require_at_least("checkpoint.keep_last", c.checkpoint.keep_last, 1);
   require_at_least("checkpoint.keep_every", c.checkpoint.keep_every, 0);
   require_at_least("rank.every", c.rank.every, 0);
+  for (size_t i = 0; i < c.rank.energy_at.size(); ++i) {
+    const int64_t rank = c.rank.energy_at[i], before = i > 0 ? c.rank.energy_at[i - 1] : 0;
+    if (rank <= before || rank > c.model.dim) {
+      fail_rule("rank.energy_at",
+                "{} at place {}; must be ascending whole numbers from 1 to model.dim, {}",
+                rank,
+                i + 1,
+                c.model.dim);
+    }
+  }
   require_at_least("rank.activation_clips", c.rank.activation_clips, 0);
   if (c.rank.activation_clips > 0 && c.data.validation_path.empty()) {
     fail_rule("rank.activation_clips",

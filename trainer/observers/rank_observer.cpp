@@ -1,5 +1,6 @@
 #include "trainer/observers/rank_observer.h"
 
+#include "analysis/rank/joint_kv.h"
 #include "analysis/rank/subspace.h"
 #include "analysis/study/latent_activations.h"
 #include "model/formats/safetensors.h"
@@ -8,6 +9,8 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+
+#include <algorithm>
 
 namespace vmla::trainer {
 namespace {
@@ -26,6 +29,24 @@ analysis::LatentProjections latent_projections(int64_t layer, const model::Tenso
 analysis::LatentProjections on_host(const analysis::LatentProjections& layer) {
   const auto copy = [](const at::Tensor& tensor) { return tensor.to(at::kCPU).clone(); };
   return {.kv_b = copy(layer.kv_b), .kv_gain = copy(layer.kv_gain), .kv_a = copy(layer.kv_a)};
+}
+
+/// What a dense layer's joint operator is made of.
+analysis::DenseKv dense_kv(int64_t layer, const model::TensorMap& tensors) {
+  const std::string prefix = formatted("blocks.{}.self_attn.", layer);
+  return {.k = tensors.at(prefix + "k.weight"), .v = tensors.at(prefix + "v.weight")};
+}
+
+analysis::DenseKv on_host(const analysis::DenseKv& layer) {
+  return {.k = layer.k.to(at::kCPU).clone(), .v = layer.v.to(at::kCPU).clone()};
+}
+
+/// rank.energy_at. Of a dense model whose configuration lists none an eighth of its width, the
+/// share that 192 is of Wan 1.3B's 1536.
+std::vector<int64_t> energy_ranks(const TrainConfig& config) {
+  const bool by_default = config.rank.energy_at.empty() && !config.model.is_mla();
+  return by_default ? std::vector<int64_t>{std::max<int64_t>(config.model.dim / 8, 1)}
+                    : config.rank.energy_at;
 }
 
 std::string start_name(size_t layer) {
@@ -69,17 +90,39 @@ RankObserver::RankObserver(const TrainConfig& config,
 }
 
 void RankObserver::measure(int64_t step, RoleSet& roles, const data::LatentDataset* held_out) {
-  if (config_.rank.every <= 0 || !config_.model.is_mla()) return;
+  if (config_.rank.every <= 0) return;
   const at::NoGradGuard no_grad;
+  log_.set_energy_ranks(energy_ranks(config_));
+  if (config_.model.is_mla()) {
+    measure_latent_attention(step, roles, held_out);
+  } else {
+    measure_dense(step, roles);
+  }
+}
+
+template <class Layer>
+std::vector<Layer> RankObserver::gather(RoleSet& roles,
+                                        Layer (*layer_of)(int64_t, const model::TensorMap&)) const {
   model::TrainedWeights& weights = *roles.at("generator").weights;
   // Every rank gathers every layer, in the same order; the lead alone keeps what it measures.
-  std::vector<analysis::LatentProjections> layers;
+  std::vector<Layer> layers;
   for (int64_t layer = 0; layer < config_.model.num_layers; ++layer) {
-    auto found = latent_projections(layer, weights.tensors_of(layer));
+    Layer found = layer_of(layer, weights.tensors_of(layer));
     if (!mesh_.is_lead()) continue;
     if (weights.is_gathered()) found = on_host(found);
     layers.push_back(std::move(found));
   }
+  return layers;
+}
+
+bool RankObserver::has_measured(int64_t step) const {
+  return !log_.steps().empty() && log_.steps().back() >= step;
+}
+
+void RankObserver::measure_latent_attention(int64_t step,
+                                            RoleSet& roles,
+                                            const data::LatentDataset* held_out) {
+  const std::vector<analysis::LatentProjections> layers = gather(roles, latent_projections);
   std::vector<analysis::LatentStatistics> latents;
   if (config_.rank.activation_clips > 0 && held_out != nullptr) {
     const at::TensorOptions inputs =
@@ -87,10 +130,19 @@ void RankObserver::measure(int64_t step, RoleSet& roles, const data::LatentDatas
     latents = analysis::measure_latents(
         roles.network(roles.at("generator")), *held_out, config_.rank.activation_clips, inputs);
   }
-  if (!mesh_.is_lead()) return;
-  if (!log_.steps().empty() && log_.steps().back() >= step) return;
+  if (!mesh_.is_lead() || has_measured(step)) return;
   begin(layers, step);
   log_.append(step, tracker_.measure(layers), extras(layers, latents));
+}
+
+/// Nulls twice: at first, so that a run that is under way has some, and of the weights that it ends
+/// with, whose ranks its summary says.
+void RankObserver::measure_dense(int64_t step, RoleSet& roles) {
+  const std::vector<analysis::DenseKv> layers = gather(roles, dense_kv);
+  if (!mesh_.is_lead() || has_measured(step)) return;
+  if (log_.nulls().gaussian.empty() || step == config_.train.steps)
+    log_.set_nulls(analysis::joint_nulls(layers, step));
+  log_.append(step, analysis::measure_joint(layers));
 }
 
 /// What is computed once a run. Nulls: what layers without structure have is seen beside what is

@@ -14,9 +14,10 @@
 namespace vmla::trainer {
 
 /// Measures the effective rank of every latent-attention layer while the generator trains, of the
-/// latents of held-out clips, and how far the down-projections have turned since the stage began
-/// (docs/algorithms.md 13). The lead measures and keeps the log; the other ranks only help to
-/// gather the weights. Nothing is measured of dense models, nor with rank.every: 0.
+/// latents of held-out clips, and how far the down-projections have turned since the stage began;
+/// of a dense model the rank of each layer's joint operator [W_K; W_V] (docs/algorithms.md 13). The
+/// lead measures and keeps the log; the other ranks only help to gather the weights. Nothing is
+/// measured with rank.every: 0.
 class RankObserver {
  public:
   /// On resume at `step` > 0 goes on with what rank.h5 holds up to that step. `init_method`: how
@@ -37,6 +38,13 @@ class RankObserver {
   const analysis::RankLog& log() const { return log_; }
 
  private:
+  /// What `layer_of` takes from each layer's weights, on the lead; elsewhere nothing. Collective.
+  template <class Layer>
+  std::vector<Layer> gather(RoleSet& roles,
+                            Layer (*layer_of)(int64_t, const model::TensorMap&)) const;
+  bool has_measured(int64_t step) const;
+  void measure_latent_attention(int64_t step, RoleSet& roles, const data::LatentDataset* held_out);
+  void measure_dense(int64_t step, RoleSet& roles);
   void begin(const std::vector<analysis::LatentProjections>& layers, int64_t step);
   analysis::RankExtras extras(const std::vector<analysis::LatentProjections>& layers,
                               const std::vector<analysis::LatentStatistics>& latents) const;

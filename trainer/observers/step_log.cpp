@@ -103,6 +103,11 @@ void StepLog::record_ranks(const analysis::RankLog& ranks) {
     board.scalar(formatted("rank/r99/layer_{}", i), step, layer.effective.r99_fractional);
     board.scalar(formatted("rank/stable/layer_{}", i), step, layer.effective.stable_rank);
     board.scalar(formatted("rank/entropy/layer_{}", i), step, layer.effective.entropy_rank);
+    for (const int64_t rank : ranks.energy_ranks()) {
+      board.scalar(formatted("rank/energy_at_{}/layer_{}", rank, i),
+                   step,
+                   analysis::energy_at(layer.spectrum, rank));
+    }
     std::vector<double> spectrum = layer.spectrum;
     const double first = spectrum.empty() || spectrum.front() <= 0 ? 1 : spectrum.front();
     for (double& value : spectrum) value /= first;

@@ -114,6 +114,28 @@ TEST_F(RankLogTest, KeepsNullsAndWhatWasMeasuredAtSomePoints) {
   EXPECT_EQ(log.extras().size(), 3u);
 }
 
+TEST_F(RankLogTest, OfDenseLayersSaysTheEnergyInTheFirstValues) {
+  RankLog log;
+  log.append(0, {layer_of({3, 2, 1}), layer_of({1, 1, 1})});
+  log.set_nulls({.shuffled = {layer_of({2, 2, 2}), layer_of({2, 1, 1})},
+                 .gaussian = {layer_of({1, 1, 0}), layer_of({1, 0, 0})},
+                 .shuffled_step = 0});
+  log.set_energy_ranks({1, 2});
+  log.write(folder_ / "rank.h5");
+  const RankLog again = RankLog::read(folder_ / "rank.h5");
+  EXPECT_TRUE(again.is_joint());
+  EXPECT_EQ(again.energy_ranks(), (std::vector<int64_t>{1, 2}));
+  EXPECT_EQ(again.nulls().gaussian[1].spectrum, (Spectrum{1, 0, 0}));
+  const data::Hdf5Reader file(folder_ / "rank.h5", "a rank log");
+  const data::Hdf5Array<double> energy = file.doubles("/energy_at");
+  ASSERT_EQ(energy.sizes, (std::vector<int64_t>{1, 2, 2}));
+  EXPECT_DOUBLE_EQ(energy.values[0], 9.0 / 14);
+  EXPECT_DOUBLE_EQ(energy.values[3], 2.0 / 3);
+  EXPECT_EQ(file.doubles("/gaussian_energy_at").values, (std::vector<double>{0.5, 1, 1, 1}));
+  EXPECT_EQ(file.doubles("/shuffled_energy_at").sizes, (std::vector<int64_t>{2, 2}));
+  EXPECT_FALSE(example().is_joint());
+}
+
 TEST_F(RankLogTest, LogsOfOlderRunsHaveNoneOfThese) {
   example().write(folder_ / "rank.h5");  // without extras, and with the random product alone
   const RankLog again = RankLog::read(folder_ / "rank.h5");
