@@ -41,8 +41,9 @@ export with the programs that it is for, and adds what it found to the manifest.
 Examples:
   vmla export --checkpoint runs/tiny/tf_svd --format videomla --out exported --dtype fp32
   vmla export --checkpoint runs/tiny/pretrain --format diffusers --out exported
-  vmla export --checkpoint student.pt --config configs/tiny/dmd.yaml --format lightx2v --out exported
-  vmla export --checkpoint converted --format pt --out exported     (a folder that `vmla init` wrote))"};
+  vmla export --checkpoint student.pt --config configs/tiny/dmd.yaml --set model.attention=dense \
+    --format lightx2v --out exported
+  vmla export --checkpoint converted --format pt --out exported)"};
 
 void ExportArgs::define(OptionSet& options) {
   options

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import loader_rules as rules
-from program import forward, model_section, one_line_error, run, vmla, write_yaml
+from program import REPOSITORY, forward, model_section, one_line_error, run, vmla, write_yaml
 from parity import TOLERANCE, deviation, double, random_inputs
 from reference import network
 from reference.model_config import ModelConfig, latent_config
@@ -120,6 +120,16 @@ def test_what_is_missing_is_said(wan, student, converted, tmp_path):
 def test_a_checkpoint_says_it_itself(dense_run, student, tmp_path):
     done = run("export", "--checkpoint", dense_run, "--format", "wan", "--out", tmp_path / "x", "--config", student[1])
     one_line_error(done, "a checkpoint says itself", "--config")
+
+
+def test_the_yaml_of_a_latent_stage_serves_a_dense_student(dense_run, tmp_path):
+    """As the help has it: of the sizes only those that a dense model has count."""
+    export(dense_run, "wan", tmp_path / "a")
+    (tmp_path / "a" / "export_manifest.json").unlink()  # as another program's folder
+    yaml = REPOSITORY / "configs" / "tiny" / "dmd.yaml"
+    export(tmp_path / "a", "lightx2v", tmp_path / "b", "--config", yaml, "--set", "model.attention=dense")
+    ar = json.loads((tmp_path / "b" / "lightx2v.json").read_text())["ar_config"]
+    assert (ar["local_attn_size"], ar["sink_size"], len(ar["denoising_step_list"])) == (7, 1, 4)
 
 
 def test_an_export_remembers_its_checkpoint(dense_run, tmp_path):
