@@ -29,6 +29,7 @@ vmla_library(vmla_codec
     codec/codec_weights.h
     codec/frame_layers.h
     codec/hashing_text_encoder.h
+    codec/latent_scale.h
     codec/latent_statistics.h
     codec/space_to_depth_codec.h
     codec/text_encoder.h
@@ -49,6 +50,7 @@ vmla_library(vmla_codec
     codec/codec_weights.cpp
     codec/frame_layers.cpp
     codec/hashing_text_encoder.cpp
+    codec/latent_scale.cpp
     codec/latent_statistics.cpp
     codec/space_to_depth_codec.cpp
     codec/text_encoder.cpp

@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "data/import/latent_scale.h"
+#include "model/codec/latent_scale.h"
 #include "model/codec/umt5_text_encoder.h"
 #include "model/io/format.h"
 
@@ -19,7 +19,7 @@ std::optional<EncodedClip> clip_of(const SourceRow& row,
                                    at::Tensor latents_SFCHW,
                                    const OdeStates& states) {
   if (!at::isfinite(latents_SFCHW).all().item<bool>()) return std::nullopt;
-  if (options.normalize) latents_SFCHW = normalised_latents(latents_SFCHW);
+  if (options.normalize) latents_SFCHW = model::normalised_latents(latents_SFCHW);
   EncodedClip clip;
   clip.record.source_file = row.file;
   clip.record.first_frame = row.number;

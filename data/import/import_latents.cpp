@@ -13,10 +13,10 @@
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
 #include "data/import/import_clips.h"
-#include "data/import/latent_scale.h"
 #include "data/import/latent_source.h"
 #include "data/import/ode_states.h"
 #include "data/video/csv.h"
+#include "model/codec/latent_scale.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
@@ -74,20 +74,27 @@ void check_scale(const ImportOptions& options, LatentSource& source) {
       clips.push_back(clip->latents[-1].clone());
   }
   if (clips.empty()) return;  // all rows will be listed as skipped
-  const LatentScale scale = latent_scale(at::stack(clips));
-  if (scale == LatentScale::kRaw && !options.normalize) {
+  const model::LatentScale scale = model::latent_scale(at::stack(clips));
+  if (scale == model::LatentScale::kRaw && !options.normalize) {
     fail_user(
         "{}: the latents are raw, as Wan's VAE computes them: their means and deviations by "
         "channel say so; give --normalize",
         options.in.string());
   }
-  if (scale == LatentScale::kNormalised && options.normalize) {
+  if (scale == model::LatentScale::kNormalised && options.normalize) {
     fail_user(
         "{}: the latents are normalised already, by their means and deviations; leave out "
         "--normalize",
         options.in.string());
   }
-  if (scale == LatentScale::kUnknown) {
+  if (scale == model::LatentScale::kNormalisedTwice) {
+    fail_user(
+        "{}: the latents were normalised twice: their means and deviations by channel are those "
+        "of normalised ones less the mean and over the deviation of Wan's latents; write them "
+        "anew",
+        options.in.string());
+  }
+  if (scale == model::LatentScale::kUnknown) {
     log::warn(
         "{}: by their means and deviations the latents are neither normalised nor raw ones of "
         "Wan's VAE; they are taken {}",

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "data/inspect/dataset_scale.h"
 #include "data/store/latent_dataset.h"
 #include "model/codec/video_codec.h"
 #include "model/io/error.h"
@@ -181,6 +182,8 @@ std::string page(const std::string& name,
   if (ranges.latents.count > 0) text += range_text("latents", ranges.latents);
   if (ranges.ode.count > 0) text += range_text("ODE states", ranges.ode);
   if (ranges.text.count > 0) text += range_text("text embeddings", ranges.text);
+  for (const std::string& problem : scale_problems(dataset))
+    text += formatted("warning: {}\n", problem);
   return text + findings_text(found) + coverage_text(dataset, found);
 }
 

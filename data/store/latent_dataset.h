@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/store/clip_bucket.h"
@@ -24,6 +25,12 @@ class LatentDataset {
 
   /// Clips, or prompts, of all files.
   int64_t size() const { return first_clip_.back(); }
+  int64_t file_count() const { return static_cast<int64_t>(files_.size()); }
+  const std::filesystem::path& file_path(int64_t file) const { return files_[file]->path(); }
+  /// Its first clip, and the one after its last.
+  std::pair<int64_t, int64_t> clips_of_file(int64_t file) const {
+    return {first_clip_[file], first_clip_[file + 1]};
+  }
   /// Of the files with the most frequent clip shape (of several, the first); the others differ in
   /// sizes alone.
   const LatentInfo& info() const { return files_[most_frequent_]->info(); }

@@ -49,7 +49,10 @@ class CaptionList {
     check_text(caption, where);
     const std::string name = name_in_folder(file, where);
     const auto [place, is_new] = captions_.try_emplace(name, std::nullopt);
-    if (!is_new) fail_user("{}: {} has a caption already; one line a video", where, name);
+    const auto first = places_.try_emplace(name, where).first;
+    if (!is_new) {
+      fail_user("{}: {} is there already, in {}; one line a video", where, name, first->second);
+    }
     if (!is_blank(caption)) place->second = caption;
   }
 
@@ -82,6 +85,7 @@ class CaptionList {
 
   fs::path folder_, base_;  // as given; as an absolute path
   Captions captions_;
+  std::map<std::string, std::string> places_;  // file and line of each
 };
 
 /// Lower case, without spaces around: spreadsheets are filled in by hand.
@@ -167,26 +171,39 @@ void read_jsonl_captions(const fs::path& path, CaptionList& list) {
   }
 }
 
+Captions read_captions(const fs::path& folder, const fs::path& path) {
+  CaptionList list(folder);
+  if (path.extension() == ".csv") {
+    read_csv_captions(path, list);
+  } else {
+    read_jsonl_captions(path, list);
+  }
+  return list.take();
+}
+
+/// None where the file is damaged: it does not count.
+Captions captions_to_compare(const fs::path& folder, const fs::path& path) {
+  try {
+    return read_captions(folder, path);
+  } catch (const UserError&) {
+    return {};
+  }
+}
+
 }  // namespace
 
 CaptionFile read_caption_file(const fs::path& folder) {
   CaptionFile found;
-  CaptionList list(folder);
-  for (const fs::path name : kNames) {
+  for (const char* const name : kNames) {
     const fs::path path = folder / name;
     if (!is_there(path)) continue;
     if (!found.path.empty()) {
-      found.unread.push_back(path);
+      found.others.push_back({path, captions_to_compare(folder, path)});
       continue;
     }
     found.path = path;
-    if (name.extension() == ".csv") {
-      read_csv_captions(path, list);
-    } else {
-      read_jsonl_captions(path, list);
-    }
+    found.captions = read_captions(folder, path);
   }
-  found.captions = list.take();
   return found;
 }
 

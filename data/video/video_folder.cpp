@@ -40,8 +40,11 @@ class FolderWalk {
     CaptionFile file = read_caption_file(folder);
     captions_ = std::move(file.captions);
     captions_path_ = file.path;
-    for (const fs::path& unread : file.unread) {
-      pass_over(unread, formatted("is not read, as {} is", file.path.filename().string()));
+    for (const OtherCaptionFile& other : file.others) {
+      pass_over(other.path,
+                formatted("is not read, as {} is{}",
+                          captions_path_.filename().string(),
+                          what_it_says_otherwise(other.captions)));
     }
   }
 
@@ -62,6 +65,38 @@ class FolderWalk {
   }
 
  private:
+  /// Which of the captions that count a captions file contradicts, or would have added to.
+  std::string what_it_says_otherwise(const Captions& others) const {
+    int64_t count = 0;
+    std::string first;
+    for (const auto& [video, caption] : others) {
+      const auto counting = captions_.find(video);
+      const bool is_same = counting != captions_.end() && counting->second == caption;
+      if (!caption || is_same) continue;
+      if (count++ == 0) first = video;
+    }
+    if (count == 0) return "";
+    return formatted("; {} {} another caption in it, the first is {}",
+                     count,
+                     count == 1 ? "video has" : "videos have",
+                     first);
+  }
+
+  /// Names a NAME.txt that contradicts the captions file. It does not count, so whether it can be
+  /// read does not matter.
+  void note_second_caption(const fs::path& video, const std::string& caption) {
+    try {
+      const std::optional<std::string> second = read_sidecar(video);
+      if (!second || *second == caption) return;
+    } catch (const UserError&) {
+      return;
+    }
+    pass_over(fs::path(video).replace_extension(".txt"),
+              formatted("is not read, as {} has another caption of {}",
+                        captions_path_.filename().string(),
+                        name_of(video)));
+  }
+
   std::string name_of(const fs::path& path) const {
     return path.lexically_relative(folder_).string();
   }
@@ -112,7 +147,11 @@ class FolderWalk {
       open.insert(path);
     } else if (is_video_name(path)) {
       std::optional<std::string>& caption = captions_[name_of(path)];
-      if (!caption) caption = read_sidecar(path);
+      if (!caption) {
+        caption = read_sidecar(path);
+      } else {
+        note_second_caption(path, *caption);
+      }
     } else if (status.type() == fs::file_type::not_found) {
       pass_over(path, "leads to nothing");
     } else if (problem) {

@@ -9,7 +9,7 @@
 namespace vmla::launch {
 
 /// The arguments of `vmla export`.
-struct ExportArgs : CommandArgs, CheckpointArgs {
+struct ExportArgs : CommandArgs, CheckpointArgs, ConfigArgs {
   static const CommandText kText;
 
   std::string format;
@@ -18,6 +18,7 @@ struct ExportArgs : CommandArgs, CheckpointArgs {
   int64_t shard_bytes = 5'000'000'000;
 
   void define(OptionSet& options);
+  CpuThreads front_check() const;
 };
 
 /// In vmla-core.

@@ -138,6 +138,11 @@ Reach reach_of(const EngineRule& rule, const ModelConfig& config, const Sampling
         return {std::nullopt, "rope_cache_policy relativistic rotates keys by their rank"};
       [[fallthrough]];
     case Positions::kAbsolute:
+      if (window && config.sink_size == 0) {
+        return {kMaxPositions,
+                "without a sink absolute positions differ from ours by the same number for queries "
+                "and keys, and attention sees differences alone; this is as far as they go"};
+      }
       return until_eviction(
           rule, config, "after it keys keep the position in the video, ours move up in the window");
     case Positions::kWholeClip:

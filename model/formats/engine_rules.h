@@ -8,23 +8,11 @@
 #include <vector>
 
 #include "model/config/model_config.h"
+#include "model/formats/sampling_facts.h"
 
 /// What other programs make of our window and positions (docs/formats.md "Windows and positions of
 /// other engines"). No LibTorch here.
 namespace vmla::model {
-
-/// How a trained model is sampled, for what is written beside its weights.
-struct SamplingFacts {
-  bool causal = true;                       // chunk by chunk, against a cache
-  std::string sampler = "few_step";         // few_step, unipc, euler
-  std::vector<double> denoising_step_list;  // of few_step, before the shift
-  // The same for a video's first chunk; empty: denoising_step_list.
-  std::vector<double> first_chunk_denoising_step_list;
-  int64_t steps = 50;  // of the many-step samplers
-  double timestep_shift = 5.0;
-  double guidance_scale = 1.0;
-  double context_noise = 0.0;  // timestep of the pass that fills the cache
-};
 
 /// What one engine must be told, and how far its frames are ours.
 struct EngineNote {

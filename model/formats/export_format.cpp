@@ -137,16 +137,7 @@ std::vector<TextFile> videomla_texts(const ExportSource& source) {
                                  {"modeling_videomla.py", std::string(modeling_videomla_source())},
                                  {"pipeline_videomla.py", std::string(pipeline_videomla_source())}};
   if (source.sampling_is_known) {
-    const SamplingFacts& s = source.sampling;
-    const Json json = {{"causal", s.causal},
-                       {"sampler", s.sampler},
-                       {"denoising_step_list", s.denoising_step_list},
-                       {"first_chunk_denoising_step_list", s.first_chunk_denoising_step_list},
-                       {"steps", s.steps},
-                       {"timestep_shift", s.timestep_shift},
-                       {"guidance_scale", s.guidance_scale},
-                       {"context_noise", s.context_noise}};
-    texts.push_back({"sampling.json", json_text(json)});
+    texts.push_back({"sampling.json", sampling_json(source.sampling)});
   }
   return texts;
 }
@@ -173,6 +164,7 @@ const std::vector<ExportFormat>& export_formats() {
        "a file of torch.save: Self-Forcing and its successors, LightX2V, FlashDreams, Scope",
        true,
        false,
+       false,
        "model.",
        kTorch,
        "model",
@@ -180,6 +172,7 @@ const std::vector<ExportFormat>& export_formats() {
        plain_header},
       {"wan",
        "the original Wan folder",
+       false,
        false,
        false,
        "",
@@ -191,6 +184,7 @@ const std::vector<ExportFormat>& export_formats() {
        "one safetensors file: ComfyUI, FlashDreams, Scope, diffusers' from_single_file",
        false,
        false,
+       false,
        "",
        kSafetensors,
        "model",
@@ -199,6 +193,7 @@ const std::vector<ExportFormat>& export_formats() {
       {"lightx2v",
        "LightX2V: one safetensors file and its JSON configuration",
        false,
+       true,
        false,
        "model.",
        kSafetensors,
@@ -207,6 +202,7 @@ const std::vector<ExportFormat>& export_formats() {
        plain_header},
       {"diffusers",
        "diffusers' WanTransformer3DModel",
+       false,
        false,
        true,
        "",
@@ -218,6 +214,7 @@ const std::vector<ExportFormat>& export_formats() {
        "a pipeline folder of FastVideo and SGLang",
        false,
        true,
+       true,
        "",
        kShards,
        "transformer/diffusion_pytorch_model",
@@ -226,6 +223,7 @@ const std::vector<ExportFormat>& export_formats() {
       {"videomla",
        "VideoMLA with its Python code",
        true,
+       false,
        false,
        "",
        kShards,

@@ -17,7 +17,7 @@ struct ExportSource {
   ModelConfig config;
   std::string init_method;  // how an MLA model was made from dense weights; may be empty
   SamplingFacts sampling;
-  bool sampling_is_known = false;  // false: the weights do not come from a checkpoint
+  bool sampling_is_known = false;  // false: `sampling` is a guess
 };
 
 /// A text file of an export's folder.
@@ -36,6 +36,7 @@ struct ExportFormat {
   std::string_view name;
   std::string_view what;    // for help and model card: which programs open it
   bool latent;              // whether a model with latent attention can be written so
+  bool states_sampling;     // whether its texts have no meaning where sampling is not known
   bool diffusers_names;     // else Wan's
   std::string_view prefix;  // of every tensor's name
   WeightFile file;

@@ -2,6 +2,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "model/config/config_json.h"
+#include "model/io/json_text.h"
+
 namespace vmla::model {
 
 std::string export_manifest_json(const ExportManifest& manifest) {
@@ -14,6 +17,9 @@ std::string export_manifest_json(const ExportManifest& manifest) {
     source["role"] = manifest.role;
   }
   if (!manifest.init_method.empty()) source["init_method"] = manifest.init_method;
+  json["model"] = io::parse_json<Json>(model_json(manifest.model, manifest.init_method), "model");
+  if (manifest.sampling)
+    json["sampling"] = io::parse_json<Json>(sampling_json(*manifest.sampling), "sampling");
   json["hash_algorithm"] = "sha256";
   json["files"] = Json::object();
   for (const auto& [name, file] : manifest.files) {

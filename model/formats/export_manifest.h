@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 /// export_manifest.json: where an export came from, what is in it, and which checks it passed
 /// (docs/formats.md). No LibTorch here.
 namespace vmla::model {
+
+inline constexpr char kExportManifestName[] = "export_manifest.json";
 
 /// A check that an export passed.
 struct ExportCheck {
@@ -28,6 +31,8 @@ struct ExportManifest {
   std::map<std::string, std::string> tensor_sha256;
   std::vector<ExportCheck> checks;
   std::vector<EngineNote> engines;
+  ModelConfig model;
+  std::optional<SamplingFacts> sampling;  // none: not known
 };
 
 std::string export_manifest_json(const ExportManifest& manifest);

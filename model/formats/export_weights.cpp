@@ -89,14 +89,17 @@ void write_safetensors_files(const fs::path& folder,
   uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = shard_name(format.tensors, i, shards.size());
-    TensorMap ready;
-    for (const auto& [tensor_name, tensor] : shards[i]) {
-      const at::Tensor data = ready[tensor_name] = as_written(tensor, options.dtype);
-      hash_tensor(tensor_name, data, manifest);
-      weight_map[tensor_name] = fs::path(name).filename().string();
-      total_bytes += data.nbytes();
-    }
-    const WrittenFile written = write_safetensors_unflushed(folder / name, ready, header);
+    const std::string file = fs::path(name).filename().string();
+    const WrittenFile written =
+        write_safetensors_unflushed(folder / name,
+                                    shards[i],
+                                    header,
+                                    options.dtype,
+                                    [&](const std::string& tensor, const at::Tensor& data) {
+                                      hash_tensor(tensor, data, manifest);
+                                      weight_map[tensor] = file;
+                                      total_bytes += data.nbytes();
+                                    });
     manifest.files[name] = {written.bytes, written.sha256};
   }
   if (shards.size() > 1) {
@@ -173,17 +176,23 @@ bool has_torch_extension(const fs::path& path) {
   return extension == ".pt" || extension == ".pth";
 }
 
-/// Without a checkpoint that tells, a model with latent attention or a window is taken for one that
-/// is sampled chunk by chunk.
+/// Where nothing says how it is sampled, a model with latent attention or a window is taken for one
+/// that is sampled chunk by chunk.
 ExportSource source_of(const LoadedWeights& weights,
                        const ModelConfig& config,
                        const ExportOptions& options) {
   ExportSource source;
   source.config = config;
   source.init_method = config.is_mla() ? weights.stated.init_method : "";
-  source.sampling_is_known = options.sampling.has_value();
+  std::optional<SamplingFacts> known = options.sampling;
+  if (!known && weights.exported) known = weights.exported->sampling;
+  source.sampling_is_known = known.has_value();
   source.sampling.causal = config.is_mla() || config.local_attn_size > 0;
-  if (options.sampling) source.sampling = *options.sampling;
+  if (known) {
+    source.sampling = *known;
+  } else if (!source.sampling.causal) {
+    source.sampling.sampler = "unipc";  // as a model that nobody has distilled is
+  }
   return source;
 }
 
@@ -197,7 +206,14 @@ ExportManifest manifest_of(const LoadedWeights& weights,
   manifest.stage = weights.stage;
   manifest.step = weights.step;
   manifest.init_method = weights.stated.init_method;
+  if (weights.step < 0 && weights.exported) {
+    manifest.role = weights.exported->role;
+    manifest.stage = weights.exported->stage;
+    manifest.step = weights.exported->step;
+  }
   manifest.engines = engine_notes(format.name, source.config, source.sampling);
+  manifest.model = source.config;
+  if (source.sampling_is_known) manifest.sampling = source.sampling;
   return manifest;
 }
 
@@ -225,7 +241,7 @@ void export_weights(const LoadedWeights& weights,
       manifest.files[name] = write_text(folder / name, text);
     };
     for (const TextFile& file : format.texts(source)) add(file.path, file.text);
-    add("README.md", model_card(format, source, weights.stage, weights.step));
+    add("README.md", model_card(format, source, manifest.stage, manifest.step));
     for (const auto& [name, text] : options.extra_files) add(name, text);
     const TensorMap named = named_for(weights.tensors, format);
     if (format.file == WeightFile::kTorch) {
@@ -235,7 +251,7 @@ void export_weights(const LoadedWeights& weights,
       verify_export(folder, weights, options);
     }
     manifest.checks.push_back({"tensors", "self", 0.0});
-    write_text(folder / "export_manifest.json", export_manifest_json(manifest));
+    write_text(folder / kExportManifestName, export_manifest_json(manifest));
   });
   log::info("wrote {}: {} tensors, layout {}", out.string(), weights.tensors.size(), format.name);
 }
@@ -246,8 +262,9 @@ void convert_weights(const fs::path& in,
                      const std::string& to) {
   const bool torch = has_torch_extension(out);
   const LoadedWeights weights = load_weights(in, weights_role);
-  const bool wan =
-      to.empty() ? weights.diffusers_names || torch || has_torch_extension(in) : to == "wan";
+  const bool from_torch =
+      has_torch_extension(in) || (weights.exported && !weights.exported->torch_file.empty());
+  const bool wan = to.empty() ? weights.diffusers_names || torch || from_torch : to == "wan";
   const ExportFormat& format = export_format(wan ? "wan" : "diffusers");
   refuse_mla(weights, format.name);
   if (!torch && out.extension() != ".safetensors") {

@@ -20,7 +20,7 @@ struct ExportOptions {
   std::optional<at::ScalarType> dtype;             // of every floating tensor; none: as they are
   uint64_t shard_bytes = 5'000'000'000;            // larger models are split, with an index
   std::map<std::string, std::string> extra_files;  // further text files of the folder: name to text
-  /// How the model is sampled; none: not known, the weights do not come from a checkpoint.
+  /// How the model is sampled; none: what the weights' own folder says, if it is of `vmla export`.
   std::optional<SamplingFacts> sampling = std::nullopt;
 };
 

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/formats/checkpoint_reader.h"
+#include "model/formats/export_manifest.h"
 #include "model/formats/network_choice.h"
 #include "model/formats/tensor_file.h"
 #include "model/formats/weight_names.h"
@@ -64,6 +65,34 @@ TensorMap from_diffusers(const TensorMap& tensors, const std::string& source) {
     renamed.emplace(*wan, tensor);
   }
   return renamed;
+}
+
+/// Takes over the values of the keys that `wanted` names.
+void take_fields(PartialConfig& to,
+                 const PartialConfig& from,
+                 const std::set<std::string>& wanted) {
+  // The visitor's field types differ, so the values are looked up by address.
+  std::map<std::string, const void*> values;
+  ModelConfig::fields(from.config, [&](const std::string& key, const auto& field, const auto&) {
+    values[key] = &field;
+  });
+  ModelConfig::fields(to.config, [&](const std::string& key, auto& field, const auto&) {
+    if (!wanted.contains(key)) return;
+    field = *static_cast<const std::remove_reference_t<decltype(field)>*>(values.at(key));
+    to.given.insert(key);
+  });
+}
+
+/// Window and chunks of a model of which it is known how it is sampled, where config.json does not
+/// state them: those of other programs have no place for them.
+void take_causal_settings(PartialConfig& stated, const ExportOrigin& origin) {
+  if (!origin.model || !origin.sampling) return;
+  std::set<std::string> missing;
+  for (const char* const key :
+       {"num_frame_per_block", "independent_first_frame", "local_attn_size", "sink_size"}) {
+    if (origin.model->given.contains(key) && !stated.given.contains(key)) missing.insert(key);
+  }
+  take_fields(stated, *origin.model, missing);
 }
 
 /// Where num_heads is not stated it is taken to be dim / 128, as in Wan. UserError if that is no
@@ -165,15 +194,25 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
 
   const bool is_folder = fs::is_directory(path);
   const fs::path folder = is_folder ? network_folder(path) : path.parent_path();
-  if (is_folder && !has_model_file(folder)) {
+  const std::optional<ExportOrigin> exported =
+      read_export_origin(is_folder ? path : path.parent_path());
+  fs::path file = is_folder ? folder : path;
+  if (is_folder && exported && !exported->torch_file.empty()) {
+    file = folder / exported->torch_file;
+    if (!fs::exists(file))
+      fail_user("{}: {} is missing, which {} lists",
+                path.string(),
+                io::quoted_name(exported->torch_file),
+                kExportManifestName);
+  } else if (is_folder && !has_model_file(folder)) {
     fail_user(
         "{}: no weights found; a checkpoint, a run folder, a Wan or diffusers folder (config.json "
         "and .safetensors), a .safetensors or a .pt file is needed",
         path.string());
   }
   PartialConfig stated = config_beside(folder);
-  FoundNetwork found =
-      find_network(read_tensor_file(is_folder ? folder : path), role, path.string());
+  if (exported) take_causal_settings(stated, *exported);
+  FoundNetwork found = find_network(read_tensor_file(file), role, path.string());
   const bool diffusers = std::ranges::any_of(
       found.tensors, [](const auto& entry) { return is_diffusers_name(entry.first); });
   if (diffusers) found.tensors = from_diffusers(found.tensors, path.string());
@@ -181,6 +220,7 @@ LoadedWeights read_weights(const fs::path& path, const std::string& role) {
   out.diffusers_names = diffusers;
   out.prefix = std::move(found.prefix);
   out.others = std::move(found.others);
+  out.exported = exported;
   return out;
 }
 
@@ -199,16 +239,7 @@ LoadedWeights load_weights(const fs::path& path, const std::string& role) {
 
 ModelConfig model_config_with(const LoadedWeights& weights, const PartialConfig& overridden) {
   PartialConfig merged = weights.stated;
-  // The visitor's field types differ, so the overriding values are looked up by address.
-  std::map<std::string, const void*> values;
-  ModelConfig::fields(
-      overridden.config,
-      [&](const std::string& key, const auto& field, const auto&) { values[key] = &field; });
-  ModelConfig::fields(merged.config, [&](const std::string& key, auto& field, const auto&) {
-    if (!overridden.given.contains(key)) return;
-    field = *static_cast<const std::remove_reference_t<decltype(field)>*>(values.at(key));
-    merged.given.insert(key);
-  });
+  take_fields(merged, overridden, overridden.given);
   infer_model_sizes(merged, shapes_of(weights.tensors));
   require_heads(merged, merged.config, weights.source);
   validate_model(merged.config, "model");

@@ -2,10 +2,12 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "model/config/config_json.h"
 #include "model/config/model_config.h"
+#include "model/formats/export_origin.h"
 #include "model/formats/safetensors.h"
 
 namespace vmla::model {
@@ -22,13 +24,14 @@ struct LoadedWeights {
   std::map<std::string, size_t> others;  // what else the source holds (NetworkChoice::others)
   int64_t step = -1;                     // of a checkpoint; -1: from elsewhere
   std::string stage, role;
-  std::string stage_config;  // of a checkpoint: the resolved configuration of its stage
+  std::string stage_config;              // of a checkpoint: the resolved configuration of its stage
+  std::optional<ExportOrigin> exported;  // of a folder that vmla wrote, or a file in one
 };
 
 /// Reads a checkpoint (step folder, `latest`, run folder), a Wan folder (config.json and
 /// safetensors, sharded or not), a diffusers folder (the transformer or the pipeline's root), a
-/// videomla export, or a bare .safetensors file or file of torch.save (with the config.json beside
-/// it, if there is one).
+/// folder of `vmla export`, or a bare .safetensors file or file of torch.save (with the config.json
+/// beside it, if there is one).
 ///
 /// `role` chooses among a checkpoint's: empty or "ema" takes generator_ema, target_ema, generator,
 /// whichever is there first; "raw" takes generator; any other name is taken as it is. Among the

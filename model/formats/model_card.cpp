@@ -103,9 +103,7 @@ for latents in pipeline.stream(text_embeddings, frames=81, height=60, width=104)
   if (format.name == "lightx2v") {
     return "## With LightX2V\n\nModel class `wan2.1_sf`, configuration `lightx2v.json`; the folder "
            "of the "
-           "base model holds VAE and text encoder. A missing `timesteps_index` has to be set by "
-           "hand: it "
-           "is known for the steps 1000, 750, 500, 250 at shift 5 alone.\n\n";
+           "base model holds VAE and text encoder.\n\n";
   }
   return {};
 }

@@ -122,7 +122,12 @@ SafetensorsFile read_safetensors_sharded(const fs::path& folder_or_index) {
 
 WrittenFile write_safetensors_unflushed(const fs::path& path,
                                         const TensorMap& tensors,
-                                        const TensorMetadata& metadata) {
+                                        const TensorMetadata& metadata,
+                                        std::optional<at::ScalarType> dtype,
+                                        const TensorWritten& report) {
+  const auto type_in_file = [&](const at::Tensor& tensor) {
+    return dtype && tensor.is_floating_point() ? *dtype : tensor.scalar_type();
+  };
   std::vector<StoredTensor> layout;
   for (const auto& [name, tensor] : tensors) {
     TORCH_CHECK(tensor.defined() && tensor.layout() == at::kStrided,
@@ -130,7 +135,7 @@ WrittenFile write_safetensors_unflushed(const fs::path& path,
                 name);
     TORCH_CHECK(name != "__metadata__", "a tensor cannot have the reserved name ", name);
     layout.push_back(
-        {name, stored_type_of(name, tensor.scalar_type()), tensor.sizes().vec(), 0, 0});
+        {name, stored_type_of(name, type_in_file(tensor)), tensor.sizes().vec(), 0, 0});
   }
   const std::string head = io::lay_out_safetensors(layout, metadata);
 
@@ -140,10 +145,14 @@ WrittenFile write_safetensors_unflushed(const fs::path& path,
   for (const StoredTensor& stored : layout) {
     const uint64_t bytes = stored.end - stored.begin;
     written.tensors.push_back({stored.name, head.size() + stored.begin, bytes});
-    if (bytes == 0) continue;
     const at::Tensor& source = tensors.at(stored.name);
-    const at::Tensor data = source.detach().to(at::kCPU).resolve_conj().resolve_neg().contiguous();
-    file.write(data.const_data_ptr(), bytes);
+    const at::Tensor data = source.detach()
+                                .to(at::kCPU, type_in_file(source))
+                                .resolve_conj()
+                                .resolve_neg()
+                                .contiguous();
+    if (bytes > 0) file.write(data.const_data_ptr(), bytes);
+    if (report) report(stored.name, data);
   }
   file.close();
   std::ranges::sort(written.tensors, {}, &WrittenTensor::name);

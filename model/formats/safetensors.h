@@ -4,7 +4,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,10 +52,16 @@ WrittenFile write_safetensors(const std::filesystem::path& path,
                               const TensorMap& tensors,
                               const TensorMetadata& metadata = {});
 
+/// Called with each tensor as it was written.
+using TensorWritten = std::function<void(const std::string& name, const at::Tensor& data)>;
+
 /// The same without the atomic rename and flush: for files inside a folder that is published as a
-/// whole.
+/// whole. `dtype`, if given, is that of every floating tensor in the file; one tensor at a time is
+/// converted and in memory.
 WrittenFile write_safetensors_unflushed(const std::filesystem::path& path,
                                         const TensorMap& tensors,
-                                        const TensorMetadata& metadata = {});
+                                        const TensorMetadata& metadata = {},
+                                        std::optional<at::ScalarType> dtype = {},
+                                        const TensorWritten& written = {});
 
 }  // namespace vmla::model

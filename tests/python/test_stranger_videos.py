@@ -55,7 +55,7 @@ def encode(folder, *flags, limit="", **environment):
 
 def folder_with(tmp_path, name, data):
     folder = tmp_path / "v"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     (folder / name).write_bytes(data)
     return folder
 
@@ -89,6 +89,69 @@ def test_time_stamps_that_jump_end_the_video(jpegs, tmp_path):
     data = containers.matroska(jpegs[:12], [*TIMES[:11], 7_200_000], SIZE, 7200)
     clips, reasons = encode(folder_with(tmp_path, "a.mkv", data))
     assert clips == [0] and "from 1.25 s to 7200 s" in reasons["a.mkv"]
+
+
+def nearest_pictures(times_ms, fps, frames):
+    """Of each frame the picture whose time is nearest, of two as near the earlier one."""
+    return [min(range(len(times_ms)), key=lambda i: (abs(times_ms[i] - 1000 * k / fps), i)) for k in range(frames)]
+
+
+@pytest.mark.parametrize("gaps", [[40, 300], [125, 60, 60, 400], [20] * 10 + [1000]])
+def test_variable_frame_rate_is_sampled_by_time(gaps, jpegs, tmp_path):
+    """Phones and screen recorders give pictures as they come. Each of them is told apart by its latents."""
+    each = folder_with(tmp_path / "each", "a.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75))
+    vmla("data", "encode", "--videos", each, "--out", tmp_path / "each.h5", "--frames", 1)
+    times = [0]
+    for i in range(FRAMES - 1):
+        times.append(times[-1] + gaps[i % len(gaps)])
+    varying = folder_with(tmp_path / "varying", "a.mkv", containers.matroska(jpegs, times, SIZE, times[-1] / 1000))
+    frames = times[-1] * 8 // 1000  # those between the first picture and the last
+    vmla("data", "encode", "--videos", varying, "--out", tmp_path / "varying.h5", "--frames", frames, "--max-clips", 1)
+    with h5py.File(tmp_path / "each.h5") as file:
+        pictures = file["latents"][:, 0]
+    with h5py.File(tmp_path / "varying.h5") as file:
+        clip = file["latents"][0]
+    assert len({p.tobytes() for p in pictures}) == FRAMES
+    wanted = nearest_pictures(times, 8, frames)
+    assert len(set(wanted)) > 5, "many different pictures"
+    found = [[p.tobytes() for p in pictures].index(frame.tobytes()) for frame in clip]
+    assert found == wanted
+
+
+def without_samples(mp4):
+    """The tables of an .mp4 (ISO 14496-12, 8.6 and 8.7) say that the track has no picture; all else stays."""
+    out = bytearray(mp4)
+    for name, place in ((b"stts", 8), (b"stsc", 8), (b"stco", 8), (b"stsz", 12), (b"stss", 8), (b"ctts", 8)):
+        at = mp4.find(name)
+        if at >= 0:
+            out[at + place : at + place + 4] = bytes(4)
+    return bytes(out)
+
+
+@pytest.fixture(scope="module")
+def mp4(jpegs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mp4") / "v"
+    vmla("data", "synth", "--out", folder, "--count", 1)
+    return next(folder.glob("*.mp4")).read_bytes()
+
+
+def test_videos_without_a_frame_are_listed(jpegs, mp4, tmp_path):
+    """Headers that promise pictures, of both decoders, with none behind them. The others are encoded."""
+    folder = folder_with(tmp_path, "good.mkv", containers.matroska(jpegs, TIMES, SIZE, 3.75))
+    (folder / "none.mkv").write_bytes(containers.matroska([], [], SIZE, 3.75))
+    (folder / "none.y4m").write_bytes(b"YUV4MPEG2 W64 H64 F8:1 C420jpeg\n")
+    (folder / "none.mp4").write_bytes(without_samples(mp4))
+    clips, reasons = encode(folder)
+    assert clips == [0, 9, 18] and set(reasons) == {"none.mkv", "none.mp4", "none.y4m"}
+    assert reasons["none.y4m"] == "pictures of 64 x 64 take 6150 bytes each, and the file has 0 behind its header"
+    for name in ("none.mkv", "none.mp4"):
+        assert reasons[name].startswith(("no frame can be decoded", "not a video that can be read")), reasons[name]
+    sizes = tmp_path / "sizes"  # several sizes look at all videos first
+    vmla("data", "encode", "--videos", folder, "--out", sizes, "--sizes", "16x16,16x32")
+    with h5py.File(sizes / "16x16.h5") as file:
+        assert len(file["latents"]) == 3
+    listed = "".join(p.read_text() for p in sizes.glob("*.skipped.csv"))
+    assert all(name in listed for name in ("none.mkv", "none.mp4", "none.y4m"))
 
 
 def test_gif_is_read(jpegs, tmp_path):

@@ -1,5 +1,6 @@
 #include "trainer/inputs/stage_data.h"
 
+#include "data/inspect/dataset_scale.h"
 #include "data/loading/prefetch_loader.h"
 #include "data/loading/shard_sampler.h"
 #include "data/make_dataset.h"
@@ -7,6 +8,7 @@
 #include "model/codec/text_encoder.h"
 #include "model/config/config_rule.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 #include "model/sampling/flow_match_schedule.h"
 #include "trainer/config/validate_data.h"
 #include "trainer/inputs/stage_codec.h"
@@ -49,6 +51,9 @@ std::unique_ptr<const data::LatentDataset> open_dataset(const std::string& path,
   }
   auto dataset = std::make_unique<const data::LatentDataset>(path);
   data::check_scene(make, dataset->info(), path);
+  // Training on raw latents fails in what it makes alone.
+  for (const std::string& problem : data::scale_problems(*dataset))
+    log::warn("{}: {}", key, problem);
   return dataset;
 }
 

@@ -52,7 +52,8 @@ TEST(VideoFolder, BadCaptionFilesAreNamedWithTheLine) {
             std::string::npos);
   EXPECT_NE(complaint("captions.csv", "file,caption\n\"a.mp4,x\n").find("line 2"),
             std::string::npos);
-  EXPECT_NE(complaint("captions.csv", "file,caption\na.mp4,x\na.mp4,y\n").find("already"),
+  EXPECT_NE(complaint("captions.csv", "file,caption\na.mp4,x\na.mp4,y\n")
+                .find("captions.csv: row 2; one line"),
             std::string::npos);
   EXPECT_NE(complaint("captions.jsonl", "{\"file\": \"a.mp4\"}\n").find("line 1"),
             std::string::npos);
@@ -193,6 +194,33 @@ TEST(VideoFolder, NothingIsPassedOverInSilence) {
   Map others;
   for (const PassedOver& other : found.other_files) others[other.file] = other.reason;
   EXPECT_EQ(others, (Map{{".unfinished.e.mp4", ".mp4"}, {"photo.jpg", ".jpg"}}));
+}
+
+TEST(VideoFolder, ASecondCaptionIsNamedWithBothPlaces) {
+  const TemporaryFolder folder;
+  for (const char* name : {"a.mp4", "b.mp4", "c.mp4", "d.mp4"}) write_bytes(folder / name, "x");
+  write_bytes(folder / "captions.csv", "file,caption\na.mp4,one\nb.mp4,two\nd.mp4,\n");
+  write_bytes(folder / "captions.jsonl",
+              "{\"file\": \"a.mp4\", \"caption\": \"one\"}\n"
+              "{\"file\": \"b.mp4\", \"caption\": \"other\"}\n"
+              "{\"file\": \"c.mp4\", \"caption\": \"three\"}\n");
+  write_bytes(folder / "metadata.jsonl", "no JSON\n");
+  write_bytes(folder / "a.txt", "not one\n");
+  write_bytes(folder / "b.txt", "two\n");
+  write_bytes(folder / "d.txt", "four\n");
+  const VideoFolder found = read_video_folder(folder.path());
+  Map captions, reasons;
+  for (const VideoEntry& video : found.videos)
+    captions[video.file] = video.caption.value_or("(none)");
+  EXPECT_EQ(captions,
+            (Map{{"a.mp4", "one"}, {"b.mp4", "two"}, {"c.mp4", "(none)"}, {"d.mp4", "four"}}));
+  for (const PassedOver& other : found.passed_over) reasons[other.file] = other.reason;
+  EXPECT_EQ(reasons,
+            (Map{{"a.txt", "is not read, as captions.csv has another caption of a.mp4"},
+                 {"captions.jsonl",
+                  "is not read, as captions.csv is; 2 videos have another caption in it, the first "
+                  "is b.mp4"},
+                 {"metadata.jsonl", "is not read, as captions.csv is"}}));
 }
 
 TEST(VideoFolder, AFolderThatCannotBeReadIsNamed) {
