@@ -7,6 +7,7 @@ vmla_library(vmla_formats
     formats/tensor_file.h
     formats/torch_file.h
     formats/weight_values.h
+    formats/written_form.h
   SOURCES
     formats/network_choice.cpp
     formats/safetensors.cpp
@@ -14,4 +15,5 @@ vmla_library(vmla_formats
     formats/tensor_file.cpp
     formats/torch_file.cpp
     formats/weight_values.cpp
+    formats/written_form.cpp
   PUBLIC vmla_io)

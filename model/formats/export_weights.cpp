@@ -10,6 +10,7 @@
 #include "model/formats/model_card.h"
 #include "model/formats/weight_names.h"
 #include "model/formats/write_torch_file.h"
+#include "model/formats/written_form.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
@@ -34,14 +35,9 @@ TensorMap named_for(const TensorMap& tensors, const ExportFormat& format) {
   return renamed;
 }
 
-at::Tensor as_written(const at::Tensor& tensor, std::optional<at::ScalarType> dtype) {
-  const bool convert = dtype && tensor.is_floating_point();
-  return tensor.detach().to(at::kCPU, convert ? *dtype : tensor.scalar_type()).contiguous();
-}
-
 /// Splits the tensors, in the order of their names, into shards of at most options.shard_bytes; a
-/// larger tensor is a shard of its own. The shards only refer to the tensors: conversion to another
-/// dtype happens shard by shard, so that one shard at a time is in memory.
+/// larger tensor is a shard of its own. The shards only refer to the tensors, which are
+/// converted to another dtype one by one as they are written.
 std::vector<TensorMap> shards_of(const TensorMap& tensors, const ExportOptions& options) {
   std::vector<TensorMap> shards(1);
   uint64_t filled = 0;
@@ -143,9 +139,10 @@ void verify_export(const fs::path& folder,
     fail_run(
         "export: {} tensors read back, {} written", back.tensors.size(), weights.tensors.size());
   }
+  const WrittenForm form(weights.tensors, options.dtype);
   for (const auto& [name, tensor] : weights.tensors) {
     const auto found = back.tensors.find(name);
-    const at::Tensor expected = as_written(tensor, options.dtype);
+    const at::Tensor expected = form.of(tensor);
     const bool same = found != back.tensors.end() && found->second.sizes() == expected.sizes() &&
                       found->second.scalar_type() == expected.scalar_type() &&
                       (expected.nbytes() == 0 || std::memcmp(found->second.const_data_ptr(),

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/formats/stored_types.h"
+#include "model/formats/written_form.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
@@ -125,17 +126,14 @@ WrittenFile write_safetensors_unflushed(const fs::path& path,
                                         const TensorMetadata& metadata,
                                         std::optional<at::ScalarType> dtype,
                                         const TensorWritten& report) {
-  const auto type_in_file = [&](const at::Tensor& tensor) {
-    return dtype && tensor.is_floating_point() ? *dtype : tensor.scalar_type();
-  };
+  const WrittenForm form(tensors, dtype);
   std::vector<StoredTensor> layout;
   for (const auto& [name, tensor] : tensors) {
     TORCH_CHECK(tensor.defined() && tensor.layout() == at::kStrided,
                 "only dense tensors can be stored: ",
                 name);
     TORCH_CHECK(name != "__metadata__", "a tensor cannot have the reserved name ", name);
-    layout.push_back(
-        {name, stored_type_of(name, type_in_file(tensor)), tensor.sizes().vec(), 0, 0});
+    layout.push_back({name, stored_type_of(name, form.type(tensor)), tensor.sizes().vec(), 0, 0});
   }
   const std::string head = io::lay_out_safetensors(layout, metadata);
 
@@ -145,12 +143,7 @@ WrittenFile write_safetensors_unflushed(const fs::path& path,
   for (const StoredTensor& stored : layout) {
     const uint64_t bytes = stored.end - stored.begin;
     written.tensors.push_back({stored.name, head.size() + stored.begin, bytes});
-    const at::Tensor& source = tensors.at(stored.name);
-    const at::Tensor data = source.detach()
-                                .to(at::kCPU, type_in_file(source))
-                                .resolve_conj()
-                                .resolve_neg()
-                                .contiguous();
+    const at::Tensor data = form.of(tensors.at(stored.name));
     if (bytes > 0) file.write(data.const_data_ptr(), bytes);
     if (report) report(stored.name, data);
   }

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "model/formats/written_form.h"
 #include "model/io/error.h"
 #include "model/io/zip_writer.h"
 
@@ -9,10 +10,6 @@ namespace vmla::model {
 namespace {
 
 constexpr uint64_t kStorageAlignment = 64;  // torch.save's
-
-at::ScalarType type_in_file(const at::Tensor& tensor, std::optional<at::ScalarType> dtype) {
-  return dtype && tensor.is_floating_point() ? *dtype : tensor.scalar_type();
-}
 
 /// torch's class of a storage of this type.
 const char* storage_class(const std::string& name, at::ScalarType type) {
@@ -98,13 +95,13 @@ class TensorPickle {
 
 std::string pickle_of(const std::vector<std::string>& keys,
                       const TensorMap& tensors,
-                      std::optional<at::ScalarType> dtype) {
+                      const WrittenForm& form) {
   TensorPickle pickle;
   for (const std::string& key : keys) {
     pickle.begin_dict(key);
     size_t storage = 0;
     for (const auto& [name, tensor] : tensors) {
-      pickle.put_tensor(name, tensor, type_in_file(tensor, dtype), std::to_string(storage++));
+      pickle.put_tensor(name, tensor, form.type(tensor), std::to_string(storage++));
     }
     pickle.end_dict();
   }
@@ -119,14 +116,15 @@ WrittenFile write_torch_file_unflushed(
     const TensorMap& tensors,
     std::optional<at::ScalarType> dtype,
     const std::function<void(const std::string& name, const at::Tensor& data)>& written) {
+  const WrittenForm form(tensors, dtype);
   io::ZipWriter zip(path, kStorageAlignment);
-  zip.add("archive/data.pkl", pickle_of(keys, tensors, dtype));
+  zip.add("archive/data.pkl", pickle_of(keys, tensors, form));
   zip.add("archive/.format_version", "1");
   zip.add("archive/.storage_alignment", std::to_string(kStorageAlignment));
   zip.add("archive/byteorder", "little");
   WrittenFile out;
   for (const auto& [name, tensor] : tensors) {
-    const at::Tensor data = tensor.detach().to(at::kCPU, type_in_file(tensor, dtype)).contiguous();
+    const at::Tensor data = form.of(tensor);
     const uint64_t bytes = data.nbytes();
     const std::string entry = "archive/data/" + std::to_string(out.tensors.size());
     const uint64_t offset = zip.add(entry, data.const_data_ptr(), bytes);
