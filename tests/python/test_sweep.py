@@ -106,7 +106,7 @@ def test_equal_stages_are_trained_once_and_every_cell_is_a_run(swept):
 
 def test_sweeps_share_a_folder_of_stages(swept, tmp_path):
     run_dir, content = swept
-    other = content | {"stages_dir": str(run_dir / "stages"), "grid": {"tf.model.kv_lora_rank": [8, 24]}}
+    other = content | {"stages_dir": str(run_dir / "stages"), "grid": {"tf.model.kv_lora_rank": [6, 24]}}
     file = write_sweep(tmp_path, other)
     listed = vmla("sweep", "--config", file, "--run-dir", tmp_path / "run", "--dry-run").stdout
     assert "6 stages instead of 8, 4 of them finished" in listed
