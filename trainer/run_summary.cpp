@@ -101,6 +101,7 @@ void write_summary(const std::filesystem::path& run_dir,
   if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());
   json["speed"]["seconds_trained"] = number(trainer.seconds_trained());
+  if (config.rank.every > 0) json["speed"]["rank_seconds"] = number(trainer.rank_seconds());
   json["memory"]["peak_bytes"] = peak_memory_bytes();
   // No step was made by a process that found the stage finished: nothing was measured.
   if (const int64_t measured = trainer.tensor_peak_bytes(); measured > 0) {

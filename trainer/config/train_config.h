@@ -173,6 +173,7 @@ struct RankConfig {
   int64_t every = 100;
   std::vector<int64_t> energy_at;
   int64_t activation_clips = 0;
+  int64_t activation_every = 0;
 
   bool operator==(const RankConfig&) const = default;
   template <class Self, class V>
@@ -184,7 +185,11 @@ struct RankConfig {
       "dense model dim/8, else none");
     v("activation_clips",
       c.activation_clips,
-      "held-out clips (validation_path) whose latents are measured with each of them; 0: none");
+      "held-out clips (validation_path) whose latents are measured; 0: none");
+    v("activation_every",
+      c.activation_every,
+      "steps between measurements of latents, a multiple of every; the first and the last "
+      "step's are always measured; 0: five times every");
   }
 };
 

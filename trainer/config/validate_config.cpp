@@ -136,6 +136,13 @@ void validate_observers(const TrainConfig& c) {
     }
   }
   require_at_least("rank.activation_clips", c.rank.activation_clips, 0);
+  require_at_least("rank.activation_every", c.rank.activation_every, 0);
+  if (c.rank.every > 0 && c.rank.activation_every % c.rank.every != 0) {
+    fail_rule("rank.activation_every",
+              "{} is no multiple of rank.every, {}: latents are measured when weights are",
+              c.rank.activation_every,
+              c.rank.every);
+  }
   if (c.rank.activation_clips > 0 && c.data.validation_path.empty()) {
     fail_rule("rank.activation_clips",
               "{} needs held-out clips; name them in data.validation_path, or use 0",
