@@ -134,6 +134,10 @@ std::string init_report_json(const std::string& method,
                               {"key_scale", l.key_scale},
                               {"value_scale", l.value_scale},
                               {"query_scale", l.query_scale}});
+    if (l.refined_to >= 0) {
+      json["layers"].back()["refined_from"] = l.refined_from;
+      json["layers"].back()["refined_to"] = l.refined_to;
+    }
     if (l.kv_activation_error >= 0)
       json["layers"].back()["kv_activation_error"] = l.kv_activation_error;
   }

@@ -50,6 +50,7 @@ struct InitConfig {
   /// How dense weights become MLA weights; empty: weights are taken as they are.
   std::string method;
   int64_t calibration_clips = 32;
+  int64_t refine_steps = 0;
   bool allow_other_window = false;
   bool allow_other_source = false;
 
@@ -61,6 +62,11 @@ struct InitConfig {
       c.calibration_clips,
       "clips of the dataset that the dense model runs on, for a method that looks at activations; "
       "at least 1");
+    v("refine_steps",
+      c.refine_steps,
+      "at most so many steps of alternating least squares on the latent's projections, towards "
+      "what "
+      "the method makes small; 0: none");
     v("allow_other_window",
       c.allow_other_window,
       "true: a checkpoint that was trained with another chunk, window or sink may be started from");
