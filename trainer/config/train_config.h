@@ -65,8 +65,7 @@ struct InitConfig {
     v("refine_steps",
       c.refine_steps,
       "at most so many steps of alternating least squares on the latent's projections, towards "
-      "what "
-      "the method makes small; 0: none");
+      "what the method makes small; 0: none");
     v("allow_other_window",
       c.allow_other_window,
       "true: a checkpoint that was trained with another chunk, window or sink may be started from");
