@@ -46,6 +46,9 @@ trainer::TrainConfig latent_config(const model::LoadedWeights& dense,
   trainer::TrainConfig config = trainer::read_config(args.config, args.set, base);
   if (!config.model.is_mla())
     fail_user("{}: model.attention is dense; {}, set it to mla", args.config, made);
+  if (config.init.refine_steps < 0) {
+    fail_user("{}: init.refine_steps: is {}; use 0 or more", args.config, config.init.refine_steps);
+  }
   config.train.device = "cpu";  // the file's is the stage's
   return config;
 }

@@ -101,6 +101,7 @@ void write_summary(const std::filesystem::path& run_dir,
   if (!trainer.ranks().measurements().empty()) json["rank"] = ranks_json(trainer.ranks());
   json["speed"]["median_step_seconds"] = number(trainer.median_step_seconds());
   json["speed"]["seconds_trained"] = number(trainer.seconds_trained());
+  if (config.rank.every > 0) json["speed"]["rank_seconds"] = number(trainer.rank_seconds());
   json["memory"]["peak_bytes"] = peak_memory_bytes();
   // No step was made by a process that found the stage finished: nothing was measured.
   if (const int64_t measured = trainer.tensor_peak_bytes(); measured > 0) {
@@ -133,6 +134,10 @@ std::string init_report_json(const std::string& method,
                               {"key_scale", l.key_scale},
                               {"value_scale", l.value_scale},
                               {"query_scale", l.query_scale}});
+    if (l.refined_to >= 0) {
+      json["layers"].back()["refined_from"] = l.refined_from;
+      json["layers"].back()["refined_to"] = l.refined_to;
+    }
     if (l.kv_activation_error >= 0)
       json["layers"].back()["kv_activation_error"] = l.kv_activation_error;
   }

@@ -11,6 +11,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <chrono>
 #include <exception>
 #include <memory>
 
@@ -266,10 +267,12 @@ MetricValues Trainer::times_and_traffic() {
 
 /// Of the weights as they are now. Collective.
 void Trainer::measure_ranks() {
+  const auto begin = std::chrono::steady_clock::now();
   ranks_.measure(state_.step, parts_.roles, parts_.data.held_out());
   const analysis::RankLog& ranks = ranks_.log();
   if (log_ && !ranks.steps().empty() && ranks.steps().back() == state_.step)
     log_->record_ranks(ranks);
+  rank_seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
 void Trainer::run_validation() {

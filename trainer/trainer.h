@@ -58,6 +58,8 @@ class Trainer {
   const analysis::RankLog& ranks() const { return ranks_.log(); }
   /// Of the steps of this process: their sum and their median, without what observers took.
   double seconds_trained() const { return seconds_trained_; }
+  /// Spent in measuring ranks by this process, beside the steps.
+  double rank_seconds() const { return rank_seconds_; }
   double median_step_seconds() const;
   /// The most that tensors held in a step: planned, and measured over the steps so far (0: none
   /// yet).
@@ -98,6 +100,7 @@ class Trainer {
   int64_t predicted_bytes_;
   int64_t tensor_peak_bytes_ = 0;
   double seconds_trained_ = 0;
+  double rank_seconds_ = 0;
   ClipWork work_;  // of a clip of the last step, whose shape was work_of_
   std::optional<ClipShape> work_of_;
   bool steps_are_long_ = false;  // the last one took some rank more than a second

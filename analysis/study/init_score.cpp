@@ -60,6 +60,10 @@ LayerScore layer_score(const model::ConvertedLayer& layer,
   score.key_error = error_up_to_factor(made.key, key, held_out);
   score.value_error = error_up_to_factor(made.value, dense.value, held_out);
   if (factorises) score.rope_energy_kept = 1.0 - layer.report.rope_energy_lost;
+  if (layer.report.refined_to >= 0) {
+    score.refined_from = layer.report.refined_from;
+    score.refined_to = layer.report.refined_to;
+  }
   return score;
 }
 
@@ -82,7 +86,8 @@ std::vector<MethodScore> scores_of_weights(const InitQuestion& q,
                                .layer = layer,
                                .seed = q.seed,
                                .moments = nullptr,
-                               .shared = &shared};
+                               .shared = &shared,
+                               .refine_steps = q.refine_steps};
     const model::DenseLayer dense = model::dense_layer(from);
     for (size_t i = 0; i < q.methods.size(); ++i) {
       const model::InitMethod& method = q.methods[i];
@@ -174,9 +179,16 @@ InitScores score_inits(const InitQuestion& q) {
   model::normalise(held_out);
   scores.methods = scores_of_weights(q, held_out);
   for (MethodScore& score : scores.methods) {
+    const bool factorises = model::find_init_method(score.method)->factorises;
     // One converted model at a time: a large one fills the memory.
-    const model::MlaInit init = model::init_mla_from_dense(
-        q.mla, q.dense, q.tensors, score.method, q.seed, model::convert_alone, q.moments);
+    const model::MlaInit init = model::init_mla_from_dense(q.mla,
+                                                           q.dense,
+                                                           q.tensors,
+                                                           score.method,
+                                                           q.seed,
+                                                           model::convert_alone,
+                                                           q.moments,
+                                                           factorises ? q.refine_steps : 0);
     model::FrozenWeights mla(q.mla, init.tensors, score.method);
     score_outputs(q, {causal, dense}, {q.mla, mla}, score, scores.dense_loss);
   }

@@ -25,6 +25,8 @@ struct LayerScore {
   double value_error = kNotMeasured;
   double rope_energy_kept = kNotMeasured;  // by one key for all heads; not of a random start
   double output_error = kNotMeasured;      // of attention's output, given what the dense layer sees
+  // Of what the method makes small, before and after refinement (model::refine), on its own terms.
+  double refined_from = kNotMeasured, refined_to = kNotMeasured;
 };
 
 struct MethodScore {
@@ -44,6 +46,7 @@ struct InitQuestion {
   const model::ModelConfig& dense;
   const std::map<std::string, at::Tensor>& tensors;
   uint64_t seed = 0;
+  int64_t refine_steps = 0;  // init.refine_steps
   std::vector<model::InitMethod> methods;
   /// For methods that calibrate; else empty.
   std::vector<model::LayerMoments> moments;

@@ -4,7 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <string_view>
 
 namespace vmla::analysis {
 namespace {
@@ -19,7 +21,9 @@ constexpr Figure kFigures[] = {
     {.name = "key_error", .head = "keys", .member = &LayerScore::key_error},
     {.name = "value_error", .head = "values", .member = &LayerScore::value_error},
     {.name = "rope_energy_kept", .head = "rope kept", .member = &LayerScore::rope_energy_kept},
-    {.name = "output_error", .head = "attention", .member = &LayerScore::output_error}};
+    {.name = "output_error", .head = "attention", .member = &LayerScore::output_error},
+    {.name = "refined_from", .head = "refined:", .member = &LayerScore::refined_from},
+    {.name = "refined_to", .head = "to", .member = &LayerScore::refined_to}};
 
 nlohmann::ordered_json number(double value) {
   if (std::isnan(value)) return nullptr;
@@ -46,6 +50,19 @@ double mean(const std::vector<LayerScore>& layers, double LayerScore::* member) 
   double sum = 0;
   for (const LayerScore& layer : layers) sum += layer.*member;
   return sum / static_cast<double>(layers.size());
+}
+
+/// The figures of the table: those of refinement only where something was refined.
+std::vector<Figure> shown_figures(const InitScores& scores) {
+  std::vector<Figure> shown;
+  for (const Figure& figure : kFigures) {
+    const bool of_refinement = std::string_view(figure.name).starts_with("refined");
+    const bool measured = std::ranges::any_of(scores.methods, [&](const MethodScore& method) {
+      return !std::isnan(mean(method.layers, figure.member));
+    });
+    if (measured || !of_refinement) shown.push_back(figure);
+  }
+  return shown;
 }
 
 std::string csv(const InitScores& scores) {
@@ -89,13 +106,14 @@ std::string json(const InitScores& scores) {
 }  // namespace
 
 std::string init_score_table(const InitScores& scores) {
+  const std::vector<Figure> shown = shown_figures(scores);
   constexpr size_t kName = 20, kColumn = 11;
   std::string text = left("method", kName);
-  for (const Figure& figure : kFigures) text += right(figure.head, kColumn);
+  for (const Figure& figure : shown) text += right(figure.head, kColumn);
   text += right("velocity", kColumn) + right("first loss", kColumn) + "\n";
   for (const MethodScore& method : scores.methods) {
     text += left(method.method, kName);
-    for (const Figure& figure : kFigures)
+    for (const Figure& figure : shown)
       text += right(fixed(mean(method.layers, figure.member)), kColumn);
     text += right(fixed(method.velocity_error), kColumn) + right(fixed(method.first_loss), kColumn);
     text += "\n";

@@ -62,6 +62,7 @@ int run(const AnalyzeInitArgs& args) {
                                   .dense = dense.config,
                                   .tensors = dense.tensors,
                                   .seed = static_cast<uint64_t>(config.seed),
+                                  .refine_steps = config.init.refine_steps,
                                   .methods = methods_that_can_run(!args.data.empty()),
                                   .moments = {},
                                   .held_out = {}};

@@ -31,6 +31,8 @@ void report(const std::vector<model::InitLayerReport>& layers) {
         l.q_energy_kept,
         l.q_rank,
         l.rope_energy_lost);
+    if (l.refined_to >= 0)
+      log::info("layer {}: refined from {:g} to {:g}", l.layer, l.refined_from, l.refined_to);
   }
 }
 
@@ -68,7 +70,8 @@ int run(const InitArgs& args) {
                                                    method,
                                                    static_cast<uint64_t>(config.seed),
                                                    model::convert_alone,
-                                                   moments);
+                                                   moments,
+                                                   config.init.refine_steps);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   log::info("{} layers converted in {:.1f} s", config.model.num_layers, seconds.count());
   model::LoadedWeights result;

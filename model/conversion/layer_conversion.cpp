@@ -137,8 +137,7 @@ LowRank whitened_query(const LayerToConvert& from, const DenseLayer& dense) {
   return q;
 }
 
-LowRank balanced_svd(const LayerToConvert& from, const DenseLayer& dense) {
-  const at::Tensor moment = input_moment(from.moments->keys);
+LowRankObjective balanced_objective(const LayerToConvert& from, const DenseLayer& dense) {
   const int64_t content = dense.rows.content.size(0);
   const at::Tensor weight = at::ones({dense.joint.size(0), 1}, at::kDouble);
   for (const auto& [begin, count] :
@@ -147,40 +146,73 @@ LowRank balanced_svd(const LayerToConvert& from, const DenseLayer& dense) {
     const double rms = typical_rms(dense.joint.narrow(0, begin, count), {}, from.moments->keys);
     if (rms > 0) weight.narrow(0, begin, count).fill_(1.0 / rms);
   }
-  LowRank kv = whitened_svd(weight * dense.joint, moment, layer_dims(from.mla, from.layer).kv_rank);
-  kv.up = kv.up / weight;
+  return {.row_weight = weight, .moment = input_moment(from.moments->keys)};
+}
+
+LowRank balanced_svd(const LayerToConvert& from,
+                     const DenseLayer& dense,
+                     const LowRankObjective& objective) {
+  LowRank kv = whitened_svd(objective.row_weight * dense.joint,
+                            objective.moment,
+                            layer_dims(from.mla, from.layer).kv_rank);
+  kv.up = kv.up / objective.row_weight;
   return kv;
 }
+
+namespace {
+
+/// What the layer kept and lost, with the scale constants.
+InitLayerReport layer_report(const LayerToConvert& from,
+                             const DenseLayer& dense,
+                             const LayerFactors& factors,
+                             const Refinement& refined) {
+  const LayerDims d = layer_dims(from.mla, from.layer);
+  const LowRank& kv = refined.factors;
+  const LowRank& q = factors.q;
+  const SharedRopeKey& rope = factors.rope;
+  const at::Tensor missed = dense.joint - kv.up.matmul(kv.down);
+  const double kv_rms = latent_rms(kv.down, keys_moment(from));
+  InitLayerReport report = {
+      .layer = from.layer,
+      .kv_rank = d.kv_rank,
+      .q_rank = d.q_rank,
+      .kv_energy_kept = kv.energy_kept,
+      .kv_error = missed.norm().item<double>(),
+      .kv_optimal_error = kv.optimal_error,
+      .q_energy_kept = q.energy_kept,
+      .rope_energy_lost = rope.energy_lost,
+      .query_bias_lost = d.bias ? 0.0 : bias_share(dense.query, dense.query_bias),
+      .rope_key_bias_lost = d.bias ? 0.0 : bias_share(rope.weight, rope.bias),
+      .key_scale = kv_rms / dense.key_rms,
+      .value_scale = kv_rms,
+      .query_scale = latent_rms(q.down, queries_moment(from)) / dense.query_rms};
+  if (from.moments) {
+    const at::Tensor moment = input_moment(from.moments->keys);
+    const double all = energy_of(dense.joint, moment);
+    report.kv_activation_error =
+        all > 0 ? std::sqrt(std::max(0.0, energy_of(missed, moment)) / all) : 0.0;
+  }
+  if (!refined.errors.empty()) {
+    report.refined_from = refined.errors.front();
+    report.refined_to = refined.errors.back();
+  }
+  return report;
+}
+
+}  // namespace
 
 ConvertedLayer assemble_layer(const LayerToConvert& from,
                               const DenseLayer& dense,
                               const LayerFactors& factors) {
   const LayerDims d = layer_dims(from.mla, from.layer);
   const HeadRows& rows = dense.rows;
-  const auto& [kv, q, rope] = factors;
-  const at::Tensor missed = dense.joint - kv.up.matmul(kv.down);
-  const double kv_rms = latent_rms(kv.down, keys_moment(from));
+  const LowRank& q = factors.q;
+  const SharedRopeKey& rope = factors.rope;
+  const Refinement refined = refine(dense.joint, factors.kv, factors.objective, from.refine_steps);
+  const LowRank& kv = refined.factors;
 
   ConvertedLayer out;
-  out.report = {.layer = from.layer,
-                .kv_rank = d.kv_rank,
-                .q_rank = d.q_rank,
-                .kv_energy_kept = kv.energy_kept,
-                .kv_error = missed.norm().item<double>(),
-                .kv_optimal_error = kv.optimal_error,
-                .q_energy_kept = q.energy_kept,
-                .rope_energy_lost = rope.energy_lost,
-                .query_bias_lost = d.bias ? 0.0 : bias_share(dense.query, dense.query_bias),
-                .rope_key_bias_lost = d.bias ? 0.0 : bias_share(rope.weight, rope.bias),
-                .key_scale = kv_rms / dense.key_rms,
-                .value_scale = kv_rms,
-                .query_scale = latent_rms(q.down, queries_moment(from)) / dense.query_rms};
-  if (from.moments) {
-    const at::Tensor moment = input_moment(from.moments->keys);
-    const double all = energy_of(dense.joint, moment);
-    out.report.kv_activation_error =
-        all > 0 ? std::sqrt(std::max(0.0, energy_of(missed, moment)) / all) : 0.0;
-  }
+  out.report = layer_report(from, dense, factors, refined);
 
   const int64_t content = d.num_heads * d.nope;
   const auto per_head = [&](const at::Tensor& t) { return t.unflatten(0, {d.num_heads, -1}); };

@@ -4,6 +4,7 @@
 #include "model/conversion/layer_moments.h"
 #include "model/conversion/low_rank.h"
 #include "model/conversion/mla_from_dense.h"
+#include "model/conversion/refine.h"
 #include "model/conversion/rope_key.h"
 
 #include <ATen/core/Tensor.h>
@@ -28,6 +29,7 @@ struct LayerToConvert {
   uint64_t seed;
   const LayerMoments* moments = nullptr;  // of the layer, for a method that calibrates
   SharedFactors* shared = nullptr;
+  int64_t refine_steps = 0;
 
   /// "blocks.N.self_attn.", in front of the names below.
   std::string prefix() const;
@@ -56,14 +58,17 @@ DenseLayer dense_layer(const LayerToConvert& from);
 LowRank plain_query(const LayerToConvert& from, const DenseLayer& dense);
 LowRank whitened_query(const LayerToConvert& from, const DenseLayer& dense);
 
-/// What a method decides of a layer: approximations of `joint` and `query`, and the rotary key.
+/// What a method decides of a layer: approximations of `joint` and `query`, the rotary key, and
+/// what its approximation of `joint` makes small.
 struct LayerFactors {
   LowRank kv, q;
   SharedRopeKey rope;
+  LowRankObjective objective = {};
 };
 
-/// The layer with these factors. Everything else follows from the dense weights: scale constants
-/// for the norms that go, places of rows, biases (docs/algorithms.md 5).
+/// The layer with these factors, those of keys and values refined. Everything else follows from the
+/// dense weights: scale constants for the norms that go, places of rows, biases (docs/algorithms.md
+/// 5).
 ConvertedLayer assemble_layer(const LayerToConvert& from,
                               const DenseLayer& dense,
                               const LayerFactors& factors);
@@ -77,9 +82,14 @@ SharedRopeKey rope_key_of(const LayerToConvert& from,
 /// E[x xᵀ] of the inputs [D, D] out of that of (x, 1).
 at::Tensor input_moment(const at::Tensor& with_one);
 
-/// Whitened SVD of the joint key and value rows, each kind divided by the typical size of its
-/// outputs first, so that a small error counts alike in both (docs/algorithms.md 5.7).
-LowRank balanced_svd(const LayerToConvert& from, const DenseLayer& dense);
+/// The error of the joint key and value rows on the keys' inputs, each kind divided by the typical
+/// size of its outputs, so that a small error counts alike in both (docs/algorithms.md 5.7).
+LowRankObjective balanced_objective(const LayerToConvert& from, const DenseLayer& dense);
+
+/// The factors of `joint` with the least such error.
+LowRank balanced_svd(const LayerToConvert& from,
+                     const DenseLayer& dense,
+                     const LowRankObjective& objective);
 
 using ConvertLayer = ConvertedLayer (*)(const LayerToConvert& from);
 

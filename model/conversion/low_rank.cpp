@@ -64,12 +64,15 @@ LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
   return result;
 }
 
-LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t rank) {
+at::Tensor whitening_factor(const at::Tensor& moment) {
   const at::Tensor c = moment.to(at::kDouble);
   const double mean = c.diagonal().mean().item<double>();
   const double damping = mean > 0 ? 1e-8 * mean : 1.0;  // no inputs at all: the plain SVD
-  const at::Tensor lower =
-      at::linalg_cholesky(c + damping * at::eye(c.size(0), c.options()), /*upper=*/false);
+  return at::linalg_cholesky(c + damping * at::eye(c.size(0), c.options()), /*upper=*/false);
+}
+
+LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t rank) {
+  const at::Tensor lower = whitening_factor(moment);
   LowRank result = truncated_svd(matrix.to(at::kDouble).matmul(lower), rank);
   result.down =
       at::linalg_solve_triangular(lower, result.down, /*upper=*/false, /*left=*/false).contiguous();

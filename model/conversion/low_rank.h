@@ -21,6 +21,9 @@ LowRank truncated_svd(const at::Tensor& matrix, int64_t rank);
 /// weights where the rank allows it, 1e-8 of the mean eigenvalue is added to the moment.
 LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t rank);
 
+/// L of moment = L Lᵀ, lower triangular, with that addition. [n, n], fp64.
+at::Tensor whitening_factor(const at::Tensor& moment);
+
 /// E ||matrix x||² for x of that second moment.
 double energy_of(const at::Tensor& matrix, const at::Tensor& moment);
 

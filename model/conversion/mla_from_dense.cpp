@@ -108,7 +108,8 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const std::string& method_name,
                             uint64_t seed,
                             const ConvertLayers& convert_layers,
-                            const std::vector<LayerMoments>& moments) {
+                            const std::vector<LayerMoments>& moments,
+                            int64_t refine_steps) {
   check_sizes(mla, dense);
   check_weights(dense, dense_tensors, "dense weights");
   const InitMethod* method = find_init_method(method_name);
@@ -119,6 +120,13 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
   if (method->calibrates && moments.empty()) {
     fail_user("init.method {} looks at activations: it needs latents to calibrate on",
               method->name);
+  }
+  if (refine_steps > 0 && !method->factorises) {
+    fail_user(
+        "init.refine_steps: {} steps, but init.method {} approximates nothing that could be "
+        "refined; use 0",
+        refine_steps,
+        method->name);
   }
   TORCH_CHECK(!method->calibrates || static_cast<int64_t>(moments.size()) == mla.num_layers,
               "moments of each layer are needed, given: ",
@@ -143,7 +151,8 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
          .dense = dense_tensors,
          .layer = layer,
          .seed = seed,
-         .moments = method->calibrates ? &moments[static_cast<size_t>(layer)] : nullptr});
+         .moments = method->calibrates ? &moments[static_cast<size_t>(layer)] : nullptr,
+         .refine_steps = refine_steps});
     converted.report.layer = layer;
     for (auto& [name, tensor] : converted.tensors) tensor = tensor.to(at::kFloat);
     return converted;

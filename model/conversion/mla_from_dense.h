@@ -24,6 +24,9 @@ struct InitLayerReport {
   double kv_optimal_error = 0;  // Eckart-Young: root of the squared singular values beyond the rank
   // Root of E||(M - up down) x||² / E||M x||² over the calibration tokens; -1: not calibrated.
   double kv_activation_error = -1;
+  // Root of what the method makes small, relative to that of zeros, before and after refinement;
+  // -1: not refined. kv_energy_kept and kv_error are those after it, kv_optimal_error the method's.
+  double refined_from = -1, refined_to = -1;
   double q_energy_kept = 0;
   double rope_energy_lost = 0;  // share of the rope rows' energy that one shared key cannot carry
   // With `bias: false`: the dropped bias' share of the typical energy (rows for isotropic inputs of
@@ -72,6 +75,8 @@ struct MlaInit {
 ///
 /// `moments`: one a layer, for methods that calibrate (calibration.h); others leave them unread.
 ///
+/// `refine_steps`: at most so many of refine.h, after a method that factorises.
+///
 /// UserError when sizes do not fit, the method is unknown, or it calibrates and there are no
 /// moments.
 MlaInit init_mla_from_dense(const ModelConfig& mla,
@@ -80,7 +85,8 @@ MlaInit init_mla_from_dense(const ModelConfig& mla,
                             const std::string& method,
                             uint64_t seed,
                             const ConvertLayers& convert_layers = convert_alone,
-                            const std::vector<LayerMoments>& moments = {});
+                            const std::vector<LayerMoments>& moments = {},
+                            int64_t refine_steps = 0);
 
 /// One line on the biases that a model with `bias: false` could not take over; empty when it lost
 /// none.

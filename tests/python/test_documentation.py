@@ -21,7 +21,7 @@ from program import ENVIRONMENT, REPOSITORY, VMLA
 BOOK = ["README.md"] + [
     f"docs/{name}.md"
     for name in ("tutorial", "from_wan", "architecture", "configuration", "formats", "operations", "algorithms", "glossary")
-    + ("decisions", "roadmap")
+    + ("reproduce", "decisions", "roadmap")
 ]
 PAGES = [page for page in [*BOOK, "CONTRIBUTING.md", "CHANGELOG.md"] if (REPOSITORY / page).exists()]
 

@@ -13,10 +13,11 @@ from program import run, vmla
 from reference import network
 from reference.rank import entropy_rank, r99
 from reference.weights import read_export_folder, to_double
-from tiny_stage import last_checkpoint, train
+from tiny_stage import last_checkpoint, train, train_arguments
 
 CLIPS = 3
-WATCHED = {"rank__every": 1, "rank__activation_clips": CLIPS, "ema__decay": 0, "optimizer__lr_schedule": "constant"}
+WATCHED = {"rank__every": 1, "rank__activation_clips": CLIPS, "rank__activation_every": 1, "ema__decay": 0,
+           "optimizer__lr_schedule": "constant"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,22 @@ def test_a_run_that_goes_on_knows_where_it_began(watched_run, dataset, dense_run
     log = log_of(again / "rank.h5")
     assert np.isnan(log["subspace_overlap"][7:]).all() and not np.isnan(log["subspace_overlap"][:7]).any()
     assert (log["latent_r99"] > 0).all()
+
+
+@pytest.mark.parametrize("every, measured", [(0, [0, 5, 6]), (2, [0, 2, 4, 6])])
+def test_latents_are_looked_at_more_rarely_than_weights(every, measured, watched_run, dataset, dense_run, tmp_path):
+    settings = WATCHED | {"rank__activation_every": every}
+    log = log_of(train("teacher_forcing", tmp_path / "run", dataset, dense_run, **settings) / "rank.h5")
+    whole = log_of(watched_run / "rank.h5")
+    assert np.flatnonzero(log["latent_r99"][:, 0] > 0).tolist() == measured
+    np.testing.assert_array_equal(log["content_spectrum"][measured], whole["content_spectrum"][measured])
+    np.testing.assert_array_equal(log["spectrum"], whole["spectrum"])
+
+
+def test_latents_are_measured_when_weights_are(watched_run, dataset, dense_run, tmp_path):
+    settings = WATCHED | {"rank__every": 2, "rank__activation_every": 3}
+    done = run(*train_arguments("teacher_forcing", tmp_path / "run", dataset, dense_run, **settings), "--dry-run")
+    assert done.returncode == 2 and "rank.activation_every: 3 is no multiple" in done.stderr, done.stderr
 
 
 def test_measuring_does_not_disturb(watched_run, dataset, dense_run, tmp_path):

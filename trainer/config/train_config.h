@@ -50,6 +50,7 @@ struct InitConfig {
   /// How dense weights become MLA weights; empty: weights are taken as they are.
   std::string method;
   int64_t calibration_clips = 32;
+  int64_t refine_steps = 0;
   bool allow_other_window = false;
   bool allow_other_source = false;
 
@@ -61,6 +62,10 @@ struct InitConfig {
       c.calibration_clips,
       "clips of the dataset that the dense model runs on, for a method that looks at activations; "
       "at least 1");
+    v("refine_steps",
+      c.refine_steps,
+      "at most so many steps of alternating least squares on the latent's projections, towards "
+      "what the method makes small; 0: none");
     v("allow_other_window",
       c.allow_other_window,
       "true: a checkpoint that was trained with another chunk, window or sink may be started from");
@@ -173,6 +178,7 @@ struct RankConfig {
   int64_t every = 100;
   std::vector<int64_t> energy_at;
   int64_t activation_clips = 0;
+  int64_t activation_every = 0;
 
   bool operator==(const RankConfig&) const = default;
   template <class Self, class V>
@@ -184,7 +190,11 @@ struct RankConfig {
       "dense model dim/8, else none");
     v("activation_clips",
       c.activation_clips,
-      "held-out clips (validation_path) whose latents are measured with each of them; 0: none");
+      "held-out clips (validation_path) whose latents are measured; 0: none");
+    v("activation_every",
+      c.activation_every,
+      "steps between measurements of latents, a multiple of every; the first and the last "
+      "step's are always measured; 0: five times every");
   }
 };
 

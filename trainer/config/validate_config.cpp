@@ -44,9 +44,16 @@ void validate_init(const TrainConfig& c) {
   const std::string& method = c.init.method;
   if (c.init.calibration_clips < 1)
     fail_rule("init.calibration_clips", "is {}; use at least 1", c.init.calibration_clips);
+  require_at_least("init.refine_steps", c.init.refine_steps, 0);
   if (method.empty()) return;
   require_one_of("init.method", method, model::init_method_names());
   const bool factorises = model::find_init_method(method)->factorises;
+  if (c.init.refine_steps > 0 && !factorises) {
+    fail_rule("init.refine_steps",
+              "{} steps, but init.method {} approximates nothing that could be refined; use 0",
+              c.init.refine_steps,
+              method);
+  }
   if (!c.model.is_mla()) {
     fail_rule("init.method",
               "{} converts to latent attention, but model.attention is dense; remove it or use mla",
@@ -136,6 +143,13 @@ void validate_observers(const TrainConfig& c) {
     }
   }
   require_at_least("rank.activation_clips", c.rank.activation_clips, 0);
+  require_at_least("rank.activation_every", c.rank.activation_every, 0);
+  if (c.rank.every > 0 && c.rank.activation_every % c.rank.every != 0) {
+    fail_rule("rank.activation_every",
+              "{} is no multiple of rank.every, {}: latents are measured when weights are",
+              c.rank.activation_every,
+              c.rank.every);
+  }
   if (c.rank.activation_clips > 0 && c.data.validation_path.empty()) {
     fail_rule("rank.activation_clips",
               "{} needs held-out clips; name them in data.validation_path, or use 0",

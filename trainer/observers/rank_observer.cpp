@@ -6,6 +6,7 @@
 #include "model/formats/safetensors.h"
 #include "model/io/error.h"
 #include "trainer/roles/stage_precision.h"
+#include "trainer/telemetry/step_figures.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -47,6 +48,14 @@ std::vector<int64_t> energy_ranks(const TrainConfig& config) {
   const bool by_default = config.rank.energy_at.empty() && !config.model.is_mla();
   return by_default ? std::vector<int64_t>{std::max<int64_t>(config.model.dim / 8, 1)}
                     : config.rank.energy_at;
+}
+
+/// Latents cost a forward pass of every clip, of eight clips ten to twenty times what the weights
+/// cost, so they are looked at more rarely.
+bool latents_are_due(const TrainConfig& config, int64_t step) {
+  const RankConfig& rank = config.rank;
+  const int64_t every = rank.activation_every > 0 ? rank.activation_every : 5 * rank.every;
+  return rank.activation_clips > 0 && (step == 0 || due(every, step, config.train.steps));
 }
 
 std::string start_name(size_t layer) {
@@ -124,7 +133,7 @@ void RankObserver::measure_latent_attention(int64_t step,
                                             const data::LatentDataset* held_out) {
   const std::vector<analysis::LatentProjections> layers = gather(roles, latent_projections);
   std::vector<analysis::LatentStatistics> latents;
-  if (config_.rank.activation_clips > 0 && held_out != nullptr) {
+  if (held_out != nullptr && latents_are_due(config_, step)) {
     const at::TensorOptions inputs =
         at::TensorOptions().dtype(input_dtype(config_)).device(at::Device(config_.train.device));
     latents = analysis::measure_latents(

@@ -114,7 +114,8 @@ InitialWeights converted_weights(const TrainConfig& config,
                                                    config.init.method,
                                                    static_cast<uint64_t>(config.seed),
                                                    convert,
-                                                   moments);
+                                                   moments,
+                                                   config.init.refine_steps);
   return {.tensors = std::move(init.tensors),
           .origin = formatted("{}, converted by {}", loaded.source, config.init.method),
           .config = config.model,
