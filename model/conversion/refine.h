@@ -23,7 +23,7 @@ struct Refinement {
   std::vector<double> errors;
 };
 
-/// At most `steps` steps of alternating least squares (docs/algorithms.md 5.9): of each, the best
+/// At most `steps` steps of alternating least squares (docs/algorithms.md 5.10): of each, the best
 /// `up` for the down-projection as it is, then the best `down` for that. The error never rises; a
 /// step that lowers it by less than 1e-12 of itself is not made and ends it, so that a start at the
 /// optimum comes back bit for bit. Factors that were changed are brought to the form in which SVDs
