@@ -20,12 +20,6 @@ at::Tensor gram_of(const at::Tensor& weight_RD) {
   return matrix.t().mm(matrix).cpu();
 }
 
-LayerRank rank_of(Spectrum spectrum) {
-  LayerRank result{.rank = static_cast<int64_t>(spectrum.size()), .spectrum = std::move(spectrum)};
-  result.effective = effective_rank(result.spectrum);
-  return result;
-}
-
 at::Tensor row_norms(const DenseKv& weights) {
   return at::cat({weights.k, weights.v}).detach().to(at::kCPU, at::kDouble).norm(2, {1});
 }
@@ -59,7 +53,7 @@ std::vector<LayerRank> measure_joint(const std::vector<DenseKv>& layers) {
   std::vector<LayerRank> ranks(layers.size());
   model::side_by_side(static_cast<int64_t>(layers.size()), [&](int64_t layer) {
     const auto i = static_cast<size_t>(layer);
-    ranks[i] = rank_of(joint_spectrum(kv_grams(layers[i])));
+    ranks[i] = layer_rank(joint_spectrum(kv_grams(layers[i])));
   });
   return ranks;
 }
@@ -70,8 +64,8 @@ RankNulls joint_nulls(const std::vector<DenseKv>& layers, int64_t step) {
   nulls.gaussian.resize(layers.size());
   model::side_by_side(static_cast<int64_t>(layers.size()), [&](int64_t layer) {
     const auto i = static_cast<size_t>(layer);
-    nulls.shuffled[i] = rank_of(joint_spectrum(permuted_kv_grams(layers[i], layer)));
-    nulls.gaussian[i] = rank_of(gaussian_rows_spectrum(
+    nulls.shuffled[i] = layer_rank(joint_spectrum(permuted_kv_grams(layers[i], layer)));
+    nulls.gaussian[i] = layer_rank(gaussian_rows_spectrum(
         row_norms(layers[i]), layers[i].k.size(1), static_cast<uint64_t>(layer)));
   });
   return nulls;

@@ -25,9 +25,7 @@ at::Tensor LatentStatistics::covariance() const {
 }
 
 LayerRank LatentStatistics::latents() const {
-  LayerRank result{.rank = shift_R_.size(0), .spectrum = spectrum_of_gram(covariance())};
-  result.effective = effective_rank(result.spectrum);
-  return result;
+  return layer_rank(spectrum_of_gram(covariance()));
 }
 
 LayerRank LatentStatistics::content(const at::Tensor& kv_b) const {

@@ -175,9 +175,7 @@ Measurements read_measurements(const std::filesystem::path& path,
   const double* row = spectra.values.data();
   for (auto& layers : measurements) {
     for (const int64_t rank : ranks) {
-      LayerRank layer{rank, Spectrum(row, row + rank), {}};
-      layer.effective = effective_rank(layer.spectrum);
-      layers.push_back(std::move(layer));
+      layers.push_back(layer_rank(Spectrum(row, row + rank)));
       row += sizes.back();
     }
   }

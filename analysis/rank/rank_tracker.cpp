@@ -6,6 +6,9 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include <iterator>
+#include <utility>
+
 namespace vmla::analysis {
 namespace {
 
@@ -107,14 +110,15 @@ LayerRank shuffled_null(const LatentProjections& layer, uint64_t number) {
 
 }  // namespace
 
+LayerRank layer_rank(Spectrum spectrum) {
+  const EffectiveRank effective = effective_rank(spectrum);
+  return {.rank = std::ssize(spectrum), .spectrum = std::move(spectrum), .effective = effective};
+}
+
 LayerRank rank_of_grams(const at::Tensor& up_gram_RR, const at::Tensor& down_gram_RR) {
   const SingleThread small_work;
   const at::Tensor root_RR = square_root(down_gram_RR);
-  LayerRank result;
-  result.rank = up_gram_RR.size(0);
-  result.spectrum = spectrum_of_gram(root_RR.t().mm(up_gram_RR).mm(root_RR));
-  result.effective = effective_rank(result.spectrum);
-  return result;
+  return layer_rank(spectrum_of_gram(root_RR.t().mm(up_gram_RR).mm(root_RR)));
 }
 
 LayerRank composed_rank(const LatentProjections& layer) {
@@ -161,10 +165,9 @@ const LayerRank& RankTracker::truncated_null(const LatentProjections& layer) {
   const int64_t rows = layer.kv_b.size(0), rank = layer.kv_b.size(1), width = layer.kv_a.size(1);
   const auto [place, is_new] = truncated_.try_emplace({rows, rank, width});
   if (is_new) {
-    place->second.rank = rank;
-    place->second.spectrum = gaussian_spectrum(rows, width, null_seed_);
-    place->second.spectrum.resize(static_cast<size_t>(rank), 0.0);
-    place->second.effective = effective_rank(place->second.spectrum);
+    Spectrum spectrum = gaussian_spectrum(rows, width, null_seed_);
+    spectrum.resize(static_cast<size_t>(rank), 0.0);
+    place->second = layer_rank(std::move(spectrum));
   }
   return place->second;
 }

@@ -29,6 +29,8 @@ struct LayerRank {
   Spectrum spectrum = {};
   EffectiveRank effective = {};
 };
+/// A layer of this spectrum, whose budget is as many values as there are, with its ranks.
+LayerRank layer_rank(Spectrum spectrum);
 
 /// Spectrum of kv_b · diag(kv_gain) · kv_a[first R rows] (biases left out; docs/algorithms.md
 /// 13.1).
