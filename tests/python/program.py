@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import torch
@@ -26,6 +28,18 @@ def start(*arguments) -> subprocess.Popen:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=REPOSITORY
     )
+
+
+def stopped_when_stored(*arguments, parts: Path) -> str:
+    """Stops a job over many clips as soon as the first of them lie in the folder `parts`. Returns what it said."""
+    job = start(*arguments)
+    while not (parts.exists() and any(parts.iterdir())):
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.005)
+    job.send_signal(signal.SIGTERM)
+    _, said = job.communicate(timeout=60)
+    assert job.returncode == 75, said
+    return said
 
 
 def vmla(*arguments, timeout: float = 240) -> subprocess.CompletedProcess:

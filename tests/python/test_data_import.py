@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import signal
-import time
 
 import h5py
 import lmdb
 import numpy as np
 import pytest
 import torch
-from program import one_line_error, run, start, vmla
+from program import one_line_error, run, stopped_when_stored, vmla
 
 # The normalisation of Wan 2.1's latents, as diffusers' AutoencoderKLWan has it.
 MEAN = [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508,
@@ -147,13 +145,7 @@ def test_a_stopped_import_goes_on_to_the_same_file(tmp_path):
     imported(source, tmp_path / "whole.h5").close()
     arguments = ["data", "import", "--from", "lmdb", "--in", source, "--out", tmp_path / "cut.h5", "--text", "hashing:32x8"]
     parts = tmp_path / "cut.h5.parts"
-    job = start(*arguments)
-    while not (parts.exists() and any(parts.iterdir())):
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.005)
-    job.send_signal(signal.SIGTERM)
-    _, said = job.communicate(timeout=60)
-    assert job.returncode == 75, said
+    said = stopped_when_stored(*arguments, parts=parts)
     (line,) = said.splitlines()
     assert "rows are stored" in line and not (tmp_path / "cut.h5").exists()
     vmla(*arguments)

@@ -7,16 +7,14 @@ import gzip
 import io
 import json
 import pickle
-import signal
 import tarfile
-import time
 
 import h5py
 import numpy as np
 import pyarrow
 import pytest
 import torch
-from program import one_line_error, run, start, vmla
+from program import one_line_error, run, stopped_when_stored, vmla
 
 SHAPE = (16, 3, 4, 6)  # C, F, H, W, as FastGen stores a latent
 WIDTH = 32
@@ -280,13 +278,7 @@ def test_a_stopped_import_goes_on_to_the_same_file(tmp_path):
                   [(f"s{i}{name[1:]}", content) for i in range(300) for name, content in packed[(shard + i) % 40]])
     imported(tmp_path / "shards", tmp_path / "whole.h5").close()
     command, parts = arguments(tmp_path / "shards", tmp_path / "cut.h5"), tmp_path / "cut.h5.parts"
-    job = start(*command)
-    while not (parts.exists() and any(parts.iterdir())):
-        assert job.poll() is None, job.communicate()
-        time.sleep(0.005)
-    job.send_signal(signal.SIGTERM)
-    _, said = job.communicate(timeout=60)
-    assert job.returncode == 75, said
+    said = stopped_when_stored(*command, parts=parts)
     assert "rows are stored" in said and not (tmp_path / "cut.h5").exists()
     vmla(*command)
     assert (tmp_path / "cut.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
