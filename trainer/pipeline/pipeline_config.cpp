@@ -30,7 +30,8 @@ StageFile read_entry(const ConfigNode& node, size_t index, const fs::path& folde
   }
   const ConfigNode& config = required(node, section + ".", "config");
   const fs::path path = folder / to_text(config, section + ".config");
-  if (!fs::is_regular_file(path)) {
+  std::error_code unreadable;  // such as a name longer than file systems take
+  if (!fs::is_regular_file(path, unreadable)) {
     fail_user("{}: {}.config: no file {} (paths are relative to the pipeline file)",
               config.origin,
               section,

@@ -22,7 +22,8 @@ void read_base(const ConfigNode& root, const fs::path& file, SweepFile& sweep) {
     return;
   }
   const fs::path path = file.parent_path() / to_text(node, "base");
-  if (!fs::is_regular_file(path)) {
+  std::error_code unreadable;  // such as a name longer than file systems take
+  if (!fs::is_regular_file(path, unreadable)) {
     fail_user("{}: base: no file {} (paths are relative to the sweep's file)",
               node.origin,
               path.string());

@@ -64,6 +64,13 @@ TEST_F(SweepFiles, CellsAreTakenOutAndAdded) {
   EXPECT_THAT(names_of(read("seeds: [3, 4]\n").cells), ElementsAre("base"));
 }
 
+TEST_F(SweepFiles, NamesThatNoFileSystemTakesAreRefused) {
+  const std::string name(300, 'n');
+  EXPECT_THAT(error("seeds: [0]\n", name), HasSubstr(": base: no file "));
+  folder_.write("long.yaml", "stages:\n- {name: zero, config: " + name + "}\n");
+  EXPECT_THAT(error("seeds: [0]\n", "long.yaml"), HasSubstr("config: no file "));
+}
+
 TEST_F(SweepFiles, ABaselineIsACellOrAPlaceOnSomeAxes) {
   const std::string grid =
       "seeds: [0]\ngrid:\n  tf.model.kv_lora_rank: [4, 8]\n  tf.init.method: [svd_weight, random]\n"
