@@ -1,7 +1,6 @@
 #include "data/make_dataset.h"
 
 #include "data/encode/clips_of_codec.h"
-#include "data/encode/counted.h"
 #include "data/encode/encode_prompts.h"
 #include "data/encode/encode_videos.h"
 #include "data/encode/prompt_file.h"
@@ -9,6 +8,7 @@
 #include "data/synth/moving_shapes.h"
 #include "data/synth/synth_videos.h"
 #include "model/codec/video_codec.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/file_lock.h"
 #include "model/io/log.h"
@@ -110,7 +110,7 @@ void make_clips(const MakeConfig& config, const fs::path& path, const EncoderOpt
     synth.seed = static_cast<uint64_t>(config.seed);
     synth.held_out = config.held_out;
     synth.mosaic = config.rendered_mosaic();
-    log::info("rendering {} into {}", counted(synth.count, "clip"), synth.out.string());
+    log::info("rendering {} into {}", io::counted(synth.count, "clip"), synth.out.string());
     synth_videos(synth);
   }
   encode.out = path;
@@ -128,7 +128,7 @@ void make_clips(const MakeConfig& config, const fs::path& path, const EncoderOpt
   }
   log::info("encoding {} into {}", encode.videos.string(), path.string());
   const EncodeReport report = encode_videos(encode);
-  log::info("{}: {}", path.string(), counted(report.clips, "clip"));
+  log::info("{}: {}", path.string(), io::counted(report.clips, "clip"));
 }
 
 void make_prompts(const MakeConfig& config, const fs::path& path, const EncoderOptions& encoders) {
@@ -144,7 +144,7 @@ void make_prompts(const MakeConfig& config, const fs::path& path, const EncoderO
                                   .fps = config.fps},
                                  encoders.codec);
   const PromptsReport report = encode_prompts(options);
-  log::info("{}: {}", path.string(), counted(report.prompts, "prompt"));
+  log::info("{}: {}", path.string(), io::counted(report.prompts, "prompt"));
 }
 
 }  // namespace

@@ -4,9 +4,9 @@
 #include <map>
 #include <string>
 
-#include "data/encode/counted.h"
 #include "data/video/csv.h"
 #include "model/io/atomic_file.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 
@@ -31,7 +31,7 @@ std::optional<SkippedVideo> loss_of(const VideoEntry& video,
   if (clips > 0 && problem.empty()) return std::nullopt;
   if (clips > 0) {
     return SkippedVideo{video.file,
-                        formatted("{}; {} before it kept", problem, counted(clips, "clip"))};
+                        formatted("{}; {} before it kept", problem, io::counted(clips, "clip"))};
   }
   if (!problem.empty()) return SkippedVideo{video.file, problem};
   return SkippedVideo{video.file,
@@ -44,7 +44,7 @@ void log_passed_over(const VideoFolder& folder) {
   if (!folder.links_outside.empty()) {
     const auto& [link, target] = folder.links_outside.front();
     log::info("{} lead out of the folder and are followed (the first: {} to {})",
-              counted(folder.links_outside.size(), "link"),
+              io::counted(folder.links_outside.size(), "link"),
               link,
               target);
   }

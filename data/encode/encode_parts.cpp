@@ -4,10 +4,10 @@
 #include <memory>
 #include <utility>
 
-#include "data/encode/counted.h"
 #include "data/store/latent_file.h"
 #include "data/store/latent_file_writer.h"
 #include "model/io/atomic_file.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
@@ -211,7 +211,7 @@ std::string commit_at_stop(EncodeParts& parts, int64_t total, std::string_view t
   parts.commit();
   return formatted("{} of {} are stored; the same command goes on from there",
                    parts.end_video(),
-                   counted(total, thing));
+                   io::counted(total, thing));
 }
 
 }  // namespace vmla::data

@@ -4,7 +4,6 @@
 
 #include "data/encode/clip_encoder.h"
 #include "data/encode/clips_of_codec.h"
-#include "data/encode/counted.h"
 #include "data/encode/encode_losses.h"
 #include "data/encode/encode_parts.h"
 #include "data/encode/job_fingerprint.h"
@@ -13,6 +12,7 @@
 #include "data/video/decode_pool.h"
 #include "model/codec/text_encoder.h"
 #include "model/codec/video_codec.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
@@ -162,8 +162,8 @@ EncodeReport run_encode_pass(const EncodePass& pass,
     parts.commit();
     return formatted("{} of {} and {} are stored; the same command goes on from there",
                      parts.end_video(),
-                     counted(videos.size(), "video"),
-                     counted(parts.clips(), "clip"));
+                     io::counted(videos.size(), "video"),
+                     io::counted(parts.clips(), "clip"));
   });
   encode_missing(options, videos, pass.mine, encoder, parts, stop);
   parts.commit();

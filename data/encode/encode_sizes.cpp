@@ -4,13 +4,13 @@
 #include <string>
 #include <utility>
 
-#include "data/encode/counted.h"
 #include "data/encode/encode_pass.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
 #include "data/store/latent_file.h"
 #include "data/video/video_looks.h"
 #include "model/io/atomic_file.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/file_lock.h"
 #include "model/io/graceful_stop.h"
@@ -175,8 +175,8 @@ EncodeReport encode_sizes(const EncodeOptions& options,
     folder.passed_over.clear();  // is listed once
     log::info("{}: {} of {}{}",
               name,
-              counted(report.clips, "clip"),
-              counted(sorted[i].size(), "video"),
+              io::counted(report.clips, "clip"),
+              io::counted(sorted[i].size(), "video"),
               report.clips == 0 ? formatted(", so there is no {}.h5", name) : "");
     add_report(all, std::move(report));
   }

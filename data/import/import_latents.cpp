@@ -8,7 +8,6 @@
 #include <utility>
 #include <variant>
 
-#include "data/encode/counted.h"
 #include "data/encode/encode_parts.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/encode/job_progress.h"
@@ -18,6 +17,7 @@
 #include "data/video/csv.h"
 #include "model/codec/latent_scale.h"
 #include "model/io/atomic_file.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
@@ -138,7 +138,7 @@ void list_skipped(const fs::path& out, const std::vector<SkippedVideo>& skipped)
     text += csv_row({skipped[i].file, skipped[i].reason});
   }
   io::write_file_atomically(list, text);
-  log::info("{} left out: listed in {}", counted(skipped.size(), "row"), list.string());
+  log::info("{} left out: listed in {}", io::counted(skipped.size(), "row"), list.string());
 }
 
 /// How many states of a path the options speak of; 0 if they do not.
@@ -190,7 +190,7 @@ ImportReport import_latents(const ImportOptions& options) {
     parts.remove();
     fail_user("{}: none of {} can be imported; the first: {}: {}",
               options.in.string(),
-              counted(report.rows, "row"),
+              io::counted(report.rows, "row"),
               report.skipped.front().file,
               report.skipped.front().reason);
   }

@@ -1,10 +1,10 @@
 #include <ATen/ATen.h>
 
-#include "data/encode/counted.h"
 #include "data/encode/job_fingerprint.h"
 #include "data/import/latent_source.h"
 #include "data/import/saved_tensor.h"
 #include "data/import/tar_rows.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 #include "model/io/quoted_name.h"
@@ -95,7 +95,7 @@ class TarSource final : public LatentSource {
     }
     fail_user("{}: none of {} can be imported; the first: {}",
               source,
-              counted(rows_.size(), "row"),
+              io::counted(rows_.size(), "row"),
               first_fault);
   }
 

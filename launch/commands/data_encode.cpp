@@ -1,7 +1,7 @@
 #include "launch/commands/data_encode.h"
 
-#include "data/encode/counted.h"
 #include "data/encode/encode_videos.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
@@ -44,15 +44,15 @@ int run(const DataEncodeArgs& args) {
   if (args.sizes) {
     log::info("{}: {} of {}, in {:g} s",
               args.out,
-              data::counted(report.clips, "clip"),
-              data::counted(report.videos, "video"),
+              io::counted(report.clips, "clip"),
+              io::counted(report.videos, "video"),
               report.seconds);
     return kDone;
   }
   log::info("{}: {} of {}, {} skipped or cut short, in {:g} s",
             args.out,
-            data::counted(report.clips, "clip"),
-            data::counted(report.videos, "video"),
+            io::counted(report.clips, "clip"),
+            io::counted(report.videos, "video"),
             report.skipped.size(),
             report.seconds);
   return kDone;

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "data/encode/counted.h"
 #include "data/import/import_latents.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
@@ -30,8 +30,8 @@ int run(const DataImportArgs& args) {
   const data::ImportReport report = data::import_latents(options);
   log::info("{}: {} of {}, {} left out, in {:.1f} s",
             args.out,
-            data::counted(report.clips, "clip"),
-            data::counted(report.rows, "row"),
+            io::counted(report.clips, "clip"),
+            io::counted(report.rows, "row"),
             report.skipped.size(),
             report.seconds);
   return kDone;

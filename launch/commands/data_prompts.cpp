@@ -1,9 +1,9 @@
 #include "launch/commands/data_prompts.h"
 
-#include "data/encode/counted.h"
 #include "data/encode/encode_prompts.h"
 #include "data/encode/prompt_file.h"
 #include "data/store/latent_dataset.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
@@ -23,7 +23,7 @@ int run(const DataPromptsArgs& args) {
   options.text_options = text_encoder_options(args, args);
   options.negative_prompt = args.negative_prompt;
   const data::PromptsReport report = data::encode_prompts(options);
-  log::info("{}: {} in {:g} s", args.out, data::counted(report.prompts, "prompt"), report.seconds);
+  log::info("{}: {} in {:g} s", args.out, io::counted(report.prompts, "prompt"), report.seconds);
   return kDone;
 }
 

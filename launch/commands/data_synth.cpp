@@ -1,7 +1,7 @@
 #include "launch/commands/data_synth.h"
 
-#include "data/encode/counted.h"
 #include "data/synth/synth_videos.h"
+#include "model/io/counted.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
 #include "model/io/log.h"
@@ -21,7 +21,7 @@ int run(const DataSynthArgs& args) {
   if (!args.format.empty()) options.format = args.format;
   data::synth_videos(options);
   log::info("{} of moving shapes in {}, captions in captions.csv",
-            data::counted(args.count, "clip"),
+            io::counted(args.count, "clip"),
             args.out);
   return kDone;
 }

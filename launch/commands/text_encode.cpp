@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "data/encode/counted.h"
 #include "data/encode/job_progress.h"
 #include "data/encode/prompt_file.h"
 #include "model/codec/umt5_text_encoder.h"
 #include "model/formats/safetensors.h"
+#include "model/io/counted.h"
 #include "model/io/exit_status.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
@@ -70,8 +70,8 @@ int run(const TextEncodeArgs& args) {
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
   log::info("{}: {} of {} in {:.1f} s",
             args.output,
-            data::counted(all_ids.size(), "row"),
-            data::counted(prompts.size(), "prompt"),
+            io::counted(all_ids.size(), "row"),
+            io::counted(prompts.size(), "prompt"),
             seconds.count());
   return kDone;
 }

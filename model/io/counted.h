@@ -6,11 +6,11 @@
 
 #include "model/io/format.h"
 
-namespace vmla::data {
+namespace vmla::io {
 
 /// "1 clip", "2 clips".
 inline std::string counted(std::integral auto count, std::string_view thing) {
   return formatted("{} {}{}", count, thing, count == 1 ? "" : "s");
 }
 
-}  // namespace vmla::data
+}  // namespace vmla::io
