@@ -153,6 +153,7 @@ class SweepJob {
                                               .jobs = options_.jobs,
                                               .nproc_per_node = options_.nproc_per_node,
                                               .keep_going = true,
+                                              .wait_for_others = true,
                                               .on_end = on_end};
     return trainer::run_stages(plan.stages, options, options_.run_dir / "configs");
   }

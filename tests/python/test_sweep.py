@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import math
@@ -119,6 +120,17 @@ def test_sweeps_share_a_folder_of_stages(swept, tmp_path):
             assert row["validation_loss"] == same[row["seed"]]["validation_loss"]
 
 
+def test_sweeps_share_stages_while_both_run(data, tmp_path):
+    shared = lone_stage(data, stages_dir=str(tmp_path / "stages"), set=short(data, train__steps=40), metrics=["loss"])
+    file = write_sweep(tmp_path, shared)
+    both = [start("sweep", "--config", file, "--run-dir", tmp_path / name) for name in ("a", "b")]
+    said = [sweep.communicate(timeout=120) for sweep in both]
+    assert [sweep.returncode for sweep in both] == [0, 0], said
+    (a,), (b,) = rows(tmp_path / "a", "table"), rows(tmp_path / "b", "table")
+    assert a["state"] == b["state"] == "done" and a["loss"] == b["loss"]
+    assert len(metrics(next((tmp_path / "stages").iterdir()))) == 40
+
+
 def expected_steps(curve: list[tuple[int, float]], target: float) -> float | None:
     for (s0, v0), (s1, v1) in zip([curve[0], *curve], curve, strict=False):
         if v1 <= target:
@@ -227,6 +239,28 @@ def test_a_changed_file_trains_what_is_new(swept, tmp_path):
     assert [row["kv_lora_rank"] for row in rows(run_dir, "table")] == ["4", "8"]
 
 
+def stage_process(sweep: int) -> int | None:
+    """The child in which a stage trains, from the moment on that it is `vmla train`."""
+    for child in Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split():
+        with contextlib.suppress(OSError):  # a child that only tried a file, and is gone
+            if b"train" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+    return None
+
+
+def test_a_stage_that_is_told_to_stop_is_stopped(data, tmp_path):
+    """Also one that had not run its first line, which the signal ends as it ends any program."""
+    file, run_dir = write_sweep(tmp_path, lone_stage(data, set=short(data, train__steps=5000))), tmp_path / "run"
+    sweep = start("sweep", "--config", file, "--run-dir", run_dir)
+    deadline = time.monotonic() + 60
+    while (stage := stage_process(sweep.pid)) is None and time.monotonic() < deadline:
+        pass
+    os.kill(stage, signal.SIGTERM)
+    _, stderr = sweep.communicate(timeout=60)
+    assert sweep.returncode == 75, stderr
+    assert [row["state"] for row in rows(run_dir, "table")] == ["waiting"]
+
+
 def test_a_failed_run_is_marked_and_the_rest_goes_on(data, tmp_path):
     rates = {"optimizer.lr": [1e-3, 1e30]}
     content = lone_stage(data, grid=rates, baseline={"lr": 1e-3}, metrics=["loss"])
@@ -239,7 +273,8 @@ def test_a_failed_run_is_marked_and_the_rest_goes_on(data, tmp_path):
     assert good["state"] == "done" and float(good["loss"]) > 0
     assert bad["state"] == "failed" and "pretrain: " in bad["failure"] and "nan" in bad["failure"]
     assert bad["loss"] == ""
-    assert "Runs without figures" in (run_dir / "sweep.html").read_text()
+    page = (run_dir / "sweep.html").read_text()
+    assert "Runs that failed" in page and "2 cells, 1 seed; 1 of 2 runs are done, 1 failed" in page
     # The folder of one stage's cell is the stage's. Under one seed both saw the same clips, noise and times.
     whole, broken = (metrics(run_dir / row["folder"]) for row in (good, bad))
     assert len(whole) == 3 and len(broken) < 3 and whole[0]["loss"] == broken[0]["loss"]

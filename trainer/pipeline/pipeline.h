@@ -19,6 +19,9 @@ struct PipelineOptions {
   bool dry_run = false;
   /// A stage that fails ends only those that start from it; without it, all.
   bool keep_going = false;
+  /// A stage that another program is training is waited for: sweeps share stages. Without it, for a
+  /// minute, in which one whose parent was killed saves and ends.
+  bool wait_for_others = false;
   /// Told of every stage that has ended: its name, and why it failed or was not started, in one
   /// line; "" where it is finished, now or before.
   std::function<void(const std::string& stage, const std::string& failure)> on_end = {};

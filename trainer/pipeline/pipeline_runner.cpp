@@ -98,9 +98,10 @@ class Runner {
     for (const PipelineStage* stage : ready) start(*stage, running_.size() + ready.size() > 1);
   }
 
-  /// Whether the stage's folder is still in use by a process of an earlier start, which saves and
-  /// ends when its parent was killed. For a while it is waited for; after that the stage is started
-  /// all the same, and says who has its folder.
+  /// Whether the stage's folder is in use: by a process of an earlier start, which saves and ends
+  /// when its parent was killed, or by another program that trains the stage, too. It is waited for
+  /// as long as the options say; after that the stage is started all the same, and says who has its
+  /// folder.
   bool is_held(const PipelineStage& stage) {
     constexpr std::chrono::seconds kLongest(60);
     const std::string holder = options_.dry_run ? "" : holder_of(stage.run_dir);
@@ -108,7 +109,7 @@ class Runner {
     const auto [since, is_new] = held_since_.emplace(stage.name, Clock::now());
     if (is_new)
       log::info("stage {}: waiting for {}, which has its folder", labels_.at(stage.name), holder);
-    return Clock::now() - since->second < kLongest;
+    return options_.wait_for_others || Clock::now() - since->second < kLongest;
   }
 
   /// Drops the stages that start from one that failed. A stage comes after those it starts from,
@@ -235,8 +236,13 @@ class Runner {
 
   void finish(const PipelineStage& stage, const StageExit& how, const std::string& last_error) {
     if (how.status == 0) return end(stage, "");
-    // A stage that our signal killed had not installed its handler yet, and so had nothing to save.
-    const bool stopped = how.status == kStopped || (how.killed && stopping_);
+    if (options_.wait_for_others && !stopping_ && !holder_of(stage.run_dir).empty()) {
+      waiting_.push_back(&stage);  // another program began to train it at the same moment
+      return;
+    }
+    // A stage that was asked to stop before it installed its handler had nothing to save yet.
+    const bool asked = how.killed && (stopping_ || StoppingSignals::includes(how.status - 128));
+    const bool stopped = how.status == kStopped || asked;
     if (how.killed && !stopped) {
       log::error(
           "vmla: error: stage {} was killed by signal {}; run the same command again to go on from "

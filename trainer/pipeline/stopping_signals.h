@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <csignal>
 
@@ -17,6 +18,9 @@ class StoppingSignals {
 
   /// The last signal that came since this was asked; 0: none did.
   int take();
+
+  /// Whether `signal` is one of them.
+  static bool includes(int signal) { return std::ranges::find(kSignals, signal) != kSignals.end(); }
 
  private:
   static constexpr std::array<int, 5> kSignals = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1};
