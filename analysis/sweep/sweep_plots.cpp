@@ -50,16 +50,22 @@ struct Line {
   std::vector<std::pair<double, size_t>> cells;
 };
 
+/// A cell's place on all axes but one: "12_bits, svd_weight".
+std::string place_beside(const SweepCellResult& cell, size_t axis) {
+  std::string place;
+  for (size_t other = 0; other < cell.labels.size(); ++other) {
+    if (other != axis) place += (place.empty() ? "" : ", ") + cell.labels[other];
+  }
+  return place;
+}
+
 /// The combinations of the other axes, each with its cells from left to right.
 std::vector<Line> lines_along(const SweepResults& results, size_t axis) {
   std::vector<Line> lines;
   for (size_t i = 0; i < results.cells.size(); ++i) {
     const SweepCellResult& cell = results.cells[i];
     if (cell.labels.empty() || !number_of(cell.labels[axis])) continue;
-    std::string label;
-    for (size_t other = 0; other < results.axes.size(); ++other) {
-      if (other != axis) label += (label.empty() ? "" : ", ") + cell.labels[other];
-    }
+    const std::string label = place_beside(cell, axis);
     auto line = std::ranges::find(lines, label, &Line::label);
     if (line == lines.end()) line = lines.insert(lines.end(), Line{label, {}});
     line->cells.emplace_back(*number_of(cell.labels[axis]), i);
@@ -127,6 +133,37 @@ Series level(const std::string& label, double y, double low, double high, std::s
       .label = label, .x = {low, high}, .y = {y, y}, .colour = std::move(colour), .dashed = true};
 }
 
+/// The cells that have no place on the axis, as levels over its whole length. One in the grid, such
+/// as "dense" among ranks, has the colour of the line that it belongs beside.
+void add_levels(const SweepResults& results,
+                size_t figure,
+                size_t axis,
+                const std::vector<Line>& lines,
+                std::vector<Series>& series) {
+  double low = INFINITY, high = -INFINITY;
+  for (const Line& line : lines) {
+    low = std::min(low, line.cells.front().first);
+    high = std::max(high, line.cells.back().first);
+  }
+  size_t unrelated = lines.size();
+  for (size_t i = 0; i < results.cells.size(); ++i) {
+    const SweepCellResult& cell = results.cells[i];
+    if (!cell.labels.empty() && number_of(cell.labels[axis])) continue;
+    const SeedSpread spread = spread_of(results.figures_of(i, figure));
+    if (!spread.mean) continue;
+    const std::string place = place_beside(cell, axis);
+    const auto line =
+        cell.labels.empty() ? lines.end() : std::ranges::find(lines, place, &Line::label);
+    if (line == lines.end()) {
+      series.push_back(level(cell.name, *spread.mean, low, high, series_colour(unrelated++)));
+    } else {
+      const std::string label = (place.empty() ? "" : place + ", ") + cell.labels[axis];
+      const auto index = static_cast<size_t>(line - lines.begin());
+      series.push_back(level(label, *spread.mean, low, high, series_colour(index)));
+    }
+  }
+}
+
 /// The mean of the curves at the steps that all of them have.
 Series mean_curve(const std::vector<const MetricSeries*>& curves) {
   std::map<double, std::vector<double>> by_step;
@@ -161,19 +198,7 @@ std::string figure_plot(const SweepResults& results, size_t figure) {
   size_t colour = 0;
   for (const Line& line : lines)
     add_line(results, figure, line, series_colour(colour++), series, options);
-  double low = INFINITY, high = -INFINITY;
-  for (const Line& line : lines) {
-    low = std::min(low, line.cells.front().first);
-    high = std::max(high, line.cells.back().first);
-  }
-  for (size_t i = 0; i < results.cells.size(); ++i) {
-    const std::vector<std::string>& labels = results.cells[i].labels;
-    if (!labels.empty() && number_of(labels[*axis])) continue;
-    const SeedSpread spread = spread_of(results.figures_of(i, figure));
-    if (!spread.mean) continue;
-    series.push_back(
-        level(results.cells[i].name, *spread.mean, low, high, series_colour(colour++)));
-  }
+  add_levels(results, figure, *axis, lines, series);
   return line_plot(series, options);
 }
 

@@ -137,9 +137,10 @@ TEST(SweepPlots, WordsAmongNumbersAreLevels) {
   sweep.cells[1].labels = {"4", "8"};
   sweep.cells[2].labels = {"4", "dense"};
   const std::string plot = sweep_plots(sweep).front().svg;
-  EXPECT_THAT(plot, HasSubstr(">rank<"));   // the axis: of `bits` there is one value
-  EXPECT_THAT(plot, HasSubstr(">dense<"));  // the cell's name
-  sweep.cells[1].labels = {"4", "none"};    // one number is no axis
+  EXPECT_THAT(plot, HasSubstr(">rank<"));  // the axis: of `bits` there is one value
+  EXPECT_THAT(plot, HasSubstr(">4, dense<"));
+  EXPECT_THAT(plot, HasSubstr("stroke=\"var(--c0)\" stroke-dasharray"));  // as the line of 4 bits
+  sweep.cells[1].labels = {"4", "none"};                                  // one number is no axis
   EXPECT_THAT(sweep_plots(sweep).front().svg, HasSubstr(">cell<"));
 }
 
