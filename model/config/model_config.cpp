@@ -75,6 +75,11 @@ void validate_sizes(const ModelConfig& c, const std::string& p) {
 void validate_window(const ModelConfig& c, const std::string& p) {
   require_at_least(p + "num_frame_per_block", c.num_frame_per_block, 1);
   require_at_least(p + "sink_size", c.sink_size, 0);
+  if (c.rope_cache_policy != "relativistic" && !c.has_absolute_positions()) {
+    fail_rule(p + "rope_cache_policy",
+              "'{}' is unknown; use relativistic or absolute",
+              c.rope_cache_policy);
+  }
   if (c.local_attn_size == -1) return;
   if (c.local_attn_size < 1) {
     fail_rule(p + "local_attn_size",

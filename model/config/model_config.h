@@ -60,9 +60,11 @@ struct ModelConfig {
   int64_t local_attn_size = -1;
   int64_t sink_size = 0;
   bool independent_first_frame = false;
+  std::string rope_cache_policy = "relativistic";  // relativistic | absolute
 
   int64_t head_dim() const { return dim / num_heads; }
   bool is_mla() const { return attention == "mla"; }
+  bool has_absolute_positions() const { return rope_cache_policy == "absolute"; }
   bool operator==(const ModelConfig&) const = default;
 
   template <class Self, class V>
@@ -124,6 +126,10 @@ struct ModelConfig {
     v("independent_first_frame",
       c.independent_first_frame,
       "true: the first latent frame is a chunk of its own");
+    v("rope_cache_policy",
+      c.rope_cache_policy,
+      "a frame's position in time: relativistic (its rank among the attended frames, so that a "
+      "video may have any length) or absolute (its number in the video)");
   }
 };
 

@@ -129,15 +129,28 @@ Reach reach_of(const EngineRule& rule, const ModelConfig& config, const Sampling
   if (rule.few_step_only && sampling.sampler != "few_step")
     return {0, "it samples few-step students alone, the model was trained for a many-step sampler"};
   const bool window = config.local_attn_size > 0;
+  const bool absolute = config.has_absolute_positions();
   switch (rule.positions) {
     case Positions::kRank:
+      if (window && absolute && ours)
+        return {kMaxPositions, "keys are rotated by their number in the video"};
+      if (window && absolute) {
+        return until_eviction(
+            rule,
+            config,
+            "after it keys move up in the window, ours keep their number in the video");
+      }
       if (window) return {std::nullopt, "keys are rotated by their rank in the window"};
       return until_eviction(rule, config, "");
     case Positions::kRankWithSink:
-      if (window && config.sink_size > 0)
+      if (window && config.sink_size > 0 && !absolute)
         return {std::nullopt, "rope_cache_policy relativistic rotates keys by their rank"};
       [[fallthrough]];
     case Positions::kAbsolute:
+      if (window && absolute) {
+        return {kMaxPositions,
+                "keys keep their number in the video, as ours do; this is as far as positions go"};
+      }
       if (window && config.sink_size == 0) {
         return {kMaxPositions,
                 "without a sink absolute positions differ from ours by the same number for queries "

@@ -113,7 +113,7 @@ std::vector<TextFile> diffusers_causal_texts(const ExportSource& source) {
   constexpr int64_t kWithoutWindow = 21;
   transformer["sliding_window_num_frames"] =
       c.local_attn_size > 0 ? c.local_attn_size : kWithoutWindow;
-  const bool relative = c.local_attn_size > 0 && c.sink_size > 0;
+  const bool relative = c.local_attn_size > 0 && c.sink_size > 0 && !c.has_absolute_positions();
   transformer["rope_cache_policy"] = relative ? "relativistic" : "absolute";
   const Json index = {{"_class_name", "WanCausalDMDPipeline"},
                       {"_diffusers_version", kDiffusersVersion},

@@ -88,8 +88,11 @@ void take_fields(PartialConfig& to,
 void take_causal_settings(PartialConfig& stated, const ExportOrigin& origin) {
   if (!origin.model || !origin.sampling) return;
   std::set<std::string> missing;
-  for (const char* const key :
-       {"num_frame_per_block", "independent_first_frame", "local_attn_size", "sink_size"}) {
+  for (const char* const key : {"num_frame_per_block",
+                                "independent_first_frame",
+                                "local_attn_size",
+                                "sink_size",
+                                "rope_cache_policy"}) {
     if (origin.model->given.contains(key) && !stated.given.contains(key)) missing.insert(key);
   }
   take_fields(stated, *origin.model, missing);

@@ -21,18 +21,19 @@ std::vector<Chunk> chunks_of(const ModelConfig& config, int64_t num_frames) {
 }
 
 /// What a chunk that ends at `end` sees: the recent frames [recent_begin, end), and, once frames
-/// have been evicted, the sink [0, sink) at times moved by `evicted`. Before that the sink is part
-/// of the recent range.
+/// have been evicted, the sink [0, sink) at times moved by `sink_shift`. Before that the sink is
+/// part of the recent range.
 struct Attended {
   int64_t recent_begin;
   int64_t sink;
-  int64_t evicted;
+  int64_t sink_shift;
 };
 
 Attended attended_until(const ModelConfig& config, int64_t end) {
   const int64_t window = config.local_attn_size;
   if (window < 0 || end <= window) return {0, 0, 0};
-  return {end - (window - config.sink_size), config.sink_size, end - window};
+  const int64_t moved = config.has_absolute_positions() ? 0 : end - window;
+  return {end - (window - config.sink_size), config.sink_size, moved};
 }
 
 std::vector<int64_t> iota(int64_t count) {
@@ -47,7 +48,7 @@ void add_context(std::vector<PlanRect>& rects, Chunk query, const Attended& seen
   if (key_end > seen.recent_begin) {
     rects.push_back({query.begin, count, seen.recent_begin, key_end - seen.recent_begin, 0});
   }
-  if (seen.sink > 0) rects.push_back({query.begin, count, 0, seen.sink, seen.evicted});
+  if (seen.sink > 0) rects.push_back({query.begin, count, 0, seen.sink, seen.sink_shift});
 }
 
 }  // namespace
@@ -94,20 +95,22 @@ AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames
   return plan;
 }
 
-AttentionPlan cached_plan(const std::vector<int64_t>& window_frames,
+AttentionPlan cached_plan(const ModelConfig& config,
+                          const std::vector<int64_t>& window_frames,
                           int64_t first_frame,
                           int64_t count) {
   // A frame's RoPE time is its rank among the attended frames, whatever slot it lies in.
   std::vector<int64_t> ascending = window_frames;
   std::sort(ascending.begin(), ascending.end());
-  const auto rank = [&](int64_t frame) {
+  const auto time = [&](int64_t frame) {
+    if (config.has_absolute_positions()) return frame;
     return std::lower_bound(ascending.begin(), ascending.end(), frame) - ascending.begin();
   };
   AttentionPlan plan;
   plan.window_frames = static_cast<int64_t>(window_frames.size());
-  for (int64_t frame : window_frames) plan.key_times.push_back(rank(frame));
+  for (int64_t frame : window_frames) plan.key_times.push_back(time(frame));
   for (int64_t i = 0; i < count; ++i) {
-    plan.query_times.push_back(rank(first_frame) + i);
+    plan.query_times.push_back(time(first_frame) + i);
     plan.key_times.push_back(plan.query_times.back());
   }
   plan.rects.push_back({0, count, 0, plan.window_frames + count, 0});

@@ -12,7 +12,7 @@ namespace vmla::model {
 /// Every query frame of the rectangle sees every key frame of it, with the keys' RoPE times moved
 /// by `time_shift`. RoPE is relative, so positions that are re-indexed per query chunk
 /// (docs/algorithms.md 3.6: a frame's position is its rank in the ascending attended set) need only
-/// move the sink's keys by the number of evicted frames.
+/// move the sink's keys by the number of evicted frames; absolute positions move none.
 struct PlanRect {
   int64_t query_begin, query_count;
   int64_t key_begin, key_count;
@@ -51,8 +51,10 @@ AttentionPlan teacher_forcing_plan(const ModelConfig& config, int64_t num_frames
 int64_t teacher_forcing_clean_frames(const ModelConfig& config, int64_t num_frames);
 
 /// One chunk [first_frame, first_frame + count) against a window whose slots hold the absolute
-/// frames `window_frames`, in any order. Times are ranks in the attended set.
-AttentionPlan cached_plan(const std::vector<int64_t>& window_frames,
+/// frames `window_frames`, in any order. Times are ranks in the attended set, or the frames'
+/// numbers where the config says absolute.
+AttentionPlan cached_plan(const ModelConfig& config,
+                          const std::vector<int64_t>& window_frames,
                           int64_t first_frame,
                           int64_t count);
 

@@ -21,8 +21,8 @@ at::Tensor cached_forward(const Network& network,
   int64_t first = 0;
   for (int64_t count : chunk_sizes(config, latents.size(1))) {
     const KvWindow window = cache.window(first, count);
-    const PreparedPlan plan =
-        prepare_plan(config, cached_plan(window.frames, first, count), grid, latents.options());
+    const PreparedPlan plan = prepare_plan(
+        config, cached_plan(config, window.frames, first, count), grid, latents.options());
     const DitInputs chunk = {latents.narrow(1, first, count),
                              noisy.timesteps_BF.narrow(1, first, count),
                              noisy.text_BTE};

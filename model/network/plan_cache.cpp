@@ -38,7 +38,8 @@ const PreparedPlan& PlanCache::get(const ModelConfig& config,
 }
 
 size_t streaming_plan_limit(const ModelConfig& config) {
-  if (config.local_attn_size < 0) return 1;
+  // Plans recur only where positions do.
+  if (config.local_attn_size < 0 || config.has_absolute_positions()) return 1;
   const int64_t ring = config.local_attn_size - config.num_frame_per_block - config.sink_size;
   return static_cast<size_t>(std::max<int64_t>(ring, 1));
 }

@@ -52,7 +52,7 @@ at::Tensor cached_states(const Network& teacher,
   for (const int64_t count : chunk_sizes(config, num_frames)) {
     const KvWindow window = cache.window(first, count);
     const PreparedPlan& plan =
-        plans.get(config, cached_plan(window.frames, first, count), start.noise_BFCHW);
+        plans.get(config, cached_plan(config, window.frames, first, count), start.noise_BFCHW);
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
           return guided_flow(teacher, guidance, x, timestep, {text, plan, window.layers, cross});

@@ -60,10 +60,11 @@ class CausalRollout {
       switch_prompt(first);
       if (request_.erase_cache) cache_.erase();
       const KvWindow window = cache_.window(first, count);
-      const PreparedPlan& plan = plans_.get(network_.config,
-                                            cached_plan(window.frames, first, count),
-                                            grid_,
-                                            request_.text_BTE.options());
+      const PreparedPlan& plan =
+          plans_.get(network_.config,
+                     cached_plan(network_.config, window.frames, first, count),
+                     grid_,
+                     request_.text_BTE.options());
       const double cache_seconds = watch_.lap();
       const at::Tensor latents = denoise(first, count, plan, window);
       const double seconds = watch_.lap();
@@ -152,16 +153,20 @@ class CausalRollout {
 
 void check_rollout_length(const ModelConfig& config, int64_t num_frames) {
   const int64_t window = config.local_attn_size;
-  const int64_t positions = window < 0 ? num_frames : std::min(num_frames, window);
+  const bool all = window < 0 || config.has_absolute_positions();
+  const int64_t positions = all ? num_frames : std::min(num_frames, window);
   if (positions <= kMaxPositions) return;
-  fail_user(
-      "{} latent frames with {} need {} positions, and there are {}: set a window "
-      "(local_attn_size; --local-attn-size when sampling), or take fewer frames",
-      num_frames,
-      window < 0 ? formatted("an unlimited window (local_attn_size {})", window)
-                 : formatted("a window of {} frames", window),
-      positions,
-      kMaxPositions);
+  fail_user("{} latent frames with {} need {} positions, and there are {}: {}",
+            num_frames,
+            window < 0 ? formatted("an unlimited window (local_attn_size {})", window)
+            : config.has_absolute_positions() ? "absolute positions (rope_cache_policy absolute)"
+                                              : formatted("a window of {} frames", window),
+            positions,
+            kMaxPositions,
+            config.has_absolute_positions()
+                ? "take fewer frames"
+                : "set a window (local_attn_size; --local-attn-size when "
+                  "sampling), or take fewer frames");
 }
 
 void sample_causal(const Network& network,

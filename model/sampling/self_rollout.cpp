@@ -31,8 +31,9 @@ class Rollout {
     ExitPass pass{.first_frame = first,
                   .noisy_BFCHW = request_.noise_BFCHW.narrow(1, first, count),
                   .window = cache_.window(first, count)};
-    pass.plan = &plans_.get(
-        network_.config, cached_plan(pass.window.frames, first, count), request_.noise_BFCHW);
+    pass.plan = &plans_.get(network_.config,
+                            cached_plan(network_.config, pass.window.frames, first, count),
+                            request_.noise_BFCHW);
     for (int64_t k = 0;; ++k) {
       pass.timestep = schedule.timesteps.at(static_cast<size_t>(k));
       pass.sigma = request_.sigma(pass.timestep);

@@ -74,12 +74,12 @@ void check_cache(const std::string& attention, LatentForm form, at::Device devic
   std::vector<at::Tensor> flows;
   for (int64_t first = 0; first < 12; first += 2) {
     const KvWindow window = cache.window(first, 2);
-    const DitOutputs out =
-        dit_forward(network,
-                    frames_of(inputs, first, 2),
-                    plan_on(config, cached_plan(window.frames, first, 2), device, at::kFloat),
-                    window.layers,
-                    {.keep_kv = true, .form = form});
+    const DitOutputs out = dit_forward(
+        network,
+        frames_of(inputs, first, 2),
+        plan_on(config, cached_plan(config, window.frames, first, 2), device, at::kFloat),
+        window.layers,
+        {.keep_kv = true, .form = form});
     flows.push_back(out.flow_BFCHW);
     cache.append(out.kv, first, 2);
   }

@@ -110,8 +110,9 @@ at::Tensor cached_flow(TinyNetwork& net,
   int64_t first = 0;
   for (const int64_t count : chunk_sizes(net.config, num_frames)) {
     const KvWindow window = cache.window(first, count);
-    const PreparedPlan plan = prepared(
-        net.config, cached_plan(window.frames, first, count), inputs.latents_BFCHW.scalar_type());
+    const PreparedPlan plan = prepared(net.config,
+                                       cached_plan(net.config, window.frames, first, count),
+                                       inputs.latents_BFCHW.scalar_type());
     CrossCache* cross = how.keep_text ? &text : nullptr;
     const bool own_fill = !context.latents_BFCHW.defined();
     const ForwardOptions flow{.keep_kv = own_fill, .cross_cache = cross, .form = how.form};

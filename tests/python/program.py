@@ -66,6 +66,7 @@ def model_section(config, **extra) -> dict:
         "local_attn_size": config.local_attn_size,
         "sink_size": config.sink_size,
         "independent_first_frame": config.independent_first_frame,
+        "rope_cache_policy": config.rope_cache_policy,
         **extra,
     }
     for name in ("dim", "ffn_dim", "freq_dim", "in_dim", "out_dim", "num_heads", "num_layers", "text_len", "text_dim"):

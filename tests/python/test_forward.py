@@ -137,6 +137,23 @@ def test_latent_windows(window, mode, tmp_path):
     check(folder, config, weights, inputs, mode, tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["chunk_causal", "teacher_forcing", "cached"])
+@pytest.mark.parametrize("attention", ["dense", "mla"])
+def test_absolute_positions(attention, mode, tmp_path):
+    """With a window and a sink they differ from ranks once frames are evicted."""
+    config, shape = windowed({"dense": DENSE, "mla": LATENT}[attention], (2, 4, 1, False, 8))
+    config = config.replace(rope_cache_policy="absolute")
+    weights = random_weights(config, seed=15)
+    folder = write_wan_folder(tmp_path / "wan", config, weights) if attention == "dense" else None
+    folder = folder or write_export_folder(tmp_path / "export", config, weights)
+    file = write_yaml(tmp_path / "forward.yaml", {"model": model_section(config)})
+    inputs = random_inputs(config, **shape, seed=16)
+    check(folder, config, weights, inputs, mode, tmp_path, "--config", file)
+    absolute, ranks = (network.forward(mode, weights, c, only(inputs, mode))
+                       for c in (config, config.replace(rope_cache_policy="relativistic")))  # fmt: skip
+    assert torch.equal(absolute[:, :4], ranks[:, :4]) and deviation(absolute[:, 4:], ranks[:, 4:]) > 100 * TOLERANCE
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("case", LATENT_CASES)
 def test_latent_shapes(case, mode, tmp_path):

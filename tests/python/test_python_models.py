@@ -32,6 +32,7 @@ CASES = {
     "first frame alone": {"independent_first_frame": True},
     "no window": {"local_attn_size": -1, "sink_size": 0},
     "a sink of a chunk": {"local_attn_size": 9, "sink_size": 3},
+    "absolute positions": {"rope_cache_policy": "absolute"},
     "dense": {"attention": "dense"},
 }
 

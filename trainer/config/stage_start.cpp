@@ -58,7 +58,8 @@ std::vector<std::tuple<const char*, std::string>> window_settings(const model::M
   return {{"num_frame_per_block", formatted("{}", m.num_frame_per_block)},
           {"local_attn_size", formatted("{}", m.local_attn_size)},
           {"sink_size", formatted("{}", m.sink_size)},
-          {"independent_first_frame", m.independent_first_frame ? "true" : "false"}};
+          {"independent_first_frame", m.independent_first_frame ? "true" : "false"},
+          {"rope_cache_policy", m.rope_cache_policy}};
 }
 
 // Another window or chunk than in training gives a model attention sets that it has never seen.

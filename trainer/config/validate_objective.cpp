@@ -35,8 +35,8 @@ void validate_section(const ConsistencyConfig& c, const TrainConfig&, const std:
 }
 
 // A rollout is whole chunks and needs no more positions than the rotary table has: with a window
-// positions are ranks in it (docs/algorithms.md 3.6), without one a video has kMaxPositions frames
-// at most.
+// positions are ranks in it (docs/algorithms.md 3.6), without one, or where they are absolute, a
+// video has kMaxPositions frames at most.
 void validate_rollout(const model::ModelConfig& m, const std::string& key, int64_t frames) {
   if (frames == 0) return;  // as long as a clip
   const int64_t first = m.independent_first_frame ? 1 : 0;
@@ -47,7 +47,15 @@ void validate_rollout(const model::ModelConfig& m, const std::string& key, int64
               m.num_frame_per_block,
               first ? ", after a first frame of its own" : "");
   }
-  if (m.local_attn_size < 0 && frames > model::kMaxPositions) {
+  if (frames <= model::kMaxPositions) return;
+  if (m.has_absolute_positions()) {
+    fail_rule(key,
+              "{} latent frames need as many positions with model.rope_cache_policy absolute, and "
+              "there are {}; use relativistic with a window, or fewer frames",
+              frames,
+              model::kMaxPositions);
+  }
+  if (m.local_attn_size < 0) {
     fail_rule(key,
               "{} latent frames need as many positions with an unlimited window "
               "(model.local_attn_size -1), and there are {}; give a window, or fewer frames",

@@ -37,7 +37,7 @@ std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
   int64_t first = 0;
   for (const int64_t count : model::chunk_sizes(student, frames)) {
     const auto plan =
-        model::cached_plan(model::attended_context(student, first, count), first, count);
+        model::cached_plan(student, model::attended_context(student, first, count), first, count);
     const double pass = model::forward_flops(student, plan, grid.tokens()).total();
     // The context pass, which the last chunk does not need, counts as a whole pass.
     const double fill = first + count < frames ? 1 : 0;

@@ -14,7 +14,8 @@ T text tokens, R rank of the latent, P rotary channels. Latents are [B, F, C, H,
 
 What a frame attends to, and where it stands, is decided by frame numbers: a chunk of `num_frame_per_block` frames sees
 the first `sink_size` frames and the last `local_attn_size - sink_size` ones, itself included. A frame's position in time
-is its rank among the frames that are seen, so a key is rotated only when it is read.
+is its rank among the frames that are seen, so a key is rotated only when it is read; with `rope_cache_policy` absolute
+it is the frame's number.
 """
 
 from dataclasses import dataclass, field
@@ -167,11 +168,12 @@ class Head(nn.Module):
 
 @dataclass
 class Group:
-    """Query slots that see the same key slots. A key's position is its place in `keys`, a query's that of its frame."""
+    """Query slots that see the same key slots, and the position in time of each."""
 
     queries: list
     keys: list
     positions: list  # of the queries
+    key_positions: list
 
 
 @dataclass
@@ -200,6 +202,7 @@ class CausalWanMLATransformer3DModel(ModelMixin, ConfigMixin):
         text_len=512, text_dim=4096, patch_size=(1, 2, 2), eps=1e-6, kv_lora_rank=192, q_lora_rank=768,
         qk_nope_head_dim=96, qk_rope_head_dim=32, v_head_dim=128, rope_pair_indices=(), latent_norm_eps=1e-6, bias=True,
         num_frame_per_block=3, local_attn_size=-1, sink_size=0, independent_first_frame=False,
+        rope_cache_policy="relativistic",
         model_type="t2v", rope_pairs=None, init_method=None,  # facts that the network does not need
     ):  # fmt: skip
         super().__init__()
@@ -231,11 +234,17 @@ class CausalWanMLATransformer3DModel(ModelMixin, ConfigMixin):
         recent = end - (c.local_attn_size - c.sink_size)
         return [frame for frame in range(end) if frame < c.sink_size or frame >= recent]
 
+    def positions_of(self, seen):
+        """The position in time of each frame that is seen."""
+        absolute = self.config.rope_cache_policy == "absolute"
+        return {frame: frame if absolute else rank for rank, frame in enumerate(seen)}
+
     def chunk_groups(self, frames):
         groups = []
         for chunk in self.chunks(frames):
             seen = self.seen_by(chunk[-1] + 1)
-            groups.append(Group(chunk, seen, [seen.index(frame) for frame in chunk]))
+            place = self.positions_of(seen)
+            groups.append(Group(chunk, seen, [place[frame] for frame in chunk], list(place.values())))
         return groups
 
     # --- the network ---
@@ -272,7 +281,7 @@ class CausalWanMLATransformer3DModel(ModelMixin, ConfigMixin):
         answer = None
         for group in groups:
             place = [rotation(p, grid, attention.pairs, head_dim, plain.device)
-                     for p in (group.positions, range(len(group.keys)))]  # fmt: skip
+                     for p in (group.positions, group.key_positions)]  # fmt: skip
             k_plain, k_rotary, v = attention.expand(tuple(part[:, group.keys].flatten(1, 2) for part in kept))
             q_rotary = rotate(rotary[:, group.queries].flatten(1, 2), *place[0])
             q = torch.cat([plain[:, group.queries].flatten(1, 2), q_rotary], -1)
@@ -305,13 +314,13 @@ class CausalWanMLATransformer3DModel(ModelMixin, ConfigMixin):
         frames = latents.shape[1]
         if mode == "bidirectional":
             every = list(range(frames))
-            return self.run(latents, timesteps, text, [Group(every, every, every)])[0]
+            return self.run(latents, timesteps, text, [Group(every, every, every, every)])[0]
         groups = self.chunk_groups(frames)
         if mode == "chunk_causal":
             return self.run(latents, timesteps, text, groups)[0]
         if mode == "teacher_forcing":  # slots 0 to F - 1 are clean, F to 2 F - 1 noisy
             noisy = [Group([f + frames for f in g.queries], [f + frames if f in g.queries else f for f in g.keys],
-                           g.positions) for g in groups]  # fmt: skip
+                           g.positions, g.key_positions) for g in groups]  # fmt: skip
             both = torch.cat([clean_latents, latents], 1)
             times = torch.cat([torch.zeros_like(timesteps), timesteps], 1)
             return self.run(both, times, text, groups + noisy)[0][:, frames:]
@@ -328,7 +337,8 @@ class CausalWanMLATransformer3DModel(ModelMixin, ConfigMixin):
     def _run_chunk(self, latents, timesteps, text, chunk, cache):
         seen = self.seen_by(chunk[-1] + 1)
         slots = cache.frames + chunk
-        group = Group(list(range(len(chunk))), [slots.index(f) for f in seen], [seen.index(f) for f in chunk])
+        place = self.positions_of(seen)
+        group = Group(list(range(len(chunk))), [slots.index(f) for f in seen], [place[f] for f in chunk], list(place.values()))
         return self.run(latents, timesteps, text, [group], cache)
 
     def denoise_chunk(self, latents, timesteps, text, chunk, cache):

@@ -51,6 +51,24 @@ TEST(EngineRules, EngineThatReNoisesDoesNotServeManyStepModels) {
   EXPECT_FALSE(ar.contains("denoising_step_list") || ar.contains("timesteps_index"));
 }
 
+TEST(EngineRules, AbsolutePositionsGoOnInEnginesThatKeepThem) {
+  ExportSource source = student();
+  source.config.rope_cache_policy = "absolute";
+  for (const auto& [engine, format] : {std::pair{"Self-Forcing", "pt"},
+                                       {"LightX2V", "lightx2v"},
+                                       {"FastVideo", "diffusers_causal"}}) {
+    EXPECT_EQ(note_of(engine, format, source).exact_frames, kMaxPositions) << engine;
+  }
+  EXPECT_EQ(note_of("FlashDreams", "pt", source).exact_frames, 7);  // its keys move up
+  EXPECT_EQ(note_of("modeling_videomla", "videomla", source).exact_frames, kMaxPositions);
+  const auto config = text_of("diffusers_causal", "transformer/config.json", source);
+  EXPECT_EQ(config["rope_cache_policy"], "absolute");
+  source.config.rope_cache_policy = "relativistic";
+  EXPECT_EQ(note_of("Self-Forcing", "pt", source).exact_frames, 7);
+  const auto own = text_of("diffusers_causal", "transformer/config.json", source);
+  EXPECT_EQ(own["rope_cache_policy"], "relativistic");
+}
+
 TEST(EngineRules, StepsOfTheFirstChunkAreNobodysButOurs) {
   ExportSource source = student();
   source.sampling.first_chunk_denoising_step_list = {1000, 500};

@@ -132,7 +132,7 @@ TEST(AttentionPlan, CachedPlanAndContextAreTheRule) {
       }
       EXPECT_EQ(attended_context(c, first, count), context);
       std::reverse(context.begin(), context.end());  // slots may hold frames in any order
-      const AttentionPlan plan = cached_plan(context, first, count);
+      const AttentionPlan plan = cached_plan(c, context, first, count);
       const int64_t window = static_cast<int64_t>(context.size());
       std::map<Pair, int64_t> expected;
       for (int64_t q = 0; q < count; ++q) {
@@ -149,14 +149,39 @@ TEST(AttentionPlan, CachedPlanAndContextAreTheRule) {
 }
 
 TEST(AttentionPlan, PositionsAreRanksInTheAttendedSet) {
-  const AttentionPlan plan = cached_plan({0, 4, 5}, 6, 3);
+  const ModelConfig c = causal(3, 6, 1);
+  const AttentionPlan plan = cached_plan(c, {0, 4, 5}, 6, 3);
   EXPECT_THAT(plan.key_times, ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_THAT(plan.query_times, ElementsAre(3, 4, 5));
-  EXPECT_THAT(cached_plan({5, 0, 4}, 6, 3).key_times, ElementsAre(2, 0, 1, 3, 4, 5));
+  EXPECT_THAT(cached_plan(c, {5, 0, 4}, 6, 3).key_times, ElementsAre(2, 0, 1, 3, 4, 5));
   // Nothing evicted: absolute positions, and no key is rotated twice.
   for (const PlanRect& rect : chunk_causal_plan(causal(3, 6, 1), 6).rects) {
     EXPECT_EQ(rect.time_shift, 0);
   }
+}
+
+TEST(AttentionPlan, AbsolutePositionsAreTheFramesNumbers) {
+  for (const Setting& s : settings()) {
+    ModelConfig c = causal(s.n, s.window, s.sink, s.first_alone);
+    const int64_t num_frames = 12 + (s.first_alone ? 1 : 0);
+    const auto pairs_of = [&](auto&& plan_of) {
+      c.rope_cache_policy = "absolute";
+      const AttentionPlan plan = plan_of();
+      c.rope_cache_policy = "relativistic";
+      EXPECT_EQ(attended_pairs(plan), attended_pairs(plan_of()));  // the same frames are seen
+      return plan;
+    };
+    const auto own_numbers = [](const AttentionPlan& plan) {
+      for (const PlanRect& rect : plan.rects) EXPECT_EQ(rect.time_shift, 0);
+    };
+    own_numbers(pairs_of([&] { return chunk_causal_plan(c, num_frames); }));
+    own_numbers(pairs_of([&] { return teacher_forcing_plan(c, num_frames); }));
+  }
+  ModelConfig c = causal(3, 6, 1);
+  c.rope_cache_policy = "absolute";
+  const AttentionPlan plan = cached_plan(c, {5, 0, 4}, 6, 3);
+  EXPECT_THAT(plan.key_times, ElementsAre(5, 0, 4, 6, 7, 8));
+  EXPECT_THAT(plan.query_times, ElementsAre(6, 7, 8));
 }
 
 TEST(AttentionPlan, RollsAsTheReferenceCache) {
@@ -181,14 +206,14 @@ TEST(AttentionPlan, CountsAttendedPairs) {
     EXPECT_EQ(attended_pairs(teacher_forcing_plan(c, 7 * n)), (56 - 7) * n * n);
   }
   EXPECT_EQ(attended_pairs(bidirectional_plan(21)), 21 * 21);
-  EXPECT_EQ(attended_pairs(cached_plan({0, 4, 5}, 6, 3)), 3 * 6);
+  EXPECT_EQ(attended_pairs(cached_plan(causal(3), {0, 4, 5}, 6, 3)), 3 * 6);
 }
 
 TEST(AttentionPlan, OneChunkIsBidirectional) {
   for (const int64_t n : {1, 3}) {
     for (const int64_t window : {int64_t{-1}, n, n + 2}) {
       EXPECT_EQ(chunk_causal_plan(causal(n, window), n), bidirectional_plan(n));
-      EXPECT_EQ(cached_plan({}, 0, n), bidirectional_plan(n));
+      EXPECT_EQ(cached_plan(causal(n, window), {}, 0, n), bidirectional_plan(n));
       EXPECT_EQ(teacher_forcing_plan(causal(n, window), n), bidirectional_plan(n));
     }
   }

@@ -27,7 +27,7 @@ struct TrainingPass {
         clean = draw("clean", inputs.latents_BFCHW.sizes());
         break;
       case Pass::kCached:
-        plan = prepared(config, cached_plan({3, 0}, 4, 2));
+        plan = prepared(config, cached_plan(config, {3, 0}, 4, 2));
         inputs = tiny_inputs(config, 2);
         for (int64_t layer = 0; layer < config.num_layers; ++layer) {
           const LayerDims d = layer_dims(config, layer);

@@ -49,7 +49,7 @@ TEST(Flops, OfTeacherForcingWithTheExactCuts) {
 TEST(Flops, OfACachedPassCountsTheExpansionOfItsWindow) {
   // 4680 queries against 10920 cached and 4680 own keys: 24.86 TFLOP in rebuilt form, 25.60 dense.
   std::vector<int64_t> window = {0, 10, 11, 12, 13, 14, 15};
-  const AttentionPlan plan = cached_plan(window, 16, 3);
+  const AttentionPlan plan = cached_plan(wan("mla"), window, 16, 3);
   // These figures leave out embeddings, head, and the text's keys and values, which a stream
   // computes once.
   EXPECT_NEAR(forward_flops(wan("mla"), plan, kTokens).total() / kTera, 24.86, 0.6);

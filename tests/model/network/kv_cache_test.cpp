@@ -180,9 +180,12 @@ TEST(KvCache, BytesOfARealForwardAreTheArithmetic) {
     TinyNetwork net(tiny_causal(attention, 2, 6, 1));
     const DitInputs inputs = tiny_inputs(net.config, 2);
     const ForwardOptions fill{.keep_kv = true, .need_flow = false};
-    const auto kv =
-        dit_forward(net.network(), inputs, prepared(net.config, cached_plan({}, 0, 2)), {}, fill)
-            .kv;
+    const auto kv = dit_forward(net.network(),
+                                inputs,
+                                prepared(net.config, cached_plan(net.config, {}, 0, 2)),
+                                {},
+                                fill)
+                        .kv;
     KvCache cache(net.config, CacheKind::kStreaming, kTinyTokens, 1000);
     int64_t values = 0;  // a token of all layers
     for (int64_t layer = 0; layer < net.config.num_layers; ++layer) {
@@ -201,7 +204,7 @@ TEST(KvCache, AFillNeedsNoFlow) {
   for (const char* attention : {"dense", "mla"}) {
     TinyNetwork net(tiny_causal(attention, 2, 6, 1));
     const DitInputs inputs = tiny_inputs(net.config, 2);
-    const PreparedPlan plan = prepared(net.config, cached_plan({}, 0, 2));
+    const PreparedPlan plan = prepared(net.config, cached_plan(net.config, {}, 0, 2));
     const auto whole = dit_forward(net.network(), inputs, plan, {}, {.keep_kv = true});
     const auto fill =
         dit_forward(net.network(), inputs, plan, {}, {.keep_kv = true, .need_flow = false});

@@ -195,7 +195,8 @@ TEST(WanDit, MisfitsAreExplained) {
   bad.timesteps_BF = at::zeros({2, 1}, at::kDouble);
   EXPECT_THROW(flow_of(net, bad, bidirectional_plan(2)), c10::Error);
   EXPECT_THROW(flow_of(net, good, bidirectional_plan(3)), c10::Error);
-  EXPECT_THROW(flow_of(net, good, cached_plan({0}, 1, 2)), c10::Error);  // no window given
+  EXPECT_THROW(flow_of(net, good, cached_plan(net.config, {0}, 1, 2)),
+               c10::Error);  // no window given
 }
 
 TEST(WanDit, CheaperFormFollowsTheArithmetic) {

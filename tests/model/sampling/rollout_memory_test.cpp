@@ -73,10 +73,10 @@ TEST(PlanCache, KeepsEveryOrderOfTheRingAndNoMore) {
   const auto get = [&](const AttentionPlan& plan) -> const PreparedPlan& {
     return plans.get(config, plan, {2, 3}, at::kDouble);
   };
-  const auto order = [](int64_t turn) {  // frames 0 and {10, 11, 12}, turned
+  const auto order = [&](int64_t turn) {  // frames 0 and {10, 11, 12}, turned
     std::vector<int64_t> frames = {0};
     for (int64_t i = 0; i < 3; ++i) frames.push_back(10 + (i + turn) % 3);
-    return cached_plan(frames, 13, 2);
+    return cached_plan(config, frames, 13, 2);
   };
   std::vector<at::Tensor> tables;
   for (int64_t turn = 0; turn < 3; ++turn) {
@@ -89,7 +89,7 @@ TEST(PlanCache, KeepsEveryOrderOfTheRingAndNoMore) {
     EXPECT_TRUE(plan.tables[0].key.cos.is_same(tables[static_cast<size_t>(turn % 3)]));
   }
   // Another plan takes the place of the one that was used longest ago.
-  EXPECT_EQ(get(cached_plan({0, 1}, 2, 2)).plan, cached_plan({0, 1}, 2, 2));
+  EXPECT_EQ(get(cached_plan(config, {0, 1}, 2, 2)).plan, cached_plan(config, {0, 1}, 2, 2));
   EXPECT_EQ(plans.size(), 3U);
   EXPECT_TRUE(get(order(2)).tables[0].key.cos.is_same(tables[2]));
   EXPECT_FALSE(get(order(0)).tables[0].key.cos.is_same(tables[0]));

@@ -173,7 +173,7 @@ TEST(RolloutForm, IsPickedForEachLayer) {
   ASSERT_EQ(cheaper_form(layer_dims(config, 1), queries, keys), LatentForm::kExpanded);
   std::vector<int64_t> frames;
   for (int64_t f = 0; f < 58; ++f) frames.push_back(f);
-  const PreparedPlan plan = prepared(config, cached_plan(frames, 58, 2));
+  const PreparedPlan plan = prepared(config, cached_plan(config, frames, 58, 2));
   std::vector<LayerKv> window;
   for (int64_t layer = 0; layer < 2; ++layer) {
     const LayerDims d = layer_dims(config, layer);

@@ -278,7 +278,7 @@ class ByHand {
     const DitInputs inputs{x, at::full({2, count}, timestep, at::kDouble), request_.text_BTE};
     return dit_forward(network,
                        inputs,
-                       prepared(config_, cached_plan(frames, first, count)),
+                       prepared(config_, cached_plan(config_, frames, first, count)),
                        window,
                        {.keep_kv = true});
   }

@@ -33,6 +33,7 @@ class ModelConfig:
     local_attn_size: int = -1
     sink_size: int = 0
     independent_first_frame: bool = False
+    rope_cache_policy: str = "relativistic"  # relativistic | absolute
 
     @property
     def head_dim(self) -> int:
@@ -113,6 +114,7 @@ def export_config_json(config: ModelConfig) -> dict:
         sink_size=config.sink_size,
         num_frame_per_block=config.num_frame_per_block,
         independent_first_frame=config.independent_first_frame,
+        rope_cache_policy=config.rope_cache_policy,
         init_method="random",
     )
 

@@ -267,7 +267,7 @@ def run_chunk(w, config, cache: Cache, chunk: list[int], latents, timesteps, tex
     """One chunk against the cached frames that its window holds; `store` keeps its own keys and values."""
     grid = grid_of(latents)
     attended = windows.attended_frames(config, chunk[-1] + 1)
-    rank = {frame: position for position, frame in enumerate(attended)}
+    position = windows.positions_of(config, attended)
     past = [f for f in attended if f < chunk[0]]
     x = embed_patches(w, latents)
     e, e0 = embed_time(w, config, timesteps)
@@ -279,7 +279,7 @@ def run_chunk(w, config, cache: Cache, chunk: list[int], latents, timesteps, tex
                 for slot, frame in enumerate(chunk):
                     cache.layers[layer][frame] = k.slots([slot])
             keys = Keys.join([*cache.window(layer, past), k])
-            return attend(config, grid, q, [rank[f] for f in chunk], keys, [rank[f] for f in past + chunk])
+            return attend(config, grid, q, [position[f] for f in chunk], keys, [position[f] for f in past + chunk])
 
         x = block(w, config, layer, x, e0, context, attention)
     return read_out(w, config, x, e, grid)

@@ -28,7 +28,7 @@ def chunk_flow(role: Role, past: list[Kept], chunk: list[int], latents: Tensor, 
     w, config, grid = role.weights, role.config, network.grid_of(latents)
     attended = windows.attended_frames(config, chunk[-1] + 1)
     earlier = [f for f in attended if f < chunk[0]]
-    position = {frame: i for i, frame in enumerate(attended)}
+    position = windows.positions_of(config, attended)
     times = torch.full(latents.shape[:2], float(t), dtype=latents.dtype)
     x = network.embed_patches(w, latents)
     e, e0 = network.embed_time(w, config, times)
@@ -41,7 +41,7 @@ def chunk_flow(role: Role, past: list[Kept], chunk: list[int], latents: Tensor, 
             if earlier:
                 before = network.keys_of(w, config, f"blocks.{layer}.self_attn", *frames_from(past, layer, earlier))
                 k = network.Keys.join([before, k])
-            return network.attend(config, grid, q, [position[f] for f in chunk], k, list(range(len(attended))))
+            return network.attend(config, grid, q, [position[f] for f in chunk], k, list(position.values()))
 
         x = network.block(w, config, layer, x, e0, context, attention)
     return network.read_out(w, config, x, e, grid), kept

@@ -25,6 +25,13 @@ def attended_frames(config: ModelConfig, chunk_end: int) -> list[int]:
     return [f for f in range(chunk_end) if f < sink or f >= chunk_end - (window - sink)]
 
 
+def positions_of(config: ModelConfig, attended: list[int]) -> dict[int, int]:
+    """Temporal positions: ranks in the attended set, or the frames' own numbers."""
+    if config.rope_cache_policy == "absolute":
+        return {frame: frame for frame in attended}
+    return {frame: rank for rank, frame in enumerate(attended)}
+
+
 @dataclass
 class QueryGroup:
     """Frame slots that share one attended set, and the temporal position of every slot in it."""
@@ -44,8 +51,8 @@ def chunk_causal_plan(config: ModelConfig, frames: int) -> list[QueryGroup]:
     groups = []
     for chunk in chunks(config, frames):
         attended = attended_frames(config, chunk[-1] + 1)
-        rank = {frame: position for position, frame in enumerate(attended)}
-        groups.append(QueryGroup(chunk, attended, [rank[f] for f in chunk], list(range(len(attended)))))
+        positions = positions_of(config, attended)
+        groups.append(QueryGroup(chunk, attended, [positions[f] for f in chunk], list(positions.values())))
     return groups
 
 

@@ -61,7 +61,7 @@ class TrainingPass {
         plan_ = plan(model::teacher_forcing_plan(config_, frames));
         break;
       case Pass::kCached:
-        plan_ = plan(model::cached_plan({3, 0}, 4, frames));
+        plan_ = plan(model::cached_plan(config_, {3, 0}, 4, frames));
         break;
     }
   }
