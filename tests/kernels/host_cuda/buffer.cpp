@@ -83,14 +83,14 @@ void expect_near(const std::string& what,
                  const std::function<Expected(int64_t row, int64_t d)>& expected) {
   const double last_place = actual.element() == Element::kFloat ? 0 : 0x1p-8;
   for (int64_t row = 0; row < actual.rows(); ++row) {
-    for (int64_t d = 0; d < actual.D(); ++d) {
+    for (int64_t d = 0; d < actual.channels(); ++d) {
       const Expected e = expected(row, d);
       const double allowed = roundings * 0x1p-24 * e.size;
       // bf16 has 8 bits: half a unit of the last place is at most 2^-8 of the number.
       const double error = std::abs(actual.at(row, d) - e.value);
       if (error <= allowed + last_place * (std::abs(e.value) + allowed)) continue;
       FAIL() << what << ": element " << row << "," << d << " of " << actual.rows() << "x"
-             << actual.D() << " is " << actual.at(row, d) << ", expected " << e.value
+             << actual.channels() << " is " << actual.at(row, d) << ", expected " << e.value
              << ", allowed error " << allowed + last_place * std::abs(e.value);
     }
   }

@@ -28,7 +28,7 @@ class Buffer {
   float* floats() { return static_cast<float*>(data()); }
   int64_t stride() const { return stride_; }
   int64_t rows() const { return rows_; }
-  int64_t D() const { return D_; }
+  int64_t channels() const { return D_; }
   Element element() const { return element_; }
   const std::vector<char>& bytes() const { return bytes_; }
 

@@ -11,6 +11,7 @@
 // The part of CUDA's language and runtime that kernels/cuda uses, for a C++ compiler. A kernel is a
 // plain function, a launch runs its grid before it returns (grid.h), and a stream is nothing.
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
 #define __global__
 #define __device__
 #define __launch_bounds__(...)
@@ -109,3 +110,4 @@ inline __nv_bfloat16 __float2bfloat16_rn(float value) {
 }
 
 using std::isfinite;
+// NOLINTEND(readability-identifier-naming)

@@ -28,8 +28,9 @@ class Fiber {
   ucontext_t context_{};
   std::unique_ptr<char[]> own_stack_;
   const void* stack_ = nullptr;
-  size_t bytes_ = 0;
-  void* sanitizer_frame_ = nullptr;
+  // Read under AddressSanitizer alone.
+  [[maybe_unused]] size_t bytes_ = 0;
+  [[maybe_unused]] void* sanitizer_frame_ = nullptr;
 };
 
 }  // namespace vmla::tests::host_cuda

@@ -13,8 +13,10 @@
 
 #include "tests/kernels/host_cuda/fiber.h"
 
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+// NOLINTEND(readability-identifier-naming)
 
 namespace vmla::tests::host_cuda {
 namespace {

@@ -6,7 +6,9 @@
 #include <source_location>
 #include <stdexcept>
 
-/// Extents and indices of a grid, by CUDA's names.
+// NOLINTBEGIN(readability-identifier-naming): CUDA's names
+
+/// Extents and indices of a grid.
 struct uint3 {
   unsigned x, y, z;
 };
@@ -16,9 +18,10 @@ struct dim3 {
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-/// The thread that is running, by CUDA's names.
+/// The thread that is running.
 extern uint3 threadIdx, blockIdx;
 extern dim3 blockDim, gridDim;
+// NOLINTEND(readability-identifier-naming)
 
 /// Runs a grid of CUDA threads on the CPU: blocks one after another, each thread of a block a fiber
 /// that runs until it waits at a barrier or for its warp. Results must not depend on the order in

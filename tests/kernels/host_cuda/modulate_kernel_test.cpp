@@ -48,13 +48,13 @@ struct RowStatistics {
 
 RowStatistics statistics_of(const Buffer& x, int64_t row) {
   RowStatistics s;
-  const auto D = static_cast<double>(x.D());
-  for (int64_t d = 0; d < x.D(); ++d) {
+  const auto D = static_cast<double>(x.channels());
+  for (int64_t d = 0; d < x.channels(); ++d) {
     s.mean += x.at(row, d) / D;
     s.mean_size += std::abs(x.at(row, d)) / D;
   }
   double variance = 0;
-  for (int64_t d = 0; d < x.D(); ++d) variance += std::pow(x.at(row, d) - s.mean, 2) / D;
+  for (int64_t d = 0; d < x.channels(); ++d) variance += std::pow(x.at(row, d) - s.mean, 2) / D;
   s.rstd = 1 / std::sqrt(variance + kEps);
   return s;
 }
