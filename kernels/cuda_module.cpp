@@ -13,6 +13,7 @@ namespace {
 
 std::atomic<const cuda::KernelTable*> loaded_kernels{nullptr};
 std::atomic<void*> loaded_module{nullptr};
+std::atomic<const cuda::KernelTable*> kernels_on_cpu{nullptr};
 
 template <class Function>
 Function exported(void* module, const char* name) {
@@ -70,6 +71,14 @@ std::string load_cuda_module() {
 
 const cuda::KernelTable* cuda_kernels() {
   return loaded_kernels.load(std::memory_order_acquire);
+}
+
+void use_kernels_on_cpu(const cuda::KernelTable* table) {
+  kernels_on_cpu = table;
+}
+
+const cuda::KernelTable* cpu_test_kernels() {
+  return kernels_on_cpu.load(std::memory_order_acquire);
 }
 
 void* cuda_module_function(const char* name) {

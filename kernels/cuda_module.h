@@ -17,6 +17,11 @@ std::string load_cuda_module();
 /// The module's functions; null until it is loaded.
 const cuda::KernelTable* cuda_kernels();
 
+/// For tests where no GPU is: from now on operations on the CPU's tensors in fp32 and bf16 use this
+/// table, whose functions get device -1; null ends it.
+void use_kernels_on_cpu(const cuda::KernelTable* table);
+const cuda::KernelTable* cpu_test_kernels();
+
 /// A function that the loaded module exports beside its table, by name; null where it has none.
 void* cuda_module_function(const char* name);
 

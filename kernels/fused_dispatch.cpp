@@ -19,10 +19,19 @@ Element element_of(const at::Tensor& x) {
   }
 }
 
-bool takes_fused(at::TensorList tensors, at::TensorList rows) {
+const cuda::KernelTable* kernels_for(const at::Tensor& x) {
+  if (x.is_cuda()) return cuda_kernels();
+  const bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16;
+  return x.is_cpu() && known ? cpu_test_kernels() : nullptr;
+}
+
+bool takes_fused(FusedOp op, at::TensorList tensors, at::TensorList rows) {
   const at::Device device = tensors[0].device();
   const at::ScalarType dtype = tensors[0].scalar_type();
-  const bool on_gpu = device.is_cuda() && cuda_kernels() != nullptr;
+  const bool on_gpu = kernels_for(tensors[0]) != nullptr;
+  const KernelUse use = kernel_use(op);
+  if (use == KernelUse::kReference) return false;
+  if (on_gpu && use == KernelUse::kAuto && is_switched_off(op)) return false;
   const bool known = on_gpu ? dtype == at::kFloat || dtype == at::kBFloat16
                             : device.is_cpu() && (dtype == at::kFloat || dtype == at::kDouble);
   if (!known) return false;

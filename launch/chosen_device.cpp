@@ -6,6 +6,7 @@ namespace vmla::launch {
 
 ChosenDevice open_device(const ComputeArgs& args) {
   trainer::prepare_device(args.device, "--device");
+  trainer::check_kernels_on(args.device);
   return {c10::Device(args.device),
           args.precision == "bf16" ? c10::ScalarType::BFloat16 : c10::ScalarType::Float};
 }

@@ -13,7 +13,8 @@ struct ChosenDevice {
   c10::ScalarType compute_dtype;  // of matrix products and attention
 };
 
-/// Makes the device usable. UserError where this machine or this build has no CUDA.
+/// Makes the device usable and checks its kernels. UserError where this machine or this build has
+/// no CUDA.
 ChosenDevice open_device(const ComputeArgs& args);
 
 }  // namespace vmla::launch

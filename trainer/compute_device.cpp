@@ -1,7 +1,9 @@
 #include "trainer/compute_device.h"
 
 #include "kernels/cuda_module.h"
+#include "kernels/kernel_self_check.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 
 #include <ATen/DeviceAccelerator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -29,6 +31,14 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;
+}
+
+void check_kernels_on(const std::string& device) {
+  if (device != "cuda") return;
+  for (const kernels::KernelVerdict& verdict : kernels::check_kernels(at::kCUDA)) {
+    // As an error: warnings of ranks other than the lead are not shown.
+    if (!verdict.problem.empty()) log::error(kernels::warning_of(verdict));
+  }
 }
 
 double device_memory() {

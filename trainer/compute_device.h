@@ -16,6 +16,11 @@ void prepare_device(const std::string& device, const std::string& option = "trai
 /// there are too few.
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 
+/// On "cuda", compares each kernel with its reference on the GPU that this process has chosen, and
+/// says which ones disagree and are switched off (kernels/kernel_self_check.h). After
+/// use_gpu_of_rank, where there are ranks; every rank speaks for its own GPU.
+void check_kernels_on(const std::string& device);
+
 /// Bytes of memory that the GPU of this process has in all, after prepare_device("cuda").
 double device_memory();
 

@@ -35,7 +35,8 @@ void adamw_step_(at::Tensor& param,
   TORCH_CHECK(settings.step >= 1, "adamw_step_: steps count from 1, got ", settings.step);
   if (wants_sizes_only(param)) return;
   c10::NoGradGuard no_grad;
-  const bool fused = param.scalar_type() == at::kFloat && takes_fused({param, grad, exp_avg_sq}) &&
+  const bool fused = param.scalar_type() == at::kFloat &&
+                     takes_fused(FusedOp::kAdamw, {param, grad, exp_avg_sq}) &&
                      (!exp_avg.defined() || exp_avg.device() == param.device());
   if (!fused) {
     adamw_step_reference_(param, grad, exp_avg, exp_avg_sq, grad_scale, settings);

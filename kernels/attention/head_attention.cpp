@@ -37,9 +37,10 @@ bool fits_head_attention(const at::Tensor& q_BLNK,
                          const at::Tensor& k_BMNK,
                          const at::Tensor& v_BMNV,
                          const std::vector<AttentionSegment>& segments) {
-  const bool taken =
-      wants_sizes_only(q_BLNK) || (q_BLNK.is_cpu() && takes_fused({q_BLNK, k_BMNK, v_BMNV}));
-  if (!taken || q_BLNK.scalar_type() != at::kFloat) return false;
+  const auto is_taken = [](const at::Tensor& t) {
+    return (t.is_cpu() || wants_sizes_only(t)) && t.scalar_type() == at::kFloat;
+  };
+  if (!is_taken(q_BLNK) || !is_taken(k_BMNK) || !is_taken(v_BMNV)) return false;
   // Cheap bounds before the plan is made; the plan then counts exactly.
   const HeadAttentionSizes sizes = sizes_of(q_BLNK, k_BMNK, v_BMNV, 1.0);
   if (sizes.keys * sizes.K + sizes.values * sizes.V > kMostWorkspace) return false;

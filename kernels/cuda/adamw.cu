@@ -25,8 +25,7 @@ __global__ void __launch_bounds__(kThreads) update_items(AdamwParams a) {
 }  // namespace
 
 Status launch_adamw(const AdamwParams& a, Stream stream) {
-  update_items<<<blocks_for(a.count, kThreads), kThreads, 0, stream>>>(a);
-  return cudaGetLastError();
+  return launch(update_items, blocks_for(a.count, kThreads), kThreads, stream, a);
 }
 
 }  // namespace vmla::kernels::cuda

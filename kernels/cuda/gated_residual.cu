@@ -54,8 +54,7 @@ Status launch_gated_residual(const GatedResidualParams& p, Stream stream) {
   return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    forward_rows<T, W><<<row_blocks(p.frames * p.S), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(forward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
   });
 }
 
@@ -63,8 +62,8 @@ Status launch_gated_residual_backward(const GatedResidualBackwardParams& p, Stre
   return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    backward_rows<T, W><<<row_blocks(p.frames * p.S), kThreads, 0, stream>>>(p);
-    const Status status = cudaGetLastError();
+    const Status status =
+        launch(backward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
     if (status != cudaSuccess) return status;
     return launch_token_sums<W>(
         GateTerms<T>{p}, p.frames, p.S, p.D, p.partial_sums, {p.grad_gate}, stream);

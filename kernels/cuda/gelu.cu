@@ -42,16 +42,14 @@ __global__ void __launch_bounds__(kThreads) backward_items(GeluBackwardParams p)
 Status launch_gelu_tanh(const GeluParams& p, Stream stream) {
   return with_element(p.element, [&](auto element) -> Status {
     using T = typename decltype(element)::type;
-    forward_items<T><<<blocks_for(p.count, kThreads), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(forward_items<T>, blocks_for(p.count, kThreads), kThreads, stream, p);
   });
 }
 
 Status launch_gelu_tanh_backward(const GeluBackwardParams& p, Stream stream) {
   return with_element(p.element, [&](auto element) -> Status {
     using T = typename decltype(element)::type;
-    backward_items<T><<<blocks_for(p.count, kThreads), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(backward_items<T>, blocks_for(p.count, kThreads), kThreads, stream, p);
   });
 }
 

@@ -92,8 +92,7 @@ Status launch_layer_norm_modulate(const LayerNormModulateParams& p, Stream strea
   return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    forward_rows<T, W><<<row_blocks(p.frames * p.S), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(forward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
   });
 }
 
@@ -102,8 +101,8 @@ Status launch_layer_norm_modulate_backward(const LayerNormModulateBackwardParams
   return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    backward_rows<T, W><<<row_blocks(p.frames * p.S), kThreads, 0, stream>>>(p);
-    const Status status = cudaGetLastError();
+    const Status status =
+        launch(backward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
     if (status != cudaSuccess) return status;
     return launch_token_sums<W>(ShiftScaleTerms<T>{p},
                                 p.frames,

@@ -61,8 +61,7 @@ Status launch_rms_norm(const RmsNormParams& p, Stream stream) {
   return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    forward_rows<T, W><<<row_blocks(p.rows), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(forward_rows<T, W>, row_blocks(p.rows), kThreads, stream, p);
   });
 }
 
@@ -70,8 +69,7 @@ Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
   return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    backward_rows<T, W><<<row_blocks(p.rows), kThreads, 0, stream>>>(p);
-    const Status status = cudaGetLastError();
+    const Status status = launch(backward_rows<T, W>, row_blocks(p.rows), kThreads, stream, p);
     if (status != cudaSuccess) return status;
     return launch_token_sums<W>(WeightTerms<T>{p},
                                 1,

@@ -35,8 +35,7 @@ __global__ void __launch_bounds__(kThreads) rotate_heads(RopeParams p) {
 Status launch_rope(const RopeParams& p, Stream stream) {
   return with_element(p.element, [&](auto element) -> Status {
     using T = typename decltype(element)::type;
-    rotate_heads<T><<<row_blocks(p.B * p.L * p.N), kThreads, 0, stream>>>(p);
-    return cudaGetLastError();
+    return launch(rotate_heads<T>, row_blocks(p.B * p.L * p.N), kThreads, stream, p);
   });
 }
 

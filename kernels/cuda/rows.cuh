@@ -1,7 +1,7 @@
 #pragma once
 
 #include <cuda_bf16.h>
-#include <cuda_runtime_api.h>
+#include <cuda_runtime.h>
 
 #include <cstdint>
 
@@ -26,6 +26,27 @@ inline unsigned blocks_for(int64_t items, int64_t per_block) {
 inline unsigned row_blocks(int64_t rows) {
   return blocks_for(rows, kRowsPerBlock);
 }
+
+/// Queues kernel(args...) in a stream; 0, or why CUDA refuses it. Every kernel starts here, by a
+/// plain call, so that another compiler can build the same files for the host
+/// (tests/kernels/host_cuda).
+template <class... Params, class... Args>
+Status launch(
+    void (*kernel)(Params...), dim3 grid, dim3 block, Stream stream, const Args&... args) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.stream = stream;
+  const Status status = cudaLaunchKernelEx(&config, kernel, args...);
+  if (status != cudaSuccess) cudaGetLastError();  // the next call must not report it again
+  return status;
+}
+
+/// An array that the threads of a block share: VMLA_SHARED(float, part, [8][32]). Holds anything
+/// at the start of a block.
+#ifndef VMLA_SHARED
+#define VMLA_SHARED(type, name, extents) __shared__ type name extents
+#endif
 
 __device__ inline int lane_index() {
   return static_cast<int>(threadIdx.x) % kWarpSize;

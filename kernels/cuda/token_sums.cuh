@@ -17,7 +17,7 @@ template <class Terms>
 __global__ void __launch_bounds__(kWarpSize* kSumRows)
     sum_chunks(Terms terms, int64_t frames, int64_t tokens, int64_t D, float* partial) {
   constexpr int kSums = Terms::kSums;
-  __shared__ float part[kSums][kSumRows][kWarpSize];
+  VMLA_SHARED(float, part, [kSums][kSumRows][kWarpSize]);
   const int column = static_cast<int>(threadIdx.x);
   const int row = static_cast<int>(threadIdx.y);
   const int64_t d = static_cast<int64_t>(blockIdx.x) * kWarpSize + column;
@@ -71,12 +71,27 @@ Status launch_token_sums(const Terms& terms,
   const dim3 grid(static_cast<unsigned>((D + kWarpSize - 1) / kWarpSize),
                   static_cast<unsigned>(chunks),
                   static_cast<unsigned>(frames < kMostFrames ? frames : kMostFrames));
-  sum_chunks<<<grid, dim3(kWarpSize, kSumRows), 0, stream>>>(terms, frames, tokens, D, partial);
-  for (int k = 0; k < Terms::kSums; ++k) {
-    add_chunks<<<blocks_for(frames * D, kThreads), kThreads, 0, stream>>>(
-        partial + k * frames * chunks * D, frames, chunks, D, static_cast<W*>(outs[k]));
+  Status status = launch(sum_chunks<Terms>,
+                         grid,
+                         dim3(kWarpSize, kSumRows),
+                         stream,
+                         terms,
+                         frames,
+                         tokens,
+                         D,
+                         partial);
+  for (int k = 0; k < Terms::kSums && status == cudaSuccess; ++k) {
+    status = launch(add_chunks<W>,
+                    blocks_for(frames * D, kThreads),
+                    kThreads,
+                    stream,
+                    partial + k * frames * chunks * D,
+                    frames,
+                    chunks,
+                    D,
+                    static_cast<W*>(outs[k]));
   }
-  return cudaGetLastError();
+  return status;
 }
 
 }  // namespace vmla::kernels::cuda

@@ -28,7 +28,7 @@ at::Tensor forward_fused(const at::Tensor& x_any) {
 
 at::Tensor forward_any(const at::Tensor& x) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  return takes_fused({x}) ? forward_fused(x) : at::gelu(x, "tanh");
+  return takes_fused(FusedOp::kGeluTanh, {x}) ? forward_fused(x) : at::gelu(x, "tanh");
 }
 
 at::Tensor backward_fused(const at::Tensor& grad_any, const at::Tensor& x_any) {
@@ -48,7 +48,8 @@ at::Tensor backward_fused(const at::Tensor& grad_any, const at::Tensor& x_any) {
 
 at::Tensor backward_any(const at::Tensor& grad, const at::Tensor& x) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  return takes_fused({x, grad}) ? backward_fused(grad, x) : at::gelu_backward(grad, x, "tanh");
+  return takes_fused(FusedOp::kGeluTanh, {x, grad}) ? backward_fused(grad, x)
+                                                    : at::gelu_backward(grad, x, "tanh");
 }
 
 struct GeluTanh : torch::autograd::Function<GeluTanh> {

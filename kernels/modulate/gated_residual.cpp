@@ -50,7 +50,8 @@ at::Tensor forward_fused(const at::Tensor& x_BFSD,
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  return takes_fused({x, y}, {gate}) ? forward_fused(x, y, gate) : forward_aten(x, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {x, y}, {gate}) ? forward_fused(x, y, gate)
+                                                              : forward_aten(x, y, gate);
 }
 
 // The gradient of x is the incoming one. dy = gate * g; dgate = sum over a frame's tokens of g * y.
@@ -101,8 +102,8 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }
-  return takes_fused({y, grad}, {gate}) ? backward_fused(grad, y, gate)
-                                        : backward_aten(grad, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {y, grad}, {gate}) ? backward_fused(grad, y, gate)
+                                                                 : backward_aten(grad, y, gate);
 }
 
 struct GatedResidual : torch::autograd::Function<GatedResidual> {

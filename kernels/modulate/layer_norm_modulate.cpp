@@ -74,8 +74,9 @@ Modulated forward_any(const at::Tensor& x,
                       const at::Tensor& scale,
                       double eps) {
   if (wants_sizes_only(x)) return empty_outputs(x);
-  return takes_fused({x}, {shift, scale}) ? forward_fused(x, shift, scale, eps)
-                                          : forward_aten(x, shift, scale, eps);
+  return takes_fused(FusedOp::kLayerNormModulate, {x}, {shift, scale})
+             ? forward_fused(x, shift, scale, eps)
+             : forward_aten(x, shift, scale, eps);
 }
 
 struct ModulatedGrads {
@@ -154,7 +155,7 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
   if (wants_sizes_only(x)) return empty_grads(x, shift, scale);
-  return takes_fused({x, grad_y}, {shift, scale})
+  return takes_fused(FusedOp::kLayerNormModulate, {x, grad_y}, {shift, scale})
              ? backward_fused(grad_y, x, shift, scale, mean, rstd)
              : backward_aten(grad_y, x, shift, scale, mean, rstd);
 }

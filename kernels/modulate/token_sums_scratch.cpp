@@ -2,12 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/fused_dispatch.h"
 #include "kernels/token_chunks.h"
 
 namespace vmla::kernels {
 
 at::Tensor token_sums_scratch(int64_t sums, const at::Tensor& x_frames) {
-  if (x_frames.is_cpu()) return {};
+  if (kernels_for(x_frames) == nullptr) return {};
   return at::empty({sums, x_frames.size(0), token_chunks(x_frames.size(1)), x_frames.size(2)},
                    x_frames.options().dtype(at::kFloat));
 }

@@ -53,7 +53,8 @@ Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
     return {at::empty(x.sizes(), x.options()),
             at::empty(rows, x.options().dtype(accumulate_type(x)))};
   }
-  return takes_fused({x}, {weight}) ? forward_fused(x, weight, eps) : forward_aten(x, weight, eps);
+  return takes_fused(FusedOp::kRmsNorm, {x}, {weight}) ? forward_fused(x, weight, eps)
+                                                       : forward_aten(x, weight, eps);
 }
 
 // With h = x * rstd and g = dy * w: dx = rstd * (g - h * mean(g * h)), dw = sum over rows of dy *
@@ -109,8 +110,9 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
   if (wants_sizes_only(x)) {
     return {at::empty(x.sizes(), x.options()), at::empty(weight.sizes(), weight.options())};
   }
-  return takes_fused({x, grad_y}, {weight}) ? backward_fused(grad_y, x, weight, rstd)
-                                            : backward_aten(grad_y, x, weight, rstd);
+  return takes_fused(FusedOp::kRmsNorm, {x, grad_y}, {weight})
+             ? backward_fused(grad_y, x, weight, rstd)
+             : backward_aten(grad_y, x, weight, rstd);
 }
 
 struct RmsNorm : torch::autograd::Function<RmsNorm> {

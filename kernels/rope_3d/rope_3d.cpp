@@ -52,7 +52,7 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   bool inverse) {
   if (wants_sizes_only(x_BLNK)) return at::empty(x_BLNK.sizes(), x_BLNK.options());
   // Kernels read a table in the dtype they compute in, which is never bf16.
-  if (takes_fused({x_BLNK}, {cos, sin}) && cos.scalar_type() != at::kBFloat16) {
+  if (takes_fused(FusedOp::kRope, {x_BLNK}, {cos, sin}) && cos.scalar_type() != at::kBFloat16) {
     return rotate_fused(x_BLNK, cos, sin, first_channel, inverse);
   }
   return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);

@@ -213,6 +213,68 @@ void check_mixed(at::Device device) {
   }
 }
 
+/// Rows with gaps and an odd offset, transposed inputs, and a cotangent that is one number
+/// repeated.
+void check_views(at::Device device) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const auto given = [&](const at::Tensor& t) { return t.to(device, dtype); };
+    const std::vector<at::Tensor> inputs{
+        given(draw(50, {2, 3, 70, 71})).narrow(-1, 3, 65).requires_grad_(),
+        given(draw(51, {65, 70, 3, 2})).permute({3, 2, 1, 0}).requires_grad_(),
+        given(draw(52, {2, 3, 2, 65})).select(2, 1).requires_grad_(),
+        given(draw(53, {65, 2})).select(1, 1).requires_grad_()};
+    std::vector<at::Tensor> exact;
+    for (const at::Tensor& input : inputs) {
+      exact.push_back(input.detach().to(at::kCPU, at::kDouble).requires_grad_());
+    }
+    const at::Tensor out = kernels::gelu_tanh(
+        kernels::gated_residual(kernels::layer_norm_modulate(inputs[0], inputs[2], inputs[2], kEps),
+                                kernels::rms_norm(inputs[1], inputs[3], kEps),
+                                inputs[2]));
+    const at::Tensor expected = kernels::gelu_tanh_reference(kernels::gated_residual_reference(
+        kernels::layer_norm_modulate_reference(exact[0], exact[2], exact[2], kEps),
+        kernels::rms_norm_reference(exact[1], exact[3], kEps),
+        exact[2]));
+    const bool fp32 = dtype == at::kFloat;
+    require_near("views", out, expected, 2 * (fp32 ? kTolerance32 : kTolerance16));
+    const at::Tensor one = draw(54, {1, 1, 1, 65}).to(dtype);
+    out.backward(one.to(device).expand(out.sizes()));
+    expected.backward(one.to(at::kDouble).expand(out.sizes()));
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      require_near("views, gradient " + std::to_string(i),
+                   inputs[i].grad(),
+                   exact[i].grad(),
+                   2 * (fp32 ? kGradient32 : kGradient16));
+    }
+  }
+}
+
+/// No rows, no frames, no tokens: outputs without elements, gradients of what rows share are zeros.
+void check_empty(at::Device device) {
+  const kernels::RopeTable table = kernels::rope_table(
+      {0}, 2, 3, {{0, 5, 9, 13}, {6, 5, 5}}, at::TensorOptions().device(device).dtype(at::kFloat));
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const auto zeros = [&](at::IntArrayRef sizes) {
+      return at::zeros(sizes, at::TensorOptions().device(device).dtype(dtype)).requires_grad_();
+    };
+    for (const auto& [frames, S] : {std::pair<int64_t, int64_t>{0, 5}, {3, 0}}) {
+      const at::Tensor x = zeros({1, frames, S, 33}), row = zeros({1, frames, 33});
+      const at::Tensor weight = zeros({33});
+      const at::Tensor out = kernels::gelu_tanh(
+          kernels::gated_residual(kernels::layer_norm_modulate(x, row, row, kEps),
+                                  kernels::rms_norm(x, weight, kEps),
+                                  row));
+      out.backward(at::zeros_like(out));
+      for (const at::Tensor& leaf : {x, row, weight}) {
+        require_near("empty", leaf.grad(), at::zeros(leaf.sizes(), at::kDouble), 0);
+      }
+    }
+    const at::Tensor heads = zeros({0, 6, 3, 12});
+    kernels::apply_rope(heads, table, 3).sum().backward();
+    require_near("empty", heads.grad(), at::zeros({0, 6, 3, 12}, at::kDouble), 0);
+  }
+}
+
 }  // namespace
 
 std::vector<Check> kernel_checks() {
@@ -222,7 +284,9 @@ std::vector<Check> kernel_checks() {
           {"rope", check_rope},
           {"attention", check_attention},
           {"adamw", check_adamw},
-          {"bf16 beside fp32", check_mixed}};
+          {"bf16 beside fp32", check_mixed},
+          {"views", check_views},
+          {"empty tensors", check_empty}};
 }
 
 }  // namespace vmla::tests::gpu

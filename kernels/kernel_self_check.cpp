@@ -1,0 +1,196 @@
+#include "kernels/kernel_self_check.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "kernels/adamw/adamw.h"
+#include "kernels/counter_rng/counter_rng.h"
+#include "kernels/fused_dispatch.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/modulate/modulate.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope_3d/rope_3d.h"
+
+namespace vmla::kernels {
+namespace {
+
+constexpr double kEps = 1e-6;
+
+/// Largest error, as a part of the largest number. fp32: some ten roundings of 2^-24 in a forward
+/// pass; gradients of rows are sums over hundreds of tokens in another order. bf16: the result is
+/// rounded to 2^-9 of itself, and gradients are sums of products of such.
+struct Tolerances {
+  double output, gradient;
+};
+constexpr Tolerances kOfFloat{2e-6, 1e-5};
+constexpr Tolerances kOfBFloat16{0x1p-8, 0x1p-6};
+
+at::Tensor drawn(uint64_t stream, at::IntArrayRef sizes) {
+  return normal({.seed = 13, .purpose = Purpose::kSynthetic, .sample = stream}, sizes);
+}
+
+std::string difference(const std::string& what,
+                       const at::Tensor& actual,
+                       const at::Tensor& expected,
+                       double tolerance) {
+  const at::Tensor a = actual.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor e = expected.detach().to(at::kDouble);
+  const double error = (a - e).abs().nan_to_num(INFINITY, INFINITY, INFINITY).max().item<double>();
+  const double size = e.abs().max().item<double>();
+  if (error <= tolerance * size) return {};
+  return c10::str(what, " is off by ", error, ", at most ", tolerance * size, " is rounding");
+}
+
+using Operation = at::Tensor (*)(const std::vector<at::Tensor>& inputs);
+
+/// inputs[0] is of the dtype under test; the others are rows in fp32, or of that dtype where the
+/// operation takes no rows.
+struct Case {
+  FusedOp op;
+  Operation fused, reference;
+  std::vector<at::Tensor> inputs;
+  std::vector<bool> is_row;
+};
+
+/// Output, then the gradients of all inputs for a fixed cotangent.
+std::vector<at::Tensor> evaluate(Operation f, const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> leaves;
+  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
+  const at::Tensor out = f(leaves);
+  out.backward(drawn(90, out.sizes()).to(out.options()));
+  std::vector<at::Tensor> results{out};
+  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
+  return results;
+}
+
+std::string compare(const Case& c, at::Device device, at::ScalarType dtype) {
+  std::vector<at::Tensor> given, exact;
+  for (size_t i = 0; i < c.inputs.size(); ++i) {
+    const at::Tensor rounded = c.inputs[i].to(c.is_row[i] ? at::kFloat : dtype);
+    given.push_back(rounded.to(device));
+    exact.push_back(rounded.to(at::kDouble));
+  }
+  const std::vector<at::Tensor> actual = evaluate(c.fused, given);
+  const std::vector<at::Tensor> expected = evaluate(c.reference, exact);
+  const Tolerances& allowed = dtype == at::kFloat ? kOfFloat : kOfBFloat16;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const std::string what = i == 0 ? "its output" : c10::str("its gradient ", i);
+    std::string problem = difference(c10::str(what, " in ", dtype == at::kFloat ? "fp32" : "bf16"),
+                                     actual[i],
+                                     expected[i],
+                                     i == 0 ? allowed.output : allowed.gradient);
+    if (!problem.empty()) return problem;
+  }
+  return {};
+}
+
+/// The rotation by a fixed table, which is no input to differentiate.
+RopeTable table_for(const at::Tensor& x) {
+  const at::ScalarType dtype = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  return rope_table({0, 1, 5},
+                    2,
+                    3,
+                    {{0, 5, 9, 13}, {6, 5, 5}},
+                    at::TensorOptions().device(x.device()).dtype(dtype));
+}
+
+std::vector<Case> cases() {
+  using In = const std::vector<at::Tensor>&;
+  // Two chunks of tokens, a second block of channels of one lane, no multiple of a warp.
+  const at::Tensor x = drawn(1, {1, 2, 131, 33}), y = drawn(2, {1, 2, 131, 33});
+  const at::Tensor row = drawn(3, {1, 2, 33}), other_row = drawn(4, {1, 2, 33});
+  return {
+      {FusedOp::kRmsNorm,
+       [](In in) { return rms_norm(in[0], in[1], kEps); },
+       [](In in) { return rms_norm_reference(in[0], in[1], kEps); },
+       {x, drawn(5, {33})},
+       {false, true}},
+      {FusedOp::kLayerNormModulate,
+       [](In in) { return layer_norm_modulate(in[0], in[1], in[2], kEps); },
+       [](In in) { return layer_norm_modulate_reference(in[0], in[1], in[2], kEps); },
+       {x, row, other_row},
+       {false, true, true}},
+      {FusedOp::kGatedResidual,
+       [](In in) { return gated_residual(in[0], in[1], in[2]); },
+       [](In in) { return gated_residual_reference(in[0], in[1], in[2]); },
+       {x, y, row},
+       {false, false, true}},
+      {FusedOp::kGeluTanh,
+       [](In in) { return gelu_tanh(in[0]); },
+       [](In in) { return gelu_tanh_reference(in[0]); },
+       {2.0 * x},
+       {false}},
+      {FusedOp::kRope,
+       [](In in) { return apply_rope(in[0], table_for(in[0]), 3); },
+       [](In in) { return apply_rope_reference(in[0], table_for(in[0]), 3); },
+       {drawn(6, {2, 18, 3, 12})},
+       {false}},
+  };
+}
+
+std::string check_adamw(at::Device device) {
+  for (const double beta1 : {0.0, 0.9}) {
+    const auto run = [&](at::Device on, at::ScalarType dtype, auto&& step) {
+      at::Tensor param = drawn(7, {1001}).to(on, dtype);
+      at::Tensor first = beta1 == 0 ? at::Tensor() : at::zeros_like(param);
+      at::Tensor second = at::zeros_like(param);
+      for (int64_t t = 1; t <= 2; ++t) {
+        const at::Tensor grad = drawn(static_cast<uint64_t>(7 + t), {1001}).to(on, dtype);
+        const at::Tensor scale = at::scalar_tensor(0.5, at::kFloat).to(on);
+        step(param, grad, first, second, scale, {1e-2, beta1, 0.99, 1e-8, 0.1, t});
+      }
+      return param;
+    };
+    std::string problem = difference(c10::str("its step with beta1 ", beta1),
+                                     run(device, at::kFloat, adamw_step_),
+                                     run(at::kCPU, at::kDouble, adamw_step_reference_),
+                                     kOfFloat.output);
+    if (!problem.empty()) return problem;
+  }
+  return {};
+}
+
+std::string problem_of(FusedOp op, at::Device device) {
+  try {
+    if (op == FusedOp::kAdamw) return check_adamw(device);
+    for (const Case& c : cases()) {
+      if (c.op != op) continue;
+      for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+        std::string problem = compare(c, device, dtype);
+        if (!problem.empty()) return problem;
+      }
+    }
+    return {};
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    return text.substr(0, text.find('\n'));
+  }
+}
+
+}  // namespace
+
+std::vector<KernelVerdict> check_kernels(at::Device device) {
+  const at::AutoGradMode with_gradients(true);
+  std::vector<KernelVerdict> verdicts;
+  if (kernels_for(at::empty({0}, at::TensorOptions().device(device))) == nullptr) return verdicts;
+  for (const FusedOp op : kFusedOps) {
+    if (kernel_use(op) == KernelUse::kReference) continue;
+    set_switched_off(op, false);
+    verdicts.push_back({op, problem_of(op, device)});
+    set_switched_off(op, !verdicts.back().problem.empty());
+  }
+  return verdicts;
+}
+
+std::string warning_of(const KernelVerdict& verdict) {
+  return c10::str("kernels: ",
+                  name_of(verdict.op),
+                  " disagrees with its reference (",
+                  verdict.problem,
+                  "); ",
+                  is_switched_off(verdict.op) && kernel_use(verdict.op) == KernelUse::kAuto
+                      ? "it is switched off and the reference runs instead"
+                      : "it stays on, as asked");
+}
+
+}  // namespace vmla::kernels
