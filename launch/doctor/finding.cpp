@@ -39,8 +39,8 @@ std::string section_text(const Findings& findings, const std::string& section) {
   std::string text = section + "\n";
   for (const Finding& finding : findings) {
     if (finding.section != section) continue;
-    std::string line =
-        "  " + padded(verdict_name(finding.verdict), 8) + padded(finding.name, 30) + " " + finding.found;
+    std::string line = "  " + padded(verdict_name(finding.verdict), 8) + padded(finding.name, 30) +
+                       " " + finding.found;
     if (!finding.advice.empty()) line += "; " + finding.advice;
     text += io::printable(line) + "\n";
   }

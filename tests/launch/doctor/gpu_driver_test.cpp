@@ -28,6 +28,9 @@ TEST(GpuDriver, AGpuWithKernelsIsUsed) {
     newer.cuda_version = version;
     EXPECT_EQ(why_no_gpu(newer, kBuild, "0"), "") << version;
   }
+  for (const char* visible : {"0,", "GPU-8932f937-d72c-4106-c12f-20bd9faed9f6", "0,-1"}) {
+    EXPECT_EQ(why_no_gpu(driver_with({gpu("H100", 9, 0)}), kBuild, visible), "") << visible;
+  }
   // A library that has no such functions says nothing: the module itself is asked.
   EXPECT_EQ(why_no_gpu({.library = true}, kBuild, nullptr), "");
 }
