@@ -46,15 +46,32 @@ double number_in(const std::string& text) {
   return in >> number ? number : 0;
 }
 
-/// The first line of a file of this process' control group (version 2), where version 1 has another
-/// name for it; the files stand at the root inside a container.
-std::string group_line(const fs::path& root, const char* version2, const char* version1) {
-  for (const char* name : {version2, version1}) {
-    std::ifstream in(root / "sys/fs/cgroup" / name);
-    std::string line;
-    if (std::getline(in, line)) return line;
+std::string first_line(const fs::path& file) {
+  std::ifstream in(file);
+  std::string line;
+  std::getline(in, line);
+  return line;
+}
+
+/// The folders of this process' control groups for a controller, from its own up to the root: a
+/// limit of any of them holds. A batch system sets it in one of them, a container in the root that
+/// it shows.
+std::vector<fs::path> group_folders(const fs::path& root, const std::string& controller) {
+  const fs::path tree = root / "sys/fs/cgroup";
+  std::vector<fs::path> folders = {tree, tree / controller};
+  std::ifstream in(root / "proc/self/cgroup");  // "0::/path", or "4:cpu,cpuacct:/path" (version 1)
+  for (std::string line; std::getline(in, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string names = "," + line.substr(first + 1, second - first - 1) + ",";
+    const bool unified = names == ",,";
+    if (!unified && names.find("," + controller + ",") == std::string::npos) continue;
+    fs::path group = fs::path(line.substr(second + 1)).relative_path();
+    for (; !group.empty(); group = group.parent_path()) {
+      folders.push_back((unified ? tree : tree / controller) / group);
+    }
   }
-  return {};
+  return folders;
 }
 
 int64_t limit_of(decltype(RLIMIT_NOFILE) which, bool most) {
@@ -116,11 +133,15 @@ CpuFacts measure_cpu(const fs::path& root) {
     if (known.contains(wanted)) facts.vectors.emplace_back(wanted);
   }
   // "max 100000" or "150000 100000": microseconds of processor time in a period.
-  std::istringstream quota(group_line(root, "cpu.max", "cpu/cpu.cfs_quota_us"));
-  double used = 0, period = 100000;
-  if (quota >> used && used > 0) {
-    quota >> period;
-    facts.quota = used / (period > 0 ? period : 100000);
+  for (const fs::path& group : group_folders(root, "cpu")) {
+    std::istringstream quota(first_line(group / "cpu.max"));
+    double used = 0, period = 0;
+    if (!(quota >> used >> period)) {
+      used = number_in(first_line(group / "cpu.cfs_quota_us"));
+      period = number_in(first_line(group / "cpu.cfs_period_us"));
+    }
+    if (used <= 0 || period <= 0) continue;
+    facts.quota = facts.quota > 0 ? std::min(facts.quota, used / period) : used / period;
   }
   return facts;
 }
@@ -130,13 +151,16 @@ MemoryFacts measure_memory(const fs::path& root) {
   MemoryFacts facts;
   facts.total = kKib * number_in(value_of(root / "proc/meminfo", "MemTotal"));
   facts.available = kKib * number_in(value_of(root / "proc/meminfo", "MemAvailable"));
-  const double limit =
-      number_in(group_line(root, "memory.max", "memory/memory.limit_in_bytes"));  // "max": 0
-  // Version 1 says "no limit" by a number beyond any memory.
-  if (limit > 0 && limit < facts.total) {
+  for (const fs::path& group : group_folders(root, "memory")) {
+    const bool unified = fs::exists(group / "memory.max");
+    const double limit =
+        number_in(first_line(group / (unified ? "memory.max" : "memory.limit_in_bytes")));
+    // "max" is no number; version 1 says "no limit" by one beyond any memory.
+    if (limit <= 0 || limit >= facts.total) continue;
+    if (facts.group_limit > 0 && limit >= facts.group_limit) continue;
     facts.group_limit = limit;
     facts.group_used =
-        number_in(group_line(root, "memory.current", "memory/memory.usage_in_bytes"));
+        number_in(first_line(group / (unified ? "memory.current" : "memory.usage_in_bytes")));
   }
   return facts;
 }

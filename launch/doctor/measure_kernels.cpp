@@ -25,6 +25,8 @@ constexpr double kEps = 1e-6;
 // fp32: some ten roundings of 2^-24 forward; gradients of gains and shifts are sums over some
 // hundred rows in another order.
 constexpr double kForward = 2e-6, kGradient = 1e-5;
+// bf16: the result is rounded to 2^-9 of itself; what is summed from rounded parts twice that.
+constexpr double kForward16 = 0x1p-8, kGradient16 = 0x1p-6;
 
 at::Tensor draw(uint64_t stream, at::IntArrayRef sizes) {
   return kernels::normal({.seed = 13, .purpose = kernels::Purpose::kSynthetic, .sample = stream},
@@ -60,26 +62,27 @@ struct Case {
 };
 
 /// The worst error, gradients in the measure of forward: an error over its tolerance stays over it.
-double compare(const Case& test, at::Device device) {
+double compare(const Case& test, at::Device device, at::ScalarType dtype) {
+  const bool bf16 = dtype == at::kBFloat16;
+  const double scale = bf16 ? kForward16 / kGradient16 : kForward / kGradient;
   Tensors rounded, exact;
   for (const at::Tensor& input : test.small) {
-    rounded.push_back(input.to(device, at::kFloat));
-    exact.push_back(input.to(at::kFloat).to(at::kDouble));
+    rounded.push_back(input.to(device, dtype));
+    exact.push_back(input.to(dtype).to(at::kDouble));
   }
   const Tensors actual = evaluate(test.f, rounded), expected = evaluate(test.reference, exact);
   double worst = 0;
   for (size_t i = 0; i < actual.size(); ++i) {
     const double error = difference(actual[i], expected[i]);
-    worst = std::fmax(worst, i == 0 ? error : error * kForward / kGradient);
+    worst = std::fmax(worst, i == 0 ? error : error * scale);
     if (std::isnan(error)) return error;
   }
   return worst;
 }
 
 /// Bytes read and written a second, forward, without a graph.
-double measured_rate(const Case& test, at::Device device) {
+double measured_rate(const Case& test, at::Device device, at::ScalarType dtype) {
   const at::NoGradGuard no_grad;
-  const at::ScalarType dtype = device.is_cuda() ? at::kBFloat16 : at::kFloat;
   Tensors inputs;
   for (const auto& sizes : test.large) {
     inputs.push_back(at::ones(sizes, at::TensorOptions(device).dtype(dtype)));
@@ -145,7 +148,7 @@ std::vector<Case> cases(at::Device device) {
 }
 
 KernelFacts measure_adamw(at::Device device) {
-  KernelFacts facts{.name = "adamw", .tolerance = kForward};
+  KernelFacts facts{.name = "adamw, fp32", .tolerance = kForward};
   const auto run = [](at::Device on, at::ScalarType dtype, const auto& step) {
     at::Tensor param = draw(13, {1001}).to(at::kFloat).to(on, dtype);
     at::Tensor first = at::zeros_like(param), second = at::zeros_like(param);
@@ -177,14 +180,21 @@ KernelFacts measure_adamw(at::Device device) {
 }  // namespace
 
 std::vector<KernelFacts> measure_kernels(at::Device device) {
+  // Training with bf16 has both; the fused code of a CPU takes fp32.
+  std::vector<at::ScalarType> dtypes = {at::kFloat};
+  if (device.is_cuda()) dtypes.push_back(at::kBFloat16);
   std::vector<KernelFacts> all;
   for (const Case& test : cases(device)) {
-    KernelFacts facts{.name = test.name, .tolerance = kForward};
-    facts.problem = problem_of([&] {
-      facts.error = compare(test, device);
-      facts.rate = measured_rate(test, device);
-    });
-    all.push_back(facts);
+    for (const at::ScalarType dtype : dtypes) {
+      const bool bf16 = dtype == at::kBFloat16;
+      KernelFacts facts{.name = test.name + (bf16 ? ", bf16" : ", fp32"),
+                        .tolerance = bf16 ? kForward16 : kForward};
+      facts.problem = problem_of([&] {
+        facts.error = compare(test, device, dtype);
+        facts.rate = measured_rate(test, device, dtype);
+      });
+      all.push_back(facts);
+    }
   }
   all.push_back(measure_adamw(device));
   return all;

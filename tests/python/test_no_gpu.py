@@ -148,7 +148,7 @@ def test_the_doctor_on_a_machine_whose_gpu_cannot_be_used(driver, tmp_path):
     assert done.returncode == 1 and done.stderr == ""
     lines = page(done)
     assert lines["GPUs", "driver"] == "wrong" and "compute capability 7.5" in done.stdout
-    assert lines["kernels", "adamw"] == "ok", "the rest of the page is there"
+    assert lines["kernels", "adamw, fp32"] == "ok", "the rest of the page is there"
 
 
 def test_the_doctor_needs_a_folder(tmp_path):

@@ -51,6 +51,30 @@ TEST_F(Machine, MemoryAndItsLimit) {
   EXPECT_EQ(measure_memory(folder_.path()).group_used, 1e8);
 }
 
+TEST_F(Machine, TheSmallestLimitOfAllGroupsHolds) {
+  write("proc/meminfo", "MemTotal: 64000000 kB\nMemAvailable: 60000000 kB\n");
+  write("proc/self/cgroup", "0::/batch/job_7/task\n");
+  write("sys/fs/cgroup/batch/memory.max", "9000000000\n");
+  write("sys/fs/cgroup/batch/job_7/memory.max", "4000000000\n");
+  write("sys/fs/cgroup/batch/job_7/memory.current", "1000000000\n");
+  write("sys/fs/cgroup/batch/job_7/task/memory.max", "max\n");
+  write("sys/fs/cgroup/batch/job_7/cpu.max", "400000 100000\n");
+  EXPECT_EQ(measure_memory(folder_.path()).group_limit, 4e9);
+  EXPECT_EQ(measure_memory(folder_.path()).group_used, 1e9);
+  EXPECT_EQ(measure_cpu(folder_.path()).quota, 4);
+}
+
+TEST_F(Machine, GroupsOfVersion1) {
+  write("proc/meminfo", "MemTotal: 64000000 kB\nMemAvailable: 60000000 kB\n");
+  write("proc/self/cgroup", "5:cpu,cpuacct:/job\n4:memory:/job\n");
+  write("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  write("sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2000000000\n");
+  write("sys/fs/cgroup/cpu/job/cpu.cfs_quota_us", "150000\n");
+  write("sys/fs/cgroup/cpu/job/cpu.cfs_period_us", "100000\n");
+  EXPECT_EQ(measure_memory(folder_.path()).group_limit, 2e9);
+  EXPECT_EQ(measure_cpu(folder_.path()).quota, 1.5);
+}
+
 TEST_F(Machine, WithoutFilesThereAreNoFigures) {
   EXPECT_EQ(measure_cpu(folder_.path()).model, "");
   EXPECT_EQ(measure_memory(folder_.path()).total, 0);
