@@ -103,6 +103,12 @@ std::string no_kernels(const DriverGpu& gpu, const CudaBuild& build) {
          std::to_string(10 * gpu.major + gpu.minor) + " builds them, if LibTorch knows this GPU)";
 }
 
+/// False only where it is certain that there are none.
+bool may_have_kernels(const DriverGpu& gpu, const CudaBuild& build) {
+  return gpu.major == 0 || build.architectures.empty() ||
+         has_kernels_for(gpu.major, gpu.minor, build.architectures);
+}
+
 /// cuInit succeeded or found nothing, and no GPU is visible: because of the variable or at all.
 std::string none_visible(const char* visible) {
   if (visible == nullptr) return "the driver sees no GPU";
@@ -170,10 +176,7 @@ std::string why_no_gpu(const DriverAnswer& driver, const CudaBuild& build, const
            "); nvidia-smi says more, and a driver that was updated needs a restart";
   }
   if (driver.gpus.empty()) return none_visible(visible);
-  const auto usable = [&](const DriverGpu& gpu) {
-    return build.architectures.empty() ||
-           has_kernels_for(gpu.major, gpu.minor, build.architectures);
-  };
+  const auto usable = [&](const DriverGpu& gpu) { return may_have_kernels(gpu, build); };
   if (std::ranges::none_of(driver.gpus, usable)) return no_kernels(driver.gpus.front(), build);
   return {};
 }
@@ -181,9 +184,7 @@ std::string why_no_gpu(const DriverAnswer& driver, const CudaBuild& build, const
 std::string why_gpu_unusable(const DriverAnswer& driver, const CudaBuild& build, int64_t index) {
   if (index < 0 || index >= static_cast<int64_t>(driver.gpus.size())) return {};
   const DriverGpu& gpu = driver.gpus[static_cast<size_t>(index)];
-  if (build.architectures.empty() || has_kernels_for(gpu.major, gpu.minor, build.architectures)) {
-    return {};
-  }
+  if (may_have_kernels(gpu, build)) return {};
   return no_kernels(gpu, build);
 }
 

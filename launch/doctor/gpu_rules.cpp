@@ -99,12 +99,14 @@ Finding judge_driver(const DriverFacts& facts, const kernels::CudaBuild& build) 
 Finding judge_gpu(const GpuFacts& facts, const kernels::CudaBuild& build) {
   const kernels::DriverGpu& gpu = facts.gpu;
   Finding finding{.section = kGpus, .name = formatted("GPU {}", facts.index)};
-  finding.found = formatted("{}, capability {}.{}, {} of {} free",
-                            gpu.name,
-                            gpu.major,
-                            gpu.minor,
-                            bytes_text(facts.free_bytes),
-                            bytes_text(static_cast<double>(gpu.memory_bytes)));
+  finding.found = gpu.major == 0 ? formatted("not described by its driver, {} free",
+                                             bytes_text(facts.free_bytes))
+                                 : formatted("{}, capability {}.{}, {} of {} free",
+                                             gpu.name,
+                                             gpu.major,
+                                             gpu.minor,
+                                             bytes_text(facts.free_bytes),
+                                             bytes_text(static_cast<double>(gpu.memory_bytes)));
   const std::string unusable = kernels::why_gpu_unusable({.gpus = {gpu}}, build, 0);
   if (!unusable.empty() || !facts.problem.empty()) {
     finding.verdict = Verdict::kWrong;

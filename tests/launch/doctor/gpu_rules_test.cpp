@@ -78,6 +78,10 @@ TEST(DoctorGpu, UnknownPeaksJudgeNothing) {
   facts.gpu.clock_hz = facts.gpu.memory_clock_hz = 0;
   facts.gemm_bf16 = facts.copy = 1;
   EXPECT_EQ(judge_gpu(facts, kBuild).verdict, Verdict::kOk);
+  facts.gpu = {};
+  EXPECT_EQ(judge_gpu(facts, kBuild).verdict, Verdict::kOk);
+  EXPECT_THAT(judge_gpu(facts, kBuild).found,
+              HasSubstr("not described by its driver, 84.0 GB free"));
 }
 
 TEST(DoctorGpu, WrongWithoutKernelsOrAfterAFailure) {
