@@ -19,7 +19,9 @@ COPY configs configs
 COPY launch launch
 # The commit that reports name at their foot: --build-arg VMLA_COMMIT=$(git rev-parse --short=12 HEAD)
 ARG VMLA_COMMIT=""
-RUN launch/setup && rm -rf /var/lib/apt/lists/* ~/.cache
+# For GPUs: --build-arg VMLA_SETUP=--cuda
+ARG VMLA_SETUP=""
+RUN launch/setup $VMLA_SETUP && rm -rf /var/lib/apt/lists/* ~/.cache
 # Data that a configuration makes goes below the working directory (data/cache), so it lies in the volume, too.
 WORKDIR /output
 RUN chmod 777 /output

@@ -1,6 +1,6 @@
 # libvmla.so: the network, its weights, codecs and samplers for programs of others, without OpenCV, HDF5 or a trainer.
 # `cmake --install build --prefix DIR` installs it with its headers and a package for find_package(vmla).
-set(_parts vmla_messages vmla_io vmla_plans vmla_formats vmla_kernels vmla_text vmla_codec_options vmla_codec vmla_model)
+set(_parts vmla_messages vmla_io vmla_plans vmla_formats vmla_gpu_driver vmla_kernels vmla_text vmla_codec_options vmla_codec vmla_model)
 add_library(vmla_shared SHARED)
 foreach(_part ${_parts})
   target_sources(vmla_shared PRIVATE $<TARGET_OBJECTS:${_part}>)

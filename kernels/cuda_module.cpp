@@ -4,9 +4,11 @@
 #include <dlfcn.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <string_view>
 
 #include "kernel_table_hash.h"
+#include "kernels/gpu_driver.h"
 
 namespace vmla::kernels {
 namespace {
@@ -25,16 +27,18 @@ std::string load() {
   const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
   const auto path = program.parent_path() / "libvmla_cuda.so";
   if (error || !std::filesystem::exists(path, error)) {
-    return "this build has no CUDA module (libvmla_cuda.so beside the program; target vmla_cuda)";
+    return "this build has no CUDA module (libvmla_cuda.so beside the program): launch/setup "
+           "--cuda "
+           "builds it";
   }
-  // CUDA's runtime looks for the driver by this name too. Asked first, it saves half a second and
-  // gives the plainer answer.
-  if (dlopen("libcuda.so.1", RTLD_LAZY) == nullptr) {
-    return "no NVIDIA driver is installed (libcuda.so.1)";
-  }
+  // The driver first: that saves half a second of loading, and its answers are plainer than those
+  // of CUDA's runtime.
+  std::string reason =
+      why_no_gpu(driver_answer(), cuda_build(), std::getenv("CUDA_VISIBLE_DEVICES"));
+  if (!reason.empty()) return reason;
   const OpenedModule module = open_cuda_module(path);
   if (!module.problem.empty()) return module.problem;
-  std::string reason = module.table->why_unusable();
+  reason = module.table->why_unusable();
   if (!reason.empty()) return reason;
   if (!at::globalContext().hasCUDA()) return "LibTorch sees no GPU";
   loaded_module = module.handle;
@@ -49,7 +53,12 @@ OpenedModule open_cuda_module(const std::filesystem::path& path) {
   OpenedModule module;
   module.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (module.handle == nullptr) {
-    module.problem = std::string("the CUDA module cannot be loaded: ") + dlerror();
+    const std::string said = dlerror();
+    module.problem = "the CUDA module cannot be loaded: " + said;
+    // The loader's words for a library that is not there: most likely LibTorch's own.
+    if (said.find("cannot open shared object file") != std::string::npos) {
+      module.problem += "; launch/setup --cuda installs LibTorch's CUDA libraries";
+    }
     return module;
   }
   const auto hash = exported<cuda::TableHashFunction>(module.handle, cuda::kTableHashFunction);

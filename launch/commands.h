@@ -15,6 +15,7 @@
 #include "launch/commands/data_ode.h"
 #include "launch/commands/data_prompts.h"
 #include "launch/commands/data_synth.h"
+#include "launch/commands/doctor.h"
 #include "launch/commands/export.h"
 #include "launch/commands/forward.h"
 #include "launch/commands/init.h"
@@ -54,7 +55,8 @@ using AnyCommand = std::variant<TrainArgs,
                                 DataOdeArgs,
                                 DataImportArgs,
                                 DataInspectArgs,
-                                TextEncodeArgs>;
+                                TextEncodeArgs,
+                                DoctorArgs>;
 
 /// The groups: first words that several commands have in common.
 inline constexpr CommandText kCommandGroups[] = {

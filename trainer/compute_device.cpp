@@ -1,6 +1,7 @@
 #include "trainer/compute_device.h"
 
 #include "kernels/cuda_module.h"
+#include "kernels/gpu_driver.h"
 #include "kernels/kernel_self_check.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -28,6 +29,11 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
         "that many ranks on it, or share them (distributed.backend: host_staged)",
         local_rank,
         count);
+  }
+  const std::string unusable =
+      kernels::why_gpu_unusable(kernels::driver_answer(), kernels::cuda_build(), index);
+  if (!unusable.empty()) {
+    fail_user("train.device: cuda: GPU {}: {}; CUDA_VISIBLE_DEVICES can hide it", index, unusable);
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;

@@ -277,6 +277,10 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   begin_run(folder, config, data, set, resume, mesh);
   if (causal) check_forward(config, set, largest(data.clip_shapes()));
   const int64_t predicted = predicted_bytes(chosen, set, data, mesh);
+  if (config.train.device == "cuda") {
+    const std::string shortage = memory_shortage(predicted, device_memory());
+    if (!shortage.empty()) log::warn(shortage);
+  }
   Trainer trainer(
       {config, request.run_dir, *objective, set, data, sampler, mesh}, state, predicted);
   log::info("set-up took {:.1f} s", seconds_since(set_up_since));

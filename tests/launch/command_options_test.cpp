@@ -218,6 +218,13 @@ TEST(CommandOptions, Analyze) {
   EXPECT_EQ(memory.json, "j");
 }
 
+TEST(CommandOptions, Doctor) {
+  EXPECT_EQ(parsed<DoctorArgs>({"doctor"}).disk, ".");
+  const auto doctor = parsed<DoctorArgs>({"doctor", "--disk", "runs", "--json", "j"});
+  EXPECT_EQ(doctor.disk, "runs");
+  EXPECT_EQ(doctor.json, "j");
+}
+
 TEST(CommandOptions, Data) {
   EXPECT_EQ(
       parsed<DataSynthArgs>({"data", "synth", "--out", "d", "--count", "60", "--held-out"}).count,

@@ -20,7 +20,7 @@ from program import ENVIRONMENT, REPOSITORY, VMLA
 # The order of the book. Each page names the one before and the one after at its top.
 BOOK = ["README.md"] + [
     f"docs/{name}.md"
-    for name in ("tutorial", "from_wan", "architecture", "configuration", "formats", "operations", "algorithms", "glossary")
+    for name in ("tutorial", "from_wan", "architecture", "configuration", "formats", "operations", "gpu", "algorithms", "glossary")
     + ("reproduce", "decisions", "roadmap")
 ]
 PAGES = [page for page in [*BOOK, "CONTRIBUTING.md", "CHANGELOG.md"] if (REPOSITORY / page).exists()]

@@ -89,4 +89,15 @@ std::string out_of_memory_line(const std::exception& error,
   }
 }
 
+std::string memory_shortage(int64_t predicted_bytes, double device_bytes) {
+  if (static_cast<double>(predicted_bytes) <= device_bytes) return {};
+  return formatted(
+      "memory: a step needs up to {} of tensors, and this GPU has {}: it is likely to run out; "
+      "vmla "
+      "analyze memory --gpu-memory {:.0f} says with which settings it fits",
+      size_text(predicted_bytes),
+      size_text(static_cast<int64_t>(device_bytes)),
+      device_bytes * 1e-9);
+}
+
 }  // namespace vmla::trainer

@@ -3,6 +3,7 @@
 #include "trainer/config/train_config.h"
 #include "trainer/distributed/collectives/mesh_shape.h"
 
+#include <cstdint>
 #include <exception>
 #include <string>
 
@@ -18,5 +19,9 @@ bool is_out_of_memory(const std::exception& error);
 std::string out_of_memory_line(const std::exception& error,
                                const TrainConfig& config,
                                const distributed::MeshShape& mesh);
+
+/// The warning that a plan needs more than its GPU has, in one line; empty where it does not.
+/// `device_bytes`: of the GPU, in all.
+std::string memory_shortage(int64_t predicted_bytes, double device_bytes);
 
 }  // namespace vmla::trainer

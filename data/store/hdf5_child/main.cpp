@@ -5,9 +5,12 @@
 //   (data/store/latent_index_bytes.h) values EXPECTED NAME...     packed arrays and attributes
 //   (data/store/hdf5_values.h)
 //
+// vmla-hdf5 --libraries: prints the version of HDF5.
+//
 // It is a process of its own because libhdf5 crashes, hangs or takes all memory on some damaged
 // files. It has limits of processor time and memory and reads nothing but its standard input.
 #include <fcntl.h>
+#include <hdf5.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -16,6 +19,7 @@
 #include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstdio>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -87,6 +91,11 @@ int serve(const std::string& path, const std::vector<std::string>& request) {
 int main(int argc, char** argv) {
   // The job decides when to stop; this is over in no time.
   for (const int stop : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) std::signal(stop, SIG_IGN);
+  if (argc == 2 && std::string_view(argv[1]) == "--libraries") {
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    return std::printf("HDF5 %u.%u.%u\n", major, minor, release) > 0 ? 0 : 1;
+  }
   if (argc < 3) return 64;
   return vmla::data::serve(argv[1], std::vector<std::string>(argv + 2, argv + argc));
 }

@@ -1,4 +1,5 @@
 // vmla-decode: decodes and encodes videos on the requests of a job (data/video/video_protocol.h).
+// vmla-decode --libraries: prints the version of OpenCV, nothing without it.
 //
 // It is a process of its own because it reads files from anywhere with large libraries: it may
 // crash, hang or run out of memory, and the job loses one video. And OpenCV, which brings a BLAS of
@@ -16,6 +17,7 @@
 #include <cerrno>
 #include <cmath>
 #include <csignal>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <string>
@@ -29,6 +31,10 @@
 #include "data/video/pipe_io.h"
 #include "data/video/video_protocol.h"
 #include "model/io/error.h"
+
+#ifdef VMLA_HAVE_OPENCV
+#include <opencv2/core/version.hpp>
+#endif
 
 namespace vmla::data {
 namespace {
@@ -184,7 +190,14 @@ void serve() {
 }  // namespace
 }  // namespace vmla::data
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--libraries") {
+#ifdef VMLA_HAVE_OPENCV
+    return std::printf("OpenCV %s\n", CV_VERSION) > 0 ? 0 : 1;
+#else
+    return 0;
+#endif
+  }
   std::signal(SIGPIPE, SIG_IGN);  // a failed write says the same
   // Who stops the job sends these to its children too. The job may still want the video at hand,
   // and would take this process's death for damage of the file. It kills or disconnects it.

@@ -53,6 +53,14 @@ TEST(OutOfMemory, IsToldFromOtherErrors) {
   EXPECT_FALSE(is_out_of_memory(c10::Error({}, "sizes of tensors must match")));
 }
 
+TEST(OutOfMemory, IsForeseenWhereThePlanNeedsMoreThanTheGpu) {
+  EXPECT_EQ(memory_shortage(79'000'000'000, 80e9), "");
+  EXPECT_THAT(memory_shortage(96'000'000'000, 80e9),
+              AllOf(HasSubstr("needs up to 96 GB"),
+                    HasSubstr("this GPU has 80 GB"),
+                    HasSubstr("--gpu-memory 80")));
+}
+
 TEST(OutOfMemory, IsSaidWithThePlanAndWhatLowersIt) {
   with_refusal([](const std::exception& error) {
     const TrainConfig config = stage_of_eight_clips();

@@ -1,0 +1,203 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include <cmath>
+#include <functional>
+
+#include "kernels/adamw/adamw.h"
+#include "kernels/attention/attention.h"
+#include "kernels/attention/sdpa_backend.h"
+#include "kernels/counter_rng/counter_rng.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/modulate/modulate.h"
+#include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope_3d/rope_3d.h"
+#include "launch/doctor/measure_device.h"
+#include "launch/doctor/timing.h"
+
+namespace vmla::launch::doctor {
+namespace {
+
+using Tensors = std::vector<at::Tensor>;
+using Operation = std::function<at::Tensor(const Tensors&)>;
+
+constexpr double kEps = 1e-6;
+// fp32: some ten roundings of 2^-24 forward; gradients of gains and shifts are sums over some
+// hundred rows in another order.
+constexpr double kForward = 2e-6, kGradient = 1e-5;
+// bf16: the result is rounded to 2^-9 of itself; what is summed from rounded parts twice that.
+constexpr double kForward16 = 0x1p-8, kGradient16 = 0x1p-6;
+
+at::Tensor draw(uint64_t stream, at::IntArrayRef sizes) {
+  return kernels::normal({.seed = 13, .purpose = kernels::Purpose::kSynthetic, .sample = stream},
+                         sizes)
+      .to(at::kDouble);
+}
+
+double difference(const at::Tensor& actual, const at::Tensor& expected) {
+  const at::Tensor a = actual.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor e = expected.detach().to(at::kCPU, at::kDouble);
+  return ((a - e).abs().max() / e.abs().max().clamp_min(1e-30)).item<double>();
+}
+
+/// Output, then the gradient of every input for a fixed cotangent.
+Tensors evaluate(const Operation& f, const Tensors& inputs) {
+  Tensors leaves;
+  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
+  const at::Tensor out = f(leaves);
+  out.backward(draw(90, out.sizes()).to(out.options()));
+  Tensors results{out};
+  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
+  return results;
+}
+
+/// A kernel, its definition, small inputs of odd sizes (fp64, on the CPU), and the sizes at which
+/// it is timed with the tensors of those sizes that it reads and writes forward.
+struct Case {
+  std::string name;
+  Operation f, reference;
+  Tensors small;
+  std::vector<std::vector<int64_t>> large;
+  int64_t written_like = 0;  // the input whose size the output has
+};
+
+/// The worst error, gradients in the measure of forward: an error over its tolerance stays over it.
+double compare(const Case& test, at::Device device, at::ScalarType dtype) {
+  const bool bf16 = dtype == at::kBFloat16;
+  const double scale = bf16 ? kForward16 / kGradient16 : kForward / kGradient;
+  Tensors rounded, exact;
+  for (const at::Tensor& input : test.small) {
+    rounded.push_back(input.to(device, dtype));
+    exact.push_back(input.to(dtype).to(at::kDouble));
+  }
+  const Tensors actual = evaluate(test.f, rounded), expected = evaluate(test.reference, exact);
+  double worst = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    const double error = difference(actual[i], expected[i]);
+    worst = std::fmax(worst, i == 0 ? error : error * scale);
+    if (std::isnan(error)) return error;
+  }
+  return worst;
+}
+
+/// Bytes read and written a second, forward, without a graph.
+double measured_rate(const Case& test, at::Device device, at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  Tensors inputs;
+  for (const auto& sizes : test.large) {
+    inputs.push_back(at::ones(sizes, at::TensorOptions(device).dtype(dtype)));
+  }
+  size_t bytes = inputs[static_cast<size_t>(test.written_like)].nbytes();
+  for (const at::Tensor& input : inputs) bytes += input.nbytes();
+  return static_cast<double>(bytes) / fastest(device, [&] { test.f(inputs); });
+}
+
+/// 21 latent frames of 480 x 832: 1560 tokens a frame and 1536 channels on a GPU.
+std::vector<Case> cases(at::Device device) {
+  const int64_t F = device.is_cuda() ? 21 : 3, S = 1560, D = 1536, N = 12, K = 128;
+  const kernels::RopePairSet few{{0, 5, 9, 13}, {6, 5, 5}};
+  kernels::RopePairSet all{{}, {22, 21, 21}};
+  for (int64_t i = 0; i < K / 2; ++i) all.pairs.push_back(i);
+  const auto rope = [](const kernels::RopePairSet& pairs,
+                       int64_t frames,
+                       int64_t rows,
+                       int64_t cols,
+                       const at::Tensor& like) {
+    std::vector<int64_t> times;
+    for (int64_t i = 0; i < frames; ++i) times.push_back(i);
+    const auto dtype = like.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+    return kernels::rope_table(times, rows, cols, pairs, like.options().dtype(dtype));
+  };
+  const kernels::RopeTable timed =
+      rope(all, F, 30, 52, at::empty({0}, at::TensorOptions(device).dtype(at::kFloat)));
+  return {
+      {"rms_norm",
+       [](const Tensors& in) { return kernels::rms_norm(in[0], in[1], kEps); },
+       [](const Tensors& in) { return kernels::rms_norm_reference(in[0], in[1], kEps); },
+       {draw(1, {3, 40, 257}), draw(2, {257})},
+       {{1, F * S, D}, {D}}},
+      {"layer_norm_modulate",
+       [](const Tensors& in) { return kernels::layer_norm_modulate(in[0], in[1], in[2], kEps); },
+       [](const Tensors& in) {
+         return kernels::layer_norm_modulate_reference(in[0], in[1], in[2], kEps);
+       },
+       {draw(3, {2, 3, 35, 65}), draw(4, {2, 3, 65}), draw(5, {2, 3, 65})},
+       {{1, F, S, D}, {1, F, D}, {1, F, D}}},
+      {"gated_residual",
+       [](const Tensors& in) { return kernels::gated_residual(in[0], in[1], in[2]); },
+       [](const Tensors& in) { return kernels::gated_residual_reference(in[0], in[1], in[2]); },
+       {draw(3, {2, 3, 35, 65}), draw(6, {2, 3, 35, 65}), draw(4, {2, 3, 65})},
+       {{1, F, S, D}, {1, F, S, D}, {1, F, D}}},
+      {"gelu_tanh",
+       [](const Tensors& in) { return kernels::gelu_tanh(in[0]); },
+       [](const Tensors& in) { return kernels::gelu_tanh_reference(in[0]); },
+       {2.0 * draw(7, {5, 333})},
+       {{F * S, D}}},
+      {"apply_rope",
+       [=](const Tensors& in) {
+         const bool small = in[0].size(3) != K;
+         return kernels::apply_rope(
+             in[0], small ? rope(few, 3, 2, 3, in[0]) : timed, small ? 3 : 0);
+       },
+       [=](const Tensors& in) {
+         return kernels::apply_rope_reference(in[0], rope(few, 3, 2, 3, in[0]), 3);
+       },
+       {draw(8, {2, 18, 3, 12})},
+       {{1, F * S, N, K}}},
+  };
+}
+
+KernelFacts measure_adamw(at::Device device) {
+  KernelFacts facts{.name = "adamw, fp32", .tolerance = kForward};
+  const auto run = [](at::Device on, at::ScalarType dtype, const auto& step) {
+    at::Tensor param = draw(13, {1001}).to(at::kFloat).to(on, dtype);
+    at::Tensor first = at::zeros_like(param), second = at::zeros_like(param);
+    const at::Tensor scale = at::scalar_tensor(0.5, at::kFloat).to(on);
+    for (int64_t t = 1; t <= 3; ++t) {
+      const at::Tensor grad = draw(static_cast<uint64_t>(13 + t), {1001}).to(at::kFloat);
+      step(param, grad.to(on, dtype), first, second, scale, {1e-2, 0.9, 0.99, 1e-8, 0.1, t});
+    }
+    return param;
+  };
+  facts.problem = problem_of([&] {
+    const at::NoGradGuard no_grad;
+    facts.error = difference(run(device, at::kFloat, kernels::adamw_step_),
+                             run(at::kCPU, at::kDouble, kernels::adamw_step_reference_));
+    const int64_t count = device.is_cuda() ? int64_t{1} << 27 : int64_t{1} << 22;
+    at::Tensor param = at::ones({count}, at::TensorOptions(device).dtype(at::kFloat));
+    at::Tensor first = at::zeros_like(param), second = at::zeros_like(param);
+    const at::Tensor grad = at::ones_like(param);
+    const at::Tensor scale = at::ones({}, param.options());
+    // Four buffers are read and three written.
+    facts.rate =
+        7.0 * static_cast<double>(param.nbytes()) / fastest(device, [&] {
+          kernels::adamw_step_(param, grad, first, second, scale, {1e-4, 0.9, 0.99, 1e-8, 0, 1});
+        });
+  });
+  return facts;
+}
+
+}  // namespace
+
+std::vector<KernelFacts> measure_kernels(at::Device device) {
+  // Training with bf16 has both; the fused code of a CPU takes fp32.
+  std::vector<at::ScalarType> dtypes = {at::kFloat};
+  if (device.is_cuda()) dtypes.push_back(at::kBFloat16);
+  std::vector<KernelFacts> all;
+  for (const Case& test : cases(device)) {
+    for (const at::ScalarType dtype : dtypes) {
+      const bool bf16 = dtype == at::kBFloat16;
+      KernelFacts facts{.name = test.name + (bf16 ? ", bf16" : ", fp32"),
+                        .tolerance = bf16 ? kForward16 : kForward};
+      facts.problem = problem_of([&] {
+        facts.error = compare(test, device, dtype);
+        facts.rate = measured_rate(test, device, dtype);
+      });
+      all.push_back(facts);
+    }
+  }
+  all.push_back(measure_adamw(device));
+  return all;
+}
+
+}  // namespace vmla::launch::doctor
