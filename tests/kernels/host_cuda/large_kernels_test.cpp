@@ -154,7 +154,7 @@ struct ManyRows {
 TEST(KernelsPastTwoToThe31, RowsForward) {
   static_assert(ManyRows::kRows * ManyRows::kD > int64_t{1} << 32);
   ManyRows m;
-  constexpr int64_t D = ManyRows::kD, S = ManyRows::kTokens, F = ManyRows::kFrames;
+  const int64_t D = ManyRows::kD, S = ManyRows::kTokens, F = ManyRows::kFrames;
   run_block_of(ManyRows::kLast, kRowsPerBlock, [&] {
     return cuda::launch_layer_norm_modulate({.element = Element::kBFloat16,
                                              .row_element = Element::kFloat,
@@ -216,13 +216,12 @@ TEST(KernelsPastTwoToThe31, RowsForward) {
 /// The last chunk of the last frame's tokens, in the last column of blocks, and the last row.
 TEST(KernelsPastTwoToThe31, RowsBackward) {
   ManyRows m;
-  constexpr int64_t D = ManyRows::kD, S = ManyRows::kTokens, F = ManyRows::kFrames;
-  constexpr int64_t chunks = token_chunks(S);
+  const int64_t D = ManyRows::kD, S = ManyRows::kTokens, F = ManyRows::kFrames;
+  const int64_t chunks = token_chunks(S);
   m.rstd[ManyRows::kLast] = 1;
   Sparse<float> sums(2 * F * chunks * D);
   std::vector<float> dshift(F * D), dscale(F * D);
-  constexpr auto last_row_block =
-      static_cast<unsigned>(ManyRows::kLast / kRowsPerBlock % kMostBlocks);
+  const auto last_row_block = static_cast<unsigned>(ManyRows::kLast / kRowsPerBlock % kMostBlocks);
   const auto ends = [](const uint3& b, const dim3& grid) {
     if (grid.z == 1 && grid.y == 1) return b.x == last_row_block;
     return b.x == grid.x - 1 && b.y == grid.y - 1 && b.z == grid.z - 1;
@@ -262,7 +261,7 @@ TEST(KernelsPastTwoToThe31, RowsBackward) {
 /// More frames than a grid has blocks in its third dimension: a block takes several, one after
 /// another, in the same shared memory.
 TEST(KernelsPastTwoToThe31, MoreFramesThanBlocks) {
-  constexpr int64_t F = 65535 + 65, S = 9, D = 33;
+  const int64_t F = 65535 + 65, S = 9, D = 33;
   Sparse<float> grad(F * S * D), ones(F * S * D), dy(F * S * D), sums(F * D);
   std::vector<float> gate(F * D), dgate(F * D);
   for (const int64_t f : {0, 64, 65535, 65599}) {
