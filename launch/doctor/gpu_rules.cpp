@@ -85,6 +85,7 @@ Finding judge_driver(const DriverFacts& facts, const kernels::CudaBuild& build) 
                               driver.gpus.size());
     if (facts.visible_set) finding.found += " with CUDA_VISIBLE_DEVICES=" + facts.visible;
   }
+  if (driver.library && !driver.answers) finding.found = "libcuda.so.1 answers no question";
   if (facts.problem.empty()) return finding;
   // Where nobody could expect a GPU, its absence is no fault; nor is a variable that hides it.
   const bool chosen = facts.visible_set && driver.answers && driver.gpus.empty() &&

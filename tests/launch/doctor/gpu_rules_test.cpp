@@ -113,6 +113,11 @@ TEST(DoctorDriver, AbsentOnlyWhereNothingSpeaksForAGpu) {
   hidden.problem = kernels::why_no_gpu(hidden.driver, kBuild, "9");
   EXPECT_EQ(judge_driver(hidden, kBuild).verdict, Verdict::kWrong) << "a mistake";
 
+  DriverFacts silent;
+  silent.driver.library = true;
+  EXPECT_EQ(judge_driver(silent, kBuild).verdict, Verdict::kOk);
+  EXPECT_EQ(judge_driver(silent, kBuild).found, "libcuda.so.1 answers no question");
+
   DriverFacts good;
   good.driver = {.library = true, .answers = true, .cuda_version = 13000, .gpus = {kH100}};
   good.version = "580.65.06";
