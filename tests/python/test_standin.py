@@ -1,0 +1,157 @@
+"""Every stage trains on the stand-in accelerator as on the CPU (docs/operations.md "The stand-in accelerator").
+
+What is compared: the network's products run in the CPU's kernels on both sides, the fused operations in the CPU's loops.
+Attention does not: on the CPU one pass over all keys in fp32, here CUDA's contract, part by part and merged, each part exact
+to its rounding. An element of a part is within 2e-6 (kernels/attention/head_attention_cpu.h); a loss is a mean over them
+and follows a handful of updates: 1e-5, as for sums in another order (test_ranks.py), ten times that for norms.
+"""
+
+import functools
+import json
+import os
+import shutil
+import sys
+
+import pytest
+from distilled_stage import settings as distilled
+from foreign_dataset import write_dataset
+from program import REPOSITORY, VMLA
+from safetensors.torch import load_file
+from standin import FOLDER, PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
+from test_golden import ODE_TIMES
+from test_resume import assert_same_bits
+from tiny_stage import train, train_arguments
+
+sys.path.append(str(REPOSITORY / "tests" / "standin"))
+import report  # noqa: E402
+
+WAITS = REPOSITORY / "tests" / "standin" / "waits.json"
+
+LOSSES = 1e-5
+NORMS = 1e-4
+
+
+@pytest.fixture(scope="module")
+def standin_run(tmp_path_factory, dataset, dense_run):
+    return train_on_standin("teacher_forcing", tmp_path_factory.mktemp("standin") / "run", dataset, dense_run)
+
+
+# name: stage, what it starts from, settings
+STAGES = {
+    "pretrain": ("pretrain", None, {}),
+    "teacher forcing": ("teacher_forcing", "dense", {}),
+    "diffusion forcing": ("diffusion_forcing", "dense", {}),
+    "consistency, recomputed": ("consistency", "latent", {"train__recompute": "block"}),
+    "dmd, averaged": ("dmd", "latent", {"ema__decay": 0.5, "train__steps": 6}),
+    "dmd, offloaded, accumulated": (
+        "dmd",
+        "latent",
+        {
+            "ema__decay": 0.5,
+            "train__micro_batch_size": 2,
+            "distributed__offload": ["optimizer", "generator_ema", "real_score"],
+        },
+    ),
+    "validated, sampled, ranked": (
+        "teacher_forcing",
+        "dense",
+        {"validation__every": 3, "sample__every": 3, "rank__every": 3, "ema__decay": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_losses_are_those_of_the_cpu(name, dataset, dense_run, latent_run, tmp_path):
+    stage, start, settings = STAGES[name]
+    weights = {"dense": dense_run, "latent": latent_run, None: None}[start]
+    settings = distilled(stage, dense_run, **{"train__steps": 3, "checkpoint__every": 0, **settings})
+    alone = train(stage, tmp_path / "cpu", dataset, weights, **settings)
+    standin = train_on_standin(stage, tmp_path / "standin", dataset, weights, trace=tmp_path / "trace", **settings)
+    # Of step 2, when the plans of attention are kept; of DMD also of step 6, which updates both networks.
+    check_waits(name, tmp_path, (2, 6) if settings["train__steps"] == 6 else (2,))
+    for kind in ("loss", "validation_loss") if "validation__every" in settings else ("loss",):
+        assert largest_difference(alone, standin, kind) < LOSSES
+    assert largest_difference(alone, standin, "grad_norm") < NORMS
+
+
+def test_ode_regression_is_that_of_the_cpu(latent_run, tmp_path):
+    pairs = write_dataset(tmp_path / "ode.h5", clips=8, ode_times=ODE_TIMES)
+    settings = {"train__steps": 3, "checkpoint__every": 0}
+    alone = train("ode_regression", tmp_path / "cpu", pairs, latent_run, **settings)
+    standin = train_on_standin("ode_regression", tmp_path / "standin", pairs, latent_run, **settings)
+    assert largest_difference(alone, standin, "loss") < LOSSES
+    assert largest_difference(alone, standin, "grad_norm") < NORMS
+
+
+def test_bf16(dataset, dense_run, tmp_path):
+    """Both sides round to 8 bits of mantissa, in other places: a loss moves by a part of 2^-8."""
+    settings = {"train__steps": 3, "train__precision": "bf16", "checkpoint__every": 0}
+    alone = train("teacher_forcing", tmp_path / "cpu", dataset, dense_run, **settings)
+    standin = train_on_standin("teacher_forcing", tmp_path / "standin", dataset, dense_run, **settings)
+    assert largest_difference(alone, standin, "loss") < 2**-8
+
+
+def test_stopped_after_three_steps_it_goes_on_to_the_same_bits(standin_run, dataset, dense_run, tmp_path):
+    run_dir = tmp_path / "run"
+    shutil.copytree(standin_run, run_dir, symlinks=True)
+    shutil.rmtree(run_dir / "checkpoints" / "step_6")
+    (run_dir / "checkpoints" / "latest").unlink()
+    (run_dir / "checkpoints" / "latest").symlink_to("step_3")
+    train_on_standin("teacher_forcing", run_dir, dataset, dense_run)
+    assert_same_bits(standin_run, run_dir)
+
+
+# ranks and GPUs, and the section `distributed`
+RANKS = {
+    "zero1 on one GPU": (2, 1, {"sharding": "zero1"}),
+    "full on two GPUs": (2, 2, {"sharding": "full"}),
+    "hybrid and scattered on four": (
+        4,
+        4,
+        {"sharding": "hybrid", "shard_size": 2, "gradient_accumulation": "scattered"},
+    ),
+    "sequence on two": (2, 2, {"sequence_parallel_size": 2}),
+}
+
+
+@pytest.mark.parametrize("way", RANKS)
+def test_ranks_that_meet_through_the_host(way, standin_run, dataset, dense_run, tmp_path):
+    ranks, devices, section = RANKS[way]
+    settings = {"train__device": "cuda", "distributed__backend": "host_staged", "checkpoint__every": 0}
+    settings |= {f"distributed__{key}": value for key, value in section.items()}
+    arguments = train_arguments("teacher_forcing", tmp_path / "run", dataset, dense_run, **settings)
+    launch = [FOLDER / "vmla-launch", "--standalone", "--nproc-per-node", ranks, "--", PROGRAM]
+    succeeded(run_standin([*launch, *arguments], devices=devices))
+    assert largest_difference(standin_run, tmp_path / "run", "loss") < LOSSES
+    assert largest_difference(standin_run, tmp_path / "run", "grad_norm") < NORMS
+
+
+def test_samples_are_those_of_the_cpu(latent_run, tmp_path):
+    def sample(program, device, folder):
+        command = [program, "sample", "--checkpoint", latent_run, "--prompt", "a red circle moves left", "--frames", 18]
+        command += ["--sampler", "euler", "--steps", 2, "--save-latents", "--device", device, "--out", folder]
+        succeeded(run_standin(command))
+        return load_file(folder / "000.safetensors")["latents"]
+
+    here, there = sample(VMLA, "cpu", tmp_path / "cpu"), sample(PROGRAM, "cuda", tmp_path / "standin")
+    assert (here - there).abs().max() / here.square().mean().sqrt() < 1e-4
+
+
+@functools.cache
+def symbols():
+    return report.Symbols(FOLDER / "vmla-core")
+
+
+def check_waits(name, folder, steps):
+    """The host's waits in these steps are those written down. This writes them again:
+    VMLA_WRITE_WAITS=1 python -m pytest tests/python/test_standin.py -k losses
+    """
+    # The largest: helpers of the program leave a trace of their own.
+    trace = max(folder.glob("trace.*"), key=lambda file: file.stat().st_size)
+    rows = list(report.read([trace], symbols()))
+    found = {str(step): report.waits_of_step(rows, step) for step in steps}
+    table = json.loads(WAITS.read_text()) if WAITS.exists() else {}
+    if os.environ.get("VMLA_WRITE_WAITS"):
+        WAITS.write_text(json.dumps(table | {name: found}, indent=2, sort_keys=True) + "\n")
+        return
+    assert found == table[name]

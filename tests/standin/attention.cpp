@@ -1,0 +1,239 @@
+// CUDA's flash and memory-efficient attention: what their kernels in LibTorch 2.11 take, and the
+// formulas. Sums are fp32 for 16-bit inputs, as there, and fp64 for fp32 ones, so that what is left
+// is the rounding of the result.
+#include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <torch/library.h>
+
+#include <cmath>
+
+#include "tests/standin/device.h"
+
+namespace vmla::standin {
+namespace {
+
+constexpr int64_t kLseAlign = 32;     // of the efficient kernel's LSE rows
+constexpr int64_t kAccessBytes = 16;  // both kernels load so many bytes at once
+constexpr int64_t kWidestFlashHead = 256;
+
+void check_operand(const char* name, const at::Tensor& t, const at::Tensor& q, bool flash) {
+  TORCH_CHECK(t.is_cuda() && t.dim() == 4 && t.device() == q.device(),
+              name,
+              ": [B, N, L, K] on one device expected, got ",
+              t.sizes(),
+              " on ",
+              t.device());
+  TORCH_CHECK(t.stride(-1) == 1, name, ": dense channels expected, strides are ", t.strides());
+  TORCH_CHECK(t.size(-1) % 8 == 0, name, ": head width is no multiple of 8: ", t.size(-1));
+  const auto type = t.scalar_type();
+  const bool half = type == at::kBFloat16 || type == at::kHalf;
+  TORCH_CHECK(half || (!flash && type == at::kFloat), name, ": does not take ", type);
+  TORCH_CHECK(type == q.scalar_type(), name, ": one dtype expected");
+  const auto bytes = static_cast<int64_t>(t.itemsize());
+  TORCH_CHECK(reinterpret_cast<uintptr_t>(t.unsafeGetTensorImpl()->data()) % kAccessBytes == 0,
+              name,
+              ": misaligned address: the first element is not at a multiple of 16 bytes (offset ",
+              t.storage_offset(),
+              ")");
+  for (int64_t d = 0; d < 3; ++d) {
+    TORCH_CHECK(t.size(d) == 1 || t.stride(d) * bytes % kAccessBytes == 0,
+                name,
+                ": misaligned address: strides ",
+                t.strides(),
+                " of ",
+                type,
+                " are not multiples of 16 bytes");
+  }
+}
+
+void check_inputs(
+    const char* name, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool flash) {
+  for (const at::Tensor* t : {&q, &k, &v}) check_operand(name, *t, q, flash);
+  TORCH_CHECK(q.size(-1) == k.size(-1) && k.size(2) == v.size(2) && k.size(2) > 0,
+              name,
+              ": sizes ",
+              q.sizes(),
+              k.sizes(),
+              v.sizes());
+  TORCH_CHECK(!flash || (q.size(-1) == v.size(-1) && q.size(-1) <= kWidestFlashHead),
+              name,
+              ": one head width of at most 256 expected, got ",
+              q.size(-1),
+              " and ",
+              v.size(-1));
+}
+
+/// The dtype in which sums are formed.
+at::Tensor wide(const at::Tensor& device) {
+  const at::Tensor x = host_view(device);
+  return x.to(x.scalar_type() == at::kFloat ? at::kDouble : at::kFloat);
+}
+
+/// Put on the device as [B, L, N, K] in memory, seen as [B, N, L, K]: the layout of CUDA's results.
+at::Tensor to_device(const at::Tensor& x, const at::Tensor& like) {
+  const at::Tensor back = at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, like.options());
+  if (x.numel() > 0) host_view(back, Access::kWrites).copy_(x.transpose(1, 2));
+  return back.transpose(1, 2);
+}
+
+struct Attended {
+  at::Tensor out, lse;
+};
+Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  const at::Tensor scores = wide(q).matmul(wide(k).transpose(-1, -2)) * scale;
+  const at::Tensor lse = scores.logsumexp(-1);
+  return {(scores - lse.unsqueeze(-1)).exp().matmul(wide(v)), lse};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor& grad,
+                                                               const at::Tensor& query,
+                                                               const at::Tensor& key,
+                                                               const at::Tensor& value,
+                                                               const at::Tensor& output,
+                                                               const at::Tensor& lse_host,
+                                                               double scale) {
+  const at::Tensor g = wide(grad), q = wide(query), k = wide(key), v = wide(value);
+  const at::Tensor p =
+      (q.matmul(k.transpose(-1, -2)) * scale - lse_host.to(q.scalar_type()).unsqueeze(-1)).exp();
+  const at::Tensor dp = g.matmul(v.transpose(-1, -2));
+  const at::Tensor ds = p * (dp - (g * wide(output)).sum(-1, true)) * scale;
+  return {to_device(ds.matmul(k), query),
+          to_device(ds.transpose(-1, -2).matmul(q), key),
+          to_device(p.transpose(-1, -2).matmul(g), value)};
+}
+
+double scale_of(std::optional<double> scale, const at::Tensor& q) {
+  return scale.value_or(1.0 / std::sqrt(static_cast<double>(q.size(-1))));
+}
+
+int64_t padded(int64_t rows) {
+  return (rows + kLseAlign - 1) / kLseAlign * kLseAlign;
+}
+
+void check_lse(const char* name, const at::Tensor& lse, at::IntArrayRef sizes) {
+  TORCH_CHECK(lse.is_cuda() && lse.is_contiguous() && lse.scalar_type() == at::kFloat &&
+                  lse.sizes() == sizes,
+              name,
+              ": log-sum-exp of ",
+              sizes,
+              " in fp32 on the device expected, got ",
+              lse.sizes(),
+              " of ",
+              lse.scalar_type(),
+              " on ",
+              lse.device());
+}
+
+using FlashOutput = std::tuple<at::Tensor,
+                               at::Tensor,
+                               at::Tensor,
+                               at::Tensor,
+                               c10::SymInt,
+                               c10::SymInt,
+                               at::Tensor,
+                               at::Tensor,
+                               at::Tensor>;
+FlashOutput flash(const at::Tensor& q,
+                  const at::Tensor& k,
+                  const at::Tensor& v,
+                  double dropout,
+                  bool causal,
+                  bool,
+                  std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  check_inputs("stand-in: flash attention", q, k, v, true);
+  TORCH_CHECK(dropout == 0.0 && !causal, "stand-in: flash attention: only what vmla asks for");
+  const auto [out, lse] = attend(q, k, v, scale_of(scale, q));
+  const at::Tensor lse_back = at::empty(lse.sizes(), q.options().dtype(at::kFloat));
+  host_view(lse_back, Access::kWrites).copy_(lse);
+  const auto longs = q.options().dtype(at::kLong);
+  return {to_device(out, q),
+          lse_back,
+          {},
+          {},
+          q.sym_size(2),
+          k.sym_size(2),
+          at::empty({2}, longs),
+          at::empty({}, longs),
+          {}};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> flash_backward(const at::Tensor& g,
+                                                              const at::Tensor& q,
+                                                              const at::Tensor& k,
+                                                              const at::Tensor& v,
+                                                              const at::Tensor& out,
+                                                              const at::Tensor& lse,
+                                                              const at::Tensor&,
+                                                              const at::Tensor&,
+                                                              c10::SymInt,
+                                                              c10::SymInt,
+                                                              double,
+                                                              bool,
+                                                              const at::Tensor& rng,
+                                                              const at::Tensor& unused,
+                                                              std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  const char* const name = "stand-in: flash attention backward";
+  check_inputs(name, q, k, v, true);
+  for (const at::Tensor* t : {&g, &out}) check_operand(name, *t, q, true);
+  check_lse(name, lse, {q.size(0), q.size(1), q.size(2)});
+  TORCH_CHECK(rng.is_cuda() && unused.is_cuda(), name, ": the RNG's state is on the host");
+  return attend_backward(g, q, k, v, out, host_view(lse), scale_of(scale, q));
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient(
+    const at::Tensor& q,
+    const at::Tensor& k,
+    const at::Tensor& v,
+    const std::optional<at::Tensor>& bias,
+    bool with_lse,
+    double dropout,
+    bool causal,
+    std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  check_inputs("stand-in: efficient attention", q, k, v, false);
+  TORCH_CHECK(dropout == 0.0 && !causal && with_lse && !(bias && bias->defined()),
+              "stand-in: efficient attention: only what vmla asks for");
+  const auto [out, lse] = attend(q, k, v, scale_of(scale, q));
+  const int64_t L = q.size(2);
+  const at::Tensor lse_back =
+      at::empty({q.size(0), q.size(1), padded(L)}, q.options().dtype(at::kFloat));
+  host_view(lse_back, Access::kWrites).narrow(-1, 0, L).copy_(lse);
+  return {to_device(out, q), lse_back, at::empty({}, at::kLong), at::empty({}, at::kLong)};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient_backward(
+    const at::Tensor& g,
+    const at::Tensor& q,
+    const at::Tensor& k,
+    const at::Tensor& v,
+    const at::Tensor& bias,
+    const at::Tensor& out,
+    const at::Tensor& lse,
+    const at::Tensor&,
+    const at::Tensor&,
+    double,
+    std::array<bool, 4>,
+    bool,
+    std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  const char* const name = "stand-in: efficient attention backward";
+  check_inputs(name, q, k, v, false);
+  for (const at::Tensor* t : {&g, &out}) check_operand(name, *t, q, false);
+  check_lse(name, lse, {q.size(0), q.size(1), padded(q.size(2))});
+  TORCH_CHECK(!bias.defined(), name, ": only what vmla asks for");
+  auto [dq, dk, dv] =
+      attend_backward(g, q, k, v, out, host_view(lse).narrow(-1, 0, q.size(2)), scale_of(scale, q));
+  return {dq, dk, dv, {}};
+}
+
+TORCH_LIBRARY_IMPL(aten, CUDA, m) {
+  m.impl("_scaled_dot_product_flash_attention", TORCH_FN(flash));
+  m.impl("_scaled_dot_product_flash_attention_backward", TORCH_FN(flash_backward));
+  m.impl("_scaled_dot_product_efficient_attention", TORCH_FN(efficient));
+  m.impl("_scaled_dot_product_efficient_attention_backward", TORCH_FN(efficient_backward));
+}
+
+}  // namespace
+}  // namespace vmla::standin
