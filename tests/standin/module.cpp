@@ -218,7 +218,7 @@ constexpr cuda::KernelTable kTable{
     .adamw = run<AdamwParams, adamw>,
 };
 
-[[maybe_unused]] const bool started = (start_device(), true);
+[[maybe_unused]] const bool kStarted = (start_device(), true);
 
 }  // namespace
 }  // namespace vmla::standin
