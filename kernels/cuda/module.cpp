@@ -5,20 +5,21 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "kernel_table_hash.h"
-#include "kernels/cuda/kernel_table.h"
-#include "kernels/cuda/launch.h"
+#include "kernels/cuda/launch_table.h"
 
 namespace vmla::kernels::cuda {
 namespace {
 
 /// `launch` on LibTorch's current stream of the device, which is made the current one meanwhile.
 template <class Params, Status (*launch)(const Params&, Stream)>
-void run(const Params& params, int device) {
-  const auto index = static_cast<c10::DeviceIndex>(device);
-  const c10::cuda::CUDAGuard guard(index);
-  C10_CUDA_CHECK(
-      static_cast<cudaError_t>(launch(params, c10::cuda::getCurrentCUDAStream(index).stream())));
-}
+struct Run {
+  static void call(const Params& params, int device) {
+    const auto index = static_cast<c10::DeviceIndex>(device);
+    const c10::cuda::CUDAGuard guard(index);
+    C10_CUDA_CHECK(
+        static_cast<cudaError_t>(launch(params, c10::cuda::getCurrentCUDAStream(index).stream())));
+  }
+};
 
 std::string why_unusable() {
   int count = 0;
@@ -43,20 +44,7 @@ std::string why_unusable() {
          ", for which this build has no kernel (" + cudaGetErrorString(found) + ")";
 }
 
-constexpr KernelTable kTable{
-    .why_unusable = why_unusable,
-    .rms_norm = run<RmsNormParams, launch_rms_norm>,
-    .rms_norm_backward = run<RmsNormBackwardParams, launch_rms_norm_backward>,
-    .layer_norm_modulate = run<LayerNormModulateParams, launch_layer_norm_modulate>,
-    .layer_norm_modulate_backward =
-        run<LayerNormModulateBackwardParams, launch_layer_norm_modulate_backward>,
-    .gated_residual = run<GatedResidualParams, launch_gated_residual>,
-    .gated_residual_backward = run<GatedResidualBackwardParams, launch_gated_residual_backward>,
-    .gelu_tanh = run<GeluParams, launch_gelu_tanh>,
-    .gelu_tanh_backward = run<GeluBackwardParams, launch_gelu_tanh_backward>,
-    .rope = run<RopeParams, launch_rope>,
-    .adamw = run<AdamwParams, launch_adamw>,
-};
+constexpr KernelTable kTable = launch_table<Run>(why_unusable);
 
 }  // namespace
 }  // namespace vmla::kernels::cuda
