@@ -4,9 +4,9 @@
 #include <c10/core/GradMode.h>
 
 #include "kernels/adamw/adamw.h"
-#include "kernels/counter_rng/counter_rng.h"
 #include "kernels/fused_dispatch.h"
 #include "kernels/gelu/gelu.h"
+#include "kernels/kernel_comparison.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope_3d/rope_3d.h"
@@ -16,52 +16,23 @@ namespace {
 
 constexpr double kEps = 1e-6;
 
-/// Largest error, as a part of the largest number. fp32: some ten roundings of 2^-24 in a forward
-/// pass; gradients of rows are sums over hundreds of tokens in another order. bf16: the result is
-/// rounded to 2^-9 of itself, and gradients are sums of products of such.
-struct Tolerances {
-  double output, gradient;
-};
-constexpr Tolerances kOfFloat{2e-6, 1e-5};
-constexpr Tolerances kOfBFloat16{0x1p-8, 0x1p-6};
-
-at::Tensor drawn(uint64_t stream, at::IntArrayRef sizes) {
-  return normal({.seed = 13, .purpose = Purpose::kSynthetic, .sample = stream}, sizes);
-}
-
 std::string difference(const std::string& what,
                        const at::Tensor& actual,
                        const at::Tensor& expected,
                        double tolerance) {
-  const at::Tensor a = actual.detach().to(at::kCPU, at::kDouble);
-  const at::Tensor e = expected.detach().to(at::kDouble);
-  const double error = (a - e).abs().nan_to_num(INFINITY, INFINITY, INFINITY).max().item<double>();
-  const double size = e.abs().max().item<double>();
-  if (error <= tolerance * size) return {};
+  const auto [error, size] = deviation(actual, expected);
+  if (error <= tolerance * size) return {};  // which a NaN is not
   return c10::str(what, " is off by ", error, ", at most ", tolerance * size, " is rounding");
 }
-
-using Operation = at::Tensor (*)(const std::vector<at::Tensor>& inputs);
 
 /// inputs[0] is of the dtype under test; the others are rows in fp32, or of that dtype where the
 /// operation takes no rows.
 struct Case {
   FusedOp op;
-  Operation fused, reference;
+  KernelOperation fused, reference;
   std::vector<at::Tensor> inputs;
   std::vector<bool> is_row;
 };
-
-/// Output, then the gradients of all inputs for a fixed cotangent.
-std::vector<at::Tensor> evaluate(Operation f, const std::vector<at::Tensor>& inputs) {
-  std::vector<at::Tensor> leaves;
-  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
-  const at::Tensor out = f(leaves);
-  out.backward(drawn(90, out.sizes()).to(out.options()));
-  std::vector<at::Tensor> results{out};
-  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
-  return results;
-}
 
 std::string compare(const Case& c, at::Device device, at::ScalarType dtype) {
   std::vector<at::Tensor> given, exact;
@@ -70,9 +41,9 @@ std::string compare(const Case& c, at::Device device, at::ScalarType dtype) {
     given.push_back(rounded.to(device));
     exact.push_back(rounded.to(at::kDouble));
   }
-  const std::vector<at::Tensor> actual = evaluate(c.fused, given);
-  const std::vector<at::Tensor> expected = evaluate(c.reference, exact);
-  const Tolerances& allowed = dtype == at::kFloat ? kOfFloat : kOfBFloat16;
+  const std::vector<at::Tensor> actual = output_and_gradients(c.fused, given);
+  const std::vector<at::Tensor> expected = output_and_gradients(c.reference, exact);
+  const KernelTolerances allowed = kernel_tolerances(dtype);
   for (size_t i = 0; i < actual.size(); ++i) {
     const std::string what = i == 0 ? "its output" : c10::str("its gradient ", i);
     std::string problem = difference(c10::str(what, " in ", dtype == at::kFloat ? "fp32" : "bf16"),
@@ -97,13 +68,13 @@ RopeTable table_for(const at::Tensor& x) {
 std::vector<Case> cases() {
   using In = const std::vector<at::Tensor>&;
   // Two chunks of tokens, a second block of channels of one lane, no multiple of a warp.
-  const at::Tensor x = drawn(1, {1, 2, 131, 33}), y = drawn(2, {1, 2, 131, 33});
-  const at::Tensor row = drawn(3, {1, 2, 33}), other_row = drawn(4, {1, 2, 33});
+  const at::Tensor x = comparison_draw(1, {1, 2, 131, 33}), y = comparison_draw(2, {1, 2, 131, 33});
+  const at::Tensor row = comparison_draw(3, {1, 2, 33}), other_row = comparison_draw(4, {1, 2, 33});
   return {
       {FusedOp::kRmsNorm,
        [](In in) { return rms_norm(in[0], in[1], kEps); },
        [](In in) { return rms_norm_reference(in[0], in[1], kEps); },
-       {x, drawn(5, {33})},
+       {x, comparison_draw(5, {33})},
        {false, true}},
       {FusedOp::kLayerNormModulate,
        [](In in) { return layer_norm_modulate(in[0], in[1], in[2], kEps); },
@@ -123,7 +94,7 @@ std::vector<Case> cases() {
       {FusedOp::kRope,
        [](In in) { return apply_rope(in[0], table_for(in[0]), 3); },
        [](In in) { return apply_rope_reference(in[0], table_for(in[0]), 3); },
-       {drawn(6, {2, 18, 3, 12})},
+       {comparison_draw(6, {2, 18, 3, 12})},
        {false}},
   };
 }
@@ -131,11 +102,11 @@ std::vector<Case> cases() {
 std::string check_adamw(at::Device device) {
   for (const double beta1 : {0.0, 0.9}) {
     const auto run = [&](at::Device on, at::ScalarType dtype, auto&& step) {
-      at::Tensor param = drawn(7, {1001}).to(on, dtype);
+      at::Tensor param = comparison_draw(7, {1001}).to(on, dtype);
       at::Tensor first = beta1 == 0 ? at::Tensor() : at::zeros_like(param);
       at::Tensor second = at::zeros_like(param);
       for (int64_t t = 1; t <= 2; ++t) {
-        const at::Tensor grad = drawn(static_cast<uint64_t>(7 + t), {1001}).to(on, dtype);
+        const at::Tensor grad = comparison_draw(static_cast<uint64_t>(7 + t), {1001}).to(on, dtype);
         const at::Tensor scale = at::scalar_tensor(0.5, at::kFloat).to(on);
         step(param, grad, first, second, scale, {1e-2, beta1, 0.99, 1e-8, 0.1, t});
       }
@@ -144,7 +115,7 @@ std::string check_adamw(at::Device device) {
     std::string problem = difference(c10::str("its step with beta1 ", beta1),
                                      run(device, at::kFloat, adamw_step_),
                                      run(at::kCPU, at::kDouble, adamw_step_reference_),
-                                     kOfFloat.output);
+                                     kernel_tolerances(at::kFloat).output);
     if (!problem.empty()) return problem;
   }
   return {};

@@ -1,14 +1,12 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include <algorithm>
 #include <cmath>
-#include <functional>
 
 #include "kernels/adamw/adamw.h"
-#include "kernels/attention/attention.h"
-#include "kernels/attention/sdpa_backend.h"
-#include "kernels/counter_rng/counter_rng.h"
 #include "kernels/gelu/gelu.h"
+#include "kernels/kernel_comparison.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope_3d/rope_3d.h"
@@ -19,43 +17,25 @@ namespace vmla::launch::doctor {
 namespace {
 
 using Tensors = std::vector<at::Tensor>;
-using Operation = std::function<at::Tensor(const Tensors&)>;
+using kernels::KernelOperation;
 
 constexpr double kEps = 1e-6;
-// fp32: some ten roundings of 2^-24 forward; gradients of gains and shifts are sums over some
-// hundred rows in another order.
-constexpr double kForward = 2e-6, kGradient = 1e-5;
-// bf16: the result is rounded to 2^-9 of itself; what is summed from rounded parts twice that.
-constexpr double kForward16 = 0x1p-8, kGradient16 = 0x1p-6;
 
 at::Tensor draw(uint64_t stream, at::IntArrayRef sizes) {
-  return kernels::normal({.seed = 13, .purpose = kernels::Purpose::kSynthetic, .sample = stream},
-                         sizes)
-      .to(at::kDouble);
+  return kernels::comparison_draw(stream, sizes).to(at::kDouble);
 }
 
+/// As a part of the largest expected number.
 double difference(const at::Tensor& actual, const at::Tensor& expected) {
-  const at::Tensor a = actual.detach().to(at::kCPU, at::kDouble);
-  const at::Tensor e = expected.detach().to(at::kCPU, at::kDouble);
-  return ((a - e).abs().max() / e.abs().max().clamp_min(1e-30)).item<double>();
-}
-
-/// Output, then the gradient of every input for a fixed cotangent.
-Tensors evaluate(const Operation& f, const Tensors& inputs) {
-  Tensors leaves;
-  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
-  const at::Tensor out = f(leaves);
-  out.backward(draw(90, out.sizes()).to(out.options()));
-  Tensors results{out};
-  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
-  return results;
+  const auto [error, size] = kernels::deviation(actual, expected);
+  return error / std::max(size, 1e-30);
 }
 
 /// A kernel, its definition, small inputs of odd sizes (fp64, on the CPU), and the sizes at which
 /// it is timed with the tensors of those sizes that it reads and writes forward.
 struct Case {
   std::string name;
-  Operation f, reference;
+  KernelOperation f, reference;
   Tensors small;
   std::vector<std::vector<int64_t>> large;
   int64_t written_like = 0;  // the input whose size the output has
@@ -63,14 +43,15 @@ struct Case {
 
 /// The worst error, gradients in the measure of forward: an error over its tolerance stays over it.
 double compare(const Case& test, at::Device device, at::ScalarType dtype) {
-  const bool bf16 = dtype == at::kBFloat16;
-  const double scale = bf16 ? kForward16 / kGradient16 : kForward / kGradient;
+  const auto [output, gradient] = kernels::kernel_tolerances(dtype);
+  const double scale = output / gradient;
   Tensors rounded, exact;
   for (const at::Tensor& input : test.small) {
     rounded.push_back(input.to(device, dtype));
     exact.push_back(input.to(dtype).to(at::kDouble));
   }
-  const Tensors actual = evaluate(test.f, rounded), expected = evaluate(test.reference, exact);
+  const Tensors actual = kernels::output_and_gradients(test.f, rounded);
+  const Tensors expected = kernels::output_and_gradients(test.reference, exact);
   double worst = 0;
   for (size_t i = 0; i < actual.size(); ++i) {
     const double error = difference(actual[i], expected[i]);
@@ -148,7 +129,8 @@ std::vector<Case> cases(at::Device device) {
 }
 
 KernelFacts measure_adamw(at::Device device) {
-  KernelFacts facts{.name = "adamw, fp32", .tolerance = kForward};
+  KernelFacts facts{.name = "adamw, fp32",
+                    .tolerance = kernels::kernel_tolerances(at::kFloat).output};
   const auto run = [](at::Device on, at::ScalarType dtype, const auto& step) {
     at::Tensor param = draw(13, {1001}).to(at::kFloat).to(on, dtype);
     at::Tensor first = at::zeros_like(param), second = at::zeros_like(param);
@@ -188,7 +170,7 @@ std::vector<KernelFacts> measure_kernels(at::Device device) {
     for (const at::ScalarType dtype : dtypes) {
       const bool bf16 = dtype == at::kBFloat16;
       KernelFacts facts{.name = test.name + (bf16 ? ", bf16" : ", fp32"),
-                        .tolerance = bf16 ? kForward16 : kForward};
+                        .tolerance = kernels::kernel_tolerances(dtype).output};
       facts.problem = problem_of([&] {
         facts.error = compare(test, device, dtype);
         facts.rate = measured_rate(test, device, dtype);

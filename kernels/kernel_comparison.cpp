@@ -1,0 +1,39 @@
+#include "kernels/kernel_comparison.h"
+
+#include <ATen/ATen.h>
+
+#include "kernels/counter_rng/counter_rng.h"
+
+namespace vmla::kernels {
+
+// fp32: some ten roundings of 2^-24 in a forward pass; gradients of rows are sums over hundreds of
+// tokens in another order. bf16: the result is rounded to 2^-9 of itself, and gradients are sums of
+// products of such.
+KernelTolerances kernel_tolerances(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return {0x1p-8, 0x1p-6};
+  return {2e-6, 1e-5};
+}
+
+at::Tensor comparison_draw(uint64_t stream, at::IntArrayRef sizes) {
+  return normal({.seed = 13, .purpose = Purpose::kSynthetic, .sample = stream}, sizes);
+}
+
+std::vector<at::Tensor> output_and_gradients(const KernelOperation& operation,
+                                             const std::vector<at::Tensor>& inputs) {
+  constexpr uint64_t kCotangent = 90;
+  std::vector<at::Tensor> leaves;
+  for (const at::Tensor& input : inputs) leaves.push_back(input.detach().requires_grad_());
+  const at::Tensor out = operation(leaves);
+  out.backward(comparison_draw(kCotangent, out.sizes()).to(out.options()));
+  std::vector<at::Tensor> results{out};
+  for (const at::Tensor& leaf : leaves) results.push_back(leaf.grad());
+  return results;
+}
+
+Deviation deviation(const at::Tensor& actual, const at::Tensor& expected) {
+  const at::Tensor a = actual.detach().to(at::kCPU, at::kDouble);
+  const at::Tensor e = expected.detach().to(at::kCPU, at::kDouble);
+  return {(a - e).abs().max().item<double>(), e.abs().max().item<double>()};
+}
+
+}  // namespace vmla::kernels
