@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "analysis/runs/run_reading.h"
+#include "analysis/sweep/earlier_tables.h"
 #include "launch/sweep_progress.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
@@ -91,6 +92,8 @@ class SweepJob {
           file, tune_cells(file, groups_), file.tune->seeds, trainer::kSweepTune, options.run_dir);
     }
     chosen_.resize(groups_.size());
+    for (const std::string& folder : options.reuse)
+      earlier_.push_back(analysis::read_earlier_tables(folder));
   }
 
   int run() {
@@ -134,8 +137,46 @@ class SweepJob {
       list_stages(*tune_plan_, "tune");
       log::info("the cells' runs, with {} as it will be chosen:", file_.tune->axis.name);
     }
-    list_stages(cells, "cells");
+    SweepProgress progress(file_, cells, options_.run_dir);
+    SweepPlan left = cells;
+    take_over(left, progress);
+    list_stages(left, "cells");
     return kDone;
+  }
+
+  /// The same run in one of the tables to reuse; null where there is none, and where all of its
+  /// stages are finished here, for a run with its folder says more.
+  const analysis::EarlierRun* known(const SweepRun& run,
+                                    const SweepPlan& plan,
+                                    const std::vector<std::string>& figures,
+                                    std::string& curve_name) const {
+    const bool is_here = std::ranges::all_of(run.shared, [&](const std::string& name) {
+      const auto stage = std::ranges::find(plan.stages.stages, name, &PipelineStage::name);
+      return trainer::is_finished(stage->run_dir, stage->config);
+    });
+    if (is_here) return nullptr;
+    for (const analysis::EarlierTables& tables : earlier_) {
+      const analysis::EarlierRun* found = tables.find(run.shared, figures);
+      if (found == nullptr) continue;
+      curve_name = tables.curve_name;
+      return found;
+    }
+    return nullptr;
+  }
+
+  /// Gives `progress` the runs that are in tables to reuse, and takes them out of the plan.
+  void take_over(SweepPlan& plan, SweepProgress& progress) const {
+    if (earlier_.empty()) return;
+    const std::vector<std::string> figures = progress.figure_names();
+    const size_t all = plan.runs.size();
+    const SweepPlan whole = plan;
+    leave_out(plan, [&](const SweepRun& run) {
+      std::string curve_name;
+      const analysis::EarlierRun* earlier = known(run, whole, figures, curve_name);
+      if (earlier != nullptr) progress.take_over(run, *earlier, curve_name);
+      return earlier != nullptr;
+    });
+    log::info("{} of {} runs are taken from the tables of --reuse", all - plan.runs.size(), all);
   }
 
   /// Marks the folder as that of the sweep with the runs of `tune` and `others`.
@@ -164,7 +205,9 @@ class SweepJob {
               file_.tune->axis.name,
               groups_.size());
     std::set<std::string> failed;
-    const int status = train(*tune_plan_, [&](const std::string& stage, const std::string& why) {
+    SweepPlan left = *tune_plan_;
+    leave_out(left, [&](const SweepRun& run) { return known_tune_figure(run).has_value(); });
+    const int status = train(left, [&](const std::string& stage, const std::string& why) {
       if (!why.empty()) failed.insert(stage);
     });
     folder.expect_in_place();
@@ -174,9 +217,10 @@ class SweepJob {
     }
     const size_t values = file_.tune->axis.values.size();
     for (size_t g = 0; g < groups_.size(); ++g) {
-      analysis::SweepChoice choice{.group = groups_[g].name, .figures = {}, .chosen = {}};
+      analysis::SweepChoice choice{
+          .group = groups_[g].name, .figures = {}, .stages = {}, .chosen = {}};
       for (size_t value = 0; value < values; ++value)
-        choice.figures.push_back(tune_figures(g * values + value, failed));
+        read_tuned(g * values + value, failed, choice);
       choice.chosen = chosen_[g] = trainer::best_value(choice.figures, file_.tune->largest);
       say(choice);
       choices_.push_back(std::move(choice));
@@ -184,11 +228,27 @@ class SweepJob {
     return kDone;
   }
 
-  /// The figure of every seed of one of the plan's cells.
-  std::vector<double> tune_figures(size_t cell, const std::set<std::string>& failed) const {
-    std::vector<double> figures;
+  /// What a table to reuse says of a run of `tune`.
+  std::optional<double> known_tune_figure(const SweepRun& run) const {
+    std::string curve_name;
+    const std::string& metric = file_.tune->metric.text;
+    const analysis::EarlierRun* earlier = known(run, *tune_plan_, {metric}, curve_name);
+    return earlier != nullptr ? earlier->figures.at(metric).value : std::nullopt;
+  }
+
+  /// Adds the figure of every seed of one of the plan's cells to the choice.
+  void read_tuned(size_t cell,
+                  const std::set<std::string>& failed,
+                  analysis::SweepChoice& choice) const {
+    std::vector<double>& figures = choice.figures.emplace_back();
+    std::vector<std::vector<std::string>>& stages = choice.stages.emplace_back();
     for (const SweepRun& run : tune_plan_->runs) {
       if (run.cell != cell) continue;
+      stages.push_back(run.shared);
+      if (const std::optional<double> known = known_tune_figure(run)) {
+        figures.push_back(*known);
+        continue;
+      }
       const bool lost =
           std::ranges::any_of(run.shared, [&](const auto& name) { return failed.contains(name); });
       const auto stage =
@@ -198,7 +258,6 @@ class SweepJob {
                : analysis::run_figure(analysis::read_run(stage->run_dir), file_.tune->metric.key);
       figures.push_back(figure.value_or(NAN));
     }
-    return figures;
   }
 
   void say(const analysis::SweepChoice& choice) const {
@@ -227,7 +286,9 @@ class SweepJob {
       if (!chosen_[g]) lost.insert(lost.end(), groups_[g].cells.begin(), groups_[g].cells.end());
     }
     for (const size_t cell : lost) progress.fail_cell(cell, "no value was chosen for it by tune");
-    leave_out(plan, lost);
+    leave_out(plan,
+              [&](const SweepRun& run) { return std::ranges::find(lost, run.cell) != lost.end(); });
+    take_over(plan, progress);
     const int status = train(plan, [&](const std::string& stage, const std::string& why) {
       progress.stage_ended(stage, why);
     });
@@ -256,7 +317,8 @@ class SweepJob {
   std::optional<SweepPlan> tune_plan_;
   std::vector<std::optional<size_t>> chosen_;   // of each group
   std::vector<analysis::SweepChoice> choices_;  // likewise, once made
-  trainer::SweepRuns before_, now_;             // of the last start, and of this one
+  std::vector<analysis::EarlierTables> earlier_;
+  trainer::SweepRuns before_, now_;  // of the last start, and of this one
 };
 
 }  // namespace

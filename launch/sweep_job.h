@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "trainer/sweep/sweep_file.h"
 
@@ -13,6 +14,9 @@ struct SweepOptions {
   int64_t jobs = 0;
   /// Ranks of every stage; empty: one process.
   std::string nproc_per_node = {};
+  /// Folders with the tables of sweeps: runs that are done there and have all figures are not
+  /// trained again.
+  std::vector<std::string> reuse = {};
   /// List what would run, and stop.
   bool dry_run = false;
 };

@@ -61,6 +61,7 @@ SweepProgress::SweepProgress(const trainer::SweepFile& file,
       results_.runs.push_back({.cell = cell,
                                .seed = run.seed,
                                .folder = run.pipeline.run_dir.lexically_relative(run_dir_),
+                               .stages = run.shared,
                                .failure = "",
                                .figures = {},
                                .curves = {}});
@@ -82,6 +83,23 @@ void SweepProgress::set_choices(const std::vector<trainer::TuneGroup>& groups,
     for (const size_t cell : groups[g].cells)
       results_.cells[cell].tuned = results_.tuned_values[*choices[g].chosen];
   }
+}
+
+std::vector<std::string> SweepProgress::figure_names() const {
+  std::vector<std::string> names;
+  for (const analysis::SweepFigureSpec& figure : results_.figures) names.push_back(figure.name);
+  return names;
+}
+
+void SweepProgress::take_over(const SweepRun& run,
+                              const analysis::EarlierRun& earlier,
+                              const std::string& curve_name) {
+  SweepRunResult& result = result_of(run);
+  result.folder.clear();
+  result.done = true;
+  for (const std::string& name : figure_names()) result.figures.push_back(earlier.figures.at(name));
+  if (curve_name == results_.curve_name && !earlier.curve.steps.empty())
+    result.curves = {earlier.curve};
 }
 
 void SweepProgress::fail_cell(size_t cell, const std::string& why) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "analysis/sweep/earlier_tables.h"
 #include "analysis/sweep/sweep_results.h"
 #include "trainer/sweep/sweep_plan.h"
 #include "trainer/sweep/sweep_tuning.h"
@@ -23,6 +24,12 @@ class SweepProgress {
 
   void set_choices(const std::vector<trainer::TuneGroup>& groups,
                    const std::vector<analysis::SweepChoice>& choices);
+  /// The figures that a run must have: metrics and steps to targets.
+  std::vector<std::string> figure_names() const;
+  /// Takes the figures of a run from another sweep's tables, of which it is one run.
+  void take_over(const trainer::SweepRun& run,
+                 const analysis::EarlierRun& earlier,
+                 const std::string& curve_name);
   void fail_cell(size_t cell, const std::string& why);
   /// A shared stage has ended; `failure` is "" where it is finished. Writes the tables where they
   /// are more than some seconds old.

@@ -172,16 +172,19 @@ std::string run_section(const SweepResults& results) {
   for (const SweepRunResult& run : results.runs) {
     if (!run.done) continue;
     std::vector<std::string>& row = rows.emplace_back();
-    row.push_back(formatted(R"(<a href="{}/report.html">{}</a>)",
-                            escape_html(run.folder),
-                            escape_html(results.cells[run.cell].name)));
+    const std::string name = escape_html(results.cells[run.cell].name);
+    row.push_back(
+        run.folder.empty()
+            ? name
+            : formatted(R"(<a href="{}/report.html">{}</a>)", escape_html(run.folder), name));
     row.push_back(formatted("{}", run.seed));
     for (const SeedFigure& figure : run.figures)
       row.push_back(figure.never ? "never" : short_number(figure.value));
   }
   return html_section(
       {.heading = "Every run",
-       .meaning = "Each is a run folder of its own, with a report.",
+       .meaning = "Each with a link is a run folder of its own, with a report. The others were "
+                  "trained elsewhere; their figures come from the tables that --reuse named.",
        .content = rows.empty() ? absence("None is done yet.") : table(heads, rows)});
 }
 
@@ -190,6 +193,9 @@ std::string run_section(const SweepResults& results) {
 void write_sweep(const SweepResults& results, const std::filesystem::path& folder) {
   io::write_file_atomically(folder / "sweep.json", sweep_json(results));
   io::write_file_atomically(folder / "table.csv", sweep_table_csv(results));
+  io::write_file_atomically(folder / "curves.csv", sweep_curves_csv(results));
+  if (!results.choices.empty())
+    io::write_file_atomically(folder / "tune.csv", sweep_tune_csv(results));
   io::write_file_atomically(folder / "summary.csv", sweep_summary_csv(results));
   io::write_file_atomically(folder / "differences.csv", sweep_differences_csv(results));
   const std::vector<SweepPlot> plots = sweep_plots(results);

@@ -34,7 +34,9 @@ SeedFigure steps_to_target(const MetricSeries* curve, double target);
 struct SweepRunResult {
   size_t cell = 0;
   int64_t seed = 0;
-  std::string folder;  // relative to the sweep's
+  std::string folder;  // relative to the sweep's; "" where another sweep's tables have the figures
+  /// What the run is: the names of its stages, each with a hash of what decides its result.
+  std::vector<std::string> stages;
   bool done = false;
   std::string failure;               // why it is not done and will not be; "" while it waits
   std::vector<SeedFigure> figures;   // of each figure
@@ -52,6 +54,8 @@ struct SweepCellResult {
 struct SweepChoice {
   std::string group;
   std::vector<std::vector<double>> figures;
+  /// What the runs are, likewise (SweepRunResult::stages).
+  std::vector<std::vector<std::vector<std::string>>> stages;
   std::optional<size_t> chosen;
 };
 
@@ -80,8 +84,8 @@ void read_figures(const RunContents& contents,
                   const std::vector<SweepFigureSpec>& figures,
                   SweepRunResult& run);
 
-/// Writes sweep.json, table.csv, summary.csv, differences.csv, plots/ and sweep.html into the
-/// sweep's folder (docs/formats.md "Sweep").
+/// Writes sweep.json, table.csv, curves.csv, tune.csv, summary.csv, differences.csv, plots/ and
+/// sweep.html into the sweep's folder (docs/formats.md "Sweep").
 void write_sweep(const SweepResults& results, const std::filesystem::path& folder);
 
 }  // namespace vmla::analysis

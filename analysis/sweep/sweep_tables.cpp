@@ -3,6 +3,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "model/io/csv.h"
 #include "model/io/error.h"
 
 namespace vmla::analysis {
@@ -14,12 +15,10 @@ std::string csv_number(std::optional<double> value) {
   return value && std::isfinite(*value) ? formatted("{:.9g}", *value) : "";
 }
 
-/// A field of RFC 4180: in quotes where it holds a comma, a quote or the end of a line.
-std::string csv_text(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return out + '"';
+std::string joined(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
 }
 
 std::string csv_figure(const SeedFigure& figure) {
@@ -70,6 +69,7 @@ Json run_json(const SweepResults& results, const SweepRunResult& run) {
   Json json{{"cell", results.cells[run.cell].name},
             {"seed", run.seed},
             {"folder", run.folder},
+            {"stages", run.stages},
             {"state", state_of(run)}};
   if (!run.failure.empty()) json["failure"] = run.failure;
   if (!run.done) return json;
@@ -119,60 +119,91 @@ std::string sweep_json(const SweepResults& results) {
 }
 
 std::string sweep_table_csv(const SweepResults& results) {
-  std::string csv = "cell,seed";
-  for (const std::string& axis : results.axes) csv += "," + csv_text(axis);
-  if (!results.choices.empty()) csv += "," + csv_text(results.tuned_key);
-  csv += ",state";
-  for (const SweepFigureSpec& figure : results.figures) csv += "," + csv_text(figure.name);
-  csv += ",folder,failure\n";
+  std::vector<std::string> head = {"cell", "seed"};
+  head.insert(head.end(), results.axes.begin(), results.axes.end());
+  if (!results.choices.empty()) head.push_back(results.tuned_key);
+  head.emplace_back("state");
+  for (const SweepFigureSpec& figure : results.figures) head.push_back(figure.name);
+  head.insert(head.end(), {"stages", "folder", "failure"});
+  std::string csv = io::csv_row(head);
   for (const SweepRunResult& run : results.runs) {
     const SweepCellResult& cell = results.cells[run.cell];
-    csv += formatted("{},{}", csv_text(cell.name), run.seed);
+    std::vector<std::string> row = {cell.name, std::to_string(run.seed)};
     for (size_t i = 0; i < results.axes.size(); ++i)
-      csv += "," + (i < cell.labels.size() ? csv_text(cell.labels[i]) : "");
-    if (!results.choices.empty()) csv += "," + csv_text(cell.tuned);
-    csv += "," + state_of(run);
+      row.push_back(i < cell.labels.size() ? cell.labels[i] : "");
+    if (!results.choices.empty()) row.push_back(cell.tuned);
+    row.push_back(state_of(run));
     for (size_t i = 0; i < results.figures.size(); ++i)
-      csv += "," + (run.done ? csv_figure(run.figures[i]) : "");
-    csv += formatted(",{},{}\n", csv_text(run.folder), csv_text(run.failure));
+      row.push_back(run.done ? csv_figure(run.figures[i]) : "");
+    row.insert(row.end(), {joined(run.stages), run.folder, run.failure});
+    csv += io::csv_row(row);
+  }
+  return csv;
+}
+
+std::string sweep_curves_csv(const SweepResults& results) {
+  std::string csv = io::csv_row({"cell", "seed", "step", results.curve_name});
+  for (const SweepRunResult& run : results.runs) {
+    for (const MetricSeries& curve : run.curves) {
+      for (size_t i = 0; i < curve.steps.size(); ++i)
+        csv += io::csv_row({results.cells[run.cell].name,
+                            std::to_string(run.seed),
+                            csv_number(curve.steps[i]),
+                            csv_number(curve.values[i])});
+    }
+  }
+  return csv;
+}
+
+std::string sweep_tune_csv(const SweepResults& results) {
+  std::string csv =
+      io::csv_row({"group", results.tuned_key, "seed", results.tune_figure, "stages"});
+  for (const SweepChoice& choice : results.choices) {
+    for (size_t value = 0; value < choice.figures.size(); ++value) {
+      for (size_t seed = 0; seed < choice.figures[value].size(); ++seed)
+        csv += io::csv_row({choice.group,
+                            results.tuned_values[value],
+                            std::to_string(results.tune_seeds[seed]),
+                            csv_number(choice.figures[value][seed]),
+                            joined(choice.stages[value][seed])});
+    }
   }
   return csv;
 }
 
 std::string sweep_summary_csv(const SweepResults& results) {
-  std::string csv = "cell,figure,mean,sd,n,never,median\n";
+  std::string csv = io::csv_row({"cell", "figure", "mean", "sd", "n", "never", "median"});
   for (size_t cell = 0; cell < results.cells.size(); ++cell) {
     for (size_t i = 0; i < results.figures.size(); ++i) {
       const SeedSpread spread = spread_of(results.figures_of(cell, i));
-      csv += formatted("{},{},{},{},{},{},{}\n",
-                       csv_text(results.cells[cell].name),
-                       csv_text(results.figures[i].name),
-                       csv_number(spread.mean),
-                       csv_number(spread.sd),
-                       spread.n,
-                       spread.never,
-                       csv_number(spread.median));
+      csv += io::csv_row({results.cells[cell].name,
+                          results.figures[i].name,
+                          csv_number(spread.mean),
+                          csv_number(spread.sd),
+                          std::to_string(spread.n),
+                          std::to_string(spread.never),
+                          csv_number(spread.median)});
     }
   }
   return csv;
 }
 
 std::string sweep_differences_csv(const SweepResults& results) {
-  std::string csv = "cell,baseline,figure,difference,low,high,sd,n,left_out\n";
+  std::string csv = io::csv_row(
+      {"cell", "baseline", "figure", "difference", "low", "high", "sd", "n", "left_out"});
   for (size_t cell = 0; cell < results.cells.size(); ++cell) {
     if (!results.cells[cell].baseline) continue;
     for (size_t i = 0; i < results.figures.size(); ++i) {
       const PairedDifference difference = results.difference_of(cell, i);
-      csv += formatted("{},{},{},{},{},{},{},{},{}\n",
-                       csv_text(results.cells[cell].name),
-                       csv_text(results.cells[*results.cells[cell].baseline].name),
-                       csv_text(results.figures[i].name),
-                       csv_number(difference.mean),
-                       csv_number(difference.low),
-                       csv_number(difference.high),
-                       csv_number(difference.sd),
-                       difference.n,
-                       difference.left_out);
+      csv += io::csv_row({results.cells[cell].name,
+                          results.cells[*results.cells[cell].baseline].name,
+                          results.figures[i].name,
+                          csv_number(difference.mean),
+                          csv_number(difference.low),
+                          csv_number(difference.high),
+                          csv_number(difference.sd),
+                          std::to_string(difference.n),
+                          std::to_string(difference.left_out)});
     }
   }
   return csv;

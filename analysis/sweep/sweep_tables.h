@@ -8,8 +8,12 @@
 namespace vmla::analysis {
 
 std::string sweep_json(const SweepResults& results);
-/// A row a run: cell, seed, axes, state, figures.
+/// A row a run: cell, seed, axes, state, figures, stages.
 std::string sweep_table_csv(const SweepResults& results);
+/// A row a run and point of its curve: cell, seed, step, value.
+std::string sweep_curves_csv(const SweepResults& results);
+/// A row a run of `tune`: group, value tried, seed, figure, stages.
+std::string sweep_tune_csv(const SweepResults& results);
 /// A row a cell and figure: mean, sd, n, never, median.
 std::string sweep_summary_csv(const SweepResults& results);
 /// A row a cell with a baseline and figure: mean difference, interval, sd, n, left_out.

@@ -4,9 +4,9 @@
 #include <map>
 #include <string>
 
-#include "data/video/csv.h"
 #include "model/io/atomic_file.h"
 #include "model/io/counted.h"
+#include "model/io/csv.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 
@@ -76,13 +76,13 @@ void list_losses(const fs::path& out, const fs::path& shown, const EncodeReport&
   std::error_code ignored;
   fs::remove(list, ignored);  // of an earlier job
   if (report.skipped.empty() && report.no_caption.empty() && report.passed_over.empty()) return;
-  std::string rows = csv_row({"file", "reason"});
+  std::string rows = io::csv_row({"file", "reason"});
   for (const PassedOver& other : report.passed_over) {
-    rows += csv_row({other.file, formatted("passed over: {}", other.reason)});
+    rows += io::csv_row({other.file, formatted("passed over: {}", other.reason)});
   }
-  for (const SkippedVideo& video : report.skipped) rows += csv_row({video.file, video.reason});
+  for (const SkippedVideo& video : report.skipped) rows += io::csv_row({video.file, video.reason});
   for (const std::string& file : report.no_caption) {
-    rows += csv_row({file, "no caption: encoded with the empty prompt"});
+    rows += io::csv_row({file, "no caption: encoded with the empty prompt"});
   }
   io::write_file_atomically(list, rows);
   log::info(

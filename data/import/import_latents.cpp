@@ -14,10 +14,10 @@
 #include "data/import/import_clips.h"
 #include "data/import/latent_source.h"
 #include "data/import/ode_states.h"
-#include "data/video/csv.h"
 #include "model/codec/latent_scale.h"
 #include "model/io/atomic_file.h"
 #include "model/io/counted.h"
+#include "model/io/csv.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
@@ -132,10 +132,10 @@ void list_skipped(const fs::path& out, const std::vector<SkippedVideo>& skipped)
   std::error_code ignored;
   fs::remove(list, ignored);  // of an earlier job
   if (skipped.empty()) return;
-  std::string text = csv_row({"file", "reason"});
+  std::string text = io::csv_row({"file", "reason"});
   for (size_t i = 0; i < skipped.size(); ++i) {
     if (i < kShown) log::warn("skipped {}: {}", skipped[i].file, skipped[i].reason);
-    text += csv_row({skipped[i].file, skipped[i].reason});
+    text += io::csv_row({skipped[i].file, skipped[i].reason});
   }
   io::write_file_atomically(list, text);
   log::info("{} left out: listed in {}", io::counted(skipped.size(), "row"), list.string());

@@ -11,11 +11,11 @@
 #include <vector>
 
 #include "data/synth/moving_shapes.h"
-#include "data/video/csv.h"
 #include "data/video/decoder_process.h"
 #include "data/video/text_file.h"
 #include "data/video/video_writer.h"
 #include "model/io/atomic_file.h"
+#include "model/io/csv.h"
 #include "model/io/error.h"
 #include "model/io/graceful_stop.h"
 #include "model/io/json_text.h"
@@ -161,9 +161,9 @@ void render_missing(const SynthOptions& options) {
 }
 
 void write_captions(const SynthOptions& options) {
-  std::string rows = csv_row({"file", "caption"});
+  std::string rows = io::csv_row({"file", "caption"});
   for (int64_t i = 0; i < options.count; ++i) {
-    rows += csv_row({file_name(i, options.format), caption_of(spec_of(options, i).what)});
+    rows += io::csv_row({file_name(i, options.format), caption_of(spec_of(options, i).what)});
   }
   io::write_file_atomically(options.out / "captions.csv", rows);
 }

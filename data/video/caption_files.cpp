@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
-#include "data/video/csv.h"
 #include "data/video/text_file.h"
+#include "model/io/csv.h"
 #include "model/io/error.h"
 
 namespace vmla::data {
@@ -115,7 +115,7 @@ size_t column_of(const std::vector<std::string>& header,
 }
 
 void read_csv_captions(const fs::path& path, CaptionList& list) {
-  const auto rows = parse_csv(read_text(path), path.string());
+  const auto rows = io::parse_csv(read_text(path), path.string());
   if (rows.empty()) {
     fail_user("{}: empty; the first line must be \"file,caption\"", path.string());
   }

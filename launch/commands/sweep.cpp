@@ -10,6 +10,7 @@ int run(const SweepArgs& args) {
                    {.run_dir = args.folder_for(file.name),
                     .jobs = args.jobs,
                     .nproc_per_node = args.nproc_per_node,
+                    .reuse = args.reuse,
                     .dry_run = args.dry_run});
 }
 

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "launch/command_args.h"
 #include "launch/shared_options.h"
@@ -11,6 +12,8 @@ namespace vmla::launch {
 /// The arguments of `vmla sweep`.
 struct SweepArgs : CommandArgs, ConfigArgs, StagesArgs {
   static const CommandText kText;
+
+  std::vector<std::string> reuse;  // folders with tables
 
   void define(OptionSet& options);
   CpuThreads front_check() const;

@@ -26,7 +26,10 @@ docs/formats.md has the rest (cells and exclude, axes that set several keys).
 
 Every cell is checked before the first one starts. Stages of equal configuration and origin are trained once and
 shared; every cell under every seed is a run folder of its own, cells/CELL/seed_S. The results are in sweep.html,
-sweep.json, table.csv, summary.csv and differences.csv.
+sweep.json, table.csv, curves.csv, summary.csv and differences.csv.
+
+With --reuse FOLDER the figures of runs that are done come from another folder's table.csv, curves.csv and tune.csv:
+one machine can train seeds 0 to 2 and another the rest. A run is the same where all of its settings are.
 
 Run again, finished stages are skipped and interrupted ones go on. Ctrl-C saves; status 75. A run that fails is
 marked, the rest goes on; the status is then 1.
@@ -41,6 +44,11 @@ void SweepArgs::define(OptionSet& options) {
              "the sweep's yaml file",
              "set a key in every cell (of a pipeline: STAGE.key=value); may be repeated")
       .required();
+  options.repeated_text("--reuse",
+                        reuse,
+                        "DIR",
+                        "a folder with a sweep's tables; runs that are done there are not trained "
+                        "again; may be repeated");
   add_stages(options, *this, "check every cell, list cells, stages and steps, stop");
 }
 

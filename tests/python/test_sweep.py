@@ -239,6 +239,61 @@ def test_a_changed_file_trains_what_is_new(swept, tmp_path):
     assert [row["kv_lora_rank"] for row in rows(run_dir, "table")] == ["4", "8"]
 
 
+def test_runs_that_another_machine_has_trained_are_taken_from_its_tables(swept, data, tmp_path):
+    """A folder with the tables alone stands for the run folders: what it has is not trained again, and the new tables say
+    what those of a sweep that trained everything say."""
+    whole, content = swept
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    one_seed = content | {"seeds": [1]}
+    vmla("sweep", "--config", write_sweep(tmp_path, one_seed, "one.yaml"), "--run-dir", tmp_path / "one", "--jobs", 2)
+    for name in ("table.csv", "curves.csv"):
+        shutil.copy(tmp_path / "one" / name, kept)
+    shutil.rmtree(tmp_path / "one")
+
+    file, run_dir = write_sweep(tmp_path, content), tmp_path / "run"
+    command = ["sweep", "--config", file, "--run-dir", run_dir, "--reuse", kept]
+    planned = vmla(*command, "--dry-run").stdout
+    assert "2 of 4 runs are taken from the tables of --reuse" in planned
+    assert "cells: 2 runs; 3 stages instead of 4, 0 of them finished" in planned
+    vmla(*command, "--jobs", 2)
+    stages = sorted(folder.name.split("-")[0] for folder in (run_dir / "stages").iterdir())
+    assert stages == ["pretrain", "tf", "tf"], "a pretrained model that no run needs is not trained"
+    mine, theirs = rows(run_dir, "table"), rows(whole, "table")
+    for row, other in zip(mine, theirs, strict=True):
+        assert (row.pop("folder") == "") == (row["seed"] == "1")
+        del other["folder"]
+        assert row == other
+    for name in ("curves.csv", "summary.csv", "differences.csv"):
+        assert (run_dir / name).read_bytes() == (whole / name).read_bytes()
+    page = (run_dir / "sweep.html").read_text()
+    assert "4 of 4 runs are done" in page and page.count("/report.html") == 2
+    # Tables made so can be reused in turn, and then nothing is left.
+    everything = vmla("sweep", "--config", file, "--run-dir", tmp_path / "again", "--reuse", run_dir, "--dry-run").stdout
+    assert "cells: 0 runs; 0 stages instead of 0" in everything
+
+    # Another setting, or another figure, is another run.
+    longer = content | {"set": content["set"] | {"tf": content["set"]["tf"] | {"train.steps": 6}}}
+    more = content | {"metrics": [*content["metrics"], "rank.r99"]}
+    for other in (longer, more):
+        planned = vmla("sweep", "--config", write_sweep(tmp_path, other), "--reuse", kept, "--dry-run").stdout
+        assert "0 of 4 runs are taken" in planned
+    (kept / "table.csv").write_text("cell,seed,state,loss\n")
+    one_line_error(run(*command), "table.csv", "no column 'stages'")
+    one_line_error(run(*command[:-1], tmp_path / "nowhere"), "nowhere/table.csv")
+
+
+def test_values_that_another_machine_has_tried_are_not_tried_again(data, tmp_path):
+    tune = {"key": "optimizer.lr", "values": [1e-6, 3e-3], "seeds": [7], "at": {"decay": 0.5}}
+    content = lone_stage(data, grid={"ema.decay": [0.5, 0.6]}, tune=tune, metrics=["loss"])
+    file = write_sweep(tmp_path, content)
+    vmla("sweep", "--config", file, "--run-dir", tmp_path / "a", "--jobs", 2)
+    vmla("sweep", "--config", file, "--run-dir", tmp_path / "b", "--reuse", tmp_path / "a")
+    assert not (tmp_path / "b/stages").exists()
+    assert (tmp_path / "b/tune.csv").read_bytes() == (tmp_path / "a/tune.csv").read_bytes()
+    assert [row["state"] for row in rows(tmp_path / "b", "table")] == ["done", "done"]
+
+
 def stage_process(sweep: int) -> int | None:
     """The child in which a stage trains, from the moment on that it is `vmla train`."""
     for child in Path(f"/proc/{sweep}/task/{sweep}/children").read_text().split():

@@ -205,10 +205,8 @@ SweepPlan resolve_runs(const SweepFile& file,
   return plan;
 }
 
-void leave_out(SweepPlan& plan, const std::vector<size_t>& cells) {
-  std::erase_if(plan.runs, [&](const SweepRun& run) {
-    return std::ranges::find(cells, run.cell) != cells.end();
-  });
+void leave_out(SweepPlan& plan, const std::function<bool(const SweepRun&)>& which) {
+  std::erase_if(plan.runs, which);
   std::erase_if(plan.stages.stages,
                 [&](const PipelineStage& stage) { return plan.users_of(stage.name).empty(); });
 }

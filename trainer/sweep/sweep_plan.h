@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -48,8 +49,8 @@ SweepPlan resolve_runs(const SweepFile& file,
                        const std::string& top,
                        const std::filesystem::path& run_dir);
 
-/// Takes the runs of these cells out of the plan, and the stages that no other run has.
-void leave_out(SweepPlan& plan, const std::vector<size_t>& cells);
+/// Takes the runs that `which` names out of the plan, and the stages that no other run has.
+void leave_out(SweepPlan& plan, const std::function<bool(const SweepRun&)>& which);
 
 /// Resolves everything that the sweep may come to run: every cell with every value of `tune`, and
 /// the runs that the choice is made on. UserError as resolve_runs, and where the curve of `targets`

@@ -58,6 +58,7 @@ SweepResults small_sweep() {
     sweep.runs.push_back({.cell = cell,
                           .seed = seed,
                           .folder = "cells/x",
+                          .stages = {"zero-1", formatted("tf-{}{}", cell, seed)},
                           .done = true,
                           .failure = "",
                           .figures = {{.value = loss}, steps},
@@ -71,6 +72,7 @@ SweepResults small_sweep() {
   sweep.runs.push_back({.cell = 2,
                         .seed = 1,
                         .folder = "cells/y",
+                        .stages = {},
                         .failure = "tf: <b>\"no\"</b>, memory",
                         .figures = {},
                         .curves = {}});
@@ -79,13 +81,13 @@ SweepResults small_sweep() {
 
 TEST(SweepTables, HoldEveryRunAndQuoteWhatHasCommas) {
   EXPECT_EQ(sweep_table_csv(small_sweep()),
-            "cell,seed,rank,state,loss,steps_to_0.6,folder,failure\n"
-            "\"rank=4,a\",0,4,done,1,100,cells/x,\n"
-            "\"rank=4,a\",1,4,done,2,200,cells/x,\n"
-            "rank=8,0,8,done,0.5,never,cells/x,\n"
-            "rank=8,1,8,done,1,150,cells/x,\n"
-            "dense,0,,done,0.25,50,cells/x,\n"
-            "dense,1,,failed,,,cells/y,\"tf: <b>\"\"no\"\"</b>, memory\"\n");
+            "cell,seed,rank,state,loss,steps_to_0.6,stages,folder,failure\n"
+            "\"rank=4,a\",0,4,done,1,100,zero-1 tf-00,cells/x,\n"
+            "\"rank=4,a\",1,4,done,2,200,zero-1 tf-01,cells/x,\n"
+            "rank=8,0,8,done,0.5,never,zero-1 tf-10,cells/x,\n"
+            "rank=8,1,8,done,1,150,zero-1 tf-11,cells/x,\n"
+            "dense,0,,done,0.25,50,zero-1 tf-20,cells/x,\n"
+            "dense,1,,failed,,,,cells/y,\"tf: <b>\"\"no\"\"</b>, memory\"\n");
 }
 
 TEST(SweepTables, SummariseOverSeedsAndDifferAtEqualSeeds) {
@@ -107,7 +109,10 @@ TEST(SweepTables, AreWrittenWithThePage) {
   sweep.tuned_key = "lr";
   sweep.tuned_values = {"1e-3", "1e-2"};
   sweep.tune_seeds = {7};
-  sweep.choices = {{.group = "all", .figures = {{0.5}, {NAN}}, .chosen = 0}};
+  sweep.choices = {{.group = "all",
+                    .figures = {{0.5}, {NAN}},
+                    .stages = {{{"zero-7"}}, {{"zero-8"}}},
+                    .chosen = 0}};
   write_sweep(sweep, folder.path());
   const auto text = [&](const char* name) {
     std::ostringstream out;

@@ -7,8 +7,8 @@
 #include "data/inspect/png_writer.h"
 #include "data/store/latent_dataset.h"
 #include "data/synth/moving_shapes.h"
-#include "data/video/csv.h"
 #include "model/codec/video_codec.h"
+#include "model/io/csv.h"
 #include "model/io/error.h"
 #include "tests/data/encode/shape_videos.h"
 #include "tests/support/temporary_folder.h"
@@ -74,7 +74,7 @@ TEST(EncodeVideos, WhatCannotBeReadIsListedAndTheRestEncoded) {
   EXPECT_NE(reasons["noise.webm"], "");
   EXPECT_EQ(reasons["short" + extension], "shorter than the clip: 4 of 9 frames");
   EXPECT_EQ(report.no_caption, std::vector<std::string>{"short" + extension});
-  const auto rows = parse_csv(file_bytes(folder / "a.skipped.csv"), "list");
+  const auto rows = io::parse_csv(file_bytes(folder / "a.skipped.csv"), "list");
   EXPECT_EQ(rows.size(), 7u);  // header, five skipped, one without a caption
   EXPECT_EQ(LatentDataset(folder / "a.h5").size(), 3);
 }

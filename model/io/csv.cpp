@@ -1,10 +1,10 @@
-#include "data/video/csv.h"
+#include "model/io/csv.h"
 
 #include <cstdint>
 
 #include "model/io/error.h"
 
-namespace vmla::data {
+namespace vmla::io {
 
 std::vector<std::vector<std::string>> parse_csv(std::string_view text, const std::string& where) {
   // Spreadsheets write a byte order mark.
@@ -59,4 +59,4 @@ std::string csv_row(const std::vector<std::string>& fields) {
   return row + "\n";
 }
 
-}  // namespace vmla::data
+}  // namespace vmla::io

@@ -1,8 +1,8 @@
-#include "data/video/csv.h"
+#include "model/io/csv.h"
 
 #include <gtest/gtest.h>
 
-namespace vmla::data {
+namespace vmla::io {
 namespace {
 
 TEST(Csv, RowsAreReadBack) {
@@ -11,4 +11,4 @@ TEST(Csv, RowsAreReadBack) {
 }
 
 }  // namespace
-}  // namespace vmla::data
+}  // namespace vmla::io
