@@ -62,7 +62,7 @@ PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watc
   report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;
   figures.loss = report.loss.item<double>();
-  figures.metrics = std::move(report.metrics);
+  for (const auto& [metric, value] : report.metrics) figures.metrics[metric] = value.item<double>();
   figures.grad_norm = std::sqrt(report.squared_norm.item<double>());
   figures.updated = true;
   expect_finite(figures, player.role, state.step + 1, parts_.run_dir);
@@ -112,7 +112,10 @@ distributed::UpdateReport PlayerUpdate::accumulate(
     const bool last_micro_batch = first + micro_batch_ >= end;
     const auto backward = [&](const LossTerms& terms, bool last) {
       report.loss += terms.total.detach().to(at::kDouble) * share;
-      for (const auto& [metric, value] : terms.metrics) report.metrics[metric] += value * share;
+      for (const auto& [metric, value] : terms.metrics) {
+        at::Tensor& sum = report.metrics[metric];
+        sum = sum.defined() ? sum + value * share : value * share;
+      }
       parts_.timer.begin("backward");
       // From here on a unit's gradients are complete when this backward has passed it, so that
       // their sum over the ranks may begin.

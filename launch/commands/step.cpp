@@ -35,6 +35,9 @@ int run(const StepArgs& args) {
   trainer::RoleState& player = roles.at(args.player);
   const at::ScalarType dtype = config.train.precision == "fp64" ? at::kDouble : at::kFloat;
   model::TensorMap inputs = read_step_inputs(args.inputs, dtype, config.model);
+  for (auto& [name, tensor] : inputs) {
+    if (!trainer::stays_on_host(tensor)) tensor = tensor.to(at::Device(config.train.device));
+  }
   const std::string reported = objective->reported_input();
   if (inputs.contains(reported)) inputs.at(reported).requires_grad_(true);
 

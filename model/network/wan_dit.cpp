@@ -1,6 +1,7 @@
 #include "model/network/wan_dit.h"
 
 #include "kernels/gelu/gelu.h"
+#include "kernels/host_transfer.h"
 #include "kernels/modulate/modulate.h"
 #include "model/io/error.h"
 #include "model/network/projection.h"
@@ -172,8 +173,10 @@ class DitForward {
                                      projected.unflatten(2, {6, c.dim}),
                                      reads_text ? embed_text(in[2], w, c) : at::Tensor()};
     };
-    const auto out =
-        run_unit(unit(kRootUnit), body, {patches, inputs.timesteps_BF, inputs.text_BTE});
+    const auto out = run_unit(
+        unit(kRootUnit),
+        body,
+        {patches, kernels::upload(inputs.timesteps_BF, patches.device()), inputs.text_BTE});
     return {out[0], out[1], out[2], out[3]};
   }
 

@@ -32,7 +32,7 @@ struct Network {
 
 struct DitInputs {
   at::Tensor latents_BFCHW;
-  at::Tensor timesteps_BF;  // 0 to 1000, one a frame
+  at::Tensor timesteps_BF;  // 0 to 1000, one a frame; with the latents or on the CPU
   at::Tensor text_BTE;      // T <= text_len rows; zero rows up to text_len are attended to as well
 };
 

@@ -48,7 +48,8 @@ model::TensorMap sizes_only_draws(const std::vector<DrawSpec>& specs, int64_t ba
     for (int64_t& size : shape) {
       if (size == DrawSpec::kBatch) size = batch;
     }
-    draws[spec.name] = sized(shape, spec.dtype);
+    const at::Tensor draw = sized(shape, spec.dtype);
+    draws[spec.name] = stays_on_host(draw) ? at::zeros(shape, spec.dtype) : draw;
   }
   return draws;
 }

@@ -71,7 +71,8 @@ class ConsistencyDistillation : public Objective {
         plans_.get(student.network.config,
                    model::teacher_forcing_plan(student.network.config, clean.size(1)),
                    clean);
-    const at::Tensor t = grid_times(index, 0, clean), t_next = grid_times(index, 1, clean);
+    const at::Tensor t = grid_times(index, 0, clean.size(1)),
+                     t_next = grid_times(index, 1, clean.size(1));
     const at::Tensor sigma = noising_.sigma(t, clean), sigma_next = noising_.sigma(t_next, clean);
     const at::Tensor x_t = noising_(clean, input_tensor(inputs, "noise"), t).noisy_BFCHW;
 
@@ -110,18 +111,18 @@ class ConsistencyDistillation : public Objective {
  private:
   bool guided() const { return config_.guidance_scale != 1.0; }
 
-  /// The grid's timestep at index + offset, the same for every frame of a clip: [B, F], fp64.
-  /// UserError where an index of a user's file leaves the grid.
-  at::Tensor grid_times(const at::Tensor& index_B, int64_t offset, const at::Tensor& clean) const {
-    const at::Tensor table = at::tensor(grid_, clean.options().dtype(at::kDouble));
-    const at::Tensor places = index_B.to(clean.device(), at::kLong) + offset;
+  /// The grid's timestep at index + offset, the same for every frame of a clip: [B, frames], fp64,
+  /// on the CPU. UserError where an index of a user's file leaves the grid.
+  at::Tensor grid_times(const at::Tensor& index_B, int64_t offset, int64_t frames) const {
+    const at::Tensor table = at::tensor(grid_, at::kDouble);
+    const at::Tensor places = index_B.to(at::kLong) + offset;
     const int64_t last = config_.discrete_cd_n - (config_.include_endpoint ? 1 : 2);
     if (index_B.lt(0).any().item<bool>() || index_B.gt(last).any().item<bool>()) {
       fail_user("tensor 'index' leaves the grid: it must lie in 0..{}{}",
                 last,
                 config_.include_endpoint ? "" : " without include_endpoint");
     }
-    return table.index_select(0, places).unsqueeze(1).expand({-1, clean.size(1)}).contiguous();
+    return table.index_select(0, places).unsqueeze(1).expand({-1, frames}).contiguous();
   }
 
   /// The teacher's flow for the noisy clips x_t behind the clean ones, guided.

@@ -41,6 +41,7 @@ RolloutGradient Dmd::score_rollout(const at::Tensor& rollout,
   const at::Tensor &tau = input_tensor(inputs, "tau"), &noise = input_tensor(inputs, "noise");
   RolloutGradient result{.gradient = at::zeros_like(rollout),
                          .frame_loss = at::zeros({rollout.size(1)}, rollout.options()),
+                         .mean_size = at::zeros({}, rollout.options().dtype(at::kDouble)),
                          .details = {{"rollout", rollout}}};
   for (size_t w = 0; w < scored.size(); ++w) {
     const ScoredWindow& window = scored[w];
@@ -61,7 +62,7 @@ RolloutGradient Dmd::score_rollout(const at::Tensor& rollout,
     result.gradient.narrow(1, window.gradient_begin, trained).copy_(part * share);
     result.frame_loss.narrow(0, window.gradient_begin, trained)
         .copy_(part.square().sum({0, 2, 3, 4}) * (0.5 * share));
-    result.mean_size += part.abs().mean().item<double>() / static_cast<double>(scored.size());
+    result.mean_size += part.abs().mean().to(at::kDouble) / static_cast<double>(scored.size());
   }
   result.details["grad.rollout"] = result.gradient;
   return result;
@@ -95,7 +96,7 @@ void Dmd::evaluate_generator(const RoleNetwork& generator,
     x = rollout.latents_BFCHW;
   }
   const RolloutGradient scores = score_rollout(x.detach(), scored, inputs, networks);
-  const std::map<std::string, double> metrics = {{"dmd_gradient_norm", scores.mean_size}};
+  const std::map<std::string, at::Tensor> metrics = {{"dmd_gradient_norm", scores.mean_size}};
 
   // A loss of frames [first, first + count) whose value is their share of 0.5 mean(G²) and whose
   // derivative with respect to `output` is exactly `gradient`: pull - pull.detach() is 0 and has

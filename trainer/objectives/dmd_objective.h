@@ -24,8 +24,8 @@ struct RolloutGradient {
   at::Tensor gradient;
   /// Each frame's share of the loss 0.5 mean(G²), [F].
   at::Tensor frame_loss;
-  /// Mean |G| over what is trained: the metric dmd_gradient_norm.
-  double mean_size = 0;
+  /// Mean |G| over what is trained, fp64 []: the metric dmd_gradient_norm.
+  at::Tensor mean_size;
   /// For `vmla step`: the rollout, dL/dx, and D_fake, D_real and G of the last window.
   model::TensorMap details;
 };
@@ -106,7 +106,7 @@ class Dmd : public Objective {
   /// Noise level of the context pass (docs/algorithms.md 6.3).
   double context_sigma() const;
   model::SelfRolloutRequest rollout_request(const model::TensorMap& inputs) const;
-  /// Timesteps of the scores' input, [B, frames], fp64.
+  /// Timesteps of the scores' input, [B, frames], fp64, on the CPU.
   at::Tensor score_times(const at::Tensor& tau_B, int64_t frames) const;
   /// The flow that a score predicts, under the bidirectional plan. `name` finds its plans.
   at::Tensor score_flow(const std::string& name,

@@ -1,6 +1,7 @@
 #include "trainer/objectives/noising.h"
 
 #include "kernels/counter_rng/counter_rng.h"
+#include "kernels/host_transfer.h"
 
 #include <ATen/ATen.h>
 
@@ -21,10 +22,10 @@ at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options) {
   // clone(): to() returns the timesteps themselves where nothing has to be converted.
-  at::Tensor weights = timesteps_BF.to(at::kCPU, at::kDouble).clone();
+  at::Tensor weights = timesteps_BF.to(at::kDouble).clone();
   double* values = weights.data_ptr<double>();
   for (int64_t i = 0; i < weights.numel(); ++i) values[i] = weight(values[i]);
-  return weights.to(options);
+  return kernels::upload(weights.to(c10::typeMetaToScalarType(options.dtype())), options.device());
 }
 
 Noising::Noising(double timestep_shift, bool quantized_sigma)
@@ -38,13 +39,14 @@ at::Tensor Noising::sigma(const at::Tensor& timesteps_BF, const at::Tensor& late
   at::Tensor sigma = timesteps_BF.to(at::kDouble) / model::kTrainTimesteps;
   // A search in the table for each element, on the host: this is for comparisons, not for speed.
   if (quantized_) {
-    sigma = sigma.to(at::kCPU).clone();
+    sigma = sigma.clone();
     double* values = sigma.data_ptr<double>();
     for (int64_t i = 0; i < sigma.numel(); ++i) {
       values[i] = model::quantized_sigma(values[i] * model::kTrainTimesteps, sigmas_);
     }
   }
-  return sigma.to(latents.options()).view({sigma.size(0), sigma.size(1), 1, 1, 1});
+  return kernels::upload(sigma.to(latents.scalar_type()), latents.device())
+      .view({sigma.size(0), sigma.size(1), 1, 1, 1});
 }
 
 NoisyLatents Noising::operator()(const at::Tensor& clean_BFCHW,

@@ -21,13 +21,13 @@ class Noising {
  public:
   Noising(double timestep_shift, bool quantized_sigma);
 
-  /// Noises a clip to a timestep of each frame, [B, F] in 0 ... 1000.
+  /// Noises a clip to a timestep of each frame, [B, F] in 0 ... 1000, on the CPU.
   NoisyLatents operator()(const at::Tensor& clean_BFCHW,
                           const at::Tensor& noise,
                           const at::Tensor& timesteps_BF) const;
 
-  /// sigma(t) for timesteps [B, F], shaped [B, F, 1, 1, 1] in the dtype and on the device of
-  /// `latents`.
+  /// sigma(t) for timesteps [B, F] on the CPU, shaped [B, F, 1, 1, 1] in the dtype and on the
+  /// device of `latents`.
   at::Tensor sigma(const at::Tensor& timesteps_BF, const at::Tensor& latents) const;
 
   /// The table that quantized sigmas come from, descending; empty where sigma is exact.
@@ -52,8 +52,8 @@ kernels::DrawKey draw_key(const std::string& player,
                           kernels::Purpose training,
                           kernels::Purpose validation);
 
-/// The loss weight (docs/algorithms.md 7.5) at each timestep [B, F], computed in fp64, in the dtype
-/// and on the device of `options`.
+/// The loss weight (docs/algorithms.md 7.5) at each timestep [B, F] on the CPU, computed in fp64,
+/// in the dtype and on the device of `options`.
 at::Tensor loss_weights(const model::LossWeight& weight,
                         const at::Tensor& timesteps_BF,
                         const at::TensorOptions& options);

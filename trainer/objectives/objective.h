@@ -68,8 +68,9 @@ using RoleModels = std::map<std::string, model::ModelConfig>;
 struct LossTerms {
   /// What is differentiated: [], fp32 (fp64 in fp64 runs), a mean over the micro-batch.
   at::Tensor total;
-  /// Further figures for the log, means over the micro-batch.
-  std::map<std::string, double> metrics;
+  /// Further figures for the log, means over the micro-batch: [], on the device of `total`, so that
+  /// the host reads them with the update's report alone.
+  std::map<std::string, at::Tensor> metrics;
   /// Tensors for validation and `vmla step`, without gradient, such as frame_loss and timesteps [B,
   /// F].
   model::TensorMap details;
@@ -120,14 +121,22 @@ class Objective {
                                  const DrawContext& context) const = 0;
   /// Evaluates the losses of `player` and hands each to `emit`. inputs: `clean_latents`
   /// [B, F, C, H, W] (none from a prompt set), `text` [B, T, E], where the traits name a negative
-  /// prompt `negative_text` [1, T, E], and what draws() named; on the networks' device, floating
-  /// point in the stage's input dtype. With kNone nothing is recorded for backward (validation).
+  /// prompt `negative_text` [1, T, E], and what draws() named; on the networks' device but for
+  /// those that stays_on_host() keeps, floating point in the stage's input dtype. With kNone
+  /// nothing is recorded for backward (validation).
   virtual void evaluate(const std::string& player,
                         const model::TensorMap& inputs,
                         const NetworkTable& networks,
                         model::GradMode grad,
                         const EmitLoss& emit) = 0;
 };
+
+/// Whether an input of evaluate() is on the CPU wherever the networks are: times and indices, of at
+/// most two dimensions. The host decides by them what runs, and must not wait for a device to learn
+/// them.
+inline bool stays_on_host(const at::Tensor& input) {
+  return input.dim() <= 2;
+}
 
 /// The sum over the phases: of one clip's share of a step.
 double total_flops(const std::vector<PhaseFlops>& phases);

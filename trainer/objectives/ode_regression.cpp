@@ -115,13 +115,15 @@ class OdeRegression : public Objective {
           steps);
     }
     // gather() along the states' dimension wants an index of the output's shape [B, 1, F, C, H, W].
-    const at::Tensor index = index_BF.to(states.device()).view({states.size(0), 1, -1, 1, 1, 1});
+    const at::Tensor index =
+        kernels::upload(index_BF, states.device()).view({states.size(0), 1, -1, 1, 1, 1});
     const at::Tensor state =
         states.gather(1, index.expand({-1, 1, -1, states.size(3), states.size(4), states.size(5)}))
             .squeeze(1);
-    const at::Tensor table = at::tensor(timesteps_, states.options().dtype(at::kDouble));
-    return {
-        state, states.select(1, steps), table.index_select(0, index.flatten()).view_as(index_BF)};
+    const at::Tensor table = at::tensor(timesteps_, at::kDouble);
+    return {state,
+            states.select(1, steps),
+            table.index_select(0, index_BF.flatten()).view_as(index_BF)};
   }
 
   OdeRegressionConfig config_;

@@ -136,7 +136,8 @@ class SizesOnlyStage {
                          model::GradMode::kFull,
                          [&](const LossTerms& terms, bool last) {
                            memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
-                           for (const auto& [name, value] : terms.metrics) report.metrics[name] = 0;
+                           for (const auto& [name, value] : terms.metrics)
+                             report.metrics[name] = value;
                            watch.backward_begins();
                            if (last && is_last)
                              set_.at(memory.player).weights->begin_last_backward();

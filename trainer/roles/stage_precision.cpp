@@ -1,6 +1,8 @@
 #include "trainer/roles/stage_precision.h"
 
+#include "kernels/host_transfer.h"
 #include "model/weights/local_weights.h"
+#include "trainer/objectives/objective.h"
 
 #include <ATen/ATen.h>
 
@@ -18,9 +20,10 @@ at::ScalarType input_dtype(const TrainConfig& config) {
 
 void place_inputs(const TrainConfig& config, model::TensorMap& inputs) {
   const at::Device device(config.train.device);
-  for (auto& [name, tensor] : inputs)
-    tensor =
-        tensor.is_floating_point() ? tensor.to(device, input_dtype(config)) : tensor.to(device);
+  for (auto& [name, tensor] : inputs) {
+    if (tensor.is_floating_point()) tensor = tensor.to(input_dtype(config));
+    if (!stays_on_host(tensor)) tensor = kernels::upload(tensor, device);
+  }
 }
 
 }  // namespace vmla::trainer

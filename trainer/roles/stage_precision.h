@@ -16,8 +16,9 @@ at::ScalarType compute_dtype(const TrainConfig& config);
 /// losses) shall be as exact.
 at::ScalarType input_dtype(const TrainConfig& config);
 
-/// Moves the inputs of an evaluation to the stage's device, and converts those that are floating
-/// point to the input dtype; indices stay integers.
+/// Moves the inputs of an evaluation to the stage's device, but for those that stay on the host
+/// (stays_on_host()), without waiting for it, and converts those that are floating point to the
+/// input dtype; indices stay integers.
 void place_inputs(const TrainConfig& config, model::TensorMap& inputs);
 
 }  // namespace vmla::trainer

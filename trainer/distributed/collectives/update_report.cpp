@@ -1,5 +1,6 @@
 #include "trainer/distributed/collectives/update_report.h"
 
+#include "kernels/host_transfer.h"
 #include "model/io/error.h"
 
 #include <ATen/ATen.h>
@@ -13,9 +14,8 @@ namespace {
 // are exact in fp64.
 constexpr size_t kHashParts = 4;
 constexpr size_t kPartBits = 16;
-// The host's numbers: the stop flag, each part of the hash and its square, then the metrics.
+// The host's numbers: the stop flag, then each part of the hash and its square.
 constexpr size_t kFirstPart = 1;
-constexpr size_t kFirstMetric = kFirstPart + 2 * kHashParts;
 
 uint64_t with_byte(uint64_t hash, unsigned char byte) {
   constexpr uint64_t kPrime = 0x100000001b3ull;
@@ -59,11 +59,13 @@ UpdateReduction::UpdateReduction(const Mesh& mesh, int64_t copies, UpdateReport 
     sent_.push_back(part);
     sent_.push_back(part * part);
   }
-  for (const auto& [name, value] : report_.metrics) sent_.push_back(value / ranks_a_clip);
-  const at::Tensor host = at::tensor(sent_, at::kDouble);
-  sums_ = at::cat({(report_.squared_norm / static_cast<double>(copies)).view(1),
-                   (report_.loss / ranks_a_clip).view(1),
-                   host.to(report_.loss.device(), /*non_blocking=*/true)});
+  std::vector<at::Tensor> parts = {
+      (report_.squared_norm / static_cast<double>(copies)).view(1),
+      (report_.loss / ranks_a_clip).view(1),
+      kernels::upload(at::tensor(sent_, at::kDouble), report_.loss.device())};
+  for (const auto& [name, value] : report_.metrics)
+    parts.push_back((value.to(at::kDouble) / ranks_a_clip).view(1));
+  sums_ = at::cat(parts);
   mesh.world().all_reduce(sums_).wait();
 }
 
@@ -74,14 +76,14 @@ UpdateReport UpdateReduction::read() {
   // squares n times my square. So either every rank finds a difference here, or none does, and all
   // of them come to the gathering that names it.
   const auto world = static_cast<double>(mesh_.shape().world);
-  for (size_t i = kFirstPart; i < kFirstMetric; ++i) {
+  for (size_t i = kFirstPart; i < sent_.size(); ++i) {
     if (sum[i] != sent_[i] * world) name_who_differs(mesh_, report_.agreement);
   }
   report_.squared_norm = host[0];
   report_.loss = host[1];
   report_.stop = sum[0] > 0;
-  size_t next = kFirstMetric;
-  for (auto& [name, value] : report_.metrics) value = sum[next++];
+  auto next = static_cast<int64_t>(2 + sent_.size());
+  for (auto& [name, value] : report_.metrics) value = host[next++];
   return report_;
 }
 

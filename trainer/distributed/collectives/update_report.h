@@ -17,8 +17,8 @@ struct UpdateReport {
   at::Tensor squared_norm;
   /// This rank's clips' share of the batch's mean loss: fp64 [].
   at::Tensor loss;
-  /// Shares, likewise. The same names on every rank.
-  std::map<std::string, double> metrics;
+  /// Shares, likewise, in any floating dtype. The same names on every rank.
+  std::map<std::string, at::Tensor> metrics;
   /// A signal asked this rank to stop.
   bool stop = false;
   /// Hash of what must be equal on all ranks: step, data position, configuration, shared draws.
@@ -45,7 +45,7 @@ class UpdateReduction {
   const Mesh& mesh_;
   UpdateReport report_;
   std::vector<double> sent_;  // what this rank sent of its host's numbers, in the message's order
-  at::Tensor sums_;           // fp64: squared norm, loss, then the sums of `sent_`
+  at::Tensor sums_;           // fp64: squared norm, loss, the sums of `sent_`, the metrics
 };
 
 /// FNV-1a, 64 bits: where a hash begins, and the hash with `value`'s eight bytes or the text's

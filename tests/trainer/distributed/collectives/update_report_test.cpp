@@ -14,6 +14,12 @@ at::Tensor number(double value) {
   return at::scalar_tensor(value, at::kDouble);
 }
 
+std::map<std::string, double> values(const std::map<std::string, at::Tensor>& metrics) {
+  std::map<std::string, double> out;
+  for (const auto& [name, value] : metrics) out[name] = value.item<double>();
+  return out;
+}
+
 /// A report with nothing in it but the hash.
 UpdateReport report_of(uint64_t agreement) {
   return {.squared_norm = number(0),
@@ -38,7 +44,7 @@ TEST(UpdateReduction, CountsOnceWhatSeveralRanksReportAlike) {
                          kCopies,
                          {.squared_norm = number(norms[part]),
                           .loss = number(losses[clip]),
-                          .metrics = {{"caught", caught[clip]}},
+                          .metrics = {{"caught", number(caught[clip])}},
                           .stop = false,
                           .agreement = 7});
     // Before the host has read anything.
@@ -47,7 +53,7 @@ TEST(UpdateReduction, CountsOnceWhatSeveralRanksReportAlike) {
     const UpdateReport job = sums.read();
     EXPECT_EQ(job.squared_norm.item<double>(), 8);
     EXPECT_EQ(job.loss.item<double>(), 0.75);
-    EXPECT_EQ(job.metrics, (std::map<std::string, double>{{"caught", 1.125}}));
+    EXPECT_EQ(values(job.metrics), (std::map<std::string, double>{{"caught", 1.125}}));
     EXPECT_FALSE(job.stop);
     EXPECT_EQ(job.agreement, 7);
   });
@@ -88,10 +94,10 @@ TEST(UpdateReduction, MetricsKeepTheirNamesInAnyNumber) {
   on_mesh({.world = 3}, [](const Mesh& mesh) {
     const auto rank = static_cast<double>(mesh.rank());
     UpdateReport report = report_of(1);
-    for (const char* name : {"z_last", "a_first", "middle"}) report.metrics[name] = rank;
-    report.metrics["a_first"] = 10 + rank;
-    report.metrics["z_last"] = 100 * rank;
-    EXPECT_EQ(UpdateReduction(mesh, 1, report).read().metrics,
+    for (const char* name : {"z_last", "a_first", "middle"}) report.metrics[name] = number(rank);
+    report.metrics["a_first"] = number(10 + rank);
+    report.metrics["z_last"] = number(100 * rank);
+    EXPECT_EQ(values(UpdateReduction(mesh, 1, report).read().metrics),
               (std::map<std::string, double>{{"a_first", 33}, {"middle", 3}, {"z_last", 300}}));
   });
 }
