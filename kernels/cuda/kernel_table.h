@@ -21,7 +21,8 @@ using Kernel = void (*)(const Params& params, int device);
 /// All that the module gives the program: no other symbol of it is bound by name but the functions
 /// below and the one that makes NCCL engines (trainer/distributed/nccl_engine.h).
 struct KernelTable {
-  /// Empty when the current device can run the kernels, else why not, in one line.
+  /// Empty where CUDA's runtime finds a GPU, else why not, in one line. Makes no context, for the
+  /// process may not have chosen its GPU yet; whether that runs the kernels, check_kernels finds.
   std::string (*why_unusable)();
   Kernel<RmsNormParams> rms_norm;
   Kernel<RmsNormBackwardParams> rms_norm_backward;

@@ -29,7 +29,4 @@ Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream
 Status launch_rope(const RopeParams& params, Stream stream);
 Status launch_adamw(const AdamwParams& params, Stream stream);
 
-/// 0 if this module holds a kernel that the current device can run, else CUDA's error.
-Status find_kernel_image();
-
 }  // namespace vmla::kernels::cuda

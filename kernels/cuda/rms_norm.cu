@@ -81,9 +81,4 @@ Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
   });
 }
 
-Status find_kernel_image() {
-  cudaFuncAttributes attributes;
-  return cudaFuncGetAttributes(&attributes, forward_rows<float, float>);
-}
-
 }  // namespace vmla::kernels::cuda

@@ -53,12 +53,6 @@ inline cudaError_t cudaGetLastError() {
   return cudaSuccess;
 }
 
-struct cudaFuncAttributes {};
-template <class Function>
-cudaError_t cudaFuncGetAttributes(cudaFuncAttributes*, Function) {
-  return cudaSuccess;
-}
-
 inline void __syncthreads(const std::source_location& where = std::source_location::current()) {
   vmla::tests::host_cuda::wait_for_block(where);
 }
