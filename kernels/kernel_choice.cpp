@@ -22,6 +22,13 @@ const char* name_of(FusedOp op) {
   return kNames[index_of(op)];
 }
 
+std::optional<KernelUse> kernel_use_named(std::string_view word) {
+  if (word == "auto") return KernelUse::kAuto;
+  if (word == "reference") return KernelUse::kReference;
+  if (word == "fused") return KernelUse::kFused;
+  return std::nullopt;
+}
+
 void set_kernel_use(FusedOp op, KernelUse use) {
   uses[index_of(op)].store(use, std::memory_order_relaxed);
 }

@@ -2,7 +2,8 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
+#include <optional>
+#include <string_view>
 
 namespace vmla::kernels {
 
@@ -27,6 +28,8 @@ const char* name_of(FusedOp op);
 /// kernel disagrees with the reference. kReference: in ATen's operations, on every device. kFused:
 /// fused, whatever a check says.
 enum class KernelUse : uint8_t { kAuto, kReference, kFused };
+/// "auto", "reference" or "fused"; nothing for another word.
+std::optional<KernelUse> kernel_use_named(std::string_view word);
 void set_kernel_use(FusedOp op, KernelUse use);
 KernelUse kernel_use(FusedOp op);
 

@@ -2,12 +2,15 @@
 
 #include "kernels/cuda_module.h"
 #include "kernels/gpu_driver.h"
+#include "kernels/kernel_choice.h"
 #include "kernels/kernel_self_check.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
 
 #include <ATen/DeviceAccelerator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <string_view>
 
 namespace vmla::trainer {
 
@@ -37,6 +40,15 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;
+}
+
+void use_kernels(const KernelsConfig& config) {
+  KernelsConfig::fields(config, [](const char* name, const std::string& use, const char*) {
+    for (const kernels::FusedOp op : kernels::kFusedOps) {
+      if (std::string_view(kernels::name_of(op)) == name)
+        kernels::set_kernel_use(op, *kernels::kernel_use_named(use));
+    }
+  });
 }
 
 void check_kernels_on(const std::string& device) {

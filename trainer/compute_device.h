@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <string>
 
+#include "trainer/config/train_config.h"
+
 namespace vmla::trainer {
 
 /// Makes a device usable: for "cuda" loads the CUDA module. To be called before anything asks
@@ -15,6 +17,9 @@ void prepare_device(const std::string& device, const std::string& option = "trai
 /// `shared`, ranks may share GPUs, dealt out in turn. After prepare_device("cuda"). UserError where
 /// there are too few.
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
+
+/// From now on every operation runs as the configuration says.
+void use_kernels(const KernelsConfig& config);
 
 /// On "cuda", compares each kernel with its reference on the GPU that this process has chosen, and
 /// says which ones disagree and are switched off (kernels/kernel_self_check.h). After

@@ -232,6 +232,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
     return {};
   }
   prepare_device(config.train.device);
+  use_kernels(config.kernels);
   check_kernels_on(config.train.device);
   count_tensor_bytes();
   std::optional<RunFolder> folder;

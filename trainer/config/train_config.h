@@ -112,6 +112,28 @@ struct TrainSection {
   }
 };
 
+/// What each operation with fused code of its own runs as (kernels/kernel_choice.h), under the
+/// operation's name there.
+struct KernelsConfig {
+  std::string rms_norm = "auto";
+  std::string layer_norm_modulate = "auto";
+  std::string gated_residual = "auto";
+  std::string gelu_tanh = "auto";
+  std::string rope = "auto";
+  std::string adamw = "auto";
+
+  bool operator==(const KernelsConfig&) const = default;
+  template <class Self, class V>
+  static void fields(Self& c, V&& v) {
+    v("rms_norm", c.rms_norm, "RMSNorm of queries, keys and latents: auto, reference or fused");
+    v("layer_norm_modulate", c.layer_norm_modulate, "LayerNorm with scale and shift: likewise");
+    v("gated_residual", c.gated_residual, "a block's gated sum: likewise");
+    v("gelu_tanh", c.gelu_tanh, "GELU in its tanh form: likewise");
+    v("rope", c.rope, "rotary embedding: likewise");
+    v("adamw", c.adamw, "the optimizer's step: likewise");
+  }
+};
+
 /// The moving average generator_ema (docs/algorithms.md 11.2). An objective's own averages
 /// (target_ema) are not set here.
 struct EmaConfig {
@@ -312,6 +334,7 @@ struct TrainConfig {
   data::DataConfig data;
   OptimizerConfig optimizer;
   TrainSection train;
+  KernelsConfig kernels;
   EmaConfig ema;
   ValidationConfig validation;
   CheckpointConfig checkpoint;
@@ -347,6 +370,11 @@ struct TrainConfig {
       "The clips and captions to train on, and how to make them where they are missing.");
     v("optimizer", c.optimizer, "AdamW of the generator.");
     v("train", c.train, "Length of the stage, batch, precision and device.");
+    v("kernels",
+      c.kernels,
+      "What an operation runs as. auto: fused, on a GPU unless its check at the start of the run "
+      "finds another result than the reference's; reference: ATen's operations; fused: whatever "
+      "the check says.");
     v("ema", c.ema, "Exponential moving average of the generator's weights.");
     v("validation",
       c.validation,

@@ -105,6 +105,9 @@ void validate_train(const TrainConfig& c) {
   require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
   require_one_of("train.recompute", t.recompute, {"none", "block"});
   require_one_of("train.device", t.device, {"cpu", "cuda"});
+  KernelsConfig::fields(c.kernels, [](const char* name, const std::string& use, const char*) {
+    require_one_of(formatted("kernels.{}", name), use, {"auto", "reference", "fused"});
+  });
   require_at_least("train.threads", t.threads, 0);
   require_at_least("train.log_every", t.log_every, 1);
 }
