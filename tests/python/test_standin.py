@@ -13,9 +13,11 @@ import shutil
 import sys
 
 import pytest
+import test_step
 from distilled_stage import settings as distilled
 from foreign_dataset import write_dataset
 from program import REPOSITORY, VMLA
+from reference.weights import random_weights
 from safetensors.torch import load_file
 from standin import FOLDER, PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
 from test_golden import ODE_TIMES
@@ -40,6 +42,7 @@ def standin_run(tmp_path_factory, dataset, dense_run):
 STAGES = {
     "pretrain": ("pretrain", None, {}),
     "teacher forcing": ("teacher_forcing", "dense", {}),
+    "teacher forcing, fp64": ("teacher_forcing", "dense", {"train__precision": "fp64"}),
     "diffusion forcing": ("diffusion_forcing", "dense", {}),
     "consistency, recomputed": ("consistency", "latent", {"train__recompute": "block"}),
     "dmd, averaged": ("dmd", "latent", {"ema__decay": 0.5, "train__steps": 6}),
@@ -81,6 +84,23 @@ def test_ode_regression_is_that_of_the_cpu(latent_run, tmp_path):
     standin = train_on_standin("ode_regression", tmp_path / "standin", pairs, latent_run, **settings)
     assert largest_difference(alone, standin, "loss") < LOSSES
     assert largest_difference(alone, standin, "grad_norm") < NORMS
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp64"])
+def test_a_step_is_that_of_the_cpu(precision, tmp_path):
+    config = test_step.LATENT.replace(num_frame_per_block=2)
+    here = test_step.step(
+        tmp_path, config, random_weights(config, seed=1), "teacher_forcing", test_step.draws(config, frames=6, seed=2)
+    )
+    words = ["--set", "train.device=cuda", "--set", f"train.precision={precision}", "--output", tmp_path / "there"]
+    command = [PROGRAM, "step", "--config", tmp_path / "step.yaml", "--inputs", tmp_path / "in.safetensors", *words]
+    succeeded(run_standin(command))
+    there = load_file(tmp_path / "there")
+    assert here.keys() == there.keys()
+    for name, tensor in here.items():
+        # A gradient that is small beside the whole carries the whole's rounding, as in test_step.
+        bound = NORMS * tensor.abs().max() + 1e-6 * here["grad_norm"]
+        assert (tensor - there[name]).abs().max() <= bound, name
 
 
 def test_bf16(dataset, dense_run, tmp_path):
