@@ -72,6 +72,9 @@ void CollectiveLog::look_at_devices() const {
       change(entry.first, CollectiveRecord::State::kFinished);
     } catch (const std::exception&) {  // the device is broken: whoever computes on it says why
       change(entry.first, CollectiveRecord::State::kFailed);
+      const auto record = records_.find(entry.first);
+      if (record != records_.end() && !first_failed_on_device_)
+        first_failed_on_device_ = record->second;
     }
     return true;
   });
@@ -107,6 +110,12 @@ std::vector<CollectiveRecord> CollectiveLog::latest() const {
 std::optional<CollectiveRecord> CollectiveLog::first_failed() const {
   const std::scoped_lock lock(mutex_);
   return first_failed_;
+}
+
+std::optional<CollectiveRecord> CollectiveLog::first_failed_on_device() const {
+  const std::scoped_lock lock(mutex_);
+  look_at_devices();
+  return first_failed_on_device_;
 }
 
 std::optional<CollectiveRecord> CollectiveLog::longest_awaited() const {

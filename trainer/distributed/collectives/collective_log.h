@@ -44,7 +44,7 @@ class CollectiveLog {
   /// and does not hang.
   void awaited(int64_t ticket);
   /// Nobody waits any more. `is_done`, for a collective on a device: it is under way until that
-  /// says so.
+  /// says so, and has failed where that throws.
   void finished(int64_t ticket, std::function<bool()> is_done = nullptr);
   void failed(int64_t ticket);
 
@@ -54,6 +54,9 @@ class CollectiveLog {
   std::vector<CollectiveRecord> latest() const;
   /// The first that failed; those after it fail because of it.
   std::optional<CollectiveRecord> first_failed() const;
+  /// The first of which the device said so (`is_done` has thrown): the thread that computes there
+  /// may wait for it without end.
+  std::optional<CollectiveRecord> first_failed_on_device() const;
   /// The one under way that has been awaited for longest.
   std::optional<CollectiveRecord> longest_awaited() const;
 
@@ -70,7 +73,7 @@ class CollectiveLog {
   mutable std::map<int64_t, CollectiveRecord> records_;
   mutable std::map<std::string, CollectiveRecord> latest_;       // by group
   mutable std::map<int64_t, std::function<bool()>> on_devices_;  // by ticket: is_done
-  mutable std::optional<CollectiveRecord> first_failed_;
+  mutable std::optional<CollectiveRecord> first_failed_, first_failed_on_device_;
 };
 
 }  // namespace vmla::distributed

@@ -16,6 +16,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <stdexcept>
 
 namespace vmla::distributed {
 namespace {
@@ -150,7 +151,15 @@ class C10dNcclEngine final : public NcclEngine {
                 [done, device = device_, tensors = std::move(tensors)] {
                   done->block(c10::cuda::getCurrentCUDAStream(device));
                 },
-            .is_done = [done] { return done->query(); }};
+            .is_done =
+                [done, group = c10::weak_intrusive_ptr<c10d::ProcessGroupNCCL>(group_)] {
+                  // The end of a peer is an error of the group, of which the stream learns nothing:
+                  // it stands still. c10d would end the process a minute later, and name nobody.
+                  const Group living = group.lock();
+                  if (living && living->getError() != c10d::ErrorType::SUCCESS)
+                    throw std::runtime_error("NCCL lost a peer or failed");
+                  return done->query();
+                }};
   }
 
   c10::DeviceIndex device_;

@@ -22,7 +22,7 @@ namespace vmla::distributed {
 struct NcclWork {
   /// Makes the current stream wait for it; the host does not.
   std::function<void()> wait;
-  /// Whether the device has come past it. From any thread.
+  /// Whether the device has come past it. From any thread. Throws where the group has failed.
   std::function<bool()> is_done;
 };
 

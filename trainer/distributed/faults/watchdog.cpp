@@ -125,12 +125,15 @@ Heartbeat Watchdog::own_beat() const {
   return beat;
 }
 
-/// Calls on_hang, once, for a collective that is past its timeout and still awaited.
+/// Calls on_hang, once, for a collective that is past its timeout and still awaited, or that has
+/// failed on its device while this rank goes on as if it had not.
 void Watchdog::look_for_hang() {
   if (!options_.on_hang || shared_->hang.joinable()) return;
-  const auto oldest = log_->longest_awaited();
-  if (!oldest || seconds_since(oldest->changed) < options_.timeout_seconds + options_.grace_seconds)
-    return;
+  const double grace = options_.grace_seconds;
+  const auto oldest = log_->longest_awaited(), broken = log_->first_failed_on_device();
+  const bool is_late = oldest && seconds_since(oldest->changed) >= options_.timeout_seconds + grace;
+  const bool is_stuck = broken && seconds_since(broken->changed) >= grace;
+  if (!is_late && !is_stuck) return;
   // On a thread of its own: the heartbeats must go on, or the other ranks take this one for silent.
   shared_->hang = std::thread([this] { options_.on_hang(explain()); });
 }

@@ -14,7 +14,8 @@ namespace vmla::distributed {
 
 struct WatchdogOptions {
   /// The collectives' own timeout. One that takes longer than this and the grace hangs: the
-  /// engine's own timeout did not fire, as happens on a GPU.
+  /// engine's own timeout did not fire, as happens on a GPU. So does a rank that has not ended
+  /// within the grace after a collective failed on its device.
   double timeout_seconds = 600;
   double grace_seconds = 10;
   /// Between two heartbeats.

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <stdexcept>
+
 namespace vmla::distributed {
 namespace {
 
@@ -34,6 +36,24 @@ TEST(CollectiveLog, ACollectiveOnADeviceIsUnderWayUntilTheDeviceIsPastIt) {
   EXPECT_EQ(log.longest_awaited()->sequence, 1);
   is_done = true;
   EXPECT_FALSE(log.longest_awaited());
+}
+
+TEST(CollectiveLog, ADeviceSaysThatACollectiveHasFailed) {
+  CollectiveLog log(3);
+  const int64_t ticket = log.started("world", Collective::kAllReduce, 1, 1);
+  bool is_broken = false;
+  log.finished(ticket, [&]() -> bool {
+    if (is_broken) throw std::runtime_error("a peer is gone");
+    return false;
+  });
+  EXPECT_FALSE(log.first_failed_on_device());
+  is_broken = true;
+  EXPECT_EQ(describe(log.first_failed_on_device().value()), "all_reduce #1 of group world");
+  EXPECT_EQ(describe(log.first_failed().value()), "all_reduce #1 of group world");
+  // Failures that a thread was told of are none of the device's.
+  CollectiveLog told(3);
+  told.failed(told.started("world", Collective::kAllReduce, 1, 1));
+  EXPECT_FALSE(told.first_failed_on_device());
 }
 
 }  // namespace

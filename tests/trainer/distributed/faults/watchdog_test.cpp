@@ -39,7 +39,7 @@ class LostRank : public testing::Test {
         std::launch::async,
         run,
         std::vector<Loss>{{"killed", 1}, {"stopped", 2}, {"computing", 1}, {"broken", 0}});
-    ends_ = run({{"killed", 0}, {"stopped", 0}, {"hung", 1}, {"broken", 2}});
+    ends_ = run({{"killed", 0}, {"stopped", 0}, {"hung", 1}, {"severed", 2}, {"broken", 2}});
     ends_.merge(others.get());
   }
 
@@ -121,6 +121,14 @@ TEST_F(LostRank, AHangWithoutATimeoutIsEndedAndSaidOnce) {
   EXPECT_THAT(
       said(ends),
       testing::ElementsAre(AllOf(StartsWith("all_reduce #7 of group device: rank 1 on host "),
+                                 HasSubstr("has not answered for"))));
+}
+
+TEST_F(LostRank, AGroupThatFailsOnTheDeviceEndsARankThatIsNotTold) {
+  const auto& ends = ends_of("severed", 2);
+  EXPECT_THAT(
+      said(ends),
+      testing::ElementsAre(AllOf(StartsWith("all_reduce #7 of group device: rank 2 on host "),
                                  HasSubstr("has not answered for"))));
 }
 

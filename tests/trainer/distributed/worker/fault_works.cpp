@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 
 #include "model/io/error.h"
@@ -51,6 +52,15 @@ void hang_beside_a_stopped_peer(Job& job) {
   sleep(1000);
 }
 
+/// A collective that the device says has failed, while the thread that computes there waits on.
+void go_on_beside_a_broken_group(Job& job) {
+  job.world()->barrier();
+  if (job.rank() == static_cast<int64_t>(number_of("VICTIM", -1))) raise(SIGSTOP);
+  const int64_t ticket = job.log->started("device", Collective::kAllReduce, 7, 0);
+  job.log->finished(ticket, []() -> bool { throw std::runtime_error("a peer is gone"); });
+  sleep(1000);
+}
+
 }  // namespace
 
 Works fault_works() {
@@ -59,6 +69,7 @@ Works fault_works() {
       {"stopped", [](Job& job) { lose_a_peer(job, [] { raise(SIGSTOP); }); }},
       {"computing", [](Job& job) { lose_a_peer(job, [] { sleep(1000); }); }},
       {"hung", hang_beside_a_stopped_peer},
+      {"severed", go_on_beside_a_broken_group},
       {"broken", [](Job& job) { lose_a_peer(job, [] { fail_run("the loss is not finite"); }); }}};
 }
 
