@@ -103,6 +103,51 @@ void add_line(const SweepResults& results,
   series.push_back(std::move(mean));
 }
 
+/// The figure that this one is the null of ("tf.rank.r99" of "tf.rank.null_r99"), of what has no
+/// structure: it is drawn beside it, and not by itself.
+std::optional<size_t> tested_by(const SweepResults& results, size_t null) {
+  const SweepFigureSpec& spec = results.figures[null];
+  const size_t name = spec.key.rfind('.') + 1;  // 0 where there is no dot
+  for (const std::string prefix : {"null_", "shuffled_", "gaussian_"}) {
+    if (!spec.key.substr(name).starts_with(prefix)) continue;
+    const std::string key = spec.key.substr(0, name) + spec.key.substr(name + prefix.size());
+    const auto found = std::ranges::find_if(results.figures, [&](const SweepFigureSpec& other) {
+      return other.key == key && other.stage == spec.stage && !other.target;
+    });
+    if (found != results.figures.end()) return static_cast<size_t>(found - results.figures.begin());
+  }
+  return std::nullopt;
+}
+
+/// What a null is called in the legend: "shuffled", "null".
+std::string kind_of_null(const SweepFigureSpec& spec) {
+  const std::string name = spec.key.substr(spec.key.rfind('.') + 1);
+  return name.substr(0, name.find('_'));
+}
+
+/// The nulls of a figure along one line, their means, dashed and in the colour of nulls. Only the
+/// first line's are named: they are of the same shapes.
+void add_nulls(const SweepResults& results,
+               size_t figure,
+               const Line& line,
+               bool is_first,
+               std::vector<Series>& series) {
+  for (size_t null = 0; null < results.figures.size(); ++null) {
+    if (tested_by(results, null) != figure) continue;
+    Series level{.label = is_first ? kind_of_null(results.figures[null]) : "",
+                 .colour = kNullColour,
+                 .dashed = true,
+                 .markers = line.cells.size() == 1};
+    for (const auto& [x, cell] : line.cells) {
+      const std::optional<double> mean = spread_of(results.figures_of(cell, null)).mean;
+      if (!mean) continue;
+      level.x.push_back(x);
+      level.y.push_back(*mean);
+    }
+    if (!level.x.empty()) series.push_back(std::move(level));
+  }
+}
+
 /// Whether values between which a line is drawn lie better on a logarithmic axis.
 bool spans_octaves(const std::vector<Line>& lines) {
   double low = INFINITY, high = -INFINITY;
@@ -122,6 +167,7 @@ std::string cell_plot(const SweepResults& results, size_t figure, PlotOptions op
     const double x = static_cast<double>(i + 1);
     options.marks.push_back({results.cells[i].name, x});
     add_line(results, figure, {"", {{x, i}}}, series_colour(i), series, options);
+    add_nulls(results, figure, {"", {{x, i}}}, i == 0, series);
   }
   options.x_label = "cell";
   return line_plot(series, options);
@@ -196,8 +242,10 @@ std::string figure_plot(const SweepResults& results, size_t figure) {
   options.log_x = spans_octaves(lines);
   std::vector<Series> series;
   size_t colour = 0;
-  for (const Line& line : lines)
+  for (const Line& line : lines) {
+    add_nulls(results, figure, line, colour == 0, series);
     add_line(results, figure, line, series_colour(colour++), series, options);
+  }
   add_levels(results, figure, *axis, lines, series);
   return line_plot(series, options);
 }
@@ -243,7 +291,8 @@ std::vector<SweepPlot> sweep_plots(const SweepResults& results) {
   for (size_t i = 0; i < results.figures.size(); ++i) {
     const bool found = std::ranges::any_of(
         results.runs, [&](const auto& run) { return run.done && run.figures[i].value; });
-    if (found) plots.push_back({results.figures[i].name, figure_plot(results, i)});
+    if (found && !tested_by(results, i))
+      plots.push_back({results.figures[i].name, figure_plot(results, i)});
   }
   if (std::string curve = curve_plot(results); !curve.empty())
     plots.push_back({"curve", std::move(curve)});

@@ -10,6 +10,7 @@
 #include "analysis/sweep/sweep_plots.h"
 #include "analysis/sweep/sweep_results.h"
 #include "analysis/sweep/sweep_tables.h"
+#include "model/io/error.h"
 #include "tests/support/temporary_folder.h"
 
 namespace vmla::analysis {
@@ -147,6 +148,20 @@ TEST(SweepPlots, WordsAmongNumbersAreLevels) {
   EXPECT_THAT(plot, HasSubstr("stroke=\"var(--c0)\" stroke-dasharray"));  // as the line of 4 bits
   sweep.cells[1].labels = {"4", "none"};                                  // one number is no axis
   EXPECT_THAT(sweep_plots(sweep).front().svg, HasSubstr(">cell<"));
+}
+
+TEST(SweepPlots, ShowANullBesideItsFigureAlone) {
+  SweepResults sweep = small_sweep();
+  sweep.figures = {{.name = "tf.rank.r99", .stage = "tf", .key = "rank.r99"},
+                   {.name = "tf.rank.null_r99", .stage = "tf", .key = "rank.null_r99"}};
+  std::vector<SweepPlot> plots = sweep_plots(sweep);
+  ASSERT_EQ(plots.size(), 2);  // the second is the curve
+  EXPECT_EQ(plots[0].name, "tf.rank.r99");
+  EXPECT_THAT(plots[0].svg, HasSubstr(">null<"));
+  sweep.figures[1].stage = "zero";  // of another stage it is a figure of its own
+  plots = sweep_plots(sweep);
+  ASSERT_EQ(plots.size(), 3);
+  EXPECT_THAT(plots[0].svg, Not(HasSubstr(">null<")));
 }
 
 }  // namespace
