@@ -1,3 +1,4 @@
+#include "kernels/host_transfer.h"
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
 #include "model/network/plan_cache.h"
