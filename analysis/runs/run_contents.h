@@ -8,14 +8,9 @@
 #include <vector>
 
 #include "analysis/rank/rank_log.h"
+#include "analysis/runs/metric_series.h"
 
 namespace vmla::analysis {
-
-/// One figure of metrics.jsonl over the steps that have it: values[i] was logged at steps[i]. Never
-/// empty in RunContents.
-struct MetricSeries {
-  std::vector<double> steps, values;
-};
 
 /// One sampled video. What samples.json does not say stays "" or 0.
 struct SampleClip {

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "analysis/sweep/sweep_results.h"
+#include "analysis/runs/metric_series.h"
+#include "analysis/sweep/paired_statistics.h"
 
 /// What a sweep's tables say of its finished runs, read back: another machine, or an earlier day,
 /// has trained them, and the run folders are not here.

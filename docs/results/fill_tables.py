@@ -38,6 +38,7 @@ class Table:
     columns: list[Column]
     baseline: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)  # labels as the page has them
+    where: dict[str, str] = field(default_factory=dict)  # rows of these labels alone
 
 
 TABLES = {
@@ -66,6 +67,18 @@ TABLES = {
         ],
         {},
         {"12_bits": "12", "4_bits": "4"},
+    ),
+    "bits": Table(
+        "rank",
+        {"d_c": "d_c"},
+        [
+            Column("entropy rank of the weights", "tf.rank.entropy_rank", 1, "difference"),
+            Column("of what is written into the cache", "tf.rank.content_entropy_rank", 1, "difference"),
+            Column("of it, r_0.99", "tf.rank.content_r99", 1, "difference"),
+        ],
+        {"ground": "4_bits"},
+        {},
+        {"ground": "12_bits"},
     ),
     "spectrum": Table(
         "spectrum",
@@ -160,10 +173,14 @@ def render(table: Table) -> list[str]:
     places = [sweep.axes.index(axis) for axis in table.axes]
     heads = [*table.axes.values(), *(column.head for column in table.columns), "seeds"]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    ordered = sorted(sweep.cells, key=lambda labels: order_of(sweep, places, labels))
+    ordered = [
+        labels
+        for labels in sorted(sweep.cells, key=lambda labels: order_of(sweep, places, labels))
+        if all(labels[sweep.axes.index(axis)] == label for axis, label in table.where.items())
+    ]
     for labels in ordered:
         rows = sweep.cells[labels]
-        base = tuple(table.baseline.get(axis, label) for axis, label in zip(sweep.axes, labels))
+        base = tuple(table.baseline.get(axis, label) for axis, label in zip(sweep.axes, labels, strict=True))
         cells = [table.names.get(labels[place], labels[place]) for place in places]
         for column in table.columns:
             if column.kind == "difference":
@@ -172,6 +189,48 @@ def render(table: Table) -> list[str]:
             else:
                 cells.append((steps if column.kind == "steps" else spread)(rows, column))
         lines.append("| " + " | ".join([*cells, str(len(rows))]) + " |")
+    return lines
+
+
+def knees(sweep: Sweep, ground: str, share: float) -> dict[str, float]:
+    """Of each seed the d_c at which `keep` comes to `share` of the dense model's, on the line between two ranks over
+    log d_c."""
+    found = {}
+    dense = sweep.cells.get(("dense", ground), {})
+    for seed, row in dense.items():
+        target = share * float(row["tf.mosaic.keep"])
+        points = [
+            (math.log2(float(labels[0])), float(rows[seed]["tf.mosaic.keep"]))
+            for labels, rows in sweep.cells.items()
+            if labels[0] != "dense" and labels[1] == ground and seed in rows
+        ]
+        points.sort()
+        for (x0, y0), (x1, y1) in zip(points, points[1:]):
+            if y0 < target <= y1:
+                found[seed] = 2 ** (x0 + (target - y0) / (y1 - y0) * (x1 - x0))
+                break
+    return found
+
+
+def render_knees() -> list[str]:
+    sweep = Sweep.read("rank")
+    if sweep is None:
+        return ["Not run yet."]
+    lines = ["| keep, of the dense model's | 12 bits | 4 bits | ratio at equal seeds | seeds |", "|---|---|---|---|---|"]
+    for share in (0.8, 0.9, 0.95):
+        rich, poor = (knees(sweep, ground, share) for ground in ("12_bits", "4_bits"))
+        ratios = [math.log2(rich[seed] / poor[seed]) for seed in rich if seed in poor]
+        cells = [f"{share:.0%}".replace("%", " %")]
+        for knee in (rich, poor):
+            values = list(knee.values())
+            cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
+        if len(ratios) > 1:
+            mean = statistics.mean(ratios)
+            half = T[len(ratios) - 2] * statistics.stdev(ratios) / math.sqrt(len(ratios))
+            cells.append(f"{2**mean:.2f} ({2 ** (mean - half):.2f} to {2 ** (mean + half):.2f})")
+        else:
+            cells.append("")
+        lines.append("| " + " | ".join([*cells, str(len(ratios))]) + " |")
     return lines
 
 
@@ -188,6 +247,8 @@ def order_of(sweep: Sweep, places: list[int], labels: tuple[str, ...]) -> list[i
 def filled(page: str) -> str:
     def table_of(match: re.Match) -> str:
         name = match[1]
+        if name == "knees":
+            return "\n".join(["<!-- results: knees -->", *render_knees(), "<!-- end -->"])
         if name not in TABLES:
             sys.exit(f"{PAGE.name}: there is no table '{name}'; known: {', '.join(TABLES)}")
         return "\n".join([f"<!-- results: {name} -->", *render(TABLES[name]), "<!-- end -->"])
