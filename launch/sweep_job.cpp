@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -92,8 +93,10 @@ class SweepJob {
           file, tune_cells(file, groups_), file.tune->seeds, trainer::kSweepTune, options.run_dir);
     }
     chosen_.resize(groups_.size());
-    for (const std::string& folder : options.reuse)
-      earlier_.push_back(analysis::read_earlier_tables(folder));
+    for (const std::string& folder : options.reuse) {
+      for (analysis::EarlierRun& run : analysis::read_earlier_tables(folder))
+        earlier_.push_back(std::move(run));
+    }
   }
 
   int run() {
@@ -134,8 +137,8 @@ class SweepJob {
                 baseline ? ", compared with " + file_.cells[*baseline].name : "");
     }
     if (tune_plan_) {
-      list_stages(*tune_plan_, "tune");
-      log::info("the cells' runs, with {} as it will be chosen:", file_.tune->axis.name);
+      list_stages(left_of_tune(), "tune");
+      log::info("the cells' runs, with {} as it may be chosen:", file_.tune->axis.name);
     }
     SweepProgress progress(file_, cells, options_.run_dir);
     SweepPlan left = cells;
@@ -146,34 +149,30 @@ class SweepJob {
 
   /// The same run in one of the tables to reuse; null where there is none, and where all of its
   /// stages are finished here, for a run with its folder says more.
-  const analysis::EarlierRun* known(const SweepRun& run,
-                                    const SweepPlan& plan,
-                                    const std::vector<std::string>& figures,
-                                    std::string& curve_name) const {
+  const analysis::EarlierRun* known(
+      const SweepRun& run,
+      const SweepPlan& plan,
+      const std::function<bool(const analysis::EarlierRun&)>& suffices) const {
     const bool is_here = std::ranges::all_of(run.shared, [&](const std::string& name) {
       const auto stage = std::ranges::find(plan.stages.stages, name, &PipelineStage::name);
       return trainer::is_finished(stage->run_dir, stage->config);
     });
     if (is_here) return nullptr;
-    for (const analysis::EarlierTables& tables : earlier_) {
-      const analysis::EarlierRun* found = tables.find(run.shared, figures);
-      if (found == nullptr) continue;
-      curve_name = tables.curve_name;
-      return found;
-    }
-    return nullptr;
+    const auto found = std::ranges::find_if(earlier_, [&](const analysis::EarlierRun& earlier) {
+      return earlier.stages == run.shared && suffices(earlier);
+    });
+    return found == earlier_.end() ? nullptr : &*found;
   }
 
   /// Gives `progress` the runs that are in tables to reuse, and takes them out of the plan.
   void take_over(SweepPlan& plan, SweepProgress& progress) const {
     if (earlier_.empty()) return;
-    const std::vector<std::string> figures = progress.figure_names();
     const size_t all = plan.runs.size();
     const SweepPlan whole = plan;
     leave_out(plan, [&](const SweepRun& run) {
-      std::string curve_name;
-      const analysis::EarlierRun* earlier = known(run, whole, figures, curve_name);
-      if (earlier != nullptr) progress.take_over(run, *earlier, curve_name);
+      const analysis::EarlierRun* earlier =
+          known(run, whole, [&](const auto& one) { return progress.has_all_figures(one); });
+      if (earlier != nullptr) progress.take_over(run, *earlier);
       return earlier != nullptr;
     });
     log::info("{} of {} runs are taken from the tables of --reuse", all - plan.runs.size(), all);
@@ -205,9 +204,7 @@ class SweepJob {
               file_.tune->axis.name,
               groups_.size());
     std::set<std::string> failed;
-    SweepPlan left = *tune_plan_;
-    leave_out(left, [&](const SweepRun& run) { return known_tune_figure(run).has_value(); });
-    const int status = train(left, [&](const std::string& stage, const std::string& why) {
+    const int status = train(left_of_tune(), [&](const std::string& stage, const std::string& why) {
       if (!why.empty()) failed.insert(stage);
     });
     folder.expect_in_place();
@@ -228,12 +225,20 @@ class SweepJob {
     return kDone;
   }
 
-  /// What a table to reuse says of a run of `tune`.
-  std::optional<double> known_tune_figure(const SweepRun& run) const {
-    std::string curve_name;
+  /// The runs of `tune` that no table to reuse has; what the tables say of the others is kept.
+  SweepPlan left_of_tune() {
     const std::string& metric = file_.tune->metric.text;
-    const analysis::EarlierRun* earlier = known(run, *tune_plan_, {metric}, curve_name);
-    return earlier != nullptr ? earlier->figures.at(metric).value : std::nullopt;
+    const auto has_metric = [&](const analysis::EarlierRun& earlier) {
+      const auto figure = earlier.figures.find(metric);
+      return figure != earlier.figures.end() && figure->second.value;
+    };
+    SweepPlan left = *tune_plan_;
+    leave_out(left, [&](const SweepRun& run) {
+      const analysis::EarlierRun* earlier = known(run, *tune_plan_, has_metric);
+      if (earlier != nullptr) known_tune_figures_[run.name] = *earlier->figures.at(metric).value;
+      return earlier != nullptr;
+    });
+    return left;
   }
 
   /// Adds the figure of every seed of one of the plan's cells to the choice.
@@ -245,8 +250,9 @@ class SweepJob {
     for (const SweepRun& run : tune_plan_->runs) {
       if (run.cell != cell) continue;
       stages.push_back(run.shared);
-      if (const std::optional<double> known = known_tune_figure(run)) {
-        figures.push_back(*known);
+      const auto known = known_tune_figures_.find(run.name);
+      if (known != known_tune_figures_.end()) {
+        figures.push_back(known->second);
         continue;
       }
       const bool lost =
@@ -317,8 +323,9 @@ class SweepJob {
   std::optional<SweepPlan> tune_plan_;
   std::vector<std::optional<size_t>> chosen_;   // of each group
   std::vector<analysis::SweepChoice> choices_;  // likewise, once made
-  std::vector<analysis::EarlierTables> earlier_;
-  trainer::SweepRuns before_, now_;  // of the last start, and of this one
+  std::vector<analysis::EarlierRun> earlier_;
+  std::map<std::string, double> known_tune_figures_;  // by the run's name
+  trainer::SweepRuns before_, now_;                   // of the last start, and of this one
 };
 
 }  // namespace

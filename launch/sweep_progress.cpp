@@ -85,20 +85,21 @@ void SweepProgress::set_choices(const std::vector<trainer::TuneGroup>& groups,
   }
 }
 
-std::vector<std::string> SweepProgress::figure_names() const {
-  std::vector<std::string> names;
-  for (const analysis::SweepFigureSpec& figure : results_.figures) names.push_back(figure.name);
-  return names;
+bool SweepProgress::has_all_figures(const analysis::EarlierRun& earlier) const {
+  return std::ranges::all_of(results_.figures, [&](const analysis::SweepFigureSpec& figure) {
+    // The column of steps to a target does not name the curve.
+    if (figure.target && earlier.curve_name != results_.curve_name) return false;
+    return earlier.figures.contains(figure.name);
+  });
 }
 
-void SweepProgress::take_over(const SweepRun& run,
-                              const analysis::EarlierRun& earlier,
-                              const std::string& curve_name) {
+void SweepProgress::take_over(const SweepRun& run, const analysis::EarlierRun& earlier) {
   SweepRunResult& result = result_of(run);
   result.folder.clear();
   result.done = true;
-  for (const std::string& name : figure_names()) result.figures.push_back(earlier.figures.at(name));
-  if (curve_name == results_.curve_name && !earlier.curve.steps.empty())
+  for (const analysis::SweepFigureSpec& figure : results_.figures)
+    result.figures.push_back(earlier.figures.at(figure.name));
+  if (earlier.curve_name == results_.curve_name && !earlier.curve.steps.empty())
     result.curves = {earlier.curve};
 }
 
@@ -120,6 +121,7 @@ void SweepProgress::stage_ended(const std::string& stage, const std::string& fai
     const auto own = std::ranges::find(run.shared, stage);
     if (own == run.shared.end()) continue;
     SweepRunResult& result = result_of(run);
+    if (result.done) continue;  // its figures came from tables
     if (!failure.empty()) {
       const auto index = static_cast<size_t>(own - run.shared.begin());
       // The first to fail is the reason; the stages behind it only did not start.

@@ -24,12 +24,11 @@ class SweepProgress {
 
   void set_choices(const std::vector<trainer::TuneGroup>& groups,
                    const std::vector<analysis::SweepChoice>& choices);
-  /// The figures that a run must have: metrics and steps to targets.
-  std::vector<std::string> figure_names() const;
-  /// Takes the figures of a run from another sweep's tables, of which it is one run.
-  void take_over(const trainer::SweepRun& run,
-                 const analysis::EarlierRun& earlier,
-                 const std::string& curve_name);
+  /// Whether a run of another sweep's tables has every metric of this one, and the steps to every
+  /// target on the same curve.
+  bool has_all_figures(const analysis::EarlierRun& earlier) const;
+  /// Takes the figures of a run from there.
+  void take_over(const trainer::SweepRun& run, const analysis::EarlierRun& earlier);
   void fail_cell(size_t cell, const std::string& why);
   /// A shared stage has ended; `failure` is "" where it is finished. Writes the tables where they
   /// are more than some seconds old.

@@ -43,6 +43,15 @@ class Table {
 
   const std::string& at(size_t row, size_t column) const { return rows_[row][column]; }
 
+  const std::string& file() const { return file_; }
+
+  double required_number(size_t row, size_t column) const {
+    const std::optional<double> value = number(row, column);
+    if (!value)
+      fail_user("{}: row {}, {}: is empty", file_, row + 1, io::quoted_name(head()[column]));
+    return *value;
+  }
+
   /// Nothing where the field is empty.
   std::optional<double> number(size_t row, size_t column) const {
     const std::string& text = at(row, column);
@@ -74,18 +83,21 @@ std::vector<std::string> words_of(const std::string& text) {
 }
 
 /// The curves by cell and seed, in the order of their steps.
-using Curves = std::map<std::pair<std::string, std::string>, MetricSeries>;
+struct Curves {
+  std::string name;
+  std::map<std::pair<std::string, std::string>, MetricSeries> of_runs;
+};
 
-Curves read_curves(const fs::path& file, std::string& name) {
+Curves read_curves(const fs::path& file) {
   Curves curves;
   if (!fs::exists(file)) return curves;
   const Table table(file);
   const size_t cell = table.column("cell"), seed = table.column("seed");
   const size_t step = table.column("step"), value = table.head().size() - 1;
-  name = table.head()[value];
+  curves.name = table.head()[value];
   for (size_t row = 1; row < table.rows(); ++row) {
-    MetricSeries& curve = curves[{table.at(row, cell), table.at(row, seed)}];
-    curve.steps.push_back(table.number(row, step).value_or(NAN));
+    MetricSeries& curve = curves.of_runs[{table.at(row, cell), table.at(row, seed)}];
+    curve.steps.push_back(table.required_number(row, step));
     curve.values.push_back(table.number(row, value).value_or(NAN));
   }
   return curves;
@@ -97,49 +109,45 @@ void read_runs(const fs::path& file, const Curves& curves, std::vector<EarlierRu
   const size_t state = table.column("state"), stages = table.column("stages");
   for (size_t row = 1; row < table.rows(); ++row) {
     if (table.at(row, state) != "done") continue;
-    EarlierRun run{.stages = words_of(table.at(row, stages)), .figures = {}, .curve = {}};
+    EarlierRun run{.stages = words_of(table.at(row, stages)),
+                   .figures = {},
+                   .curve_name = curves.name,
+                   .curve = {}};
     for (size_t i = state + 1; i < stages; ++i) {
       const bool never = table.at(row, i) == "never";
       run.figures[table.head()[i]] = {.value = never ? std::nullopt : table.number(row, i),
                                       .never = never};
     }
-    const auto curve = curves.find({table.at(row, cell), table.at(row, seed)});
-    if (curve != curves.end()) run.curve = curve->second;
+    const auto curve = curves.of_runs.find({table.at(row, cell), table.at(row, seed)});
+    if (curve != curves.of_runs.end()) run.curve = curve->second;
     runs.push_back(std::move(run));
   }
 }
 
+/// The figure that a value was chosen by stands between the columns `seed` and `stages`.
 void read_tuning(const fs::path& file, std::vector<EarlierRun>& runs) {
   if (!fs::exists(file)) return;
   const Table table(file);
-  const size_t figure = table.column("seed") + 1, stages = table.column("stages");
+  const size_t stages = table.column("stages"), figure = table.column("seed") + 1;
+  if (figure + 1 != stages)
+    fail_user("{}: one figure must stand between seed and stages", table.file());
   for (size_t row = 1; row < table.rows(); ++row) {
     const std::optional<double> value = table.number(row, figure);
     if (!value) continue;
     runs.push_back({.stages = words_of(table.at(row, stages)),
                     .figures = {{table.head()[figure], {.value = value}}},
+                    .curve_name = "",
                     .curve = {}});
   }
 }
 
 }  // namespace
 
-const EarlierRun* EarlierTables::find(const std::vector<std::string>& stages,
-                                      const std::vector<std::string>& figures) const {
-  const auto has_all = [&](const EarlierRun& run) {
-    return std::ranges::all_of(figures, [&](auto& name) { return run.figures.contains(name); });
-  };
-  const auto found = std::ranges::find_if(
-      runs, [&](const EarlierRun& run) { return run.stages == stages && has_all(run); });
-  return found == runs.end() ? nullptr : &*found;
-}
-
-EarlierTables read_earlier_tables(const fs::path& folder) {
-  EarlierTables tables{.folder = folder.string(), .curve_name = "", .runs = {}};
-  const Curves curves = read_curves(folder / "curves.csv", tables.curve_name);
-  read_runs(folder / "table.csv", curves, tables.runs);
-  read_tuning(folder / "tune.csv", tables.runs);
-  return tables;
+std::vector<EarlierRun> read_earlier_tables(const fs::path& folder) {
+  std::vector<EarlierRun> runs;
+  read_runs(folder / "table.csv", read_curves(folder / "curves.csv"), runs);
+  read_tuning(folder / "tune.csv", runs);
+  return runs;
 }
 
 }  // namespace vmla::analysis

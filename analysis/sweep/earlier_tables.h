@@ -16,23 +16,15 @@ struct EarlierRun {
   /// What the run is: the names of its stages with the hash of each (SweepRunResult::stages).
   std::vector<std::string> stages;
   std::map<std::string, SeedFigure> figures;
-  /// Of the curve that the sweep draws; empty where its run had none.
+  /// The curve that its sweep draws, and to whose targets steps are counted: its name, "" where no
+  /// run had one, and its points, none where this run had none.
+  std::string curve_name;
   MetricSeries curve;
-};
-
-struct EarlierTables {
-  std::string folder;      // as it was named
-  std::string curve_name;  // of EarlierRun::curve
-  std::vector<EarlierRun> runs;
-
-  /// The run with these stages, if it is here and has every one of the figures; else nothing.
-  const EarlierRun* find(const std::vector<std::string>& stages,
-                         const std::vector<std::string>& figures) const;
 };
 
 /// Reads table.csv and, where they are, curves.csv and tune.csv of a sweep's folder
 /// (docs/formats.md "Sweep"): the runs that are done. UserError on the first thing that is wrong,
 /// with file and row.
-EarlierTables read_earlier_tables(const std::filesystem::path& folder);
+std::vector<EarlierRun> read_earlier_tables(const std::filesystem::path& folder);
 
 }  // namespace vmla::analysis

@@ -29,7 +29,8 @@ shared; every cell under every seed is a run folder of its own, cells/CELL/seed_
 sweep.json, table.csv, curves.csv, summary.csv and differences.csv.
 
 With --reuse FOLDER the figures of runs that are done come from another folder's table.csv, curves.csv and tune.csv:
-one machine can train seeds 0 to 2 and another the rest. A run is the same where all of its settings are.
+one machine can train seeds 0 to 2 and another the rest. A run is the same where its settings are; the program's
+version and what lies behind a path are not compared.
 
 Run again, finished stages are skipped and interrupted ones go on. Ctrl-C saves; status 75. A run that fails is
 marked, the rest goes on; the status is then 1.

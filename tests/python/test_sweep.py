@@ -288,6 +288,23 @@ def test_runs_that_another_machine_has_trained_are_taken_from_its_tables(swept, 
     one_line_error(run(*command[:-1], tmp_path / "nowhere"), "nowhere/table.csv")
 
 
+def test_a_run_from_tables_is_done_whatever_becomes_of_its_stages(data, tmp_path):
+    """Its pretrained model is also that of a run which is left, and fails there."""
+    content = ranks(data, seeds=[0])
+    content["set"]["pretrain"] |= {"optimizer.lr": 1e30}
+    file, kept = write_sweep(tmp_path, content), tmp_path / "kept"
+    assert run("sweep", "--config", file, "--run-dir", kept).returncode == 1
+    table = rows(kept, "table")
+    table[0] |= {"state": "done", "failure": ""} | {name: "0.5" for name in content["metrics"]}
+    with open(kept / "table.csv", "w", newline="") as text:
+        writer = csv.DictWriter(text, table[0].keys())
+        writer.writeheader()
+        writer.writerows(table)
+    done = run("sweep", "--config", file, "--run-dir", tmp_path / "run", "--reuse", kept)
+    assert done.returncode == 1 and "1 of 2 runs failed" in done.stderr
+    assert [(row["state"], row["failure"] == "") for row in rows(tmp_path / "run", "table")] == [("done", True), ("failed", False)]
+
+
 def test_values_that_another_machine_has_tried_are_not_tried_again(data, tmp_path):
     tune = {"key": "optimizer.lr", "values": [1e-6, 3e-3], "seeds": [7], "at": {"decay": 0.5}}
     content = lone_stage(data, grid={"ema.decay": [0.5, 0.6]}, tune=tune, metrics=["loss"])

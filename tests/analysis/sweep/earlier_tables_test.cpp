@@ -56,37 +56,24 @@ SweepResults three_runs() {
   return sweep;
 }
 
-TEST(EarlierTables, AreWhatTheSweepWrote) {
+TEST(EarlierTables, AreWhatTheSweepWroteOfItsFinishedRuns) {
   const TemporaryFolder folder;
   write_sweep(three_runs(), folder.path());
-  const EarlierTables tables = read_earlier_tables(folder.path());
-  EXPECT_EQ(tables.curve_name, "tf.loss");
-  ASSERT_THAT(tables.runs, SizeIs(2));
-  const std::vector<std::string> figures = {"tf.loss", "steps_to_0.6"};
-  const EarlierRun* whole = tables.find({"zero-1", "tf-2"}, figures);
-  ASSERT_NE(whole, nullptr);
-  EXPECT_DOUBLE_EQ(*whole->figures.at("tf.loss").value, 0.123456789);  // nine digits are written
-  EXPECT_DOUBLE_EQ(*whole->figures.at("steps_to_0.6").value, 12.5);
-  EXPECT_THAT(whole->curve.steps, ElementsAre(10, 20));
-  EXPECT_THAT(whole->curve.values, ElementsAre(0.5, 0.123456789));
-  const EarlierRun* short_of_it = tables.find({"zero-1", "tf-3"}, figures);
-  ASSERT_NE(short_of_it, nullptr);
-  EXPECT_TRUE(short_of_it->figures.at("steps_to_0.6").never);
-  EXPECT_FALSE(short_of_it->figures.at("tf.loss").value);
-  EXPECT_TRUE(short_of_it->curve.steps.empty());
+  const std::vector<EarlierRun> runs = read_earlier_tables(folder.path());
+  ASSERT_THAT(runs, SizeIs(2));
+  EXPECT_THAT(runs[0].stages, ElementsAre("zero-1", "tf-2"));
+  EXPECT_DOUBLE_EQ(*runs[0].figures.at("tf.loss").value, 0.123456789);  // nine digits are written
+  EXPECT_DOUBLE_EQ(*runs[0].figures.at("steps_to_0.6").value, 12.5);
+  EXPECT_EQ(runs[0].curve_name, "tf.loss");
+  EXPECT_THAT(runs[0].curve.steps, ElementsAre(10, 20));
+  EXPECT_THAT(runs[0].curve.values, ElementsAre(0.5, 0.123456789));
+  EXPECT_THAT(runs[1].stages, ElementsAre("zero-1", "tf-3"));
+  EXPECT_TRUE(runs[1].figures.at("steps_to_0.6").never);
+  EXPECT_FALSE(runs[1].figures.at("tf.loss").value);
+  EXPECT_TRUE(runs[1].curve.steps.empty());
 }
 
-TEST(EarlierTables, HaveNoRunOfOtherStagesOrWithoutAFigure) {
-  const TemporaryFolder folder;
-  write_sweep(three_runs(), folder.path());
-  const EarlierTables tables = read_earlier_tables(folder.path());
-  EXPECT_EQ(tables.find({"zero-4", "tf-5"}, {}), nullptr) << "it waits";
-  EXPECT_EQ(tables.find({"zero-1", "tf-9"}, {}), nullptr);
-  EXPECT_EQ(tables.find({"tf-2"}, {}), nullptr);
-  EXPECT_EQ(tables.find({"zero-1", "tf-2"}, {"tf.keep"}), nullptr);
-}
-
-TEST(EarlierTables, KnowTheRunsThatAValueWasChosenOn) {
+TEST(EarlierTables, HaveTheRunsThatAValueWasChosenOn) {
   const TemporaryFolder folder;
   SweepResults sweep = three_runs();
   sweep.tuned_key = "lr";
@@ -98,17 +85,17 @@ TEST(EarlierTables, KnowTheRunsThatAValueWasChosenOn) {
                     .stages = {{{"zero-7", "tf-7"}}, {{"zero-7", "tf-8"}}},
                     .chosen = 0}};
   write_sweep(sweep, folder.path());
-  const EarlierTables tables = read_earlier_tables(folder.path());
-  const EarlierRun* tried = tables.find({"zero-7", "tf-7"}, {"tf.loss"});
-  ASSERT_NE(tried, nullptr);
-  EXPECT_DOUBLE_EQ(*tried->figures.at("tf.loss").value, 0.5);
-  EXPECT_EQ(tables.find({"zero-7", "tf-8"}, {"tf.loss"}), nullptr) << "it has no figure";
+  const std::vector<EarlierRun> runs = read_earlier_tables(folder.path());
+  ASSERT_THAT(runs, SizeIs(3)) << "the run without a figure is none";
+  EXPECT_THAT(runs[2].stages, ElementsAre("zero-7", "tf-7"));
+  EXPECT_DOUBLE_EQ(*runs[2].figures.at("tf.loss").value, 0.5);
 }
 
 TEST(EarlierTables, SayWhatIsWrongAndWhere) {
   const TemporaryFolder folder;
-  const auto message = [&](const std::string& table) -> std::string {
-    std::ofstream(folder.path() / "table.csv", std::ios::trunc) << table;
+  const auto message = [&](const std::string& table,
+                           const char* name = "table.csv") -> std::string {
+    std::ofstream(folder.path() / name, std::ios::trunc) << table;
     try {
       read_earlier_tables(folder.path());
     } catch (const UserError& error) {
@@ -126,6 +113,11 @@ TEST(EarlierTables, SayWhatIsWrongAndWhere) {
               HasSubstr("row 2, 'loss': '1x' is no number"));
   EXPECT_THAT(message(head + "a,0,done,nan,tf-1,x,\n"), HasSubstr("'nan' is no number"));
   EXPECT_THAT(message(head + "a,0,done,\"1\n"), HasSubstr("never closed"));
+  EXPECT_EQ(message(head), "");
+  EXPECT_THAT(message("cell,seed,step,loss\na,0,,1\n", "curves.csv"),
+              HasSubstr("curves.csv: row 2, 'step': is empty"));
+  EXPECT_EQ(message("cell,seed,step,loss\n", "curves.csv"), "");
+  EXPECT_THAT(message("stages,seed\na,0\n", "tune.csv"), HasSubstr("between seed and stages"));
 }
 
 }  // namespace
