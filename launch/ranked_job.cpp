@@ -183,8 +183,13 @@ class RankedRun {
       shape = trainer::mesh_shape(*config_, environment_.world_size, environment_.local_world_size);
     });
     const Mesh mesh = make_mesh(environment_, *config_, shape, *store_, collectives_);
-    work({*config_, mesh, [this](int64_t step) { watchdog_->set_step(step); }});
-    mesh.host().barrier();
+    try {
+      work({*config_, mesh, [this](int64_t step) { watchdog_->set_step(step); }});
+      mesh.host().barrier();
+    } catch (...) {
+      watchdog_->stand_down();  // leaving the groups may take a while on a broken GPU
+      throw;
+    }
   }
 
   /// All ranks stop after the same step, and all have saved.

@@ -153,12 +153,13 @@ class C10dNcclEngine final : public NcclEngine {
                 },
             .is_done =
                 [done, group = c10::weak_intrusive_ptr<c10d::ProcessGroupNCCL>(group_)] {
+                  if (done->query()) return true;
                   // The end of a peer is an error of the group, of which the stream learns nothing:
                   // it stands still. c10d would end the process a minute later, and name nobody.
                   const Group living = group.lock();
                   if (living && living->getError() != c10d::ErrorType::SUCCESS)
                     throw std::runtime_error("NCCL lost a peer or failed");
-                  return done->query();
+                  return false;
                 }};
   }
 

@@ -132,7 +132,7 @@ void Watchdog::look_for_hang() {
   const double grace = options_.grace_seconds;
   const auto oldest = log_->longest_awaited(), broken = log_->first_failed_on_device();
   const bool is_late = oldest && seconds_since(oldest->changed) >= options_.timeout_seconds + grace;
-  const bool is_stuck = broken && seconds_since(broken->changed) >= grace;
+  const bool is_stuck = broken && !stands_down_ && seconds_since(broken->changed) >= grace;
   if (!is_late && !is_stuck) return;
   // On a thread of its own: the heartbeats must go on, or the other ranks take this one for silent.
   shared_->hang = std::thread([this] { options_.on_hang(explain()); });

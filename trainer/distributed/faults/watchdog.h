@@ -14,8 +14,8 @@ namespace vmla::distributed {
 
 struct WatchdogOptions {
   /// The collectives' own timeout. One that takes longer than this and the grace hangs: the
-  /// engine's own timeout did not fire, as happens on a GPU. So does a rank that has not ended
-  /// within the grace after a collective failed on its device.
+  /// engine's own timeout did not fire, as happens on a GPU. So does a rank that has no error of
+  /// its own within the grace after a collective failed on its device.
   double timeout_seconds = 600;
   double grace_seconds = 10;
   /// Between two heartbeats.
@@ -40,6 +40,9 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
+  /// This rank leaves with an error of its own, which it will report: what fails on its device from
+  /// now on is no news. Any thread.
+  void stand_down() { stands_down_ = true; }
   /// The optimizer step that this rank is in. Any thread.
   void set_step(int64_t step) { step_ = step; }
 
@@ -65,6 +68,7 @@ class Watchdog {
   const std::shared_ptr<const CollectiveLog> log_;
   const WatchdogOptions options_;
   std::atomic<int64_t> step_ = 0;
+  std::atomic<bool> stands_down_ = false;
   struct Shared;
   const std::unique_ptr<Shared> shared_;
 };
