@@ -146,7 +146,8 @@ bool has_kernels_for(int major, int minor, const std::vector<std::string>& archi
     int number = 0;
     const char* const end = architecture.data() + architecture.size();
     const auto [rest, problem] = std::from_chars(architecture.data(), end, number);
-    if (problem != std::errc()) return true;  // "native" and the like: the module itself will say
+    if (problem != std::errc())
+      return true;  // "native" and the like: the check of the kernels will say
     const std::string_view suffix(rest, static_cast<size_t>(end - rest));
     const int asked = 10 * major + minor;
     if (suffix.starts_with("-real")) return number / 10 == major && number <= asked;

@@ -53,6 +53,11 @@ void use_kernels(const KernelsConfig& config) {
 
 void check_kernels_on(const std::string& device) {
   if (device != "cuda") return;
+  const int64_t index = at::accelerator::getDeviceIndex();
+  const std::string unusable =
+      kernels::why_gpu_unusable(kernels::driver_answer(), kernels::cuda_build(), index);
+  if (!unusable.empty())
+    fail_user("device cuda: GPU {}: {}; CUDA_VISIBLE_DEVICES can hide it", index, unusable);
   for (const kernels::KernelVerdict& verdict : kernels::check_kernels(at::kCUDA)) {
     // As an error: warnings of ranks other than the lead are not shown.
     if (!verdict.problem.empty()) log::error(kernels::warning_of(verdict));

@@ -21,9 +21,11 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 /// From now on every operation runs as the configuration says.
 void use_kernels(const KernelsConfig& config);
 
-/// On "cuda", compares each kernel with its reference on the GPU that this process has chosen, and
-/// says which ones disagree and are switched off (kernels/kernel_self_check.h). After
-/// use_gpu_of_rank, where there are ranks; every rank speaks for its own GPU.
+/// On "cuda", UserError where the GPU that this process has chosen cannot run the module's kernels,
+/// as far as its driver says. Then compares each kernel with its reference on the GPU that this
+/// process has chosen, and says which ones disagree and are switched off
+/// (kernels/kernel_self_check.h). After use_gpu_of_rank, where there are ranks; every rank speaks
+/// for its own GPU.
 void check_kernels_on(const std::string& device);
 
 /// Bytes of memory that the GPU of this process has in all, after prepare_device("cuda").
