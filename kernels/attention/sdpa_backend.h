@@ -6,8 +6,9 @@ namespace vmla::kernels {
 
 /// Plain softmax attention of all queries on all keys by the library kernel of the tensors' device:
 /// flash on the CPU; on CUDA flash (bf16, fp16), memory-efficient (fp32, and heads wider than 256),
-/// or matrix products (fp64). None of the sizes may be 0. V may differ from K. Returns out [B, L,
-/// N, V] in q's dtype and lse [B, N, L] in fp32 (fp64 for fp64).
+/// or matrix products (fp64, whose scores a memory plan does not count). None of the sizes may be
+/// 0. V may differ from K. Returns out [B, L, N, V] in q's dtype and lse [B, N, L] in fp32 (fp64
+/// for fp64).
 struct SdpaOutput {
   at::Tensor out_BLNV;
   at::Tensor lse_BNL;

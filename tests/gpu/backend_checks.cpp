@@ -7,6 +7,7 @@
 #include "kernels/attention/attention.h"
 #include "tests/gpu/check.h"
 #include "tests/kernels/draws.h"
+#include "tests/kernels/sdpa_cases.h"
 
 // The attention kernels of the library, called as they are: does the backward of a part, given the
 // merged output and LSE, return the part's exact share of the gradient, and how does each lay out
@@ -240,6 +241,7 @@ std::vector<Check> backend_checks(at::Device device) {
         {"merged log-sum-exp of " + backend.name + " in " + c10::toString(backend.dtype),
          [backend](at::Device on) { check_backend(backend, on); }});
   }
+  checks.push_back({"attention of wide heads, slices and fp64", check_sdpa_cases});
   return checks;
 }
 

@@ -9,9 +9,8 @@
 #include <cmath>
 #include <cstdlib>
 
-#include "kernels/attention/sdpa_backend.h"
-#include "kernels/counter_rng/counter_rng.h"
 #include "kernels/cuda_module.h"
+#include "tests/kernels/sdpa_cases.h"
 
 namespace vmla::standin {
 namespace {
@@ -192,48 +191,8 @@ TEST_F(Standin, AttentionThatCudaRefuses) {
               HasSubstr("misaligned address"));
 }
 
-/// Wide heads, slices at any address, fp64: attention takes them all the same, forward and
-/// backward.
 TEST_F(Standin, AttentionOfWhatNoKernelOfCudaTakesAsItIs) {
-  struct Case {
-    int64_t K, V, offset;
-    at::ScalarType dtype;
-    double tolerance;  // of the largest value: roundings of the result and of what it is made of
-  };
-  for (const Case& c : {Case{288, 272, 0, at::kBFloat16, 0x1p-6},
-                        Case{40, 24, 3, at::kBFloat16, 0x1p-6},
-                        Case{288, 40, 1, at::kFloat, 1e-5},
-                        Case{40, 24, 3, at::kFloat, 1e-5},
-                        Case{24, 16, 0, at::kDouble, 1e-12}}) {
-    uint64_t draw = 0;
-    // Slices behind `c.offset` channels, of values that the dtype holds exactly.
-    const auto heads_of = [&](int64_t rows, int64_t width) {
-      const at::Tensor wide = kernels::normal({.seed = ++draw}, {1, rows, 2, width + c.offset});
-      return wide.to(c.dtype).narrow(-1, c.offset, width);
-    };
-    const at::Tensor q = heads_of(3, c.K), k = heads_of(5, c.K), v = heads_of(5, c.V);
-    const at::Tensor grad = heads_of(3, c.V);
-    const double scale = 1 / std::sqrt(static_cast<double>(c.K));
-    const auto run = [&](const auto& place) {
-      const kernels::SdpaOutput f = kernels::sdpa(place(q), place(k), place(v), scale);
-      const kernels::SdpaGrads b = kernels::sdpa_backward(
-          place(grad), place(q), place(k), place(v), f.out_BLNV, f.lse_BNL, scale);
-      return std::vector<at::Tensor>{f.out_BLNV, f.lse_BNL, b.q_BLNK, b.k_BMNK, b.v_BMNV};
-    };
-    const auto on_gpu = [&](const at::Tensor& x) {
-      const int64_t width = x.size(-1);
-      const at::Tensor whole = at::constant_pad_nd(x, {c.offset, 0}).to(kGpu);
-      return whole.narrow(-1, c.offset, width);
-    };
-    const auto found = run(on_gpu);
-    const auto wanted = run([](const at::Tensor& x) { return x.to(at::kDouble); });
-    for (size_t i = 0; i < found.size(); ++i) {
-      const at::Tensor difference = found[i].to(at::kCPU).to(at::kDouble) - wanted[i];
-      EXPECT_LT(difference.abs().max().item<double>(),
-                c.tolerance * wanted[i].abs().max().item<double>())
-          << "result " << i << " of heads " << c.K << " and " << c.V << ", " << c.dtype;
-    }
-  }
+  EXPECT_EQ(refusal([] { tests::check_sdpa_cases(kGpu); }), "");
 }
 
 TEST_F(Standin, LogSumExpWithoutPadding) {
