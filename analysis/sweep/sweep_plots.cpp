@@ -108,7 +108,7 @@ void add_line(const SweepResults& results,
 std::optional<size_t> tested_by(const SweepResults& results, size_t null) {
   const SweepFigureSpec& spec = results.figures[null];
   const size_t name = spec.key.rfind('.') + 1;  // 0 where there is no dot
-  for (const std::string prefix : {"null_", "shuffled_", "gaussian_"}) {
+  for (const std::string prefix : {"null_", "truncated_", "shuffled_", "gaussian_"}) {
     if (!spec.key.substr(name).starts_with(prefix)) continue;
     const std::string key = spec.key.substr(0, name) + spec.key.substr(name + prefix.size());
     const auto found = std::ranges::find_if(results.figures, [&](const SweepFigureSpec& other) {
@@ -125,16 +125,17 @@ std::string kind_of_null(const SweepFigureSpec& spec) {
   return name.substr(0, name.find('_'));
 }
 
-/// The nulls of a figure along one line, their means, dashed and in the colour of nulls. Only the
-/// first line's are named: they are of the same shapes.
+/// The nulls of a figure along one line, their means, dashed and in the colour of nulls. Of each
+/// kind only the first that is drawn is named: all lines' are of the same shapes.
 void add_nulls(const SweepResults& results,
                size_t figure,
                const Line& line,
-               bool is_first,
                std::vector<Series>& series) {
   for (size_t null = 0; null < results.figures.size(); ++null) {
     if (tested_by(results, null) != figure) continue;
-    Series level{.label = is_first ? kind_of_null(results.figures[null]) : "",
+    const std::string kind = kind_of_null(results.figures[null]);
+    const bool is_named = std::ranges::find(series, kind, &Series::label) != series.end();
+    Series level{.label = is_named ? "" : kind,
                  .colour = kNullColour,
                  .dashed = true,
                  .markers = line.cells.size() == 1};
@@ -167,7 +168,7 @@ std::string cell_plot(const SweepResults& results, size_t figure, PlotOptions op
     const double x = static_cast<double>(i + 1);
     options.marks.push_back({results.cells[i].name, x});
     add_line(results, figure, {"", {{x, i}}}, series_colour(i), series, options);
-    add_nulls(results, figure, {"", {{x, i}}}, i == 0, series);
+    add_nulls(results, figure, {"", {{x, i}}}, series);
   }
   options.x_label = "cell";
   return line_plot(series, options);
@@ -243,7 +244,7 @@ std::string figure_plot(const SweepResults& results, size_t figure) {
   std::vector<Series> series;
   size_t colour = 0;
   for (const Line& line : lines) {
-    add_nulls(results, figure, line, colour == 0, series);
+    add_nulls(results, figure, line, series);
     add_line(results, figure, line, series_colour(colour++), series, options);
   }
   add_levels(results, figure, *axis, lines, series);
