@@ -109,8 +109,9 @@ class Sweep:
         if not file.exists():
             return None
         with open(file, newline="") as text:
-            rows = list(csv.DictReader(text))
-        head = list(rows[0])
+            reader = csv.DictReader(text)
+        rows = list(reader)
+        head = list(reader.fieldnames or [])
         axes = head[head.index("seed") + 1 : head.index("state")]
         cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
         for row in rows:
@@ -197,12 +198,13 @@ def knees(sweep: Sweep, ground: str, share: float) -> dict[str, float]:
     log d_c."""
     found = {}
     dense = sweep.cells.get(("dense", ground), {})
-    for seed, row in dense.items():
-        target = share * float(row["tf.mosaic.keep"])
+    keep = Column("", "tf.mosaic.keep")
+    for seed, of_dense in values_of(dense, keep).items():
+        target = share * of_dense
         points = [
-            (math.log2(float(labels[0])), float(rows[seed]["tf.mosaic.keep"]))
+            (math.log2(float(labels[0])), values_of(rows, keep)[seed])
             for labels, rows in sweep.cells.items()
-            if labels[0] != "dense" and labels[1] == ground and seed in rows
+            if labels[0] != "dense" and labels[1] == ground and seed in values_of(rows, keep)
         ]
         points.sort()
         for (x0, y0), (x1, y1) in zip(points, points[1:]):
