@@ -12,6 +12,12 @@ import os
 import sys
 
 
+def loaded_nccl():
+    number = ctypes.c_int()
+    ctypes.CDLL(None).ncclGetVersion(ctypes.byref(number))
+    return f"{number.value // 10000}.{number.value // 100 % 100}.{number.value % 100}"
+
+
 def problem(module, nccl_version):
     """In one line what is wrong, or an empty string."""
     try:
@@ -24,9 +30,7 @@ def problem(module, nccl_version):
             return f"{module} does not export {name}: it is no module of vmla"
     if not nccl_version:
         return ""
-    number = ctypes.c_int()
-    ctypes.CDLL(None).ncclGetVersion(ctypes.byref(number))
-    found = f"{number.value // 10000}.{number.value // 100 % 100}.{number.value % 100}"
+    found = loaded_nccl()
     if found != nccl_version:
         return f"{module} was compiled with the nccl.h of {nccl_version} and loads NCCL {found}: build it again"
     return ""
@@ -38,7 +42,8 @@ def main(arguments):
     if wrong:
         print(f"error: {wrong}", file=sys.stderr)
         return 1
-    print(f"{module} loads" + (f", NCCL {nccl_version}" if nccl_version else ", without NCCL"))
+    has_nccl = hasattr(ctypes.CDLL(os.path.abspath(module)), "vmla_make_nccl_engine_1")
+    print(f"{module} loads, {f'NCCL {loaded_nccl()}' if has_nccl else 'without NCCL'}")
     return 0
 
 
