@@ -110,8 +110,8 @@ class Sweep:
             return None
         with open(file, newline="") as text:
             reader = csv.DictReader(text)
-        rows = list(reader)
-        head = list(reader.fieldnames or [])
+            rows = list(reader)
+            head = list(reader.fieldnames or [])
         axes = head[head.index("seed") + 1 : head.index("state")]
         cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
         for row in rows:
@@ -122,6 +122,7 @@ class Sweep:
 
 def number(value: float, digits: int, sign: bool = False) -> str:
     text = f"{value:{'+' if sign else ''}.{digits}f}"
+    text = re.sub(r"^-(0\.?0*)$", r"+\1" if sign else r"\1", text)  # no negative zero
     return re.sub(r"^([+-]?)0\.", r"\1.", text) if abs(value) < 1 and digits > 1 else text
 
 
