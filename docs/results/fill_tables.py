@@ -27,8 +27,7 @@ class Column:
     head: str
     figure: str
     digits: int = 3
-    kind: str = "spread"  # "mean", "difference" from the baseline, or "steps" to a target
-    ratio_to: str = ""  # divided by this column of table.csv, such as d_c
+    kind: str = "spread"  # "mean", or "difference" from the baseline
 
 
 @dataclass
@@ -131,8 +130,6 @@ def values_of(rows: dict[str, dict[str, str]], column: Column) -> dict[str, floa
     for seed, row in rows.items():
         if row[column.figure] not in ("", "never"):
             found[seed] = float(row[column.figure])
-            if column.ratio_to:
-                found[seed] /= float(row[column.ratio_to])
     return found
 
 
@@ -146,11 +143,9 @@ def spread(rows: dict[str, dict[str, str]], column: Column) -> str:
     return f"{mean} ± {number(statistics.stdev(values), column.digits)}"
 
 
-def steps(rows: dict[str, dict[str, str]], column: Column) -> str:
-    never = sum(row[column.figure] == "never" for row in rows.values())
-    if never:
-        return f"{never} of {len(rows)} never"
-    return spread(rows, column)
+def half_width(values: list[float]) -> float:
+    """Of the 95 % interval of the mean, of two values at least."""
+    return T[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
 
 
 def difference(rows: dict, others: dict, column: Column) -> str:
@@ -162,7 +157,7 @@ def difference(rows: dict, others: dict, column: Column) -> str:
     text = number(mean, column.digits, sign=True)
     if len(pairs) < 2:
         return text
-    half = T[len(pairs) - 2] * statistics.stdev(pairs) / math.sqrt(len(pairs))
+    half = half_width(pairs)
     low, high = (number(mean + side * half, column.digits, sign=True) for side in (-1, 1))
     text = f"{text} ({low} to {high})"
     return f"**{text}**" if abs(mean) > half else text
@@ -189,7 +184,7 @@ def render(table: Table) -> list[str]:
                 is_base = base == labels or base not in sweep.cells
                 cells.append("" if is_base else difference(rows, sweep.cells[base], column))
             else:
-                cells.append((steps if column.kind == "steps" else spread)(rows, column))
+                cells.append(spread(rows, column))
         lines.append("| " + " | ".join([*cells, str(len(rows))]) + " |")
     return lines
 
@@ -229,7 +224,7 @@ def render_knees() -> list[str]:
             cells.append(f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else "")
         if len(ratios) > 1:
             mean = statistics.mean(ratios)
-            half = T[len(ratios) - 2] * statistics.stdev(ratios) / math.sqrt(len(ratios))
+            half = half_width(ratios)
             cells.append(f"{2**mean:.2f} ({2 ** (mean - half):.2f} to {2 ** (mean + half):.2f})")
         else:
             cells.append("")
@@ -250,11 +245,10 @@ def order_of(sweep: Sweep, places: list[int], labels: tuple[str, ...]) -> list[i
 def filled(page: str) -> str:
     def table_of(match: re.Match) -> str:
         name = match[1]
-        if name == "knees":
-            return "\n".join(["<!-- results: knees -->", *render_knees(), "<!-- end -->"])
-        if name not in TABLES:
-            sys.exit(f"{PAGE.name}: there is no table '{name}'; known: {', '.join(TABLES)}")
-        return "\n".join([f"<!-- results: {name} -->", *render(TABLES[name]), "<!-- end -->"])
+        if name != "knees" and name not in TABLES:
+            sys.exit(f"{PAGE.name}: there is no table '{name}'; known: knees, {', '.join(TABLES)}")
+        lines = render_knees() if name == "knees" else render(TABLES[name])
+        return "\n".join([f"<!-- results: {name} -->", *lines, "<!-- end -->"])
 
     return re.sub(r"<!-- results: (\w+) -->\n.*?<!-- end -->", table_of, page, flags=re.S)
 
