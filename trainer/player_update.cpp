@@ -58,6 +58,8 @@ PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watc
   watch.before_writing();
   state.samples_seen += parts_.config.train.batch_size;
   player.optimizer->step(*player.weights, figures.lr, scale);
+  // For the timer: the wait that follows is for all that came before.
+  parts_.timer.begin("optimizer");
   // Waits for the device; RunError where ranks disagree about what must be the same.
   report = sums.read();
   stop_agreed_ = stop_agreed_ || report.stop;

@@ -207,7 +207,9 @@ void run_steps(Trainer& trainer,
                const StageRequest& request,
                const std::optional<RunFolder>& folder,
                const distributed::Mesh& mesh) {
-  Profiler profiler(mesh.is_lead() ? request.profile_steps : 0, request.run_dir / "trace.json");
+  Profiler profiler(mesh.is_lead() ? request.profile_steps : 0,
+                    request.run_dir / "trace.json",
+                    request.config.train.device == "cuda");
   trainer.run(profiler, [&](int64_t step) {
     if (folder) folder->expect_in_place();
     if (request.on_step) request.on_step(step);

@@ -35,6 +35,7 @@ ClipWork clip_work(const TrainerParts& parts, const ClipShape& clip) {
 Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t predicted_bytes)
     : parts_(parts),
       state_(state),
+      timer_(at::Device(parts.config.train.device)),
       update_({.config = parts.config,
                .run_dir = parts.run_dir,
                .objective = parts.objective,

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 
 #include "tests/standin/device.h"
@@ -23,6 +24,13 @@ void check_device(c10::DeviceIndex device) {
               "CUDA error: invalid device ordinal (stand-in): ",
               static_cast<int>(device));
 }
+
+/// What a stream has done when an event is recorded, and when that is: at once, for here the host
+/// plays the device.
+struct Recorded {
+  Times times;
+  std::chrono::steady_clock::time_point at;
+};
 
 struct Guard final : c10::impl::DeviceGuardImplInterface {
   c10::DeviceType type() const override { return c10::kCUDA; }
@@ -70,32 +78,35 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return before;
   }
 
-  // An event is the times of the stream when it was recorded.
   void record(void** event,
               const c10::Stream& of,
               const c10::DeviceIndex,
               const c10::EventFlag) const override {
-    if (*event == nullptr) *event = new Times;
-    *static_cast<Times*>(*event) = times_of(index_of(of));
+    if (*event == nullptr) *event = new Recorded;
+    *static_cast<Recorded*>(*event) = {times_of(index_of(of)), std::chrono::steady_clock::now()};
   }
   void block(void* event, const c10::Stream& waiting) const override {
-    if (event != nullptr) stream_waits(index_of(waiting), *static_cast<Times*>(event));
+    if (event != nullptr) stream_waits(index_of(waiting), static_cast<Recorded*>(event)->times);
   }
   void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
-    delete static_cast<Times*>(event);
+    delete static_cast<Recorded*>(event);
   }
   // Whoever asks whether something is done hears that it is, and may then rely on it.
   bool queryEvent(void* event) const override {
-    if (event != nullptr) host_waited(*static_cast<Times*>(event));
+    if (event != nullptr) host_waited(static_cast<Recorded*>(event)->times);
     return true;
   }
   bool queryStream(const c10::Stream& asked) const override {
     host_waited_for(index_of(asked));
     return true;
   }
+  double elapsedTime(void* first, void* second, const c10::DeviceIndex) const override {
+    const auto between = static_cast<Recorded*>(second)->at - static_cast<Recorded*>(first)->at;
+    return std::chrono::duration<double, std::milli>(between).count();
+  }
   void synchronizeEvent(void* event) const override {
     note("sync", "event", 0);
-    if (event != nullptr) host_waited(*static_cast<Times*>(event));
+    if (event != nullptr) host_waited(static_cast<Recorded*>(event)->times);
   }
   void synchronizeStream(const c10::Stream& waited) const override {
     note("sync", "stream", 0);

@@ -14,8 +14,13 @@ namespace {
 // The first steps allocate and fill caches, which the others do not.
 constexpr int64_t kWarmUpSteps = 3;
 
-const std::set<torch::autograd::profiler::ActivityType> kActivities = {
-    torch::autograd::profiler::ActivityType::CPU};
+using torch::autograd::profiler::ActivityType;
+
+std::set<ActivityType> activities(bool with_kernels) {
+  std::set<ActivityType> kinds = {ActivityType::CPU};
+  if (with_kernels) kinds.insert(ActivityType::CUDA);
+  return kinds;
+}
 
 torch::autograd::profiler::ProfilerConfig profiler_config() {
   return torch::autograd::profiler::ProfilerConfig(
@@ -30,8 +35,8 @@ Profiler::~Profiler() {
 
 void Profiler::step_begins() {
   if (steps_ == 0 || recording_ || seen_ != kWarmUpSteps) return;
-  torch::autograd::profiler::prepareProfiler(profiler_config(), kActivities);
-  torch::autograd::profiler::enableProfiler(profiler_config(), kActivities);
+  torch::autograd::profiler::prepareProfiler(profiler_config(), activities(on_gpu_));
+  torch::autograd::profiler::enableProfiler(profiler_config(), activities(on_gpu_));
   recording_ = true;
 }
 

@@ -2,6 +2,7 @@
 
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <atomic>
 #include <cstring>
@@ -82,6 +83,12 @@ class CountingMetaAllocator : public c10::Allocator {
   }
 };
 
+/// A device without an index is the one that this thread computes on: on several GPUs a rank's own.
+c10::DeviceIndex index_of(c10::Device device) {
+  if (device.has_index()) return device.index();
+  return c10::impl::VirtualGuardImpl(device.type()).getDevice().index();
+}
+
 }  // namespace
 
 void count_tensor_bytes() {
@@ -100,8 +107,7 @@ bool is_counted(const at::Tensor& tensor) {
 TensorBytes tensor_bytes(c10::Device device) {
   if (device.is_cpu()) return cpu_counter.bytes();
   if (device.is_meta()) return meta_counter.bytes();
-  const auto stats = c10::getDeviceAllocator(device.type())
-                         ->getDeviceStats(device.has_index() ? device.index() : 0);
+  const auto stats = c10::getDeviceAllocator(device.type())->getDeviceStats(index_of(device));
   constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
   return {stats.allocated_bytes[kAll].current, stats.allocated_bytes[kAll].peak};
 }
@@ -112,7 +118,7 @@ void reset_tensor_peak(c10::Device device) {
   } else if (device.is_meta()) {
     meta_counter.reset_peak();
   } else {
-    c10::getDeviceAllocator(device.type())->resetPeakStats(device.has_index() ? device.index() : 0);
+    c10::getDeviceAllocator(device.type())->resetPeakStats(index_of(device));
   }
 }
 
