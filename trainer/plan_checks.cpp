@@ -1,6 +1,7 @@
 #include "trainer/plan_checks.h"
 
 #include "model/config/model_config.h"
+#include "trainer/inputs/planned_media.h"
 #include "trainer/inputs/stage_codec.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/roles/initial_weights.h"
@@ -39,7 +40,7 @@ void check_plan(const TrainConfig& config, const Objective& objective) {
     check_prompt_texts(config, data.media());
     if (std::filesystem::exists(config.data.codec_weights)) stage_codec(config, data.media());
   }
-  const ClipShape clip = planned_clip_shape(config);
+  const ClipShape clip = planned_media(config).clip;
   objective.check_clip(clip);
   if (objective_traits(config.objective).causal) model::chunk_sizes(config.model, clip.frames);
 }

@@ -8,6 +8,7 @@
 #include "trainer/compute_device.h"
 #include "trainer/config/stage_roles.h"
 #include "trainer/evaluation/self_check.h"
+#include "trainer/inputs/planned_media.h"
 #include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/pipeline/run_folder.h"
@@ -67,8 +68,7 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
   mesh.host().all_reduce(least, distributed::ReduceOp::kMax).wait();
   const ShardingChoice choice = sharding_choice(config,
                                                 planned_roles(config, roles),
-                                                planned_clip_shape(config),
-                                                config.model.text_len,
+                                                planned_media(config),
                                                 mesh.shape(),
                                                 -least.item<double>());
   chosen.distributed = choice.distributed;
@@ -101,13 +101,13 @@ void print_plan(const TrainConfig& config,
                 const distributed::Mesh& mesh) {
   if (!mesh.is_lead()) return;
   check_plan(config, objective);
-  const ClipShape clip = planned_clip_shape(config);
+  const PlannedMedia media = planned_media(config);
   const std::vector<PlannedRole> roles = planned_roles(config, stage_roles(config));
   const MemoryRequest request{.mesh = mesh.shape()};
-  std::fputs(memory_table(plan_memory(config, roles, clip, request)).c_str(), stdout);
+  std::fputs(memory_table(plan_memory(config, roles, media, request)).c_str(), stdout);
   // One process says nothing of how many GPUs there will be; a stage of a pipeline is planned so.
   if (mesh.shape().world > 1) {
-    std::fputs(fit_lines(config, roles, clip, request).c_str(), stdout);
+    std::fputs(fit_lines(config, roles, media, request).c_str(), stdout);
   } else if (config.train.device == "cuda") {
     std::fputs("whether it fits, and with which settings: vmla analyze memory --gpus N\n", stdout);
   }
@@ -197,9 +197,10 @@ int64_t predicted_bytes(const TrainConfig& chosen,
                         const RoleSet& roles,
                         const StageData& data,
                         const distributed::Mesh& mesh) {
-  const MemoryRequest request{.mesh = mesh.shape(), .text_rows = data.clips().max_text_rows()};
-  return plan_memory(chosen, planned_roles(roles), largest(data.clip_shapes()), request)
-      .step.peak_bytes;
+  const PlannedMedia media{.clip = largest(data.clip_shapes()),
+                           .text_rows = data.clips().max_text_rows(),
+                           .codec = held_codec(chosen, data.media().codec, data.media().clip)};
+  return plan_memory(chosen, planned_roles(roles), media, {.mesh = mesh.shape()}).step.peak_bytes;
 }
 
 /// All steps that are left, looking at every one whether the run folder is still there.

@@ -21,12 +21,12 @@ int run(const AnalyzeMemoryArgs& args) {
   constexpr int64_t kUsualNode = 8;
   const int64_t gpus = args.gpus > 0 ? args.gpus : trainer::fewest_ranks(config.distributed);
   const auto mesh = trainer::mesh_shape(config, gpus, std::min(gpus, kUsualNode));
-  const trainer::ClipShape clip = trainer::planned_clip_shape(config);
+  const trainer::PlannedMedia media = trainer::planned_media(config);
   const auto roles = trainer::planned_roles(config, trainer::stage_roles(config));
   const trainer::MemoryRequest request{.mesh = mesh, .gpu_memory = args.gpu_memory * kGigabyte};
-  const trainer::MemoryPlan plan = trainer::plan_memory(config, roles, clip, request);
+  const trainer::MemoryPlan plan = trainer::plan_memory(config, roles, media, request);
   std::fputs(trainer::memory_table(plan).c_str(), stdout);
-  std::fputs(trainer::fit_lines(config, roles, clip, request).c_str(), stdout);
+  std::fputs(trainer::fit_lines(config, roles, media, request).c_str(), stdout);
   if (!args.json.empty()) io::write_file_atomically(args.json, trainer::memory_json(plan));
   return kDone;
 }

@@ -9,7 +9,7 @@ namespace vmla::model {
 struct CodecOptions {
   std::string weights;             // a file or folder
   std::string precision = "fp32";  // or bf16: of matrices and activations
-  std::string device = "cpu";      // or cuda
+  std::string device = "cpu";      // or cuda; or meta, for plans
   /// Pixel rows and columns that are encoded or decoded at once, a multiple of 8; 0: all. Bounds
   /// the memory of a clip of any size, at the price of seams that are blended
   /// (docs/algorithms.md 17.5).

@@ -6,6 +6,8 @@
 #include <array>
 #include <optional>
 
+#include "kernels/dispatch.h"
+
 namespace vmla::model {
 namespace {
 
@@ -50,6 +52,12 @@ at::Tensor conv_hw(const at::Tensor& x_HWC,
                    const at::Tensor& bias,
                    int64_t stride,
                    int64_t padding) {
+  if (kernels::wants_sizes_only(x_HWC)) {
+    const auto extent = [&](int64_t dim) {
+      return (x_HWC.size(dim) + 2 * padding - weight.size(2 + dim)) / stride + 1;
+    };
+    return at::empty({extent(0), extent(1), weight.size(0)}, x_HWC.options());
+  }
   return at::conv2d(picture(x_HWC), weight, bias, stride, padding)
       .squeeze(0)
       .permute({1, 2, 0})

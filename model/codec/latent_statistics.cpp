@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include "kernels/host_transfer.h"
+
 namespace vmla::model {
 namespace {
 
 at::Tensor row(const std::vector<double>& values, const at::Tensor& like) {
-  return at::tensor(values, at::kFloat).to(like.device());
+  return kernels::upload(at::tensor(values, at::kFloat), like.device());
 }
 
 }  // namespace

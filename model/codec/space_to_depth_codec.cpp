@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/host_transfer.h"
 #include "model/io/error.h"
 #include "model/io/sha256.h"
 
@@ -72,7 +73,7 @@ at::Tensor SpaceToDepthCodec::encode(const at::Tensor& pixels_F3HW) const {
           .reshape({frames, 3, height / block_, block_, width / block_, block_})
           .permute({0, 2, 4, 1, 3, 5})
           .reshape({-1, latent_channels()});
-  return at::mm(blocks, transform_.t().to(blocks.device()))
+  return at::mm(blocks, kernels::upload(transform_, blocks.device()).t())
       .view({frames, height / block_, width / block_, latent_channels()})
       .permute({0, 3, 1, 2})
       .contiguous();
@@ -89,7 +90,7 @@ at::Tensor SpaceToDepthCodec::decode(const at::Tensor& latents_FCHW) const {
   const at::Tensor rows =
       latents_FCHW.to(at::kFloat).permute({0, 2, 3, 1}).reshape({-1, latent_channels()});
   // Q is orthogonal: its inverse is its transpose.
-  return at::mm(rows, transform_.to(rows.device()))
+  return at::mm(rows, kernels::upload(transform_, rows.device()))
       .view({frames, height, width, 3, block_, block_})
       .permute({0, 3, 1, 4, 2, 5})
       .reshape({frames, 3, height * block_, width * block_})

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kernels/host_transfer.h"
 #include "model/io/error.h"
 
 namespace vmla::model {
@@ -58,15 +59,18 @@ std::vector<at::Tensor> shares_of(const std::vector<TileSpan>& spans,
 }
 
 /// The tiles of a picture of `height` x `width` latents. `scale`: output rows to a latent row.
-std::vector<Tile> tiles_of(const TiledFrames& frames,
-                           int64_t height,
-                           int64_t width,
-                           int64_t scale) {
+/// `device`: where they are put together.
+std::vector<Tile> tiles_of(
+    const TiledFrames& frames, int64_t height, int64_t width, int64_t scale, at::Device device) {
   const int64_t overlap = overlap_of(frames.tile);
   const auto rows = tile_spans(height, frames.tile, overlap);
   const auto columns = tile_spans(width, frames.tile, overlap);
-  const auto row_shares = shares_of(rows, height, frames.tile, scale);
-  const auto column_shares = shares_of(columns, width, frames.tile, scale);
+  const auto shares = [&](const std::vector<TileSpan>& spans, int64_t extent) {
+    auto parts = shares_of(spans, extent, frames.tile, scale);
+    for (at::Tensor& part : parts) part = kernels::upload(part, device);
+    return parts;
+  };
+  const auto row_shares = shares(rows, height), column_shares = shares(columns, width);
   std::vector<Tile> tiles;
   for (size_t i = 0; i < rows.size(); ++i) {
     for (size_t j = 0; j < columns.size(); ++j) {
@@ -86,8 +90,7 @@ void add_tile(const at::Tensor& pictures_FCHW,
   pictures_FCHW.select(0, frame)
       .narrow(1, tile.rows.begin * scale, tile.rows.size * scale)
       .narrow(2, tile.columns.begin * scale, tile.columns.size * scale)
-      .add_(part_CHW * tile.row_shares.to(pictures_FCHW.device()).unsqueeze(1) *
-            tile.column_shares.to(pictures_FCHW.device()));
+      .add_(part_CHW * tile.row_shares.unsqueeze(1) * tile.column_shares);
 }
 
 /// A tile of a frame of [F, C, H, W], as [rows, columns, C].
@@ -121,7 +124,7 @@ class TiledDecoder final : public VideoDecoder {
                 latents_FCHW.sizes());
     const at::NoGradGuard no_grad;
     const int64_t count = latents_FCHW.size(0), factor = frames_.geometry.spatial_factor;
-    begin(latents_FCHW.size(2), latents_FCHW.size(3));
+    begin(latents_FCHW);
     const int64_t first = seen_ > 0 ? frames_.geometry.pixel_frames(seen_) : 0;
     const int64_t end = frames_.geometry.pixel_frames(seen_ + count);
     at::Tensor pixels =
@@ -142,14 +145,16 @@ class TiledDecoder final : public VideoDecoder {
   }
 
  private:
-  void begin(int64_t height, int64_t width) {
+  void begin(const at::Tensor& latents_FCHW) {
+    const int64_t height = latents_FCHW.size(2), width = latents_FCHW.size(3);
     if (seen_ > 0) {
       TORCH_CHECK(height == height_ && width == width_, "a video's pieces must have one size");
       return;
     }
     height_ = height;
     width_ = width;
-    tiles_ = tiles_of(frames_, height, width, frames_.geometry.spatial_factor);
+    tiles_ =
+        tiles_of(frames_, height, width, frames_.geometry.spatial_factor, latents_FCHW.device());
     decoders_.resize(tiles_.size());
   }
 
@@ -183,7 +188,7 @@ std::unique_ptr<VideoDecoder> TiledFrames::start_decoding() const {
 at::Tensor TiledFrames::encode(const at::Tensor& pixels_F3HW) const {
   const int64_t factor = geometry.spatial_factor, count = pixels_F3HW.size(0);
   const int64_t height = pixels_F3HW.size(2) / factor, width = pixels_F3HW.size(3) / factor;
-  const std::vector<Tile> tiles = tiles_of(*this, height, width, /*scale=*/1);
+  const std::vector<Tile> tiles = tiles_of(*this, height, width, /*scale=*/1, pixels_F3HW.device());
   at::Tensor latents = at::zeros(
       {1 + (count - 1) / geometry.temporal_factor, geometry.latent_channels, height, width},
       pixels_F3HW.options());

@@ -15,7 +15,8 @@ std::unique_ptr<VideoCodec> make_video_codec(const std::string& name, const Code
     }
     return std::make_unique<SpaceToDepthCodec>(geometry.spatial_factor);
   }
-  if (options.weights.empty()) {
+  const bool may_lack_weights = name == "wan-vae" && options.device == "meta";
+  if (options.weights.empty() && !may_lack_weights) {
     fail_user("codec {} needs its weights: give {} PATH, a file or folder that holds them",
               name,
               options.weights_option);

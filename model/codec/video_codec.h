@@ -45,7 +45,9 @@ class VideoCodec {
 
 /// Builds the codec `name` describes: "space_to_depth:2", "wan-vae", or one that only decodes the
 /// latents of wan-vae, "taew2_1" and "lighttaew2_1". UserError lists the known ones, and says where
-/// weights are missing, wrong, or not wanted.
+/// weights are missing, wrong, or not wanted. On the meta device a codec has sizes and no values: a
+/// plan runs it to learn what it allocates. wan-vae then needs no weights, and is Wan 2.1's without
+/// them.
 std::unique_ptr<VideoCodec> make_video_codec(const std::string& name,
                                              const CodecOptions& options = {});
 

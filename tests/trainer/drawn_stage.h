@@ -4,6 +4,7 @@
 #include "model/io/error.h"
 #include "model/weights/weights.h"
 #include "trainer/config/config_yaml.h"
+#include "trainer/inputs/planned_media.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/planner/planned_roles.h"
 
@@ -19,6 +20,11 @@ namespace vmla::trainer {
 /// The latents of the tiny clips, with other lengths if a test wants them.
 inline ClipShape tiny_clip(int64_t frames = 9) {
   return {frames, 12, 8, 8};
+}
+
+/// What a plan of a stage with such clips is given.
+inline PlannedMedia tiny_media(const TrainConfig& config, int64_t frames = 9) {
+  return {.clip = tiny_clip(frames), .codec = config.data.make.codec};
 }
 
 /// The stage of configs/tiny/`file`; sizes are those of its section `model` and of dense twins.

@@ -103,13 +103,6 @@ void check_clips(const TrainConfig& config,
   }
 }
 
-std::vector<ClipShape> shapes_of(const data::LatentDataset& dataset) {
-  std::vector<ClipShape> shapes;
-  for (size_t bucket = 0; bucket < dataset.buckets().size(); ++bucket)
-    shapes.push_back(clip_shape_of(dataset.clip_shape(bucket)));
-  return shapes;
-}
-
 /// ODE regression reads states that were stored at the student's own steps.
 void check_ode(const TrainConfig& config,
                const data::LatentDataset& dataset,
@@ -285,6 +278,13 @@ ClipShape StageData::next_clip_shape() const {
   return clip_shape_of(train_->clip_shape(order_->bucket(loader_->position())));
 }
 
+std::vector<ClipShape> shapes_of(const data::LatentDataset& dataset) {
+  std::vector<ClipShape> shapes;
+  for (size_t bucket = 0; bucket < dataset.buckets().size(); ++bucket)
+    shapes.push_back(clip_shape_of(dataset.clip_shape(bucket)));
+  return shapes;
+}
+
 ClipShape largest(const std::vector<ClipShape>& shapes) {
   return *std::ranges::max_element(
       shapes, {}, [](const ClipShape& shape) { return shape.frames * shape.height * shape.width; });
@@ -298,22 +298,6 @@ void make_missing_datasets(const TrainConfig& config) {
   };
   make(d.path, d.make);
   make(d.validation_path, d.make_validation);
-}
-
-ClipShape planned_clip_shape(const TrainConfig& config) {
-  const data::DataConfig& d = config.data;
-  if (d.clip_shape.size() == 4) return clip_shape_of(d.clip_shape);
-  if (std::filesystem::exists(d.path)) return largest(shapes_of(data::LatentDataset(d.path)));
-  const int64_t frames = known_latent_frames(config);
-  if (frames == 0) {
-    fail_user("data.path: {} is missing: give data.clip_shape [F, C, H, W] to plan without it",
-              d.path);
-  }
-  const model::CodecGeometry codec = model::codec_geometry(d.make.codec);
-  return {frames,
-          codec.latent_channels,
-          d.make.size_height / codec.spatial_factor,
-          d.make.size_width / codec.spatial_factor};
 }
 
 model::TensorMap StageData::next(int64_t count, int64_t step, int64_t first_sample) {

@@ -71,10 +71,8 @@ class StageData {
 /// ranks the lead does it before any of them opens a dataset. May take hours (videos are encoded).
 void make_missing_datasets(const TrainConfig& config);
 
-/// The latent shape of a stage's clips, without making a dataset or reading clips: data.clip_shape,
-/// else what the dataset's files say (of several shapes, the largest), else what data.make would
-/// lead to. UserError where none of them is known.
-ClipShape planned_clip_shape(const TrainConfig& config);
+/// The shapes of a dataset's clips.
+std::vector<ClipShape> shapes_of(const data::LatentDataset& dataset);
 
 /// The shape with the most latents, whose step needs the most memory.
 ClipShape largest(const std::vector<ClipShape>& shapes);

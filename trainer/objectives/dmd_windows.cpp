@@ -1,10 +1,31 @@
 #include "trainer/objectives/dmd_windows.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
 namespace vmla::trainer {
+namespace {
+
+/// The last pixel frame of a video, [1, 3, H, W].
+at::Tensor last_pixel_frame(const model::VideoCodec& codec, const at::Tensor& latents_FCHW) {
+  const at::NoGradGuard no_grad;
+  // From the fifth frame on every layer of a VAE has its past, and each frame needs the same
+  // memory: a plan, whose frames have no values, decodes no more.
+  constexpr int64_t kFramesOfPlan = 5;
+  const int64_t frames =
+      latents_FCHW.is_meta() ? std::min(latents_FCHW.size(0), kFramesOfPlan) : latents_FCHW.size(0);
+  const auto decoder = codec.start_decoding();
+  at::Tensor pixels;
+  for (int64_t f = 0; f < frames; ++f) {
+    pixels.reset();  // before the next ones are made
+    pixels = decoder->next(latents_FCHW.narrow(0, f, 1).to(at::kFloat));
+  }
+  return pixels.narrow(0, pixels.size(0) - 1, 1);
+}
+
+}  // namespace
 
 std::vector<ScoredWindow> scored_windows(int64_t rollout_frames,
                                          int64_t clip_frames,
@@ -36,14 +57,13 @@ at::Tensor window_latents(const ScoredWindow& window,
                           const model::VideoCodec* codec) {
   const at::Tensor scored = rollout_BFCHW.narrow(1, window.begin, window.end - window.begin);
   if (!window.has_front) return scored;
-  // A plan's tensors have sizes and no data: any frame stands for the front frame.
-  if (rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);
+  // A plan may not know the codec: any frame has the size of the front frame.
+  if (!codec && rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);
   TORCH_CHECK(codec, "a rollout longer than a clip needs the codec of its latents");
   std::vector<at::Tensor> fronts;
   for (const at::Tensor& video_FCHW : rollout_BFCHW.unbind(0)) {
-    const at::Tensor pixels =
-        codec->decode(video_FCHW.narrow(0, 0, window.begin).to(at::kCPU, at::kFloat));
-    fronts.push_back(codec->encode(pixels.narrow(0, pixels.size(0) - 1, 1)));
+    fronts.push_back(
+        codec->encode(last_pixel_frame(*codec, video_FCHW.narrow(0, 0, window.begin))));
   }
   return at::cat({at::stack(fronts).to(scored.options()), scored}, 1);
 }

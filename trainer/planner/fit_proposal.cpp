@@ -76,21 +76,20 @@ std::vector<Measure> measures(const TrainConfig& config,
 /// so. What is `auto` is taken as what needs least memory: sharding_choice finds it when it must.
 std::optional<int64_t> peak_of(TrainConfig config,
                                const std::vector<PlannedRole>& roles,
-                               const ClipShape& clip,
-                               const MemoryRequest& request,
+                               const PlannedMedia& media,
                                int64_t ranks) {
   try {
     validate_config(config, Purpose::kPipelineStage);
     const auto mesh = mesh_shape(config, ranks, std::min(ranks, kUsualNode));
     for (const PlannedRole& planned : roles)
-      model::check_sequence_slices(planned.config, clip.height, clip.width, mesh.sequence);
+      model::check_sequence_slices(
+          planned.config, media.clip.height, media.clip.width, mesh.sequence);
     DistributedConfig& d = config.distributed;
     const bool cut = mesh.shard > 1 && cuts_used_weights(config);
     if (d.gradient_accumulation == "auto")
       d.gradient_accumulation = cut || scatters_gradients(d) ? "scattered" : "local";
     if (d.hold_weights == "auto") d.hold_weights = "false";
-    const int64_t rows = request.text_rows > 0 ? request.text_rows : config.model.text_len;
-    return planned_step(of_one_rank(config, mesh), roles, clip, rows, distributed::dry_mesh(mesh))
+    return planned_step(of_one_rank(config, mesh), roles, media, distributed::dry_mesh(mesh))
         .peak_bytes;
   } catch (const UserError&) {
     return std::nullopt;
@@ -102,13 +101,13 @@ class Search {
  public:
   Search(const TrainConfig& config,
          const std::vector<PlannedRole>& roles,
-         const ClipShape& clip,
+         const PlannedMedia& media,
          const MemoryRequest& request,
          int64_t ranks,
          Clock::time_point deadline)
       : config_(config),
         roles_(roles),
-        clip_(clip),
+        media_(media),
         request_(request),
         ranks_(ranks),
         deadline_(deadline),
@@ -154,7 +153,7 @@ class Search {
     TrainConfig tried = config_;
     for (size_t i = 0; i < all_.size(); ++i)
       if (taken[i]) all_[i].apply(tried);
-    return peak_of(tried, roles_, clip_, request_, ranks_);
+    return peak_of(tried, roles_, media_, ranks_);
   }
 
   bool is_overridden(const std::vector<bool>& taken, size_t which) const {
@@ -166,7 +165,7 @@ class Search {
 
   const TrainConfig& config_;
   const std::vector<PlannedRole>& roles_;
-  const ClipShape& clip_;
+  const PlannedMedia& media_;
   const MemoryRequest& request_;
   int64_t ranks_;
   Clock::time_point deadline_;
@@ -177,12 +176,12 @@ class Search {
 
 FitProposal propose_fit(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
-                        const ClipShape& clip,
+                        const PlannedMedia& media,
                         const MemoryRequest& request) {
   const Clock::time_point deadline = Clock::now() + kSearchTime;
   for (int64_t ranks = request.mesh.world; ranks <= kMostRanks && Clock::now() < deadline;
        ranks *= 2) {
-    if (const auto found = Search(config, roles, clip, request, ranks, deadline).run())
+    if (const auto found = Search(config, roles, media, request, ranks, deadline).run())
       return *found;
   }
   return {};
@@ -190,12 +189,12 @@ FitProposal propose_fit(const TrainConfig& config,
 
 std::string fit_lines(const TrainConfig& config,
                       const std::vector<PlannedRole>& roles,
-                      const ClipShape& clip,
+                      const PlannedMedia& media,
                       const MemoryRequest& request) {
   if (config.train.device != "cuda") return "";
   MemoryRequest asked = request;
   if (asked.gpu_memory == 0) asked.gpu_memory = kUsualGpu;
-  const FitProposal found = propose_fit(config, roles, clip, asked);
+  const FitProposal found = propose_fit(config, roles, media, asked);
   const auto size = [](double bytes) { return size_text(static_cast<int64_t>(bytes)); };
   const std::string gpus = formatted("{} GPU{} of {}{}",
                                      request.mesh.world,

@@ -26,14 +26,14 @@ struct FitProposal {
 /// after half a minute. `gpu_memory` of `request` must be above 0.
 FitProposal propose_fit(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
-                        const ClipShape& clip,
+                        const PlannedMedia& media,
                         const MemoryRequest& request);
 
 /// Lines to follow memory_table: whether the stage fits, and the proposal as `--set` lines. For a
 /// stage on GPUs whose memory is not stated, it is taken to be 80 GB; empty for one on CPUs.
 std::string fit_lines(const TrainConfig& config,
                       const std::vector<PlannedRole>& roles,
-                      const ClipShape& clip,
+                      const PlannedMedia& media,
                       const MemoryRequest& request);
 
 }  // namespace vmla::trainer

@@ -55,6 +55,7 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
 // Sizes in bytes, FLOPs of all ranks, in the order in which the table has them. The names of the
 // keys are read by programs: tests and bench/ among them.
 std::string memory_json(const MemoryPlan& plan) {
+  const ClipShape& clip = plan.media.clip;
   nlohmann::ordered_json json = {
       {"stage", plan.config.stage},
       {"objective", plan.config.objective.name},
@@ -68,9 +69,10 @@ std::string memory_json(const MemoryPlan& plan) {
       {"chosen", plan.sharding_reason},
       {"micro_batch_size", plan.config.train.micro_batch_size},
       {"batch_size_per_rank", plan.config.train.batch_size},
-      {"latents", {plan.clip.frames, plan.clip.channels, plan.clip.height, plan.clip.width}}};
+      {"latents", {clip.frames, clip.channels, clip.height, clip.width}}};
   for (const RoleMemory& role : plan.roles) json["roles"][role.role.role.name] = role_json(role);
   json["resident"] = plan.step.resident_bytes;
+  json["codec"] = plan.step.codec_bytes;
   json["loader"] = plan.step.loader_bytes;
   for (const UpdateMemory& update : plan.step.updates)
     json["updates"][update.player] = update_json(update);

@@ -45,13 +45,12 @@ RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
 /// The largest micro-batch whose step fits into the memory; 0: not even one clip does.
 int64_t largest_micro_batch(TrainConfig config,
                             const std::vector<PlannedRole>& roles,
-                            const ClipShape& clip,
+                            const PlannedMedia& media,
                             const MemoryRequest& request) {
   return largest_count([&](int64_t clips) {
     config.train.micro_batch_size = config.train.batch_size = clips;
     const distributed::Mesh mesh = distributed::dry_mesh(request.mesh);
-    return static_cast<double>(
-               planned_step(config, roles, clip, request.text_rows, mesh).peak_bytes) <=
+    return static_cast<double>(planned_step(config, roles, media, mesh).peak_bytes) <=
            request.gpu_memory;
   });
 }
@@ -59,24 +58,25 @@ int64_t largest_micro_batch(TrainConfig config,
 }  // namespace
 
 MemoryPlan plan_memory(const TrainConfig& config,
-                       const ClipShape& clip,
+                       const PlannedMedia& media,
                        const MemoryRequest& request) {
-  return plan_memory(config, planned_roles(config, stage_roles(config)), clip, request);
+  return plan_memory(config, planned_roles(config, stage_roles(config)), media, request);
 }
 
 MemoryPlan plan_memory(const TrainConfig& config,
                        const std::vector<PlannedRole>& roles,
-                       const ClipShape& clip,
+                       const PlannedMedia& media,
                        const MemoryRequest& request) {
   MemoryPlan plan;
   plan.config = of_one_rank(config, request.mesh);
   plan.request = request;
-  if (plan.request.text_rows == 0) plan.request.text_rows = config.model.text_len;
-  const ShardingChoice choice = sharding_choice(
-      config, roles, clip, plan.request.text_rows, request.mesh, request.gpu_memory);
+  plan.media = media;
+  if (plan.media.text_rows == 0) plan.media.text_rows = config.model.text_len;
+  const ClipShape& clip = plan.media.clip;
+  const ShardingChoice choice =
+      sharding_choice(config, roles, plan.media, request.mesh, request.gpu_memory);
   plan.config.distributed = choice.distributed;
   plan.sharding_reason = choice.reason;
-  plan.clip = clip;
   plan.step_clips = config.train.batch_size;
   const auto objective = make_objective(config.objective, config.model);
   for (const PlannedRole& role : roles) {
@@ -86,8 +86,7 @@ MemoryPlan plan_memory(const TrainConfig& config,
   }
   // Ranks that hold the same elements save a part of them each, so the whole is shared evenly.
   plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
-  plan.step = planned_step(
-      plan.config, roles, clip, plan.request.text_rows, distributed::dry_mesh(request.mesh));
+  plan.step = planned_step(plan.config, roles, plan.media, distributed::dry_mesh(request.mesh));
   if (std::ranges::any_of(roles, [](const auto& planned) { return planned.role.rolls_out; })) {
     const int64_t longest = objective_traits(config.objective).max_rollout_frames;
     const int64_t frames = std::max(clip.frames, longest);
@@ -97,8 +96,8 @@ MemoryPlan plan_memory(const TrainConfig& config,
   plan.cache = request_cache(config, clip);
   plan.flops = objective->training_flops(clip, role_models(roles));
   if (request.gpu_memory > 0) {
-    plan.largest_micro_batch = largest_micro_batch(plan.config, roles, clip, plan.request);
-    const int64_t rows = plan.request.text_rows;
+    plan.largest_micro_batch = largest_micro_batch(plan.config, roles, plan.media, request);
+    const int64_t rows = plan.media.text_rows;
     const auto videos = [&](const model::ModelConfig& model) {
       return largest_stream_batch(plan.config, model, clip, rows, request.gpu_memory);
     };

@@ -16,8 +16,6 @@ struct MemoryRequest {
   /// Bytes of one GPU, for which the largest micro-batch that fits is looked for, and for which
   /// `auto` in `distributed` is decided; 0: neither.
   double gpu_memory = 0;
-  /// Rows of the batches' texts; 0: model.text_len, the most that there can be.
-  int64_t text_rows = 0;
 };
 
 /// The key-value cache of one video that is being sampled without guidance; with guidance it is
@@ -49,7 +47,7 @@ struct MemoryPlan {
   /// Why these values were chosen (ShardingChoice::reason).
   std::string sharding_reason;
   MemoryRequest request;
-  ClipShape clip;
+  PlannedMedia media;
   /// Clips of a step, over all ranks.
   int64_t step_clips = 0;
   std::vector<RoleMemory> roles;
@@ -77,12 +75,12 @@ struct MemoryPlan {
 /// files are there, their headers state the sizes. UserError where the batch does not divide over
 /// the ranks.
 MemoryPlan plan_memory(const TrainConfig& config,
-                       const ClipShape& clip,
+                       const PlannedMedia& media,
                        const MemoryRequest& request);
 /// The same for roles whose sizes are known.
 MemoryPlan plan_memory(const TrainConfig& config,
                        const std::vector<PlannedRole>& roles,
-                       const ClipShape& clip,
+                       const PlannedMedia& media,
                        const MemoryRequest& request);
 
 /// The plan as a table for people, and as JSON (all sizes in bytes) for programs.

@@ -39,7 +39,7 @@ std::string ranks_text(const MemoryPlan& plan) {
 /// none"
 std::string head_line(const MemoryPlan& plan) {
   const TrainSection& train = plan.config.train;
-  const ClipShape& clip = plan.clip;
+  const ClipShape& clip = plan.media.clip;
   return formatted(
       "plan of stage {} ({}), {}: micro-batch {} of {} clips, latents {}x{}x{}x{}, {}, recompute "
       "{}\n",
@@ -178,6 +178,8 @@ std::string streams_line(const Streams& streams, double gpu_memory) {
 std::string memory_table(const MemoryPlan& plan) {
   std::string text = head_line(plan) + role_lines(plan);
   text += entry("roles", size_text(plan.step.resident_bytes), "held all the time");
+  if (plan.step.codec_bytes > 0)
+    text += entry("codec " + plan.media.codec, size_text(plan.step.codec_bytes), "its weights");
   text += entry("batches read ahead", size_text(plan.step.loader_bytes), "");
   text += update_lines(plan);
   text +=

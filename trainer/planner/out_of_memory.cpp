@@ -27,7 +27,7 @@ std::string reason_of(const std::exception& error) {
 }
 
 int64_t planned_peak(const TrainConfig& config, const MeshShape& mesh) {
-  return plan_memory(config, planned_clip_shape(config), {.mesh = mesh}).step.peak_bytes;
+  return plan_memory(config, planned_media(config), {.mesh = mesh}).step.peak_bytes;
 }
 
 /// The micro-batch divided by its smallest factor; nothing when it is one clip.

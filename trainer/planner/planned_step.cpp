@@ -2,6 +2,7 @@
 
 #include "trainer/distributed/collectives/update_report.h"
 #include "trainer/inputs/sizes_only_batch.h"
+#include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/planner/sizes_only.h"
 #include "trainer/planner/watched_weights.h"
@@ -10,6 +11,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 namespace vmla::trainer {
 namespace {
@@ -43,17 +45,22 @@ class SizesOnlyStage {
  public:
   SizesOnlyStage(const TrainConfig& config,
                  const std::vector<PlannedRole>& roles,
-                 const ClipShape& clip,
-                 int64_t text_rows,
+                 const PlannedMedia& media,
                  const distributed::Mesh& mesh)
       : config_(config),
         mesh_(mesh),
-        clip_(clip),
-        text_rows_(text_rows),
+        clip_(media.clip),
+        text_rows_(media.text_rows > 0 ? media.text_rows : config.model.text_len),
         objective_(make_objective(config.objective, config.model)),
         start_(live_bytes()),
+        codec_(sizes_only_codec(config, media.codec)),
+        codec_bytes_(live_bytes() - start_),
         set_(sizes_only_roles(config, roles, mesh)),
         sequence_(sequence_ranks(mesh)) {
+    objective_->use_codec(codec_);
+    // A CPU computes with weights of fp32 where their file is mapped, save for a few.
+    if (config.train.device == "cpu" && codec_options(config).precision == "fp32")
+      elsewhere_ += std::exchange(codec_bytes_, 0);
     for (const PlannedRole& role : roles) {
       const RoleBytes bytes = role_bytes(config, role, mesh.shape());
       elsewhere_ += bytes.mapped + bytes.on_host;
@@ -103,14 +110,15 @@ class SizesOnlyStage {
     memory.sent += reading();
     end_update(player);
     // Phases were measured as all that lives on the meta device.
-    for (PhaseMemory& phase : memory.phases) {
-      phase.peak_bytes -= start_ + elsewhere_;
+    for (PhaseMemory& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
+    for (const PhaseMemory& phase : memory.phases) {
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
     }
     return memory;
   }
 
   const RoleSet& roles() const { return set_; }
+  int64_t codec_bytes() const { return codec_bytes_; }
 
  private:
   /// Forward and backward of some clips.
@@ -176,7 +184,9 @@ class SizesOnlyStage {
   int64_t text_rows_;
   std::unique_ptr<Objective> objective_;
   int64_t start_;          // bytes on the meta device before the stage
-  int64_t elsewhere_ = 0;  // of the roles: mapped, or in the host's memory
+  int64_t elsewhere_ = 0;  // of roles and codec: mapped, or in the host's memory
+  std::shared_ptr<const model::VideoCodec> codec_;
+  int64_t codec_bytes_;
   RoleSet set_;
   std::unique_ptr<model::SequenceGroup> sequence_;
   std::vector<WatchedWeights> watched_;
@@ -205,13 +215,13 @@ const PhaseMemory& UpdateMemory::highest() const {
 
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
-                        const ClipShape& clip,
-                        int64_t text_rows,
+                        const PlannedMedia& media,
                         const distributed::Mesh& mesh) {
   count_tensor_bytes();
   allow_sizes_only_steps();
-  SizesOnlyStage stage(config, roles, clip, text_rows, mesh);
+  SizesOnlyStage stage(config, roles, media, mesh);
   StepMemory memory;
+  memory.codec_bytes = stage.codec_bytes();
   for (const PlannedRole& role : roles)
     memory.resident_bytes += role_bytes(config, role, mesh.shape()).held();
   const int64_t before_loader = stage.held();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "trainer/inputs/planned_media.h"
 #include "trainer/planner/planned_roles.h"
 #include "trainer/telemetry/tensor_memory.h"
 
@@ -55,6 +56,8 @@ struct UpdateMemory {
 struct StepMemory {
   /// What the roles hold all the time, mapped files and offloaded parts left out.
   int64_t resident_bytes = 0;
+  /// The codec's weights, where they lie on the device and are not mapped from their file.
+  int64_t codec_bytes = 0;
   /// Batches that are read ahead, where the loader's device is the step's (a CPU).
   int64_t loader_bytes = 0;
   std::vector<UpdateMemory> updates;
@@ -68,13 +71,12 @@ struct StepMemory {
 };
 
 /// Plans a step. `config` has one rank's share of the batch (of_one_rank) and no `auto` in
-/// `distributed`; `text_rows`: rows of the batches' texts, at most text_len. The groups of `mesh`
+/// `distributed`. The groups of `mesh`
 /// need not move anything (dry_mesh). One plan at a time in a process: tensors of the meta device
 /// are counted together.
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
-                        const ClipShape& clip,
-                        int64_t text_rows,
+                        const PlannedMedia& media,
                         const distributed::Mesh& mesh);
 
 }  // namespace vmla::trainer

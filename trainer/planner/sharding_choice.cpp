@@ -40,8 +40,7 @@ struct Candidate {
 
 ShardingChoice sharding_choice(const TrainConfig& config,
                                const std::vector<PlannedRole>& roles,
-                               const ClipShape& clip,
-                               int64_t text_rows,
+                               const PlannedMedia& media,
                                const distributed::MeshShape& mesh,
                                double device_memory) {
   ShardingChoice choice{.distributed = config.distributed, .reason = {}};
@@ -66,8 +65,7 @@ ShardingChoice sharding_choice(const TrainConfig& config,
   for (const DistributedConfig& filled : candidates(config.distributed)) {
     TrainConfig tried = of_one_rank(config, mesh);
     tried.distributed = filled;
-    const StepMemory step =
-        planned_step(tried, roles, clip, text_rows, distributed::dry_mesh(mesh));
+    const StepMemory step = planned_step(tried, roles, media, distributed::dry_mesh(mesh));
     const Candidate candidate{filled, static_cast<double>(step.peak_bytes), step.cycle_bytes()};
     if (!best || better(candidate, *best)) best = candidate;
   }

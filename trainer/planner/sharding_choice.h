@@ -1,6 +1,7 @@
 #pragma once
 
 #include "trainer/distributed/collectives/mesh_shape.h"
+#include "trainer/inputs/planned_media.h"
 #include "trainer/planner/planned_roles.h"
 
 #include <string>
@@ -26,8 +27,7 @@ constexpr double kUsableMemory = 0.9;
 /// must pass the same, so that they decide the same.
 ShardingChoice sharding_choice(const TrainConfig& config,
                                const std::vector<PlannedRole>& roles,
-                               const ClipShape& clip,
-                               int64_t text_rows,
+                               const PlannedMedia& media,
                                const distributed::MeshShape& mesh,
                                double device_memory);
 

@@ -129,6 +129,14 @@ TensorMap under_original_names(TensorMap tensors) {
 
 }  // namespace
 
+LoadedVae sizes_only_vae(const VaeSizes& sizes) {
+  LoadedVae vae{.sizes = sizes, .statistics = LatentStatistics::wan21(), .tensors = {}};
+  for (const CodecTensor& tensor : vae_tensors(sizes)) {
+    vae.tensors[tensor.name] = at::empty(tensor.shape, at::device(at::kMeta).dtype(at::kFloat));
+  }
+  return vae;
+}
+
 LoadedVae load_vae(const fs::path& path) {
   const std::string source = path.string();
   const Json config = vae_config(path);

@@ -4,8 +4,10 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
+#include "kernels/attention/attention.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "model/codec/frame_layers.h"
 
@@ -127,11 +129,20 @@ at::Tensor residual_block(const VaeResidual& w, at::Tensor x_HWC, VaeStream& str
 
 /// Every position of the frame attends to all of them.
 at::Tensor attention_block(const VaeMiddle& w, const at::Tensor& x_HWC) {
-  const int64_t width = x_HWC.size(2);
+  const int64_t width = x_HWC.size(2), positions = x_HWC.size(0) * x_HWC.size(1);
   const auto qkv = at::linear(norm(x_HWC, w.norm), w.qkv.weight, w.qkv.bias)
-                       .view({1, 1, -1, 3 * width})
+                       .view({1, positions, 1, 3 * width})
                        .chunk(3, /*dim=*/3);
-  const at::Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+  const at::Tensor mixed = kernels::segmented_attention(qkv[0],
+                                                        qkv[1],
+                                                        qkv[2],
+                                                        {{.query_begin = 0,
+                                                          .query_count = positions,
+                                                          .key_begin = 0,
+                                                          .value_begin = 0,
+                                                          .key_count = positions}},
+                                                        1 / std::sqrt(static_cast<double>(width)))
+                               .out_BLNV;
   return at::linear(mixed.reshape(x_HWC.sizes()), w.proj.weight, w.proj.bias).add_(x_HWC);
 }
 

@@ -49,7 +49,10 @@ std::string hash_of(const LoadedVae& loaded) {
 std::unique_ptr<VideoCodec> make_wan_vae(const CodecOptions& options) {
   const auto activations = at::TensorOptions(at::Device(options.device))
                                .dtype(options.precision == "bf16" ? at::kBFloat16 : at::kFloat);
-  const LoadedVae loaded = load_vae(options.weights);
+  const bool is_plan = options.device == "meta";
+  LoadedVae loaded = options.weights.empty() ? sizes_only_vae() : load_vae(options.weights);
+  // Values are neither read nor hashed.
+  if (is_plan) loaded.tensors = sizes_only_vae(loaded.sizes).tensors;
   const CodecGeometry geometry{
       .latent_channels = loaded.sizes.latent, .spatial_factor = 8, .temporal_factor = 4};
   const auto vae = std::make_shared<Vae>();
@@ -63,7 +66,7 @@ std::unique_ptr<VideoCodec> make_wan_vae(const CodecOptions& options) {
                      .new_encoder = {}};
   if (options.encodes) frames.new_encoder = [vae] { return new_encoder(vae); };
   if (options.decodes) frames.new_decoder = [vae] { return new_decoder(vae); };
-  return std::make_unique<FrameCodec>("wan-vae", hash_of(loaded), std::move(frames));
+  return std::make_unique<FrameCodec>("wan-vae", is_plan ? "" : hash_of(loaded), std::move(frames));
 }
 
 }  // namespace vmla::model

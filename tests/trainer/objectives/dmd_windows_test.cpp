@@ -66,8 +66,24 @@ TEST(ScoredWindows, TrainEveryFrameOnce) {
   }
 }
 
-/// Latent frame f becomes pixel frames 10 f and 10 f + 1 after the first (which is one frame); a
-/// single pixel frame p is encoded as 100 + p.
+/// Latent frame f becomes pixel frames 10 f and 10 f + 1 after the first, which becomes one.
+class CountingDecoder final : public model::VideoDecoder {
+ public:
+  at::Tensor next(const at::Tensor& latents) override {
+    EXPECT_EQ(latents.scalar_type(), at::kFloat);
+    std::vector<at::Tensor> pixels;
+    for (const at::Tensor& latent : latents.unbind(0)) {
+      if (seen_++ > 0) pixels.push_back(10 * latent);
+      pixels.push_back(10 * latent + 1);
+    }
+    return at::stack(pixels).expand({-1, 3, -1, -1});
+  }
+
+ private:
+  int64_t seen_ = 0;
+};
+
+/// A single pixel frame p is encoded as 100 + p.
 class CountingCodec final : public model::VideoCodec {
  public:
   std::string name() const override { return "counting"; }
@@ -75,18 +91,15 @@ class CountingCodec final : public model::VideoCodec {
   model::CodecGeometry geometry() const override {
     return {.latent_channels = 1, .spatial_factor = 1, .temporal_factor = 2};
   }
-  std::unique_ptr<model::VideoDecoder> start_decoding() const override { return nullptr; }
+  std::unique_ptr<model::VideoDecoder> start_decoding() const override {
+    return std::make_unique<CountingDecoder>();
+  }
   at::Tensor encode(const at::Tensor& pixels) const override {
     EXPECT_EQ(pixels.size(0), 1) << "the front frame is a video of one frame";
     return pixels.narrow(1, 0, 1) + 100;
   }
   at::Tensor decode(const at::Tensor& latents) const override {
-    std::vector<at::Tensor> pixels;
-    for (int64_t f = 0; f < latents.size(0); ++f) {
-      if (f > 0) pixels.push_back(10 * latents[f]);
-      pixels.push_back(10 * latents[f] + 1);
-    }
-    return at::stack(pixels).expand({-1, 3, -1, -1});
+    return CountingDecoder().next(latents);
   }
 };
 

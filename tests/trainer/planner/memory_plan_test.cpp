@@ -1,5 +1,6 @@
 #include "trainer/planner/memory_plan.h"
 
+#include "model/codec/wan_vae/vae_weights.h"
 #include "model/network/attention_plan.h"
 #include "model/network/flops.h"
 #include "model/network/kv_cache.h"
@@ -75,8 +76,7 @@ class TinyStage : public testing::TestWithParam<Stage> {};
 TEST_P(TinyStage, PredictedPeakIsTheMeasuredOne) {
   const TrainConfig config = config_of(GetParam());
   const auto planned = roles_of(config);
-  const StepMemory plan =
-      planned_step(config, planned, tiny_clip(), config.model.text_len, distributed::Mesh());
+  const StepMemory plan = planned_step(config, planned, tiny_media(config), distributed::Mesh());
   const auto measured = static_cast<double>(measured_peak(config, planned));
   const double ratio = static_cast<double>(plan.peak_bytes) / measured;
   RecordProperty("ratio", std::to_string(ratio));
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(MemoryPlan, KnowsWhatEveryRoleKeeps) {
   TrainConfig config = tiny_stage("dmd.yaml");  // both optimizers have beta1 = 0
   config.train.precision = "bf16";
-  const MemoryPlan plan = plan_memory(config, tiny_clip(), {});
+  const MemoryPlan plan = plan_memory(config, tiny_media(config), {});
   ASSERT_EQ(plan.roles.size(), 4u);
   const RoleBytes& generator = plan.roles[0].bytes;
   const int64_t parameters = model::parameter_count(config.model);
@@ -136,7 +136,7 @@ TEST(MemoryPlan, KnowsWhatEveryRoleKeeps) {
 
 TEST(MemoryPlan, CacheOfAVideoIsWhatTheModelKeepsOfAToken) {
   const TrainConfig config = tiny_stage("dmd.yaml");
-  const MemoryPlan plan = plan_memory(config, tiny_clip(), {});
+  const MemoryPlan plan = plan_memory(config, tiny_media(config), {});
   // Window 7 less the chunk's own 3 frames, 16 tokens a frame, 3 layers, fp32.
   EXPECT_EQ(plan.cache.frames, 4);
   EXPECT_EQ(plan.cache.bytes, 4 * 16 * 3 * (24 + 12) * 4);
@@ -182,7 +182,7 @@ TEST(MemoryPlan, StraightThroughKeepsEveryChunk) {
       "dmd.yaml", {"objective.dmd.min_rollout_frames=0", "objective.dmd.max_rollout_frames=0"});
   const auto kept = [&](const char* kv_grad) {
     config.objective.dmd.kv_grad = kv_grad;
-    return plan_memory(config, tiny_clip(36), {}).step.updates.at(0).kept_bytes;
+    return plan_memory(config, tiny_media(config, 36), {}).step.updates.at(0).kept_bytes;
   };
   EXPECT_GT(static_cast<double>(kept("straight_through")),
             3.0 * static_cast<double>(kept("detached")));
@@ -190,8 +190,8 @@ TEST(MemoryPlan, StraightThroughKeepsEveryChunk) {
 
 TEST(MemoryPlan, RanksShareTheBatch) {
   const TrainConfig config = tiny_stage("teacher_forcing.yaml");  // batches of 4
-  const MemoryPlan one = plan_memory(config, tiny_clip(), {});
-  const MemoryPlan four = plan_memory(config, tiny_clip(), {.mesh = {.world = 4}});
+  const MemoryPlan one = plan_memory(config, tiny_media(config), {});
+  const MemoryPlan four = plan_memory(config, tiny_media(config), {.mesh = {.world = 4}});
   EXPECT_EQ(four.config.train.micro_batch_size, 1);
   EXPECT_LT(four.step.peak_bytes, one.step.peak_bytes);
   EXPECT_EQ(four.step.resident_bytes, one.step.resident_bytes);
@@ -215,7 +215,7 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     TrainConfig config = tiny_stage("dmd.yaml");
     config.train.device = "cuda";
     config.distributed.offload = offload;
-    return plan_memory(config, tiny_clip(), {});
+    return plan_memory(config, tiny_media(config), {});
   };
   const MemoryPlan all = plan_with({});
   for (const std::string what : {"optimizer", "generator_ema", "real_score"}) {
@@ -232,12 +232,38 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
   }
 }
 
+/// The codec of rollouts longer than a clip computes on the GPU, in bf16 where the stage does. A
+/// CPU maps its weights from their file.
+TEST(MemoryPlan, HasTheCodecOfTheStage) {
+  TrainConfig config = tiny_stage("dmd.yaml");
+  config.data.codec_weights = "not/there";  // then it is Wan 2.1's
+  config.model.in_dim = config.model.out_dim = 16;
+  const ClipShape clip{9, 16, 8, 8};
+  const auto plan_on = [&](const char* device, const char* precision, const std::string& codec) {
+    config.train.device = device;
+    config.train.precision = precision;
+    return plan_memory(config, {.clip = clip, .codec = codec}, {}).step;
+  };
+  int64_t parameters = 0;
+  for (const auto& tensor : model::vae_tensors({}))
+    parameters += c10::multiply_integers(tensor.shape);
+  const int64_t none = plan_on("cuda", "bf16", "").peak_bytes;
+  const StepMemory with = plan_on("cuda", "bf16", "wan-vae");
+  // The kernels behind upsamplings are 16 / 9 as large as stored, and gains stay in fp32.
+  EXPECT_GT(with.codec_bytes, 2 * parameters);
+  EXPECT_LT(static_cast<double>(with.codec_bytes), 2.1 * static_cast<double>(parameters));
+  EXPECT_GT(with.peak_bytes, none + with.codec_bytes);
+  EXPECT_EQ(plan_on("cpu", "fp32", "wan-vae").codec_bytes, 0);
+}
+
 TEST(MemoryPlan, LargestMicroBatchIsTheLastThatFits) {
   TrainConfig config = tiny_stage("teacher_forcing.yaml");
   config.train.batch_size = config.train.micro_batch_size = 5;
-  const auto budget = static_cast<double>(plan_memory(config, tiny_clip(), {}).step.peak_bytes);
+  const auto budget =
+      static_cast<double>(plan_memory(config, tiny_media(config), {}).step.peak_bytes);
   const auto largest = [&](double bytes) {
-    return plan_memory(config, tiny_clip(), {.gpu_memory = bytes}).largest_micro_batch.value();
+    return plan_memory(config, tiny_media(config), {.gpu_memory = bytes})
+        .largest_micro_batch.value();
   };
   EXPECT_EQ(largest(budget), 5);
   EXPECT_EQ(largest(budget - 1), 4);
@@ -266,7 +292,8 @@ TEST(MemoryPlan, CountsTheScoresWithTheirOwnSizes) {
 }
 
 TEST(MemoryPlan, TableAndJsonSayTheSame) {
-  const MemoryPlan plan = plan_memory(tiny_stage("dmd.yaml"), tiny_clip(), {.gpu_memory = 1e9});
+  const TrainConfig config = tiny_stage("dmd.yaml");
+  const MemoryPlan plan = plan_memory(config, tiny_media(config), {.gpu_memory = 1e9});
   const std::string table = memory_table(plan);
   for (const char* said : {"assumed: a dense twin of the generator",
                            "generator update: generator rollout",

@@ -23,8 +23,9 @@ TrainConfig stage(const std::vector<std::string>& more) {
 
 MemoryPlan plan_in(double memory, const std::vector<std::string>& more = {}) {
   const TrainConfig config = stage(more);
-  return plan_memory(
-      config, tiny_clip(), {.mesh = mesh_shape(config, kRanks, kRanks), .gpu_memory = memory});
+  return plan_memory(config,
+                     tiny_media(config),
+                     {.mesh = mesh_shape(config, kRanks, kRanks), .gpu_memory = memory});
 }
 
 struct Way {
@@ -41,7 +42,7 @@ std::vector<Way> all_ways() {
           stage({formatted("distributed.hold_weights={}", hold),
                  formatted("distributed.gradient_accumulation={}", accumulation)});
       const MemoryPlan plan =
-          plan_memory(config, tiny_clip(), {.mesh = mesh_shape(config, kRanks, kRanks)});
+          plan_memory(config, tiny_media(config), {.mesh = mesh_shape(config, kRanks, kRanks)});
       EXPECT_EQ(plan.sharding_reason, "");
       ways.push_back(
           {hold, accumulation, static_cast<double>(plan.step.peak_bytes), plan.step.cycle_bytes()});

@@ -70,8 +70,8 @@ INSTANTIATE_TEST_SUITE_P(Attention, Streams, testing::Values("mla", "dense"));
 
 TEST(MemoryPlan, SaysHowManyVideosAreSampledAtOnce) {
   const TrainConfig config = tiny_student("mla");
-  EXPECT_FALSE(plan_memory(config, tiny_clip(), {}).streams);
-  const MemoryPlan plan = plan_memory(config, tiny_clip(), {.gpu_memory = 1e9});
+  EXPECT_FALSE(plan_memory(config, tiny_media(config), {}).streams);
+  const MemoryPlan plan = plan_memory(config, tiny_media(config), {.gpu_memory = 1e9});
   ASSERT_TRUE(plan.streams);
   EXPECT_GT(plan.streams->own, plan.streams->dense);
   EXPECT_NE(memory_table(plan).find("videos sampled at once in 1 GB"), std::string::npos);

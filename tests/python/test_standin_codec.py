@@ -1,0 +1,40 @@
+"""A codec with weights inside a step: DMD's rollouts that are longer than a clip, on the stand-in accelerator."""
+
+import json
+
+import pytest
+from distilled_stage import settings as distilled
+from program import vmla
+from standin import largest_difference, train_on_standin
+from test_standin import LOSSES, NORMS, check_waits
+from tiny_stage import train
+from wan_vae import ON_LATENTS, random_vae, write_original
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Clips of nine latent frames, the VAE that encoded them, and a dense and a latent model of them."""
+    folder = tmp_path_factory.mktemp("codec")
+    weights = write_original(random_vae(base_dim=4), folder / "vae.safetensors")
+    vmla("data", "synth", "--out", folder / "videos", "--count", 8, "--frames", 33)
+    size = ["--frames", 33, "--height", 32, "--width", 32, "--codec", "wan-vae", "--codec-weights", weights]
+    vmla("data", "encode", "--videos", folder / "videos", "--out", folder / "clips.h5", *size)
+    few = ON_LATENTS | {"train__steps": 2}
+    dense = train("pretrain", folder / "dense", folder / "clips.h5", **few)
+    latent = train("teacher_forcing", folder / "latent", folder / "clips.h5", dense, **few)
+    return folder / "clips.h5", weights, dense, latent
+
+
+def test_front_frames_are_made_on_the_device(place, tmp_path):
+    data, weights, dense, latent = place
+    longer = {"objective__dmd__min_rollout_frames": 18, "objective__dmd__max_rollout_frames": 18}
+    more = ON_LATENTS | longer | {"train__steps": 3, "checkpoint__every": 0, "data__codec_weights": str(weights)}
+    settings = distilled("dmd", dense, **more)
+    alone = train("dmd", tmp_path / "cpu", data, latent, **settings)
+    standin = train_on_standin("dmd", tmp_path / "standin", data, latent, trace=tmp_path / "trace", **settings)
+    check_waits("dmd, front frames by a VAE", tmp_path, (2,))
+    assert largest_difference(alone, standin, "loss") < LOSSES
+    assert largest_difference(alone, standin, "grad_norm") < NORMS
+    ratio = json.loads((standin / "summary.json").read_text())["memory"]["ratio"]
+    # The device rounds each tensor up to 512 bytes, and this VAE has two hundred tensors of less.
+    assert 0.99 <= ratio <= 1.005, "the codec's part of a step is not what the plan says"
