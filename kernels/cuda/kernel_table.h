@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <string>
 
 #include "kernels/adamw/adamw_params.h"
@@ -24,6 +25,10 @@ struct KernelTable {
   /// Empty where CUDA's runtime finds a GPU, else why not, in one line. Makes no context, for the
   /// process may not have chosen its GPU yet; whether that runs the kernels, check_kernels finds.
   std::string (*why_unusable)();
+  /// Locks pages of the host's memory for copies of all GPUs; empty, or why not, in one line.
+  std::string (*lock_pages)(void* begin, size_t bytes);
+  /// `begin` as it was locked. Never throws: the process may be ending.
+  void (*unlock_pages)(void* begin);
   Kernel<RmsNormParams> rms_norm;
   Kernel<RmsNormBackwardParams> rms_norm_backward;
   Kernel<LayerNormModulateParams> layer_norm_modulate;

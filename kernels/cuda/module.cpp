@@ -33,7 +33,19 @@ std::string why_unusable() {
   return counted == cudaSuccess ? "" : cudaGetErrorString(counted);
 }
 
-constexpr KernelTable kTable = launch_table<Run>(why_unusable);
+std::string lock_pages(void* begin, size_t bytes) {
+  const cudaError_t locked = cudaHostRegister(begin, bytes, cudaHostRegisterPortable);
+  if (locked == cudaSuccess) return {};
+  (void)cudaGetLastError();  // or the next kernel would be blamed for it
+  return cudaGetErrorString(locked);
+}
+
+void unlock_pages(void* begin) {
+  // An error here means that the driver is gone already, and with it the lock.
+  if (cudaHostUnregister(begin) != cudaSuccess) (void)cudaGetLastError();
+}
+
+constexpr KernelTable kTable = launch_table<Run>(why_unusable, lock_pages, unlock_pages);
 
 }  // namespace
 }  // namespace vmla::kernels::cuda

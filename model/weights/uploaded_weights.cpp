@@ -2,21 +2,76 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include "model/weights/weights.h"
 
 namespace vmla::model {
+namespace {
+
+c10::Stream current_stream(at::Device device) {
+  return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
+}
+
+}  // namespace
+
+UploadedWeights::UploadedWeights(WeightSource& home, at::Device device, bool is_frozen)
+    : home_(home), device_(device), is_frozen_(is_frozen) {
+  if (device.is_cuda())
+    stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+}
 
 void UploadedWeights::upload(int64_t unit, Slot& slot) {
   const at::NoGradGuard no_grad;
-  for (const at::Tensor& tensor : home_.acquire(unit))
-    slot.tensors.push_back(tensor.to(device_, /*non_blocking=*/true));
+  const std::vector<at::Tensor> home = home_.acquire(unit);
+  // A plan's copies are counted as well, so that they are not the tensors of `home` themselves.
+  const bool is_elsewhere = stream_ || device_.is_meta();
+  for (const at::Tensor& tensor : home) {
+    slot.tensors.push_back(is_elsewhere
+                               ? at::empty(tensor.sizes(), tensor.options().device(device_))
+                               : tensor.to(device_));
+  }
+  if (stream_) {
+    // The allocator gives memory in the order of the current stream, whose kernels may still use
+    // what lay there before.
+    c10::Event given(device_.type());
+    given.record(current_stream(device_));
+    given.block(*stream_);
+    const c10::StreamGuard guard(*stream_);
+    for (size_t i = 0; i < home.size(); ++i)
+      slot.tensors[i].copy_(sendable(home[i]), /*non_blocking=*/true);
+    slot.arriving.emplace(device_.type());
+    slot.arriving->record(*stream_);
+  }
   home_.release(unit);
+}
+
+/// The tensor in page-locked memory: where it lies, or a copy that lives as long as it is read.
+at::Tensor UploadedWeights::sendable(const at::Tensor& tensor) {
+  const at::Storage& storage = tensor.storage();
+  if (is_frozen_ && seen_.insert(storage.data()).second)
+    locked_.emplace_back(const_cast<void*>(storage.data()), storage.nbytes());
+  return tensor.is_pinned() && tensor.is_contiguous() ? tensor : tensor.contiguous().pin_memory();
+}
+
+/// What is queued in the current stream from now on finds the unit there.
+void UploadedWeights::expect_arrival(Slot& slot) const {
+  if (!slot.arriving) return;
+  slot.arriving->block(current_stream(device_));
+  slot.arriving.reset();
+}
+
+/// The memory goes back in the order of the current stream, so that has to wait for the copy.
+UploadedWeights::Slots::iterator UploadedWeights::drop(Slots::iterator slot) {
+  expect_arrival(slot->second);
+  return slots_.erase(slot);
 }
 
 std::vector<at::Tensor> UploadedWeights::acquire(int64_t unit) {
   Slot& slot = slots_[unit];
   if (slot.tensors.empty()) upload(unit, slot);
+  expect_arrival(slot);
   ++slot.uses;
   return slot.tensors;
 }
@@ -27,7 +82,7 @@ void UploadedWeights::release(int64_t unit) {
               "a unit is released that was not acquired: ",
               unit);
   // The root stays: it is small, and every pass acquires it twice (embeddings and head).
-  if (--found->second.uses == 0 && holds_ == 0 && unit != kRootUnit) slots_.erase(found);
+  if (--found->second.uses == 0 && holds_ == 0 && unit != kRootUnit) drop(found);
 }
 
 void UploadedWeights::prefetch(int64_t unit) {
@@ -38,8 +93,10 @@ void UploadedWeights::prefetch(int64_t unit) {
 void UploadedWeights::unhold() {
   TORCH_CHECK(holds_ > 0, "unhold without hold");
   if (--holds_ > 0) return;
-  std::erase_if(slots_,
-                [](const auto& slot) { return slot.second.uses == 0 && slot.first != kRootUnit; });
+  for (auto slot = slots_.begin(); slot != slots_.end();) {
+    const bool is_idle = slot->second.uses == 0 && slot->first != kRootUnit;
+    slot = is_idle ? drop(slot) : std::next(slot);
+  }
 }
 
 void UploadedWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>&) {
@@ -49,7 +106,7 @@ void UploadedWeights::add_gradients(int64_t unit, const std::vector<at::Tensor>&
 void UploadedWeights::forget() {
   for (const auto& [unit, slot] : slots_)
     TORCH_CHECK(slot.uses == 0, "weights change while a unit is in use: ", unit);
-  slots_.clear();
+  for (auto slot = slots_.begin(); slot != slots_.end();) slot = drop(slot);
 }
 
 }  // namespace vmla::model

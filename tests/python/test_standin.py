@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from standin import FOLDER, PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
 from test_golden import ODE_TIMES
 from test_resume import assert_same_bits
-from tiny_stage import train, train_arguments
+from tiny_stage import metrics, train, train_arguments
 
 sys.path.append(str(REPOSITORY / "tests" / "standin"))
 import report  # noqa: E402
@@ -75,6 +75,24 @@ def test_losses_are_those_of_the_cpu(name, dataset, dense_run, latent_run, tmp_p
     for kind in ("loss", "validation_loss") if "validation__every" in settings else ("loss",):
         assert largest_difference(alone, standin, kind) < LOSSES
     assert largest_difference(alone, standin, "grad_norm") < NORMS
+
+
+def test_where_no_pages_can_be_locked_it_waits(dataset, dense_run, latent_run, tmp_path):
+    """The system's limit of locked memory costs time, and a line in the log."""
+    offloaded = {"distributed__offload": ["optimizer", "real_score"], "train__steps": 2, "checkpoint__every": 1}
+    settings = distilled("dmd", dense_run, **offloaded)
+    locked = train_on_standin("dmd", tmp_path / "locked", dataset, latent_run, **settings)
+    arguments = train_arguments("dmd", tmp_path / "other", dataset, latent_run, train__device="cuda", **settings)
+    done = succeeded(run_standin([PROGRAM, *arguments], STANDIN_LOCKABLE="0"))
+    assert_same_bits(locked, tmp_path / "other")
+    assert "moments on the host are not page-locked" in done.stderr
+    assert "for checkpoints is not page-locked" in done.stderr
+
+
+def test_phases_are_timed_on_the_device(standin_run):
+    for line in metrics(standin_run):
+        phases = [line[f"time_{name}"] for name in ("data", "forward", "backward", "optimizer")]
+        assert all(seconds >= 0 for seconds in phases) and sum(phases) <= line["time_step"]
 
 
 def test_ode_regression_is_that_of_the_cpu(latent_run, tmp_path):

@@ -57,7 +57,7 @@ BELOW = {
     "trainer/sweep": {"model/io", "model/config", "trainer/config", "trainer/pipeline"},
     "trainer/objectives": {"kernels", "model", "data", "trainer/config"},
     "trainer/inputs": {"kernels", "model", "data", "trainer/config", "trainer/objectives"},
-    "trainer/checkpoint": {"model", "trainer/distributed"},
+    "trainer/checkpoint": {"kernels", "model", "trainer/distributed"},
     "trainer/roles": {"kernels", "model", "data", "trainer/config", "trainer/distributed", "trainer/objectives",
                       "trainer/inputs", "trainer/checkpoint"},
     "trainer/planner": {"kernels", "model", "data", "trainer/config", "trainer/distributed", "trainer/objectives",

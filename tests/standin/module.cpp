@@ -16,6 +16,7 @@
 #include "kernels/rope_3d/rope_3d_cpu.h"
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
+#include "tests/standin/pinned_memory.h"
 
 namespace vmla::standin {
 namespace {
@@ -203,6 +204,8 @@ std::string why_unusable() {
 
 constexpr cuda::KernelTable kTable{
     .why_unusable = why_unusable,
+    .lock_pages = lock_pages,
+    .unlock_pages = unlock_pages,
     .rms_norm = run<RmsNormParams, rms_norm>,
     .rms_norm_backward = run<RmsNormBackwardParams, rms_norm_backward>,
     .layer_norm_modulate = run<LayerNormModulateParams, layer_norm_modulate>,

@@ -33,6 +33,25 @@ class PinnedMemory final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t count) const override {
     default_copy_data(to, from, count);
   }
+  std::string lock(const char* begin, size_t bytes) {
+    const std::lock_guard lock(mutex_);
+    if (const char* const text = std::getenv("STANDIN_LOCKABLE");
+        text != nullptr && locked_ + bytes > std::strtoull(text, nullptr, 10)) {
+      return "out of memory (stand-in: STANDIN_LOCKABLE)";
+    }
+    if (!blocks_.emplace(begin, bytes).second) return "these pages are locked (stand-in)";
+    locked_ += bytes;
+    note("pin", "lock", static_cast<int64_t>(bytes));
+    return {};
+  }
+  void unlock(const char* begin) {
+    const std::lock_guard lock(mutex_);
+    const auto found = blocks_.find(begin);
+    TORCH_CHECK(found != blocks_.end(), "stand-in: pages are unlocked that were not locked");
+    expect_idle(begin, found->second);
+    locked_ -= found->second;
+    blocks_.erase(found);
+  }
   bool owns(const void* address) {
     const auto* const a = static_cast<const char*>(address);
     const std::lock_guard lock(mutex_);
@@ -44,8 +63,16 @@ class PinnedMemory final : public c10::Allocator {
 
  private:
   static void release(void* data);
+  /// A copy under way keeps its tensor, so memory that goes meanwhile was lent to it by from_blob,
+  /// behind LibTorch's back.
+  static void expect_idle(const char* begin, size_t bytes) {
+    if (!is_in_flight(begin, begin + bytes)) return;
+    std::fputs("stand-in: page-locked memory was freed while a copy uses it\n", stderr);
+    std::abort();
+  }
 
   std::mutex mutex_;
+  size_t locked_ = 0;  // of lock()
   std::map<const char*, size_t> blocks_;
   std::multimap<size_t, void*> free_;
 };
@@ -55,17 +82,12 @@ PinnedMemory& memory() {
   return *made;
 }
 
-/// A copy under way keeps its tensor, so a block that is freed meanwhile was lent to it by
-/// from_blob, behind LibTorch's back.
 void PinnedMemory::release(void* data) {
   PinnedMemory& m = memory();
   const std::lock_guard lock(m.mutex_);
   const auto* const begin = static_cast<const char*>(data);
   const size_t bytes = m.blocks_.at(begin);
-  if (is_in_flight(begin, begin + bytes)) {
-    std::fputs("stand-in: page-locked memory was freed while a copy uses it\n", stderr);
-    std::abort();
-  }
+  expect_idle(begin, bytes);
   m.free_.emplace(bytes, data);
 }
 
@@ -77,6 +99,14 @@ c10::Allocator* pinned_allocator() {
 
 bool is_pinned(const void* address) {
   return memory().owns(address);
+}
+
+std::string lock_pages(void* begin, size_t bytes) {
+  return memory().lock(static_cast<const char*>(begin), bytes);
+}
+
+void unlock_pages(void* begin) {
+  memory().unlock(static_cast<const char*>(begin));
 }
 
 }  // namespace vmla::standin

@@ -166,6 +166,37 @@ TEST_F(Standin, PinnedMemoryWrittenTooEarly) {
   EXPECT_THAT(refusal([&] { copy(2.0F); }), HasSubstr("written while it was copied"));
 }
 
+TEST_F(Standin, PinnedMemoryIsLentInTheOrderOfStreams) {
+  const at::Tensor host = pinned().fill_(1.0);
+  const c10::Stream other = side();
+  const auto there_and_back = [&](bool waits) {
+    const at::Tensor x = host.to(kGpu, /*non_blocking=*/true) + 1;
+    c10::Event event(at::kCUDA);
+    event.record(guard().getStream(kGpu));
+    if (waits) event.block(other);
+    const c10::StreamGuard on_side(other);
+    host.copy_(x, /*non_blocking=*/true);
+  };
+  EXPECT_EQ(refusal([&] { there_and_back(true); }), "");
+  // Back on the default stream nothing has waited for the other one.
+  EXPECT_THAT(refusal([&] { host.to(kGpu, /*non_blocking=*/true); }), HasSubstr("copies into"));
+  other.synchronize();
+  EXPECT_EQ(host.const_data_ptr<float>()[0], 2.0F);
+  EXPECT_THAT(refusal([&] { there_and_back(false); }), HasSubstr("nothing makes it wait"));
+}
+
+TEST_F(Standin, PagesAreLockedOnceAndNotInUseWhenTheyAreUnlocked) {
+  std::vector<float> numbers(1024, 1.0F);
+  const size_t bytes = numbers.size() * sizeof(float);
+  EXPECT_EQ(module().lock_pages(numbers.data(), bytes), "");
+  EXPECT_NE(module().lock_pages(numbers.data(), bytes), "");
+  const at::Tensor host = at::from_blob(numbers.data(), {1024}, at::TensorOptions(at::kFloat));
+  EXPECT_TRUE(host.is_pinned());
+  EXPECT_EQ((host.to(kGpu, /*non_blocking=*/true) + 1).sum().item<float>(), 2048.0F);
+  module().unlock_pages(numbers.data());
+  EXPECT_FALSE(host.is_pinned());
+}
+
 /// [1, 2, 3, K] as attention gets it.
 at::Tensor heads(int64_t K, at::ScalarType dtype) {
   return at::ones({1, 3, 2, K}, at::TensorOptions(kGpu).dtype(dtype)).transpose(1, 2);

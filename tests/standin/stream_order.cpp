@@ -136,6 +136,38 @@ bool Uses::all_finished() const {
   return true;
 }
 
+void order_copies(c10::DeviceIndex device, const char* begin, const char* end, Access access) {
+  const int stream = current_stream_index(device);
+  State& s = state();
+  std::vector<Copy> done;
+  {
+    const std::lock_guard lock(s.mutex);
+    const Times& waited = s.waited_for[stream];
+    const auto clashes = [&](const Copy& copy) {
+      const auto* at = static_cast<const char*>(copy.host.const_data_ptr());
+      const bool overlaps = at < end && begin < at + copy.host.nbytes();
+      return overlaps && (copy.to_host || access == Access::kWrites);
+    };
+    for (const Copy& copy : s.copies) {
+      const auto other = static_cast<size_t>(copy.stream);
+      const bool is_ordered =
+          copy.stream == stream || copy.time <= std::max(s.finished[other], waited[other]);
+      TORCH_CHECK(is_ordered || !clashes(copy),
+                  "stand-in: ",
+                  name_of(stream),
+                  access == Access::kWrites ? " copies into" : " copies from",
+                  " page-locked memory that ",
+                  name_of(copy.stream),
+                  copy.to_host ? " copies into" : " copies from",
+                  ", and nothing makes it wait for that");
+    }
+    for (const Copy& copy : s.copies)
+      if (clashes(copy)) done.push_back(copy);
+    std::erase_if(s.copies, clashes);
+  }
+  for (const Copy& copy : done) land(copy);
+}
+
 void copy_later(c10::DeviceIndex device,
                 const at::Tensor& host,
                 const at::Tensor& values,

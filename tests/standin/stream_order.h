@@ -50,6 +50,10 @@ class Uses {
   std::vector<Use> uses_;
 };
 
+/// To be called before the current stream copies from or into these bytes of the host: what other
+/// copies under way were to do with them is done. Fails where one of the two writes and nothing
+/// makes the stream wait for the other.
+void order_copies(c10::DeviceIndex device, const char* begin, const char* end, Access access);
 /// A copy between page-locked memory and the device that the host does not wait for. To the host:
 /// the bytes arrive once the host waits, and are NaN until then. From the host: they must not
 /// change until then.

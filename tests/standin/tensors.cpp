@@ -64,6 +64,15 @@ const at::Tensor& resize_(const at::Tensor& self,
   return self;
 }
 
+const char* begin_of(const at::Tensor& host) {
+  return static_cast<const char*>(host.const_data_ptr());
+}
+
+/// Behind the last byte of a tensor without gaps; a strided one is copied with a wait in any case.
+const char* end_of(const at::Tensor& host) {
+  return begin_of(host) + host.nbytes();
+}
+
 // What the host waits for: every copy without `non_blocking`, and to ordinary memory every copy.
 // From ordinary memory CUDA stages what is copied, and may wait for the stream first.
 void copy_to_device(const at::Tensor& self, const at::Tensor& src, bool non_blocking) {
@@ -73,6 +82,7 @@ void copy_to_device(const at::Tensor& self, const at::Tensor& src, bool non_bloc
                      : "h2d_pageable",
        "copy_",
        static_cast<int64_t>(src.nbytes()));
+  if (pinned) order_copies(self.get_device(), begin_of(src), end_of(src), Access::kReads);
   host_view(self, Access::kWrites).copy_(src);
   if (!non_blocking) {
     wait_for_current_stream(self.get_device());
@@ -85,6 +95,7 @@ void copy_to_host(const at::Tensor& self, const at::Tensor& src, bool non_blocki
   const bool later = non_blocking && is_pinned(self.const_data_ptr());
   note(later ? "d2h_async" : "d2h", "copy_", static_cast<int64_t>(src.nbytes()));
   if (later) {
+    order_copies(src.get_device(), begin_of(self), end_of(self), Access::kWrites);
     at::Tensor values = at::empty_like(self, at::TensorOptions().pinned_memory(false));
     values.copy_(host_view(src));
     copy_later(src.get_device(), self, values, true);

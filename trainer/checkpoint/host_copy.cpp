@@ -1,17 +1,16 @@
 #include "trainer/checkpoint/host_copy.h"
 
+#include "kernels/host_pages.h"
 #include "model/io/error.h"
+#include "model/io/log.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
-#include <sys/mman.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <optional>
 
 namespace vmla::trainer {
@@ -22,28 +21,6 @@ constexpr size_t kAlignment = 64;
 
 size_t aligned(size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
-
-/// Plain pages, from the system and not from LibTorch's allocator; large ones where there are such,
-/// because 4 kB pages cost a quarter of a million page faults a gigabyte.
-at::Tensor mapped_block(size_t bytes) {
-  void* const data =
-      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) {
-    fail_run("no memory for a copy of the state while it is saved ({} bytes): {}",
-             bytes,
-             std::strerror(errno));
-  }
-  madvise(data, bytes, MADV_HUGEPAGE);  // advice: it may be refused
-  return at::from_blob(
-      data,
-      {static_cast<int64_t>(bytes)},
-      [bytes](void* block) { munmap(block, bytes); },
-      at::TensorOptions(at::kByte));
-}
-
-at::Tensor page_locked_block(size_t bytes) {
-  return at::empty({static_cast<int64_t>(bytes)}, at::TensorOptions(at::kByte).pinned_memory(true));
 }
 
 }  // namespace
@@ -73,7 +50,15 @@ void HostCopy::mark(const std::map<std::string, PieceMap>& roles) {
 char* HostCopy::block_for(size_t bytes) {
   if (!block_.defined() || block_.nbytes() < bytes) {
     block_.reset();  // before the new one is made: there is no memory for two
-    block_ = marks_.empty() ? mapped_block(bytes) : page_locked_block(bytes);
+    auto [block, problem] = kernels::host_block(bytes, /*locked=*/!marks_.empty());
+    if (!block.defined()) {
+      fail_run(
+          "no memory for a copy of the state while it is saved ({} bytes): {}", bytes, problem);
+    }
+    if (!problem.empty())
+      log::warn("the copy of the state for checkpoints is not page-locked: {}; steps wait for it",
+                problem);
+    block_ = std::move(block);
   }
   return static_cast<char*>(block_.mutable_data_ptr());
 }

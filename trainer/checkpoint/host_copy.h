@@ -9,9 +9,9 @@
 namespace vmla::trainer {
 
 /// A copy of pieces in the host's memory, in one block that is kept for the next copy. For an
-/// accelerator's tensors the block is page-locked, so that the copy runs beside the kernels on a
-/// stream of its own; else it is plain pages. It does not count among the tensors' bytes
-/// (tensor_memory.h): the plan has a line of its own for it.
+/// accelerator's tensors the block is page-locked where the system permits, so that the copy runs
+/// beside the kernels on a stream of its own; else it is plain pages. It does not count among the
+/// tensors' bytes (tensor_memory.h): the plan has a line of its own for it.
 class HostCopy {
  public:
   HostCopy();

@@ -108,9 +108,13 @@ class SizesOnlyStage {
     report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
     const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
+    // Moments that come from the host's memory; those on the device need nothing for an update.
+    const int64_t room = set_.at(player).optimizer->room_for_moments(),
+                  with_moments = held() + room;
     end_update(player);
     // Phases were measured as all that lives on the meta device.
     for (PhaseMemory& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
+    if (room > 0) memory.phases.push_back({player + " optimizer", with_moments});
     for (const PhaseMemory& phase : memory.phases) {
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
     }

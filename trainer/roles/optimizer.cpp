@@ -1,6 +1,8 @@
 #include "trainer/roles/optimizer.h"
 
-#include "kernels/adamw/adamw.h"
+#include "kernels/host_pages.h"
+#include "model/io/error.h"
+#include "model/io/log.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -8,8 +10,36 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 namespace vmla::trainer {
+namespace {
+
+/// Zeros in the host's memory for a GPU to read and write, cut from one page-locked block.
+class HostZeros {
+ public:
+  explicit HostZeros(size_t bytes) {
+    auto [block, problem] = kernels::host_block(std::max<size_t>(bytes, 1), /*locked=*/true);
+    if (!block.defined())
+      fail_run("no memory for the optimizer's moments on the host ({} bytes): {}", bytes, problem);
+    if (!problem.empty())
+      log::warn("the optimizer's moments on the host are not page-locked: {}; steps wait for them",
+                problem);
+    block_ = std::move(block);
+  }
+  at::Tensor take(const at::Tensor& like) {
+    const auto bytes = static_cast<int64_t>(like.nbytes());
+    const at::Tensor part = block_.narrow(0, taken_, bytes).view(like.scalar_type());
+    taken_ += bytes;
+    return part;
+  }
+
+ private:
+  at::Tensor block_;
+  int64_t taken_ = 0;
+};
+
+}  // namespace
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
   // The first step of a warm-up of n has lr / n, not 0: it would change nothing.
@@ -47,44 +77,73 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
 
 AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host)
     : config_(config) {
+  const bool has_average = config_.betas[0] != 0.0;
+  const int64_t copies = has_average ? 2 : 1;
+  size_t bytes = 0;
+  int64_t largest = 0;
   for (int64_t unit : weights.units()) {
-    Moments& moments = moments_[unit];
+    const auto held = static_cast<int64_t>(weights.master(unit).nbytes()) * copies;
+    bytes += static_cast<size_t>(held);
+    largest = std::max(largest, held);
+  }
+  if (on_host) room_for_moments_ = 2 * largest;
+  std::optional<HostZeros> host;
+  for (int64_t unit : weights.units()) {
     const at::Tensor& master = weights.master(unit);
-    // A plan's masters are on the meta device, and so are its moments.
-    const auto options =
-        on_host && !master.is_meta() ? master.options().device(at::kCPU) : master.options();
-    moments.exp_avg_sq = at::zeros(master.sizes(), options);
-    if (config.betas[0] != 0.0) moments.exp_avg = at::zeros(master.sizes(), options);
+    if (on_host && master.is_cuda() && !host) {
+      host.emplace(bytes);
+      shuttle_ = std::make_unique<HostShuttle>(master.device());
+    }
+    const auto zeros = [&] { return host ? host->take(master) : at::zeros_like(master); };
+    Moments& moments = moments_[unit];
+    moments.exp_avg_sq = zeros();
+    if (has_average) moments.exp_avg = zeros();
   }
 }
 
 void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale) {
   ++updates_;
-  const kernels::AdamwSettings params{.lr = lr,
-                                      .beta1 = config_.betas[0],
-                                      .beta2 = config_.betas[1],
-                                      .eps = config_.eps,
-                                      .weight_decay = config_.weight_decay,
-                                      .step = updates_};
-  for (auto& [unit, moments] : moments_) {
-    at::Tensor& master = weights.master(unit);
-    if (moments.exp_avg_sq.device() == master.device()) {
-      kernels::adamw_step_(
-          master, weights.gradient(unit), moments.exp_avg, moments.exp_avg_sq, grad_scale, params);
-      continue;
+  const kernels::AdamwSettings settings{.lr = lr,
+                                        .beta1 = config_.betas[0],
+                                        .beta2 = config_.betas[1],
+                                        .eps = config_.eps,
+                                        .weight_decay = config_.weight_decay,
+                                        .step = updates_};
+  if (shuttle_) {
+    step_with_shuttle(weights, settings, grad_scale);
+  } else {
+    for (auto& [unit, moments] : moments_) {
+      kernels::adamw_step_(weights.master(unit),
+                           weights.gradient(unit),
+                           moments.exp_avg,
+                           moments.exp_avg_sq,
+                           grad_scale,
+                           settings);
     }
-    // The moments are elsewhere: bring one unit's over, update, put them back.
-    Moments here{.exp_avg = {}, .exp_avg_sq = moments.exp_avg_sq.to(master.device())};
-    if (moments.exp_avg.defined()) here.exp_avg = moments.exp_avg.to(master.device());
-    kernels::adamw_step_(
-        master, weights.gradient(unit), here.exp_avg, here.exp_avg_sq, grad_scale, params);
-    moments.exp_avg_sq.copy_(here.exp_avg_sq);
-    if (moments.exp_avg.defined()) moments.exp_avg.copy_(here.exp_avg);
   }
   weights.masters_changed();
 }
 
+void AdamW::step_with_shuttle(model::TrainedWeights& weights,
+                              const kernels::AdamwSettings& settings,
+                              const at::Tensor& grad_scale) {
+  std::vector<int64_t> units;
+  std::vector<HostShuttle::Group> groups;
+  for (const auto& [unit, moments] : moments_) {
+    units.push_back(unit);
+    groups.push_back({moments.exp_avg_sq});
+    if (moments.exp_avg.defined()) groups.back().push_back(moments.exp_avg);
+  }
+  shuttle_->each(groups, [&](size_t index, const HostShuttle::Group& here) {
+    const int64_t unit = units[index];
+    at::Tensor exp_avg_sq = here[0], exp_avg = here.size() > 1 ? here[1] : at::Tensor();
+    kernels::adamw_step_(
+        weights.master(unit), weights.gradient(unit), exp_avg, exp_avg_sq, grad_scale, settings);
+  });
+}
+
 PieceMap AdamW::state(const model::TrainedWeights& weights) const {
+  if (shuttle_) shuttle_->wait();
   PieceMap pieces;
   for (const auto& [unit, moments] : moments_) {
     const auto add = [&](const at::Tensor& flat, const char* prefix) {

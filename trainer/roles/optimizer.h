@@ -1,11 +1,14 @@
 #pragma once
 
+#include "kernels/adamw/adamw.h"
 #include "model/weights/local_weights.h"
 #include "trainer/checkpoint/checkpoint_pieces.h"
 #include "trainer/config/train_config.h"
+#include "trainer/roles/host_shuttle.h"
 
 #include <cstdint>
 #include <map>
+#include <memory>
 
 namespace vmla::trainer {
 
@@ -29,8 +32,8 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
 /// 11.1). With beta1 = 0 the first moment is the gradient, and none is kept.
 class AdamW {
  public:
-  /// `on_host`: the moments stay in the host's memory, and are copied to the weights' device for
-  /// the update of their unit alone (distributed.offload).
+  /// `on_host`: the moments stay in the host's memory, page-locked where the system permits, and
+  /// are on the weights' device for the update of their unit alone (distributed.offload).
   AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host = false);
 
   /// One update with learning rate `lr` of gradients multiplied by `grad_scale` (fp32 [], on their
@@ -38,7 +41,8 @@ class AdamW {
   void step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale);
 
   /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: what this process holds, as
-  /// views of the moments. A checkpoint is written from them and read into them.
+  /// views of the moments. A checkpoint is written from them and read into them. Moments in the
+  /// host's memory are waited for.
   PieceMap state(const model::TrainedWeights& weights) const;
   /// Goes on after so many updates, of which bias correction depends, once state() was filled with
   /// the moments that were saved then.
@@ -46,13 +50,21 @@ class AdamW {
 
   int64_t updates() const { return updates_; }
 
+  /// Bytes of the weights' device that step() takes for moments which lie in the host's memory: of
+  /// the largest unit, twice.
+  int64_t room_for_moments() const { return room_for_moments_; }
+
  private:
   struct Moments {
     at::Tensor exp_avg, exp_avg_sq;  // [n] as the unit's master; exp_avg undefined for beta1 = 0
   };
+  void step_with_shuttle(model::TrainedWeights& weights,
+                         const kernels::AdamwSettings& settings,
+                         const at::Tensor& grad_scale);
   OptimizerConfig config_;
-  int64_t updates_ = 0;
-  std::map<int64_t, Moments> moments_;  // by unit
+  int64_t updates_ = 0, room_for_moments_ = 0;
+  std::map<int64_t, Moments> moments_;    // by unit
+  std::unique_ptr<HostShuttle> shuttle_;  // of moments in the host's memory, for a GPU
 };
 
 /// average <- decay * average + (1 - decay) * weights, over the flat buffers, of which both hold

@@ -36,9 +36,9 @@ RoleState make_role_state(const TrainConfig& config,
   RoleState state;
   state.role = role;
   state.config = model;
-  // A plan's roles have no data anywhere; it counts what is offloaded by itself (role_bytes).
-  const bool offloaded = is_offloaded(config, role.name) && !device.is_meta();
-  const at::Device home = offloaded ? at::Device(at::kCPU) : device;
+  const bool offloaded = is_offloaded(config, role.name);
+  // A plan's roles are in no memory: it takes off what a real run keeps on the host (role_bytes).
+  const at::Device home = offloaded && !device.is_meta() ? at::Device(at::kCPU) : device;
   if (role.training == Training::kFrozen) {
     // Where sharding cuts masters and moments alone, a frozen role has nothing to cut.
     if (cuts_used_weights(config) && mesh.shard().size() > 1) {
@@ -55,7 +55,8 @@ RoleState make_role_state(const TrainConfig& config,
       state.frozen =
           std::make_unique<model::FrozenWeights>(model, tensors, role.name, home, compute);
       if (offloaded)
-        state.uploaded = std::make_unique<model::UploadedWeights>(*state.frozen, device);
+        state.uploaded =
+            std::make_unique<model::UploadedWeights>(*state.frozen, device, /*is_frozen=*/true);
     }
     return state;
   }
@@ -84,7 +85,8 @@ RoleState make_role_state(const TrainConfig& config,
   }
   // A part in the host's memory comes to the device when it is gathered; whole weights are copied.
   if (offloaded && mesh.shard().size() == 1)
-    state.uploaded = std::make_unique<model::UploadedWeights>(*state.weights, device);
+    state.uploaded =
+        std::make_unique<model::UploadedWeights>(*state.weights, device, /*is_frozen=*/false);
   if (trained) {
     state.optimizer = std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer),
                                               *state.weights,

@@ -22,7 +22,8 @@ struct Run {
   }
 };
 
-constexpr KernelTable kTable = launch_table<Run>([] { return std::string(); });
+constexpr KernelTable kTable = launch_table<Run>(
+    [] { return std::string(); }, [](void*, size_t) { return std::string(); }, [](void*) {});
 
 }  // namespace
 

@@ -33,7 +33,7 @@ TEST(UploadedWeights, AreOnTheDeviceWhileInUse) {
   TinyNetwork net(tiny_mla());
   CountedHome home(net.weights);
   // The meta device stands for one with memory of its own.
-  UploadedWeights weights(home, at::Device(at::kMeta));
+  UploadedWeights weights(home, at::Device(at::kMeta), /*is_frozen=*/true);
   for (int pass = 0; pass < 2; ++pass) {
     for (const int64_t unit : {kRootUnit, int64_t{0}, int64_t{1}, kRootUnit}) {
       const auto here = weights.acquire(unit);
@@ -68,7 +68,7 @@ TEST(UploadedWeights, AreOnTheDeviceWhileInUse) {
 
 TEST(UploadedWeights, GiveTheSameFlow) {
   TinyNetwork net(tiny_dense());
-  UploadedWeights weights(net.weights, at::kCPU);
+  UploadedWeights weights(net.weights, at::kCPU, /*is_frozen=*/true);
   const DitInputs inputs = tiny_inputs(net.config, 3);
   const auto plan = prepared(net.config, bidirectional_plan(3));
   const at::Tensor there = dit_forward(net.network(), inputs, plan, {}, {}).flow_BFCHW;

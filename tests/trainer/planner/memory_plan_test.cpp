@@ -227,7 +227,9 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     }
     EXPECT_GT(moved, 0) << what;
     EXPECT_EQ(less.step.resident_bytes, all.step.resident_bytes - moved) << what;
-    EXPECT_EQ(less.step.peak_bytes, all.step.peak_bytes - moved) << what;
+    // What is in use comes to the GPU: no more than the root and two of the three blocks.
+    EXPECT_GE(less.step.peak_bytes, all.step.peak_bytes - moved) << what;
+    EXPECT_LT(less.step.peak_bytes, all.step.peak_bytes) << what;
     EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
   }
 }

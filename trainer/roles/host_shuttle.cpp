@@ -1,0 +1,81 @@
+#include "trainer/roles/host_shuttle.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <algorithm>
+#include <array>
+
+namespace vmla::trainer {
+namespace {
+
+/// Room on the device for a group.
+struct Slot {
+  explicit Slot(c10::DeviceType type) : arrived(type), worked(type), left(type) {}
+  HostShuttle::Group room;  // each as long as the longest tensor in its place
+  c10::Event arrived, worked, left;
+};
+
+/// `like`'s numbers in `room`, which has as many or more.
+HostShuttle::Group views(const HostShuttle::Group& room, const HostShuttle::Group& like) {
+  HostShuttle::Group part;
+  for (size_t i = 0; i < like.size(); ++i)
+    part.push_back(room[i].narrow(0, 0, like[i].numel()).view(like[i].sizes()));
+  return part;
+}
+
+void copy(const HostShuttle::Group& to, const HostShuttle::Group& from) {
+  for (size_t i = 0; i < from.size(); ++i) to[i].copy_(from[i], /*non_blocking=*/true);
+}
+
+}  // namespace
+
+HostShuttle::HostShuttle(c10::Device device)
+    : device_(device),
+      in_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
+      out_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
+      left_(device.type()) {}
+
+void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
+  if (groups.empty()) return;
+  const at::NoGradGuard no_grad;
+  const c10::Stream current = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  std::array<Slot, 2> slots{Slot(device_.type()), Slot(device_.type())};
+  for (Slot& slot : slots) {
+    for (size_t i = 0; i < groups.front().size(); ++i) {
+      int64_t numel = 0;
+      for (const Group& group : groups) numel = std::max(numel, group[i].numel());
+      slot.room.push_back(at::empty({numel}, groups.front()[i].options().device(device_)));
+    }
+    // Others' kernels in the current stream may still use the memory that the allocator gave.
+    slot.left.record(current);
+  }
+  left_.block(in_);  // what the host is to lend may still be on its way there
+  const auto fetch = [&](size_t index) {
+    Slot& slot = slots[index % slots.size()];
+    slot.left.block(in_);
+    const c10::StreamGuard guard(in_);
+    copy(views(slot.room, groups[index]), groups[index]);
+    slot.arrived.record(in_);
+  };
+  fetch(0);
+  for (size_t index = 0; index < groups.size(); ++index) {
+    if (index + 1 < groups.size()) fetch(index + 1);
+    Slot& slot = slots[index % slots.size()];
+    const Group here = views(slot.room, groups[index]);
+    slot.arrived.block(current);
+    work(index, here);
+    slot.worked.record(current);
+    slot.worked.block(out_);
+    const c10::StreamGuard guard(out_);
+    copy(groups[index], here);
+    slot.left.record(out_);
+  }
+  left_.record(out_);
+  // The room is given back in the order of the current stream.
+  left_.block(current);
+}
+
+}  // namespace vmla::trainer

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Event.h>
+#include <c10/core/Stream.h>
+
+#include <cstddef>
+#include <functional>
+#include <vector>
+
+namespace vmla::trainer {
+
+/// Lends tensors of the host's memory to a GPU, one group after another: while the GPU works on a
+/// group the next one arrives and the one before it leaves, each direction on a stream of its own.
+/// Copies pass beside the work only where the host's tensors are page-locked
+/// (kernels/host_pages.h). No wait of the host but wait(). One thread.
+class HostShuttle {
+ public:
+  using Group = std::vector<at::Tensor>;
+  /// Works on the copies of group `index`, in the current stream; what it writes goes back.
+  using Work = std::function<void(size_t index, const Group& here)>;
+
+  explicit HostShuttle(c10::Device device);
+
+  /// Calls `work` for each group in turn. Groups are tensors of one dtype, alike in number. The
+  /// device holds twice the largest group meanwhile. The current stream goes on when the last group
+  /// has left.
+  void each(const std::vector<Group>& groups, const Work& work);
+
+  /// Until it returns the host may not read what each() has written.
+  void wait() const { left_.synchronize(); }
+
+ private:
+  c10::Device device_;
+  c10::Stream in_, out_;
+  c10::Event left_;  // the last group of the last each()
+};
+
+}  // namespace vmla::trainer
