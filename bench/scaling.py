@@ -98,10 +98,11 @@ def counted(plan: dict, collective: str, of: str) -> tuple[float, float]:
 
 
 def cycle_flops(plan: dict) -> float:
-    """FLOPs of one rank in a cycle, the blocks' second forward included where activations are recomputed."""
+    """FLOPs of one rank in a cycle, the blocks' second forward included where activations are recomputed (where
+    attention is kept, `selective`, that is too much)."""
     trained = {name for name, role in plan["roles"].items() if role["training"] == "trained"}
     total = plan["flops"]["step"]
-    if plan["recompute"] == "block":
+    if plan["recompute"] != "none":
         phases = plan["flops"]["phases"]
         total += sum(p["flops"] for p in phases if p["phase"] == "forward" and p["role"] in trained)
     return total * plan["cycle"]["steps"] / plan["gpus"]

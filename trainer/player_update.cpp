@@ -79,7 +79,7 @@ distributed::UpdateReport PlayerUpdate::accumulate(
   const TrainConfig& config = parts_.config;
   const std::string& name = player.role.name;
   const ClipShape clip = parts_.data.next_clip_shape();
-  const NetworkTable networks = parts_.roles.networks(config.train.recompute == "block");
+  const NetworkTable networks = parts_.roles.networks(config);
   const int64_t batch = config.train.batch_size;
   // Losses and metrics are means over a micro-batch; weighted with its share of the global batch,
   // those of all micro-batches and ranks add up to the mean over the batch.

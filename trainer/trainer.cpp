@@ -277,7 +277,7 @@ void Trainer::measure_ranks() {
 }
 
 void Trainer::run_validation() {
-  const NetworkTable networks = parts_.roles.networks(false);
+  const NetworkTable networks = parts_.roles.networks(parts_.config);
   ValidationResult result;
   while_still([&] {
     result = validate(parts_.config,

@@ -46,7 +46,7 @@ int run(const StepArgs& args) {
   at::Tensor loss;
   objective->evaluate(args.player,
                       inputs,
-                      roles.networks(config.train.recompute == "block"),
+                      roles.networks(config),
                       model::GradMode::kFull,
                       [&](const trainer::LossTerms& terms, bool) {
                         loss = loss.defined() ? loss + terms.total.detach() : terms.total.detach();

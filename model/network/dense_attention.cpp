@@ -73,9 +73,10 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
       kernels::apply_rope(split_heads(append_key_copies(args.plan, key_BMD), heads), tables.key);
   const double scale = 1.0 / std::sqrt(static_cast<double>(args.dims.head_dim));
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
-  at::Tensor out_BLNV = kernels::segmented_attention(
-                            query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale)
-                            .out_BLNV;
+  at::Tensor out_BLNV =
+      kernels::segmented_attention(
+          query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale, args.kept)
+          .out_BLNV;
   if (args.exchange_heads) out_BLNV = heads_to_tokens(out_BLNV, slice, *args.sequence);
   result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);
   return result;
@@ -95,13 +96,14 @@ at::Tensor cross_attention(const DenseAttentionWeights& w,
                            const at::Tensor& x_BLD,
                            const CrossKv& kv,
                            int64_t num_heads,
-                           double eps) {
+                           double eps,
+                           kernels::KeptAttention* kept) {
   const at::Tensor query_BLNK = split_heads(
       kernels::rms_norm(project(x_BLD, w.q_weight, w.q_bias), w.norm_q_weight, eps), num_heads);
   const kernels::AttentionSegment everything{0, x_BLD.size(1), 0, 0, kv.k.size(1)};
   const double scale = 1.0 / std::sqrt(static_cast<double>(query_BLNK.size(3)));
   const at::Tensor out =
-      kernels::segmented_attention(query_BLNK, kv.k, kv.v, {everything}, scale).out_BLNV;
+      kernels::segmented_attention(query_BLNK, kv.k, kv.v, {everything}, scale, kept).out_BLNV;
   return project(out.flatten(2), w.o_weight, w.o_bias);
 }
 

@@ -32,7 +32,8 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .window = in.window,
                                .form = settings.form,
                                .sequence = settings.sequence,
-                               .exchange_heads = settings.exchange_heads};
+                               .exchange_heads = settings.exchange_heads,
+                               .kept = settings.kept};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps).flatten(1, 2);
   AttentionTap::show(settings.layer, normed_BLD);
@@ -65,7 +66,8 @@ BlockOut dit_block(const DitBlockWeights& w,
   const CrossKv text =
       in.cross_kv ? *in.cross_kv
                   : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
-  x = x + as_frames(cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps));
+  x = x + as_frames(cross_attention(
+              w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept));
 
   const at::Tensor ffn_in = kernels::layer_norm_modulate(x, m[3], m[4], config.eps);
   const at::Tensor hidden =

@@ -28,6 +28,7 @@ struct BlockSettings {
   LatentForm form = LatentForm::kExpanded;
   SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
   bool exchange_heads = false;        // as in SelfAttentionArgs
+  kernels::KeptAttention* kept = nullptr;
 };
 
 /// One transformer block (docs/algorithms.md 2.6): modulated self-attention, text cross-attention,

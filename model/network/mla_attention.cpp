@@ -53,7 +53,8 @@ at::Tensor attend_expanded(const MlaAttentionWeights& w,
   const at::Tensor key_BMNK = parts[0].unflatten(2, {d.num_heads, -1});
   const at::Tensor value_BMNV = parts[1].unflatten(2, {d.num_heads, -1});
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
-  return kernels::segmented_attention(query_BLNK, key_BMNK, value_BMNV, segments, scale).out_BLNV;
+  return kernels::segmented_attention(query_BLNK, key_BMNK, value_BMNV, segments, scale, args.kept)
+      .out_BLNV;
 }
 
 at::Tensor attend_absorbed(const MlaAttentionWeights& w,
@@ -78,7 +79,8 @@ at::Tensor attend_absorbed(const MlaAttentionWeights& w,
   };
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
   const at::Tensor out_BLNR =
-      kernels::segmented_attention(query_all, over_heads(key), over_heads(latent), segments, scale)
+      kernels::segmented_attention(
+          query_all, over_heads(key), over_heads(latent), segments, scale, args.kept)
           .out_BLNV;
   return at::matmul(out_BLNR.transpose(1, 2), up[1].transpose(1, 2)).transpose(1, 2);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/attention/attention.h"
 #include "model/network/prepared_plan.h"
 #include "model/network/sequence_group.h"
 #include "model/weights/weights.h"
@@ -45,6 +46,7 @@ struct SelfAttentionArgs {
   /// sequence. With ranks, `plan` is slice_queries(), or the whole plan with exchange_heads.
   SequenceGroup* sequence = nullptr;
   bool exchange_heads = false;
+  kernels::KeptAttention* kept = nullptr;  // as of segmented_attention()
 };
 
 struct SelfAttentionOut {
@@ -75,6 +77,7 @@ at::Tensor cross_attention(const DenseAttentionWeights& w,
                            const at::Tensor& x_BLD,
                            const CrossKv& kv,
                            int64_t num_heads,
-                           double eps);
+                           double eps,
+                           kernels::KeptAttention* kept = nullptr);
 
 }  // namespace vmla::model

@@ -48,7 +48,8 @@ struct UnitState : torch::CustomClassHolder {
   UnitBody body;
   std::vector<at::Tensor> inputs;  // detached; kept for a recompute
   std::vector<bool> input_requires_grad;
-  std::shared_ptr<InnerGraph> graph;  // without recompute
+  std::shared_ptr<InnerGraph> graph;  // where nothing is recomputed
+  kernels::KeptAttention kept;        // with Recompute::kSelective
 };
 
 std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
@@ -67,7 +68,7 @@ std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
 }
 
 /// Runs the body on leaves of its own. With `record`, its outputs can be differentiated.
-std::shared_ptr<InnerGraph> run_body(const UnitState& state, Run run, bool record) {
+std::shared_ptr<InnerGraph> run_body(UnitState& state, Run run, bool record) {
   auto graph = std::make_shared<InnerGraph>();
   const UnitCall& call = state.call;
   const AcquiredWeights acquired(
@@ -76,7 +77,9 @@ std::shared_ptr<InnerGraph> run_body(const UnitState& state, Run run, bool recor
       as_leaves(acquired.tensors(), [&](size_t) { return call.grad == GradMode::kFull; });
   graph->inputs = as_leaves(state.inputs, [&](size_t i) { return state.input_requires_grad[i]; });
   const at::AutoGradMode grad_mode(record);
-  graph->outputs = state.body(graph->weights, graph->inputs);
+  if (run == Run::kRecompute) state.kept.run_again();
+  const bool keeps = call.recompute == Recompute::kSelective;
+  graph->outputs = state.body(graph->weights, graph->inputs, keeps ? &state.kept : nullptr);
   return graph;
 }
 
@@ -89,13 +92,14 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
                                const c10::intrusive_ptr<UnitState>& state) {
     context->saved_data["state"] = at::IValue::make_capsule(state);
     // A unit that is recomputed records nothing now: its activations are freed as it runs.
-    auto graph = run_body(*state, Run::kForward, /*record=*/!state->call.recompute);
+    const bool records = state->call.recompute == Recompute::kNone;
+    auto graph = run_body(*state, Run::kForward, records);
     if (state->call.grad == GradMode::kFull) state->call.source.expect_gradients(state->call.unit);
     variable_list outputs;
     for (const auto& output : graph->outputs) {
       outputs.push_back(output.defined() ? output.detach() : at::Tensor());
     }
-    if (!state->call.recompute) state->graph = std::move(graph);
+    if (records) state->graph = std::move(graph);
     return outputs;
   }
 
@@ -154,7 +158,7 @@ std::vector<at::Tensor> run_unit(const UnitCall& call,
   if (call.grad == GradMode::kNone) {
     const at::NoGradGuard no_grad;
     const AcquiredWeights acquired(call.source, call.unit, call.next);
-    return body(acquired.tensors(), inputs);
+    return body(acquired.tensors(), inputs, nullptr);
   }
   auto state = c10::make_intrusive<UnitState>(call, body);
   variable_list arguments = {at::empty({0}).requires_grad_(call.grad == GradMode::kFull)};

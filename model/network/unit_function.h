@@ -1,5 +1,7 @@
 #pragma once
 
+#include "kernels/attention/attention.h"
+#include "model/config/recompute.h"
 #include "model/weights/weight_source.h"
 
 #include <ATen/core/Tensor.h>
@@ -11,15 +13,16 @@
 namespace vmla::model {
 
 /// What a unit computes: a pure function of its weights (in visitor order) and its inputs, of which
-/// some may be undefined.
+/// some may be undefined. `kept`: for its attention calls; null where nothing is to be kept.
 using UnitBody = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& weights,
-                                                       const std::vector<at::Tensor>& inputs)>;
+                                                       const std::vector<at::Tensor>& inputs,
+                                                       kernels::KeptAttention* kept)>;
 
 struct UnitCall {
   WeightSource& source;
   int64_t unit;
   GradMode grad = GradMode::kNone;
-  bool recompute = false;  // drop activations after forward, run the body again in backward
+  Recompute recompute = Recompute::kNone;
   // Units to prefetch: the one after this in forward, and the one before it in backward, where it
   // will be recomputed next.
   std::optional<int64_t> next = std::nullopt, previous = std::nullopt;

@@ -160,7 +160,8 @@ class DitForward {
     at::Tensor patches = patchify(inputs.latents_BFCHW, *config_);
     if (ranks_) patches = take_own_tokens(patches, *ranks_);
     const auto body = [config = config_, reads_text](const std::vector<at::Tensor>& weights,
-                                                     const std::vector<at::Tensor>& in) {
+                                                     const std::vector<at::Tensor>& in,
+                                                     kernels::KeptAttention*) {
       const ModelConfig& c = *config;
       const RootWeights w = bind_root(c, weights);
       const at::Tensor time_BFD = embed_time(in[1], w, c);
@@ -198,11 +199,12 @@ class DitForward {
                        ranks = ranks_,
                        exchange_heads = exchange_heads_,
                        form = options_.form](const std::vector<at::Tensor>& weights,
-                                             const std::vector<at::Tensor>& in) {
+                                             const std::vector<at::Tensor>& in,
+                                             kernels::KeptAttention* kept) {
       const BlockInputs block_in{
           in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
       const BlockSettings settings{
-          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads};
+          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept};
       const BlockOut out =
           dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
       std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
@@ -239,7 +241,8 @@ class DitForward {
     head.next = std::nullopt;
     head.previous = config_->num_layers - 1;
     const auto body = [config = config_](const std::vector<at::Tensor>& weights,
-                                         const std::vector<at::Tensor>& in) {
+                                         const std::vector<at::Tensor>& in,
+                                         kernels::KeptAttention*) {
       const ModelConfig& c = *config;
       const RootWeights w = bind_root(c, weights);
       const auto m = (in[1].unsqueeze(2) + w.head_modulation.unsqueeze(1)).unbind(2);

@@ -45,7 +45,7 @@ using CrossCache = std::vector<CrossKv>;
 
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;
-  bool recompute = false;
+  Recompute recompute = Recompute::kNone;
   bool keep_kv = false;   // return the sequence's keys and values, for a cache
   bool need_flow = true;  // false: only keys and values are wanted; the last layer stops there
   CrossCache* cross_cache = nullptr;  // only without gradients

@@ -62,7 +62,7 @@ std::map<std::string, at::Tensor> small_weights(const model::ModelConfig& config
 void SmallNetworks::add(const std::string& role,
                         const model::ModelConfig& config,
                         std::map<std::string, at::Tensor> weights,
-                        bool recompute) {
+                        model::Recompute recompute) {
   if (weights.empty()) weights = small_weights(config, kernels::hash_role(role));
   One one{config, nullptr, recompute};
   one.weights = std::make_unique<model::TrainedWeights>(

@@ -27,7 +27,7 @@ class SmallNetworks {
   void add(const std::string& role,
            const model::ModelConfig& config,
            std::map<std::string, at::Tensor> weights = {},
-           bool recompute = false);
+           model::Recompute recompute = model::Recompute::kNone);
   NetworkTable table() const;
   model::TrainedWeights& weights(const std::string& role) { return *roles_.at(role).weights; }
   const model::ModelConfig& config(const std::string& role) const { return roles_.at(role).config; }
@@ -39,7 +39,7 @@ class SmallNetworks {
   struct One {
     model::ModelConfig config;
     std::unique_ptr<model::TrainedWeights> weights;
-    bool recompute = false;
+    model::Recompute recompute = model::Recompute::kNone;
   };
   std::map<std::string, One> roles_;
 };

@@ -101,8 +101,8 @@ struct TrainSection {
       "programs");
     v("recompute",
       c.recompute,
-      "none, or block: each block's activations are computed again in the backward pass, which "
-      "saves memory");
+      "what of each block is computed again in the backward pass, which saves memory: none, "
+      "selective (all but attention, whose results are kept) or block (all of it)");
     v("device", c.device, "cpu or cuda");
     v("threads",
       c.threads,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/config/config_rule.h"
+#include "model/config/recompute.h"
 #include "model/conversion/init_methods.h"
 #include "trainer/config/config_node.h"
 #include "trainer/config/config_rules.h"
@@ -103,7 +104,9 @@ void validate_train(const TrainConfig& c) {
         t.batch_size);
   }
   require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
-  require_one_of("train.recompute", t.recompute, {"none", "block"});
+  std::vector<std::string> recompute;
+  for (const auto& [name, value] : model::kRecomputeNames) recompute.emplace_back(name);
+  require_one_of("train.recompute", t.recompute, recompute);
   require_one_of("train.device", t.device, {"cpu", "cuda"});
   KernelsConfig::fields(c.kernels, [](const char* name, const std::string& use, const char*) {
     require_one_of(formatted("kernels.{}", name), use, {"auto", "reference", "fused"});

@@ -81,12 +81,11 @@ struct LossTerms {
 /// `last`.
 using EmitLoss = std::function<void(const LossTerms&, bool last)>;
 
-/// A role's network as an objective may call it; `recompute`: whether a pass that is
-/// back-propagated drops its blocks' activations and computes them again in backward
-/// (train.recompute).
+/// A role's network as an objective may call it; `recompute`: what a pass that is back-propagated
+/// computes again (train.recompute).
 struct RoleNetwork {
   model::Network network;
-  bool recompute = false;
+  model::Recompute recompute = model::Recompute::kNone;
 };
 using NetworkTable = std::map<std::string, RoleNetwork>;
 

@@ -1,5 +1,6 @@
 #include "trainer/planner/fit_proposal.h"
 
+#include "model/config/recompute.h"
 #include "model/io/error.h"
 #include "model/network/sequence_slices.h"
 #include "trainer/config/rank_arrangement.h"
@@ -45,8 +46,11 @@ std::vector<Measure> measures(const TrainConfig& config,
                      c.distributed.shard_size = 0;
                    }});
   }
-  if (config.train.recompute != "block")
-    all.push_back({"train.recompute=block", [](auto& c) { c.train.recompute = "block"; }});
+  for (const char* more : {"selective", "block"}) {
+    if (!model::recomputes_more(more, config.train.recompute)) continue;
+    all.push_back(
+        {formatted("train.recompute={}", more), [more](auto& c) { c.train.recompute = more; }});
+  }
   for (int64_t share = 2; share <= std::min(ranks, kUsualNode); share *= 2) {
     if (share <= config.distributed.sequence_parallel_size) continue;
     all.push_back({formatted("distributed.sequence_parallel_size={}", share),

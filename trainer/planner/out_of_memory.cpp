@@ -1,5 +1,6 @@
 #include "trainer/planner/out_of_memory.h"
 
+#include "model/config/recompute.h"
 #include "model/io/error.h"
 #include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/sharding/sharding_mode.h"
@@ -52,10 +53,11 @@ std::string plan_text(const TrainConfig& config, const MeshShape& mesh) {
     changed.train.micro_batch_size = *less;
     offer(formatted("train.micro_batch_size {}", *less), changed, mesh);
   }
-  if (config.train.recompute != "block") {
+  for (const char* more : {"selective", "block"}) {
+    if (!model::recomputes_more(more, config.train.recompute)) continue;
     changed = config;
-    changed.train.recompute = "block";
-    offer("train.recompute block", changed, mesh);
+    changed.train.recompute = more;
+    offer(formatted("train.recompute {}", more), changed, mesh);
   }
   const distributed::ShardingMode& most_cut = distributed::most_cut_mode();
   if (mesh.shard < mesh.world) {

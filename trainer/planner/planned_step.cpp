@@ -69,7 +69,7 @@ class SizesOnlyStage {
     for (size_t i = 0; i < set_.states.size(); ++i) {
       networks_.emplace(set_.states[i].role.name,
                         RoleNetwork{{set_.states[i].config, watched_[i], sequence_.get()},
-                                    config.train.recompute == "block"});
+                                    model::recompute_named(config.train.recompute)});
     }
   }
 

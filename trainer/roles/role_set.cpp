@@ -106,7 +106,8 @@ model::Network RoleSet::network(const RoleState& state) const {
   return {state.config, state.source(), sequence.get()};
 }
 
-NetworkTable RoleSet::networks(bool recompute) const {
+NetworkTable RoleSet::networks(const TrainConfig& config) const {
+  const model::Recompute recompute = model::recompute_named(config.train.recompute);
   NetworkTable table;
   for (const RoleState& state : states) {
     table.emplace(state.role.name, RoleNetwork{network(state), recompute});

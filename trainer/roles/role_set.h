@@ -32,7 +32,7 @@ struct RoleSet {
   /// target_ema, else generator.
   const RoleState& best() const;
   /// All roles' networks as an objective calls them. They refer to this set.
-  NetworkTable networks(bool recompute) const;
+  NetworkTable networks(const TrainConfig& config) const;
   /// All roles' sizes.
   RoleModels models() const;
   /// One role's network, which refers to this set.

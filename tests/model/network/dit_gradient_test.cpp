@@ -49,7 +49,7 @@ struct TrainingPass {
     for (LayerKv& kv : window) kv = {kv.content.to(at::kFloat), kv.key.to(at::kFloat)};
   }
 
-  at::Tensor loss(WeightSource& weights, GradMode grad, bool recompute) const {
+  at::Tensor loss(WeightSource& weights, GradMode grad, Recompute recompute) const {
     const Network network{config, weights};
     ForwardOptions options{.grad = grad, .recompute = recompute};
     if (pass == Pass::kTeacherForcing) {
@@ -119,13 +119,13 @@ TEST_P(DitGradient, WeightsAgreeWithDifferences) {
   const TrainingPass pass(GetParam().attention, GetParam().pass);
   TrainedWeights weights = trained_weights(pass.config);
   // No input requires a gradient: the weights must get theirs all the same.
-  const at::Tensor loss = pass.loss(weights, GradMode::kFull, /*recompute=*/true);
+  const at::Tensor loss = pass.loss(weights, GradMode::kFull, Recompute::kBlock);
   ASSERT_TRUE(loss.requires_grad());
   loss.backward();
   const auto tensors = weights.tensors();
   for (const auto& [name, gradient] : weights.gradients()) {
     expect_numeric(name, tensors.at(name), gradient, [&] {
-      return pass.loss(weights, GradMode::kNone, false).item<double>();
+      return pass.loss(weights, GradMode::kNone, Recompute::kNone).item<double>();
     });
   }
 }
@@ -142,11 +142,11 @@ TEST_P(DitGradient, InputsAgreeWithDifferences) {
   }
   for (auto& [name, input] : inputs) input.requires_grad_();
   // Frozen weights throw when they are handed a gradient: kInput must not try.
-  pass.loss(frozen, GradMode::kInput, /*recompute=*/true).backward();
+  pass.loss(frozen, GradMode::kInput, Recompute::kBlock).backward();
   for (auto& [name, input] : inputs) {
     const at::Tensor gradient = input.grad();
     expect_numeric(name, input.detach(), gradient, [&] {
-      return pass.loss(frozen, GradMode::kNone, false).item<double>();
+      return pass.loss(frozen, GradMode::kNone, Recompute::kNone).item<double>();
     });
   }
 }
@@ -157,22 +157,25 @@ void expect_recompute_changes_no_bit(TrainingPass& pass, const NewWeights& new_w
     at::Tensor loss, latents;
     std::map<std::string, at::Tensor> weights;
   };
-  const auto run = [&](bool recompute) {
+  const auto run = [&](Recompute recompute) {
     TrainedWeights weights = new_weights();
     pass.inputs.latents_BFCHW.mutable_grad() = at::Tensor();
     const at::Tensor loss = pass.loss(weights, GradMode::kFull, recompute);
     loss.backward();
     return Result{loss, pass.inputs.latents_BFCHW.grad(), weights.gradients()};
   };
-  const Result kept = run(false), recomputed = run(true);
-  EXPECT_TRUE(bit_equal(kept.loss, recomputed.loss));
-  EXPECT_TRUE(bit_equal(kept.latents, recomputed.latents));
-  for (const auto& [name, gradient] : kept.weights) {
-    EXPECT_TRUE(bit_equal(gradient, recomputed.weights.at(name))) << name;
+  const Result kept = run(Recompute::kNone);
+  for (const Recompute recompute : {Recompute::kSelective, Recompute::kBlock}) {
+    const Result recomputed = run(recompute);
+    EXPECT_TRUE(bit_equal(kept.loss, recomputed.loss));
+    EXPECT_TRUE(bit_equal(kept.latents, recomputed.latents));
+    for (const auto& [name, gradient] : kept.weights) {
+      EXPECT_TRUE(bit_equal(gradient, recomputed.weights.at(name))) << name;
+    }
   }
   // Nor does recording for a gradient change the result.
   TrainedWeights weights = new_weights();
-  EXPECT_TRUE(bit_equal(pass.loss(weights, GradMode::kNone, false), kept.loss.detach()));
+  EXPECT_TRUE(bit_equal(pass.loss(weights, GradMode::kNone, Recompute::kNone), kept.loss.detach()));
 }
 
 TEST_P(DitGradient, RecomputeChangesNoBit) {
@@ -220,9 +223,9 @@ TEST_P(DitGradient, KeptTextStandsForTheText) {
 TEST_P(DitGradient, InputModeLeavesTheWeightsAlone) {
   TrainingPass pass(GetParam().attention, GetParam().pass);
   TrainedWeights weights = trained_weights(pass.config);
-  EXPECT_FALSE(pass.loss(weights, GradMode::kInput, false).requires_grad());
+  EXPECT_FALSE(pass.loss(weights, GradMode::kInput, Recompute::kNone).requires_grad());
   pass.inputs.latents_BFCHW.requires_grad_();
-  pass.loss(weights, GradMode::kInput, false).backward();
+  pass.loss(weights, GradMode::kInput, Recompute::kNone).backward();
   EXPECT_GT(pass.inputs.latents_BFCHW.grad().abs().max().item<double>(), 0.0);
   for (const auto& [name, gradient] : weights.gradients()) {
     EXPECT_EQ(gradient.abs().max().item<double>(), 0.0) << name;

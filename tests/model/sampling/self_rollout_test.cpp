@@ -109,7 +109,7 @@ TEST_P(SelfRolloutOf, IsReplayedToTheBit) {
     to_dtype(request, dtype);
     PlanCache plans;
     const SelfRollout rollout = self_rollout(net.network(), request, plans);
-    for (const bool recompute : {false, true}) {
+    for (const auto& [name, recompute] : kRecomputeNames) {
       for (const ExitPass& pass : rollout.passes) {
         const at::Tensor again =
             replay_exit_pass(net.network(),
@@ -134,7 +134,7 @@ at::Tensor pull_on(const at::Tensor& latents) {
 std::map<std::string, at::Tensor> replayed_gradients(TrainedNetwork& net,
                                                      const SelfRolloutRequest& request,
                                                      const std::vector<size_t>& order,
-                                                     bool recompute) {
+                                                     Recompute recompute) {
   PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);
   const at::Tensor pull = pull_on(rollout.latents_BFCHW);
@@ -161,10 +161,12 @@ TEST_P(SelfRolloutOf, RecomputesItsBlocksToTheBit) {
     SelfRolloutRequest request = request_of(c, net.config, 1);
     to_dtype(request, dtype);
     const auto order = in_order(net.config, c.frames);
-    const auto kept = replayed_gradients(net, request, order, false);
-    const auto again = replayed_gradients(net, request, order, true);
-    for (const auto& [name, gradient] : kept)
-      EXPECT_TRUE(tests::same_bits(again.at(name), gradient)) << name;
+    const auto kept = replayed_gradients(net, request, order, Recompute::kNone);
+    for (const Recompute recompute : {Recompute::kSelective, Recompute::kBlock}) {
+      const auto again = replayed_gradients(net, request, order, recompute);
+      for (const auto& [name, gradient] : kept)
+        EXPECT_TRUE(tests::same_bits(again.at(name), gradient)) << name;
+    }
   }
 }
 
@@ -327,7 +329,7 @@ TEST_P(SelfRolloutOf, BackPropagatesItsExitPassesAgainstAConstantCache) {
                                 hand.latents()),
             kRolloutTolerance);
   const double exact =
-      along(replayed_gradients(net, request, in_order(net.config, c.frames), false));
+      along(replayed_gradients(net, request, in_order(net.config, c.frames), Recompute::kNone));
   const double numeric = numeric_along(hand, net.config, false, 0);
   EXPECT_NEAR(exact, numeric, kDerivativeTolerance * std::abs(numeric));
 }
@@ -361,9 +363,9 @@ TEST_P(SelfRolloutOf, BackPropagatesOneChunkAtATimeInAnyOrder) {
   TrainedNetwork net(config_of(c));
   const SelfRolloutRequest request = request_of(c, net.config, 2);
   auto order = in_order(net.config, c.frames);
-  const auto forwards = replayed_gradients(net, request, order, false);
+  const auto forwards = replayed_gradients(net, request, order, Recompute::kNone);
   std::reverse(order.begin(), order.end());
-  const auto backwards = replayed_gradients(net, request, order, false);
+  const auto backwards = replayed_gradients(net, request, order, Recompute::kNone);
 
   PlanCache plans;
   const SelfRollout rollout = self_rollout(net.network(), request, plans);

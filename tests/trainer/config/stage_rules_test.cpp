@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(
                    "5 does not divide train.batch_size (4); the batch is a whole number of micro "
                    "batches"},
         BrokenRule{"train.precision", "fp16", "'fp16' is unknown; valid: fp32, bf16, fp64"},
-        BrokenRule{"train.recompute", "all", "'all' is unknown; valid: none, block"},
+        BrokenRule{"train.recompute", "all", "'all' is unknown; valid: none, selective, block"},
         BrokenRule{"train.device", "gpu", "'gpu' is unknown; valid: cpu, cuda"},
         BrokenRule{"train.log_every", "0", "0 is too small; use at least 1"},
         BrokenRule{"ema.decay", "1", "1 is out of range; use 0 <= ema.decay < 1"},
@@ -113,8 +113,9 @@ TEST(ConfigStageRules, AStageNameAloneNeedsAPipeline) {
 }
 
 TEST(ConfigStageRules, AnAverageThatNeverStartsIsRefused) {
-  EXPECT_THAT(message_of<UserError>(
-                  [] { load_config(kPretrain, {"ema.decay=0.99", "ema.start_step=2000000000"}); }),
+  EXPECT_THAT(message_of<UserError>([] {
+                load_config(kPretrain, {"ema.decay=0.99", "ema.start_step=2000000000"});
+              }),
               HasSubstr("ema.start_step: 2000000000 is not before train.steps"));
 }
 

@@ -95,7 +95,7 @@ double validation_loss(SmallStage& stage, const TrainConfig& config, int64_t mic
   return validate(config,
                   micro_batch,
                   *stage.objective,
-                  stage.roles.networks(false),
+                  stage.roles.networks(stage.config),
                   "generator",
                   *stage.data.held_out(),
                   stage.data.shared_inputs())

@@ -16,7 +16,7 @@ namespace {
 constexpr DrawContext kContext{.seed = 3, .step = 5, .first_sample = 0, .batch = 2};
 
 /// Student, real and fake score; the scores are wider and deeper than the student.
-SmallNetworks three_networks(bool recompute = false) {
+SmallNetworks three_networks(model::Recompute recompute = model::Recompute::kNone) {
   SmallNetworks networks;
   networks.add("generator", small_model("mla"), {}, recompute);
   networks.add("real_score", small_score(), {}, recompute);
@@ -185,16 +185,18 @@ TEST_P(DmdPlayer, MicroBatchesAddUpToTheBatch) {
 }
 
 TEST_P(DmdPlayer, RecomputesToTheBit) {
-  std::map<std::string, at::Tensor> gradients[2];
-  for (const bool recompute : {false, true}) {
+  std::map<model::Recompute, std::map<std::string, at::Tensor>> gradients;
+  for (const auto& [name, recompute] : model::kRecomputeNames) {
     SmallNetworks networks = three_networks(recompute);
     const auto objective = dmd(config());
     const auto inputs = small_inputs(*objective, player(), kClip, kContext);
     evaluate_small(*objective, player(), inputs, networks);
     gradients[recompute] = networks.gradients(player());
   }
-  for (const auto& [name, gradient] : gradients[0])
-    EXPECT_TRUE(tests::same_bits(gradients[1].at(name), gradient)) << name;
+  for (const auto& [name, gradient] : gradients[model::Recompute::kNone]) {
+    for (const auto recompute : {model::Recompute::kSelective, model::Recompute::kBlock})
+      EXPECT_TRUE(tests::same_bits(gradients[recompute].at(name), gradient)) << name;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All,

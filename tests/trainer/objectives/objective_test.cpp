@@ -141,7 +141,7 @@ TEST(Evaluate, NamesAMissingInput) {
   const auto config = small_model("mla");
   model::FrozenWeights weights(config, model::random_weights(config, 0), "test");
   const auto objective = make_objective(objective_config("teacher_forcing"), config);
-  const NetworkTable networks = {{"generator", {{config, weights}, false}}};
+  const NetworkTable networks = {{"generator", {{config, weights}}}};
   try {
     objective->evaluate("generator",
                         {{"clean_latents", at::zeros({1, 6, 3, 4, 4})}},
@@ -168,7 +168,7 @@ TEST(Accumulation, EqualsTheWholeBatch) {
   inputs["text"] = at::linspace(-1, 1, 4 * 2 * 5).view({4, 2, 5});
   const auto gradients = [&](int64_t micro) {
     model::TrainedWeights weights(config, initial, "test");
-    const NetworkTable networks = {{"generator", {{config, weights}, false}}};
+    const NetworkTable networks = {{"generator", {{config, weights}}}};
     for (int64_t first = 0; first < 4; first += micro) {
       model::TensorMap part;
       for (const auto& [name, tensor] : inputs) part[name] = tensor.narrow(0, first, micro);

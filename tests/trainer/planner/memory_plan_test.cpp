@@ -46,7 +46,7 @@ int64_t measured_peak(const TrainConfig& config, const std::vector<PlannedRole>&
   const int64_t before = tensor_bytes(at::kCPU).live;
   const auto objective = objective_of(config);
   RoleSet set = drawn_roles(config, planned);
-  const NetworkTable networks = set.networks(config.train.recompute == "block");
+  const NetworkTable networks = set.networks(config);
   std::vector<model::TensorMap> read_ahead;
   for (int64_t i = 0; i < config.data.prefetch_batches; ++i)
     read_ahead.push_back(blank_batch(config, tiny_clip()));
@@ -98,16 +98,22 @@ INSTANTIATE_TEST_SUITE_P(
     All,
     TinyStage,
     testing::Values(Stage{"pretrain.yaml", "flow_matching", "none"},
+                    Stage{"pretrain.yaml", "flow_matching", "selective"},
                     Stage{"pretrain.yaml", "flow_matching", "block"},
                     Stage{"teacher_forcing.yaml", "diffusion_forcing", "none"},
+                    Stage{"teacher_forcing.yaml", "diffusion_forcing", "selective"},
                     Stage{"teacher_forcing.yaml", "diffusion_forcing", "block"},
                     Stage{"teacher_forcing.yaml", "teacher_forcing", "none"},
+                    Stage{"teacher_forcing.yaml", "teacher_forcing", "selective"},
                     Stage{"teacher_forcing.yaml", "teacher_forcing", "block"},
                     Stage{"teacher_forcing.yaml", "ode_regression", "none"},
+                    Stage{"teacher_forcing.yaml", "ode_regression", "selective"},
                     Stage{"teacher_forcing.yaml", "ode_regression", "block"},
                     Stage{"consistency.yaml", "consistency_distillation", "none"},
+                    Stage{"consistency.yaml", "consistency_distillation", "selective"},
                     Stage{"consistency.yaml", "consistency_distillation", "block"},
                     Stage{"dmd.yaml", "dmd", "none"},
+                    Stage{"dmd.yaml", "dmd", "selective"},
                     Stage{"dmd.yaml", "dmd", "block"}));
 
 TEST(MemoryPlan, KnowsWhatEveryRoleKeeps) {

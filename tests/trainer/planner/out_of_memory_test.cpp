@@ -70,6 +70,7 @@ TEST(OutOfMemory, IsSaidWithThePlanAndWhatLowersIt) {
                       HasSubstr("you tried to allocate 11529"),
                       HasSubstr("; the plan gives this rank up to "),
                       HasSubstr(" with train.micro_batch_size 4"),
+                      HasSubstr(" with train.recompute selective"),
                       HasSubstr(" with train.recompute block"),
                       Not(HasSubstr("distributed.sharding")),
                       Not(HasSubstr("\n"))));

@@ -102,7 +102,7 @@ GeneratorUpdate generator_update(const std::string& kv_grad, int64_t chunks) {
   for (const RoleState& state : set.states) {
     watched.push_back(
         std::make_unique<WatchedWeights>(state.source(), state.role.name == "generator", watch));
-    networks.emplace(state.role.name, RoleNetwork{{state.config, *watched.back()}, false});
+    networks.emplace(state.role.name, RoleNetwork{{state.config, *watched.back()}});
   }
   GeneratorUpdate update;
   // The second update: the first one left plans and rope tables behind.

@@ -36,7 +36,7 @@ TEST(SequenceBytes, AreTheArithmeticOnATinyNetwork) {
         keys += share * static_cast<double>(tokens * (d.kv_rank + d.rope)) * 8;
       }
       const double latents = share * static_cast<double>(tokens * 4 * config.in_dim) * 8;
-      for (const bool recompute : {false, true}) {
+      for (const auto& [name, recompute] : model::kRecomputeNames) {
         group.reset_counters();
         model::DitInputs inputs = model::tiny_inputs(config, 2);
         inputs.latents_BFCHW.requires_grad_();
@@ -49,7 +49,9 @@ TEST(SequenceBytes, AreTheArithmeticOnATinyNetwork) {
                 .flow_BFCHW;
         EXPECT_NEAR(sent(Collective::kAllGather), keys + latents, 1e-6);
         flow.sum().backward();
-        EXPECT_NEAR(sent(Collective::kAllGather), (recompute ? 2 : 1) * keys + 2 * latents, 1e-6);
+        EXPECT_NEAR(sent(Collective::kAllGather),
+                    (recompute == model::Recompute::kNone ? 1 : 2) * keys + 2 * latents,
+                    1e-6);
         EXPECT_NEAR(sent(Collective::kReduceScatter), keys, 1e-6);
         EXPECT_EQ(sent(Collective::kAllToAll), 0);
       }
@@ -111,8 +113,11 @@ double training_bytes(const ModelConfig& config, int64_t ranks) {
                                    made({1, kClipFrames}),
                                    made({1, config.text_len, config.text_dim})};
   const at::Tensor flow =
-      model::dit_forward(
-          {config, weights, &group}, inputs, plan, {}, {.grad = GradMode::kFull, .recompute = true})
+      model::dit_forward({config, weights, &group},
+                         inputs,
+                         plan,
+                         {},
+                         {.grad = GradMode::kFull, .recompute = model::Recompute::kBlock})
           .flow_BFCHW;
   flow.sum().backward();
   return group.bytes();

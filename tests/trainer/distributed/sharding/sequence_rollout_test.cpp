@@ -114,7 +114,7 @@ void pull(const at::Tensor& latents) {
 
 // Gradients of later chunks reach earlier ones through the keys and values that every rank holds.
 TEST_P(SequenceRollout, TrainsThroughTheCacheAlike) {
-  for (const bool recompute : {false, true}) {
+  for (const auto& [name, recompute] : model::kRecomputeNames) {
     expect_as_one(config(), [&](const model::Network& network, model::TrainedWeights& weights) {
       model::PlanCache plans;
       const at::Tensor latents =
@@ -138,7 +138,10 @@ TEST_P(SequenceRollout, ReplaysChunksAlike) {
     const model::SelfRollout rollout = model::self_rollout(network, request, plans);
     for (const model::ExitPass& pass : rollout.passes) {
       pull(model::replay_exit_pass(
-          network, pass, request.text_BTE, {.grad = GradMode::kFull, .recompute = true}));
+          network,
+          pass,
+          request.text_BTE,
+          {.grad = GradMode::kFull, .recompute = model::Recompute::kBlock}));
     }
     Tensors result = gradient_parts(weights);
     result["latents"] = rollout.latents_BFCHW;

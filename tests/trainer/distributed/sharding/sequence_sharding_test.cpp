@@ -20,7 +20,7 @@ class CutWeights : public testing::TestWithParam<const char*> {
     plan_ = model::prepared(config_, model::teacher_forcing_plan(config_, 6));
   }
 
-  void train_on(const model::Network& network, int64_t clip, bool recompute) const {
+  void train_on(const model::Network& network, int64_t clip, model::Recompute recompute) const {
     const std::vector<int64_t> sizes = {
         1, 6, config_.in_dim, model::kTinyHeight, model::kTinyWidth};
     const auto drawn = [&](const char* what) {
@@ -41,7 +41,7 @@ class CutWeights : public testing::TestWithParam<const char*> {
 TEST_P(CutWeights, GetTheGradientsOfOneProcess) {
   const auto given = model::drawn_weights(config_);
   model::TrainedWeights alone(config_, given, "drawn", at::kCPU, at::kDouble, at::kDouble);
-  for (const int64_t clip : {0, 1}) train_on({config_, alone}, clip, false);
+  for (const int64_t clip : {0, 1}) train_on({config_, alone}, clip, model::Recompute::kNone);
   const auto expected = alone.gradients();
 
   for (const bool scatter : {false, true}) {
@@ -65,7 +65,7 @@ TEST_P(CutWeights, GetTheGradientsOfOneProcess) {
                               .shard = world,
                               .replica = *nobody});
       weights.begin_last_backward();
-      train_on({config_, weights, &sequence}, clip, /*recompute=*/true);
+      train_on({config_, weights, &sequence}, clip, model::Recompute::kBlock);
       weights.finish_gradients();
       for (const int64_t unit : weights.units()) {
         for (const model::FlatPiece& piece : weights.part(unit).pieces) {

@@ -71,7 +71,7 @@ class TrainingPass {
   Tensors run(const model::Network& network,
               model::TrainedWeights& weights,
               GradMode grad,
-              bool recompute) const {
+              model::Recompute recompute) const {
     at::Tensor latents = inputs_.latents_BFCHW.clone().requires_grad_();
     const model::DitInputs inputs{latents, inputs_.timesteps_BF, inputs_.text_BTE};
     const model::ForwardOptions options{.grad = grad, .recompute = recompute, .form = case_.form};
@@ -132,8 +132,8 @@ class SequenceParallel : public testing::TestWithParam<Case> {};
 TEST_P(SequenceParallel, ComputesWhatOneRankComputes) {
   const TrainingPass pass(GetParam());
   for (const GradMode grad : {GradMode::kNone, GradMode::kInput, GradMode::kFull}) {
-    for (const bool recompute : {false, true}) {
-      if (grad != GradMode::kFull && recompute) continue;
+    for (const auto& [name, recompute] : model::kRecomputeNames) {
+      if (grad != GradMode::kFull && recompute != model::Recompute::kNone) continue;
       const RankWork work = [&](const model::Network& network, model::TrainedWeights& weights) {
         return pass.run(network, weights, grad, recompute);
       };
@@ -215,7 +215,7 @@ TEST(SequenceSlices, AGroupOfOneChangesNoBit) {
                                   at::kDouble,
                                   at::kDouble);
     const model::Network network{pass.config(), weights, sequence};
-    return pass.run(network, weights, GradMode::kFull, false);
+    return pass.run(network, weights, GradMode::kFull, model::Recompute::kNone);
   };
   const Tensors with = run(&alone), without = run(nullptr);
   for (const auto& [name, tensor] : without)
@@ -227,8 +227,11 @@ TEST(SequenceSlices, ARankThatDiesInBackwardFailsTheOthers) {
   try {
     on_slices(pass.config(), 2, [&](const model::Network& network, model::TrainedWeights& weights) {
       if (network.sequence->index() == 0)
-        return pass.run(network, weights, GradMode::kFull, /*recompute=*/true);
-      pass.run(network, weights, GradMode::kNone, false);  // the exchanges of the forward
+        return pass.run(network, weights, GradMode::kFull, model::Recompute::kBlock);
+      pass.run(network,
+               weights,
+               GradMode::kNone,
+               model::Recompute::kNone);  // the exchanges of the forward
       throw std::out_of_range("rank 1 is broken");
     });
     FAIL() << "nothing was thrown";
@@ -241,7 +244,7 @@ TEST(SequenceSlices, AFrameThatCannotBeSharedIsTheUsersError) {
   const TrainingPass pass({"mla", Pass::kBidirectional, 4, 3});
   try {
     on_slices(pass.config(), 4, [&](const model::Network& network, model::TrainedWeights& weights) {
-      return pass.run(network, weights, GradMode::kNone, false);
+      return pass.run(network, weights, GradMode::kNone, model::Recompute::kNone);
     });
     FAIL() << "nothing was thrown";
   } catch (const UserError& error) {

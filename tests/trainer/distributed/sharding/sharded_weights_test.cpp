@@ -300,7 +300,7 @@ TEST(ShardedWeights, NetworkGradientsAreThoseOfTheWholeBatch) {
   const model::DitInputs inputs = model::tiny_inputs(config, 4);  // batch 2
   const at::Tensor pull = model::draw("pull", inputs.latents_BFCHW.sizes());
   const auto loss =
-      [&](model::WeightSource& weights, int64_t first, int64_t count, bool recompute) {
+      [&](model::WeightSource& weights, int64_t first, int64_t count, model::Recompute recompute) {
         const model::DitInputs own{inputs.latents_BFCHW.narrow(0, first, count),
                                    inputs.timesteps_BF.narrow(0, first, count),
                                    inputs.text_BTE.narrow(0, first, count)};
@@ -311,11 +311,11 @@ TEST(ShardedWeights, NetworkGradientsAreThoseOfTheWholeBatch) {
       };
   TrainedWeights alone(
       config, model::drawn_weights(config), "drawn", at::kCPU, at::kDouble, at::kDouble);
-  loss(alone, 0, 2, false).backward();
+  loss(alone, 0, 2, model::Recompute::kNone).backward();
   const auto expected = alone.gradients();
   for (const Mode& mode : modes()) {
     if (mode.ranks != 2) continue;
-    for (const bool recompute : {false, true}) {
+    for (const auto& [name, recompute] : model::kRecomputeNames) {
       with_sharded(mode, config, at::kDouble, at::kDouble, [&](int64_t rank, ShardedWeights& w) {
         w.zero_gradients();
         w.begin_last_backward();
