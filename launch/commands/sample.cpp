@@ -122,6 +122,13 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
   // A few-step student has its guidance distilled into it (docs/algorithms.md 8.4).
   settings.guidance_scale = few_step ? 1.0 : config.sample.guidance_scale;
   if (args.guidance) settings.guidance_scale = *args.guidance;
+  if (!args.kv_cache_dtype.empty())
+    settings.kv_cache_dtype = model::kv_cache_dtype_named(args.kv_cache_dtype);
+  const bool has_latents = objective.causal && config.model.is_mla();
+  if (settings.kv_cache_dtype == model::KvCacheDtype::kInt8 && !has_latents) {
+    fail_user("--kv-cache-dtype int8: {} keeps no latents between chunks; use auto",
+              args.checkpoint);
+  }
   return settings;
 }
 
@@ -365,6 +372,8 @@ std::vector<std::pair<std::string, std::string>> maker_of(
       {"precision", args.precision}};
   if (few && !s.first_chunk_denoising_step_list.empty())
     made_by.emplace_back("first_chunk_steps", step_list(s.first_chunk_denoising_step_list));
+  if (s.kv_cache_dtype == model::KvCacheDtype::kInt8)
+    made_by.emplace_back("kv_cache_dtype", "int8");
   if (s.guidance_scale != 1.0) made_by.emplace_back("negative_prompt", request.negative_prompt);
   return made_by;
 }

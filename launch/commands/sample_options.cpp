@@ -73,6 +73,11 @@ void define_sampler(OptionSet& options, SampleArgs& args) {
                       args.sink_size,
                       "first latent frames that are never evicted, instead of the checkpoint's")
       .type("N");
+  options.choice("--kv-cache-dtype",
+                 args.kv_cache_dtype,
+                 {"auto", "int8"},
+                 "what the cache keeps latents as: as they are computed, or in eight bits "
+                 "(default: as the checkpoint's sample.kv_cache_dtype says)");
   add_guidance(options, args.guidance);
   add_negative_prompt(options, args.negative_prompt);
 }

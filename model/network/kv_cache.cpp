@@ -31,6 +31,25 @@ at::Tensor gather_slots(const at::Tensor& storage,
   return runs.size() == 1 ? runs[0] : at::cat(runs, 1);
 }
 
+/// Rows in eight bits (docs/algorithms.md 6.2). The factor is stored in bf16, so that a row's
+/// largest number may come out beyond 127 and is cut off there, by less than half a step.
+LayerKv in_eight_bits(const LayerKv& kv) {
+  constexpr double kLargest = 127, kLeast = 1e-30;  // a row of zeros is divided by something
+  const at::Tensor content = kv.content.to(at::kFloat);
+  const at::Tensor scale = content.abs().amax(-1, /*keepdim=*/true).div(kLargest).clamp_min(kLeast);
+  const at::Tensor stored = scale.to(at::kBFloat16);
+  const at::Tensor steps = content.div(stored.to(at::kFloat)).round().clamp(-kLargest, kLargest);
+  return {steps.to(at::kChar), kv.key, stored};
+}
+
+/// Each of a layer's tensors that is there.
+template <class Kv, class Work>
+void for_parts(Kv& kv, const Work& work) {
+  work(kv.content);
+  work(kv.key);
+  if (kv.scale.defined()) work(kv.scale);
+}
+
 }  // namespace
 
 int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames) {
@@ -47,15 +66,31 @@ int64_t cached_numbers(const ModelConfig& config) {
   return numbers;
 }
 
+int64_t cached_bytes(const ModelConfig& config, KvCacheDtype dtype, int64_t element) {
+  if (dtype == KvCacheDtype::kAuto) return cached_numbers(config) * element;
+  constexpr int64_t kScale = 2;  // bf16
+  int64_t bytes = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerDims d = layer_dims(config, layer);
+    bytes += d.kv_rank + kScale + d.rope * element;
+  }
+  return bytes;
+}
+
 KvCache::KvCache(const ModelConfig& config,
                  CacheKind kind,
                  int64_t tokens_per_frame,
-                 int64_t max_frames)
+                 int64_t max_frames,
+                 KvCacheDtype dtype)
     : config_(config),
       kind_(kind),
+      dtype_(dtype),
       tokens_per_frame_(tokens_per_frame),
       capacity_(cache_slots(config, kind, max_frames)),
-      slot_frame_(static_cast<size_t>(std::max<int64_t>(capacity_, 0)), -1) {}
+      slot_frame_(static_cast<size_t>(std::max<int64_t>(capacity_, 0)), -1) {
+  TORCH_CHECK(dtype == KvCacheDtype::kAuto || config.is_mla(),
+              "a cache in eight bits is for latent attention");
+}
 
 // Sink frames have slots of their own; later frames go round the ring of slots behind them. -1: the
 // ring has no slots.
@@ -87,8 +122,8 @@ KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
   for (int64_t slot : slots) result.frames.push_back(slot_frame_[static_cast<size_t>(slot)]);
   if (slots.empty()) return result;
   for (const LayerKv& layer : storage_) {
-    result.layers.push_back({gather_slots(layer.content, slots, tokens_per_frame_),
-                             gather_slots(layer.key, slots, tokens_per_frame_)});
+    LayerKv& rows = result.layers.emplace_back(layer);
+    for_parts(rows, [&](at::Tensor& part) { part = gather_slots(part, slots, tokens_per_frame_); });
   }
   return result;
 }
@@ -100,27 +135,38 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
               " after ",
               frames_seen_);
   const at::NoGradGuard no_grad;
-  if (storage_.empty()) {
-    for (const LayerKv& layer : kv) {
-      storage_.push_back({allocate_like(layer.content, capacity_ * tokens_per_frame_),
-                          allocate_like(layer.key, capacity_ * tokens_per_frame_)});
+  const bool is_first = storage_.empty();
+  for (size_t layer = 0; layer < kv.size(); ++layer) {
+    const LayerKv own = dtype_ == KvCacheDtype::kInt8 ? in_eight_bits(kv[layer]) : kv[layer];
+    if (is_first) {
+      LayerKv& stored = storage_.emplace_back(own);
+      for_parts(stored, [&](at::Tensor& part) {
+        part = allocate_like(part, capacity_ * tokens_per_frame_);
+      });
     }
+    put(layer, own, first_frame, count);
   }
+  for (int64_t frame = first_frame; frame < first_frame + count; ++frame) {
+    const int64_t slot = slot_of(frame);
+    if (slot >= 0) slot_frame_[static_cast<size_t>(slot)] = frame;
+  }
+  frames_seen_ = std::max(frames_seen_, first_frame + count);
+}
+
+/// Copies a layer's rows into the slots of their frames.
+void KvCache::put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
     const int64_t slot = slot_of(first_frame + i);
     if (slot < 0) continue;  // the window has room for the sink and the own chunk only
     TORCH_CHECK(slot < capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
-    for (size_t layer = 0; layer < kv.size(); ++layer) {
-      const auto put = [&](const at::Tensor& to, const at::Tensor& from) {
-        to.narrow(1, slot * tokens_per_frame_, tokens_per_frame_)
-            .copy_(from.narrow(1, i * tokens_per_frame_, tokens_per_frame_));
-      };
-      put(storage_[layer].content, kv[layer].content);
-      put(storage_[layer].key, kv[layer].key);
-    }
-    slot_frame_[static_cast<size_t>(slot)] = first_frame + i;
+    const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
+      to.narrow(1, slot * tokens_per_frame_, tokens_per_frame_)
+          .copy_(from.narrow(1, i * tokens_per_frame_, tokens_per_frame_));
+    };
+    copy(storage_[layer].content, rows.content);
+    copy(storage_[layer].key, rows.key);
+    if (rows.scale.defined()) copy(storage_[layer].scale, rows.scale);
   }
-  frames_seen_ = std::max(frames_seen_, first_frame + count);
 }
 
 void KvCache::flush(int64_t recent) {
@@ -130,16 +176,13 @@ void KvCache::flush(int64_t recent) {
 
 void KvCache::erase() {
   const at::NoGradGuard no_grad;
-  for (LayerKv& layer : storage_) {
-    layer.content.zero_();
-    layer.key.zero_();
-  }
+  for (LayerKv& layer : storage_) for_parts(layer, [](at::Tensor& part) { part.zero_(); });
 }
 
 int64_t KvCache::bytes() const {
   int64_t total = 0;
   for (const LayerKv& layer : storage_) {
-    total += static_cast<int64_t>(layer.content.nbytes() + layer.key.nbytes());
+    for_parts(layer, [&](const at::Tensor& part) { total += static_cast<int64_t>(part.nbytes()); });
   }
   return total;
 }

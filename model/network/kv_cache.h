@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/config/kv_cache_dtype.h"
 #include "model/network/self_attention.h"
 
 #include <cstdint>
@@ -30,12 +31,20 @@ int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frame
 /// (docs/algorithms.md 15.3).
 int64_t cached_numbers(const ModelConfig& config);
 
+/// Bytes that all layers together keep of a token, where numbers are computed in `element` bytes.
+int64_t cached_bytes(const ModelConfig& config, KvCacheDtype dtype, int64_t element);
+
 /// A rollout's cache: a chunk asks for its window, is computed, and its keys and values are
 /// appended.
 class KvCache {
  public:
   /// `max_frames` is the capacity of an append-only cache, and of a streaming one without a window.
-  KvCache(const ModelConfig& config, CacheKind kind, int64_t tokens_per_frame, int64_t max_frames);
+  /// `dtype`: int8 is for latent attention.
+  KvCache(const ModelConfig& config,
+          CacheKind kind,
+          int64_t tokens_per_frame,
+          int64_t max_frames,
+          KvCacheDtype dtype = KvCacheDtype::kAuto);
 
   /// The context of the chunk [first_frame, first_frame + count); all frames before it must have
   /// been appended. The tensors are views of the cache where the frames' slots are consecutive,
@@ -58,9 +67,11 @@ class KvCache {
 
  private:
   int64_t slot_of(int64_t frame) const;
+  void put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_t count);
 
   ModelConfig config_;
   CacheKind kind_;
+  KvCacheDtype dtype_;
   int64_t tokens_per_frame_;
   int64_t capacity_;  // slots, in frames
   int64_t frames_seen_ = 0;

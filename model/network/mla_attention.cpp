@@ -16,6 +16,12 @@ LayerKv gather_latents(const LayerKv& own, const SelfAttentionArgs& args) {
   return {parts[0], parts[1]};
 }
 
+/// The window's latents in `dtype`.
+at::Tensor window_latents(const LayerKv& window, at::ScalarType dtype) {
+  if (!window.scale.defined()) return window.content;
+  return window.content.to(dtype) * window.scale.to(dtype);
+}
+
 /// Rope key of every key row (copies included), rotated: [B, M, P].
 at::Tensor rotated_rope_key(const SelfAttentionArgs& args, const at::Tensor& rope_key_BMP) {
   const auto& table = args.plan.layer_tables(args.layer).key;
@@ -123,7 +129,7 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
 
   at::Tensor latent_BMR = result.kv.content, rope_key_BMP = result.kv.key;
   if (args.window.key.defined()) {
-    latent_BMR = at::cat({args.window.content, latent_BMR}, 1);
+    latent_BMR = at::cat({window_latents(args.window, latent_BMR.scalar_type()), latent_BMR}, 1);
     rope_key_BMP = at::cat({args.window.key, rope_key_BMP}, 1);
   }
   // Keys were cached before rotation: positions are ranks in the present window.

@@ -21,6 +21,9 @@ namespace vmla::model {
 struct LayerKv {
   at::Tensor content;
   at::Tensor key;
+  /// Of latents that a cache keeps in eight bits (int8): what each token's are multiplied with,
+  /// [B, M, 1]. Else undefined.
+  at::Tensor scale = {};
 };
 
 /// Latent attention has two exact forms: rebuild per-head keys and values from the latent, or fold

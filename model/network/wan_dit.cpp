@@ -202,7 +202,7 @@ class DitForward {
                                              const std::vector<at::Tensor>& in,
                                              kernels::KeptAttention* kept) {
       const BlockInputs block_in{
-          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4]}};
+          in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4], in[5]}};
       const BlockSettings settings{
           *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept};
       const BlockOut out =
@@ -211,10 +211,14 @@ class DitForward {
       if (out.x_BFSD.defined()) outputs.push_back(out.x_BFSD);
       return outputs;
     };
-    const auto out = run_unit(
-        unit(layer),
-        body,
-        {x_BFSD, embedded.modulation_BF6D, embedded.context_BTD, window.content, window.key});
+    const auto out = run_unit(unit(layer),
+                              body,
+                              {x_BFSD,
+                               embedded.modulation_BF6D,
+                               embedded.context_BTD,
+                               window.content,
+                               window.key,
+                               window.scale});
     if (fills_cross_) network_.weights.release(layer);  // acquired by text_kv
     return {kv_only ? at::Tensor() : out[2], {out[0], out[1]}};
   }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "model/config/kv_cache_dtype.h"
+
 #include <ATen/core/Tensor.h>
 
 #include <functional>
@@ -31,6 +33,8 @@ struct SamplerSettings {
   std::vector<double> first_chunk_denoising_step_list;
   /// Timestep (0 to 1000) of the context pass, in which a finished chunk fills the cache.
   double context_noise = 0.0;
+  /// Of the cache that chunks are denoised against.
+  KvCacheDtype kv_cache_dtype = KvCacheDtype::kAuto;
 };
 
 /// The settings for a video's first chunk, for which a student of one or two steps may take more.

@@ -49,7 +49,11 @@ class CausalRollout {
         first_sampler_(first_chunk_settings(sampler)),
         guidance_(sampler.guidance_scale, request.negative_text_1TE, network.config.text_len),
         grid_(token_grid(network.config, request.latent_height, request.latent_width)),
-        cache_(network.config, CacheKind::kStreaming, grid_.tokens(), request.num_frames),
+        cache_(network.config,
+               CacheKind::kStreaming,
+               grid_.tokens(),
+               request.num_frames,
+               sampler.kv_cache_dtype),
         plans_(streaming_plan_limit(network.config)),
         latents_(network.config),
         text_(guidance_.text(request.text_BTE)) {}

@@ -88,6 +88,26 @@ def test_another_window_is_taken_when_asked_for_and_said(latent_run, tmp_path):
     assert wider["cache_bytes"] == record["cache_bytes"] * (12 - 3) // (7 - 3)
 
 
+def test_latents_in_eight_bits(latent_run, tmp_path):
+    """The cache's numbers are in tests/model/network/kv_cache_test.cpp; here what a video is like with them."""
+    flags = ("--prompt", PROMPT, "--frames", 15, *FEW)
+    own, record, _ = sample(latent_run, tmp_path / "own", *flags)
+    eight, smaller, _ = sample(latent_run, tmp_path / "eight", *flags, "--kv-cache-dtype", "int8")
+    # The first chunk reads no cache. Half a step of the largest of 24 numbers, 1 / 254 of it, is what a latent is off.
+    assert torch.equal(own[:3], eight[:3]) and not torch.equal(own, eight)
+    assert deviation(eight, own) < 0.05
+    model = model_of(read_manifest(last_checkpoint(latent_run)))
+    numbers, layers = 4 * 16, model.num_layers
+    assert record["cache_bytes"] == numbers * layers * 4 * (model.kv_lora_rank + model.qk_rope_head_dim)
+    assert smaller["cache_bytes"] == numbers * layers * (model.kv_lora_rank + 2 + 4 * model.qk_rope_head_dim)
+    assert json.loads((tmp_path / "eight" / "samples.json").read_text())[0] == smaller
+
+
+def test_only_latents_are_kept_in_eight_bits(dense_run, tmp_path):
+    flags = (*ONE, "--frames", 9, "--kv-cache-dtype", "int8")
+    one_line_error(run("sample", "--checkpoint", dense_run, "--out", tmp_path / "v", *flags), "int8", "keeps no latents")
+
+
 def test_records(latent_run, tmp_path):
     _, record, done = sample(latent_run, tmp_path / "v", "--prompt", PROMPT, "--frames", 20, *FEW)
     assert record["frames"] == 20 and len(record["seconds_per_chunk"]) == 7

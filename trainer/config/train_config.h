@@ -243,6 +243,7 @@ struct SampleConfig {
   std::vector<double> also_few_step;
   int64_t long_frames = 0;
   int64_t long_clips = 12;
+  std::string kv_cache_dtype = "auto";
 
   bool operator==(const SampleConfig&) const = default;
   template <class Self, class V>
@@ -274,6 +275,10 @@ struct SampleConfig {
       "video frames of long videos that are measured for drift at the end, at least two clips; 0: "
       "none");
     v("long_clips", c.long_clips, "number of those long videos; at least 1");
+    v("kv_cache_dtype",
+      c.kv_cache_dtype,
+      "of the latents in a sampled video's cache: auto, as they were computed, or int8, with a "
+      "factor for each token, for latent attention; rotary keys stay as they were computed");
   }
 };
 

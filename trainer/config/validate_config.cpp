@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "model/config/config_rule.h"
+#include "model/config/kv_cache_dtype.h"
 #include "model/config/recompute.h"
 #include "model/conversion/init_methods.h"
 #include "trainer/config/config_node.h"
@@ -14,6 +15,14 @@
 
 namespace vmla::trainer {
 namespace {
+
+/// The first entries of a table of names and values.
+template <class Table>
+std::vector<std::string> names_of(const Table& table) {
+  std::vector<std::string> names;
+  for (const auto& [name, value] : table) names.emplace_back(name);
+  return names;
+}
 
 // init_from: every entry names a role of the objective and a place, and no role that must start
 // from weights is missing.
@@ -104,9 +113,7 @@ void validate_train(const TrainConfig& c) {
         t.batch_size);
   }
   require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
-  std::vector<std::string> recompute;
-  for (const auto& [name, value] : model::kRecomputeNames) recompute.emplace_back(name);
-  require_one_of("train.recompute", t.recompute, recompute);
+  require_one_of("train.recompute", t.recompute, names_of(model::kRecomputeNames));
   require_one_of("train.device", t.device, {"cpu", "cuda"});
   KernelsConfig::fields(c.kernels, [](const char* name, const std::string& use, const char*) {
     require_one_of(formatted("kernels.{}", name), use, {"auto", "reference", "fused"});
@@ -177,6 +184,12 @@ void validate_sample(const TrainConfig& c) {
               c.objective.name);
   }
   require_at_least("sample.steps", s.steps, 1);
+  require_one_of("sample.kv_cache_dtype", s.kv_cache_dtype, names_of(model::kKvCacheDtypeNames));
+  if (s.kv_cache_dtype == "int8" && !c.model.is_mla()) {
+    fail_rule("sample.kv_cache_dtype",
+              "int8 is for latents, and model.attention is {}; use auto",
+              c.model.attention);
+  }
   if (!s.also_few_step.empty()) validate_steps("sample.also_few_step", s.also_few_step);
   require_at_least("sample.long_frames", s.long_frames, 0);
   require_at_least("sample.long_clips", s.long_clips, 1);

@@ -20,6 +20,7 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
   settings.guidance_scale =
       settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
   settings.timestep_shift = traits.timestep_shift;
+  settings.kv_cache_dtype = model::kv_cache_dtype_named(config.kv_cache_dtype);
   if (few_step) {
     settings.denoising_step_list = few_step->denoising_step_list;
     settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;

@@ -19,10 +19,11 @@ namespace {
 int64_t kv_bytes(const TrainConfig& config,
                  const model::ModelConfig& model,
                  const ClipShape& clip,
-                 int64_t frames) {
+                 int64_t frames,
+                 model::KvCacheDtype dtype) {
   const auto grid = model::token_grid(model, clip.height, clip.width);
-  return frames * grid.tokens() * model::cached_numbers(model) *
-         static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
+  const auto element = static_cast<int64_t>(c10::elementSize(compute_dtype(config)));
+  return frames * grid.tokens() * model::cached_bytes(model, dtype, element);
 }
 
 model::ModelConfig dense_twin(const TrainConfig& config) {
@@ -38,8 +39,12 @@ RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
   const int64_t frames =
       model::cache_slots(config.model, model::CacheKind::kStreaming, clip.frames);
   return {.frames = frames,
-          .bytes = kv_bytes(config, config.model, clip, frames),
-          .dense_bytes = kv_bytes(config, dense, clip, frames)};
+          .bytes = kv_bytes(config,
+                            config.model,
+                            clip,
+                            frames,
+                            model::kv_cache_dtype_named(config.sample.kv_cache_dtype)),
+          .dense_bytes = kv_bytes(config, dense, clip, frames, model::KvCacheDtype::kAuto)};
 }
 
 /// The largest micro-batch whose step fits into the memory; 0: not even one clip does.
@@ -91,7 +96,8 @@ MemoryPlan plan_memory(const TrainConfig& config,
     const int64_t longest = objective_traits(config.objective).max_rollout_frames;
     const int64_t frames = std::max(clip.frames, longest);
     plan.rollout_cache_bytes =
-        kv_bytes(config, config.model, clip, frames) * plan.config.train.micro_batch_size;
+        kv_bytes(config, config.model, clip, frames, model::KvCacheDtype::kAuto) *
+        plan.config.train.micro_batch_size;
   }
   plan.cache = request_cache(config, clip);
   plan.flops = objective->training_flops(clip, role_models(roles));

@@ -30,6 +30,7 @@ int64_t frames_until_full(const model::ModelConfig& model, const ClipShape& clip
 int64_t peak_of(const model::Network& network,
                 const ClipShape& clip,
                 const at::Tensor& text_BTE,
+                model::KvCacheDtype kv_cache_dtype,
                 int64_t before) {
   const auto blank = [&] {
     return at::empty({text_BTE.size(0), clip.channels, clip.height, clip.width},
@@ -46,6 +47,7 @@ int64_t peak_of(const model::Network& network,
   sampler.kind = model::SamplerKind::kFewStep;
   sampler.guidance_scale = 1;
   sampler.denoising_step_list = {1000, 500};  // every further step needs what the second one does
+  sampler.kv_cache_dtype = kv_cache_dtype;
   reset_tensor_peak(kMeta);
   model::sample_causal(network, request, sampler, [](const model::RolloutChunk&) {});
   return tensor_bytes(kMeta).peak - before;
@@ -66,10 +68,14 @@ int64_t largest_stream_batch(const TrainConfig& config,
                            .sizes_from = "model"};
   const RoleSet set = sizes_only_roles(config, {frozen}, distributed::Mesh());
   const model::Network network = set.network(set.states.front());
+  // A dense twin has no latents.
+  const model::KvCacheDtype kv_cache_dtype =
+      model.is_mla() ? model::kv_cache_dtype_named(config.sample.kv_cache_dtype)
+                     : model::KvCacheDtype::kAuto;
   return largest_count([&](int64_t videos) {
     const at::Tensor text = at::empty({videos, text_rows, model.text_dim},
                                       at::device(kMeta).dtype(input_dtype(config)));
-    return static_cast<double>(peak_of(network, clip, text, before)) <= bytes;
+    return static_cast<double>(peak_of(network, clip, text, kv_cache_dtype, before)) <= bytes;
   });
 }
 

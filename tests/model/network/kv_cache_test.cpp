@@ -200,6 +200,57 @@ TEST(KvCache, BytesOfARealForwardAreTheArithmetic) {
   }
 }
 
+TEST(KvCache, EightBitsHoldEachNumberToHalfAStep) {
+  KvCache cache(causal(2, 6, 1), CacheKind::kStreaming, kTokens, 1000, KvCacheDtype::kInt8);
+  // Rows of very different sizes, and one of zeros.
+  const at::Tensor sizes = at::tensor({1.0, 1e-6, 30.0, 0.0}).view({1, 4, 1});
+  const at::Tensor content = draw("content", {1, 4, 40}) * sizes, key = draw("key", {1, 4, 6});
+  cache.append({{content, key}}, 0, 2);
+  EXPECT_EQ(cache.bytes(), 4 * kTokens * (40 + 2 + 6 * 8));
+  const LayerKv kept = cache.window(2, 2).layers[0];
+  EXPECT_EQ(kept.content.scalar_type(), at::kChar);
+  EXPECT_TRUE(bit_equal(kept.key, key));
+  const at::Tensor step = kept.scale.to(at::kDouble);
+  // The quotient is formed in fp32, to 1e-7 of at most 127 steps.
+  const at::Tensor error = (kept.content.to(at::kDouble) * step - content).abs();
+  EXPECT_TRUE((error <= (0.5 + 2e-5) * step).all().item<bool>());
+  EXPECT_EQ(error.select(1, 3).max().item<double>(), 0.0);
+  // A step is a 127th of the row's largest number, to the 8 bits of bf16.
+  const at::Tensor wanted = content.abs().amax(-1, true) / 127;
+  EXPECT_TRUE(((step - wanted).abs() <= wanted / 256 + 1e-29).all().item<bool>());
+}
+
+TEST(KvCache, LatentsInEightBitsAreReadAsTheNumbersTheyStandFor) {
+  TinyNetwork net(tiny_causal("mla", 2, 6, 1));
+  const DitInputs inputs = tiny_inputs(net.config, 2);
+  const auto kv = dit_forward(net.network(),
+                              inputs,
+                              prepared(net.config, cached_plan(net.config, {}, 0, 2)),
+                              {},
+                              {.keep_kv = true, .need_flow = false})
+                      .kv;
+  KvCache cache(net.config, CacheKind::kStreaming, kTinyTokens, 1000, KvCacheDtype::kInt8);
+  cache.append(kv, 0, 2);
+  const KvWindow window = cache.window(2, 2);
+  std::vector<LayerKv> plain;
+  for (const LayerKv& layer : window.layers)
+    plain.push_back({layer.content.to(at::kDouble) * layer.scale.to(at::kDouble), layer.key});
+  const PreparedPlan plan = prepared(net.config, cached_plan(net.config, window.frames, 2, 2));
+  for (const LatentForm form : {LatentForm::kExpanded, LatentForm::kAbsorbed}) {
+    const auto flow = [&](const std::vector<LayerKv>& layers) {
+      return dit_forward(net.network(), inputs, plan, layers, {.form = form}).flow_BFCHW;
+    };
+    EXPECT_TRUE(bit_equal(flow(window.layers), flow(plain)));
+  }
+}
+
+TEST(KvCache, EightBitsAreForLatents) {
+  EXPECT_THROW(
+      KvCache(
+          tiny_causal("dense", 2, 6, 1), CacheKind::kStreaming, kTokens, 1000, KvCacheDtype::kInt8),
+      c10::Error);
+}
+
 TEST(KvCache, AFillNeedsNoFlow) {
   for (const char* attention : {"dense", "mla"}) {
     TinyNetwork net(tiny_causal(attention, 2, 6, 1));

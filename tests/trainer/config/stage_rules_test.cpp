@@ -97,6 +97,7 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"ema.decay", "1", "1 is out of range; use 0 <= ema.decay < 1"},
         BrokenRule{"validation.clips", "0", "0 is too small; use at least 1"},
         BrokenRule{"checkpoint.keep_last", "0", "0 is too small; use at least 1"},
+        BrokenRule{"sample.kv_cache_dtype", "fp8", "'fp8' is unknown; valid: auto, int8"},
         BrokenRule{"sample.sampler",
                    "few_step",
                    "few_step needs a distilled model, objective teacher_forcing trains none; use "
