@@ -2,43 +2,20 @@
 """The tables of docs/reproduce.md, from the sweeps' tables in this folder: fill_tables.py [--check]
 
 docs/results/NAME holds what `vmla sweep --config configs/experiments/NAME.yaml` wrote: table.csv, a row a run. In the page
-a table stands between `<!-- results: TABLE -->` and `<!-- end -->`. Means and intervals are computed here anew, not taken
-from the sweep. --check writes nothing; status 1 where the page says something else.
+a table stands between `<!-- results: TABLE -->` and `<!-- end -->`. --check writes nothing; status 1 where the page
+says something else.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 import statistics
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
 
-RESULTS = Path(__file__).parent
+from sweep_tables import RESULTS, Column, Sweep, Table, grid, half_width, interval, render, spread, values_of
+
 PAGE = RESULTS.parent.parent / "docs/reproduce.md"
-# Two-sided 95 % points of Student's t with 1, 2, ... degrees of freedom.
-T = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622]
-
-
-@dataclass
-class Column:
-    head: str
-    figure: str
-    digits: int = 3
-    kind: str = "spread"  # "mean", or "difference" from the baseline
-
-
-@dataclass
-class Table:
-    sweep: str
-    axes: dict[str, str]  # axis: head of its column
-    columns: list[Column]
-    baseline: dict[str, str] = field(default_factory=dict)
-    names: dict[str, str] = field(default_factory=dict)  # labels as the page has them
-    where: dict[str, str] = field(default_factory=dict)  # rows of these labels alone
-
 
 TABLES = {
     "rank": Table(
@@ -94,99 +71,60 @@ TABLES = {
         {},
         {"12_bits": "12", "4_bits": "4"},
     ),
+    "inits": Table(
+        "init",
+        {"kv_lora_rank": "d_c", "method": "init"},
+        [
+            Column("first loss", "tf.validation_loss@first", 3),
+            Column("steps to .40", "tf.validation_loss<=0.4", 0),
+            Column("to .33", "tf.validation_loss<=0.33", 0),
+            Column("to .28", "tf.validation_loss<=0.28", 0),
+            Column("last loss", "tf.validation_loss"),
+            Column("less svd_weight's", "tf.validation_loss", 4, "difference"),
+            Column("keep", "tf.mosaic.keep"),
+        ],
+        {"method": "svd_weight"},
+    ),
+    "splits": Table(
+        "rope_split",
+        {"split": "nope + rope"},
+        [
+            Column("validation loss", "tf.validation_loss"),
+            Column("less that of 20+12", "tf.validation_loss", 4, "difference"),
+            Column("keep", "tf.mosaic.keep"),
+            Column("less that of 20+12", "tf.mosaic.keep", 3, "difference"),
+            Column("direction of motion", "tf.adherence.direction"),
+        ],
+        {"split": "20+12"},
+    ),
+    "budgets": Table(
+        "budget",
+        {"ranks": "d_c by layer"},
+        [
+            Column("validation loss", "tf.validation_loss"),
+            Column("less that of 8-8-8", "tf.validation_loss", 4, "difference"),
+            Column("keep", "tf.mosaic.keep"),
+            Column("less that of 8-8-8", "tf.mosaic.keep", 3, "difference"),
+            Column("entropy rank of the weights", "tf.rank.entropy_rank", 1),
+        ],
+        {"ranks": "8-8-8"},
+    ),
+    "long": Table(
+        "long",
+        {"attention": "attention", "cache": "cache"},
+        [
+            Column("keep, one clip", "dmd.mosaic.keep"),
+            Column("energy", "dmd.mosaic.energy"),
+            Column("keep, last of ten", "dmd.long_rollout.mosaic.keep_last"),
+            Column("energy", "dmd.long_rollout.mosaic.energy_last"),
+            Column("less the dense model's", "dmd.long_rollout.mosaic.energy_last", 3, "difference"),
+            Column("direction", "dmd.drift.adherence.direction_last"),
+            Column("motion, of a real clip's", "dmd.drift.motion_share_last", 2),
+            Column("drift", "dmd.drift.shift", 1),
+        ],
+        {"attention": "dense"},
+    ),
 }
-
-
-@dataclass
-class Sweep:
-    axes: list[str]
-    cells: dict[tuple[str, ...], dict[str, dict[str, str]]]  # labels: seed: row
-
-    @staticmethod
-    def read(name: str) -> Sweep | None:
-        file = RESULTS / name / "table.csv"
-        if not file.exists():
-            return None
-        with open(file, newline="") as text:
-            reader = csv.DictReader(text)
-            rows = list(reader)
-            head = list(reader.fieldnames or [])
-        axes = head[head.index("seed") + 1 : head.index("state")]
-        cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
-        for row in rows:
-            if row["state"] == "done":
-                cells.setdefault(tuple(row[axis] for axis in axes), {})[row["seed"]] = row
-        return Sweep(axes, cells)
-
-
-def number(value: float, digits: int, sign: bool = False) -> str:
-    text = f"{value:{'+' if sign else ''}.{digits}f}"
-    text = re.sub(r"^-(0\.?0*)$", r"+\1" if sign else r"\1", text)  # no negative zero
-    return re.sub(r"^([+-]?)0\.", r"\1.", text) if abs(value) < 1 and digits > 1 else text
-
-
-def values_of(rows: dict[str, dict[str, str]], column: Column) -> dict[str, float]:
-    found = {}
-    for seed, row in rows.items():
-        if row[column.figure] not in ("", "never"):
-            found[seed] = float(row[column.figure])
-    return found
-
-
-def spread(rows: dict[str, dict[str, str]], column: Column) -> str:
-    values = list(values_of(rows, column).values())
-    if not values:
-        return ""
-    mean = number(statistics.mean(values), column.digits)
-    if column.kind == "mean" or len(values) < 2:
-        return mean
-    return f"{mean} ± {number(statistics.stdev(values), column.digits)}"
-
-
-def half_width(values: list[float]) -> float:
-    """Of the 95 % interval of the mean, of two values at least."""
-    return T[len(values) - 2] * statistics.stdev(values) / math.sqrt(len(values))
-
-
-def difference(rows: dict, others: dict, column: Column) -> str:
-    own, base = values_of(rows, column), values_of(others, column)
-    pairs = [own[seed] - base[seed] for seed in own if seed in base]
-    if not pairs:
-        return ""
-    mean = statistics.mean(pairs)
-    text = number(mean, column.digits, sign=True)
-    if len(pairs) < 2:
-        return text
-    half = half_width(pairs)
-    low, high = (number(mean + side * half, column.digits, sign=True) for side in (-1, 1))
-    text = f"{text} ({low} to {high})"
-    return f"**{text}**" if abs(mean) > half else text
-
-
-def render(table: Table) -> list[str]:
-    sweep = Sweep.read(table.sweep)
-    if sweep is None:
-        return ["Not run yet."]
-    places = [sweep.axes.index(axis) for axis in table.axes]
-    heads = [*table.axes.values(), *(column.head for column in table.columns), "seeds"]
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    ordered = [
-        labels
-        for labels in sorted(sweep.cells, key=lambda labels: order_of(sweep, places, labels))
-        if all(labels[sweep.axes.index(axis)] == label for axis, label in table.where.items())
-    ]
-    for labels in ordered:
-        rows = sweep.cells[labels]
-        base = tuple(table.baseline.get(axis, label) for axis, label in zip(sweep.axes, labels, strict=True))
-        cells = [table.names.get(labels[place], labels[place]) for place in places]
-        for column in table.columns:
-            if column.kind == "difference":
-                is_base = base == labels or base not in sweep.cells
-                cells.append("" if is_base else difference(rows, sweep.cells[base], column))
-            else:
-                cells.append(spread(rows, column))
-        lines.append("| " + " | ".join([*cells, str(len(rows))]) + " |")
-    return lines
 
 
 def knees(sweep: Sweep, ground: str, share: float) -> dict[str, float]:
@@ -214,7 +152,7 @@ def render_knees() -> list[str]:
     sweep = Sweep.read("rank")
     if sweep is None:
         return ["Not run yet."]
-    lines = ["| keep, of the dense model's | 12 bits | 4 bits | ratio at equal seeds | seeds |", "|---|---|---|---|---|"]
+    rows = []
     for share in (0.8, 0.9, 0.95):
         rich, poor = (knees(sweep, ground, share) for ground in ("12_bits", "4_bits"))
         ratios = [math.log2(rich[seed] / poor[seed]) for seed in rich if seed in poor]
@@ -228,26 +166,107 @@ def render_knees() -> list[str]:
             cells.append(f"{2**mean:.2f} ({2 ** (mean - half):.2f} to {2 ** (mean + half):.2f})")
         else:
             cells.append("")
-        lines.append("| " + " | ".join([*cells, str(len(ratios))]) + " |")
-    return lines
+        rows.append([*cells, str(len(ratios))])
+    return grid(["keep, of the dense model's", "12 bits", "4 bits", "ratio at equal seeds", "seeds"], rows)
+
+# The laboratory's stages in their order, at four passes a chunk but for the first.
+RUNGS = {
+    "teacher forcing, 16 steps": "teacher_forcing.mosaic",
+    "teacher forcing, 4 passes": "teacher_forcing.few_step.mosaic",
+    "consistency, 4 passes": "consistency.mosaic",
+    "DMD, 4 passes": "dmd.mosaic",
+}
+METHODS = ("svd_weight", "random")
 
 
-def order_of(sweep: Sweep, places: list[int], labels: tuple[str, ...]) -> list[int]:
-    """As in table.csv along each axis, the table's first axis outermost."""
-    seen: list[list[str]] = [[] for _ in sweep.axes]
-    for other in sweep.cells:
-        for axis, label in enumerate(other):
-            if label not in seen[axis]:
-                seen[axis].append(label)
-    return [seen[place].index(labels[place]) for place in places]
+def render_rungs() -> list[str]:
+    """What each stage keeps and shows, for both inits."""
+    sweep = Sweep.read("stages")
+    if sweep is None:
+        return ["Not run yet."]
+    rows = []
+    for label, prefix in RUNGS.items():
+        cells = [label]
+        for method in METHODS:
+            for measure in ("keep", "contrast", "energy"):
+                cells.append(spread(sweep.cells.get((method,), {}), Column("", f"{prefix}.{measure}")))
+        rows.append(cells)
+    heads = ["stage", *(f"{method}: {measure}" for method in METHODS for measure in ("keep", "contrast", "energy"))]
+    return grid(heads, rows)
+
+
+def gain(rows: dict, figure: str, before: str, more_is_better: bool) -> str:
+    """Of a stage's figure over that of the one before, at equal seeds, and in how many seeds it is better."""
+    own, base = (values_of(rows, Column("", name)) for name in (figure, before))
+    pairs = [own[seed] - base[seed] for seed in own if seed in base]
+    better = sum((pair > 0) == more_is_better for pair in pairs)
+    return f"{interval(pairs, 3)}, {better} of {len(pairs)}" if pairs else ""
+
+
+def render_gains() -> list[str]:
+    sweep = Sweep.read("stages")
+    if sweep is None:
+        return ["Not run yet."]
+    steps = {
+        "consistency over teacher forcing": ("consistency.mosaic", "teacher_forcing.few_step.mosaic", ""),
+        "DMD over consistency": ("dmd.mosaic", "consistency.mosaic", ""),
+        "DMD over consistency, last of ten clips": (
+            "dmd.long_rollout.mosaic",
+            "consistency.long_rollout.mosaic",
+            "_last",
+        ),
+    }
+    measures = {"contrast": True, "energy": False, "keep": True}
+    rows = []
+    for label, (own, before, end) in steps.items():
+        for method in METHODS:
+            cells = [label, method]
+            for measure, more_is_better in measures.items():
+                names = (f"{own}.{measure}{end}", f"{before}.{measure}{end}")
+                cell = sweep.cells.get((method,), {})
+                known = all(name in row for name in names for row in cell.values())
+                cells.append(gain(cell, *names, more_is_better) if known else "")
+            rows.append(cells)
+    return grid(["", "init", *(f"{measure}, better in" for measure in measures)], rows)
+
+
+def render_starts() -> list[str]:
+    """Ranks through the stages, and how far the two inits are apart at each (Fig. 8)."""
+    sweep = Sweep.read("stages")
+    if sweep is None:
+        return ["Not run yet."]
+    svd, random = (sweep.cells.get((method,), {}) for method in METHODS)
+    figures = {
+        "teacher forcing: validation loss": "teacher_forcing.validation_loss",
+        "teacher forcing: entropy rank": "teacher_forcing.rank.entropy_rank",
+        "consistency: entropy rank": "consistency.rank.entropy_rank",
+        "DMD: entropy rank": "dmd.rank.entropy_rank",
+        "teacher forcing: r_0.99": "teacher_forcing.rank.r99",
+        "DMD: r_0.99": "dmd.rank.r99",
+        "DMD: keep": "dmd.mosaic.keep",
+        "DMD: energy": "dmd.mosaic.energy",
+        "DMD, last of ten clips: keep": "dmd.long_rollout.mosaic.keep_last",
+        "DMD, last of ten clips: energy": "dmd.long_rollout.mosaic.energy_last",
+        "DMD: direction of motion": "dmd.adherence.direction",
+    }
+    rows = []
+    for label, figure in figures.items():
+        column = Column("", figure)
+        own, base = values_of(random, column), values_of(svd, column)
+        apart = interval([own[seed] - base[seed] for seed in own if seed in base], 3)
+        rows.append([label, spread(svd, column), spread(random, column), apart])
+    return grid(["", *METHODS, "random less svd_weight"], rows)
+
+
+OTHERS = {"knees": render_knees, "rungs": render_rungs, "gains": render_gains, "starts": render_starts}
 
 
 def filled(page: str) -> str:
     def table_of(match: re.Match) -> str:
         name = match[1]
-        if name != "knees" and name not in TABLES:
-            sys.exit(f"{PAGE.name}: there is no table '{name}'; known: knees, {', '.join(TABLES)}")
-        lines = render_knees() if name == "knees" else render(TABLES[name])
+        if name not in OTHERS and name not in TABLES:
+            sys.exit(f"{PAGE.name}: there is no table '{name}'; known: {', '.join([*TABLES, *OTHERS])}")
+        lines = OTHERS[name]() if name in OTHERS else render(TABLES[name])
         return "\n".join([f"<!-- results: {name} -->", *lines, "<!-- end -->"])
 
     return re.sub(r"<!-- results: (\w+) -->\n.*?<!-- end -->", table_of, page, flags=re.S)
