@@ -55,7 +55,7 @@ std::vector<ScoredWindow> scored_windows(int64_t rollout_frames,
 at::Tensor window_latents(const ScoredWindow& window,
                           const at::Tensor& rollout_BFCHW,
                           const model::VideoCodec* codec) {
-  const at::Tensor scored = rollout_BFCHW.narrow(1, window.begin, window.end - window.begin);
+  at::Tensor scored = rollout_BFCHW.narrow(1, window.begin, window.end - window.begin);
   if (!window.has_front) return scored;
   // A plan may not know the codec: any frame has the size of the front frame.
   if (!codec && rollout_BFCHW.is_meta()) return at::cat({scored.narrow(1, 0, 1), scored}, 1);
