@@ -5,6 +5,10 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <memory>
+#include <utility>
+
+#include "model/io/log.h"
 #include "model/weights/weights.h"
 
 namespace vmla::model {
@@ -22,9 +26,15 @@ UploadedWeights::UploadedWeights(WeightSource& home, at::Device device, bool is_
     stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
 }
 
-void UploadedWeights::upload(int64_t unit, Slot& slot) {
+UploadedWeights::~UploadedWeights() {
+  if (stream_) stream_->synchronize();
+}
+
+UploadedWeights::Slot UploadedWeights::uploaded(int64_t unit) {
   const at::NoGradGuard no_grad;
   const std::vector<at::Tensor> home = home_.acquire(unit);
+  const std::shared_ptr<void> released(nullptr, [&](void*) { home_.release(unit); });
+  Slot slot;
   // A plan's copies are counted as well, so that they are not the tensors of `home` themselves.
   const bool is_elsewhere = stream_ || device_.is_meta();
   for (const at::Tensor& tensor : home) {
@@ -32,26 +42,34 @@ void UploadedWeights::upload(int64_t unit, Slot& slot) {
                                ? at::empty(tensor.sizes(), tensor.options().device(device_))
                                : tensor.to(device_));
   }
-  if (stream_) {
-    // The allocator gives memory in the order of the current stream, whose kernels may still use
-    // what lay there before.
-    c10::Event given(device_.type());
-    given.record(current_stream(device_));
-    given.block(*stream_);
-    const c10::StreamGuard guard(*stream_);
-    for (size_t i = 0; i < home.size(); ++i)
-      slot.tensors[i].copy_(sendable(home[i]), /*non_blocking=*/true);
-    slot.arriving.emplace(device_.type());
-    slot.arriving->record(*stream_);
-  }
-  home_.release(unit);
+  if (!stream_) return slot;
+  // The allocator gives memory in the order of the current stream, whose kernels may still use what
+  // lay there before.
+  c10::Event given(device_.type());
+  given.record(current_stream(device_));
+  given.block(*stream_);
+  const c10::StreamGuard guard(*stream_);
+  for (size_t i = 0; i < home.size(); ++i)
+    slot.tensors[i].copy_(sendable(home[i]), /*non_blocking=*/true);
+  slot.arriving.emplace(device_.type());
+  slot.arriving->record(*stream_);
+  return slot;
 }
 
-/// The tensor in page-locked memory: where it lies, or a copy that lives as long as it is read.
+/// The tensor in page-locked memory: where it lies, or a copy in LibTorch's, whose allocator gives
+/// it to nobody else before the stream has read it.
 at::Tensor UploadedWeights::sendable(const at::Tensor& tensor) {
   const at::Storage& storage = tensor.storage();
-  if (is_frozen_ && seen_.insert(storage.data()).second)
+  if (is_frozen_ && seen_.insert(storage.data()).second) {
     locked_.emplace_back(const_cast<void*>(storage.data()), storage.nbytes());
+    const std::string& problem = locked_.back().problem();
+    if (!problem.empty() && !std::exchange(said_, true)) {
+      log::warn(
+          "weights in the host's memory cannot be page-locked where they lie ({}): each use "
+          "copies them once more",
+          problem);
+    }
+  }
   return tensor.is_pinned() && tensor.is_contiguous() ? tensor : tensor.contiguous().pin_memory();
 }
 
@@ -70,7 +88,7 @@ UploadedWeights::Slots::iterator UploadedWeights::drop(Slots::iterator slot) {
 
 std::vector<at::Tensor> UploadedWeights::acquire(int64_t unit) {
   Slot& slot = slots_[unit];
-  if (slot.tensors.empty()) upload(unit, slot);
+  if (slot.tensors.empty()) slot = uploaded(unit);
   expect_arrival(slot);
   ++slot.uses;
   return slot.tensors;
@@ -87,7 +105,7 @@ void UploadedWeights::release(int64_t unit) {
 
 void UploadedWeights::prefetch(int64_t unit) {
   Slot& slot = slots_[unit];
-  if (slot.tensors.empty()) upload(unit, slot);
+  if (slot.tensors.empty()) slot = uploaded(unit);
 }
 
 void UploadedWeights::unhold() {

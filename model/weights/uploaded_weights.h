@@ -25,6 +25,8 @@ namespace vmla::model {
 class UploadedWeights final : public WeightSource {
  public:
   UploadedWeights(WeightSource& home, at::Device device, bool is_frozen);
+  /// Waits for copies under way.
+  ~UploadedWeights() override;
 
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t unit) override;
@@ -43,7 +45,7 @@ class UploadedWeights final : public WeightSource {
     std::optional<c10::Event> arriving;  // none: they are there
   };
   using Slots = std::map<int64_t, Slot>;
-  void upload(int64_t unit, Slot& slot);
+  Slot uploaded(int64_t unit);
   void expect_arrival(Slot& slot) const;
   Slots::iterator drop(Slots::iterator slot);
   at::Tensor sendable(const at::Tensor& tensor);
@@ -56,6 +58,7 @@ class UploadedWeights final : public WeightSource {
   Slots slots_;
   std::set<const void*> seen_;  // storages that were tried to lock
   std::vector<kernels::LockedPages> locked_;
+  bool said_ = false;  // that some could not be locked
 };
 
 }  // namespace vmla::model

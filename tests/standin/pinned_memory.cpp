@@ -2,16 +2,34 @@
 
 #include <c10/util/Exception.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <map>
 #include <mutex>
 
+#include "tests/standin/device.h"
+#include "tests/standin/device_memory.h"
 #include "tests/standin/stream_order.h"
 #include "tests/standin/trace.h"
 
 namespace vmla::standin {
 namespace {
+
+/// Whether the system lets this process write all of the bytes.
+bool is_writable(const char* begin, const char* end) {
+  std::ifstream maps("/proc/self/maps");
+  const auto wanted = reinterpret_cast<uintptr_t>(end);
+  auto at = reinterpret_cast<uintptr_t>(begin);
+  for (std::string line; at < wanted && std::getline(maps, line);) {
+    uintptr_t from = 0, to = 0;
+    char mode[5] = {};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &from, &to, mode) != 3) continue;
+    if (from <= at && at < to && mode[1] == 'w') at = to;
+  }
+  return at >= wanted;
+}
 
 class PinnedMemory final : public c10::Allocator {
  public:
@@ -39,7 +57,15 @@ class PinnedMemory final : public c10::Allocator {
         text != nullptr && locked_ + bytes > std::strtoull(text, nullptr, 10)) {
       return "out of memory (stand-in: STANDIN_LOCKABLE)";
     }
-    if (!blocks_.emplace(begin, bytes).second) return "these pages are locked (stand-in)";
+    const auto after = blocks_.lower_bound(begin + bytes);
+    if (after != blocks_.begin()) {
+      const auto& [other, other_bytes] = *std::prev(after);
+      if (begin < other + other_bytes) return "some of these pages are locked (stand-in)";
+    }
+    // CUDA wants to be told of pages that may only be read.
+    if (!is_writable(begin, begin + bytes)) return "invalid argument (stand-in)";
+    use_context(current_device());
+    blocks_[begin] = bytes;
     locked_ += bytes;
     note("pin", "lock", static_cast<int64_t>(bytes));
     return {};

@@ -99,6 +99,14 @@ void host_waited_for(int stream) {
   host_waited(times_of(stream));
 }
 
+bool is_finished(const Times& times) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  for (size_t i = 0; i < times.size(); ++i)
+    if (times[i] > s.finished[i]) return false;
+  return true;
+}
+
 void Uses::add(int stream, size_t begin, size_t end, Access access) {
   State& s = state();
   const std::lock_guard lock(s.mutex);

@@ -30,6 +30,8 @@ void stream_waits(int stream, const Times& event);
 /// were under way until then are done.
 void host_waited(const Times& times);
 void host_waited_for(int stream);
+/// Whether the host has waited for these times.
+bool is_finished(const Times& times);
 
 /// When parts of one block of memory were used, by which streams.
 class Uses {

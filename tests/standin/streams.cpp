@@ -91,11 +91,13 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
     delete static_cast<Recorded*>(event);
   }
-  // Whoever asks whether something is done hears that it is, and may then rely on it.
+  // Nothing gets done by itself here: who asks for the second time, as in a loop, hears that it is.
   bool queryEvent(void* event) const override {
-    if (event != nullptr) host_waited(static_cast<Recorded*>(event)->times);
-    return true;
+    if (event == nullptr || is_finished(static_cast<Recorded*>(event)->times)) return true;
+    host_waited(static_cast<Recorded*>(event)->times);
+    return false;
   }
+  // Whoever asks whether a stream is done hears that it is, and may then rely on it.
   bool queryStream(const c10::Stream& asked) const override {
     host_waited_for(index_of(asked));
     return true;

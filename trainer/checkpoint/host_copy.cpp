@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
@@ -65,6 +66,9 @@ char* HostCopy::block_for(size_t bytes) {
 
 std::map<std::string, PieceMap> HostCopy::copy(const std::map<std::string, PieceMap>& roles) {
   const at::NoGradGuard no_grad;
+  // Threads begin on the first GPU: locking pages there would make this process a context on it.
+  c10::OptionalDeviceGuard device;
+  if (!marks_.empty()) device.reset_device(marks_.front().device);
   size_t bytes = kAlignment;  // never an empty block
   for (const auto& [role, pieces] : roles) {
     for (const auto& [name, piece] : pieces) bytes += aligned(piece.data.nbytes());

@@ -13,9 +13,9 @@ namespace {
 
 /// Room on the device for a group.
 struct Slot {
-  explicit Slot(c10::DeviceType type) : arrived(type), worked(type), left(type) {}
+  explicit Slot(c10::DeviceType type) : arrived(type), worked(type), free(type) {}
   HostShuttle::Group room;  // each as long as the longest tensor in its place
-  c10::Event arrived, worked, left;
+  c10::Event arrived, worked, free;
 };
 
 /// `like`'s numbers in `room`, which has as many or more.
@@ -36,10 +36,21 @@ HostShuttle::HostShuttle(c10::Device device)
     : device_(device),
       in_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
       out_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
-      left_(device.type()) {}
+      last_left_(device.type()) {}
 
 void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
   if (groups.empty()) return;
+  try {
+    lend(groups, work);
+  } catch (...) {
+    // Copies under way use memory that goes now, on the device and perhaps on the host.
+    in_.synchronize();
+    out_.synchronize();
+    throw;
+  }
+}
+
+void HostShuttle::lend(const std::vector<Group>& groups, const Work& work) {
   const at::NoGradGuard no_grad;
   const c10::Stream current = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
   std::array<Slot, 2> slots{Slot(device_.type()), Slot(device_.type())};
@@ -50,12 +61,12 @@ void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
       slot.room.push_back(at::empty({numel}, groups.front()[i].options().device(device_)));
     }
     // Others' kernels in the current stream may still use the memory that the allocator gave.
-    slot.left.record(current);
+    slot.free.record(current);
   }
-  left_.block(in_);  // what the host is to lend may still be on its way there
+  last_left_.block(in_);  // what the host is to lend may still be on its way there
   const auto fetch = [&](size_t index) {
     Slot& slot = slots[index % slots.size()];
-    slot.left.block(in_);
+    slot.free.block(in_);
     const c10::StreamGuard guard(in_);
     copy(views(slot.room, groups[index]), groups[index]);
     slot.arrived.record(in_);
@@ -71,11 +82,11 @@ void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
     slot.worked.block(out_);
     const c10::StreamGuard guard(out_);
     copy(groups[index], here);
-    slot.left.record(out_);
+    slot.free.record(out_);
   }
-  left_.record(out_);
+  last_left_.record(out_);
   // The room is given back in the order of the current stream.
-  left_.block(current);
+  last_left_.block(current);
 }
 
 }  // namespace vmla::trainer

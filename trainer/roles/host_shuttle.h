@@ -11,7 +11,8 @@
 namespace vmla::trainer {
 
 /// Lends tensors of the host's memory to a GPU, one group after another: while the GPU works on a
-/// group the next one arrives and the one before it leaves, each direction on a stream of its own.
+/// group, the one before it leaves and, once that has made room, the next one arrives, each
+/// direction on a stream of its own.
 /// Copies pass beside the work only where the host's tensors are page-locked
 /// (kernels/host_pages.h). No wait of the host but wait(). One thread.
 class HostShuttle {
@@ -21,6 +22,10 @@ class HostShuttle {
   using Work = std::function<void(size_t index, const Group& here)>;
 
   explicit HostShuttle(c10::Device device);
+  /// Waits for what has not left yet.
+  ~HostShuttle() { wait(); }
+  HostShuttle(const HostShuttle&) = delete;
+  HostShuttle& operator=(const HostShuttle&) = delete;
 
   /// Calls `work` for each group in turn. Groups are tensors of one dtype, alike in number. The
   /// device holds twice the largest group meanwhile. The current stream goes on when the last group
@@ -28,12 +33,14 @@ class HostShuttle {
   void each(const std::vector<Group>& groups, const Work& work);
 
   /// Until it returns the host may not read what each() has written.
-  void wait() const { left_.synchronize(); }
+  void wait() const { last_left_.synchronize(); }
 
  private:
+  void lend(const std::vector<Group>& groups, const Work& work);
+
   c10::Device device_;
   c10::Stream in_, out_;
-  c10::Event left_;  // the last group of the last each()
+  c10::Event last_left_;  // the last group of the last each() has left
 };
 
 }  // namespace vmla::trainer
