@@ -41,14 +41,15 @@ PlannedMedia planned_media(const TrainConfig& config) {
   const data::DataConfig& d = config.data;
   PlannedMedia media{.clip = {}};
   std::string codec;
-  if (std::filesystem::exists(d.path)) {
+  if (!d.clip_shape.empty()) {
+    media.clip = clip_shape_of(d.clip_shape);
+  } else if (std::filesystem::exists(d.path)) {
     const data::LatentDataset dataset(d.path);
+    media.clip = largest(shapes_of(dataset));
     codec = dataset.info().codec;  // a prompt set may have none
-    if (d.clip_shape.empty()) media.clip = largest(shapes_of(dataset));
-  } else if (d.clip_shape.empty()) {
+  } else {
     media.clip = shape_to_make(config);
   }
-  if (!d.clip_shape.empty()) media.clip = clip_shape_of(d.clip_shape);
   if (codec.empty()) codec = codec_of_channels(d.make.codec, media.clip.channels);
   if (!codec.empty()) media.codec = held_codec(config, codec, media.clip);
   return media;

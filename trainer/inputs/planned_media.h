@@ -19,7 +19,8 @@ struct PlannedMedia {
 };
 
 /// The media of a stage, without making a dataset or reading clips: data.clip_shape, else what the
-/// dataset's files say, else what data.make would lead to. UserError where none of them says the
+/// dataset's files say, else what data.make would lead to. The codec is the dataset's, or where
+/// that is not opened one that makes such latents. UserError where none of them says the
 /// clips' shape.
 PlannedMedia planned_media(const TrainConfig& config);
 

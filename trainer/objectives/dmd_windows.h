@@ -34,7 +34,7 @@ std::vector<ScoredWindow> scored_windows(int64_t rollout_frames,
 /// The latents that the scores see of a window, [B, frames, C, H, W]. The front frame is the last
 /// pixel frame before the window, encoded as a video of one frame: the rollout is decoded up to
 /// there where it lies, frame after frame, so that no more than the codec's memory of the past is
-/// held. `codec` may be null where no window has a front frame.
+/// held. `codec` may be null where no window has a front frame, and in a plan.
 at::Tensor window_latents(const ScoredWindow& window,
                           const at::Tensor& rollout_BFCHW,
                           const model::VideoCodec* codec);

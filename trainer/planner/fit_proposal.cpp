@@ -129,18 +129,20 @@ class Search {
     }
     if (!fits(peak)) return std::nullopt;
     for (size_t i = 0; i < all_.size(); ++i) {
-      if (!taken[i]) continue;
-      std::vector<bool> less = taken;
-      less[i] = false;
-      if (const auto without = plan(less); fits(without)) taken = less, peak = without;
+      // Of several values for a key the last one is in force, so that it goes first.
+      while (taken[i]) {
+        std::vector<bool> less = taken;
+        less[last_of_key(taken, i)] = false;
+        const auto without = plan(less);
+        if (!fits(without)) break;
+        taken = less, peak = without;
+      }
     }
     FitProposal found;
     found.ranks = ranks_;
     found.peak_bytes = *peak;
     for (size_t i = 0; i < all_.size(); ++i) {
-      // Of two values for a key the last one is in force.
-      const bool overridden = taken[i] && is_overridden(taken, i);
-      if (taken[i] && !overridden) found.set.push_back(all_[i].text);
+      if (taken[i] && last_of_key(taken, i) == i) found.set.push_back(all_[i].text);
     }
     found.fits_as_it_is = found.set.empty();
     return found;
@@ -160,11 +162,13 @@ class Search {
     return peak_of(tried, roles_, media_, ranks_);
   }
 
-  bool is_overridden(const std::vector<bool>& taken, size_t which) const {
-    const std::string key = all_[which].text.substr(0, all_[which].text.find('='));
+  /// The last measure that was taken of this one's key.
+  size_t last_of_key(const std::vector<bool>& taken, size_t which) const {
+    const std::string key = all_[which].text.substr(0, all_[which].text.find('=') + 1);
+    size_t last = which;
     for (size_t i = which + 1; i < all_.size(); ++i)
-      if (taken[i] && all_[i].text.starts_with(key + "=")) return true;
-    return false;
+      if (taken[i] && all_[i].text.starts_with(key)) last = i;
+    return last;
   }
 
   const TrainConfig& config_;

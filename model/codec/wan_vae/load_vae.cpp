@@ -127,11 +127,18 @@ TensorMap under_original_names(TensorMap tensors) {
   return tensors;
 }
 
+/// The file's tensors, mapped, under their original names.
+TensorMap original_tensors(const fs::path& path) {
+  return under_original_names(
+      without_prefix(read_codec_tensors(path), {"decoder.conv1.weight", "decoder.conv_in.weight"}));
+}
+
 }  // namespace
 
-LoadedVae sizes_only_vae(const VaeSizes& sizes) {
-  LoadedVae vae{.sizes = sizes, .statistics = LatentStatistics::wan21(), .tensors = {}};
-  for (const CodecTensor& tensor : vae_tensors(sizes)) {
+LoadedVae sizes_only_vae(const fs::path& path) {
+  LoadedVae vae{.sizes = {}, .statistics = LatentStatistics::wan21(), .tensors = {}};
+  if (!path.empty()) vae.sizes = vae_sizes(original_tensors(path), path.string());
+  for (const CodecTensor& tensor : vae_tensors(vae.sizes)) {
     vae.tensors[tensor.name] = at::empty(tensor.shape, at::device(at::kMeta).dtype(at::kFloat));
   }
   return vae;
@@ -142,8 +149,7 @@ LoadedVae load_vae(const fs::path& path) {
   const Json config = vae_config(path);
   check_structure(config, path);
   LoadedVae vae;
-  vae.tensors = under_original_names(
-      without_prefix(read_codec_tensors(path), {"decoder.conv1.weight", "decoder.conv_in.weight"}));
+  vae.tensors = original_tensors(path);
   vae.sizes = vae_sizes(vae.tensors, source);
   check_codec_tensors(vae_tensors(vae.sizes), vae.tensors, "a VAE of Wan 2.1", source);
   vae.statistics = statistics_of(config, vae.sizes.latent, path);

@@ -14,9 +14,9 @@ struct LoadedVae {
   TensorMap tensors;
 };
 
-/// A VAE of these sizes, of Wan 2.1 unless they are given, without values: on the meta device, in
-/// fp32.
-LoadedVae sizes_only_vae(const VaeSizes& sizes = {});
+/// A VAE without values, on the meta device, in fp32: of the sizes in the headers of `path`, or of
+/// Wan 2.1's where that is empty. UserError as load_vae(), as far as headers show it.
+LoadedVae sizes_only_vae(const std::filesystem::path& path);
 
 /// Reads a VAE of Wan 2.1 of any widths (LightVAE's are a quarter) from a file or folder
 /// (read_tensors), under the original names or those of diffusers' AutoencoderKLWan. The latents'

@@ -50,9 +50,7 @@ std::unique_ptr<VideoCodec> make_wan_vae(const CodecOptions& options) {
   const auto activations = at::TensorOptions(at::Device(options.device))
                                .dtype(options.precision == "bf16" ? at::kBFloat16 : at::kFloat);
   const bool is_plan = options.device == "meta";
-  LoadedVae loaded = options.weights.empty() ? sizes_only_vae() : load_vae(options.weights);
-  // Values are neither read nor hashed.
-  if (is_plan) loaded.tensors = sizes_only_vae(loaded.sizes).tensors;
+  const LoadedVae loaded = is_plan ? sizes_only_vae(options.weights) : load_vae(options.weights);
   const CodecGeometry geometry{
       .latent_channels = loaded.sizes.latent, .spatial_factor = 8, .temporal_factor = 4};
   const auto vae = std::make_shared<Vae>();
