@@ -184,10 +184,14 @@ void validate_sample(const TrainConfig& c) {
               c.objective.name);
   }
   require_at_least("sample.steps", s.steps, 1);
-  require_one_of("sample.kv_cache_dtype", s.kv_cache_dtype, names_of(model::kKvCacheDtypeNames));
-  if (s.kv_cache_dtype == "int8" && !c.model.is_mla()) {
+  require_one_of(
+      "sample.kv_cache_dtype", s.kv_cache_dtype, names_of(model::kKvCacheDtypeNames));
+  const bool keeps_latents = c.model.is_mla() && objective_traits(c.objective).causal;
+  if (s.kv_cache_dtype == "int8" && !keeps_latents) {
     fail_rule("sample.kv_cache_dtype",
-              "int8 is for latents, and model.attention is {}; use auto",
+              "int8 is for latents that a cache keeps between chunks; a model of objective {} with "
+              "{} attention has none: use auto",
+              c.objective.name,
               c.model.attention);
   }
   if (!s.also_few_step.empty()) validate_steps("sample.also_few_step", s.also_few_step);
