@@ -8,12 +8,14 @@ says something else.
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import statistics
 import sys
 
-from sweep_tables import RESULTS, Column, Sweep, Table, grid, half_width, interval, render, spread, values_of
+from stage_tables import render_gains, render_rungs, render_starts
+from sweep_tables import RESULTS, Column, Sweep, Table, grid, half_width, interval, number, render, values_of
 
 PAGE = RESULTS.parent.parent / "docs/reproduce.md"
 
@@ -169,96 +171,38 @@ def render_knees() -> list[str]:
         rows.append([*cells, str(len(ratios))])
     return grid(["keep, of the dense model's", "12 bits", "4 bits", "ratio at equal seeds", "seeds"], rows)
 
-# The laboratory's stages in their order, at four passes a chunk but for the first.
-RUNGS = {
-    "teacher forcing, 16 steps": "teacher_forcing.mosaic",
-    "teacher forcing, 4 passes": "teacher_forcing.few_step.mosaic",
-    "consistency, 4 passes": "consistency.mosaic",
-    "DMD, 4 passes": "dmd.mosaic",
+
+def render_first_losses() -> list[str]:
+    """The loss before the first step, of every init method; init_scores/first_loss.csv has a row a seed."""
+    file = RESULTS / "init_scores" / "first_loss.csv"
+    if not file.exists():
+        return ["Not run yet."]
+    with open(file, newline="") as text:
+        rows = list(csv.DictReader(text))
+    losses: dict[tuple[str, str], dict[str, float]] = {}
+    for row in rows:
+        losses.setdefault((row["d_c"], row["method"]), {})[row["seed"]] = float(row["first_loss"])
+    ranks, methods = ([*dict.fromkeys(row[key] for row in rows)] for key in ("d_c", "method"))
+    lines = []
+    for method in methods:
+        cells = [method]
+        for rank in ranks:
+            own, base = losses[rank, method], losses[rank, "svd_weight"]
+            cells.append(number(statistics.mean(own.values()), 3))
+            apart = [own[seed] - base[seed] for seed in own if seed in base]
+            cells.append("" if method == "svd_weight" else interval(apart, 3))
+        lines.append(cells)
+    heads = ["init", *(head for rank in ranks for head in (f"d_c = {rank}", "less svd_weight's"))]
+    return grid(heads, lines)
+
+
+OTHERS = {
+    "first_losses": render_first_losses,
+    "gains": render_gains,
+    "knees": render_knees,
+    "rungs": render_rungs,
+    "starts": render_starts,
 }
-METHODS = ("svd_weight", "random")
-
-
-def render_rungs() -> list[str]:
-    """What each stage keeps and shows, for both inits."""
-    sweep = Sweep.read("stages")
-    if sweep is None:
-        return ["Not run yet."]
-    rows = []
-    for label, prefix in RUNGS.items():
-        cells = [label]
-        for method in METHODS:
-            for measure in ("keep", "contrast", "energy"):
-                cells.append(spread(sweep.cells.get((method,), {}), Column("", f"{prefix}.{measure}")))
-        rows.append(cells)
-    heads = ["stage", *(f"{method}: {measure}" for method in METHODS for measure in ("keep", "contrast", "energy"))]
-    return grid(heads, rows)
-
-
-def gain(rows: dict, figure: str, before: str, more_is_better: bool) -> str:
-    """Of a stage's figure over that of the one before, at equal seeds, and in how many seeds it is better."""
-    own, base = (values_of(rows, Column("", name)) for name in (figure, before))
-    pairs = [own[seed] - base[seed] for seed in own if seed in base]
-    better = sum((pair > 0) == more_is_better for pair in pairs)
-    return f"{interval(pairs, 3)}, {better} of {len(pairs)}" if pairs else ""
-
-
-def render_gains() -> list[str]:
-    sweep = Sweep.read("stages")
-    if sweep is None:
-        return ["Not run yet."]
-    steps = {
-        "consistency over teacher forcing": ("consistency.mosaic", "teacher_forcing.few_step.mosaic", ""),
-        "DMD over consistency": ("dmd.mosaic", "consistency.mosaic", ""),
-        "DMD over consistency, last of ten clips": (
-            "dmd.long_rollout.mosaic",
-            "consistency.long_rollout.mosaic",
-            "_last",
-        ),
-    }
-    measures = {"contrast": True, "energy": False, "keep": True}
-    rows = []
-    for label, (own, before, end) in steps.items():
-        for method in METHODS:
-            cells = [label, method]
-            for measure, more_is_better in measures.items():
-                names = (f"{own}.{measure}{end}", f"{before}.{measure}{end}")
-                cell = sweep.cells.get((method,), {})
-                known = all(name in row for name in names for row in cell.values())
-                cells.append(gain(cell, *names, more_is_better) if known else "")
-            rows.append(cells)
-    return grid(["", "init", *(f"{measure}, better in" for measure in measures)], rows)
-
-
-def render_starts() -> list[str]:
-    """Ranks through the stages, and how far the two inits are apart at each (Fig. 8)."""
-    sweep = Sweep.read("stages")
-    if sweep is None:
-        return ["Not run yet."]
-    svd, random = (sweep.cells.get((method,), {}) for method in METHODS)
-    figures = {
-        "teacher forcing: validation loss": "teacher_forcing.validation_loss",
-        "teacher forcing: entropy rank": "teacher_forcing.rank.entropy_rank",
-        "consistency: entropy rank": "consistency.rank.entropy_rank",
-        "DMD: entropy rank": "dmd.rank.entropy_rank",
-        "teacher forcing: r_0.99": "teacher_forcing.rank.r99",
-        "DMD: r_0.99": "dmd.rank.r99",
-        "DMD: keep": "dmd.mosaic.keep",
-        "DMD: energy": "dmd.mosaic.energy",
-        "DMD, last of ten clips: keep": "dmd.long_rollout.mosaic.keep_last",
-        "DMD, last of ten clips: energy": "dmd.long_rollout.mosaic.energy_last",
-        "DMD: direction of motion": "dmd.adherence.direction",
-    }
-    rows = []
-    for label, figure in figures.items():
-        column = Column("", figure)
-        own, base = values_of(random, column), values_of(svd, column)
-        apart = interval([own[seed] - base[seed] for seed in own if seed in base], 3)
-        rows.append([label, spread(svd, column), spread(random, column), apart])
-    return grid(["", *METHODS, "random less svd_weight"], rows)
-
-
-OTHERS = {"knees": render_knees, "rungs": render_rungs, "gains": render_gains, "starts": render_starts}
 
 
 def filled(page: str) -> str:

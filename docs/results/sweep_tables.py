@@ -1,4 +1,4 @@
-"""What the tables of docs/reproduce.md are made of: the rows of a sweep's table.csv, means, intervals, and tables of cells.
+"""What the tables of docs/reproduce.md are made of: rows of a sweep's table.csv, means, intervals, tables of cells.
 
 Means and intervals are computed here anew, not taken from the sweep.
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 RESULTS = Path(__file__).parent
 # Two-sided 95 % points of Student's t with 1, 2, ... degrees of freedom.
-T = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622]
+T = [12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448]
 
 
 @dataclass
@@ -66,14 +66,14 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def values_of(rows: dict[str, dict[str, str]], column: Column) -> dict[str, float]:
     found = {}
     for seed, row in rows.items():
-        if row[column.figure] not in ("", "never"):
+        if row.get(column.figure, "") not in ("", "never"):
             found[seed] = float(row[column.figure])
     return found
 
 
 def spread(rows: dict[str, dict[str, str]], column: Column) -> str:
     values = list(values_of(rows, column).values())
-    never = sum(row[column.figure] == "never" for row in rows.values())
+    never = sum(row.get(column.figure) == "never" for row in rows.values())
     if never > 0:
         return f"{never} of {len(values) + never} never"
     if not values:
