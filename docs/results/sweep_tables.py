@@ -66,14 +66,14 @@ def number(value: float, digits: int, sign: bool = False) -> str:
 def values_of(rows: dict[str, dict[str, str]], column: Column) -> dict[str, float]:
     found = {}
     for seed, row in rows.items():
-        if row.get(column.figure, "") not in ("", "never"):
+        if row[column.figure] not in ("", "never"):
             found[seed] = float(row[column.figure])
     return found
 
 
 def spread(rows: dict[str, dict[str, str]], column: Column) -> str:
     values = list(values_of(rows, column).values())
-    never = sum(row.get(column.figure) == "never" for row in rows.values())
+    never = sum(row[column.figure] == "never" for row in rows.values())
     if never > 0:
         return f"{never} of {len(values) + never} never"
     if not values:
