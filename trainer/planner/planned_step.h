@@ -71,9 +71,8 @@ struct StepMemory {
 };
 
 /// Plans a step. `config` has one rank's share of the batch (of_one_rank) and no `auto` in
-/// `distributed`. The groups of `mesh`
-/// need not move anything (dry_mesh). One plan at a time in a process: tensors of the meta device
-/// are counted together.
+/// `distributed`. The groups of `mesh` need not move anything (dry_mesh). One plan at a time in a
+/// process: tensors of the meta device are counted together.
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const PlannedMedia& media,
