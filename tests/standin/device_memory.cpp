@@ -210,8 +210,7 @@ at::Tensor host_view(const at::Tensor& tensor, Access access) {
   int64_t last = 0;
   for (int64_t d = 0; d < tensor.dim(); ++d) last += (tensor.size(d) - 1) * tensor.stride(d);
   touch(data, static_cast<size_t>(last + 1) * tensor.itemsize(), access);
-  return at::from_blob(
-      host_of(data), tensor.sizes(), tensor.strides(), [](void*) {}, options);
+  return at::from_blob(host_of(data), tensor.sizes(), tensor.strides(), [](void*) {}, options);
 }
 
 c10::Allocator* device_allocator() {
@@ -228,7 +227,7 @@ void start_memory() {
   c10::SetAllocator(c10::kCUDA, &memory());
   void* frames[4];
   backtrace(frames, 4);  // loads what it needs now, not in a signal handler
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_sigaction = on_fault;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGSEGV, &action, nullptr);

@@ -184,8 +184,7 @@ void validate_sample(const TrainConfig& c) {
               c.objective.name);
   }
   require_at_least("sample.steps", s.steps, 1);
-  require_one_of(
-      "sample.kv_cache_dtype", s.kv_cache_dtype, names_of(model::kKvCacheDtypeNames));
+  require_one_of("sample.kv_cache_dtype", s.kv_cache_dtype, names_of(model::kKvCacheDtypeNames));
   const bool keeps_latents = c.model.is_mla() && objective_traits(c.objective).causal;
   if (s.kv_cache_dtype == "int8" && !keeps_latents) {
     fail_rule("sample.kv_cache_dtype",

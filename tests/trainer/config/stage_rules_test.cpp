@@ -114,9 +114,8 @@ TEST(ConfigStageRules, AStageNameAloneNeedsAPipeline) {
 }
 
 TEST(ConfigStageRules, AnAverageThatNeverStartsIsRefused) {
-  EXPECT_THAT(message_of<UserError>([] {
-                load_config(kPretrain, {"ema.decay=0.99", "ema.start_step=2000000000"});
-              }),
+  EXPECT_THAT(message_of<UserError>(
+                  [] { load_config(kPretrain, {"ema.decay=0.99", "ema.start_step=2000000000"}); }),
               HasSubstr("ema.start_step: 2000000000 is not before train.steps"));
 }
 
