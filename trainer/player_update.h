@@ -1,7 +1,8 @@
 #pragma once
 
+#include "trainer/config/train_config.h"
 #include "trainer/distributed/collectives/update_report.h"
-#include "trainer/inputs/stage_data.h"
+#include "trainer/inputs/batch_source.h"
 #include "trainer/objectives/objective.h"
 #include "trainer/roles/role_set.h"
 #include "trainer/roles/train_checkpoint.h"
@@ -19,7 +20,7 @@ struct UpdateParts {
   const std::filesystem::path& run_dir;  // for messages
   Objective& objective;
   RoleSet& roles;
-  StageData& data;
+  BatchSource& data;
   const distributed::Mesh& mesh;
   StepTimer& timer;
 };

@@ -3,6 +3,7 @@
 #include "data/store/latent_dataset.h"
 #include "model/formats/safetensors.h"
 #include "trainer/config/train_config.h"
+#include "trainer/inputs/batch_source.h"
 #include "trainer/inputs/media_info.h"
 
 #include <memory>
@@ -19,7 +20,7 @@ namespace vmla::trainer {
 /// configuration says how. Batches are read ahead by the loader's threads, in an order that is a
 /// function of (seed, position) alone, so that a resumed run goes on with the clip that would have
 /// come next, on any number of ranks.
-class StageData {
+class StageData final : public BatchSource {
  public:
   /// `source`: the media of the weights that the stage starts from, which a prompt set may need
   /// because it holds no clips. `missing`: whether a dataset that is not there is made; a run that
@@ -29,18 +30,16 @@ class StageData {
   StageData(const TrainConfig& config,
             const std::optional<MediaInfo>& source,
             Missing missing = Missing::kMake);
-  ~StageData();
+  ~StageData() override;
 
   /// Starts reading ahead at a position in the data order: samples seen so far, by all ranks
   /// together. This process is data rank `index` of the `count` that share each global batch in
   /// equal contiguous parts, and reads its part in batches of `micro_batch`.
   void start_at(int64_t samples_seen, int64_t micro_batch, int64_t index, int64_t count);
 
-  /// The next `count` samples, on the CPU: `clean_latents` [B, F, C, H, W] (none from a prompt
-  /// set), `text` [B, T, E] with T the rows of the longest one, `ode_states` where the dataset has
-  /// them, and the shared inputs. Caption b is replaced by the empty prompt with probability
-  /// data.caption_dropout, by a draw at (`step`, `first_sample` + b).
-  model::TensorMap next(int64_t count, int64_t step, int64_t first_sample);
+  /// Caption b is replaced by the empty prompt with probability data.caption_dropout, by a draw at
+  /// (`step`, `first_sample` + b).
+  model::TensorMap next(int64_t count, int64_t step, int64_t first_sample) override;
 
   /// What every evaluation gets besides the samples: `negative_text` [1, T, E], where the
   /// objective's traits name a negative prompt.
@@ -53,8 +52,8 @@ class StageData {
   ClipShape clip_shape() const { return media_.clip; }
   /// The shapes of all clips; a batch has one of them.
   std::vector<ClipShape> clip_shapes() const;
-  /// Of the clips of the next batch. After start_at().
-  ClipShape next_clip_shape() const;
+  /// After start_at().
+  ClipShape next_clip_shape() const override;
 
  private:
   const TrainConfig& config_;
