@@ -43,4 +43,11 @@ bool takes_fused(FusedOp op, at::TensorList tensors, at::TensorList rows) {
   return all_are(tensors, dtype) && (all_are(rows, dtype) || (on_gpu && all_are(rows, at::kFloat)));
 }
 
+bool takes_fused(FusedOp op, at::TensorList tensors, at::ScalarType other, at::TensorList rows) {
+  if (!takes_fused(op, tensors, rows)) return false;
+  const at::ScalarType dtype = tensors[0].scalar_type();
+  if (other == dtype) return true;
+  return kernels_for(tensors[0]) != nullptr && dtype == at::kFloat && other == at::kBFloat16;
+}
+
 }  // namespace vmla::kernels

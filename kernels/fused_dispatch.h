@@ -23,6 +23,10 @@ const cuda::KernelTable* kernels_for(const at::Tensor& x);
 /// reference is to run (kernel_choice.h).
 bool takes_fused(FusedOp op, at::TensorList tensors, at::TensorList rows = {});
 
+/// The same where what is computed from `tensors`, or added to them, is in `other`: in their dtype,
+/// or on a GPU in bf16 beside fp32.
+bool takes_fused(FusedOp op, at::TensorList tensors, at::ScalarType other, at::TensorList rows);
+
 /// Runs an op where `x` is, with the one set of parameters that both sides read.
 template <class Params>
 void run_fused(const at::Tensor& x,

@@ -13,27 +13,39 @@ __device__ inline float sigmoid(float z) {
   return 1.0f / (1.0f + expf(-z));
 }
 
-template <class T>
+__device__ inline float gelu(float v) {
+  return v * sigmoid(v * (kLinear + kCubic * (v * v)));
+}
+
+__device__ inline float gelu_slope(float v) {
+  // Past |x| = 100 the derivative is 0 or 1 to the last bit; the bound keeps 0 * infinity out of
+  // the product.
+  const float square = v * v < 1e4f ? v * v : 1e4f;
+  const float z = v * (kLinear + kCubic * square);
+  const float plus = sigmoid(z);
+  const float minus = sigmoid(-z);  // 1 - plus, with its own digits
+  const float slope = kLinear + 3.0f * kCubic * square;
+  return plus + v * plus * minus * slope;
+}
+
+template <int N, class T>
 __global__ void __launch_bounds__(kThreads) forward_items(GeluParams p) {
-  for (int64_t i = first_item(); i < p.count; i += item_step()) {
-    const float v = read(static_cast<const T*>(p.x), i);
-    write(static_cast<T*>(p.y), i, v * sigmoid(v * (kLinear + kCubic * (v * v))));
+  float v[N];
+  for (int64_t i = first_item() * N; i < p.count; i += item_step() * N) {
+    read_pack(static_cast<const T*>(p.x), i, v);
+    for (int k = 0; k < N; ++k) v[k] = gelu(v[k]);
+    write_pack(static_cast<T*>(p.y), i, v);
   }
 }
 
-template <class T>
+template <int N, class T>
 __global__ void __launch_bounds__(kThreads) backward_items(GeluBackwardParams p) {
-  for (int64_t i = first_item(); i < p.count; i += item_step()) {
-    const float v = read(static_cast<const T*>(p.x), i);
-    // Past |x| = 100 the derivative is 0 or 1 to the last bit; the bound keeps 0 * infinity out of
-    // the product.
-    const float square = v * v < 1e4f ? v * v : 1e4f;
-    const float z = v * (kLinear + kCubic * square);
-    const float plus = sigmoid(z);
-    const float minus = sigmoid(-z);  // 1 - plus, with its own digits
-    const float slope = kLinear + 3.0f * kCubic * square;
-    const float dy = read(static_cast<const T*>(p.grad_y), i);
-    write(static_cast<T*>(p.grad_x), i, dy * (plus + v * plus * minus * slope));
+  float v[N], dy[N];
+  for (int64_t i = first_item() * N; i < p.count; i += item_step() * N) {
+    read_pack(static_cast<const T*>(p.x), i, v);
+    read_pack(static_cast<const T*>(p.grad_y), i, dy);
+    for (int k = 0; k < N; ++k) v[k] = dy[k] * gelu_slope(v[k]);
+    write_pack(static_cast<T*>(p.grad_x), i, v);
   }
 }
 
@@ -42,14 +54,23 @@ __global__ void __launch_bounds__(kThreads) backward_items(GeluBackwardParams p)
 Status launch_gelu_tanh(const GeluParams& p, Stream stream) {
   return with_element(p.element, [&](auto element) -> Status {
     using T = typename decltype(element)::type;
-    return launch(forward_items<T>, blocks_for(p.count, kThreads), kThreads, stream, p);
+    return with_packs(takes_packs(p.count, {{p.x, 0}, {p.y, 0}}), [&](auto count) -> Status {
+      constexpr int N = decltype(count)::value;
+      const unsigned blocks = blocks_for(p.count, N * kThreads);
+      return launch(forward_items<N, T>, blocks, kThreads, stream, p);
+    });
   });
 }
 
 Status launch_gelu_tanh_backward(const GeluBackwardParams& p, Stream stream) {
   return with_element(p.element, [&](auto element) -> Status {
     using T = typename decltype(element)::type;
-    return launch(backward_items<T>, blocks_for(p.count, kThreads), kThreads, stream, p);
+    const bool packs = takes_packs(p.count, {{p.x, 0}, {p.grad_y, 0}, {p.grad_x, 0}});
+    return with_packs(packs, [&](auto count) -> Status {
+      constexpr int N = decltype(count)::value;
+      const unsigned blocks = blocks_for(p.count, N * kThreads);
+      return launch(backward_items<N, T>, blocks, kThreads, stream, p);
+    });
   });
 }
 

@@ -9,22 +9,27 @@ namespace {
 
 // The variance takes a second pass over the row, which lies in a cache by then: sums of squares
 // would lose the digits of rows whose mean is large.
-template <class T, class W>
+template <int N, class T, class Y, class W>
 __global__ void __launch_bounds__(kThreads) forward_rows(LayerNormModulateParams p) {
+  constexpr int kStep = kWarpSize * N;
   for (int64_t row = first_row(); row < p.frames * p.S; row += row_step()) {
     const int64_t f = row / p.S;
     const int64_t s = row % p.S;
     const T* x = static_cast<const T*>(p.x) + f * p.x_frame_stride + s * p.x_token_stride;
     const W* shift = static_cast<const W*>(p.shift) + f * p.shift_stride;
     const W* scale = static_cast<const W*>(p.scale) + f * p.scale_stride;
-    T* y = static_cast<T*>(p.y) + row * p.D;
+    Y* y = static_cast<Y*>(p.y) + row * p.D;
+    float v[N], a[N], b[N];
     float sum = 0;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) sum += read(x, d);
+    for (int64_t d = lane_index() * N; d < p.D; d += kStep) {
+      read_pack(x, d, v);
+      for (int k = 0; k < N; ++k) sum += v[k];
+    }
     const float mean = warp_sum(sum) / static_cast<float>(p.D);
     float squares = 0;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      const float centred = read(x, d) - mean;
-      squares += centred * centred;
+    for (int64_t d = lane_index() * N; d < p.D; d += kStep) {
+      read_pack(x, d, v);
+      for (int k = 0; k < N; ++k) squares += (v[k] - mean) * (v[k] - mean);
     }
     const float rstd =
         1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + static_cast<float>(p.eps));
@@ -32,44 +37,59 @@ __global__ void __launch_bounds__(kThreads) forward_rows(LayerNormModulateParams
       static_cast<float*>(p.mean)[row] = mean;
       static_cast<float*>(p.rstd)[row] = rstd;
     }
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      const float h = (read(x, d) - mean) * rstd;
-      write(y, d, h * (1.0f + read(scale, d)) + read(shift, d));
+    for (int64_t d = lane_index() * N; d < p.D; d += kStep) {
+      read_pack(x, d, v);
+      read_pack(scale, d, a);
+      read_pack(shift, d, b);
+      for (int k = 0; k < N; ++k) v[k] = (v[k] - mean) * rstd * (1.0f + a[k]) + b[k];
+      write_pack(y, d, v);
     }
   }
 }
 
-template <class T, class W>
+template <int N, class T, class Y, class W>
 __global__ void __launch_bounds__(kThreads) backward_rows(LayerNormModulateBackwardParams p) {
+  constexpr int kStep = kWarpSize * N;
   for (int64_t row = first_row(); row < p.frames * p.S; row += row_step()) {
     const int64_t f = row / p.S;
     const int64_t s = row % p.S;
     const T* x = static_cast<const T*>(p.x) + f * p.x_frame_stride + s * p.x_token_stride;
-    const T* dy =
-        static_cast<const T*>(p.grad_y) + f * p.grad_y_frame_stride + s * p.grad_y_token_stride;
+    const Y* dy =
+        static_cast<const Y*>(p.grad_y) + f * p.grad_y_frame_stride + s * p.grad_y_token_stride;
     const W* scale = static_cast<const W*>(p.scale) + f * p.scale_stride;
     T* dx = static_cast<T*>(p.grad_x) + row * p.D;
     const float mean = static_cast<const float*>(p.mean)[row];
     const float rstd = static_cast<const float*>(p.rstd)[row];
+    float v[N], g[N], a[N];
     float sum_g = 0;
     float sum_gh = 0;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      const float g = read(dy, d) * (1.0f + read(scale, d));
-      sum_g += g;
-      sum_gh += g * ((read(x, d) - mean) * rstd);
+    for (int64_t d = lane_index() * N; d < p.D; d += kStep) {
+      read_pack(x, d, v);
+      read_pack(dy, d, g);
+      read_pack(scale, d, a);
+      for (int k = 0; k < N; ++k) {
+        const float factor = g[k] * (1.0f + a[k]);
+        sum_g += factor;
+        sum_gh += factor * ((v[k] - mean) * rstd);
+      }
     }
     const float mean_g = warp_sum(sum_g) / static_cast<float>(p.D);
     const float mean_gh = warp_sum(sum_gh) / static_cast<float>(p.D);
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      const float g = read(dy, d) * (1.0f + read(scale, d));
-      const float h = (read(x, d) - mean) * rstd;
-      write(dx, d, rstd * (g - mean_g - h * mean_gh));
+    for (int64_t d = lane_index() * N; d < p.D; d += kStep) {
+      read_pack(x, d, v);
+      read_pack(dy, d, g);
+      read_pack(scale, d, a);
+      for (int k = 0; k < N; ++k) {
+        const float h = (v[k] - mean) * rstd;
+        v[k] = rstd * (g[k] * (1.0f + a[k]) - mean_g - h * mean_gh);
+      }
+      write_pack(dx, d, v);
     }
   }
 }
 
 /// dy for the shift, dy * h for the scale.
-template <class T>
+template <class T, class Y>
 struct ShiftScaleTerms {
   static constexpr int kSums = 2;
   LayerNormModulateBackwardParams p;
@@ -77,7 +97,7 @@ struct ShiftScaleTerms {
     const int64_t row = f * p.S + s;
     const float x =
         read(static_cast<const T*>(p.x), f * p.x_frame_stride + s * p.x_token_stride + d);
-    const float dy = read(static_cast<const T*>(p.grad_y),
+    const float dy = read(static_cast<const Y*>(p.grad_y),
                           f * p.grad_y_frame_stride + s * p.grad_y_token_stride + d);
     sums[0] += dy;
     const float mean = static_cast<const float*>(p.mean)[row];
@@ -89,29 +109,48 @@ struct ShiftScaleTerms {
 }  // namespace
 
 Status launch_layer_norm_modulate(const LayerNormModulateParams& p, Stream stream) {
-  return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
-    using T = typename decltype(element)::type;
-    using W = typename decltype(other)::type;
-    return launch(forward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
+  const bool packs = takes_packs(p.D,
+                                 {{p.x, p.x_token_stride, p.x_frame_stride},
+                                  {p.shift, p.shift_stride},
+                                  {p.scale, p.scale_stride},
+                                  {p.y, p.D}});
+  return with_packs(packs, [&](auto count) -> Status {
+    return with_elements(
+        p.element, p.y_element, p.row_element, [&](auto type, auto out, auto row) -> Status {
+          using T = typename decltype(type)::type;
+          using Y = typename decltype(out)::type;
+          using W = typename decltype(row)::type;
+          const auto kernel = forward_rows<decltype(count)::value, T, Y, W>;
+          return launch(kernel, row_blocks(p.frames * p.S), kThreads, stream, p);
+        });
   });
 }
 
 Status launch_layer_norm_modulate_backward(const LayerNormModulateBackwardParams& p,
                                            Stream stream) {
-  return with_elements(p.element, p.row_element, [&](auto element, auto other) -> Status {
-    using T = typename decltype(element)::type;
-    using W = typename decltype(other)::type;
-    const Status status =
-        launch(backward_rows<T, W>, row_blocks(p.frames * p.S), kThreads, stream, p);
-    if (status != cudaSuccess) return status;
-    return launch_token_sums<W>(ShiftScaleTerms<T>{p},
-                                p.frames,
-                                p.S,
-                                p.D,
-                                p.partial_sums,
-                                {p.grad_shift, p.grad_scale},
-                                stream);
-  });
+  const bool packs = takes_packs(p.D,
+                                 {{p.x, p.x_token_stride, p.x_frame_stride},
+                                  {p.grad_y, p.grad_y_token_stride, p.grad_y_frame_stride},
+                                  {p.scale, p.scale_stride},
+                                  {p.grad_x, p.D}});
+  return with_elements(
+      p.element, p.y_element, p.row_element, [&](auto type, auto out, auto row) -> Status {
+        using T = typename decltype(type)::type;
+        using Y = typename decltype(out)::type;
+        using W = typename decltype(row)::type;
+        const Status status = with_packs(packs, [&](auto count) -> Status {
+          const auto kernel = backward_rows<decltype(count)::value, T, Y, W>;
+          return launch(kernel, row_blocks(p.frames * p.S), kThreads, stream, p);
+        });
+        if (status != cudaSuccess) return status;
+        return launch_token_sums<W>(ShiftScaleTerms<T, Y>{p},
+                                    p.frames,
+                                    p.S,
+                                    p.D,
+                                    p.partial_sums,
+                                    {p.grad_shift, p.grad_scale},
+                                    stream);
+      });
 }
 
 }  // namespace vmla::kernels::cuda

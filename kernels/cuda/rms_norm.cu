@@ -6,24 +6,31 @@
 namespace vmla::kernels::cuda {
 namespace {
 
-template <class T, class W>
+template <int N, class T, class W>
 __global__ void __launch_bounds__(kThreads) forward_rows(RmsNormParams p) {
   const W* weight = static_cast<const W*>(p.weight);
   for (int64_t row = first_row(); row < p.rows; row += row_step()) {
     const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
     T* y = static_cast<T*>(p.y) + row * p.D;
+    float v[N], w[N];
     float squares = 0;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) squares += read(x, d) * read(x, d);
+    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+      read_pack(x, d, v);
+      for (int k = 0; k < N; ++k) squares += v[k] * v[k];
+    }
     const float rstd =
         1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + static_cast<float>(p.eps));
     if (lane_index() == 0) static_cast<float*>(p.rstd)[row] = rstd;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      write(y, d, read(x, d) * rstd * read(weight, d));
+    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+      read_pack(x, d, v);
+      read_pack(weight, d, w);
+      for (int k = 0; k < N; ++k) v[k] = v[k] * rstd * w[k];
+      write_pack(y, d, v);
     }
   }
 }
 
-template <class T, class W>
+template <int N, class T, class W>
 __global__ void __launch_bounds__(kThreads) backward_rows(RmsNormBackwardParams p) {
   const W* weight = static_cast<const W*>(p.weight);
   for (int64_t row = first_row(); row < p.rows; row += row_step()) {
@@ -31,14 +38,21 @@ __global__ void __launch_bounds__(kThreads) backward_rows(RmsNormBackwardParams 
     const T* dy = static_cast<const T*>(p.grad_y) + row * p.grad_y_stride;
     T* dx = static_cast<T*>(p.grad_x) + row * p.D;
     const float rstd = static_cast<const float*>(p.rstd)[row];
+    float v[N], w[N], g[N];
     float product = 0;
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      product += read(dy, d) * read(weight, d) * (read(x, d) * rstd);
+    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+      read_pack(x, d, v);
+      read_pack(dy, d, g);
+      read_pack(weight, d, w);
+      for (int k = 0; k < N; ++k) product += g[k] * w[k] * (v[k] * rstd);
     }
     const float mean_gh = warp_sum(product) / static_cast<float>(p.D);
-    for (int64_t d = lane_index(); d < p.D; d += kWarpSize) {
-      const float h = read(x, d) * rstd;
-      write(dx, d, rstd * (read(dy, d) * read(weight, d) - h * mean_gh));
+    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+      read_pack(x, d, v);
+      read_pack(dy, d, g);
+      read_pack(weight, d, w);
+      for (int k = 0; k < N; ++k) v[k] = rstd * (g[k] * w[k] - v[k] * rstd * mean_gh);
+      write_pack(dx, d, v);
     }
   }
 }
@@ -58,18 +72,27 @@ struct WeightTerms {
 }  // namespace
 
 Status launch_rms_norm(const RmsNormParams& p, Stream stream) {
+  const bool packs = takes_packs(p.D, {{p.x, p.x_stride}, {p.weight, p.D}, {p.y, p.D}});
   return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    return launch(forward_rows<T, W>, row_blocks(p.rows), kThreads, stream, p);
+    return with_packs(packs, [&](auto count) -> Status {
+      const auto kernel = forward_rows<decltype(count)::value, T, W>;
+      return launch(kernel, row_blocks(p.rows), kThreads, stream, p);
+    });
   });
 }
 
 Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
+  const bool packs = takes_packs(
+      p.D, {{p.x, p.x_stride}, {p.grad_y, p.grad_y_stride}, {p.weight, p.D}, {p.grad_x, p.D}});
   return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
-    const Status status = launch(backward_rows<T, W>, row_blocks(p.rows), kThreads, stream, p);
+    const Status status = with_packs(packs, [&](auto count) -> Status {
+      const auto kernel = backward_rows<decltype(count)::value, T, W>;
+      return launch(kernel, row_blocks(p.rows), kThreads, stream, p);
+    });
     if (status != cudaSuccess) return status;
     return launch_token_sums<W>(WeightTerms<T>{p},
                                 1,

@@ -4,6 +4,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <initializer_list>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/element.h"
@@ -79,6 +80,51 @@ __device__ inline void write(__nv_bfloat16* to, int64_t i, float value) {
   to[i] = __float2bfloat16_rn(value);
 }
 
+/// What a lane takes of a row at once: 16 bytes in bf16, twice 16 in fp32, which is as much as one
+/// instruction moves. 1 where a row's place or length does not allow it (takes_packs).
+constexpr int kPack = 8;
+
+template <int N, class T>
+struct alignas(N == 1 ? alignof(T) : 16) Pack {
+  T values[N];
+};
+
+template <int N, class T>
+__device__ inline void read_pack(const T* from, int64_t i, float (&into)[N]) {
+  const Pack<N, T> pack = *reinterpret_cast<const Pack<N, T>*>(from + i);
+  for (int k = 0; k < N; ++k) into[k] = read(pack.values, k);
+}
+template <int N, class T>
+__device__ inline void write_pack(T* to, int64_t i, const float (&from)[N]) {
+  Pack<N, T> pack;
+  for (int k = 0; k < N; ++k) write(pack.values, k, from[k]);
+  *reinterpret_cast<Pack<N, T>*>(to + i) = pack;
+}
+
+/// Where rows of channels lie: the first one, and how many elements are between two of them.
+struct RowPlace {
+  const void* first;
+  int64_t stride, outer_stride = 0;
+};
+/// Whether all rows of D elements begin where a pack may and are whole packs long.
+inline bool takes_packs(int64_t D, std::initializer_list<RowPlace> rows) {
+  if (D % kPack != 0) return false;
+  for (const RowPlace& r : rows) {
+    if (reinterpret_cast<uintptr_t>(r.first) % 16 != 0) return false;
+    if (r.stride % kPack != 0 || r.outer_stride % kPack != 0) return false;
+  }
+  return true;
+}
+/// Calls launch(Count<N>) with what a lane takes at once.
+template <int N>
+struct Count {
+  static constexpr int value = N;
+};
+template <class Launch>
+Status with_packs(bool packs, Launch launch) {
+  return packs ? launch(Count<kPack>{}) : launch(Count<1>{});
+}
+
 /// The sum over the 32 lanes of a warp, in each of them; all lanes take part.
 __device__ inline float warp_sum(float value) {
   for (int distance = kWarpSize / 2; distance > 0; distance /= 2) {
@@ -115,6 +161,19 @@ Status with_elements(Element element, Element other, Launch launch) {
     if (other == element) return launch(type, type);
     return cudaErrorInvalidValue;
   });
+}
+
+/// Calls launch(TypeOf<T>, TypeOf<Y>, TypeOf<W>): T of what a block passes on, Y of what is
+/// computed from it: the same, or bf16 beside fp32. W as with_elements().
+template <class Launch>
+Status with_elements(Element element, Element y_element, Element other, Launch launch) {
+  if (element == y_element) {
+    return with_elements(
+        element, other, [&](auto type, auto row) -> Status { return launch(type, type, row); });
+  }
+  if (element != Element::kFloat || y_element != Element::kBFloat16 || other != Element::kFloat)
+    return cudaErrorInvalidValue;
+  return launch(TypeOf<float>{}, TypeOf<__nv_bfloat16>{}, TypeOf<float>{});
 }
 
 }  // namespace vmla::kernels::cuda

@@ -32,6 +32,7 @@ at::Tensor forward_fused(const at::Tensor& x_BFSD,
             gated_residual_cpu,
             &cuda::KernelTable::gated_residual,
             {.element = element_of(x),
+             .y_element = element_of(y),
              .row_element = element_of(gate),
              .x = x.const_data_ptr(),
              .x_frame_stride = x.stride(0),
@@ -50,8 +51,9 @@ at::Tensor forward_fused(const at::Tensor& x_BFSD,
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  return takes_fused(FusedOp::kGatedResidual, {x, y}, {gate}) ? forward_fused(x, y, gate)
-                                                              : forward_aten(x, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {x}, y.scalar_type(), {gate})
+             ? forward_fused(x, y, gate)
+             : forward_aten(x, y, gate);
 }
 
 // The gradient of x is the incoming one. dy = gate * g; dgate = sum over a frame's tokens of g * y.
@@ -77,7 +79,8 @@ std::pair<at::Tensor, at::Tensor> backward_fused(const at::Tensor& grad_BFSD,
   run_fused(y,
             gated_residual_backward_cpu,
             &cuda::KernelTable::gated_residual_backward,
-            {.element = element_of(y),
+            {.element = element_of(grad),
+             .y_element = element_of(y),
              .row_element = element_of(gate),
              .grad = grad.const_data_ptr(),
              .grad_frame_stride = grad.stride(0),
@@ -102,8 +105,9 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }
-  return takes_fused(FusedOp::kGatedResidual, {y, grad}, {gate}) ? backward_fused(grad, y, gate)
-                                                                 : backward_aten(grad, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {grad}, y.scalar_type(), {gate})
+             ? backward_fused(grad, y, gate)
+             : backward_aten(grad, y, gate);
 }
 
 struct GatedResidual : torch::autograd::Function<GatedResidual> {

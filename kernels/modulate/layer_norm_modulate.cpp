@@ -18,10 +18,10 @@ struct Modulated {
   at::Tensor mean, rstd;  // [B, F, S, 1], accumulate type
 };
 
-Modulated empty_outputs(const at::Tensor& x_BFSD) {
+Modulated empty_outputs(const at::Tensor& x_BFSD, at::ScalarType dtype) {
   const auto statistics = x_BFSD.options().dtype(accumulate_type(x_BFSD));
   const std::array<int64_t, 4> sizes{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(2), 1};
-  return {at::empty(x_BFSD.sizes(), x_BFSD.options()),
+  return {at::empty(x_BFSD.sizes(), x_BFSD.options().dtype(dtype)),
           at::empty(sizes, statistics),
           at::empty(sizes, statistics)};
 }
@@ -29,28 +29,31 @@ Modulated empty_outputs(const at::Tensor& x_BFSD) {
 Modulated forward_aten(const at::Tensor& x_BFSD,
                        const at::Tensor& shift_BFD,
                        const at::Tensor& scale_BFD,
-                       double eps) {
+                       double eps,
+                       at::ScalarType dtype) {
   const at::Tensor x = x_BFSD.to(accumulate_type(x_BFSD));
   const at::Tensor mean = x.mean(-1, /*keepdim=*/true);
   const at::Tensor centred = x - mean;
   const at::Tensor rstd = centred.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
   const at::Tensor y =
       (centred * rstd).mul_((scale_BFD + 1).unsqueeze(2)).add_(shift_BFD.unsqueeze(2));
-  return {y.to(x_BFSD.scalar_type()), mean, rstd};
+  return {y.to(dtype), mean, rstd};
 }
 
 Modulated forward_fused(const at::Tensor& x_BFSD,
                         const at::Tensor& shift_BFD,
                         const at::Tensor& scale_BFD,
-                        double eps) {
+                        double eps,
+                        at::ScalarType dtype) {
   const at::Tensor x = dense_frames(x_BFSD);
   const at::Tensor shift = dense_rows(shift_BFD);
   const at::Tensor scale = dense_rows(scale_BFD);
-  Modulated out = empty_outputs(x_BFSD);
+  Modulated out = empty_outputs(x_BFSD, dtype);
   run_fused(x,
             layer_norm_modulate_cpu,
             &cuda::KernelTable::layer_norm_modulate,
             {.element = element_of(x),
+             .y_element = element_of(out.y),
              .row_element = element_of(shift),
              .x = x.const_data_ptr(),
              .x_frame_stride = x.stride(0),
@@ -72,11 +75,12 @@ Modulated forward_fused(const at::Tensor& x_BFSD,
 Modulated forward_any(const at::Tensor& x,
                       const at::Tensor& shift,
                       const at::Tensor& scale,
-                      double eps) {
-  if (wants_sizes_only(x)) return empty_outputs(x);
-  return takes_fused(FusedOp::kLayerNormModulate, {x}, {shift, scale})
-             ? forward_fused(x, shift, scale, eps)
-             : forward_aten(x, shift, scale, eps);
+                      double eps,
+                      at::ScalarType dtype) {
+  if (wants_sizes_only(x)) return empty_outputs(x, dtype);
+  return takes_fused(FusedOp::kLayerNormModulate, {x}, dtype, {shift, scale})
+             ? forward_fused(x, shift, scale, eps, dtype)
+             : forward_aten(x, shift, scale, eps, dtype);
 }
 
 struct ModulatedGrads {
@@ -127,6 +131,7 @@ ModulatedGrads backward_fused(const at::Tensor& grad_any,
             layer_norm_modulate_backward_cpu,
             &cuda::KernelTable::layer_norm_modulate_backward,
             {.element = element_of(x),
+             .y_element = element_of(grad),
              .row_element = element_of(scale),
              .grad_y = grad.const_data_ptr(),
              .grad_y_frame_stride = grad.stride(0),
@@ -155,7 +160,7 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
   if (wants_sizes_only(x)) return empty_grads(x, shift, scale);
-  return takes_fused(FusedOp::kLayerNormModulate, {x, grad_y}, {shift, scale})
+  return takes_fused(FusedOp::kLayerNormModulate, {x}, grad_y.scalar_type(), {shift, scale})
              ? backward_fused(grad_y, x, shift, scale, mean, rstd)
              : backward_aten(grad_y, x, shift, scale, mean, rstd);
 }
@@ -165,15 +170,16 @@ struct LayerNormModulate : torch::autograd::Function<LayerNormModulate> {
                             const at::Tensor& x,
                             const at::Tensor& shift,
                             const at::Tensor& scale,
-                            double eps) {
-    Modulated out = forward_any(x, shift, scale, eps);
+                            double eps,
+                            at::ScalarType dtype) {
+    Modulated out = forward_any(x, shift, scale, eps, dtype);
     ctx->save_for_backward({x, shift, scale, out.mean, out.rstd});
     return out.y;
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list s = ctx->get_saved_variables();
     ModulatedGrads d = backward_any(grads[0], s[0], s[1], s[2], s[3], s[4]);
-    return {d.x, d.shift, d.scale, at::Tensor()};
+    return {d.x, d.shift, d.scale, at::Tensor(), at::Tensor()};
   }
 };
 
@@ -182,7 +188,8 @@ struct LayerNormModulate : torch::autograd::Function<LayerNormModulate> {
 at::Tensor layer_norm_modulate(const at::Tensor& x_BFSD,
                                const at::Tensor& shift_BFD,
                                const at::Tensor& scale_BFD,
-                               double eps) {
+                               double eps,
+                               std::optional<at::ScalarType> dtype) {
   TORCH_CHECK(
       x_BFSD.dim() == 4, "layer_norm_modulate: x [B, F, S, D] expected, got ", x_BFSD.sizes());
   const std::array<int64_t, 3> sizes_BFD{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(3)};
@@ -193,10 +200,11 @@ at::Tensor layer_norm_modulate(const at::Tensor& x_BFSD,
               shift_BFD.sizes(),
               " and ",
               scale_BFD.sizes());
+  const at::ScalarType of_y = dtype.value_or(x_BFSD.scalar_type());
   if (wants_gradient(x_BFSD, shift_BFD, scale_BFD)) {
-    return LayerNormModulate::apply(x_BFSD, shift_BFD, scale_BFD, eps);
+    return LayerNormModulate::apply(x_BFSD, shift_BFD, scale_BFD, eps, of_y);
   }
-  return forward_any(x_BFSD, shift_BFD, scale_BFD, eps).y;
+  return forward_any(x_BFSD, shift_BFD, scale_BFD, eps, of_y).y;
 }
 
 }  // namespace vmla::kernels

@@ -8,10 +8,11 @@
 namespace vmla::kernels {
 
 /// x [frames, S, D]: frame and token strides, dense channels. shift, scale, gate: one row of D a
-/// frame. `element` is what x, y and their gradients hold, `row_element` what shift, scale, gate
-/// and their gradients do. Statistics are fp32, or fp64 where x is.
+/// frame. `element` is what x and its gradient hold, `y_element` what y and its gradient do (that
+/// of x, or bf16 beside x in fp32), `row_element` what shift, scale, gate and their gradients do.
+/// Statistics are fp32, or fp64 where x is.
 struct LayerNormModulateParams {
-  Element element, row_element;
+  Element element, y_element, row_element;
   const void* x;
   int64_t x_frame_stride, x_token_stride;
   const void* shift;
@@ -26,7 +27,7 @@ struct LayerNormModulateParams {
 };
 
 struct LayerNormModulateBackwardParams {
-  Element element, row_element;
+  Element element, y_element, row_element;
   const void* grad_y;
   int64_t grad_y_frame_stride, grad_y_token_stride;
   const void* x;
@@ -43,7 +44,7 @@ struct LayerNormModulateBackwardParams {
 };
 
 struct GatedResidualParams {
-  Element element, row_element;
+  Element element, y_element, row_element;
   const void* x;
   int64_t x_frame_stride, x_token_stride;
   const void* y;
@@ -55,7 +56,7 @@ struct GatedResidualParams {
 };
 
 struct GatedResidualBackwardParams {
-  Element element, row_element;
+  Element element, y_element, row_element;
   const void* grad;
   int64_t grad_frame_stride, grad_token_stride;
   const void* y;

@@ -17,7 +17,7 @@ struct ContextPass {
   at::Tensor text_BTE;
   const PreparedPlan& plan;
   const std::vector<LayerKv>& window;
-  CrossCache* cross_cache = nullptr;
+  PassCache* pass_cache = nullptr;
   LatentForm form = LatentForm::kExpanded;
 };
 

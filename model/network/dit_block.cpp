@@ -15,7 +15,8 @@ BlockOut dit_block(const DitBlockWeights& w,
                    const BlockSettings& settings) {
   const ModelConfig& config = settings.config;
   const LayerDims dims = layer_dims(config, settings.layer);
-  const auto residual_dtype = x_BFSD.scalar_type();
+  // Products are in the matrices' dtype; the residual sum that they add to keeps its own.
+  const auto product_dtype = w.ffn_in_weight.scalar_type();
   const int64_t batch = x_BFSD.size(0), tokens = x_BFSD.size(2), width = x_BFSD.size(3);
 
   at::Tensor modulation_BF6D = in.modulation_BF6D + w.modulation.unsqueeze(1);
@@ -33,9 +34,10 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .form = settings.form,
                                .sequence = settings.sequence,
                                .exchange_heads = settings.exchange_heads,
-                               .kept = settings.kept};
+                               .kept = settings.kept,
+                               .expansion = settings.expansion};
   const at::Tensor normed_BLD =
-      kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps).flatten(1, 2);
+      kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps, product_dtype).flatten(1, 2);
   AttentionTap::show(settings.layer, normed_BLD);
   const SelfAttentionOut attention = std::visit(
       [&](const auto& a) {
@@ -57,7 +59,7 @@ BlockOut dit_block(const DitBlockWeights& w,
   }
   const int64_t frames = x.size(1);
   const auto as_frames = [&](const at::Tensor& y_BLD) {
-    return y_BLD.to(residual_dtype).view({batch, frames, tokens, width});
+    return y_BLD.view({batch, frames, tokens, width});
   };
   x = kernels::gated_residual(x, as_frames(attention.out_BLD), m[2]);
 
@@ -69,7 +71,7 @@ BlockOut dit_block(const DitBlockWeights& w,
   x = x + as_frames(cross_attention(
               w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept));
 
-  const at::Tensor ffn_in = kernels::layer_norm_modulate(x, m[3], m[4], config.eps);
+  const at::Tensor ffn_in = kernels::layer_norm_modulate(x, m[3], m[4], config.eps, product_dtype);
   const at::Tensor hidden =
       kernels::gelu_tanh(project(ffn_in.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
   x = kernels::gated_residual(

@@ -44,6 +44,12 @@ at::Tensor expansion_weight(const at::Tensor& kv_b_proj, const LayerDims& d) {
   return at::cat({key_rows.flatten(0, 1), value_rows.flatten(0, 1)}, 0);
 }
 
+at::Tensor kept_expansion_weight(const at::Tensor& kv_b_proj, const SelfAttentionArgs& args) {
+  if (args.expansion == nullptr) return expansion_weight(kv_b_proj, args.dims);
+  if (!args.expansion->defined()) *args.expansion = expansion_weight(kv_b_proj, args.dims);
+  return *args.expansion;
+}
+
 at::Tensor attend_expanded(const MlaAttentionWeights& w,
                            const at::Tensor& query_BLNK,
                            const at::Tensor& latent_BMR,
@@ -53,7 +59,7 @@ at::Tensor attend_expanded(const MlaAttentionWeights& w,
   const LayerDims& d = args.dims;
   const at::Tensor latent = append_key_copies(args.plan, latent_BMR);
   const at::Tensor both = at::cat({latent, rope_key_BMP.to(latent.scalar_type())}, 2);
-  const at::Tensor expanded = project(both, expansion_weight(w.kv_b_proj, d));
+  const at::Tensor expanded = project(both, kept_expansion_weight(w.kv_b_proj, args));
   const auto parts =
       expanded.split_with_sizes({d.num_heads * (d.nope + d.rope), d.num_heads * d.v_head}, 2);
   const at::Tensor key_BMNK = parts[0].unflatten(2, {d.num_heads, -1});

@@ -50,6 +50,9 @@ struct SelfAttentionArgs {
   SequenceGroup* sequence = nullptr;
   bool exchange_heads = false;
   kernels::KeptAttention* kept = nullptr;  // as of segmented_attention()
+  /// Where the expansion weight of latent attention is kept over passes (PassCache); null: it is
+  /// made for this pass.
+  at::Tensor* expansion = nullptr;
 };
 
 struct SelfAttentionOut {

@@ -106,8 +106,8 @@ class DitForward {
                                       AttentionExchange::kHeads),
         may_run_again_(options.grad != GradMode::kNone),
         config_(shared_or_borrowed(network.config, may_run_again_)) {
-    TORCH_CHECK(!options.cross_cache || options.grad == GradMode::kNone,
-                "kept text keys and values carry no gradient: leave cross_cache out of training");
+    TORCH_CHECK(!options.pass_cache || options.grad == GradMode::kNone,
+                "kept text keys and values carry no gradient: leave pass_cache out of training");
     if (ranks_) {
       check_sequence_slices(network.config,
                             inputs.latents_BFCHW.size(3),
@@ -115,7 +115,9 @@ class DitForward {
                             ranks_->size());
     }
     plan_ = plan_of_rank(plan, ranks_, exchange_heads_, may_run_again_);
-    fills_cross_ = options.cross_cache && options.cross_cache->empty();
+    fills_cross_ = options.pass_cache && options.pass_cache->text.empty();
+    if (options.pass_cache)
+      options.pass_cache->expansion.resize(static_cast<size_t>(network.config.num_layers));
   }
 
   DitOutputs run(const DitInputs& inputs, const std::vector<LayerKv>& window) {
@@ -155,7 +157,7 @@ class DitForward {
   }
 
   Embedded embed(const DitInputs& inputs) const {
-    const bool reads_text = !options_.cross_cache || fills_cross_;
+    const bool reads_text = !options_.pass_cache || fills_cross_;
     // Sliced before the projection, so that each rank's weight gradients are parts too.
     at::Tensor patches = patchify(inputs.latents_BFCHW, *config_);
     if (ranks_) patches = take_own_tokens(patches, *ranks_);
@@ -190,6 +192,8 @@ class DitForward {
     // context.
     const bool kv_only = last && !options_.need_flow;
     const CrossKv cross_kv = text_kv(layer, embedded.context_BTD);
+    at::Tensor* const expansion =
+        options_.pass_cache ? &options_.pass_cache->expansion[static_cast<size_t>(layer)] : nullptr;
     const auto body = [config = config_,
                        plan = plan_,
                        layer,
@@ -198,13 +202,14 @@ class DitForward {
                        cross_kv,
                        ranks = ranks_,
                        exchange_heads = exchange_heads_,
-                       form = options_.form](const std::vector<at::Tensor>& weights,
-                                             const std::vector<at::Tensor>& in,
-                                             kernels::KeptAttention* kept) {
+                       form = options_.form,
+                       expansion](const std::vector<at::Tensor>& weights,
+                                  const std::vector<at::Tensor>& in,
+                                  kernels::KeptAttention* kept) {
       const BlockInputs block_in{
           in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4], in[5]}};
       const BlockSettings settings{
-          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept};
+          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept, expansion};
       const BlockOut out =
           dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
       std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
@@ -227,15 +232,15 @@ class DitForward {
   /// make them. The first pass fills them in and leaves the layer acquired, so that it is not
   /// gathered twice.
   CrossKv text_kv(int64_t layer, const at::Tensor& context_BTD) {
-    CrossCache* cross = options_.cross_cache;
-    if (!cross) return {};
+    PassCache* kept = options_.pass_cache;
+    if (!kept) return {};
     if (fills_cross_) {
       const at::NoGradGuard no_grad;
       const DitBlockWeights w = bind_block(*config_, layer, network_.weights.acquire(layer));
-      cross->push_back(
+      kept->text.push_back(
           cross_attention_kv(w.cross_attn, context_BTD, config_->num_heads, config_->eps));
     }
-    return (*cross)[static_cast<size_t>(layer)];
+    return kept->text[static_cast<size_t>(layer)];
   }
 
   at::Tensor run_head(const at::Tensor& x_BFSD, const at::Tensor& time_BFD) const {

@@ -39,16 +39,23 @@ struct DitInputs {
 /// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64.
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 
-/// The prompt's keys and values of every layer. The first forward that is given an empty one fills
-/// it; later ones read it instead of the text.
-using CrossCache = std::vector<CrossKv>;
+/// What all passes with one prompt and unchanged weights have in common. The first forward that is
+/// given an empty one fills it; later ones read it.
+struct PassCache {
+  std::vector<CrossKv> text;  // the prompt's keys and values of every layer, instead of the text
+  /// Of latent attention in its expanded form: each layer's expansion weight, undefined until it is
+  /// used.
+  std::vector<at::Tensor> expansion = {};
+  /// Another prompt: what depends on it is made anew.
+  void forget_prompt() { text.clear(); }
+};
 
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;
   Recompute recompute = Recompute::kNone;
   bool keep_kv = false;   // return the sequence's keys and values, for a cache
   bool need_flow = true;  // false: only keys and values are wanted; the last layer stops there
-  CrossCache* cross_cache = nullptr;  // only without gradients
+  PassCache* pass_cache = nullptr;  // only without gradients
   LatentForm form = LatentForm::kExpanded;
 };
 

@@ -41,7 +41,7 @@ struct GuidedPasses {
   const at::Tensor& text;  // of both halves: Guidance::text
   const PreparedPlan& plan;
   const std::vector<LayerKv>& window;
-  CrossCache& cross_cache;
+  PassCache& pass_cache;
 };
 
 /// The guided flow of x [B, F, C, H, W] at one timestep (0 to 1000) for all frames: one pass over

@@ -46,7 +46,7 @@ at::Tensor cached_states(const Network& teacher,
   const at::Tensor text = guidance.text(start.text_BTE);
   KvCache cache(config, CacheKind::kStreaming, tokens.tokens(), num_frames);
   PlanCache plans(streaming_plan_limit(config));
-  CrossCache cross;
+  PassCache kept;
   std::vector<at::Tensor> chunks;
   int64_t first = 0;
   for (const int64_t count : chunk_sizes(config, num_frames)) {
@@ -55,7 +55,7 @@ at::Tensor cached_states(const Network& teacher,
         plans.get(config, cached_plan(config, window.frames, first, count), start.noise_BFCHW);
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
-          return guided_flow(teacher, guidance, x, timestep, {text, plan, window.layers, cross});
+          return guided_flow(teacher, guidance, x, timestep, {text, plan, window.layers, kept});
         }));
     if (first + count < num_frames) {  // nothing reads the last chunk's keys and values
       const at::Tensor clean = start.clean_BFCHW.narrow(1, first, count);
@@ -63,7 +63,7 @@ at::Tensor cached_states(const Network& teacher,
                                 .text_BTE = text,
                                 .plan = plan,
                                 .window = window.layers,
-                                .cross_cache = &cross,
+                                .pass_cache = &kept,
                                 .form = LatentForm::kCheaper};
       cache.append(context_kv(teacher, context), first, count);
     }
@@ -84,8 +84,8 @@ at::Tensor doubled_states(const Network& teacher,
                    start.noise_BFCHW.options());
   const at::Tensor text = guidance.text(start.text_BTE);
   const at::Tensor clean = guidance.repeat(start.clean_BFCHW);
-  CrossCache cross;
-  const ForwardOptions options{.cross_cache = &cross};
+  PassCache kept;
+  const ForwardOptions options{.pass_cache = &kept};
   return follow(grid, start.noise_BFCHW, [&](const at::Tensor& x, double timestep) {
     const at::Tensor both = guidance.repeat(x);
     const DitInputs noisy{both, same_time(both, timestep), text};

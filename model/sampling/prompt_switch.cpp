@@ -27,7 +27,7 @@ void AttendedLatents::add(int64_t first_frame, const at::Tensor& latents_BFCHW) 
 
 void AttendedLatents::recompute(const Network& network,
                                 const at::Tensor& text_BTE,
-                                CrossCache& cross,
+                                PassCache& kept,
                                 double context_noise,
                                 const std::function<at::Tensor(const at::Tensor&)>& repeat,
                                 KvCache& cache) const {
@@ -51,7 +51,7 @@ void AttendedLatents::recompute(const Network& network,
                               .text_BTE = text_BTE,
                               .plan = plan,
                               .window = no_window,
-                              .cross_cache = &cross});
+                              .pass_cache = &kept});
 
   // In ascending order: where two kept frames share a slot of the ring, the newer one must stay.
   int64_t row = 0;

@@ -41,7 +41,7 @@ class AttendedLatents {
   /// LongLive's approximation, in which evicted frames have no influence.
   void recompute(const Network& network,
                  const at::Tensor& text_BTE,
-                 CrossCache& cross,
+                 PassCache& kept,
                  double context_noise,
                  const std::function<at::Tensor(const at::Tensor&)>& repeat,
                  KvCache& cache) const;

@@ -87,7 +87,7 @@ class CausalRollout {
                      const KvWindow& window) {
     const auto velocity = [&](const at::Tensor& x, double timestep) {
       if (request_.before_pass) request_.before_pass();
-      return guided_flow(network_, guidance_, x, timestep, {text_, plan, window.layers, cross_});
+      return guided_flow(network_, guidance_, x, timestep, {text_, plan, window.layers, kept_});
     };
     const auto fresh_noise = [&](int64_t k) {
       return stack_frames(
@@ -108,7 +108,7 @@ class CausalRollout {
                               .text_BTE = text_,
                               .plan = plan,
                               .window = window.layers,
-                              .cross_cache = &cross_,
+                              .pass_cache = &kept_,
                               .form = LatentForm::kCheaper};
     cache_.append(context_kv(network_, context), first, latents.size(1));
     if (request_.prompt_switch == PromptSwitch::kRecache &&
@@ -126,13 +126,13 @@ class CausalRollout {
     if (change.first_frame > first) return;
     ++next_change_;
     text_ = guidance_.text(change.text_BTE);
-    cross_.clear();
+    kept_.forget_prompt();
     if (request_.prompt_switch == PromptSwitch::kFlush) cache_.flush(kFlushKeepsFrames);
     if (request_.prompt_switch == PromptSwitch::kRecache) {
       latents_.recompute(
           network_,
           text_,
-          cross_,
+          kept_,
           sampler_.context_noise,
           [&](const at::Tensor& x) { return guidance_.repeat(x); },
           cache_);
@@ -147,7 +147,7 @@ class CausalRollout {
   KvCache cache_;
   PlanCache plans_;
   AttendedLatents latents_;
-  CrossCache cross_;
+  PassCache kept_;
   at::Tensor text_;
   size_t next_change_ = 0;
   Stopwatch watch_;
@@ -195,11 +195,11 @@ RolloutChunk sample_bidirectional(const Network& network,
       prepare_plan(config, bidirectional_plan(request.num_frames), grid, noise.options());
   const Guidance guidance(sampler.guidance_scale, request.negative_text_1TE, config.text_len);
   const at::Tensor text = guidance.text(request.text_BTE);
-  CrossCache cross;
+  PassCache kept;
   const std::vector<LayerKv> no_window;
   const auto velocity = [&](const at::Tensor& x, double timestep) {
     if (request.before_pass) request.before_pass();
-    return guided_flow(network, guidance, x, timestep, {text, plan, no_window, cross});
+    return guided_flow(network, guidance, x, timestep, {text, plan, no_window, kept});
   };
   const auto fresh_noise = [&](int64_t k) {
     return stack_frames(

@@ -48,7 +48,7 @@ class Rollout {
   /// x0 of the exit pass, without gradients; the prompt's keys and values are kept over passes.
   at::Tensor predict(const ExitPass& pass) {
     const at::NoGradGuard no_grad;
-    return replay_exit_pass(network_, pass, request_.text_BTE, {.cross_cache = &cross_});
+    return replay_exit_pass(network_, pass, request_.text_BTE, {.pass_cache = &kept_});
   }
 
   /// The context pass (docs/algorithms.md 6.3): keys and values of the finished chunk.
@@ -65,7 +65,7 @@ class Rollout {
                                           .text_BTE = request_.text_BTE,
                                           .plan = *pass.plan,
                                           .window = pass.window.layers,
-                                          .cross_cache = &cross_});
+                                          .pass_cache = &kept_});
     cache_.append(kv, pass.first_frame, x.size(1));
     return kv;
   }
@@ -79,7 +79,7 @@ class Rollout {
   TokenGrid grid_;
   int64_t frames_;
   KvCache cache_;
-  CrossCache cross_;
+  PassCache kept_;
 };
 
 /// `values` with the gradient of `carrier`, which has the same shape.

@@ -13,8 +13,10 @@ at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,
                                 at::ScalarType exact) {
   const bool is_matrix = spec.shape.size() == 2 || spec.shape.size() == 5;
-  const bool is_exact = spec.name.rfind("time_", 0) == 0 || spec.name.rfind("head.", 0) == 0;
-  return is_matrix && !is_exact ? compute : exact;
+  // Of a product, which adds it in its own dtype; a norm's is added to statistics.
+  const bool is_bias = spec.name.ends_with(".bias") && spec.name.find("norm") == std::string::npos;
+  const bool is_exact = spec.name.starts_with("time_") || spec.name.starts_with("head.");
+  return (is_matrix || is_bias) && !is_exact ? compute : exact;
 }
 
 FrozenWeights::FrozenWeights(const ModelConfig& config,

@@ -10,9 +10,10 @@
 
 namespace vmla::model {
 
-/// The dtype that a tensor has in a network that computes in `compute`. Matrices are in that dtype.
-/// Norm gains, biases and modulation are in `exact`, and so are the time embedding and the head,
-/// whose rounding errors would move the noise schedule (docs/algorithms.md 2.9).
+/// The dtype that a tensor has in a network that computes in `compute`. Matrices and the biases of
+/// their products are in that dtype. Norm gains and modulation are in `exact`, and so are the time
+/// embedding and the head, whose rounding errors would move the noise schedule (docs/algorithms.md
+/// 2.9).
 at::ScalarType compute_dtype_of(const TensorSpec& spec,
                                 at::ScalarType compute,
                                 at::ScalarType exact);

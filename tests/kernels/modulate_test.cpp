@@ -101,6 +101,30 @@ TEST(LayerNormModulate, GradientInFp32AndBf16FollowsFp64) {
   for (size_t i = 0; i < 3; ++i) EXPECT_TRUE(near_max(got16[i], exact16[i], kTolerance16)) << i;
 }
 
+TEST(LayerNormModulate, MakesBf16OfAnFp32Residual) {
+  const auto f = [](const std::vector<at::Tensor>& in) {
+    return layer_norm_modulate(in[0], in[1], in[2], kEps, at::kBFloat16);
+  };
+  const at::Tensor x = draw(18, {2, 3, 16, 65}, at::kFloat);
+  const at::Tensor shift = draw(19, {2, 3, 65}, at::kFloat),
+                   scale = draw(20, {2, 3, 65}, at::kFloat);
+  const at::Tensor y = f({x, shift, scale});
+  EXPECT_TRUE(same_bits(y, layer_norm_modulate(x, shift, scale, kEps).to(at::kBFloat16)));
+  // The gradient that comes in is rounded, and nothing else is.
+  const at::Tensor g = draw(21, {2, 3, 16, 65}, at::kBFloat16);
+  const auto got = autograd_gradients(f, {x, shift, scale}, g);
+  const auto exact = autograd_gradients(
+      [](const std::vector<at::Tensor>& in) {
+        return layer_norm_modulate(in[0], in[1], in[2], kEps);
+      },
+      {x.to(at::kDouble), shift.to(at::kDouble), scale.to(at::kDouble)},
+      g.to(at::kDouble));
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(got[i].scalar_type(), at::kFloat);
+    EXPECT_TRUE(near_max(got[i], exact[i], 2 * kTolerance32)) << i;
+  }
+}
+
 TEST(LayerNormModulate, GivesTheSameBitsWithAndWithoutGradient) {
   const at::Tensor x = draw(14, {2, 3, 5, 33}, at::kFloat);
   const at::Tensor m = draw(15, {2, 3, 33}, at::kFloat);

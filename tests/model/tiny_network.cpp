@@ -105,7 +105,7 @@ at::Tensor cached_flow(TinyNetwork& net,
                        const CachedForward& how) {
   const int64_t num_frames = inputs.latents_BFCHW.size(1);
   KvCache cache(net.config, how.kind, kTinyTokens, num_frames);
-  CrossCache text;
+  PassCache text;
   std::vector<at::Tensor> flows;
   int64_t first = 0;
   for (const int64_t count : chunk_sizes(net.config, num_frames)) {
@@ -113,15 +113,15 @@ at::Tensor cached_flow(TinyNetwork& net,
     const PreparedPlan plan = prepared(net.config,
                                        cached_plan(net.config, window.frames, first, count),
                                        inputs.latents_BFCHW.scalar_type());
-    CrossCache* cross = how.keep_text ? &text : nullptr;
+    PassCache* cross = how.keep_text ? &text : nullptr;
     const bool own_fill = !context.latents_BFCHW.defined();
-    const ForwardOptions flow{.keep_kv = own_fill, .cross_cache = cross, .form = how.form};
+    const ForwardOptions flow{.keep_kv = own_fill, .pass_cache = cross, .form = how.form};
     DitOutputs out =
         dit_forward(net.network(), frames_of(inputs, first, count), plan, window.layers, flow);
     flows.push_back(out.flow_BFCHW);
     if (!own_fill) {
       const ForwardOptions fill{
-          .keep_kv = true, .need_flow = false, .cross_cache = cross, .form = how.form};
+          .keep_kv = true, .need_flow = false, .pass_cache = cross, .form = how.form};
       out = dit_forward(net.network(), frames_of(context, first, count), plan, window.layers, fill);
     }
     cache.append(out.kv, first, count);

@@ -17,6 +17,7 @@
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
 #include "tests/standin/pinned_memory.h"
+#include "tests/standin/trace.h"
 
 namespace vmla::standin {
 namespace {
@@ -98,12 +99,12 @@ void rms_norm_backward(const RmsNormBackwardParams& p, Buffers& b) {
 
 void layer_norm_modulate(const LayerNormModulateParams& p, Buffers& b) {
   LayerNormModulateParams host = p;
-  host.element = host.row_element = kF32;
+  host.element = host.y_element = host.row_element = kF32;
   const int64_t tokens = span(p.S, p.x_token_stride, p.D);
   host.x = b.in(p.x, p.element, span(p.frames, p.x_frame_stride, tokens));
   host.shift = b.in(p.shift, p.row_element, span(p.frames, p.shift_stride, p.D));
   host.scale = b.in(p.scale, p.row_element, span(p.frames, p.scale_stride, p.D));
-  host.y = b.out(p.y, p.element, p.frames * p.S * p.D);
+  host.y = b.out(p.y, p.y_element, p.frames * p.S * p.D);
   host.mean = b.out(p.mean, kF32, p.frames * p.S);
   host.rstd = b.out(p.rstd, kF32, p.frames * p.S);
   layer_norm_modulate_cpu(host);
@@ -111,9 +112,9 @@ void layer_norm_modulate(const LayerNormModulateParams& p, Buffers& b) {
 
 void layer_norm_modulate_backward(const LayerNormModulateBackwardParams& p, Buffers& b) {
   LayerNormModulateBackwardParams host = p;
-  host.element = host.row_element = kF32;
+  host.element = host.y_element = host.row_element = kF32;
   const int64_t grad_tokens = span(p.S, p.grad_y_token_stride, p.D);
-  host.grad_y = b.in(p.grad_y, p.element, span(p.frames, p.grad_y_frame_stride, grad_tokens));
+  host.grad_y = b.in(p.grad_y, p.y_element, span(p.frames, p.grad_y_frame_stride, grad_tokens));
   const int64_t tokens = span(p.S, p.x_token_stride, p.D);
   host.x = b.in(p.x, p.element, span(p.frames, p.x_frame_stride, tokens));
   host.scale = b.in(p.scale, p.row_element, span(p.frames, p.scale_stride, p.D));
@@ -129,11 +130,11 @@ void layer_norm_modulate_backward(const LayerNormModulateBackwardParams& p, Buff
 
 void gated_residual(const GatedResidualParams& p, Buffers& b) {
   GatedResidualParams host = p;
-  host.element = host.row_element = kF32;
+  host.element = host.y_element = host.row_element = kF32;
   const int64_t x_tokens = span(p.S, p.x_token_stride, p.D);
   host.x = b.in(p.x, p.element, span(p.frames, p.x_frame_stride, x_tokens));
   const int64_t y_tokens = span(p.S, p.y_token_stride, p.D);
-  host.y = b.in(p.y, p.element, span(p.frames, p.y_frame_stride, y_tokens));
+  host.y = b.in(p.y, p.y_element, span(p.frames, p.y_frame_stride, y_tokens));
   host.gate = b.in(p.gate, p.row_element, span(p.frames, p.gate_stride, p.D));
   host.out = b.out(p.out, p.element, p.frames * p.S * p.D);
   gated_residual_cpu(host);
@@ -141,13 +142,13 @@ void gated_residual(const GatedResidualParams& p, Buffers& b) {
 
 void gated_residual_backward(const GatedResidualBackwardParams& p, Buffers& b) {
   GatedResidualBackwardParams host = p;
-  host.element = host.row_element = kF32;
+  host.element = host.y_element = host.row_element = kF32;
   const int64_t grad_tokens = span(p.S, p.grad_token_stride, p.D);
   host.grad = b.in(p.grad, p.element, span(p.frames, p.grad_frame_stride, grad_tokens));
   const int64_t y_tokens = span(p.S, p.y_token_stride, p.D);
-  host.y = b.in(p.y, p.element, span(p.frames, p.y_frame_stride, y_tokens));
+  host.y = b.in(p.y, p.y_element, span(p.frames, p.y_frame_stride, y_tokens));
   host.gate = b.in(p.gate, p.row_element, span(p.frames, p.gate_stride, p.D));
-  host.grad_y = b.out(p.grad_y, p.element, p.frames * p.S * p.D);
+  host.grad_y = b.out(p.grad_y, p.y_element, p.frames * p.S * p.D);
   host.grad_gate = b.out(p.grad_gate, p.row_element, p.frames * p.D);
   b.out(p.partial_sums, p.frames * token_chunks(p.S) * p.D);
   host.partial_sums = nullptr;
@@ -192,6 +193,7 @@ void adamw(const AdamwParams& p, Buffers& b) {
 
 template <class Params, void (*kernel)(const Params&, Buffers&)>
 void run(const Params& params, int) {
+  note_launch("vmla");
   const at::AutoDispatchBelowADInplaceOrView below;
   const at::NoGradGuard no_grad;
   Buffers buffers;

@@ -116,7 +116,7 @@ void run_in_all_orders(const std::string& what,
 }
 
 double row_roundings(int64_t D) {
-  return static_cast<double>(D) / 32 + 1 + 5;
+  return static_cast<double>(D) / 32 + 8 + 5;
 }
 
 double token_roundings(int64_t tokens) {

@@ -58,7 +58,8 @@ void run_in_all_orders(const std::string& what,
                        const std::vector<Buffer*>& outputs,
                        const std::function<int()>& launch);
 
-/// How many additions follow each other where 32 lanes sum a row: fewer than this.
+/// How many additions follow each other where 32 lanes sum a row, each up to eight channels at
+/// once: fewer than this.
 double row_roundings(int64_t D);
 /// The same where a block sums the tokens of a chunk, and then the chunks are summed.
 double token_roundings(int64_t tokens);

@@ -157,6 +157,7 @@ TEST(KernelsPastTwoToThe31, RowsForward) {
   const int64_t D = ManyRows::kD, S = ManyRows::kTokens, F = ManyRows::kFrames;
   run_block_of(ManyRows::kLast, kRowsPerBlock, [&] {
     return cuda::launch_layer_norm_modulate({.element = Element::kBFloat16,
+                                             .y_element = Element::kBFloat16,
                                              .row_element = Element::kFloat,
                                              .x = m.x.data(),
                                              .x_frame_stride = S * D,
@@ -180,6 +181,7 @@ TEST(KernelsPastTwoToThe31, RowsForward) {
   EXPECT_EQ(m.last(5), 0xBFA0);  // -1.5 + 0.25 = -1.25
   run_block_of(ManyRows::kLast, kRowsPerBlock, [&] {
     return cuda::launch_gated_residual({.element = Element::kBFloat16,
+                                        .y_element = Element::kBFloat16,
                                         .row_element = Element::kFloat,
                                         .x = m.x.data(),
                                         .x_frame_stride = S * D,
@@ -229,6 +231,7 @@ TEST(KernelsPastTwoToThe31, RowsBackward) {
   for (const Order order : kOrders) {
     const ScopedGridSettings scope({.order = order, .only = ends});
     ASSERT_EQ(cuda::launch_layer_norm_modulate_backward({.element = Element::kBFloat16,
+                                                         .y_element = Element::kBFloat16,
                                                          .row_element = Element::kFloat,
                                                          .grad_y = m.y.data(),
                                                          .grad_y_frame_stride = S * D,
@@ -276,6 +279,7 @@ TEST(KernelsPastTwoToThe31, MoreFramesThanBlocks) {
   for (const Order order : kOrders) {
     const ScopedGridSettings scope({.order = order, .only = some});
     ASSERT_EQ(cuda::launch_gated_residual_backward({.element = Element::kFloat,
+                                                    .y_element = Element::kFloat,
                                                     .row_element = Element::kFloat,
                                                     .grad = grad.data(),
                                                     .grad_frame_stride = S * D,

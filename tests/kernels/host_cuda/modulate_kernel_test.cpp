@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 
 #include "kernels/cuda/launch.h"
@@ -9,11 +10,12 @@ namespace vmla::tests::host_cuda {
 namespace {
 
 using namespace kernels;
+using enum Element;
 
 constexpr double kEps = 1e-6;
 
 struct Sizes {
-  Element element, row_element;
+  Element element, y_element, row_element;
   int64_t frames, S, D;
   int64_t gap, offset;
 
@@ -21,22 +23,27 @@ struct Sizes {
   std::string name() const {
     return std::to_string(frames) + "x" + std::to_string(S) + "x" + std::to_string(D) + ", gap " +
            std::to_string(gap) + ", elements " + std::to_string(static_cast<int>(element)) +
+           std::to_string(static_cast<int>(y_element)) +
            std::to_string(static_cast<int>(row_element));
   }
   /// [frames * S, D]: tokens with a gap, so that frames have one too.
   Buffer tokens_with_gaps(uint64_t stream) const {
     return Buffer(element, tokens(), D, gap, offset).draw(stream);
   }
+  Buffer y_tokens_with_gaps(uint64_t stream) const {
+    return Buffer(y_element, tokens(), D, gap, offset).draw(stream);
+  }
   Buffer frame_rows(uint64_t stream) const {
     return Buffer(row_element, frames, D, 3 * gap, offset).draw(stream);
   }
   Buffer dense_tokens() const { return {element, tokens(), D, 0, offset}; }
+  Buffer dense_y_tokens() const { return {y_element, tokens(), D, 0, offset}; }
   Buffer dense_frames() const { return {row_element, frames, D, 0, offset}; }
 };
 
 struct LayerNorm {
   Sizes n;
-  Buffer x = n.tokens_with_gaps(1), grad = n.tokens_with_gaps(2);
+  Buffer x = n.tokens_with_gaps(1), grad = n.y_tokens_with_gaps(2);
   Buffer shift = n.frame_rows(3), scale = n.frame_rows(4);
   Buffer mean{Element::kFloat, n.tokens(), 1}, rstd{Element::kFloat, n.tokens(), 1};
 };
@@ -61,8 +68,9 @@ RowStatistics statistics_of(const Buffer& x, int64_t row) {
 
 void check_forward(LayerNorm& c) {
   const Sizes& n = c.n;
-  Buffer y = n.dense_tokens();
+  Buffer y = n.dense_y_tokens();
   const LayerNormModulateParams params{.element = n.element,
+                                       .y_element = n.y_element,
                                        .row_element = n.row_element,
                                        .x = c.x.data(),
                                        .x_frame_stride = n.S * c.x.stride(),
@@ -95,7 +103,7 @@ void check_forward(LayerNorm& c) {
           std::abs(scale) * (s.rstd * s.mean_size + 2 * std::abs(h) + 1e-3) + std::abs(shift);
       const double allowed = roundings * 0x1p-24 * size;
       const double half_place =
-          n.element == Element::kFloat ? 0 : 0x1p-8 * (std::abs(expected) + allowed);
+          n.y_element == Element::kFloat ? 0 : 0x1p-8 * (std::abs(expected) + allowed);
       ASSERT_NEAR(y.at(row, d), expected, allowed + half_place)
           << n.name() << ", token " << row << ", channel " << d;
     }
@@ -108,6 +116,7 @@ void check_backward(LayerNorm& c) {
   Buffer dx = n.dense_tokens(), dshift = n.dense_frames(), dscale = n.dense_frames();
   Buffer sums(Element::kFloat, 2 * n.frames * token_chunks(n.S), n.D);
   const LayerNormModulateBackwardParams params{.element = n.element,
+                                               .y_element = n.y_element,
                                                .row_element = n.row_element,
                                                .grad_y = c.grad.data(),
                                                .grad_y_frame_stride = n.S * c.grad.stride(),
@@ -179,12 +188,13 @@ void check_backward(LayerNorm& c) {
 }
 
 void check_gated_residual(const Sizes& n) {
-  Buffer x = n.tokens_with_gaps(5), y = n.tokens_with_gaps(6), grad = n.tokens_with_gaps(7);
+  Buffer x = n.tokens_with_gaps(5), y = n.y_tokens_with_gaps(6), grad = n.tokens_with_gaps(7);
   Buffer gate = n.frame_rows(8);
-  Buffer out = n.dense_tokens(), dy = n.dense_tokens(), dgate = n.dense_frames();
+  Buffer out = n.dense_tokens(), dy = n.dense_y_tokens(), dgate = n.dense_frames();
   Buffer sums(Element::kFloat, n.frames * token_chunks(n.S), n.D);
   run_in_all_orders("gated_residual " + n.name(), {&out}, [&] {
     return cuda::launch_gated_residual({.element = n.element,
+                                        .y_element = n.y_element,
                                         .row_element = n.row_element,
                                         .x = x.data(),
                                         .x_frame_stride = n.S * x.stride(),
@@ -202,6 +212,7 @@ void check_gated_residual(const Sizes& n) {
   });
   run_in_all_orders("gated_residual backward " + n.name(), {&dy, &dgate, &sums}, [&] {
     return cuda::launch_gated_residual_backward({.element = n.element,
+                                                 .y_element = n.y_element,
                                                  .row_element = n.row_element,
                                                  .grad = grad.data(),
                                                  .grad_frame_stride = n.S * grad.stride(),
@@ -237,11 +248,11 @@ void check_gated_residual(const Sizes& n) {
   });
 }
 
-class ModulateKernels : public testing::TestWithParam<std::pair<Element, Element>> {
+class ModulateKernels : public testing::TestWithParam<std::array<Element, 3>> {
  public:
   void check(int64_t frames, int64_t S, int64_t D, int64_t gap, int64_t offset) {
-    const auto [element, row_element] = GetParam();
-    const Sizes sizes{element, row_element, frames, S, D, gap, offset};
+    const auto [element, y_element, row_element] = GetParam();
+    const Sizes sizes{element, y_element, row_element, frames, S, D, gap, offset};
     LayerNorm norm{sizes};
     check_forward(norm);
     check_backward(norm);
@@ -255,14 +266,18 @@ TEST_P(ModulateKernels, FollowTheDefinitionInEveryOrder) {
   check(1, 1, 1, 0, 0);
   check(3, 9, 33, 5, 1);    // gaps, an odd offset, a second block of channels of one lane
   check(2, 131, 65, 1, 3);  // two chunks of tokens
-  check(1, 3, 1536, 0, 0);  // the width of wan1.3b
+  check(1, 3, 1536, 0, 0);  // the width of wan1.3b, in packs
+  check(2, 3, 264, 8, 0);   // packs with gaps, and lanes that have one more than others
+  check(2, 3, 264, 4, 0);   // whole packs of channels at places where none may begin
+  check(2, 3, 264, 0, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Elements,
                          ModulateKernels,
-                         testing::Values(std::pair{Element::kFloat, Element::kFloat},
-                                         std::pair{Element::kBFloat16, Element::kFloat},
-                                         std::pair{Element::kBFloat16, Element::kBFloat16}));
+                         testing::Values(std::array{kFloat, kFloat, kFloat},
+                                         std::array{kBFloat16, kBFloat16, kFloat},
+                                         std::array{kBFloat16, kBFloat16, kBFloat16},
+                                         std::array{kFloat, kBFloat16, kFloat}));
 
 }  // namespace
 }  // namespace vmla::tests::host_cuda

@@ -129,7 +129,10 @@ TEST_P(RmsNormKernel, FollowsTheDefinitionInEveryOrder) {
   check(element, weight, 1, 1, 0, 0);
   check(element, weight, 9, 33, 5, 1);     // a gap, an odd offset, a second block of rows
   check(element, weight, 131, 127, 1, 3);  // two chunks of rows
-  check(element, weight, 5, 1536, 0, 0);   // the width of wan1.3b
+  check(element, weight, 5, 1536, 0, 0);   // the width of wan1.3b, in packs
+  check(element, weight, 3, 264, 8, 0);    // packs with gaps, one more in some lanes
+  check(element, weight, 3, 264, 4, 0);    // whole packs of channels where none may begin
+  check(element, weight, 3, 264, 0, 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(Elements,

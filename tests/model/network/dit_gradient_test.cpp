@@ -196,8 +196,8 @@ TEST_P(DitGradient, RecomputeChangesNoBit) {
 TEST_P(DitGradient, KeptTextIsNotForTraining) {
   TrainingPass pass(GetParam().attention, GetParam().pass);
   TrainedWeights weights = trained_weights(pass.config);
-  CrossCache text;
-  const ForwardOptions options{.grad = GradMode::kFull, .cross_cache = &text};
+  PassCache text;
+  const ForwardOptions options{.grad = GradMode::kFull, .pass_cache = &text};
   EXPECT_THROW(dit_forward({pass.config, weights}, pass.inputs, pass.plan, pass.window, options),
                c10::Error);
 }
@@ -209,13 +209,13 @@ TEST_P(DitGradient, KeptTextStandsForTheText) {
   TinyNetwork net(pass.config);
   DitInputs inputs = pass.inputs;
   if (pass.clean.defined()) inputs = tiny_inputs(pass.config, pass.plan.plan.sequence_frames());
-  CrossCache text;
+  PassCache text;
   const auto flow = [&] {
-    return dit_forward(net.network(), inputs, pass.plan, pass.window, {.cross_cache = &text})
+    return dit_forward(net.network(), inputs, pass.plan, pass.window, {.pass_cache = &text})
         .flow_BFCHW;
   };
   const at::Tensor first = flow();
-  EXPECT_EQ(text.size(), static_cast<size_t>(pass.config.num_layers));
+  EXPECT_EQ(text.text.size(), static_cast<size_t>(pass.config.num_layers));
   inputs.text_BTE = at::full_like(inputs.text_BTE, std::numeric_limits<double>::quiet_NaN());
   EXPECT_TRUE(bit_equal(flow(), first));
 }
