@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "tests/standin/device.h"
+#include "tests/standin/trace.h"
 
 namespace vmla::standin {
 namespace {
@@ -80,6 +81,7 @@ struct Attended {
   at::Tensor out, lse;
 };
 Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
+  note_launch("attention");
   const at::Tensor scores = wide(q).matmul(wide(k).transpose(-1, -2)) * scale;
   const at::Tensor lse = scores.logsumexp(-1);
   return {(scores - lse.unsqueeze(-1)).exp().matmul(wide(v)), lse};
@@ -92,6 +94,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor&
                                                                const at::Tensor& output,
                                                                const at::Tensor& lse_host,
                                                                double scale) {
+  note_launch("attention_backward");
   const at::Tensor g = wide(grad), q = wide(query), k = wide(key), v = wide(value);
   const at::Tensor p =
       (q.matmul(k.transpose(-1, -2)) * scale - lse_host.to(q.scalar_type()).unsqueeze(-1)).exp();

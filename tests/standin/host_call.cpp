@@ -144,6 +144,7 @@ void on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const at::AutoDispatchBelowADInplaceOrView below;
   const std::string& name = op.schema().name();
   if (waits(name)) note("waiting_op", name.c_str(), 0);
+  note_launch(name.c_str());
   const auto& arguments = op.schema().arguments();
   const size_t first = stack->size() - arguments.size();
   if (is_rate_probe(name, (*stack)[first])) {

@@ -94,6 +94,12 @@ void note(const char* kind, const char* what, int64_t bytes) {
   tally.bytes += bytes;
 }
 
+void note_launch(const char* what) {
+  if (prefix() == nullptr) return;
+  const std::lock_guard lock(mutex);
+  ++tallies()[std::to_string(in_step ? step.load() : 0) + " launch " + what].count;
+}
+
 void step_begins() {
   ++step;
   in_step = true;

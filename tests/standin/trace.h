@@ -11,6 +11,10 @@ namespace vmla::standin {
 /// variable nothing is counted.
 void note(const char* kind, const char* what, int64_t bytes);
 
+/// Counts a kernel that a GPU would have started, by its name: an operation that a view of other
+/// memory would not do. Written beside the others with the kind "launch" and no chain of calls.
+void note_launch(const char* what);
+
 /// The program's loop begins and ends its steps by asking for the peak of memory.
 void step_begins();
 void step_ends();
