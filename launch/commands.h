@@ -6,6 +6,7 @@
 #include "launch/commands/analyze_memory.h"
 #include "launch/commands/analyze_rank.h"
 #include "launch/commands/analyze_spectrum.h"
+#include "launch/commands/bench.h"
 #include "launch/commands/compare.h"
 #include "launch/commands/convert.h"
 #include "launch/commands/data_encode.h"
@@ -56,6 +57,7 @@ using AnyCommand = std::variant<TrainArgs,
                                 DataImportArgs,
                                 DataInspectArgs,
                                 TextEncodeArgs,
+                                BenchArgs,
                                 DoctorArgs>;
 
 /// The groups: first words that several commands have in common.

@@ -1,6 +1,7 @@
 #include "launch/commands/train.h"
 
 #include "analysis/report/report.h"
+#include "launch/kept_memory.h"
 #include "launch/ranked_job.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
@@ -11,17 +12,9 @@
 #include "trainer/run_stage.h"
 
 #include <ATen/Parallel.h>
-#include <malloc.h>
 
 namespace vmla::launch {
 namespace {
-
-/// Makes malloc keep freed memory. Every step needs as much as the one before has freed; by default
-/// malloc returns it to the system in between, which then has to map every page again.
-void keep_freed_blocks() {
-  mallopt(M_MMAP_THRESHOLD, 32 << 20);  // bytes; glibc takes no more
-  mallopt(M_TRIM_THRESHOLD, 256 << 20);
-}
 
 void train_stage(const TrainArgs& args,
                  const trainer::TrainConfig& config,
@@ -53,7 +46,7 @@ void train_stage(const TrainArgs& args,
 
 int run(const TrainArgs& args) {
   const distributed::RankEnvironment environment = distributed::rank_environment();
-  keep_freed_blocks();
+  keep_freed_memory();
   const auto use_threads = [&](const trainer::TrainConfig& config) {
     const int64_t cores = trainer::available_cores(environment.local_world_size);
     at::set_num_threads(static_cast<int>(trainer::cpu_threads(config, cores)));

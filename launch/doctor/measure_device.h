@@ -24,6 +24,9 @@ GpuFacts measure_gpu(const kernels::DriverGpu& gpu, int64_t index);
 /// FLOP/s of an n x n product on the device, the best of a few.
 double gemm_flops(at::Device device, at::ScalarType dtype, int64_t n);
 
+/// Bytes/s, read and written together, of a copy of 256 MB on the device, the best of a few.
+double copy_rate(at::Device device);
+
 /// An all-gather over the first `gpus` GPUs, each with a thread of this process.
 NcclFacts measure_nccl(int64_t gpus);
 

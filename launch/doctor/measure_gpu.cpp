@@ -68,6 +68,13 @@ double gemm_flops(at::Device device, at::ScalarType dtype, int64_t n) {
   return 2.0 * static_cast<double>(n * n * n) / fastest(device, [&] { at::mm_out(out, a, a); });
 }
 
+double copy_rate(at::Device device) {
+  constexpr int64_t kBytes = int64_t{1} << 28;
+  const at::Tensor from = at::zeros({kBytes}, at::TensorOptions(device).dtype(at::kByte));
+  const at::Tensor to = at::empty_like(from);
+  return 2.0 * kBytes / fastest(device, [&] { to.copy_(from); });
+}
+
 GpuFacts measure_gpu(const kernels::DriverGpu& gpu, int64_t index) {
   GpuFacts facts{.index = index, .gpu = gpu, .problem = {}};
   const at::Device device(at::kCUDA, static_cast<c10::DeviceIndex>(index));
@@ -75,11 +82,10 @@ GpuFacts measure_gpu(const kernels::DriverGpu& gpu, int64_t index) {
     facts.free_bytes = static_cast<double>(at::accelerator::getMemoryInfo(device.index()).first);
     constexpr int64_t kBytes = int64_t{1} << 28;
     const at::Tensor on_gpu = at::empty({kBytes}, at::TensorOptions(device).dtype(at::kByte));
-    const at::Tensor other = at::empty_like(on_gpu);
     const at::Tensor pinned =
         at::empty({kBytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
     constexpr double kMoved = kBytes;
-    facts.copy = 2 * kMoved / fastest(device, [&] { other.copy_(on_gpu); });
+    facts.copy = copy_rate(device);
     facts.to_device = kMoved / fastest(device, [&] { on_gpu.copy_(pinned, true); });
     facts.from_device = kMoved / fastest(device, [&] { pinned.copy_(on_gpu, true); });
     facts.gemm_bf16 = gemm_flops(device, at::kBFloat16, 8192);

@@ -1,7 +1,8 @@
 #include "launch/doctor/timing.h"
 
+#include "launch/bench/time_runs.h"
+
 #include <ATen/ATen.h>
-#include <ATen/DeviceAccelerator.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,16 +13,13 @@ namespace vmla::launch::doctor {
 
 double fastest(c10::Device device, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
-  const auto wait = [&] {
-    if (device.is_cuda()) at::accelerator::synchronizeDevice(device.index());
-  };
   work();
-  wait();
+  bench::finish(device);
   double best = std::numeric_limits<double>::infinity(), all = 0;
   for (int i = 0; i < 10 && all < 0.1; ++i) {
     const auto begin = Clock::now();
     work();
-    wait();
+    bench::finish(device);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     best = std::min(best, seconds);
     all += seconds;

@@ -6,9 +6,8 @@
 #include <chrono>
 
 namespace vmla::trainer {
-namespace {
 
-double measure(const std::string& device) {
+double measure_gemm_tflops(const std::string& device) {
   const at::NoGradGuard no_grad;
   const bool on_cpu = device == "cpu";
   const int64_t n = on_cpu ? 512 : 8192;
@@ -29,10 +28,8 @@ double measure(const std::string& device) {
   return best;
 }
 
-}  // namespace
-
 double gemm_tflops(const std::string& device) {
-  static const double rate = measure(device);
+  static const double rate = measure_gemm_tflops(device);
   return rate;
 }
 

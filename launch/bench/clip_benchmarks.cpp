@@ -1,0 +1,99 @@
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "data/store/latent_dataset.h"
+#include "launch/bench/benchmarks.h"
+#include "launch/bench/random_stage.h"
+#include "model/codec/video_codec.h"
+#include "model/io/error.h"
+#include "model/io/format.h"
+#include "trainer/inputs/stage_codec.h"
+
+namespace vmla::launch::bench {
+namespace {
+
+using namespace trainer;
+
+/// Reads `bytes` bytes of a file from its beginning in parts of `part`; around again where it ends.
+/// Returns how many were read.
+double read_plainly(const std::filesystem::path& path, double bytes, size_t part) {
+  std::vector<char> into(part);
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail_user("bench data: {} cannot be opened", path.string());
+  double done = 0;
+  off_t place = 0;
+  while (done < bytes) {
+    const ssize_t got = pread(file, into.data(), part, place);
+    if (got < 0 || (got == 0 && place == 0)) break;
+    place = got == 0 ? 0 : place + got;
+    done += static_cast<double>(got);
+  }
+  close(file);
+  return done;
+}
+
+}  // namespace
+
+Outcome time_data(const Request& request) {
+  const std::string& path = request.config.data.path;
+  if (!std::filesystem::exists(path)) {
+    fail_user("bench data: data.path {} is not there; name a dataset with --set data.path=FILE.h5",
+              path);
+  }
+  const data::LatentDataset clips(path);
+  if (!clips.has_latents()) fail_user("bench data: {} is a prompt set without latents", path);
+  double bytes = 0;
+  const auto bytes_of = [](const at::Tensor& latents) {
+    return static_cast<double>(latents.numel()) * 2;  // stored in 16 bits
+  };
+  for (int64_t clip = 0; clip < clips.size(); ++clip) bytes += bytes_of(clips.latents(clip));
+  const double clip_bytes = bytes / static_cast<double>(clips.size());
+  Row ours{.name = clips.has_digests() ? "clips, each checked against its digest" : "clips",
+           .bytes = bytes};
+  ours.runs = time_runs(at::kCPU, request.repeats, [&] {
+    for (int64_t clip = 0; clip < clips.size(); ++clip) clips.latents(clip);
+  });
+  Row plain{.name = "plain reads of as many bytes", .bytes = bytes};
+  plain.runs = time_runs(at::kCPU, request.repeats, [&] {
+    read_plainly(clips.file_path(0), bytes, static_cast<size_t>(clip_bytes));
+  });
+  ours.figures.emplace_back("share_of_plain_reads", wall_of(plain).median / wall_of(ours).median);
+  return {.subject = formatted("{} clips of {:.0f} bytes in {}", clips.size(), clip_bytes, path),
+          .rows = {ours, plain}};
+}
+
+Outcome time_vae(const Request& request) {
+  const TrainConfig& config = request.config;
+  const at::NoGradGuard no_grad;
+  const PlannedMedia media = planned_media(config);
+  const std::string name = media.codec.empty() ? "wan-vae" : media.codec;
+  const auto codec = model::make_video_codec(name, codec_options(config));
+  const ClipShape& clip = media.clip;
+  const at::Tensor latents = at::randn({clip.frames, clip.channels, clip.height, clip.width});
+  const auto frames = static_cast<double>(codec->pixel_frames(clip.frames));
+  at::Tensor pixels;
+  Row decode{.name = "decode a clip"};
+  decode.runs = time_runs(
+      at::Device(config.train.device), request.repeats, [&] { pixels = codec->decode(latents); });
+  decode.figures.emplace_back("frames_per_second", frames / wall_of(decode).median);
+  Outcome outcome{.subject = formatted("{}, {:.0f} frames of {} x {} pixels",
+                                       codec->name(),
+                                       frames,
+                                       clip.height * codec->spatial_factor(),
+                                       clip.width * codec->spatial_factor()),
+                  .rows = {decode}};
+  if (model::codec_of_latents(name) != name) return outcome;  // a decoder of another's latents
+  Row encode{.name = "encode a clip"};
+  encode.runs = time_runs(at::Device(config.train.device), request.repeats, [&] {
+    codec->encode(pixels.clamp(-1, 1));
+  });
+  encode.figures.emplace_back("frames_per_second", frames / wall_of(encode).median);
+  outcome.rows.push_back(encode);
+  return outcome;
+}
+
+}  // namespace vmla::launch::bench
