@@ -9,6 +9,8 @@ namespace vmla::data {
 namespace fs = std::filesystem;
 
 fs::path find_decoder_program() {
+  if (const auto found = io::find_program_beside("vmla-decode")) return *found;
+  if (const auto plain = io::find_program_beside("vmla-decode-y4m")) return *plain;
   return io::program_beside("vmla-decode", "reads and writes videos");
 }
 

@@ -12,8 +12,9 @@
 
 namespace vmla::data {
 
-/// Where the program vmla-decode is: beside this program, or in the folder above it. RunError if in
-/// neither.
+/// Where the program vmla-decode is: beside this program, or in the folder above it; where it is
+/// left out, as in a bundle (launch/bundle), vmla-decode-y4m, the same without OpenCV. RunError if
+/// there is neither.
 std::filesystem::path find_decoder_program();
 
 /// What a video becomes.

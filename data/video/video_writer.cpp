@@ -11,6 +11,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/file_writer.h"
+#include "model/io/program_beside.h"
 
 namespace vmla::data {
 namespace fs = std::filesystem;
@@ -30,7 +31,8 @@ std::string fps_ratio(double fps) {
 
 const char* default_video_extension() {
 #ifdef VMLA_HAVE_OPENCV
-  return ".mp4";
+  static const bool has_opencv = io::find_program_beside("vmla-decode").has_value();
+  return has_opencv ? ".mp4" : ".y4m";
 #else
   return ".y4m";
 #endif

@@ -13,7 +13,8 @@ namespace vmla::data {
 
 class ChildProcess;
 
-/// ".mp4", or ".y4m" in a build without OpenCV.
+/// ".mp4", or ".y4m" where OpenCV is not there: in a build without it, and without vmla-decode
+/// beside the program.
 const char* default_video_extension();
 
 /// Starts a child process that encodes videos; several VideoWriters may use it one after another.

@@ -8,6 +8,7 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
+#include "model/io/program_beside.h"
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -94,7 +95,8 @@ void show_machine(Page& page, const std::string& disk, int64_t gpus) {
   page.add(judge_limits(measure_limits(), gpus));
   page.show("limits");
   page.add(libtorch_line());
-  page.add(judge_library(measure_library("OpenCV", "vmla-decode")));
+  const bool bundled = !io::find_program_beside("vmla-decode").has_value();
+  page.add(judge_library(measure_library("OpenCV", bundled ? "vmla-decode-y4m" : "vmla-decode")));
   page.add(judge_library(measure_library("HDF5", "vmla-hdf5")));
   page.show("build");
 }
