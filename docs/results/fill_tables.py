@@ -125,6 +125,20 @@ TABLES = {
         ],
         {"attention": "dense"},
     ),
+    "eight_bits": Table(
+        "int8",
+        {"kv_cache_dtype": "cache"},
+        [
+            Column("keep, one clip", "dmd.mosaic.keep"),
+            Column("less fp32's", "dmd.mosaic.keep", 5, "difference"),
+            Column("energy, less fp32's", "dmd.mosaic.energy", 5, "difference"),
+            Column("keep, last of ten", "dmd.long_rollout.mosaic.keep_last"),
+            Column("less fp32's", "dmd.long_rollout.mosaic.keep_last", 5, "difference"),
+            Column("energy, less fp32's", "dmd.long_rollout.mosaic.energy_last", 5, "difference"),
+        ],
+        {"kv_cache_dtype": "auto"},
+        {"auto": "fp32"},
+    ),
 }
 
 
