@@ -11,7 +11,8 @@ from typing import Callable
 
 import torch
 
-from video_dit import PeerConfig, Rotation, VideoDit, runs, take
+from attention_plan import PeerConfig, Rotation, runs, take
+from video_dit import VideoDit
 
 Latents = tuple[torch.Tensor, torch.Tensor]  # of one layer: [B, M, R] and rotary keys [B, M, P], not rotated
 

@@ -39,7 +39,8 @@ def main() -> None:
     from distillation import Consistency, Dmd
     from exit_draws import exit_index
     from safetensors.torch import load_file
-    from video_dit import PeerConfig, VideoDit
+    from attention_plan import PeerConfig
+    from video_dit import VideoDit
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -39,8 +39,8 @@ def main() -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
+    from attention_plan import PeerConfig
     from streaming_dit import StreamingDit
-    from video_dit import PeerConfig
 
     torch.set_num_threads(args.threads)
     config = PeerConfig.of(json.load(open(args.shape)), complex_rope=False)

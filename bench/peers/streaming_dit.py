@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from video_dit import PeerConfig, Rotation, VideoDit
+from attention_plan import PeerConfig, Rotation
+from video_dit import VideoDit
 
 
 class StreamingDit(VideoDit):

@@ -42,7 +42,8 @@ def main() -> None:
     import torch
     import torch.nn.functional as F
 
-    from video_dit import PeerConfig, VideoDit
+    from attention_plan import PeerConfig
+    from video_dit import VideoDit
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)

@@ -13,9 +13,10 @@ from reference.weights import random_weights, to_double
 import sys  # isort: skip
 
 sys.path.insert(0, str(REPOSITORY / "bench" / "peers"))
+from attention_plan import PeerConfig  # noqa: E402
 from distillation import Consistency, Dmd  # noqa: E402
 from exit_draws import hash_role, uniform  # noqa: E402
-from video_dit import PeerConfig, VideoDit  # noqa: E402
+from video_dit import VideoDit  # noqa: E402
 
 
 def reference_config(peer: PeerConfig) -> ModelConfig:
