@@ -19,7 +19,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from compare_steps import ENVIRONMENT, VMLA, Workplace
+from measure import ENVIRONMENT, VMLA
+from widened_stages import Workplace
 
 FPS = 8
 MIB = 1 << 20
@@ -51,9 +52,8 @@ def main() -> None:
     frames = round(args.minutes * 60 * FPS)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        place = Workplace(folder)
-        place.train(1, folder / "student", threads=1, steps=2)
-        command = [VMLA, "sample", "--checkpoint", folder / "student", "--prompt", "a red circle moves left"]
+        student = Workplace(folder).made("teacher_forcing")
+        command = [VMLA, "sample", "--checkpoint", student, "--prompt", "a red circle moves left"]
         command += ["--frames", frames, "--out", folder / "out", "--save-latents"]
         command += ["--sampler", "few_step", "--denoising-steps", "1000,750,500,250"]
         environment = {**ENVIRONMENT, "OMP_NUM_THREADS": "1"}

@@ -19,7 +19,8 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from compare_steps import ENVIRONMENT, QUIET, ROOT, VMLA, run, spread
+from measure import ENVIRONMENT, ROOT, VMLA, run, spread
+from widened_stages import QUIET
 
 CHUNK = 3
 SINK = 1

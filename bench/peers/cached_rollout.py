@@ -12,6 +12,7 @@ from typing import Callable
 import torch
 
 from attention_plan import PeerConfig, Rotation, runs, take
+from steady_state import compiled, packed
 from video_dit import VideoDit
 
 Latents = tuple[torch.Tensor, torch.Tensor]  # of one layer: [B, M, R] and rotary keys [B, M, P], not rotated
@@ -44,6 +45,14 @@ class Rollout:
             rotations = Rotation(c, own), Rotation(c, list(range(len(attended))))
             self.chunks.append(Chunk(slice(start, end), past, *rotations, is_last=end == c.frames))
 
+    def compile_fixed(self) -> None:
+        """What is called from now on is compiled: a graph for each chunk, with gradients and without.
+
+        What is done once a rollout stays as it is: the embeddings of its timesteps, whose number depends on the exit
+        step, and the text's keys and values.
+        """
+        self.flow, self.fill = compiled(self.flow), compiled(self.fill)
+
     def run(
         self,
         net: VideoDit,
@@ -63,22 +72,25 @@ class Rollout:
             context = net.text_embedding(text)
             words = [block.cross_attn.keys_values(context) for block in net.blocks]
             e, e0 = net.embed_time(noise.new_tensor([[*steps[: exit_index + 1], 0.0]]))
-            times = [(e[:, i : i + 1], e0[:, i : i + 1]) for i in range(e.shape[1])]
+            times = [(packed(e[:, i : i + 1]), packed(e0[:, i : i + 1])) for i in range(e.shape[1])]
+        # Passes without gradients take the values alone, so that a compiled graph serves every rollout.
+        constant_words, constant_times = detached(words), detached(times)
         cache: list[Latents | None] = [None] * len(net.blocks)
         video = []
         for chunk in self.chunks:
-            x = noise[:, chunk.frames]
+            x = packed(noise[:, chunk.frames])
             window = [tuple(take(part, chunk.past) for part in kept) if chunk.past else None for kept in cache]
             with torch.no_grad():
                 for k in range(exit_index):
-                    clean = x - steps[k] / 1000 * self.flow(net, x, times[k], words, window, chunk)
+                    flow = self.flow(net, x, constant_times[k], constant_words, window, chunk)
+                    clean = x - steps[k] / 1000 * flow
                     x = torch.lerp(clean, renoise(k, chunk.frames), steps[k + 1] / 1000)
             with torch.set_grad_enabled(with_grad):
                 clean = x - steps[exit_index] / 1000 * self.flow(net, x, times[exit_index], words, window, chunk)
             video.append(clean)
             if not (chunk.is_last and self.config.exact_cuts):
                 with torch.no_grad():
-                    new = self.fill(net, clean, times[-1], words, window, chunk)
+                    new = self.fill(net, clean.detach(), constant_times[-1], constant_words, window, chunk)
                     cache = [join(kept, own) for kept, own in zip(cache, new)]
         return torch.cat(video, 1)
 
@@ -113,6 +125,10 @@ class Rollout:
         q = attention.rotated(attention.queries(normed), chunk.query_rotation)
         a = attention.attend(q, attention.keys(k_nope, k_rope, chunk.key_rotation), v)
         return block.after_attention(x, a, m, words), own
+
+
+def detached(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return [(a.detach(), b.detach()) for a, b in pairs]
 
 
 def join(past: Latents | None, own: Latents) -> Latents:

@@ -1,6 +1,6 @@
-"""Steps of the distillation stages in eager Python: consistency distillation, or cycles of self-forcing DMD.
+"""Steps of the distillation stages in Python: consistency distillation, or cycles of self-forcing DMD.
 
-    python bench/peers/distillation_step.py SPEC.json [--threads 1] [--exact-cuts] [--check INPUTS.safetensors]
+    python bench/peers/distillation_step.py SPEC.json [--threads 1] [--exact-cuts] [--compile] [--check FILE]
 
 SPEC.json is written by bench/compare_distillation.py: shapes, weights, data and settings, read from the same yaml as
 the program's. Prints one JSON object. A unit is one step of consistency distillation, or one cycle of DMD: an update of
@@ -12,46 +12,32 @@ With --check it prints the losses of the first step on the given draws instead.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
 import statistics
-import time
 
-
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("spec")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--units", type=int, default=50)
-    parser.add_argument("--warmup", type=int, default=10)
-    parser.add_argument("--exact-cuts", action="store_true")
-    parser.add_argument("--check", help="draws, under the names of `vmla step`")
-    return parser.parse_args()
+from steady_state import arguments, measured
 
 
 def main() -> None:
-    args = arguments()
-    # Before torch loads: idle OpenMP threads sleep, so that a peer running beside is not slowed by spinning.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    args = arguments(__doc__)
     import torch
+    from safetensors.torch import load_file
+
+    from attention_plan import PeerConfig
     from distillation import Consistency, Dmd
     from exit_draws import exit_index
-    from safetensors.torch import load_file
-    from attention_plan import PeerConfig
     from video_dit import VideoDit
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-    spec = json.load(open(args.spec))
+    spec = args.spec
     data = load_file(spec["data"])
 
     def network(role: str) -> VideoDit:
         fields = spec["networks"][role]
-        config = PeerConfig.of(fields["shape"], exact_cuts=args.exact_cuts)
+        config = PeerConfig.of(fields["shape"], exact_cuts=args.exact_cuts, complex_rope=not args.compile)
         model = VideoDit(config, "teacher_forcing" if config.attention == "mla" else "bidirectional")
         model.load_state_dict(load_file(fields["weights"]))
+        if args.compile:
+            model.compile_fixed()
         return model
 
     class Player:
@@ -100,27 +86,40 @@ def main() -> None:
     else:
         generator, fake = network("generator"), network("real_score")
         method = Dmd(generator, network("real_score"), fake, spec["guidance"], spec["shift"], spec["steps"])
+        if args.compile:
+            method.rollout.compile_fixed()
         average = network("generator") if spec["ema"] else None
         players = {
             "generator": Player(generator, spec["lr"], spec["betas"], average, spec["ema"]),
             "fake_score": Player(fake, spec["lr_fake"], spec["betas_fake"], None, 0),
         }
 
-        def draws(role: str, step: int) -> dict:
+        def draws(exit_step: int) -> dict:
             return {
                 "rollout_noise": torch.randn(shape),
                 "renoise": lambda k, frames: torch.randn(batch, frames.stop - frames.start, *shape[2:]),
                 "noise": torch.randn(shape),
                 "tau": torch.randint(1000, (batch,)),
-                "exit_index": exit_index(role, step, len(spec["steps"])),
+                "exit_index": exit_step,
             }
+
+        def prepare() -> None:
+            """Both losses with every exit step, of which the warm-up may not draw all: each has graphs of its own."""
+            for exit_step in range(len(spec["steps"])):
+                method.generator_loss(draws(exit_step), text_all[samples()], negative).backward()
+                method.fake_loss(draws(exit_step), text_all[samples()]).backward()
+            for player in players.values():
+                player.optimizer.zero_grad(set_to_none=True)
+
+        def exit_of(role: str, step: int) -> int:
+            return exit_index(role, step, len(spec["steps"]))
 
         def unit(cycle: int) -> dict[str, float]:
             losses, first = {}, cycle * spec["ratio"]
-            loss = method.generator_loss(draws("generator", first), text_all[samples()], negative)
+            loss = method.generator_loss(draws(exit_of("generator", first)), text_all[samples()], negative)
             losses["generator"] = players["generator"].update(loss)
             for step in range(first, first + spec["ratio"]):
-                loss = method.fake_loss(draws("fake_score", step), text_all[samples()])
+                loss = method.fake_loss(draws(exit_of("fake_score", step)), text_all[samples()])
                 losses["fake_score"] = losses.get("fake_score", 0) + players["fake_score"].update(loss) / spec["ratio"]
             return losses
 
@@ -136,26 +135,10 @@ def main() -> None:
     if args.check:
         print(json.dumps(check(load_file(args.check))))
         return
-    wall_ms, cpu_ms, losses = [], [], []
-    for i in range(args.warmup + args.units):
-        begin, cpu = time.perf_counter(), time.process_time()
-        losses.append(unit(i))
-        if i >= args.warmup:
-            wall_ms.append(1000 * (time.perf_counter() - begin))
-            cpu_ms.append(1000 * (time.process_time() - cpu))
-    print(
-        json.dumps(
-            {
-                "threads": args.threads,
-                "exact_cuts": args.exact_cuts,
-                "torch": torch.__version__,
-                "unit_ms": statistics.median(wall_ms),
-                "cpu_ms": statistics.mean(cpu_ms),
-                "mean_ms": statistics.mean(wall_ms),
-                "loss": {role: statistics.mean(step[role] for step in losses) for role in losses[0]},
-            }
-        )
-    )
+    if args.compile and spec["objective"] == "dmd":
+        prepare()
+    losses, times = measured(unit, args.warmup, args.units)
+    print(json.dumps(times | {"loss": {role: statistics.mean(step[role] for step in losses) for role in losses[0]}}))
 
 
 if __name__ == "__main__":

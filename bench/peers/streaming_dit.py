@@ -1,4 +1,8 @@
-"""The tiny video transformer run chunk by chunk over a cache of latents and unrotated rotary keys; eager PyTorch."""
+"""The tiny video transformer run chunk by chunk over a cache of latents and unrotated rotary keys.
+
+What computes takes tensors only, so that torch.compile sees nothing that changes from chunk to chunk but shapes, of
+which there are as many as a window has lengths. What keeps account of frames is plain Python around it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from attention_plan import PeerConfig, Rotation
+from steady_state import compiled
 from video_dit import VideoDit
 
 
@@ -16,14 +21,20 @@ class StreamingDit(VideoDit):
         super().__init__(config, "bidirectional")
         self._rotations: dict[tuple[int, ...], Rotation] = {}
 
-    def begin(self, text):
-        """text [B, T, text_dim], zero-padded here to text_len."""
+    def compile_fixed(self) -> None:
+        """What is called from now on is compiled."""
+        self.denoise, self.latents, self.expand = (compiled(f) for f in (self.denoise, self.latents, self.expand))
+
+    def begin(self, text, steps: list[float]):
+        """text [B, T, text_dim], zero-padded here to text_len; steps: the timesteps that `flow` is asked for."""
         c = self.config
         text = self.text_embedding(F.pad(text, (0, 0, 0, c.text_len - text.shape[1])))
         self.text_kv = []
         for block in self.blocks:
             k, v = block.cross_attn.keys_values(text)
             self.text_kv.append((k.transpose(1, 2), v.transpose(1, 2)))
+        # One time for all frames, so the modulation is that of one; the last is that of a finished chunk.
+        self.times = [self.embed_time(torch.full((text.shape[0], 1), t)) for t in [*steps, 0.0]]
         self.frames: list[int] = []  # absolute frame of each cached one, ascending
         self.cache = [None] * c.num_layers  # per layer (latent [B, M, R], rotary key [B, M, P])
 
@@ -44,30 +55,38 @@ class StreamingDit(VideoDit):
         past = len(self.frames)
         self.own_frames = range(first, end)
         self.own_rotation = self._rotation(range(past, past + c.num_frame_per_block))
-        self.window = []
-        for block, cached in zip(self.blocks, self.cache):
-            self.window.append(self._keys(block, *cached, self._rotation(range(past))) if past else None)
+        self.window = [None] * c.num_layers
+        if past:
+            self.window = self.expand(self.cache, self._rotation(range(past)))
 
-    def flow(self, x, t: float):
-        """x [B, F, C, H, W] at one timestep -> flow like x."""
-        tokens, e, e0 = self._embed(x, t)
-        for i, block in enumerate(self.blocks):
-            tokens, _ = self._block(i, block, tokens, e0)
-        return self.read_out(tokens, e, x.shape)
+    def flow(self, x, step: int):
+        """x [B, F, C, H, W] at the timestep of this number -> flow like x."""
+        return self.denoise(x, *self.times[step], self.text_kv, self.window, self.own_rotation)
 
     def fill(self, clean):
         """Runs the finished chunk at t = 0 and appends its latents and rotary keys to the cache."""
-        tokens, _, e0 = self._embed(clean, 0.0)
-        for i, block in enumerate(self.blocks):
-            tokens, own = self._block(i, block, tokens, e0, last=i + 1 == len(self.blocks))
-            old = self.cache[i]
-            self.cache[i] = own if old is None else tuple(torch.cat(pair, 1) for pair in zip(old, own))
+        own = self.latents(clean, self.times[-1][1], self.text_kv, self.window, self.own_rotation)
+        self.cache = [new if old is None else join(old, new, 1) for old, new in zip(self.cache, own)]
         self.frames += self.own_frames
 
-    def _embed(self, x, t: float):
-        # One time for all frames, so the modulation is that of one.
-        e, e0 = self.embed_time(torch.full((x.shape[0], 1), t))
-        return self.embed_patches(x), e, e0
+    def expand(self, cache, rotation):
+        """Keys and values of the cached frames, by layer."""
+        return [self._keys(block, *cached, rotation) for block, cached in zip(self.blocks, cache)]
+
+    def denoise(self, x, e, e0, text_kv, window, rotation):
+        tokens = self.embed_patches(x)
+        for block, words, past in zip(self.blocks, text_kv, window):
+            tokens, _ = self._block(block, tokens, e0, words, past, rotation)
+        return self.read_out(tokens, e, x.shape)
+
+    def latents(self, x, e0, text_kv, window, rotation):
+        """The chunk's latents and rotary keys, by layer. Nothing reads what the last layer puts out."""
+        tokens, kept = self.embed_patches(x), []
+        for block, words, past in zip(self.blocks, text_kv, window):
+            last = len(kept) + 1 == len(self.blocks)
+            tokens, own = self._block(block, tokens, e0, words, past, rotation, last)
+            kept.append(own)
+        return kept
 
     def _rotation(self, positions: range) -> Rotation:
         key = tuple(positions)
@@ -83,11 +102,10 @@ class StreamingDit(VideoDit):
         shared = rotation(rope_key.unsqueeze(2)).transpose(1, 2)
         return torch.cat([nope, shared.expand(-1, c.num_heads, -1, -1)], -1), value
 
-    def _block(self, i: int, block, x, e0, last=False):
-        """Block i over the chunk's tokens [B, L, D], which attend to the window and to themselves.
+    def _block(self, block, x, e0, text_kv, window, rotation, last=False):
+        """A block over the chunk's tokens [B, L, D], which attend to the window and to themselves.
 
-        Returns the tokens, and the chunk's own latents and rotary keys for the cache. With `last`, the tokens are None:
-        nothing reads what a cache fill's last layer puts out.
+        Returns the tokens (None with `last`), and the chunk's own latents and rotary keys for the cache.
         """
         a = block.self_attn
         m = (block.modulation.unsqueeze(1) + e0).unsqueeze(3).unbind(2)
@@ -95,13 +113,17 @@ class StreamingDit(VideoDit):
         own = a.latents(normed)
         if last:
             return None, own
-        q = a.rotated(a.queries(normed), self.own_rotation).transpose(1, 2)
-        key, value = self._keys(block, *own, self.own_rotation)
-        if self.window[i] is not None:
-            key, value = (torch.cat(pair, 2) for pair in zip(self.window[i], (key, value)))
+        q = a.rotated(a.queries(normed), rotation).transpose(1, 2)
+        key, value = self._keys(block, *own, rotation)
+        if window is not None:
+            key, value = join(window, (key, value), 2)
         out = F.scaled_dot_product_attention(q, key, value)
         x = block.gated(x, m[2], a.o(out.transpose(1, 2).flatten(2)))
         cross = block.cross_attn
         query = cross.norm_q(cross.q(block.norm3(x))).unflatten(-1, (cross.heads, -1)).transpose(1, 2)
-        x = x + cross.o(F.scaled_dot_product_attention(query, *self.text_kv[i]).transpose(1, 2).flatten(2))
+        x = x + cross.o(F.scaled_dot_product_attention(query, *text_kv).transpose(1, 2).flatten(2))
         return block.gated(x, m[5], block.ffn(block.modulate(x, m[3], m[4]))), own
+
+
+def join(old, new, axis: int):
+    return tuple(torch.cat(pair, axis) for pair in zip(old, new))

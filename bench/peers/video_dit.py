@@ -12,6 +12,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from attention_plan import PeerConfig, Plan, Rotation, sdpa, take
+from steady_state import compiled
 
 
 class DenseAttention(nn.Module):
@@ -165,6 +166,10 @@ class VideoDit(nn.Module):
         half = config.freq_dim // 2
         omega = 10000.0 ** (-torch.arange(half, dtype=torch.float64) / half)
         self.register_buffer("omega", omega, False)
+
+    def compile_fixed(self) -> None:
+        """What is called from now on is compiled."""
+        self.forward = compiled(self.forward)
 
     def embed_patches(self, latents):
         """The convolution as a matrix product: on a CPU that is the faster form."""
