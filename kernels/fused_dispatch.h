@@ -23,9 +23,17 @@ const cuda::KernelTable* kernels_for(const at::Tensor& x);
 /// reference is to run (kernel_choice.h).
 bool takes_fused(FusedOp op, at::TensorList tensors, at::TensorList rows = {});
 
-/// The same where what is computed from `tensors`, or added to them, is in `other`: in their dtype,
-/// or on a GPU in bf16 beside fp32.
+/// The same where what is computed from `tensors` is in `other`: in their dtype, or on a GPU in
+/// bf16 beside fp32.
 bool takes_fused(FusedOp op, at::TensorList tensors, at::ScalarType other, at::TensorList rows);
+/// The same where `other` is what is added to them, or its gradient: on their device.
+inline bool takes_fused(FusedOp op,
+                        at::TensorList tensors,
+                        const at::Tensor& other,
+                        at::TensorList rows) {
+  return other.device() == tensors[0].device() &&
+         takes_fused(op, tensors, other.scalar_type(), rows);
+}
 
 /// Runs an op where `x` is, with the one set of parameters that both sides read.
 template <class Params>

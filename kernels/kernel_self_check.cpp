@@ -65,16 +65,16 @@ RopeTable table_for(const at::Tensor& x) {
                     at::TensorOptions().device(x.device()).dtype(dtype));
 }
 
-std::vector<Case> cases() {
+/// Two chunks of tokens of D channels.
+std::vector<Case> cases(int64_t D) {
   using In = const std::vector<at::Tensor>&;
-  // Two chunks of tokens, a second block of channels of one lane, no multiple of a warp.
-  const at::Tensor x = comparison_draw(1, {1, 2, 131, 33}), y = comparison_draw(2, {1, 2, 131, 33});
-  const at::Tensor row = comparison_draw(3, {1, 2, 33}), other_row = comparison_draw(4, {1, 2, 33});
+  const at::Tensor x = comparison_draw(1, {1, 2, 131, D}), y = comparison_draw(2, {1, 2, 131, D});
+  const at::Tensor row = comparison_draw(3, {1, 2, D}), other_row = comparison_draw(4, {1, 2, D});
   return {
       {FusedOp::kRmsNorm,
        [](In in) { return rms_norm(in[0], in[1], kEps); },
        [](In in) { return rms_norm_reference(in[0], in[1], kEps); },
-       {x, comparison_draw(5, {33})},
+       {x, comparison_draw(5, {D})},
        {false, true}},
       {FusedOp::kLayerNormModulate,
        [](In in) { return layer_norm_modulate(in[0], in[1], in[2], kEps); },
@@ -141,11 +141,15 @@ std::string check_adamw(at::Device device) {
 std::string problem_of(FusedOp op, at::Device device) {
   try {
     if (op == FusedOp::kAdamw) return check_adamw(device);
-    for (const Case& c : cases()) {
-      if (c.op != op) continue;
-      for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-        std::string problem = compare(c, device, dtype);
-        if (!problem.empty()) return problem;
+    // A second block of channels of one lane, no multiple of a warp; and a row of packs
+    // (kernels/cuda/rows.cuh), of which some lanes have one more.
+    for (const int64_t channels : {33, 264}) {
+      for (const Case& c : cases(channels)) {
+        if (c.op != op) continue;
+        for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+          std::string problem = compare(c, device, dtype);
+          if (!problem.empty()) return problem;
+        }
       }
     }
     return {};

@@ -51,9 +51,8 @@ at::Tensor forward_fused(const at::Tensor& x_BFSD,
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
-  return takes_fused(FusedOp::kGatedResidual, {x}, y.scalar_type(), {gate})
-             ? forward_fused(x, y, gate)
-             : forward_aten(x, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {x}, y, {gate}) ? forward_fused(x, y, gate)
+                                                              : forward_aten(x, y, gate);
 }
 
 // The gradient of x is the incoming one. dy = gate * g; dgate = sum over a frame's tokens of g * y.
@@ -105,9 +104,8 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }
-  return takes_fused(FusedOp::kGatedResidual, {grad}, y.scalar_type(), {gate})
-             ? backward_fused(grad, y, gate)
-             : backward_aten(grad, y, gate);
+  return takes_fused(FusedOp::kGatedResidual, {grad}, y, {gate}) ? backward_fused(grad, y, gate)
+                                                                 : backward_aten(grad, y, gate);
 }
 
 struct GatedResidual : torch::autograd::Function<GatedResidual> {

@@ -160,7 +160,7 @@ ModulatedGrads backward_any(const at::Tensor& grad_y,
                             const at::Tensor& mean,
                             const at::Tensor& rstd) {
   if (wants_sizes_only(x)) return empty_grads(x, shift, scale);
-  return takes_fused(FusedOp::kLayerNormModulate, {x}, grad_y.scalar_type(), {shift, scale})
+  return takes_fused(FusedOp::kLayerNormModulate, {x}, grad_y, {shift, scale})
              ? backward_fused(grad_y, x, shift, scale, mean, rstd)
              : backward_aten(grad_y, x, shift, scale, mean, rstd);
 }

@@ -46,7 +46,8 @@ Outcome time_rank(const Request& request);
 
 // Clips.
 
-/// data.path read clip by clip in the order of the file, beside plain reads of as many bytes.
+/// data.path read clip by clip in the order of its files, beside plain reads of these, once they
+/// are in the page cache.
 Outcome time_data(const Request& request);
 /// The codec of data.codec_weights: a clip decoded, and encoded where it can be.
 Outcome time_vae(const Request& request);

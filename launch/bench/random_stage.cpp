@@ -16,6 +16,11 @@ namespace {
 
 using namespace trainer;
 
+/// Normal values of the sizes of `like`, a tensor of the meta device; on the CPU.
+at::Tensor random_like(const at::Tensor& like) {
+  return at::randn(like.sizes(), at::kFloat);
+}
+
 /// The same random batch each time.
 class RandomClips final : public BatchSource {
  public:
@@ -70,10 +75,6 @@ RoleSet random_roles(const TrainConfig& config) {
 
 }  // namespace
 
-at::Tensor random_like(const at::Tensor& like) {
-  return at::randn(like.sizes(), at::kFloat);
-}
-
 model::TensorMap random_tensors(const model::ModelConfig& config, at::Device device) {
   const auto options = at::device(device).dtype(at::kFloat);
   model::TensorMap tensors;
@@ -119,6 +120,12 @@ void RandomStage::step(const std::function<void()>& before_writing) {
   }
   ++state_.step;
   timer_.stop();
+  for (const auto& [phase, seconds] : timer_.phases()) phases_[phase] += seconds;
+}
+
+void RandomStage::cycle(const std::function<void()>& before_writing) {
+  phases_.clear();
+  for (int64_t i = 0; i < cycle_steps(); ++i) step(before_writing);
 }
 
 int64_t RandomStage::cycle_steps() const {
@@ -127,9 +134,9 @@ int64_t RandomStage::cycle_steps() const {
   return steps;
 }
 
-double RandomStage::step_flops() const {
+double RandomStage::cycle_flops() const {
   return total_flops(objective_->training_flops(media_.clip, roles_.models())) *
-         static_cast<double>(config_.train.batch_size);
+         static_cast<double>(config_.train.batch_size * cycle_steps());
 }
 
 }  // namespace vmla::launch::bench

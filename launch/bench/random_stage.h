@@ -19,9 +19,6 @@ namespace vmla::launch::bench {
 /// gains of 1, biases of 0; fp32, on `device`.
 model::TensorMap random_tensors(const model::ModelConfig& config, at::Device device);
 
-/// Normal values of the sizes of `like`, a tensor of the meta device; on the CPU.
-at::Tensor random_like(const at::Tensor& like);
-
 /// Builds what `vmla train` builds of a configuration, but reads neither weights nor clips, and
 /// trains with the program's own updates. One process.
 class RandomStage {
@@ -29,15 +26,14 @@ class RandomStage {
   /// UserError where the stage needs a codec whose weights data.codec_weights does not name.
   explicit RandomStage(const trainer::TrainConfig& config);
 
-  /// One training step: an update of every player whose turn it is. `before_writing`:
-  /// PlayerUpdate::Watch.
-  void step(const std::function<void()>& before_writing = [] {});
-  /// Steps after which every player has been updated at least once.
+  /// The steps after which every player has been updated at least once; each of them updates the
+  /// players whose turn it is. `before_writing`: PlayerUpdate::Watch.
+  void cycle(const std::function<void()>& before_writing = [] {});
   int64_t cycle_steps() const;
-  /// Seconds of the last step by phase.
-  const std::map<std::string, double>& phases() const { return timer_.phases(); }
-  /// Model FLOPs of a step, on average.
-  double step_flops() const;
+  /// Seconds of the last cycle by phase.
+  const std::map<std::string, double>& phases() const { return phases_; }
+  /// Model FLOPs of a cycle, on average.
+  double cycle_flops() const;
 
   const trainer::TrainConfig& config() const { return config_; }
   const trainer::PlannedMedia& media() const { return media_; }
@@ -46,6 +42,8 @@ class RandomStage {
   at::Device device() const { return at::Device(config_.train.device); }
 
  private:
+  void step(const std::function<void()>& before_writing);
+
   trainer::TrainConfig config_;
   std::filesystem::path folder_ = "a benchmark";  // for messages: nothing is written
   trainer::PlannedMedia media_;
@@ -53,6 +51,7 @@ class RandomStage {
   trainer::RoleSet roles_;
   std::unique_ptr<trainer::BatchSource> clips_;
   trainer::StepTimer timer_;
+  std::map<std::string, double> phases_;
   trainer::TrainState state_;
   distributed::Mesh mesh_;
   trainer::PlayerUpdate update_;

@@ -7,6 +7,7 @@
 
 #include "launch/bench/benchmarks.h"
 #include "launch/bench/random_stage.h"
+#include "launch/device_wait.h"
 #include "model/io/atomic_file.h"
 #include "model/io/format.h"
 #include "trainer/observers/stage_saver.h"
@@ -95,18 +96,18 @@ double bytes_in(const std::filesystem::path& folder) {
 Outcome time_step(const Request& request) {
   RandomStage stage(request.config);
   const int64_t steps = stage.cycle_steps();
-  std::map<std::string, double> phases;  // of all cycles, those that warm up too
+  std::map<std::string, double> phases;  // of the runs that count
   Row row{.name = steps == 1 ? "step" : formatted("cycle of {} steps", steps)};
+  int64_t run = 0;
   row.runs = time_runs(stage.device(), request.repeats, [&] {
-    for (int64_t i = 0; i < steps; ++i) {
-      stage.step();
-      for (const auto& [phase, seconds] : stage.phases()) phases[phase] += seconds;
-    }
+    stage.cycle();
+    if (++run <= request.repeats.warm_up) return;
+    for (const auto& [phase, seconds] : stage.phases()) phases[phase] += seconds;
   });
-  row.flops = stage.step_flops() * static_cast<double>(steps);
-  const auto runs = static_cast<double>(request.repeats.warm_up + request.repeats.count);
+  row.flops = stage.cycle_flops();
   for (const auto& [phase, seconds] : phases)
-    row.figures.emplace_back("seconds_" + phase, seconds / runs);
+    row.figures.emplace_back("seconds_" + phase,
+                             seconds / static_cast<double>(request.repeats.count));
   return {.subject = stage_subject(stage), .rows = {row}};
 }
 
@@ -149,23 +150,32 @@ Outcome time_checkpoint(const Request& request) {
   const distributed::Mesh mesh;
   const MediaInfo media{
       .codec = stage.media().codec, .text_encoder = {}, .clip = stage.media().clip};
-  Row alone{.name = "step without a save"};
-  alone.runs = time_runs(stage.device(), request.repeats, [&] { stage.step(); });
-  Row beside{.name = "step beside a save"}, waited{.name = "waited for a save"},
-      written{.name = "save, from its begin until it is in place"};
+  const std::string what = stage.cycle_steps() == 1 ? "step" : "cycle";
+  Row alone{.name = what + " without a save"};
+  alone.runs = time_runs(stage.device(), request.repeats, [&] { stage.cycle(); });
+  Row beside{.name = what + " beside a save"}, waited{.name = "waited for a save"},
+      written{.name = "save with nothing beside it"};
   {
     StageSaver saver(stage.config(), folder.path, 0, mesh);
-    for (int64_t i = 0; i < request.repeats.count; ++i) {
-      const StopWatch whole;
+    // Saves are named after the step, so that one is made before each.
+    for (int64_t i = 0; i < request.repeats.warm_up + request.repeats.count; ++i) {
+      const bool counts = i >= request.repeats.warm_up;
       saver.save(stage.roles(), stage.state(), media);
       const StopWatch step;
-      stage.step([&] { saver.before_update(); });
-      finish(stage.device());
-      beside.runs.push_back(step.elapsed());
-      waited.runs.push_back({.wall = saver.take_waited_seconds(), .processor = 0});
+      stage.cycle([&] { saver.before_update(); });
+      wait_for(stage.device());
+      if (counts) beside.runs.push_back(step.elapsed());
+      const double seconds = saver.take_waited_seconds();
+      if (counts) waited.runs.push_back({.wall = seconds, .processor = 0});
       saver.finish();
-      written.runs.push_back(whole.elapsed());
+
+      const StopWatch whole;
+      saver.save(stage.roles(), stage.state(), media);
+      saver.before_update();
+      saver.finish();
+      if (counts) written.runs.push_back(whole.elapsed());
       saver.take_waited_seconds();
+      stage.cycle();
     }
   }
   written.figures.emplace_back("state_bytes", bytes_in(folder.path / "checkpoints" / "latest"));

@@ -1,8 +1,8 @@
 #include "launch/bench/time_runs.h"
 
-#include <ATen/DeviceAccelerator.h>
-
 #include <ctime>
+
+#include "launch/device_wait.h"
 
 namespace vmla::launch::bench {
 namespace {
@@ -23,12 +23,6 @@ Seconds StopWatch::elapsed() const {
           .processor = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - processor_};
 }
 
-void finish(c10::Device device) {
-  if (!device.is_cuda()) return;
-  at::accelerator::synchronizeDevice(device.has_index() ? device.index()
-                                                        : at::accelerator::getDeviceIndex());
-}
-
 std::vector<Seconds> time_runs(c10::Device device,
                                const Repeats& repeats,
                                const std::function<void()>& run) {
@@ -36,7 +30,7 @@ std::vector<Seconds> time_runs(c10::Device device,
   for (int64_t i = 0; i < repeats.warm_up + repeats.count; ++i) {
     const StopWatch watch;
     run();
-    finish(device);
+    wait_for(device);
     if (i >= repeats.warm_up) taken.push_back(watch.elapsed());
   }
   return taken;

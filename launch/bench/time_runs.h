@@ -25,9 +25,6 @@ class StopWatch {
   double wall_, processor_;
 };
 
-/// Waits until an accelerator has finished; nothing on a CPU.
-void finish(c10::Device device);
-
 /// The seconds of `repeats.count` calls of `run` after those that warm up. The device has finished
 /// when the clock is read.
 std::vector<Seconds> time_runs(c10::Device device,

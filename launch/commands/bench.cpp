@@ -1,6 +1,7 @@
 #include "launch/commands/bench.h"
 
 #include "analysis/page/page_origin.h"
+#include "kernels/gpu_driver.h"
 #include "launch/bench/benchmarks.h"
 #include "launch/doctor/machine.h"
 #include "launch/doctor/measure_device.h"
@@ -41,6 +42,13 @@ std::filesystem::path own_folder(const std::string& parent) {
   return std::filesystem::path(parent) / formatted("vmla_bench_{}", getpid());
 }
 
+/// "cpu", or "cuda (NVIDIA H200)".
+std::string device_text(const std::string& device) {
+  if (device == "cpu") return device;
+  const std::vector<kernels::DriverGpu> gpus = kernels::driver_answer().gpus;
+  return gpus.empty() ? device : formatted("{} ({})", device, gpus.front().name);
+}
+
 }  // namespace
 
 int run(const BenchArgs& args) {
@@ -59,16 +67,16 @@ int run(const BenchArgs& args) {
 
   Page page{.program = analysis::page_origin(),
             .benchmark = args.name,
-            .device = config.train.device,
+            .device = device_text(config.train.device),
             .processor = doctor::measure_cpu().model,
             .precision = config.train.precision,
             .threads = at::get_num_threads()};
   page.machine = {.gemm_before = gemm(), .copy_before = doctor::copy_rate(device)};
   Outcome outcome = kBenchmarks.at(args.name)({.config = config,
                                                .repeats = {args.warm_up, args.repeats},
-                                               .chunks = args.chunks,
-                                               .folder = own_folder(args.folder),
-                                               .disk_rate = args.disk_rate * 1e6});
+                                               .chunks = args.chunks.value_or(12),
+                                               .folder = own_folder(args.folder.value_or(".")),
+                                               .disk_rate = args.disk_rate.value_or(0) * 1e6});
   page.machine.gemm_after = gemm();
   page.machine.copy_after = doctor::copy_rate(device);
   page.subject = std::move(outcome.subject);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "launch/command_args.h"
@@ -14,15 +15,16 @@ struct BenchArgs : CommandArgs, ConfigArgs {
 
   std::string name;
   int64_t repeats = 5, warm_up = 2;
-  int64_t chunks = 12;          // of stream
-  std::string folder = "runs";  // of checkpoint: a folder of its own is made in it
-  double disk_rate = 0;         // of checkpoint, MB/s; 0: as the disk is
-  std::string json;             // empty: print only
+  std::optional<int64_t> chunks;      // of stream
+  std::optional<std::string> folder;  // of checkpoint: a folder of its own is made in it
+  std::optional<double> disk_rate;    // of checkpoint, MB/s; not given: as the disk is
+  std::string json;                   // empty: print only
 
   void define(OptionSet& options);
+  void check() const;
   CpuThreads front_check() const;
 
-  /// `--config`, or the benchmark's own.
+  /// `--config`, or the benchmark's own, from the working folder or beside the program's.
   std::string config_file() const;
   /// Whether it runs on the CPU wherever the stage would.
   bool on_cpu_alone() const;

@@ -1,12 +1,16 @@
 #include "launch/commands/bench.h"
 
 #include <algorithm>
+#include <filesystem>
 
+#include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/pipeline/cpu_threads.h"
 
 namespace vmla::launch {
 namespace {
+
+namespace fs = std::filesystem;
 
 struct Known {
   const char* name;
@@ -37,7 +41,7 @@ const CommandText BenchArgs::kText = {
     R"(Times one thing with random weights and clips of a configuration's sizes, so that neither has to be there, and
 prints seconds (median and range, by the clock and of the processor), FLOPs, bytes, and what share they are of this
 machine's own matrix product (mfu) and copy, which are measured before and after. NAME is one of
-  step        the training step of --config; of dmd the cycle in which every network is updated once
+  step        the training step of --config; of dmd the cycle of one generator's and several critic's updates
   stream      a video drawn chunk by chunk: first chunk, steady chunk, cache; without text encoder and decoder
   optimizer   gradient norm, clipping, AdamW, moving average and copies in the compute dtype
   checkpoint  what training waits for while a checkpoint is written beside it
@@ -64,16 +68,42 @@ void BenchArgs::define(OptionSet& options) {
       "the stage's yaml file (default: of configs/tiny; of init and rank, of configs/wan1.3b)");
   options.integer_from_1("--repeats", repeats, "runs that are counted").shows_default();
   options.integer_from_0("--warm-up", warm_up, "runs before them that are not").shows_default();
-  options.integer_from_1("--chunks", chunks, "of stream: chunks of the video").shows_default();
-  options.text("--folder", folder, "DIR", "of checkpoint: where a folder is made, and removed")
-      .shows_default();
+  options.integer_from_1("--chunks", chunks, "of stream: chunks of the video (default: 12)");
+  options.text("--folder",
+               folder,
+               "DIR",
+               "of checkpoint: where a folder is made, and removed (default: the working folder)");
   options.number_above_0(
       "--disk-rate", disk_rate, "of checkpoint: slow the disk down to so many MB/s");
   options.text("--json", json, "FILE", "also write the figures as JSON, in SI units");
 }
 
+void BenchArgs::check() const {
+  const auto only_of = [&](const char* benchmark, const char* option, bool given) {
+    if (given && name != benchmark)
+      fail_user("bench {}: {} is for bench {}; leave it out", name, option, benchmark);
+  };
+  only_of("stream", "--chunks", chunks.has_value());
+  only_of("checkpoint", "--folder", folder.has_value());
+  only_of("checkpoint", "--disk-rate", disk_rate.has_value());
+  if (folder && !fs::is_directory(*folder))
+    fail_user("bench: --folder {}: is not a folder; name one to make another in", *folder);
+  // Not after minutes of measuring.
+  const fs::path written = fs::path(json).parent_path();
+  if (!written.empty() && !fs::is_directory(written))
+    fail_user("bench: --json {}: there is no folder {}", json, written.string());
+}
+
 std::string BenchArgs::config_file() const {
-  return config.empty() ? known(name).config : config;
+  if (!config.empty()) return config;
+  const fs::path own = known(name).config;
+  if (fs::exists(own)) return own.string();
+  // build/vmla of a clone, libexec/vmla of a bundle: both have configs/ beside their folder.
+  std::error_code ignored;
+  const fs::path program = fs::read_symlink("/proc/self/exe", ignored);
+  const fs::path beside = program.parent_path().parent_path() / own;
+  if (fs::exists(beside, ignored)) return beside.string();
+  fail_user("bench {}: {} is not here; name a stage's yaml file with --config", name, own.string());
 }
 
 bool BenchArgs::on_cpu_alone() const {

@@ -1,6 +1,6 @@
 #include "launch/doctor/timing.h"
 
-#include "launch/bench/time_runs.h"
+#include "launch/device_wait.h"
 
 #include <ATen/ATen.h>
 
@@ -14,12 +14,12 @@ namespace vmla::launch::doctor {
 double fastest(c10::Device device, const std::function<void()>& work) {
   using Clock = std::chrono::steady_clock;
   work();
-  bench::finish(device);
+  wait_for(device);
   double best = std::numeric_limits<double>::infinity(), all = 0;
   for (int i = 0; i < 10 && all < 0.1; ++i) {
     const auto begin = Clock::now();
     work();
-    bench::finish(device);
+    wait_for(device);
     const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
     best = std::min(best, seconds);
     all += seconds;

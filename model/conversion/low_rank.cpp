@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 namespace vmla::model {
@@ -28,20 +30,64 @@ at::Tensor lower_gram(const at::Tensor& a) {
   return gram;
 }
 
-}  // namespace
+/// The eigenvectors of the Gram matrix of the narrower side that the approximation keeps, largest
+/// first, [n, kept].
+struct Basis {
+  at::Tensor vectors;
+  double inside;  // sum of their eigenvalues
+  double beyond;  // of all others
+};
 
-LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
+Basis basis_in_fp64(const at::Tensor& narrow, int64_t kept) {
+  const auto [eigenvalues, eigenvectors] = at::linalg_eigh(lower_gram(narrow), "L");
+  const int64_t full = narrow.size(1);
+  const at::Tensor energy = eigenvalues.clamp_min(0.0);
+  return {.vectors = eigenvectors.narrow(1, full - kept, kept).flip({1}),
+          .inside = energy.narrow(0, full - kept, kept).sum().item<double>(),
+          .beyond = energy.narrow(0, 0, full - kept).sum().item<double>()};
+}
+
+// Eigenvectors of an fp32 Gram matrix cost half of those in fp64. What they get wrong is how close
+// directions share out, which matters at one place alone: between the last that is kept and the
+// first that is not. So the directions on both sides of the cut are told apart once more in fp64,
+// from the matrix itself. What is left of the error is of second order: 1e-12 of the optimum for a
+// flat spectrum, 1e-8 where it falls to a thirtieth at the cut (docs/algorithms.md 5.1).
+constexpr int64_t kBand = 64;         // directions on each side of the cut
+constexpr int64_t kLeastWidth = 256;  // below it fp64 costs nothing that is seen
+constexpr double kLeastAtCut = 1e-4;  // of the largest eigenvalue: below it fp32 knows too little
+
+std::optional<Basis> basis_in_fp32(const at::Tensor& narrow, int64_t kept) {
+  const int64_t full = narrow.size(1);
+  if (full < kLeastWidth || kept >= full) return std::nullopt;
+  const auto [values, rough] = at::linalg_eigh(lower_gram(narrow.to(at::kFloat)), "L");
+  const double largest = values[full - 1].item<double>();
+  if (!(values[full - kept].item<double>() > kLeastAtCut * largest)) return std::nullopt;
+  const int64_t end = std::min(full, kept + kBand), begin = std::max<int64_t>(0, kept - kBand);
+  const at::Tensor v = rough.narrow(1, full - end, end).flip({1}).to(at::kDouble);
+  // Orthonormal to rounding: one Newton step from what fp32 leaves.
+  const at::Tensor basis = v.mul(1.5).sub_(v.matmul(v.t().matmul(v)).mul_(0.5));
+  const at::Tensor band = basis.narrow(1, begin, end - begin);
+  const at::Tensor image = narrow.matmul(band);
+  const auto [unused, turn] = at::linalg_eigh(image.t().matmul(image), "L");
+  const at::Tensor upper = band.matmul(turn.flip({1}).narrow(1, 0, kept - begin));
+  Basis result{.vectors = at::cat({basis.narrow(1, 0, begin), upper}, 1), .inside = 0, .beyond = 0};
+  result.inside = narrow.matmul(result.vectors).square().sum().item<double>();
+  result.beyond = std::max(0.0, narrow.square().sum().item<double>() - result.inside);
+  return result;
+}
+
+/// With the eigenvectors in fp64, or where `rough` allows it in fp32.
+LowRank truncated(const at::Tensor& matrix, int64_t rank, bool rough) {
   const at::Tensor a = matrix.to(at::kDouble);
   const bool wide = a.size(1) > a.size(0);
-  // Eigenvectors of the smaller Gram matrix; singular values ascending in eigh's order.
-  const at::Tensor gram = lower_gram(wide ? a.t() : a);
-  const auto [eigenvalues, eigenvectors] = at::linalg_eigh(gram, "L");
-  const int64_t full = gram.size(0), kept = std::min(rank, full);
-  const at::Tensor energy = eigenvalues.clamp_min(0.0);
-  const double total = energy.sum().item<double>();
-  const double inside = energy.narrow(0, full - kept, kept).sum().item<double>();
+  const at::Tensor narrow = wide ? a.t() : a;
+  const int64_t kept = std::min(rank, narrow.size(1));
+  std::optional<Basis> found;
+  if (rough) found = basis_in_fp32(narrow, kept);
+  if (!found) found = basis_in_fp64(narrow, kept);
+  const double total = found->inside + found->beyond;
 
-  const at::Tensor basis = eigenvectors.narrow(1, full - kept, kept).flip({1});
+  const at::Tensor& basis = found->vectors;
   const at::Tensor projected = wide ? basis.t().matmul(a) : a.matmul(basis);  // S V^T, or U S
   const at::Tensor s = projected.norm(2, wide ? 1 : 0);
   // A singular value of 0 has no direction of its own: both factors are 0 there.
@@ -59,9 +105,15 @@ LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
     result.up = at::constant_pad_nd(result.up, {0, rank - kept});
     result.down = at::constant_pad_nd(result.down, {0, 0, 0, rank - kept});
   }
-  result.energy_kept = total > 0 ? inside / total : 1.0;
-  result.optimal_error = std::sqrt(energy.narrow(0, 0, full - kept).sum().item<double>());
+  result.energy_kept = total > 0 ? found->inside / total : 1.0;
+  result.optimal_error = std::sqrt(found->beyond);
   return result;
+}
+
+}  // namespace
+
+LowRank truncated_svd(const at::Tensor& matrix, int64_t rank) {
+  return truncated(matrix, rank, /*rough=*/true);
 }
 
 at::Tensor whitening_factor(const at::Tensor& moment) {
@@ -73,7 +125,8 @@ at::Tensor whitening_factor(const at::Tensor& moment) {
 
 LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t rank) {
   const at::Tensor lower = whitening_factor(moment);
-  LowRank result = truncated_svd(matrix.to(at::kDouble).matmul(lower), rank);
+  // Moments may span more than fp32 can tell apart.
+  LowRank result = truncated(matrix.to(at::kDouble).matmul(lower), rank, /*rough=*/false);
   result.down =
       at::linalg_solve_triangular(lower, result.down, /*upper=*/false, /*left=*/false).contiguous();
   return result;

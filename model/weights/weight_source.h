@@ -13,9 +13,9 @@ namespace vmla::model {
 class WeightSource {
  public:
   virtual ~WeightSource() = default;
-  /// The unit's tensors in visitor order (weights.h): matrices in the compute dtype, the rest in
-  /// fp32 (fp64 in fp64 runs), none requiring gradients. Valid until release(). A unit may be
-  /// acquired again before it is released; each acquire() needs its release().
+  /// The unit's tensors in visitor order (weights.h): matrices and their biases in the compute
+  /// dtype, the rest in fp32 (fp64 in fp64 runs), none requiring gradients. Valid until release().
+  /// A unit may be acquired again before it is released; each acquire() needs its release().
   virtual std::vector<at::Tensor> acquire(int64_t unit) = 0;
   virtual void release(int64_t unit) = 0;
   /// Adds gradients, in visitor order, to the unit's gradient buffer; undefined tensors count as

@@ -67,7 +67,7 @@ void compare(const std::string& name,
 }
 
 void check_rms_norm(at::Device device) {
-  for (const int64_t D : {1, 7, 64, 257}) {
+  for (const int64_t D : {1, 7, 64, 257, 264}) {
     compare(
         "rms_norm",
         device,
@@ -77,32 +77,63 @@ void check_rms_norm(at::Device device) {
   }
 }
 
+/// Channels one by one, and in packs (kernels/cuda/rows.cuh).
 void check_modulation(at::Device device) {
-  const std::vector<at::Tensor> norm{
-      draw(3, {2, 3, 35, 65}), draw(4, {2, 3, 65}), draw(5, {2, 3, 65})};
-  compare(
-      "layer_norm_modulate",
-      device,
-      [](const auto& in) { return kernels::layer_norm_modulate(in[0], in[1], in[2], kEps); },
-      [](const auto& in) {
-        return kernels::layer_norm_modulate_reference(in[0], in[1], in[2], kEps);
-      },
-      norm);
-  compare(
-      "gated_residual",
-      device,
-      [](const auto& in) { return kernels::gated_residual(in[0], in[1], in[2]); },
-      [](const auto& in) { return kernels::gated_residual_reference(in[0], in[1], in[2]); },
-      {norm[0], draw(6, {2, 3, 35, 65}), norm[1]});
+  for (const int64_t D : {65, 264}) {
+    const std::vector<at::Tensor> norm{
+        draw(3, {2, 3, 35, D}), draw(4, {2, 3, D}), draw(5, {2, 3, D})};
+    const std::vector<at::Tensor> residual{norm[0], draw(6, {2, 3, 35, D}), norm[1]};
+    const Operation norm_reference = [](const auto& in) {
+      return kernels::layer_norm_modulate_reference(in[0], in[1], in[2], kEps);
+    };
+    const Operation residual_reference = [](const auto& in) {
+      return kernels::gated_residual_reference(in[0], in[1], in[2]);
+    };
+    compare(
+        "layer_norm_modulate",
+        device,
+        [](const auto& in) { return kernels::layer_norm_modulate(in[0], in[1], in[2], kEps); },
+        norm_reference,
+        norm);
+    compare(
+        "gated_residual",
+        device,
+        [](const auto& in) { return kernels::gated_residual(in[0], in[1], in[2]); },
+        residual_reference,
+        residual);
+    // With the residual sum in fp32, as a block in bf16 has it.
+    compare(
+        "layer_norm_modulate of fp32",
+        device,
+        [](const auto& in) {
+          return kernels::layer_norm_modulate(in[0].to(at::kFloat),
+                                              in[1].to(at::kFloat),
+                                              in[2].to(at::kFloat),
+                                              kEps,
+                                              in[0].scalar_type());
+        },
+        norm_reference,
+        norm);
+    compare(
+        "gated_residual to fp32",
+        device,
+        [](const auto& in) {
+          return kernels::gated_residual(in[0].to(at::kFloat), in[1], in[2].to(at::kFloat));
+        },
+        residual_reference,
+        residual);
+  }
 }
 
 void check_gelu(at::Device device) {
-  compare(
-      "gelu_tanh",
-      device,
-      [](const auto& in) { return kernels::gelu_tanh(in[0]); },
-      [](const auto& in) { return kernels::gelu_tanh_reference(in[0]); },
-      {2.0 * draw(7, {5, 333})});
+  for (const int64_t n : {333, 264}) {
+    compare(
+        "gelu_tanh",
+        device,
+        [](const auto& in) { return kernels::gelu_tanh(in[0]); },
+        [](const auto& in) { return kernels::gelu_tanh_reference(in[0]); },
+        {2.0 * draw(7, {5, n})});
+  }
 }
 
 void check_rope(at::Device device) {

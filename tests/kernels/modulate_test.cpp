@@ -175,6 +175,24 @@ TEST(GatedResidual, TakesAnFp32ResidualWithABf16Branch) {
   EXPECT_TRUE(near_max(out, gated_residual_reference(x, y.to(at::kFloat), gate), 4 * 0x1p-24));
 }
 
+TEST(GatedResidual, GradientOfABf16BranchFollowsFp64) {
+  const auto f = [](const std::vector<at::Tensor>& in) {
+    return gated_residual(in[0], in[1], in[2]);
+  };
+  const at::Tensor x = draw(32, {2, 3, 16, 65}, at::kFloat),
+                   g = draw(34, {2, 3, 16, 65}, at::kFloat);
+  const at::Tensor y = draw(33, {2, 3, 16, 65}, at::kBFloat16);
+  const at::Tensor gate = draw(35, {2, 3, 65}, at::kFloat);
+  const auto got = autograd_gradients(f, {x, y, gate}, g);
+  const auto exact = autograd_gradients(
+      f, {x.to(at::kDouble), y.to(at::kDouble), gate.to(at::kDouble)}, g.to(at::kDouble));
+  EXPECT_TRUE(same_bits(got[0], g));
+  EXPECT_EQ(got[1].scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(near_max(got[1], exact[1], kTolerance16));
+  EXPECT_EQ(got[2].scalar_type(), at::kFloat);
+  EXPECT_TRUE(near_max(got[2], exact[2], 2 * kTolerance32));
+}
+
 TEST(GatedResidual, ReadsStridedInputs) {
   const at::Tensor x = draw(26, {2, 3, 5, 40}, at::kFloat).narrow(3, 4, 33);
   const at::Tensor y = draw(27, {2, 5, 3, 33}, at::kFloat).transpose(1, 2);

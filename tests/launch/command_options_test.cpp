@@ -220,17 +220,17 @@ TEST(CommandOptions, Analyze) {
 
 TEST(CommandOptions, Bench) {
   const auto step = parsed<BenchArgs>({"bench", "step"});
-  EXPECT_EQ(step.config_file(), "configs/tiny/teacher_forcing.yaml");
+  EXPECT_TRUE(step.config_file().ends_with("configs/tiny/teacher_forcing.yaml"));
   EXPECT_FALSE(step.on_cpu_alone());
   const auto rank = parsed<BenchArgs>({"bench", "rank", "--repeats", "3", "--warm-up", "0"});
-  EXPECT_EQ(rank.config_file(), "configs/wan1.3b/teacher_forcing.yaml");
+  EXPECT_TRUE(rank.config_file().ends_with("configs/wan1.3b/teacher_forcing.yaml"));
   EXPECT_TRUE(rank.on_cpu_alone());
   EXPECT_EQ(rank.repeats, 3);
   EXPECT_EQ(rank.warm_up, 0);
   const auto own = parsed<BenchArgs>(
-      {"bench", "checkpoint", "--config", "c", "--folder", "f", "--disk-rate", "150"});
+      {"bench", "checkpoint", "--config", "c", "--folder", ".", "--disk-rate", "150"});
   EXPECT_EQ(own.config_file(), "c");
-  EXPECT_EQ(own.folder, "f");
+  EXPECT_EQ(own.folder, ".");
   EXPECT_EQ(own.disk_rate, 150);
 }
 

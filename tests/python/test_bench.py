@@ -36,7 +36,7 @@ def test_step_of_every_objective(stage, tmp_path):
     assert row["name"] == ("cycle of 5 steps" if stage == "dmd" else "step")
     assert row["flops"] > 0 and row["mfu"] > 0
     phases = sum(value for name, value in row["figures"].items() if name.startswith("seconds_"))
-    assert 0 < phases <= 1.5 * row["seconds"]["most"]
+    assert 0 < phases <= row["seconds"]["mean"]
 
 
 def test_flops_of_a_step_are_those_of_the_plan(tmp_path):
@@ -54,20 +54,33 @@ def test_stream_counts_the_cache(tmp_path):
     assert steady["figures"]["cache_bytes"] == 3 * 4 * 16 * 36 * 4
     assert steady["figures"]["passes"] == 5
     assert len(first["seconds"]["runs"]) == 2
+    # The window is full from the third chunk on: four of six, twice.
+    assert len(steady["seconds"]["runs"]) == 8
+
+
+def test_stream_without_a_window_has_a_last_chunk(tmp_path):
+    window = ["--set", "model.local_attn_size=-1", "--set", "model.sink_size=0"]
+    last = bench("stream", tmp_path, "--chunks", 4, *window)["rows"][1]
+    assert last["name"] == "last chunk" and len(last["seconds"]["runs"]) == 2
+    assert "last_to_first_steady" not in last["figures"]
 
 
 def test_checkpoint_leaves_nothing_behind(tmp_path):
-    page = bench("checkpoint", tmp_path, "--folder", tmp_path, "--disk-rate", 100)
+    page = bench("checkpoint", tmp_path, "--folder", tmp_path, "--disk-rate", 3)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.json"]
-    saved = next(row for row in page["rows"] if row["name"].startswith("save"))
-    # At 100 MB/s nothing is written faster.
-    assert saved["seconds"]["least"] >= saved["figures"]["state_bytes"] / 100e6
+    alone, beside, waited, saved = page["rows"]
+    # At 3 MB/s a save takes a second, which no step waits for.
+    least = saved["figures"]["state_bytes"] / 3e6
+    assert least > 0.9
+    assert saved["seconds"]["least"] >= 0.9 * least  # files below the weights' are not slowed down
+    assert waited["seconds"]["most"] < 0.5 * least
+    assert len(saved["seconds"]["runs"]) == 2
 
 
 def test_init_reaches_the_optimum_and_names_its_peers(tmp_path):
     page = bench("init", tmp_path, "--config", "configs/tiny/teacher_forcing.yaml")
     ours, *peers = page["rows"]
-    assert ours["figures"]["error_above_optimal"] < 1e-5
+    assert abs(ours["figures"]["error_above_optimal"]) < 1e-5
     assert [row["name"] for row in peers] == [f"torch.linalg.svd, {t}, one layer" for t in ("Float", "Double")]
 
 
@@ -79,7 +92,8 @@ def test_rank_is_beside_the_singular_values(tmp_path):
 
 def test_data_reads_all_clips(tmp_path, dataset):
     ours, plain = bench("data", tmp_path, "--set", f"data.path={dataset}")["rows"]
-    assert ours["bytes"] == plain["bytes"] > 0
+    # The files hold texts and an index besides.
+    assert 0 < ours["bytes"] < plain["bytes"] == dataset.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -92,6 +106,12 @@ def test_data_reads_all_clips(tmp_path, dataset):
         (["rank", "--config", "configs/tiny/pretrain.yaml"], "model.attention is dense"),
         (["data", "--set", "data.path=nothing.h5"], "nothing.h5 does not exist"),
         (["step", "--repeats", "0"], "--repeats"),
+        (["step", "--chunks", "4"], "--chunks is for bench stream"),
+        (["stream", "--chunks", "3"], "with a window of 7 frames take 5 or more"),
+        (["checkpoint", "--folder", "nowhere"], "--folder nowhere: is not a folder"),
+        (["step", "--json", "nowhere/step.json"], "there is no folder nowhere"),
+        (["init", "--set", "init.method=random"], "init.method is 'random'"),
+        (["init", "--set", "init.method=care"], "init.method is 'care'"),
     ],
 )
 def test_bad_input_is_one_line(options, said):

@@ -270,6 +270,7 @@ TEST_P(ModulateKernels, FollowTheDefinitionInEveryOrder) {
   check(2, 3, 264, 8, 0);   // packs with gaps, and lanes that have one more than others
   check(2, 3, 264, 4, 0);   // whole packs of channels at places where none may begin
   check(2, 3, 264, 0, 1);
+  check(2, 3, 264, 0, 4);  // at 16 bytes in fp32, of which a pack has 32
 }
 
 INSTANTIATE_TEST_SUITE_P(Elements,

@@ -133,6 +133,7 @@ TEST_P(RmsNormKernel, FollowsTheDefinitionInEveryOrder) {
   check(element, weight, 3, 264, 8, 0);    // packs with gaps, one more in some lanes
   check(element, weight, 3, 264, 4, 0);    // whole packs of channels where none may begin
   check(element, weight, 3, 264, 0, 1);
+  check(element, weight, 3, 264, 0, 4);  // at 16 bytes in fp32, of which a pack has 32
 }
 
 INSTANTIATE_TEST_SUITE_P(Elements,

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "tests/model/tiny_network.h"
 
 namespace vmla::model {
@@ -32,6 +34,33 @@ TEST(LowRank, TruncatedSvdIsBalancedAndPads) {
   const LowRank none = truncated_svd(at::zeros({4, 6}), 2);
   EXPECT_EQ(none.up.abs().max().item<double>() + none.down.abs().max().item<double>(), 0.0);
   EXPECT_EQ(none.energy_kept, 1.0);
+}
+
+// Wide enough that fp32 finds the directions and fp64 the cut between them; where the spectrum
+// falls too far for that, all is fp64.
+TEST(LowRank, WideMatricesAreCutAtTheOptimum) {
+  constexpr int64_t kWidth = 300, kRank = 70;
+  const at::Tensor noise = draw("matrix", {400, kWidth});
+  struct Falls {
+    double to;       // of the singular values, over the whole width
+    double product;  // largest difference from the exact approximation, of its norm
+  };
+  for (const auto& [to, product] : {Falls{1, 1e-5}, Falls{0.03, 1e-5}, Falls{1e-9, 1e-11}}) {
+    const at::Tensor fall = at::logspace(0, std::log10(to), kWidth, 10, at::kDouble);
+    const auto [q, r] = at::linalg_qr(draw("turn", {kWidth, kWidth}));
+    const at::Tensor a = (noise * fall).matmul(q.t());
+    for (const at::Tensor& m : {a, a.t()}) {
+      const auto [u, s, v] = at::linalg_svd(m, /*full_matrices=*/false);
+      const at::Tensor exact =
+          (u.narrow(1, 0, kRank) * s.narrow(0, 0, kRank)).matmul(v.narrow(0, 0, kRank));
+      const double least = s.narrow(0, kRank, kWidth - kRank).norm().item<double>();
+      const LowRank found = truncated_svd(m, kRank);
+      const at::Tensor approximation = found.up.matmul(found.down);
+      EXPECT_NEAR((m - approximation).norm().item<double>() / least, 1.0, 1e-7) << to;
+      EXPECT_NEAR(found.optimal_error / least, 1.0, 1e-7) << to;
+      EXPECT_LT(((approximation - exact).norm() / exact.norm()).item<double>(), product) << to;
+    }
+  }
 }
 
 // The least E||(M - W) x||² of rank r is the sum of the eigenvalues of M C Mᵀ beyond the r-th.

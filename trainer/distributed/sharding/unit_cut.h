@@ -35,8 +35,8 @@ struct FlatBuffer {
 
 /// A unit as one rank sees it.
 struct UnitCut {
-  /// One when everything is computed with in the masters' dtype; else one for the matrices and one
-  /// for what stays exact, so that each is gathered in its own dtype.
+  /// One when everything is computed with in the masters' dtype; else one for the matrices with
+  /// their biases and one for what stays exact, so that each is gathered in its own dtype.
   std::vector<FlatBuffer> buffers;
   /// This rank's parts of the buffers, one behind the other: what it holds of masters, gradients
   /// and optimizer state.
