@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
 #include <string>
 #include <vector>
 
@@ -219,6 +221,9 @@ TEST(CommandOptions, Analyze) {
 }
 
 TEST(CommandOptions, Bench) {
+  // Without --config it looks for configs/ from the working folder.
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(VMLA_SOURCE_DIR);
   const auto step = parsed<BenchArgs>({"bench", "step"});
   EXPECT_TRUE(step.config_file().ends_with("configs/tiny/teacher_forcing.yaml"));
   EXPECT_FALSE(step.on_cpu_alone());
@@ -232,6 +237,7 @@ TEST(CommandOptions, Bench) {
   EXPECT_EQ(own.config_file(), "c");
   EXPECT_EQ(own.folder, ".");
   EXPECT_EQ(own.disk_rate, 150);
+  std::filesystem::current_path(before);
 }
 
 TEST(CommandOptions, Doctor) {

@@ -89,7 +89,7 @@ TEST(TrainedWeights, Bf16CopiesAreMadeAnewAfterAnUpdate) {
     for (size_t i = 0; i < layout.size(); ++i) {
       const at::Tensor& master = masters.at(layout[i].name);
       EXPECT_EQ(master.scalar_type(), at::kFloat);
-      EXPECT_EQ(tensors[i].scalar_type(), layout[i].shape.size() == 2 ? at::kBFloat16 : at::kFloat);
+      EXPECT_EQ(tensors[i].scalar_type(), compute_dtype_of(layout[i], at::kBFloat16, at::kFloat));
       EXPECT_TRUE(at::equal(tensors[i], master.to(tensors[i].scalar_type()))) << layout[i].name;
     }
   };
