@@ -87,7 +87,8 @@ model::TensorMap random_tensors(const model::ModelConfig& config, at::Device dev
             is_gain ? at::ones(spec.shape, options) : at::zeros(spec.shape, options);
         continue;
       }
-      const auto fan_in = static_cast<double>(spec.numel / spec.shape.front());
+      const int64_t inputs = spec.numel / spec.shape.front();
+      const auto fan_in = static_cast<double>(inputs);
       tensors[spec.name] = at::randn(spec.shape, options).mul_(1 / std::sqrt(fan_in));
     }
   }

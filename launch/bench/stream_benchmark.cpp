@@ -120,7 +120,7 @@ Outcome time_stream(const Request& request) {
   const model::HeldWeights held(weights);
   const model::Network network{sizes, weights};
   const model::SamplerSettings sampler = sampler_settings(config.sample, traits);
-  const at::Tensor noise =
+  at::Tensor noise =
       at::randn({1, media.clip.channels, media.clip.height, media.clip.width}, at::device(device));
   const at::Tensor text = at::randn({1, sizes.text_len, sizes.text_dim}, at::device(device));
   const model::RolloutRequest video{.text_BTE = text,

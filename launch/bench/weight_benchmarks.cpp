@@ -59,9 +59,9 @@ at::Tensor joint_matrix(const model::ModelConfig& config, const model::TensorMap
 Outcome time_init(const Request& request) {
   const TrainConfig& config = request.config;
   expect_latent(config, "init");
+  const std::string method = method_of(config);
   const model::ModelConfig dense = dense_twin(config.model);
   const model::TensorMap tensors = random_tensors(dense, at::kCPU);
-  const std::string method = method_of(config);
   Row whole{.name = formatted("init.method {}, all layers", method)};
   model::MlaInit made;
   whole.runs = time_runs(at::kCPU, request.repeats, [&] {
