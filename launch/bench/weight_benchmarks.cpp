@@ -6,6 +6,7 @@
 #include "analysis/rank/rank_tracker.h"
 #include "launch/bench/benchmarks.h"
 #include "launch/bench/random_stage.h"
+#include "model/config/dense_twin.h"
 #include "model/conversion/init_methods.h"
 #include "model/conversion/layer_conversion.h"
 #include "model/conversion/mla_from_dense.h"
@@ -16,12 +17,6 @@ namespace vmla::launch::bench {
 namespace {
 
 using namespace trainer;
-
-model::ModelConfig dense_twin(const model::ModelConfig& config) {
-  model::ModelConfig dense = config;
-  dense.attention = "dense";
-  return dense;
-}
 
 void expect_latent(const TrainConfig& config, const char* benchmark) {
   if (config.model.is_mla()) return;
@@ -60,7 +55,7 @@ Outcome time_init(const Request& request) {
   const TrainConfig& config = request.config;
   expect_latent(config, "init");
   const std::string method = method_of(config);
-  const model::ModelConfig dense = dense_twin(config.model);
+  const model::ModelConfig dense = model::dense_twin(config.model);
   const model::TensorMap tensors = random_tensors(dense, at::kCPU);
   Row whole{.name = formatted("init.method {}, all layers", method)};
   model::MlaInit made;

@@ -58,7 +58,6 @@ int run(const BenchArgs& args) {
     config.train.precision = "fp32";
   }
   keep_freed_memory();
-  at::set_num_threads(static_cast<int>(args.front_check().count));
   trainer::prepare_device(config.train.device);
   trainer::use_kernels(config.kernels);
   trainer::check_kernels_on(config.train.device);

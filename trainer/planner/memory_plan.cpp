@@ -1,5 +1,6 @@
 #include "trainer/planner/memory_plan.h"
 
+#include "model/config/dense_twin.h"
 #include "model/network/kv_cache.h"
 #include "trainer/config/rank_arrangement.h"
 #include "trainer/config/stage_roles.h"
@@ -26,15 +27,9 @@ int64_t kv_bytes(const TrainConfig& config,
   return frames * grid.tokens() * model::cached_bytes(model, dtype, element);
 }
 
-model::ModelConfig dense_twin(const TrainConfig& config) {
-  model::ModelConfig dense = config.model;
-  dense.attention = "dense";
-  return dense;
-}
-
 /// The cache of a streaming sampler: sink and window, less the chunk that is being denoised.
 RequestCache request_cache(const TrainConfig& config, const ClipShape& clip) {
-  const model::ModelConfig dense = dense_twin(config);
+  const model::ModelConfig dense = model::dense_twin(config.model);
   // Without a window the cache grows with the video; a training clip's length stands for it.
   const int64_t frames =
       model::cache_slots(config.model, model::CacheKind::kStreaming, clip.frames);
@@ -107,7 +102,8 @@ MemoryPlan plan_memory(const TrainConfig& config,
     const auto videos = [&](const model::ModelConfig& model) {
       return largest_stream_batch(plan.config, model, clip, rows, request.gpu_memory);
     };
-    plan.streams = Streams{.own = videos(config.model), .dense = videos(dense_twin(config))};
+    plan.streams =
+        Streams{.own = videos(config.model), .dense = videos(model::dense_twin(config.model))};
   }
   return plan;
 }

@@ -1,5 +1,6 @@
 #include "trainer/planner/planned_roles.h"
 
+#include "model/config/dense_twin.h"
 #include "model/formats/load_weights.h"
 #include "trainer/config/rank_arrangement.h"
 #include "trainer/config/score_fit.h"
@@ -50,7 +51,7 @@ PlannedRole planned_role(const TrainConfig& config, const Role& role) {
     planned.config = model::model_preset(source->preset);
     planned.sizes_from = "preset " + source->preset;
   } else if (role.is_score) {
-    planned.config.attention = "dense";
+    planned.config = model::dense_twin(config.model);
     planned.sizes_from = "assumed: a dense twin of the generator";
   }
   return planned;
