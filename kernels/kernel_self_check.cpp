@@ -10,6 +10,7 @@
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope_3d/rope_3d.h"
+#include "kernels/rope_3d/rope_latents.h"
 
 namespace vmla::kernels {
 namespace {
@@ -65,6 +66,20 @@ RopeTable table_for(const at::Tensor& x) {
                     at::TensorOptions().device(x.device()).dtype(dtype));
 }
 
+at::Tensor joined(const ResidualNorm& both) {
+  return at::cat({both.sum_BFSD, both.norm_BFSD.to(both.sum_BFSD.scalar_type())}, -1);
+}
+
+/// in: query, content and key of the sequence, content and key of a window.
+template <class Op>
+at::Tensor rotated_latents(const std::vector<at::Tensor>& in, const Op& op) {
+  const RopeTable table = table_for(in[0]);
+  const RopeTable both{at::cat({table.cos, table.cos}), at::cat({table.sin, table.sin})};
+  const RotatedLatents out =
+      op(in[0], table, 3, LatentPart{in[3], in[4]}, LatentPart{in[1], in[2]}, both);
+  return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten()});
+}
+
 /// Two chunks of tokens of D channels.
 std::vector<Case> cases(int64_t D) {
   using In = const std::vector<at::Tensor>&;
@@ -76,6 +91,20 @@ std::vector<Case> cases(int64_t D) {
        [](In in) { return rms_norm_reference(in[0], in[1], kEps); },
        {x, comparison_draw(5, {D})},
        {false, true}},
+      {FusedOp::kRmsNorm,
+       [](In in) {
+         const auto [first, second] = rms_norm_pair(in[0], in[1], in[2], in[3], kEps);
+         return at::cat({first.flatten(), second.flatten()});
+       },
+       [](In in) {
+         return at::cat({rms_norm_reference(in[0], in[1], kEps).flatten(),
+                         rms_norm_reference(in[2], in[3], kEps).flatten()});
+       },
+       {comparison_draw(11, {9, D}),
+        comparison_draw(5, {D}),
+        comparison_draw(12, {5, 40}),
+        comparison_draw(13, {40})},
+       {false, true, false, true}},
       {FusedOp::kLayerNormModulate,
        [](In in) { return layer_norm_modulate(in[0], in[1], in[2], kEps); },
        [](In in) { return layer_norm_modulate_reference(in[0], in[1], in[2], kEps); },
@@ -93,6 +122,40 @@ std::vector<Case> cases(int64_t D) {
        [](In in) { return layer_norm_modulate_reference(in[0], in[1], in[2], kEps); },
        {x, row, other_row},
        {false, true, true}},
+      {FusedOp::kLayerNormModulate,
+       [](In in) {
+         return joined(residual_norm(in[0].to(at::kFloat),
+                                     in[1],
+                                     in[2],
+                                     in[3],
+                                     in[2],
+                                     ScaleIs::kGain,
+                                     kEps,
+                                     in[1].scalar_type()));
+       },
+       [](In in) {
+         return joined(residual_norm_reference(
+             in[0], in[1], in[2], in[3], in[2], ScaleIs::kGain, kEps, at::kDouble));
+       },
+       {x, y, row, other_row},
+       {false, false, true, true}},
+      {FusedOp::kLayerNormModulate,
+       [](In in) {
+         return joined(residual_norm(in[0].to(at::kFloat),
+                                     in[1],
+                                     /*gate_BFD=*/{},
+                                     in[2],
+                                     in[3],
+                                     ScaleIs::kChange,
+                                     kEps,
+                                     in[1].scalar_type()));
+       },
+       [](In in) {
+         return joined(residual_norm_reference(
+             in[0], in[1], {}, in[2], in[3], ScaleIs::kChange, kEps, at::kDouble));
+       },
+       {x, y, row, other_row},
+       {false, false, true, true}},
       {FusedOp::kGatedResidual,
        [](In in) { return gated_residual(in[0], in[1], in[2]); },
        [](In in) { return gated_residual_reference(in[0], in[1], in[2]); },
@@ -113,6 +176,15 @@ std::vector<Case> cases(int64_t D) {
        [](In in) { return apply_rope_reference(in[0], table_for(in[0]), 3); },
        {comparison_draw(6, {2, 18, 3, 12})},
        {false}},
+      {FusedOp::kRope,
+       [](In in) { return rotated_latents(in, rope_latents); },
+       [](In in) { return rotated_latents(in, rope_latents_reference); },
+       {comparison_draw(6, {2, 18, 3, 12}),
+        comparison_draw(7, {2, 18, D}),
+        comparison_draw(8, {2, 18, 8}),
+        comparison_draw(9, {2, 18, D}),
+        comparison_draw(10, {2, 18, 8})},
+       {false, false, false, false, false}},
   };
 }
 

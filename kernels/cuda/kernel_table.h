@@ -38,6 +38,7 @@ struct KernelTable {
   Kernel<GeluParams> gelu_tanh;
   Kernel<GeluBackwardParams> gelu_tanh_backward;
   Kernel<RopeParams> rope;
+  Kernel<RopeLatentsParams> rope_latents;
   Kernel<AdamwParams> adamw;
 };
 

@@ -27,6 +27,7 @@ Status launch_gated_residual_backward(const GatedResidualBackwardParams& params,
 Status launch_gelu_tanh(const GeluParams& params, Stream stream);
 Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream);
 Status launch_rope(const RopeParams& params, Stream stream);
+Status launch_rope_latents(const RopeLatentsParams& params, Stream stream);
 Status launch_adamw(const AdamwParams& params, Stream stream);
 
 }  // namespace vmla::kernels::cuda

@@ -28,6 +28,7 @@ constexpr KernelTable launch_table(std::string (*why_unusable)(),
       .gelu_tanh = Run<GeluParams, launch_gelu_tanh>::call,
       .gelu_tanh_backward = Run<GeluBackwardParams, launch_gelu_tanh_backward>::call,
       .rope = Run<RopeParams, launch_rope>::call,
+      .rope_latents = Run<RopeLatentsParams, launch_rope_latents>::call,
       .adamw = Run<AdamwParams, launch_adamw>::call,
   };
 }

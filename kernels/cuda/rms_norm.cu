@@ -8,20 +8,23 @@ namespace {
 
 template <int N, class T, class W>
 __global__ void __launch_bounds__(kThreads) forward_rows(RmsNormParams p) {
-  const W* weight = static_cast<const W*>(p.weight);
-  for (int64_t row = first_row(); row < p.rows; row += row_step()) {
-    const T* x = static_cast<const T*>(p.x) + row * p.x_stride;
-    T* y = static_cast<T*>(p.y) + row * p.D;
+  for (int64_t i = first_row(); i < p.first.rows + p.second.rows; i += row_step()) {
+    const bool first = i < p.first.rows;
+    const RmsNormRows& r = first ? p.first : p.second;
+    const int64_t row = first ? i : i - p.first.rows;
+    const W* weight = static_cast<const W*>(r.weight);
+    const T* x = static_cast<const T*>(r.x) + row * r.x_stride;
+    T* y = static_cast<T*>(r.y) + row * r.D;
     float v[N], w[N];
     float squares = 0;
-    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+    for (int64_t d = lane_index() * N; d < r.D; d += kWarpSize * N) {
       read_pack(x, d, v);
       for (int k = 0; k < N; ++k) squares += v[k] * v[k];
     }
     const float rstd =
-        1.0f / sqrtf(warp_sum(squares) / static_cast<float>(p.D) + static_cast<float>(p.eps));
-    if (lane_index() == 0) static_cast<float*>(p.rstd)[row] = rstd;
-    for (int64_t d = lane_index() * N; d < p.D; d += kWarpSize * N) {
+        1.0f / sqrtf(warp_sum(squares) / static_cast<float>(r.D) + static_cast<float>(p.eps));
+    if (lane_index() == 0) static_cast<float*>(r.rstd)[row] = rstd;
+    for (int64_t d = lane_index() * N; d < r.D; d += kWarpSize * N) {
       read_pack(x, d, v);
       read_pack(weight, d, w);
       for (int k = 0; k < N; ++k) v[k] = v[k] * rstd * w[k];
@@ -72,13 +75,16 @@ struct WeightTerms {
 }  // namespace
 
 Status launch_rms_norm(const RmsNormParams& p, Stream stream) {
-  const bool packs = takes_packs(p.D, {{p.x, p.x_stride}, {p.weight, p.D}, {p.y, p.D}});
+  const auto take_packs = [](const RmsNormRows& r) {
+    return takes_packs(r.D, {{r.x, r.x_stride}, {r.weight, r.D}, {r.y, r.D}});
+  };
+  const bool packs = take_packs(p.first) && take_packs(p.second);
   return with_elements(p.element, p.weight_element, [&](auto element, auto other) -> Status {
     using T = typename decltype(element)::type;
     using W = typename decltype(other)::type;
     return with_packs(packs, [&](auto count) -> Status {
       const auto kernel = forward_rows<decltype(count)::value, T, W>;
-      return launch(kernel, row_blocks(p.rows), kThreads, stream, p);
+      return launch(kernel, row_blocks(p.first.rows + p.second.rows), kThreads, stream, p);
     });
   });
 }

@@ -73,6 +73,9 @@ __device__ inline float read(const float* from, int64_t i) {
 __device__ inline float read(const __nv_bfloat16* from, int64_t i) {
   return __bfloat162float(from[i]);
 }
+__device__ inline float read(const int8_t* from, int64_t i) {
+  return static_cast<float>(from[i]);
+}
 __device__ inline void write(float* to, int64_t i, float value) {
   to[i] = value;
 }
@@ -81,11 +84,12 @@ __device__ inline void write(__nv_bfloat16* to, int64_t i, float value) {
 }
 
 /// What a lane takes of a row at once: 16 bytes in bf16, twice 16 in fp32, which is as much as one
-/// instruction moves. 1 where a row's place or length does not allow it (takes_packs).
+/// instruction moves, and 8 in eight bits. 1 where a row's place or length does not allow it
+/// (takes_packs).
 constexpr int kPack = 8;
 
 template <int N, class T>
-struct alignas(N == 1 ? alignof(T) : 16) Pack {
+struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) Pack {
   T values[N];
 };
 

@@ -5,6 +5,7 @@
 #include "kernels/fused_dispatch.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
+#include "kernels/modulate/passes.h"
 #include "kernels/modulate/token_sums_scratch.h"
 
 namespace vmla::kernels {
@@ -98,15 +99,19 @@ std::pair<at::Tensor, at::Tensor> backward_fused(const at::Tensor& grad_BFSD,
   return {dy, dgate};
 }
 
-std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad,
-                                               const at::Tensor& y,
-                                               const at::Tensor& gate) {
+}  // namespace
+
+std::pair<at::Tensor, at::Tensor> gated_backward(const at::Tensor& grad,
+                                                 const at::Tensor& y,
+                                                 const at::Tensor& gate) {
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }
   return takes_fused(FusedOp::kGatedResidual, {grad}, y, {gate}) ? backward_fused(grad, y, gate)
                                                                  : backward_aten(grad, y, gate);
 }
+
+namespace {
 
 struct GatedResidual : torch::autograd::Function<GatedResidual> {
   static at::Tensor forward(AutogradContext* ctx,
@@ -118,7 +123,7 @@ struct GatedResidual : torch::autograd::Function<GatedResidual> {
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list saved = ctx->get_saved_variables();
-    auto [dy, dgate] = backward_any(grads[0], saved[0], saved[1]);
+    auto [dy, dgate] = gated_backward(grads[0], saved[0], saved[1]);
     return {grads[0], dy, dgate};
   }
 };
@@ -133,12 +138,7 @@ at::Tensor gated_residual(const at::Tensor& x_BFSD,
               x_BFSD.sizes(),
               " and ",
               y_BFSD.sizes());
-  const std::array<int64_t, 3> sizes_BFD{x_BFSD.size(0), x_BFSD.size(1), x_BFSD.size(3)};
-  TORCH_CHECK(gate_BFD.sizes() == sizes_BFD,
-              "gated_residual: gate [B, F, D] expected for x ",
-              x_BFSD.sizes(),
-              ", got ",
-              gate_BFD.sizes());
+  check_rows("gated_residual", x_BFSD, {gate_BFD});
   if (wants_gradient(x_BFSD, y_BFSD, gate_BFD)) {
     return GatedResidual::apply(x_BFSD, y_BFSD, gate_BFD);
   }

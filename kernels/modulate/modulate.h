@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <optional>
 
 namespace vmla::kernels {
@@ -20,6 +21,37 @@ at::Tensor layer_norm_modulate_reference(const at::Tensor& x_BFSD,
                                          const at::Tensor& shift_BFD,
                                          const at::Tensor& scale_BFD,
                                          double eps);
+
+/// What a scale does to a normalised row h: y = h * (1 + scale) + shift, or, as the learned gain of
+/// a LayerNorm, y = h * scale + shift.
+enum class ScaleIs : uint8_t { kChange, kGain };
+
+struct ResidualNorm {
+  at::Tensor sum_BFSD;   // x + gate * update, in x's dtype
+  at::Tensor norm_BFSD;  // of the sum
+};
+/// A branch's result added to the residual stream, and the LayerNorm that the next branch begins
+/// with, in one pass over memory: sum = x + gate * update, norm = LN(sum) with `scale_is`. x,
+/// update: [B, F, S, D], the update in x's dtype or in another; gate, shift, scale: [B, F, D], and
+/// views that repeat one row; an undefined gate is 1. The norm is in `dtype`. Differentiable in all
+/// five.
+ResidualNorm residual_norm(const at::Tensor& x_BFSD,
+                           const at::Tensor& update_BFSD,
+                           const at::Tensor& gate_BFD,
+                           const at::Tensor& shift_BFD,
+                           const at::Tensor& scale_BFD,
+                           ScaleIs scale_is,
+                           double eps,
+                           at::ScalarType dtype);
+/// The definition, in plain ATen operations.
+ResidualNorm residual_norm_reference(const at::Tensor& x_BFSD,
+                                     const at::Tensor& update_BFSD,
+                                     const at::Tensor& gate_BFD,
+                                     const at::Tensor& shift_BFD,
+                                     const at::Tensor& scale_BFD,
+                                     ScaleIs scale_is,
+                                     double eps,
+                                     at::ScalarType dtype);
 
 /// x + gate * y, the gated residual of a block. x, y: [B, F, S, D]; gate: [B, F, D]. In x's dtype;
 /// y may be in another, as what bf16 products add to a sum in fp32. Differentiable in all three.

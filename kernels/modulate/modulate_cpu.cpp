@@ -8,17 +8,37 @@
 namespace vmla::kernels {
 namespace {
 
+// to = x + gate * update; a gate of null is 1.
+template <class T>
+VMLA_INLINE void add_update(const T* x, const T* update, const T* gate, T* to, int64_t D) {
+  if (gate == nullptr) {
+    VMLA_INDEPENDENT
+    for (int64_t d = 0; d < D; ++d) to[d] = x[d] + update[d];
+  } else {
+    VMLA_INDEPENDENT
+    for (int64_t d = 0; d < D; ++d) to[d] = x[d] + gate[d] * update[d];
+  }
+}
+
 // The variance takes a second pass over the row, which lies in the L1 cache: sums of squares would
 // lose the digits of rows whose mean is large.
 template <class T>
 VMLA_INLINE void forward_frames(const LayerNormModulateParams& p) {
   const int64_t D = p.D;
+  const T offset = static_cast<T>(p.scale_offset);
   for (int64_t f = 0; f < p.frames; ++f) {
     const T* shift = static_cast<const T*>(p.shift) + f * p.shift_stride;
     const T* scale = static_cast<const T*>(p.scale) + f * p.scale_stride;
+    const T* gate = p.gate ? static_cast<const T*>(p.gate) + f * p.gate_stride : nullptr;
     for (int64_t s = 0; s < p.S; ++s) {
       const T* x = static_cast<const T*>(p.x) + f * p.x_frame_stride + s * p.x_token_stride;
       T* y = static_cast<T*>(p.y) + (f * p.S + s) * D;
+      if (p.update) {
+        T* to = static_cast<T*>(p.sum) + (f * p.S + s) * D;
+        const int64_t place = f * p.update_frame_stride + s * p.update_token_stride;
+        add_update(x, static_cast<const T*>(p.update) + place, gate, to, D);
+        x = to;
+      }
       T sum = 0;
       for (int64_t d = 0; d < D; ++d) sum += x[d];
       const T mean = sum / static_cast<T>(D);
@@ -28,15 +48,19 @@ VMLA_INLINE void forward_frames(const LayerNormModulateParams& p) {
       static_cast<T*>(p.mean)[f * p.S + s] = mean;
       static_cast<T*>(p.rstd)[f * p.S + s] = rstd;
       VMLA_INDEPENDENT
-      for (int64_t d = 0; d < D; ++d) y[d] = (x[d] - mean) * rstd * (1 + scale[d]) + shift[d];
+      for (int64_t d = 0; d < D; ++d) {
+        y[d] = (x[d] - mean) * rstd * (offset + scale[d]) + shift[d];
+      }
     }
   }
 }
 
-// With h = (x - mean) * rstd and g = dy * (1 + scale): dx = rstd * (g - mean(g) - h * mean(g * h)).
+// With h = (x - mean) * rstd and g = dy * (scale_offset + scale):
+// dx = rstd * (g - mean(g) - h * mean(g * h)).
 template <class T>
 VMLA_INLINE void backward_frames(const LayerNormModulateBackwardParams& p) {
   const int64_t D = p.D;
+  const T offset = static_cast<T>(p.scale_offset);
   for (int64_t f = 0; f < p.frames; ++f) {
     const T* scale = static_cast<const T*>(p.scale) + f * p.scale_stride;
     T* dshift = static_cast<T*>(p.grad_shift) + f * D;
@@ -53,7 +77,7 @@ VMLA_INLINE void backward_frames(const LayerNormModulateBackwardParams& p) {
       T sum_g = 0;
       T sum_gx = 0;
       for (int64_t d = 0; d < D; ++d) {
-        const T g = dy[d] * (1 + scale[d]);
+        const T g = dy[d] * (offset + scale[d]);
         sum_g += g;
         sum_gx += g * (x[d] - mean);
       }
@@ -62,9 +86,15 @@ VMLA_INLINE void backward_frames(const LayerNormModulateBackwardParams& p) {
       VMLA_INDEPENDENT
       for (int64_t d = 0; d < D; ++d) {
         const T h = (x[d] - mean) * rstd;
-        dx[d] = rstd * (dy[d] * (1 + scale[d]) - mean_g - h * mean_gh);
+        dx[d] = rstd * (dy[d] * (offset + scale[d]) - mean_g - h * mean_gh);
         dshift[d] += dy[d];
         dscale[d] += dy[d] * h;
+      }
+      if (p.grad_sum) {
+        const T* more = static_cast<const T*>(p.grad_sum) + f * p.grad_sum_frame_stride +
+                        s * p.grad_sum_token_stride;
+        VMLA_INDEPENDENT
+        for (int64_t d = 0; d < D; ++d) dx[d] += more[d];
       }
     }
   }
@@ -79,8 +109,7 @@ VMLA_INLINE void gate_frames(const GatedResidualParams& p) {
       const T* x = static_cast<const T*>(p.x) + f * p.x_frame_stride + s * p.x_token_stride;
       const T* y = static_cast<const T*>(p.y) + f * p.y_frame_stride + s * p.y_token_stride;
       T* out = static_cast<T*>(p.out) + (f * p.S + s) * D;
-      VMLA_INDEPENDENT
-      for (int64_t d = 0; d < D; ++d) out[d] = x[d] + gate[d] * y[d];
+      add_update(x, y, gate, out, D);
     }
   }
 }

@@ -5,17 +5,42 @@
 
 namespace vmla::kernels {
 
-at::Tensor layer_norm_modulate_reference(const at::Tensor& x_BFSD,
-                                         const at::Tensor& shift_BFD,
-                                         const at::Tensor& scale_BFD,
-                                         double eps) {
+namespace {
+
+at::Tensor layer_norm(const at::Tensor& x_BFSD,
+                      const at::Tensor& shift_BFD,
+                      const at::Tensor& scale_BFD,
+                      ScaleIs scale_is,
+                      double eps,
+                      at::ScalarType dtype) {
   const at::ScalarType acc = accumulate_type(x_BFSD);
   const at::Tensor x = x_BFSD.to(acc);
   const at::Tensor centred = x - x.mean(-1, /*keepdim=*/true);
   const at::Tensor rstd = at::rsqrt(centred.square().mean(-1, /*keepdim=*/true) + eps);
-  const at::Tensor y =
-      centred * rstd * (scale_BFD.to(acc).unsqueeze(2) + 1) + shift_BFD.to(acc).unsqueeze(2);
-  return y.to(x_BFSD.scalar_type());
+  const at::Tensor scale = scale_BFD.to(acc) + (scale_is == ScaleIs::kChange ? 1 : 0);
+  return (centred * rstd * scale.unsqueeze(2) + shift_BFD.to(acc).unsqueeze(2)).to(dtype);
+}
+
+}  // namespace
+
+at::Tensor layer_norm_modulate_reference(const at::Tensor& x_BFSD,
+                                         const at::Tensor& shift_BFD,
+                                         const at::Tensor& scale_BFD,
+                                         double eps) {
+  return layer_norm(x_BFSD, shift_BFD, scale_BFD, ScaleIs::kChange, eps, x_BFSD.scalar_type());
+}
+
+ResidualNorm residual_norm_reference(const at::Tensor& x_BFSD,
+                                     const at::Tensor& update_BFSD,
+                                     const at::Tensor& gate_BFD,
+                                     const at::Tensor& shift_BFD,
+                                     const at::Tensor& scale_BFD,
+                                     ScaleIs scale_is,
+                                     double eps,
+                                     at::ScalarType dtype) {
+  const at::Tensor gate = gate_BFD.defined() ? gate_BFD : at::ones_like(shift_BFD);
+  const at::Tensor sum = gated_residual_reference(x_BFSD, update_BFSD, gate);
+  return {sum, layer_norm(sum, shift_BFD, scale_BFD, scale_is, eps, dtype)};
 }
 
 at::Tensor gated_residual_reference(const at::Tensor& x_BFSD,

@@ -25,25 +25,40 @@ Normed forward_aten(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return {x_acc.mul(rstd).mul_(weight).to(x.scalar_type()), rstd};
 }
 
-Normed forward_fused(const at::Tensor& x_any, const at::Tensor& weight_any, double eps) {
-  const at::Tensor x = dense_rows(x_any);
-  const at::Tensor weight = weight_any.contiguous();
-  const at::Tensor y = at::empty(x_any.sizes(), x.options());
-  const at::Tensor rstd = at::empty({x.size(0)}, x.options().dtype(accumulate_type(x)));
-  run_fused(x,
+/// x with dense rows, and what is computed of it.
+struct Rows {
+  at::Tensor x, weight, y, rstd;
+  at::Tensor like;  // x as it was given
+
+  Rows(const at::Tensor& given, const at::Tensor& given_weight)
+      : x(dense_rows(given)),
+        weight(given_weight.contiguous()),
+        y(at::empty(given.sizes(), given.options())),
+        rstd(at::empty({x.size(0)}, x.options().dtype(accumulate_type(x)))),
+        like(given) {}
+  RmsNormRows params() const {
+    return {.x = x.const_data_ptr(),
+            .x_stride = x.stride(0),
+            .weight = weight.const_data_ptr(),
+            .y = y.mutable_data_ptr(),
+            .rstd = rstd.mutable_data_ptr(),
+            .rows = x.size(0),
+            .D = x.size(1)};
+  }
+  Normed normed() const {
+    return {y, rstd.view(like.sizes().slice(0, like.dim() - 1)).unsqueeze(-1)};
+  }
+};
+
+void run_rows(const Rows& first, const RmsNormRows& second, double eps) {
+  run_fused(first.x,
             rms_norm_cpu,
             &cuda::KernelTable::rms_norm,
-            {.element = element_of(x),
-             .weight_element = element_of(weight),
-             .x = x.const_data_ptr(),
-             .x_stride = x.stride(0),
-             .weight = weight.const_data_ptr(),
-             .y = y.mutable_data_ptr(),
-             .rstd = rstd.mutable_data_ptr(),
-             .rows = x.size(0),
-             .D = x.size(1),
+            {.element = element_of(first.x),
+             .weight_element = element_of(first.weight),
+             .first = first.params(),
+             .second = second,
              .eps = eps});
-  return {y, rstd.view(x_any.sizes().slice(0, x_any.dim() - 1)).unsqueeze(-1)};
 }
 
 Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
@@ -53,8 +68,23 @@ Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
     return {at::empty(x.sizes(), x.options()),
             at::empty(rows, x.options().dtype(accumulate_type(x)))};
   }
-  return takes_fused(FusedOp::kRmsNorm, {x}, {weight}) ? forward_fused(x, weight, eps)
-                                                       : forward_aten(x, weight, eps);
+  if (!takes_fused(FusedOp::kRmsNorm, {x}, {weight})) return forward_aten(x, weight, eps);
+  const Rows rows(x, weight);
+  run_rows(rows, {}, eps);
+  return rows.normed();
+}
+
+std::pair<Normed, Normed> forward_pair(const at::Tensor& x,
+                                       const at::Tensor& weight,
+                                       const at::Tensor& other,
+                                       const at::Tensor& other_weight,
+                                       double eps) {
+  if (wants_sizes_only(x) || !takes_fused(FusedOp::kRmsNorm, {x, other}, {weight, other_weight})) {
+    return {forward_any(x, weight, eps), forward_any(other, other_weight, eps)};
+  }
+  const Rows first(x, weight), second(other, other_weight);
+  run_rows(first, second.params(), eps);
+  return {first.normed(), second.normed()};
 }
 
 // With h = x * rstd and g = dy * w: dx = rstd * (g - h * mean(g * h)), dw = sum over rows of dy *
@@ -131,16 +161,54 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
   }
 };
 
-}  // namespace
+struct RmsNormPair : torch::autograd::Function<RmsNormPair> {
+  static variable_list forward(AutogradContext* ctx,
+                               const at::Tensor& x,
+                               const at::Tensor& weight,
+                               const at::Tensor& other,
+                               const at::Tensor& other_weight,
+                               double eps) {
+    const auto [first, second] = forward_pair(x, weight, other, other_weight, eps);
+    ctx->save_for_backward({x, weight, first.rstd, other, other_weight, second.rstd});
+    return {first.y, second.y};
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list s = ctx->get_saved_variables();
+    auto [dx, dw] = backward_any(grads[0], s[0], s[1], s[2]);
+    auto [dother, dother_weight] = backward_any(grads[1], s[3], s[4], s[5]);
+    return {dx, dw, dother, dother_weight, at::Tensor()};
+  }
+};
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+void check_weight(const at::Tensor& x, const at::Tensor& weight) {
   TORCH_CHECK(x.dim() >= 1 && weight.dim() == 1 && weight.size(0) == x.size(-1),
               "rms_norm: x [..., D] and weight [D] expected, got ",
               x.sizes(),
               " and ",
               weight.sizes());
+}
+
+}  // namespace
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  check_weight(x, weight);
   if (wants_gradient(x, weight)) return RmsNorm::apply(x, weight, eps);
   return forward_any(x, weight, eps).y;
+}
+
+std::pair<at::Tensor, at::Tensor> rms_norm_pair(const at::Tensor& x,
+                                                const at::Tensor& weight,
+                                                const at::Tensor& other,
+                                                const at::Tensor& other_weight,
+                                                double eps) {
+  check_weight(x, weight);
+  check_weight(other, other_weight);
+  if (wants_gradient(x, weight, other, other_weight)) {
+    const variable_list out = RmsNormPair::apply(x, weight, other, other_weight, eps);
+    return {out[0], out[1]};
+  }
+  const auto [first, second] = forward_pair(x, weight, other, other_weight, eps);
+  return {first.y, second.y};
 }
 
 }  // namespace vmla::kernels

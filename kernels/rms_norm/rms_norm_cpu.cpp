@@ -10,7 +10,7 @@ namespace vmla::kernels {
 namespace {
 
 template <class T>
-VMLA_INLINE void forward_rows(const RmsNormParams& p) {
+VMLA_INLINE void forward_rows(const RmsNormRows& p, double eps) {
   const int64_t D = p.D;
   const T* weight = static_cast<const T*>(p.weight);
   T* rstds = static_cast<T*>(p.rstd);
@@ -19,7 +19,7 @@ VMLA_INLINE void forward_rows(const RmsNormParams& p) {
     T* y = static_cast<T*>(p.y) + row * D;
     T squares = 0;
     for (int64_t d = 0; d < D; ++d) squares += x[d] * x[d];
-    const T rstd = 1 / std::sqrt(squares / static_cast<T>(D) + static_cast<T>(p.eps));
+    const T rstd = 1 / std::sqrt(squares / static_cast<T>(D) + static_cast<T>(eps));
     rstds[row] = rstd;
     VMLA_INDEPENDENT
     for (int64_t d = 0; d < D; ++d) y[d] = x[d] * rstd * weight[d];
@@ -73,8 +73,13 @@ VMLA_INLINE void backward_chunks(const RmsNormBackwardParams& p) {
 }  // namespace
 
 VMLA_CLONES void rms_norm_cpu(const RmsNormParams& params) {
-  if (params.element == Element::kDouble) return forward_rows<double>(params);
-  forward_rows<float>(params);
+  for (const RmsNormRows& rows : {params.first, params.second}) {
+    if (params.element == Element::kDouble) {
+      forward_rows<double>(rows, params.eps);
+    } else {
+      forward_rows<float>(rows, params.eps);
+    }
+  }
 }
 VMLA_CLONES void rms_norm_backward_cpu(const RmsNormBackwardParams& params) {
   if (params.element == Element::kDouble) return backward_chunks<double>(params);

@@ -10,14 +10,17 @@ namespace vmla::kernels {
 /// x [rows, D] with a row stride and dense rows. `element` is what x, y
 /// and their gradients hold, `weight_element` what the weight and its gradient do. Statistics and
 /// sums are fp32, or fp64 where x is.
+struct RmsNormRows {
+  const void* x = nullptr;
+  int64_t x_stride = 0;
+  const void* weight = nullptr;  // [D]
+  void* y = nullptr;             // [rows, D]
+  void* rstd = nullptr;          // [rows], 1 / sqrt(mean(x^2) + eps)
+  int64_t rows = 0, D = 0;
+};
 struct RmsNormParams {
   Element element, weight_element;
-  const void* x;
-  int64_t x_stride;
-  const void* weight;  // [D]
-  void* y;             // [rows, D]
-  void* rstd;          // [rows], 1 / sqrt(mean(x^2) + eps)
-  int64_t rows, D;
+  RmsNormRows first, second;  // rows of two widths in one pass; no second rows: one width
   double eps;
 };
 

@@ -6,6 +6,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
 #include "kernels/rope_3d/rope_3d_cpu.h"
+#include "kernels/rope_3d/rope_passes.h"
 
 namespace vmla::kernels {
 namespace {
@@ -43,8 +44,7 @@ at::Tensor rotate_fused(const at::Tensor& x_BLNK,
   return y;
 }
 
-// Rotates by the table's angle, or back by it: the transpose of a rotation is the rotation by
-// -angle.
+// Rotates by the table's angle, or back by it.
 at::Tensor rotate(const at::Tensor& x_BLNK,
                   const at::Tensor& cos,
                   const at::Tensor& sin,
@@ -58,29 +58,15 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
   return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
 }
 
-struct Rope : torch::autograd::Function<Rope> {
-  static at::Tensor forward(AutogradContext* ctx,
-                            const at::Tensor& x,
-                            const at::Tensor& cos,
-                            const at::Tensor& sin,
-                            int64_t first_channel) {
-    ctx->save_for_backward({cos, sin});
-    ctx->saved_data["first_channel"] = first_channel;
-    return rotate(x, cos, sin, first_channel, /*inverse=*/false);
-  }
-  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
-    const variable_list saved = ctx->get_saved_variables();
-    const int64_t first_channel = ctx->saved_data["first_channel"].toInt();
-    return {rotate(grads[0], saved[0], saved[1], first_channel, /*inverse=*/true),
-            at::Tensor(),
-            at::Tensor(),
-            at::Tensor()};
-  }
-};
-
 }  // namespace
 
-at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
+at::Tensor rope_gradient(const at::Tensor& grad_BLNK,
+                         const RopeTable& table,
+                         int64_t first_channel) {
+  return rotate(grad_BLNK, table.cos, table.sin, first_channel, /*inverse=*/true);
+}
+
+void check_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
   TORCH_CHECK(x_BLNK.dim() == 4, "apply_rope: x [B, L, N, K] expected, got ", x_BLNK.sizes());
   TORCH_CHECK(table.cos.dim() == 2 && table.cos.size(0) == x_BLNK.size(1) &&
                   table.sin.sizes() == table.cos.sizes(),
@@ -97,6 +83,34 @@ at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t 
               table.cos.size(1),
               " pairs from channel ",
               first_channel);
+}
+
+namespace {
+
+struct Rope : torch::autograd::Function<Rope> {
+  static at::Tensor forward(AutogradContext* ctx,
+                            const at::Tensor& x,
+                            const at::Tensor& cos,
+                            const at::Tensor& sin,
+                            int64_t first_channel) {
+    ctx->save_for_backward({cos, sin});
+    ctx->saved_data["first_channel"] = first_channel;
+    return rotate(x, cos, sin, first_channel, /*inverse=*/false);
+  }
+  static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
+    const variable_list saved = ctx->get_saved_variables();
+    const int64_t first_channel = ctx->saved_data["first_channel"].toInt();
+    return {rope_gradient(grads[0], {saved[0], saved[1]}, first_channel),
+            at::Tensor(),
+            at::Tensor(),
+            at::Tensor()};
+  }
+};
+
+}  // namespace
+
+at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
+  check_rope(x_BLNK, table, first_channel);
   if (wants_gradient(x_BLNK)) return Rope::apply(x_BLNK, table.cos, table.sin, first_channel);
   return rotate(x_BLNK, table.cos, table.sin, first_channel, /*inverse=*/false);
 }

@@ -1,5 +1,7 @@
 #include "kernels/rope_3d/rope_3d_cpu.h"
 
+#include <bit>
+
 #include "kernels/cpu_clones.h"
 
 namespace vmla::kernels {
@@ -90,7 +92,57 @@ VMLA_INLINE void rotate_all(const RopeParams& p) {
   rotate_joined_heads<T>(p, heads);
 }
 
+float bf16_value(const void* scales, int64_t i) {
+  return std::bit_cast<float>(static_cast<uint32_t>(static_cast<const uint16_t*>(scales)[i]) << 16);
+}
+
+// One part's rows, whose first has the angles of row `first_row` of the table.
+template <class T>
+VMLA_INLINE void write_rows(const RopeLatentsParams& p,
+                            const LatentPartParams& part,
+                            int64_t b,
+                            int64_t first_row) {
+  const int64_t P = 2 * p.num_pairs, width = p.R + P;
+  const int64_t rows = p.window.tokens + p.own.tokens;
+  for (int64_t m = 0; m < part.tokens; ++m) {
+    const int64_t row = first_row + m;
+    T* to = static_cast<T*>(p.rows) + (b * rows + row) * width;
+    const int64_t place = b * part.content_batch_stride + m * part.content_token_stride;
+    if (part.scale) {
+      const T scale = static_cast<T>(
+          bf16_value(part.scale, b * part.scale_batch_stride + m * part.scale_token_stride));
+      const int8_t* content = static_cast<const int8_t*>(part.content) + place;
+      VMLA_INDEPENDENT
+      for (int64_t r = 0; r < p.R; ++r) to[r] = static_cast<T>(content[r]) * scale;
+    } else {
+      const T* content = static_cast<const T*>(part.content) + place;
+      VMLA_INDEPENDENT
+      for (int64_t r = 0; r < p.R; ++r) to[r] = content[r];
+    }
+    rotate_pairs(
+        static_cast<const T*>(part.key) + b * part.key_batch_stride + m * part.key_token_stride,
+        static_cast<const T*>(p.cos) + row * p.num_pairs,
+        static_cast<const T*>(p.sin) + row * p.num_pairs,
+        to + p.R,
+        p.num_pairs);
+  }
+}
+
+template <class T>
+VMLA_INLINE void write_all_rows(const RopeLatentsParams& p) {
+  for (int64_t b = 0; b < p.query.B; ++b) {
+    write_rows<T>(p, p.window, b, 0);
+    write_rows<T>(p, p.own, b, p.window.tokens);
+  }
+}
+
 }  // namespace
+
+VMLA_CLONES void rope_latents_cpu(const RopeLatentsParams& params) {
+  rope_cpu(params.query);
+  if (params.query.element == Element::kDouble) return write_all_rows<double>(params);
+  write_all_rows<float>(params);
+}
 
 VMLA_CLONES void rope_cpu(const RopeParams& params) {
   if (params.element == Element::kDouble) return rotate_all<double>(params);

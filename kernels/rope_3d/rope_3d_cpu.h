@@ -8,4 +8,7 @@ namespace vmla::kernels {
 /// used for the whole batch. All buffers hold fp32 or all hold fp64.
 void rope_cpu(const RopeParams& params);
 
+/// The same of the queries, and the rows of latents one after another.
+void rope_latents_cpu(const RopeLatentsParams& params);
+
 }  // namespace vmla::kernels

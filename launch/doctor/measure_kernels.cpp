@@ -38,7 +38,7 @@ struct Case {
   KernelOperation f, reference;
   Tensors small;
   std::vector<std::vector<int64_t>> large;
-  int64_t written_like = 0;  // the input whose size the output has
+  int64_t outputs = 1;  // of the first input's size
 };
 
 /// The worst error, gradients in the measure of forward: an error over its tolerance stays over it.
@@ -68,9 +68,18 @@ double measured_rate(const Case& test, at::Device device, at::ScalarType dtype) 
   for (const auto& sizes : test.large) {
     inputs.push_back(at::ones(sizes, at::TensorOptions(device).dtype(dtype)));
   }
-  size_t bytes = inputs[static_cast<size_t>(test.written_like)].nbytes();
+  size_t bytes = static_cast<size_t>(test.outputs) * inputs[0].nbytes();
   for (const at::Tensor& input : inputs) bytes += input.nbytes();
   return static_cast<double>(bytes) / fastest(device, [&] { test.f(inputs); });
+}
+
+/// Sum and norm side by side where they are compared; what is timed is the pass alone. in: x,
+/// update, and one row that is gate, shift and scale.
+template <class Op>
+at::Tensor residual_norm(const Tensors& in, const Op& op) {
+  const kernels::ResidualNorm both =
+      op(in[0], in[1], in[2], in[2], in[2], kernels::ScaleIs::kChange, kEps, in[0].scalar_type());
+  return at::GradMode::is_enabled() ? at::stack({both.sum_BFSD, both.norm_BFSD}) : both.norm_BFSD;
 }
 
 /// 21 latent frames of 480 x 832: 1560 tokens a frame and 1536 channels on a GPU.
@@ -109,6 +118,12 @@ std::vector<Case> cases(at::Device device) {
        [](const Tensors& in) { return kernels::gated_residual_reference(in[0], in[1], in[2]); },
        {draw(3, {2, 3, 35, 65}), draw(6, {2, 3, 35, 65}), draw(4, {2, 3, 65})},
        {{1, F, S, D}, {1, F, S, D}, {1, F, D}}},
+      {"residual_norm",
+       [](const Tensors& in) { return residual_norm(in, kernels::residual_norm); },
+       [](const Tensors& in) { return residual_norm(in, kernels::residual_norm_reference); },
+       {draw(3, {2, 3, 35, 65}), draw(6, {2, 3, 35, 65}), draw(4, {2, 3, 65})},
+       {{1, F, S, D}, {1, F, S, D}, {1, F, D}},
+       2},
       {"gelu_tanh",
        [](const Tensors& in) { return kernels::gelu_tanh(in[0]); },
        [](const Tensors& in) { return kernels::gelu_tanh_reference(in[0]); },

@@ -34,15 +34,17 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
                                  const SelfAttentionArgs& args) {
   const int64_t frames = args.plan.plan.sequence_frames();
   const int64_t slice = x_BLD.size(1) / frames;  // tokens of a frame that are here
-  at::Tensor key_BLD =
-      kernels::rms_norm(project(x_BLD, w.k_weight, w.k_bias), w.norm_k_weight, args.eps);
+  at::Tensor key_BLD = project(x_BLD, w.k_weight, w.k_bias);
   at::Tensor value_BLD = project(x_BLD, w.v_weight, w.v_bias);
   at::Tensor query_BLD;
-  if (!args.kv_only) {
+  if (args.kv_only) {
+    key_BLD = kernels::rms_norm(key_BLD, w.norm_k_weight, args.eps);
+  } else {
     const int64_t begin = args.only_output ? args.plan.plan.output_begin * slice : 0;
     const at::Tensor x_queries = x_BLD.narrow(1, begin, x_BLD.size(1) - begin);
-    query_BLD =
-        kernels::rms_norm(project(x_queries, w.q_weight, w.q_bias), w.norm_q_weight, args.eps);
+    query_BLD = project(x_queries, w.q_weight, w.q_bias);
+    std::tie(key_BLD, query_BLD) =
+        kernels::rms_norm_pair(key_BLD, w.norm_k_weight, query_BLD, w.norm_q_weight, args.eps);
   }
   int64_t heads = args.dims.num_heads;
   if (args.exchange_heads) {

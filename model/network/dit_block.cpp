@@ -35,7 +35,7 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .sequence = settings.sequence,
                                .exchange_heads = settings.exchange_heads,
                                .kept = settings.kept,
-                               .expansion = settings.expansion};
+                               .derived = settings.derived};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps, product_dtype).flatten(1, 2);
   AttentionTap::show(settings.layer, normed_BLD);
@@ -61,21 +61,35 @@ BlockOut dit_block(const DitBlockWeights& w,
   const auto as_frames = [&](const at::Tensor& y_BLD) {
     return y_BLD.view({batch, frames, tokens, width});
   };
-  x = kernels::gated_residual(x, as_frames(attention.out_BLD), m[2]);
-
-  const at::Tensor cross_in =
-      at::layer_norm(x, {width}, w.norm3_weight, w.norm3_bias, config.eps).flatten(1, 2);
+  const auto for_frames = [&](const at::Tensor& row_D) {
+    return row_D.expand({batch, frames, width});
+  };
+  const kernels::ResidualNorm attended = kernels::residual_norm(x,
+                                                                as_frames(attention.out_BLD),
+                                                                m[2],
+                                                                for_frames(w.norm3_bias),
+                                                                for_frames(w.norm3_weight),
+                                                                kernels::ScaleIs::kGain,
+                                                                config.eps,
+                                                                product_dtype);
+  const at::Tensor cross_in = attended.norm_BFSD.flatten(1, 2);
   const CrossKv text =
       in.cross_kv ? *in.cross_kv
                   : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
-  x = x + as_frames(cross_attention(
-              w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept));
-
-  const at::Tensor ffn_in = kernels::layer_norm_modulate(x, m[3], m[4], config.eps, product_dtype);
+  const at::Tensor of_text =
+      cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept);
+  const kernels::ResidualNorm told = kernels::residual_norm(attended.sum_BFSD,
+                                                            as_frames(of_text),
+                                                            /*gate_BFD=*/{},
+                                                            m[3],
+                                                            m[4],
+                                                            kernels::ScaleIs::kChange,
+                                                            config.eps,
+                                                            product_dtype);
   const at::Tensor hidden =
-      kernels::gelu_tanh(project(ffn_in.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
+      kernels::gelu_tanh(project(told.norm_BFSD.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
   x = kernels::gated_residual(
-      x, as_frames(project(hidden, w.ffn_out_weight, w.ffn_out_bias)), m[5]);
+      told.sum_BFSD, as_frames(project(hidden, w.ffn_out_weight, w.ffn_out_bias)), m[5]);
   return {x, attention.kv};
 }
 

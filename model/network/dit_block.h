@@ -29,7 +29,7 @@ struct BlockSettings {
   SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
   bool exchange_heads = false;        // as in SelfAttentionArgs
   kernels::KeptAttention* kept = nullptr;
-  at::Tensor* expansion = nullptr;  // as in SelfAttentionArgs
+  DerivedWeights* derived = nullptr;  // as in SelfAttentionArgs
 };
 
 /// One transformer block (docs/algorithms.md 2.6): modulated self-attention, text cross-attention,

@@ -153,19 +153,25 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
   frames_seen_ = std::max(frames_seen_, first_frame + count);
 }
 
-/// Copies a layer's rows into the slots of their frames.
+/// Copies a layer's rows into the slots of their frames, neighbours at once.
 void KvCache::put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < count;) {
     const int64_t slot = slot_of(first_frame + i);
-    if (slot < 0) continue;  // the window has room for the sink and the own chunk only
-    TORCH_CHECK(slot < capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
-    const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
-      to.narrow(1, slot * tokens_per_frame_, tokens_per_frame_)
-          .copy_(from.narrow(1, i * tokens_per_frame_, tokens_per_frame_));
-    };
-    copy(storage_[layer].content, rows.content);
-    copy(storage_[layer].key, rows.key);
-    if (rows.scale.defined()) copy(storage_[layer].scale, rows.scale);
+    int64_t run = 1;
+    while (i + run < count && slot_of(first_frame + i + run) == slot + run) ++run;
+    // -1: the window has room for the sink and the own chunk only.
+    if (slot >= 0) {
+      TORCH_CHECK(
+          slot + run <= capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
+      const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
+        to.narrow(1, slot * tokens_per_frame_, run * tokens_per_frame_)
+            .copy_(from.narrow(1, i * tokens_per_frame_, run * tokens_per_frame_));
+      };
+      copy(storage_[layer].content, rows.content);
+      copy(storage_[layer].key, rows.key);
+      if (rows.scale.defined()) copy(storage_[layer].scale, rows.scale);
+    }
+    i += run;
   }
 }
 

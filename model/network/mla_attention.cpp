@@ -1,4 +1,5 @@
 #include "kernels/rms_norm/rms_norm.h"
+#include "kernels/rope_3d/rope_latents.h"
 #include "model/network/projection.h"
 #include "model/network/self_attention.h"
 #include "model/network/sequence_exchange.h"
@@ -16,17 +17,35 @@ LayerKv gather_latents(const LayerKv& own, const SelfAttentionArgs& args) {
   return {parts[0], parts[1]};
 }
 
-/// The window's latents in `dtype`.
-at::Tensor window_latents(const LayerKv& window, at::ScalarType dtype) {
-  if (!window.scale.defined()) return window.content;
-  return window.content.to(dtype) * window.scale.to(dtype);
-}
+/// What the projections that narrow x give, before their norms. The latent and the rope key that
+/// all heads share are what is cached; the query is undefined with kv_only.
+struct Down {
+  at::Tensor query, latent, rope_key;
+};
 
-/// Rope key of every key row (copies included), rotated: [B, M, P].
-at::Tensor rotated_rope_key(const SelfAttentionArgs& args, const at::Tensor& rope_key_BMP) {
-  const auto& table = args.plan.layer_tables(args.layer).key;
-  return kernels::apply_rope(append_key_copies(args.plan, rope_key_BMP).unsqueeze(2), table)
-      .squeeze(2);
+/// Queries are x's tokens from `begin` on. Where weights are kept over passes, all three are one
+/// product.
+Down project_down(const MlaAttentionWeights& w,
+                  const at::Tensor& x_BLD,
+                  int64_t begin,
+                  const SelfAttentionArgs& args) {
+  const LayerDims& d = args.dims;
+  if (args.derived && begin == 0 && !args.kv_only) {
+    DerivedWeights& kept = *args.derived;
+    if (!kept.down.defined()) {
+      kept.down = at::cat({w.q_a_proj, w.kv_a_proj}, 0);
+      if (w.kv_a_bias.defined())
+        kept.down_bias = at::constant_pad_nd(w.kv_a_bias, {w.q_a_proj.size(0), 0});
+    }
+    const auto parts = project(x_BLD, kept.down, kept.down_bias)
+                           .split_with_sizes({d.q_rank, d.kv_rank, d.rope}, 2);
+    return {parts[0], parts[1], parts[2]};
+  }
+  const auto parts =
+      project(x_BLD, w.kv_a_proj, w.kv_a_bias).split_with_sizes({d.kv_rank, d.rope}, 2);
+  if (args.kv_only) return {{}, parts[0], parts[1]};
+  const at::Tensor queries = x_BLD.narrow(1, begin, x_BLD.size(1) - begin);
+  return {project(queries, w.q_a_proj), parts[0], parts[1]};
 }
 
 /// Expansion weight in attention layout: [latent | rotated rope key] (R + P) → all heads' keys
@@ -45,21 +64,19 @@ at::Tensor expansion_weight(const at::Tensor& kv_b_proj, const LayerDims& d) {
 }
 
 at::Tensor kept_expansion_weight(const at::Tensor& kv_b_proj, const SelfAttentionArgs& args) {
-  if (args.expansion == nullptr) return expansion_weight(kv_b_proj, args.dims);
-  if (!args.expansion->defined()) *args.expansion = expansion_weight(kv_b_proj, args.dims);
-  return *args.expansion;
+  if (args.derived == nullptr) return expansion_weight(kv_b_proj, args.dims);
+  at::Tensor& kept = args.derived->expansion;
+  if (!kept.defined()) kept = expansion_weight(kv_b_proj, args.dims);
+  return kept;
 }
 
 at::Tensor attend_expanded(const MlaAttentionWeights& w,
                            const at::Tensor& query_BLNK,
-                           const at::Tensor& latent_BMR,
-                           const at::Tensor& rope_key_BMP,
+                           const at::Tensor& rows_BMQ,
                            const SelfAttentionArgs& args,
                            double scale) {
   const LayerDims& d = args.dims;
-  const at::Tensor latent = append_key_copies(args.plan, latent_BMR);
-  const at::Tensor both = at::cat({latent, rope_key_BMP.to(latent.scalar_type())}, 2);
-  const at::Tensor expanded = project(both, kept_expansion_weight(w.kv_b_proj, args));
+  const at::Tensor expanded = project(rows_BMQ, kept_expansion_weight(w.kv_b_proj, args));
   const auto parts =
       expanded.split_with_sizes({d.num_heads * (d.nope + d.rope), d.num_heads * d.v_head}, 2);
   const at::Tensor key_BMNK = parts[0].unflatten(2, {d.num_heads, -1});
@@ -71,8 +88,7 @@ at::Tensor attend_expanded(const MlaAttentionWeights& w,
 
 at::Tensor attend_absorbed(const MlaAttentionWeights& w,
                            const at::Tensor& query_BLNK,
-                           const at::Tensor& latent_BMR,
-                           const at::Tensor& rope_key_BMP,
+                           const at::Tensor& rows_BMQ,
                            const SelfAttentionArgs& args,
                            double scale) {
   const LayerDims& d = args.dims;
@@ -84,15 +100,17 @@ at::Tensor attend_absorbed(const MlaAttentionWeights& w,
   const at::Tensor query_latent =
       at::matmul(query[0].transpose(1, 2).to(up[0].scalar_type()), up[0]).transpose(1, 2);
   const at::Tensor query_all = at::cat({query_latent, query[1].to(query_latent.scalar_type())}, 3);
-  const at::Tensor latent = append_key_copies(args.plan, latent_BMR);
-  const at::Tensor key = at::cat({latent, rope_key_BMP.to(latent.scalar_type())}, 2);
   const auto over_heads = [&](const at::Tensor& x) {
     return x.unsqueeze(2).expand({-1, -1, d.num_heads, -1});
   };
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
   const at::Tensor out_BLNR =
-      kernels::segmented_attention(
-          query_all, over_heads(key), over_heads(latent), segments, scale, args.kept)
+      kernels::segmented_attention(query_all,
+                                   over_heads(rows_BMQ),
+                                   over_heads(rows_BMQ.narrow(2, 0, d.kv_rank)),
+                                   segments,
+                                   scale,
+                                   args.kept)
           .out_BLNV;
   return at::matmul(out_BLNR.transpose(1, 2), up[1].transpose(1, 2)).transpose(1, 2);
 }
@@ -114,38 +132,35 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
                                const at::Tensor& x_BLD,
                                const SelfAttentionArgs& args) {
   const LayerDims& d = args.dims;
-  // One projection gives the latent and the rope key that all heads share; both are what is cached.
-  const auto down =
-      project(x_BLD, w.kv_a_proj, w.kv_a_bias).split_with_sizes({d.kv_rank, d.rope}, 2);
-  SelfAttentionOut result{
-      .out_BLD = {},
-      .kv = {kernels::rms_norm(down[0], w.kv_a_layernorm, args.latent_norm_eps), down[1]}};
-  if (args.sequence) result.kv = gather_latents(result.kv, args);
-
-  if (args.kv_only) return result;
   const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
   const int64_t count = x_BLD.size(1) - begin;
-  const at::Tensor query_latent = kernels::rms_norm(
-      project(x_BLD.narrow(1, begin, count), w.q_a_proj), w.q_a_layernorm, args.latent_norm_eps);
+  const Down down = project_down(w, x_BLD, begin, args);
+  SelfAttentionOut result{.out_BLD = {}, .kv = {.content = {}, .key = down.rope_key}};
+  at::Tensor query_latent;
+  if (args.kv_only) {
+    result.kv.content = kernels::rms_norm(down.latent, w.kv_a_layernorm, args.latent_norm_eps);
+  } else {
+    std::tie(result.kv.content, query_latent) = kernels::rms_norm_pair(
+        down.latent, w.kv_a_layernorm, down.query, w.q_a_layernorm, args.latent_norm_eps);
+  }
+  if (args.sequence) result.kv = gather_latents(result.kv, args);
+  if (args.kv_only) return result;
   const auto& query_table = args.plan.layer_tables(args.layer).query;
-  const at::Tensor query_BLNK = kernels::apply_rope(
+  // Keys were cached before rotation: positions are ranks in the present window.
+  const auto [query_BLNK, rows_BMQ] = kernels::rope_latents(
       project(query_latent, w.q_b_proj, w.q_b_bias).unflatten(2, {d.num_heads, -1}),
       {query_table.cos.narrow(0, begin, count), query_table.sin.narrow(0, begin, count)},
-      d.nope);
-
-  at::Tensor latent_BMR = result.kv.content, rope_key_BMP = result.kv.key;
-  if (args.window.key.defined()) {
-    latent_BMR = at::cat({window_latents(args.window, latent_BMR.scalar_type()), latent_BMR}, 1);
-    rope_key_BMP = at::cat({args.window.key, rope_key_BMP}, 1);
-  }
-  // Keys were cached before rotation: positions are ranks in the present window.
-  rope_key_BMP = rotated_rope_key(args, rope_key_BMP);
+      d.nope,
+      {args.window.content, args.window.key, args.window.scale},
+      {append_key_copies(args.plan, result.kv.content),
+       append_key_copies(args.plan, result.kv.key)},
+      args.plan.layer_tables(args.layer).key);
   const double scale = 1.0 / std::sqrt(static_cast<double>(d.nope + d.rope));
   const LatentForm form = args.form == LatentForm::kCheaper
                               ? cheaper_form(d, args.plan.query_tokens(), args.plan.key_tokens())
                               : args.form;
   const auto attend = form == LatentForm::kExpanded ? attend_expanded : attend_absorbed;
-  const at::Tensor out_BLNV = attend(w, query_BLNK, latent_BMR, rope_key_BMP, args, scale);
+  const at::Tensor out_BLNV = attend(w, query_BLNK, rows_BMQ, args, scale);
   result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);
   return result;
 }

@@ -35,6 +35,13 @@ enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 /// (docs/algorithms.md 4.3).
 LatentForm cheaper_form(const LayerDims& dims, int64_t query_tokens, int64_t key_tokens);
 
+/// What latent attention makes of a layer's weights. Undefined until a pass needs it; kept over
+/// passes by PassCache, while the weights stay as they are.
+struct DerivedWeights {
+  at::Tensor expansion;        // the latent's and the rope key's way to all keys and values
+  at::Tensor down, down_bias;  // the projections of query, latent and rope key as one
+};
+
 struct SelfAttentionArgs {
   const LayerDims& dims;
   const PreparedPlan& plan;
@@ -50,9 +57,7 @@ struct SelfAttentionArgs {
   SequenceGroup* sequence = nullptr;
   bool exchange_heads = false;
   kernels::KeptAttention* kept = nullptr;  // as of segmented_attention()
-  /// Where the expansion weight of latent attention is kept over passes (PassCache); null: it is
-  /// made for this pass.
-  at::Tensor* expansion = nullptr;
+  DerivedWeights* derived = nullptr;       // null: made for this pass
 };
 
 struct SelfAttentionOut {

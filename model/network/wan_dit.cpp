@@ -64,6 +64,13 @@ std::shared_ptr<const PreparedPlan> plan_of_rank(const PreparedPlan& plan,
   return std::make_shared<const PreparedPlan>(slice_queries(plan, ranks->size(), ranks->index()));
 }
 
+/// Keys apart from the product that they are a part of, which they would keep alive in every layer
+/// until they are cached.
+LayerKv by_itself(LayerKv kv) {
+  kv.key = kv.key.contiguous();
+  return kv;
+}
+
 void check_inputs(const ModelConfig& config, const DitInputs& in, const PreparedPlan& plan) {
   const auto& x = in.latents_BFCHW;
   TORCH_CHECK(x.dim() == 5, "latents must be [B, F, C, H, W], given: ", x.sizes());
@@ -117,7 +124,7 @@ class DitForward {
     plan_ = plan_of_rank(plan, ranks_, exchange_heads_, may_run_again_);
     fills_cross_ = options.pass_cache && options.pass_cache->text.empty();
     if (options.pass_cache)
-      options.pass_cache->expansion.resize(static_cast<size_t>(network.config.num_layers));
+      options.pass_cache->derived.resize(static_cast<size_t>(network.config.num_layers));
   }
 
   DitOutputs run(const DitInputs& inputs, const std::vector<LayerKv>& window) {
@@ -131,7 +138,7 @@ class DitForward {
     for (int64_t layer = 0; layer < config_->num_layers; ++layer) {
       const LayerKv kv = has_window ? window[static_cast<size_t>(layer)] : LayerKv{};
       const BlockOut out = run_block(layer, x_BFSD, embedded, kv);
-      if (options_.keep_kv) result.kv.push_back(out.kv);
+      if (options_.keep_kv) result.kv.push_back(may_run_again_ ? out.kv : by_itself(out.kv));
       x_BFSD = out.x_BFSD;
     }
     if (options_.need_flow) result.flow_BFCHW = run_head(x_BFSD, embedded.time_BFD);
@@ -192,8 +199,8 @@ class DitForward {
     // context.
     const bool kv_only = last && !options_.need_flow;
     const CrossKv cross_kv = text_kv(layer, embedded.context_BTD);
-    at::Tensor* const expansion =
-        options_.pass_cache ? &options_.pass_cache->expansion[static_cast<size_t>(layer)] : nullptr;
+    DerivedWeights* const derived =
+        options_.pass_cache ? &options_.pass_cache->derived[static_cast<size_t>(layer)] : nullptr;
     const auto body = [config = config_,
                        plan = plan_,
                        layer,
@@ -203,13 +210,13 @@ class DitForward {
                        ranks = ranks_,
                        exchange_heads = exchange_heads_,
                        form = options_.form,
-                       expansion](const std::vector<at::Tensor>& weights,
-                                  const std::vector<at::Tensor>& in,
-                                  kernels::KeptAttention* kept) {
+                       derived](const std::vector<at::Tensor>& weights,
+                                const std::vector<at::Tensor>& in,
+                                kernels::KeptAttention* kept) {
       const BlockInputs block_in{
           in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4], in[5]}};
       const BlockSettings settings{
-          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept, expansion};
+          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept, derived};
       const BlockOut out =
           dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
       std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};

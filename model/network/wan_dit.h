@@ -43,9 +43,7 @@ at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 /// given an empty one fills it; later ones read it.
 struct PassCache {
   std::vector<CrossKv> text;  // the prompt's keys and values of every layer, instead of the text
-  /// Of latent attention in its expanded form: each layer's expansion weight, undefined until it is
-  /// used.
-  std::vector<at::Tensor> expansion = {};
+  std::vector<DerivedWeights> derived = {};  // of every layer
   /// Another prompt: what depends on it is made anew.
   void forget_prompt() { text.clear(); }
 };

@@ -6,6 +6,7 @@
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
 #include "kernels/rope_3d/rope_3d.h"
+#include "kernels/rope_3d/rope_latents.h"
 #include "tests/gpu/check.h"
 #include "tests/kernels/attention_plans.h"
 #include "tests/kernels/draws.h"
@@ -68,12 +69,59 @@ void compare(const std::string& name,
 
 void check_rms_norm(at::Device device) {
   for (const int64_t D : {1, 7, 64, 257, 264}) {
+    const auto pair = [](const std::vector<at::Tensor>& in, auto&& op) {
+      const auto [first, second] = op(in[0], in[1], in[2], in[3]);
+      return at::cat({first.flatten(), second.flatten()});
+    };
+    compare(
+        "rms_norm_pair",
+        device,
+        [&](const auto& in) {
+          return pair(in, [](auto&&... t) { return kernels::rms_norm_pair(t..., kEps); });
+        },
+        [&](const auto& in) {
+          return pair(in, [](auto& x, auto& w, auto& other, auto& other_w) {
+            return std::pair{kernels::rms_norm_reference(x, w, kEps),
+                             kernels::rms_norm_reference(other, other_w, kEps)};
+          });
+        },
+        {draw(1, {3, 40, D}), draw(2, {D}), draw(77, {2, 9, 24}), draw(78, {24})});
     compare(
         "rms_norm",
         device,
         [](const auto& in) { return kernels::rms_norm(in[0], in[1], kEps); },
         [](const auto& in) { return kernels::rms_norm_reference(in[0], in[1], kEps); },
         {draw(1, {3, 40, D}), draw(2, {D})});
+  }
+}
+
+at::Tensor joined(const kernels::ResidualNorm& both) {
+  return at::cat({both.sum_BFSD, both.norm_BFSD.to(both.sum_BFSD.scalar_type())}, -1);
+}
+
+/// A branch's result added to a sum in fp32, with and without a gate.
+void check_residual_norm(at::Device device) {
+  using enum kernels::ScaleIs;
+  const auto f32 = [](const at::Tensor& t) {
+    return t.defined() && t.scalar_type() != at::kDouble ? t.to(at::kFloat) : t;
+  };
+  const auto apply = [&](const std::vector<at::Tensor>& in, kernels::ScaleIs scale_is, auto op) {
+    const at::Tensor gate = in.size() > 4 ? in[4] : at::Tensor();
+    return joined(op(
+        f32(in[0]), in[1], f32(gate), f32(in[2]), f32(in[3]), scale_is, kEps, in[1].scalar_type()));
+  };
+  for (const int64_t D : {65, 264}) {
+    std::vector<at::Tensor> inputs{
+        draw(60, {2, 3, 35, D}), draw(61, {2, 3, 35, D}), draw(62, {2, 3, D}), draw(63, {2, 3, D})};
+    for (const kernels::ScaleIs scale_is : {kGain, kChange}) {
+      compare(
+          "residual_norm",
+          device,
+          [&](const auto& in) { return apply(in, scale_is, kernels::residual_norm); },
+          [&](const auto& in) { return apply(in, scale_is, kernels::residual_norm_reference); },
+          inputs);
+      inputs.push_back(draw(64, {2, 3, D}));  // the gate, with the second form
+    }
   }
 }
 
@@ -149,6 +197,45 @@ void check_rope(at::Device device) {
       [&](const auto& in) { return kernels::apply_rope(in[0], given, 3); },
       [&](const auto& in) { return kernels::apply_rope_reference(in[0], exact, 3); },
       {draw(8, {2, 18, 3, 12})});
+}
+
+/// With a window in the dtype of the sequence, and with one in eight bits.
+void check_rope_latents(at::Device device) {
+  const kernels::RopePairSet pairs{{0, 5, 9, 13}, {6, 5, 5}};
+  const auto table = [&](std::vector<int64_t> times, at::Device on, at::ScalarType dtype) {
+    return kernels::rope_table(times, 2, 3, pairs, at::TensorOptions().device(on).dtype(dtype));
+  };
+  const at::Tensor steps = (draw(70, {2, 12, 40}) * 50).round().to(at::kChar);
+  const at::Tensor scale = draw(71, {2, 12, 1}).abs().to(at::kBFloat16);
+  for (const bool eight_bits : {false, true}) {
+    // in: query, own content and key, the window's key, and its content where it has a gradient.
+    const auto apply = [&](const std::vector<at::Tensor>& in, auto op) {
+      const at::Device on = in[0].device();
+      const at::ScalarType dtype = in[0].scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+      const kernels::LatentPart window =
+          eight_bits ? kernels::LatentPart{steps.to(on), in[3].detach(), scale.to(on)}
+                     : kernels::LatentPart{in[4], in[3]};
+      const kernels::RotatedLatents out = op(in[0],
+                                             table({0, 1, 5}, on, dtype),
+                                             3,
+                                             window,
+                                             kernels::LatentPart{in[1], in[2]},
+                                             table({7, 2, 0, 1, 5}, on, dtype));
+      // A term for the window's key, which in eight bits has no gradient of its own.
+      return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten(), in[3].flatten()});
+    };
+    std::vector<at::Tensor> inputs{draw(72, {2, 18, 3, 12}),
+                                   draw(73, {2, 18, 40}),
+                                   draw(74, {2, 18, 8}),
+                                   draw(75, {2, 12, 8})};
+    if (!eight_bits) inputs.push_back(draw(76, {2, 12, 40}));
+    compare(
+        "rope_latents",
+        device,
+        [&](const auto& in) { return apply(in, kernels::rope_latents); },
+        [&](const auto& in) { return apply(in, kernels::rope_latents_reference); },
+        inputs);
+  }
 }
 
 /// Every plan, with value heads as wide as the key heads and not, odd widths included.
@@ -311,8 +398,10 @@ void check_empty(at::Device device) {
 std::vector<Check> kernel_checks() {
   return {{"rms_norm", check_rms_norm},
           {"modulation", check_modulation},
+          {"residual norm", check_residual_norm},
           {"gelu", check_gelu},
           {"rope", check_rope},
+          {"rope with latents", check_rope_latents},
           {"attention", check_attention},
           {"adamw", check_adamw},
           {"bf16 beside fp32", check_mixed},

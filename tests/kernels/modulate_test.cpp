@@ -145,6 +145,134 @@ TEST(LayerNormModulate, DoesNotDependOnThePlaceInTheBatch) {
   }
 }
 
+at::Tensor joined(const ResidualNorm& both) {
+  return at::cat({both.sum_BFSD, both.norm_BFSD.to(both.sum_BFSD.scalar_type())}, -1);
+}
+
+/// in: x, update, shift, scale, and a gate where there is one.
+at::Tensor joined_norm(const std::vector<at::Tensor>& in,
+                       ScaleIs scale_is,
+                       double eps = kEps,
+                       std::optional<at::ScalarType> dtype = {}) {
+  const at::Tensor gate = in.size() > 4 ? in[4] : at::Tensor();
+  return joined(residual_norm(
+      in[0], in[1], gate, in[2], in[3], scale_is, eps, dtype.value_or(in[0].scalar_type())));
+}
+
+std::vector<at::Tensor> residual_inputs(const Shape& s, bool gated) {
+  std::vector<at::Tensor> in{draw(40, {s.B, s.F, s.S, s.D}) + 0.5,
+                             draw(41, {s.B, s.F, s.S, s.D}),
+                             draw(42, {s.B, s.F, s.D}),
+                             draw(43, {s.B, s.F, s.D})};
+  if (gated) in.push_back(draw(44, {s.B, s.F, s.D}));
+  return in;
+}
+
+constexpr std::array kScales{ScaleIs::kChange, ScaleIs::kGain};
+
+TEST(ResidualNorm, MatchesTheReferenceOverOddSizes) {
+  for (const Shape& shape : kShapes) {
+    for (const bool gated : {false, true}) {
+      for (const ScaleIs scale_is : kScales) {
+        std::vector<at::Tensor> in = residual_inputs(shape, gated);
+        const auto reference = [&] {
+          const at::Tensor gate = gated ? in[4] : at::Tensor();
+          return joined(residual_norm_reference(
+              in[0], in[1], gate, in[2], in[3], scale_is, kEps, at::kDouble));
+        };
+        const at::Tensor expected = reference();
+        EXPECT_TRUE(near_max(joined_norm(in, scale_is), expected, 1e-13)) << shape.D;
+        for (at::Tensor& t : in) t = t.to(at::kFloat);
+        EXPECT_TRUE(near_max(joined_norm(in, scale_is), expected, kTolerance32)) << shape.D;
+        // A bf16 branch on a sum in fp32, of which the norm alone is rounded.
+        in[1] = in[1].to(at::kBFloat16);
+        const at::Tensor mixed = joined_norm(in, scale_is, kEps, at::kBFloat16);
+        for (at::Tensor& t : in) t = t.to(at::kDouble);
+        const at::Tensor exact = reference();
+        EXPECT_TRUE(near_max(mixed, exact, kTolerance16)) << shape.D;
+        EXPECT_TRUE(
+            near_max(mixed.narrow(-1, 0, shape.D), exact.narrow(-1, 0, shape.D), kTolerance32))
+            << shape.D;
+      }
+    }
+  }
+}
+
+TEST(ResidualNorm, IsTheGatedResidualAndItsNorm) {
+  const auto in = residual_inputs({2, 3, 5, 64}, true);
+  std::vector<at::Tensor> f32;
+  for (const at::Tensor& t : in) f32.push_back(t.to(at::kFloat));
+  const at::Tensor sum = gated_residual(f32[0], f32[1], f32[4]);
+  const ResidualNorm both =
+      residual_norm(f32[0], f32[1], f32[4], f32[2], f32[3], ScaleIs::kChange, kEps, at::kFloat);
+  EXPECT_TRUE(same_bits(both.sum_BFSD, sum));
+  EXPECT_TRUE(same_bits(both.norm_BFSD, layer_norm_modulate(sum, f32[2], f32[3], kEps)));
+  const ResidualNorm of_library =
+      residual_norm(in[0], in[1], {}, in[2], in[3], ScaleIs::kGain, kEps, at::kDouble);
+  const at::Tensor normed = at::layer_norm(in[0] + in[1], {64}, {}, {}, kEps);
+  EXPECT_TRUE(
+      near_max(of_library.norm_BFSD, normed * in[3].unsqueeze(2) + in[2].unsqueeze(2), 1e-13));
+}
+
+TEST(ResidualNorm, ReadsStridedInputsAndRepeatedRows) {
+  const at::Tensor x = draw(45, {2, 3, 5, 40}, at::kFloat).narrow(3, 4, 33);
+  const at::Tensor update = draw(46, {2, 5, 3, 33}, at::kFloat).transpose(1, 2);
+  const at::Tensor six = draw(47, {2, 3, 6, 33}, at::kFloat);
+  const at::Tensor gain = draw(48, {33}, at::kFloat).expand({2, 3, 33});
+  const std::vector<at::Tensor> in{x, update, six.select(2, 1), gain, six.select(2, 2)};
+  std::vector<at::Tensor> dense;
+  for (const at::Tensor& t : in) dense.push_back(t.contiguous());
+  EXPECT_TRUE(same_bits(joined_norm(in, ScaleIs::kGain), joined_norm(dense, ScaleIs::kGain)));
+}
+
+TEST(ResidualNorm, HasTheGradientOfCentralDifferences) {
+  for (const Shape& shape : {Shape{1, 1, 5, 1}, Shape{2, 2, 1, 7}, Shape{1, 2, 5, 33}}) {
+    for (const bool gated : {false, true}) {
+      for (const ScaleIs scale_is : kScales) {
+        const auto f = [&](const std::vector<at::Tensor>& in) {
+          return joined_norm(in, scale_is, 1e-2);
+        };
+        EXPECT_TRUE(gradients_match(f, residual_inputs(shape, gated))) << shape.D << gated;
+      }
+    }
+  }
+}
+
+TEST(ResidualNorm, GradientInFp32AndBf16FollowsFp64) {
+  for (const bool gated : {false, true}) {
+    const auto f = [](const std::vector<at::Tensor>& in) {
+      return joined_norm(in, ScaleIs::kChange, kEps, in[1].scalar_type());
+    };
+    std::vector<at::Tensor> given = residual_inputs({2, 3, 16, 65}, gated), exact;
+    const at::Tensor g = draw(49, {2, 3, 16, 130}, at::kFloat);
+    for (const at::ScalarType of_update : {at::kFloat, at::kBFloat16}) {
+      exact.clear();
+      for (size_t i = 0; i < given.size(); ++i) {
+        given[i] = given[i].to(i == 1 ? of_update : at::kFloat);
+        exact.push_back(given[i].to(at::kDouble));
+      }
+      const auto got = autograd_gradients(f, given, g);
+      const auto expected = autograd_gradients(f, exact, g.to(at::kDouble));
+      for (size_t i = 0; i < given.size(); ++i) {
+        EXPECT_EQ(got[i].scalar_type(), given[i].scalar_type());
+        // In bf16 what comes in for the norm is rounded, and what goes out for the update.
+        const double tolerance = of_update == at::kFloat ? 2 * kTolerance32 : 2 * kTolerance16;
+        EXPECT_TRUE(near_max(got[i], expected[i], tolerance)) << i << gated;
+      }
+    }
+  }
+}
+
+TEST(ResidualNorm, GivesTheSameBitsWithAndWithoutGradient) {
+  std::vector<at::Tensor> in;
+  for (const at::Tensor& t : residual_inputs({2, 3, 5, 33}, true)) in.push_back(t.to(at::kFloat));
+  const at::Tensor without = joined_norm(in, ScaleIs::kChange);
+  in[4] = in[4].detach().requires_grad_();
+  const at::Tensor recorded = joined_norm(in, ScaleIs::kChange);
+  EXPECT_TRUE(recorded.requires_grad());
+  EXPECT_TRUE(same_bits(without, recorded));
+}
+
 TEST(GatedResidual, MatchesTheReferenceOverOddSizes) {
   for (const auto& [B, F, S, D] : kShapes) {
     const at::Tensor x = draw(20, {B, F, S, D});

@@ -92,6 +92,33 @@ TEST(RmsNorm, GivesTheSameBitsWithAndWithoutGradient) {
   EXPECT_TRUE(same_bits(rms_norm(x, w, kEps), recorded));
 }
 
+TEST(RmsNormPair, GivesTheBitsAndGradientsOfTwo) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const auto rows = dtype == at::kBFloat16 ? at::kFloat : dtype;
+    const at::Tensor both = draw(14, {2, 5, 50}, dtype);  // as one projection gives them
+    const std::vector<at::Tensor> in{both.narrow(2, 0, 33),
+                                     draw(15, {33}, rows),
+                                     both.narrow(2, 33, 12).narrow(1, 1, 4),
+                                     draw(16, {12}, rows)};
+    const auto joined = [](const at::Tensor& a, const at::Tensor& b) {
+      return at::cat({a.flatten(), b.flatten()});
+    };
+    const auto pair = [&](const std::vector<at::Tensor>& t) {
+      const auto [first, second] = rms_norm_pair(t[0], t[1], t[2], t[3], kEps);
+      return joined(first, second);
+    };
+    const auto two = [&](const std::vector<at::Tensor>& t) {
+      return joined(rms_norm(t[0], t[1], kEps), rms_norm(t[2], t[3], kEps));
+    };
+    EXPECT_TRUE(same_bits(pair(in), two(in))) << dtype;
+    const at::Tensor g = draw(17, {2 * 5 * 33 + 2 * 4 * 12}, dtype);
+    const auto got = tests::autograd_gradients(pair, in, g);
+    const auto expected = tests::autograd_gradients(two, in, g);
+    for (size_t i = 0; i < in.size(); ++i)
+      EXPECT_TRUE(same_bits(got[i], expected[i])) << i << dtype;
+  }
+}
+
 TEST(RmsNorm, RefusesAWeightOfAnotherWidth) {
   EXPECT_THROW(rms_norm(at::ones({2, 4}), at::ones({3}), kEps), c10::Error);
 }

@@ -42,6 +42,13 @@ class Buffers {
     return wide_.back().const_data_ptr<float>();
   }
 
+  /// That many bytes are read as they are stored.
+  const void* bytes(const void* data, int64_t count) {
+    if (data == nullptr || count == 0) return nullptr;
+    touch(data, static_cast<size_t>(count), Access::kReads);
+    return host_of(data);
+  }
+
   /// They are written.
   float* out(void* data, Element element, int64_t count) {
     const at::Tensor held = stored(data, element, count, Access::kWrites);
@@ -77,10 +84,12 @@ constexpr auto kF32 = Element::kFloat;
 void rms_norm(const RmsNormParams& p, Buffers& b) {
   RmsNormParams host = p;
   host.element = host.weight_element = kF32;
-  host.x = b.in(p.x, p.element, span(p.rows, p.x_stride, p.D));
-  host.weight = b.in(p.weight, p.weight_element, p.D);
-  host.y = b.out(p.y, p.element, p.rows * p.D);
-  host.rstd = b.out(p.rstd, kF32, p.rows);
+  for (RmsNormRows* r : {&host.first, &host.second}) {
+    r->x = b.in(r->x, p.element, span(r->rows, r->x_stride, r->D));
+    r->weight = b.in(r->weight, p.weight_element, r->D);
+    r->y = b.out(r->y, p.element, r->rows * r->D);
+    r->rstd = b.out(r->rstd, kF32, r->rows);
+  }
   rms_norm_cpu(host);
 }
 
@@ -102,6 +111,10 @@ void layer_norm_modulate(const LayerNormModulateParams& p, Buffers& b) {
   host.element = host.y_element = host.row_element = kF32;
   const int64_t tokens = span(p.S, p.x_token_stride, p.D);
   host.x = b.in(p.x, p.element, span(p.frames, p.x_frame_stride, tokens));
+  const int64_t update_tokens = span(p.S, p.update_token_stride, p.D);
+  host.update = b.in(p.update, p.y_element, span(p.frames, p.update_frame_stride, update_tokens));
+  host.gate = b.in(p.gate, p.row_element, span(p.frames, p.gate_stride, p.D));
+  host.sum = b.out(p.sum, p.element, p.frames * p.S * p.D);
   host.shift = b.in(p.shift, p.row_element, span(p.frames, p.shift_stride, p.D));
   host.scale = b.in(p.scale, p.row_element, span(p.frames, p.scale_stride, p.D));
   host.y = b.out(p.y, p.y_element, p.frames * p.S * p.D);
@@ -117,6 +130,8 @@ void layer_norm_modulate_backward(const LayerNormModulateBackwardParams& p, Buff
   host.grad_y = b.in(p.grad_y, p.y_element, span(p.frames, p.grad_y_frame_stride, grad_tokens));
   const int64_t tokens = span(p.S, p.x_token_stride, p.D);
   host.x = b.in(p.x, p.element, span(p.frames, p.x_frame_stride, tokens));
+  const int64_t sum_tokens = span(p.S, p.grad_sum_token_stride, p.D);
+  host.grad_sum = b.in(p.grad_sum, p.element, span(p.frames, p.grad_sum_frame_stride, sum_tokens));
   host.scale = b.in(p.scale, p.row_element, span(p.frames, p.scale_stride, p.D));
   host.mean = b.in(p.mean, kF32, p.frames * p.S);
   host.rstd = b.in(p.rstd, kF32, p.frames * p.S);
@@ -170,7 +185,7 @@ void gelu_backward(const GeluBackwardParams& p, Buffers& b) {
                           .count = p.count});
 }
 
-void rope(const RopeParams& p, Buffers& b) {
+RopeParams host_rope(const RopeParams& p, Buffers& b) {
   RopeParams host = p;
   host.element = kF32;
   const int64_t token = span(p.N, p.x_head_stride, p.K);
@@ -178,7 +193,34 @@ void rope(const RopeParams& p, Buffers& b) {
   host.cos = b.in(p.cos, kF32, p.L * p.num_pairs);
   host.sin = b.in(p.sin, kF32, p.L * p.num_pairs);
   host.y = b.out(p.y, p.element, p.B * p.L * p.N * p.K);
-  rope_cpu(host);
+  return host;
+}
+
+void rope(const RopeParams& p, Buffers& b) {
+  rope_cpu(host_rope(p, b));
+}
+
+void rope_latents(const RopeLatentsParams& p, Buffers& b) {
+  const Element element = p.query.element;
+  const int64_t B = p.query.B, P = 2 * p.num_pairs, rows = p.window.tokens + p.own.tokens;
+  RopeLatentsParams host = p;
+  host.query = host_rope(p.query, b);
+  for (LatentPartParams* part : {&host.window, &host.own}) {
+    const auto extent = [&](int64_t batch, int64_t token, int64_t inner) {
+      return span(B, batch, span(part->tokens, token, inner));
+    };
+    const int64_t content = extent(part->content_batch_stride, part->content_token_stride, p.R);
+    const int64_t scales = extent(part->scale_batch_stride, part->scale_token_stride, 1);
+    // The CPU's loop reads eight bits and their factors as they are stored.
+    part->content =
+        part->scale ? b.bytes(part->content, content) : b.in(part->content, element, content);
+    part->scale = b.bytes(part->scale, 2 * scales);
+    part->key = b.in(part->key, element, extent(part->key_batch_stride, part->key_token_stride, P));
+  }
+  host.cos = b.in(p.cos, kF32, rows * p.num_pairs);
+  host.sin = b.in(p.sin, kF32, rows * p.num_pairs);
+  host.rows = b.out(p.rows, element, B * rows * (p.R + P));
+  rope_latents_cpu(host);
 }
 
 void adamw(const AdamwParams& p, Buffers& b) {
@@ -218,6 +260,7 @@ constexpr cuda::KernelTable kTable{
     .gelu_tanh = run<GeluParams, gelu>,
     .gelu_tanh_backward = run<GeluBackwardParams, gelu_backward>,
     .rope = run<RopeParams, rope>,
+    .rope_latents = run<RopeLatentsParams, rope_latents>,
     .adamw = run<AdamwParams, adamw>,
 };
 

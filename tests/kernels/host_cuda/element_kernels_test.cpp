@@ -114,6 +114,122 @@ TEST_P(ElementKernels, RopeFollowsTheDefinitionInEveryOrder) {
   }
 }
 
+/// Rows of a window and of the sequence: two parts with gaps, of which the window may be in eight
+/// bits.
+struct LatentCase {
+  Element element;
+  int64_t R, pairs, window, own, gap;
+  bool eight_bits;
+
+  static constexpr int64_t kBatch = 2, kTokens = 4, kHeads = 3;
+  int64_t rows() const { return window + own; }
+  Buffer contents[2]{Buffer(element, kBatch* window, R, gap, gap).draw(1),
+                     Buffer(element, kBatch* own, R, 2 * gap, 0).draw(2)};
+  Buffer keys[2]{Buffer(element, kBatch* window, 2 * pairs, gap).draw(3),
+                 Buffer(element, kBatch* own, 2 * pairs, 1).draw(4)};
+  Buffer scale{Buffer(Element::kBFloat16, kBatch* window, 1).draw(5)};
+  std::vector<int8_t> steps = std::vector<int8_t>(kBatch * window * R);
+  Buffer cos{Buffer(Element::kFloat, rows(), pairs).draw(6)};
+  Buffer sin{Buffer(Element::kFloat, rows(), pairs).draw(7)};
+  Buffer query{Buffer(element, kBatch* kTokens* kHeads, 2 * pairs + 3).draw(8)};
+  Buffer query_cos{Buffer(Element::kFloat, kTokens, pairs).draw(9)};
+  Buffer query_sin{Buffer(Element::kFloat, kTokens, pairs).draw(10)};
+
+  LatentPartParams part(size_t i) {
+    const int64_t tokens = i == 0 ? window : own;
+    return {.content = contents[i].data(),
+            .content_batch_stride = tokens * contents[i].stride(),
+            .content_token_stride = contents[i].stride(),
+            .key = keys[i].data(),
+            .key_batch_stride = tokens * keys[i].stride(),
+            .key_token_stride = keys[i].stride(),
+            .tokens = tokens};
+  }
+  /// Content and key of row m of batch b, and where they stand.
+  Expected content(int64_t b, int64_t m, int64_t r) const {
+    const bool in_window = m < window;
+    const int64_t row = in_window ? b * window + m : b * own + m - window;
+    if (in_window && eight_bits) {
+      const double value = steps[static_cast<size_t>(row * R + r)] * scale.at(row, 0);
+      return {value, std::abs(value)};
+    }
+    return {contents[in_window ? 0 : 1].at(row, r), 0};
+  }
+  double key(int64_t b, int64_t m, int64_t d) const {
+    return m < window ? keys[0].at(b * window + m, d) : keys[1].at(b * own + m - window, d);
+  }
+};
+
+void check_rope_latents(LatentCase c) {
+  constexpr int64_t B = LatentCase::kBatch, L = LatentCase::kTokens, N = LatentCase::kHeads;
+  for (size_t i = 0; i < c.steps.size(); ++i)
+    c.steps[i] = static_cast<int8_t>(static_cast<int64_t>(i * 37 % 255) - 127);
+  Buffer rows(c.element, B * c.rows(), c.R + 2 * c.pairs),
+      rotated(c.element, B * L * N, c.query.channels());
+  RopeLatentsParams params{.query = {.element = c.element,
+                                     .x = c.query.data(),
+                                     .x_batch_stride = L * N * c.query.stride(),
+                                     .x_token_stride = N * c.query.stride(),
+                                     .x_head_stride = c.query.stride(),
+                                     .cos = c.query_cos.data(),
+                                     .sin = c.query_sin.data(),
+                                     .y = rotated.data(),
+                                     .B = B,
+                                     .L = L,
+                                     .N = N,
+                                     .K = c.query.channels(),
+                                     .num_pairs = c.pairs,
+                                     .first_channel = 2,
+                                     .inverse = false},
+                           .window = c.part(0),
+                           .own = c.part(1),
+                           .cos = c.cos.data(),
+                           .sin = c.sin.data(),
+                           .rows = rows.data(),
+                           .R = c.R,
+                           .num_pairs = c.pairs};
+  if (c.eight_bits) {
+    params.window.content = c.steps.data();
+    params.window.content_batch_stride = c.window * c.R;
+    params.window.content_token_stride = c.R;
+    params.window.scale = c.scale.data();
+    params.window.scale_batch_stride = c.window;
+    params.window.scale_token_stride = 1;
+  }
+  run_in_all_orders("rope_latents", {&rows, &rotated}, [&] {
+    return cuda::launch_rope_latents(params, nullptr);
+  });
+  expect_near("rope_latents", rows, 2, [&](int64_t row, int64_t d) {
+    const int64_t b = row / c.rows(), m = row % c.rows();
+    if (d < c.R) return c.content(b, m, d);
+    const int64_t pair = (d - c.R) / 2;
+    const bool second = (d - c.R) % 2 == 1;
+    const double cosine = c.cos.at(m, pair), sine = c.sin.at(m, pair);
+    const double own = c.key(b, m, d - c.R) * cosine;
+    const double other = c.key(b, m, second ? d - c.R - 1 : d - c.R + 1) * (second ? sine : -sine);
+    return Expected{own + other, std::abs(own) + std::abs(other)};
+  });
+  expect_near("rope_latents query", rotated, 2, [&](int64_t row, int64_t d) {
+    const int64_t pair = (d - 2) / 2, l = row / N % L;
+    if (d < 2 || pair >= c.pairs) return Expected{c.query.at(row, d), 0};
+    const bool second = d % 2 == 1;
+    const double own = c.query.at(row, d) * c.query_cos.at(l, pair);
+    const double other = c.query.at(row, second ? d - 1 : d + 1) *
+                         (second ? c.query_sin.at(l, pair) : -c.query_sin.at(l, pair));
+    return Expected{own + other, std::abs(own) + std::abs(other)};
+  });
+}
+
+TEST_P(ElementKernels, RopeLatentsFollowTheDefinitionInEveryOrder) {
+  for (const bool eight_bits : {false, true}) {
+    check_rope_latents({GetParam(), 33, 5, 7, 3, 3, eight_bits});
+    check_rope_latents({GetParam(), 192, 16, 5, 4, 0, eight_bits});  // of wan1.3b, in packs
+    check_rope_latents({GetParam(), 264, 4, 2, 3, 8, eight_bits});   // packs with gaps
+    check_rope_latents({GetParam(), 264, 4, 2, 3, 4, eight_bits});   // where none may begin
+    check_rope_latents({GetParam(), 8, 1, 0, 3, 0, eight_bits});     // no window
+  }
+}
+
 AdamwParams step_of(Buffer& param, Buffer& grad, Buffer* first, Buffer& second, Buffer& scale) {
   return {.param = param.floats(),
           .grad = grad.floats(),

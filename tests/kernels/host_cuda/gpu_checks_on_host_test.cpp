@@ -76,7 +76,7 @@ TEST(KernelSelfCheck, AsksNothingWhereNoKernelRuns) {
 /// Leaves the second half of what it writes as it was.
 void rms_norm_of_half_a_row(const kernels::RmsNormParams& params, int device) {
   kernels::RmsNormParams half = params;
-  half.D = params.D / 2;
+  half.first.D = params.first.D / 2;
   host_table().rms_norm(half, device);
 }
 

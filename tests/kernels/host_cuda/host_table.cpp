@@ -42,6 +42,7 @@ std::map<std::string, int64_t> host_table_calls() {
       {"gelu_tanh", calls<GeluParams>},
       {"gelu_tanh_backward", calls<GeluBackwardParams>},
       {"rope", calls<RopeParams>},
+      {"rope_latents", calls<RopeLatentsParams>},
       {"adamw", calls<AdamwParams>},
   };
 }

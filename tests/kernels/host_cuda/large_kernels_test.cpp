@@ -133,6 +133,55 @@ TEST(KernelsPastTwoToThe31, Rope) {
   EXPECT_EQ(y[last * K + 127], 0x4130);  // 1 * 5 + 2 * 3 = 11
 }
 
+TEST(KernelsPastTwoToThe31, RopeLatents) {
+  const int64_t B = 150, R = 192, pairs = 16, width = R + 2 * pairs, window = 65520, own = 65520;
+  const int64_t tokens = window + own, rows = B * tokens;
+  static_assert(B * (window + own) * (R + 2 * pairs) > int64_t{1} << 32);
+  Sparse<Half> contents(B * own * R), keys(B * own * 2 * pairs), out(rows * width);
+  Sparse<float> cos(tokens * pairs), sin(tokens * pairs);
+  const int64_t last = B * own - 1;
+  contents[last * R + R - 1] = kTwo;
+  keys[last * 2 * pairs + 30] = kOne;
+  keys[last * 2 * pairs + 31] = kTwo;
+  cos[tokens * pairs - 1] = 3;
+  sin[tokens * pairs - 1] = 5;
+  const LatentPartParams part{.content = contents.data(),
+                              .content_batch_stride = own * R,
+                              .content_token_stride = R,
+                              .key = keys.data(),
+                              .key_batch_stride = own * 2 * pairs,
+                              .key_token_stride = 2 * pairs,
+                              .tokens = own};
+  run_block_of(rows - 1, kRowsPerBlock, [&] {
+    return cuda::launch_rope_latents({.query = {.element = Element::kBFloat16,
+                                                .x = nullptr,
+                                                .x_batch_stride = 0,
+                                                .x_token_stride = 0,
+                                                .x_head_stride = 0,
+                                                .cos = nullptr,
+                                                .sin = nullptr,
+                                                .y = nullptr,
+                                                .B = B,
+                                                .L = 0,
+                                                .N = 1,
+                                                .K = 2 * pairs,
+                                                .num_pairs = pairs,
+                                                .first_channel = 0,
+                                                .inverse = false},
+                                      .window = part,
+                                      .own = part,
+                                      .cos = cos.data(),
+                                      .sin = sin.data(),
+                                      .rows = out.data(),
+                                      .R = R,
+                                      .num_pairs = pairs},
+                                     nullptr);
+  });
+  EXPECT_EQ(out[rows * width - 2 * pairs - 1], kTwo);
+  EXPECT_EQ(out[rows * width - 2], 0xC0E0);  // 1 * 3 - 2 * 5 = -7
+  EXPECT_EQ(out[rows * width - 1], 0x4130);  // 1 * 5 + 2 * 3 = 11
+}
+
 /// Rows of 1536 channels, more than 2^32 numbers: frames of about 33 thousand tokens.
 struct ManyRows {
   static constexpr int64_t kD = 1536, kFrames = 84, kTokens = 33391;
@@ -202,13 +251,14 @@ TEST(KernelsPastTwoToThe31, RowsForward) {
   run_block_of(ManyRows::kLast, kRowsPerBlock, [&] {
     return cuda::launch_rms_norm({.element = Element::kBFloat16,
                                   .weight_element = Element::kFloat,
-                                  .x = m.x.data(),
-                                  .x_stride = D,
-                                  .weight = m.scale.data(),
-                                  .y = m.out.data(),
-                                  .rstd = m.rstd.data(),
-                                  .rows = ManyRows::kRows,
-                                  .D = D,
+                                  .first = {.x = m.x.data(),
+                                            .x_stride = D,
+                                            .weight = m.scale.data(),
+                                            .y = m.out.data(),
+                                            .rstd = m.rstd.data(),
+                                            .rows = ManyRows::kRows,
+                                            .D = D},
+                                  .second = {},
                                   .eps = 1e-6},
                                  nullptr);
   });

@@ -41,10 +41,17 @@ struct Sizes {
   Buffer dense_frames() const { return {row_element, frames, D, 0, offset}; }
 };
 
+/// What is normalised: x, or x and what is added to it.
+enum class Residual { kNone, kPlain, kGated };
+
 struct LayerNorm {
   Sizes n;
+  Residual residual = Residual::kNone;
+  float offset = 1;  // of the scale: 0 for a gain
   Buffer x = n.tokens_with_gaps(1), grad = n.y_tokens_with_gaps(2);
   Buffer shift = n.frame_rows(3), scale = n.frame_rows(4);
+  Buffer update = n.y_tokens_with_gaps(9), gate = n.frame_rows(10);
+  Buffer grad_sum = n.tokens_with_gaps(11), sum = n.dense_tokens();
   Buffer mean{Element::kFloat, n.tokens(), 1}, rstd{Element::kFloat, n.tokens(), 1};
 };
 
@@ -69,34 +76,53 @@ RowStatistics statistics_of(const Buffer& x, int64_t row) {
 void check_forward(LayerNorm& c) {
   const Sizes& n = c.n;
   Buffer y = n.dense_y_tokens();
-  const LayerNormModulateParams params{.element = n.element,
-                                       .y_element = n.y_element,
-                                       .row_element = n.row_element,
-                                       .x = c.x.data(),
-                                       .x_frame_stride = n.S * c.x.stride(),
-                                       .x_token_stride = c.x.stride(),
-                                       .shift = c.shift.data(),
-                                       .shift_stride = c.shift.stride(),
-                                       .scale = c.scale.data(),
-                                       .scale_stride = c.scale.stride(),
-                                       .y = y.data(),
-                                       .mean = c.mean.data(),
-                                       .rstd = c.rstd.data(),
-                                       .frames = n.frames,
-                                       .S = n.S,
-                                       .D = n.D,
-                                       .eps = kEps};
-  run_in_all_orders("layer_norm_modulate " + n.name(), {&y, &c.mean, &c.rstd}, [&] {
+  LayerNormModulateParams params{.element = n.element,
+                                 .y_element = n.y_element,
+                                 .row_element = n.row_element,
+                                 .x = c.x.data(),
+                                 .x_frame_stride = n.S * c.x.stride(),
+                                 .x_token_stride = c.x.stride(),
+                                 .shift = c.shift.data(),
+                                 .shift_stride = c.shift.stride(),
+                                 .scale = c.scale.data(),
+                                 .scale_stride = c.scale.stride(),
+                                 .scale_offset = c.offset,
+                                 .y = y.data(),
+                                 .mean = c.mean.data(),
+                                 .rstd = c.rstd.data(),
+                                 .frames = n.frames,
+                                 .S = n.S,
+                                 .D = n.D,
+                                 .eps = kEps};
+  if (c.residual != Residual::kNone) {
+    params.update = c.update.data();
+    params.update_frame_stride = n.S * c.update.stride();
+    params.update_token_stride = c.update.stride();
+    params.sum = c.sum.data();
+  }
+  if (c.residual == Residual::kGated) {
+    params.gate = c.gate.data();
+    params.gate_stride = c.gate.stride();
+  }
+  run_in_all_orders("layer_norm_modulate " + n.name(), {&y, &c.sum, &c.mean, &c.rstd}, [&] {
     return cuda::launch_layer_norm_modulate(params, nullptr);
   });
+  if (c.residual != Residual::kNone) {
+    expect_near("sum " + n.name(), c.sum, 2, [&](int64_t row, int64_t d) {
+      const double gate = c.residual == Residual::kGated ? c.gate.at(row / n.S, d) : 1;
+      const double product = gate * c.update.at(row, d);
+      return Expected{c.x.at(row, d) + product, std::abs(c.x.at(row, d)) + 2 * std::abs(product)};
+    });
+  }
+  const Buffer& x = c.residual == Residual::kNone ? c.x : c.sum;
   const double roundings = row_roundings(n.D) + 8;
   for (int64_t row = 0; row < n.tokens(); ++row) {
-    const RowStatistics s = statistics_of(c.x, row);
+    const RowStatistics s = statistics_of(x, row);
     const double mean_error = roundings * 0x1p-24 * s.mean_size;
     ASSERT_NEAR(c.mean.at(row, 0), s.mean, mean_error) << n.name();
     for (int64_t d = 0; d < n.D; ++d) {
-      const double scale = 1 + c.scale.at(row / n.S, d), shift = c.shift.at(row / n.S, d);
-      const double h = (c.x.at(row, d) - s.mean) * s.rstd;
+      const double scale = c.offset + c.scale.at(row / n.S, d), shift = c.shift.at(row / n.S, d);
+      const double h = (x.at(row, d) - s.mean) * s.rstd;
       const double expected = h * scale + shift;
       // The mean's error enters h; those of the variance and the products are relative ones of h.
       const double size =
@@ -110,42 +136,52 @@ void check_forward(LayerNorm& c) {
   }
 }
 
-/// With the mean and rstd that forward wrote.
+/// With the mean and rstd that forward wrote. A gradient of the sum comes in where there is one.
 void check_backward(LayerNorm& c) {
   const Sizes& n = c.n;
   Buffer dx = n.dense_tokens(), dshift = n.dense_frames(), dscale = n.dense_frames();
   Buffer sums(Element::kFloat, 2 * n.frames * token_chunks(n.S), n.D);
-  const LayerNormModulateBackwardParams params{.element = n.element,
-                                               .y_element = n.y_element,
-                                               .row_element = n.row_element,
-                                               .grad_y = c.grad.data(),
-                                               .grad_y_frame_stride = n.S * c.grad.stride(),
-                                               .grad_y_token_stride = c.grad.stride(),
-                                               .x = c.x.data(),
-                                               .x_frame_stride = n.S * c.x.stride(),
-                                               .x_token_stride = c.x.stride(),
-                                               .scale = c.scale.data(),
-                                               .scale_stride = c.scale.stride(),
-                                               .mean = c.mean.data(),
-                                               .rstd = c.rstd.data(),
-                                               .grad_x = dx.data(),
-                                               .grad_shift = dshift.data(),
-                                               .grad_scale = dscale.data(),
-                                               .partial_sums = sums.floats(),
-                                               .frames = n.frames,
-                                               .S = n.S,
-                                               .D = n.D};
+  Buffer& x = c.residual == Residual::kNone ? c.x : c.sum;
+  LayerNormModulateBackwardParams params{.element = n.element,
+                                         .y_element = n.y_element,
+                                         .row_element = n.row_element,
+                                         .grad_y = c.grad.data(),
+                                         .grad_y_frame_stride = n.S * c.grad.stride(),
+                                         .grad_y_token_stride = c.grad.stride(),
+                                         .x = x.data(),
+                                         .x_frame_stride = n.S * x.stride(),
+                                         .x_token_stride = x.stride(),
+                                         .scale = c.scale.data(),
+                                         .scale_stride = c.scale.stride(),
+                                         .scale_offset = c.offset,
+                                         .mean = c.mean.data(),
+                                         .rstd = c.rstd.data(),
+                                         .grad_x = dx.data(),
+                                         .grad_shift = dshift.data(),
+                                         .grad_scale = dscale.data(),
+                                         .partial_sums = sums.floats(),
+                                         .frames = n.frames,
+                                         .S = n.S,
+                                         .D = n.D};
+  if (c.residual != Residual::kNone) {
+    params.grad_sum = c.grad_sum.data();
+    params.grad_sum_frame_stride = n.S * c.grad_sum.stride();
+    params.grad_sum_token_stride = c.grad_sum.stride();
+  }
+  const auto more = [&](int64_t row, int64_t d) {
+    return c.residual == Residual::kNone ? 0 : c.grad_sum.at(row, d);
+  };
   run_in_all_orders("layer_norm_modulate backward " + n.name(),
                     {&dx, &dshift, &dscale, &sums},
                     [&] { return cuda::launch_layer_norm_modulate_backward(params, nullptr); });
   const auto g = [&](int64_t row, int64_t d) {
-    return c.grad.at(row, d) * (1 + c.scale.at(row / n.S, d));
+    return c.grad.at(row, d) * (c.offset + c.scale.at(row / n.S, d));
   };
   const auto h = [&](int64_t row, int64_t d) {
-    return (c.x.at(row, d) - c.mean.at(row, 0)) * c.rstd.at(row, 0);
+    return (x.at(row, d) - c.mean.at(row, 0)) * c.rstd.at(row, 0);
   };
   const auto h_size = [&](int64_t row, int64_t d) {
-    return (std::abs(c.x.at(row, d)) + std::abs(c.mean.at(row, 0))) * c.rstd.at(row, 0);
+    return (std::abs(x.at(row, d)) + std::abs(c.mean.at(row, 0))) * c.rstd.at(row, 0);
   };
   const double D = static_cast<double>(n.D);
   for (int64_t row = 0; row < n.tokens(); ++row) {
@@ -159,8 +195,10 @@ void check_backward(LayerNorm& c) {
     for (int64_t d = 0; d < n.D; ++d) {
       const double r = c.rstd.at(row, 0);
       const double factor = std::abs(c.grad.at(row, d)) * (1 + std::abs(c.scale.at(row / n.S, d)));
-      const double expected = r * (g(row, d) - mean_g.value - h(row, d) * mean_gh.value);
-      const double size = r * (factor + mean_g.size + h_size(row, d) * mean_gh.size);
+      const double expected =
+          r * (g(row, d) - mean_g.value - h(row, d) * mean_gh.value) + more(row, d);
+      const double size =
+          r * (factor + mean_g.size + h_size(row, d) * mean_gh.size) + std::abs(more(row, d));
       const double allowed = (row_roundings(n.D) + 10) * 0x1p-24 * size;
       const double half_place =
           n.element == Element::kFloat ? 0 : 0x1p-8 * (std::abs(expected) + allowed);
@@ -253,9 +291,12 @@ class ModulateKernels : public testing::TestWithParam<std::array<Element, 3>> {
   void check(int64_t frames, int64_t S, int64_t D, int64_t gap, int64_t offset) {
     const auto [element, y_element, row_element] = GetParam();
     const Sizes sizes{element, y_element, row_element, frames, S, D, gap, offset};
-    LayerNorm norm{sizes};
-    check_forward(norm);
-    check_backward(norm);
+    for (const auto& [residual, of_scale] :
+         {std::pair{Residual::kNone, 1.0f}, {Residual::kPlain, 1.0f}, {Residual::kGated, 0.0f}}) {
+      LayerNorm norm{sizes, residual, of_scale};
+      check_forward(norm);
+      check_backward(norm);
+    }
     check_gated_residual(sizes);
   }
 };

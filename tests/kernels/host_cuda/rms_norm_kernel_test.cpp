@@ -35,21 +35,17 @@ struct RmsNormCase {
   }
 };
 
-void check_forward(RmsNormCase& c) {
-  Buffer y(c.element, c.rows, c.D, 0, c.offset);
-  const RmsNormParams params{.element = c.element,
-                             .weight_element = c.weight_element,
-                             .x = c.x.data(),
-                             .x_stride = c.x.stride(),
-                             .weight = c.weight.data(),
-                             .y = y.data(),
-                             .rstd = c.rstd.data(),
-                             .rows = c.rows,
-                             .D = c.D,
-                             .eps = kEps};
-  run_in_all_orders("rms_norm " + c.name(), {&y, &c.rstd}, [&] {
-    return cuda::launch_rms_norm(params, nullptr);
-  });
+RmsNormRows rows_of(RmsNormCase& c, Buffer& y) {
+  return {.x = c.x.data(),
+          .x_stride = c.x.stride(),
+          .weight = c.weight.data(),
+          .y = y.data(),
+          .rstd = c.rstd.data(),
+          .rows = c.rows,
+          .D = c.D};
+}
+
+void expect_normed(const RmsNormCase& c, const Buffer& y) {
   // Half of the sum's relative error in the root; then a quotient, a root, a sum and two products.
   const double roundings = row_roundings(c.D) / 2 + 6;
   expect_near("rms_norm rstd " + c.name(), c.rstd, roundings, [&](int64_t row, int64_t) {
@@ -59,6 +55,28 @@ void check_forward(RmsNormCase& c) {
     const double value = c.x.at(row, d) * c.exact_rstd(row) * c.weight.at(0, d);
     return Expected{value, std::abs(value)};
   });
+}
+
+/// By itself, and in front of and behind rows of another width.
+void check_forward(RmsNormCase& c) {
+  RmsNormCase other{c.element, c.weight_element, 10, 48, c.gap, 0};
+  other.x.draw(4);
+  other.weight.draw(5);
+  Buffer y(c.element, c.rows, c.D, 0, c.offset), other_y(c.element, other.rows, other.D);
+  const RmsNormRows given = rows_of(c, y), others = rows_of(other, other_y);
+  for (const auto& [first, second] :
+       {std::pair{given, RmsNormRows{}}, {given, others}, {others, given}}) {
+    const RmsNormParams params{.element = c.element,
+                               .weight_element = c.weight_element,
+                               .first = first,
+                               .second = second,
+                               .eps = kEps};
+    run_in_all_orders("rms_norm " + c.name(), {&y, &c.rstd, &other_y, &other.rstd}, [&] {
+      return cuda::launch_rms_norm(params, nullptr);
+    });
+    expect_normed(c, y);
+    if (second.rows > 0 && first.rows > 0) expect_normed(other, other_y);
+  }
 }
 
 /// With the rstd that forward wrote.

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include "kernels/rope_3d/rope_3d.h"
+
+namespace vmla::kernels {
+
+/// Tokens as a latent cache keeps them: [B, M, R] and [B, M, P], the rope key unrotated.
+struct LatentPart {
+  at::Tensor content_BMR;
+  at::Tensor key_BMP;
+  at::Tensor scale_BM1 = {};  // bf16, where the content is int8 and to be multiplied with it
+};
+
+struct RotatedLatents {
+  at::Tensor query_BLNK;
+  at::Tensor rows_BMQ;  // [B, window and own tokens, R + P]: latent, then rotated rope key
+};
+
+/// What latent attention does between its projections and its products, in one pass: queries are
+/// rotated as by apply_rope, and the tokens of a window and the sequence's own are laid one behind
+/// the other, each latent with its rope key, which is rotated by the `key_table`'s angles. `window`
+/// may have undefined tensors: no tokens. Differentiable in the query, and in contents and keys
+/// that are not in eight bits.
+RotatedLatents rope_latents(const at::Tensor& query_BLNK,
+                            const RopeTable& query_table,
+                            int64_t first_channel,
+                            const LatentPart& window,
+                            const LatentPart& own,
+                            const RopeTable& key_table);
+/// The definition, in plain ATen operations.
+RotatedLatents rope_latents_reference(const at::Tensor& query_BLNK,
+                                      const RopeTable& query_table,
+                                      int64_t first_channel,
+                                      const LatentPart& window,
+                                      const LatentPart& own,
+                                      const RopeTable& key_table);
+
+}  // namespace vmla::kernels
