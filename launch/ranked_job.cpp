@@ -164,6 +164,7 @@ class RankedRun {
       const distributed::PeerError hung(line);
       const auto claim = distributed::claim_error(*store_, environment_, nullptr, hung);
       if (claim.say) log::error("vmla: error: {}", claim.text);
+      distributed::await_readers(*store_, environment_);
       std::_Exit(kPeerLost);
     };
     watchdog_.emplace(
@@ -186,8 +187,10 @@ class RankedRun {
     try {
       work({*config_, mesh, [this](int64_t step) { watchdog_->set_step(step); }});
       mesh.host().barrier();
-    } catch (...) {
-      watchdog_->stand_down();  // leaving the groups may take a while on a broken GPU
+    } catch (const std::exception& error) {
+      watchdog_->stand_down();
+      // Said before the groups are left, which may take a while on a broken GPU, or never end.
+      if (is_own(error)) say(error);
       throw;
     }
   }
@@ -204,22 +207,33 @@ class RankedRun {
     return kStopped;
   }
 
-  /// Agrees with the other ranks on which one reports, and does so if it is this one.
-  int report(const std::exception& error) {
+  /// Whether no other rank can be the cause of it, nor a request to stop.
+  static bool is_own(const std::exception& error) {
+    return dynamic_cast<const distributed::PeerError*>(&error) == nullptr &&
+           dynamic_cast<const StopRequested*>(&error) == nullptr && !io::GracefulStop::is_asked();
+  }
+
+  /// Agrees with the other ranks on which one says the error, and says it if it is this one.
+  void say(const std::exception& error) {
     distributed::Watchdog* const watchdog = watchdog_ ? &*watchdog_ : nullptr;
     // Of all errors but another rank's, the others are told the line that a single rank would say.
     const RunError line(line_of(error).text);
     const bool of_peer = dynamic_cast<const distributed::PeerError*>(&error) != nullptr;
-    const auto claim =
-        distributed::claim_error(*store_,
-                                 environment_,
-                                 watchdog,
-                                 of_peer ? error : static_cast<const std::exception&>(line));
-    const std::string text = claim.text.substr(0, claim.text.find('\n'));
-    if (claim.say) log::error("vmla: error: {}", text);
-    const bool elsewhere = !claim.host.empty() && claim.host != distributed::host_name();
-    if (!claim.say && elsewhere && speaks_here(environment_))
-      exit_for_peers(status_of(error), text);
+    claimed_ = distributed::claim_error(*store_,
+                                        environment_,
+                                        watchdog,
+                                        of_peer ? error : static_cast<const std::exception&>(line));
+    claimed_->text = claimed_->text.substr(0, claimed_->text.find('\n'));
+    if (claimed_->say) log::error("vmla: error: {}", claimed_->text);
+  }
+
+  /// Exit status of an error; the groups are gone.
+  int report(const std::exception& error) {
+    if (!claimed_) say(error);
+    distributed::await_readers(*store_, environment_);
+    const bool elsewhere = !claimed_->host.empty() && claimed_->host != distributed::host_name();
+    if (!claimed_->say && elsewhere && speaks_here(environment_))
+      exit_for_peers(status_of(error), claimed_->text);
     return status_of(error);
   }
 
@@ -230,6 +244,7 @@ class RankedRun {
       std::make_shared<distributed::CollectiveLog>();
   std::optional<TrainConfig> config_;
   std::unique_ptr<distributed::Store> store_;
+  std::optional<distributed::ErrorLine> claimed_;  // once an error is said, here or elsewhere
   std::optional<distributed::Watchdog> watchdog_;  // uses the store: destroyed before it
 };
 

@@ -27,11 +27,8 @@ ErrorLine claim(Store& store, int64_t rank, const std::string& text) {
   return {claimed == mine, claimed.substr(behind + 1), claimed.substr(host, behind - host)};
 }
 
-/// Keeps the store alive until `others` ranks have read the error.
-void linger(Store& store, int64_t others) {
-  const auto start = Clock::now();
-  while (store.add(kHeardKey, 0) < others && seconds_since(start) < kLingerSeconds)
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+bool serves_store(const RankEnvironment& environment) {
+  return environment.rank == 0 && !environment.use_agent_store;
 }
 
 }  // namespace
@@ -59,15 +56,24 @@ ErrorLine claim_error(const Store& store,
     }
     // An empty text: another rank has claimed the error meanwhile, and this only reads its text.
     const ErrorLine line = claim(*connection, environment.rank, text);
-    if (environment.rank == 0 && !environment.use_agent_store) {
-      linger(*connection, environment.world_size - 1);
-    } else {
-      connection->add(kHeardKey, 1);
-    }
+    if (!serves_store(environment)) connection->add(kHeardKey, 1);
     return line;
   } catch (const StoreError&) {
     if (!victim) return {true, own, host_name()};
     return {environment.rank == speaker, watchdog == nullptr ? own : watchdog->explain(), ""};
+  }
+}
+
+void await_readers(const Store& store, const RankEnvironment& environment) {
+  if (!serves_store(environment)) return;
+  try {
+    const auto connection = store.connect_again(kAnswerSeconds);
+    const auto start = Clock::now();
+    while (connection->add(kHeardKey, 0) < environment.world_size - 1 &&
+           seconds_since(start) < kLingerSeconds) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+  } catch (const StoreError&) {  // nobody can read it any more
   }
 }
 

@@ -26,11 +26,16 @@ struct ErrorLine {
 /// - Where the store is gone nothing can be arranged: rank 1 prints for the victims (rank 0
 ///   where the launcher serves the store).
 ///
-/// Call it when the groups are destroyed, so that the other ranks notice, and before the store is.
-/// A rank 0 that serves the store waits here until the others have read the cause, at most 2.5 s.
+/// An error of this rank's own may be claimed as soon as there is one: to leave the groups can take
+/// a while on a broken GPU. A PeerError is to be claimed when this rank's groups are destroyed, so
+/// that others notice too, and both before the store is.
 ErrorLine claim_error(const Store& store,
                       const RankEnvironment& environment,
                       const Watchdog* watchdog,
                       const std::exception& error);
+
+/// Between the end of this rank's groups and that of the store: a rank 0 that serves the store waits
+/// here until the others have read the claimed error, at most 2.5 s.
+void await_readers(const Store& store, const RankEnvironment& environment);
 
 }  // namespace vmla::distributed

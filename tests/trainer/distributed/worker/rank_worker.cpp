@@ -28,6 +28,7 @@ std::unique_ptr<Store> Job::join() const {
 void Job::end_hung(const std::string& line) const {
   const ErrorLine said = claim_error(*store, environment, nullptr, PeerError(line));
   if (said.say) std::printf("said: %s\n", said.text.c_str());
+  await_readers(*store, environment);
   std::_Exit(kPeerLost);
 }
 
@@ -77,6 +78,7 @@ int run(const std::string& work) {
     ErrorLine line{.say = true, .text = error.what()};
     if (job) line = claim_error(*job->store, job->environment, job->watchdog.get(), error);
     if (line.say) std::printf("said: %s\n", line.text.c_str());
+    if (job) await_readers(*job->store, job->environment);
     return status_of(error);
   }
 }
