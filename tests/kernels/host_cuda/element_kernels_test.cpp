@@ -247,8 +247,8 @@ AdamwParams step_of(Buffer& param, Buffer& grad, Buffer* first, Buffer& second, 
           .eps = 1e-8f};
 }
 
-void check_adamw(int64_t n, bool with_moment, double factor) {
-  Buffer param(Element::kFloat, 1, n, 0, n % 3), grad(Element::kFloat, 1, n, 0, 1);
+void check_adamw(int64_t n, int64_t offset, bool with_moment, double factor) {
+  Buffer param(Element::kFloat, 1, n, 0, 2 * offset), grad(Element::kFloat, 1, n, 0, offset);
   Buffer first(Element::kFloat, 1, n), second(Element::kFloat, 1, n), scale(Element::kFloat, 1, 1);
   const auto fill = [&] {
     param.draw(1), grad.draw(2), first.draw(3), second.draw(4);
@@ -286,11 +286,13 @@ void check_adamw(int64_t n, bool with_moment, double factor) {
 }
 
 TEST(AdamwKernel, FollowsTheDefinitionInEveryOrder) {
-  for (const int64_t n : {0, 1, 257, 1501}) {
-    for (const bool with_moment : {false, true}) {
-      check_adamw(n, with_moment, 0.25);
-      check_adamw(n, with_moment, std::numeric_limits<double>::infinity());
-      check_adamw(n, with_moment, std::numeric_limits<double>::quiet_NaN());
+  for (const int64_t n : {0, 1, 257, 1501, 1504}) {
+    for (const int64_t offset : {0, 1}) {  // in packs with a rest, and one by one
+      for (const bool with_moment : {false, true}) {
+        check_adamw(n, offset, with_moment, 0.25);
+        check_adamw(n, offset, with_moment, std::numeric_limits<double>::infinity());
+        check_adamw(n, offset, with_moment, std::numeric_limits<double>::quiet_NaN());
+      }
     }
   }
 }

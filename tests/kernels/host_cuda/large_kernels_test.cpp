@@ -17,7 +17,7 @@ namespace {
 using namespace kernels;
 
 constexpr int64_t kMostBlocks = 65536;  // blocks_for, kernels/cuda/rows.cuh
-constexpr int64_t kRowsPerBlock = 8, kThreads = 256;
+constexpr int64_t kRowsPerBlock = 8, kThreads = 256, kPack = 8;
 
 /// Zeros, which cost memory where they are written.
 template <class T>
@@ -58,10 +58,11 @@ void run_block_of(int64_t item, int64_t per_block, const std::function<int()>& l
 }
 
 TEST(KernelsPastTwoToThe31, Adamw) {
-  for (const int64_t n : {(int64_t{1} << 31) + 77, (int64_t{1} << 32) + 12345}) {
+  // In the last pack, and behind it.
+  for (const int64_t n : {(int64_t{1} << 31) + 80, (int64_t{1} << 32) + 12345}) {
     Sparse<float> param(n), grad(n), second(n);
     const float scale = 2;
-    const int64_t last = n - 1;
+    const int64_t last = n - 1, item = n % kPack == 0 ? last / kPack : last % kPack;
     grad[last] = 1;
     const AdamwParams a{.param = param.data(),
                         .grad = grad.data(),
@@ -77,7 +78,7 @@ TEST(KernelsPastTwoToThe31, Adamw) {
                         .step_size = 0.5f,
                         .root_correction = 1,
                         .eps = 1};
-    run_block_of(last, kThreads, [&] {
+    run_block_of(item, kThreads, [&] {
       param[last] = 3;
       return cuda::launch_adamw(a, nullptr);
     });
