@@ -209,11 +209,40 @@ def render_first_losses() -> list[str]:
     return grid(heads, lines)
 
 
+def render_sooner() -> list[str]:
+    """How many steps fewer than svd_weight an init needs to each target: at equal seeds where both arrive, and the
+    number of seeds in which it is sooner, where never is later than any step."""
+    sweep = Sweep.read("init")
+    if sweep is None:
+        return ["Not run yet."]
+    targets = ("0.4", "0.33", "0.28")
+    rows = []
+    for method, rank in sweep.cells:
+        if method == "svd_weight":
+            continue
+        own, base = sweep.cells[method, rank], sweep.cells["svd_weight", rank]
+        cells = [rank, method]
+        for target in targets:
+            steps = {}
+            for name, runs in (("own", own), ("base", base)):
+                found = values_of(runs, Column("", f"steps_to_{target}"))
+                steps[name] = {seed: found.get(seed, math.inf) for seed in own if seed in base}
+            both = [(steps["own"][seed], steps["base"][seed]) for seed in steps["own"]]
+            arrived = [a - b for a, b in both if a < math.inf and b < math.inf]
+            decided = [a < b for a, b in both if a != b]
+            text = interval(arrived, 0) if arrived else "never both"
+            cells.append(f"{text}; {sum(decided)} of {len(decided)}" if decided else "neither arrives")
+        rows.append(cells)
+    rows.sort(key=lambda cells: int(cells[0]))
+    return grid(["d_c", "init", *(f"to {target.removeprefix('0')}" for target in targets)], rows)
+
+
 OTHERS = {
     "first_losses": render_first_losses,
     "gains": render_gains,
     "knees": render_knees,
     "rungs": render_rungs,
+    "sooner": render_sooner,
     "starts": render_starts,
 }
 

@@ -50,6 +50,10 @@ class Sweep:
             rows = list(reader)
             head = list(reader.fieldnames or [])
         axes = head[head.index("seed") + 1 : head.index("state")]
+        tuned = RESULTS / name / "tune.csv"
+        if tuned.exists():  # what was chosen for each cell is no axis
+            with open(tuned, newline="") as text:
+                axes.remove(next(csv.reader(text))[1])
         cells: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
         for row in rows:
             if row["state"] == "done":
