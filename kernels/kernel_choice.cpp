@@ -16,8 +16,13 @@ size_t index_of(FusedOp op) {
 }  // namespace
 
 const char* name_of(FusedOp op) {
-  constexpr std::array kNames{
-      "rms_norm", "layer_norm_modulate", "gated_residual", "gelu_tanh", "rope", "adamw"};
+  constexpr std::array kNames{"rms_norm",
+                              "layer_norm_modulate",
+                              "gated_residual",
+                              "gelu_tanh",
+                              "rope",
+                              "merge_part",
+                              "adamw"};
   static_assert(kNames.size() == kFusedOps.size());
   return kNames[index_of(op)];
 }

@@ -14,6 +14,7 @@ enum class FusedOp : uint8_t {
   kGatedResidual,
   kGeluTanh,
   kRope,
+  kMergePart,
   kAdamw
 };
 inline constexpr std::array kFusedOps{FusedOp::kRmsNorm,
@@ -21,6 +22,7 @@ inline constexpr std::array kFusedOps{FusedOp::kRmsNorm,
                                       FusedOp::kGatedResidual,
                                       FusedOp::kGeluTanh,
                                       FusedOp::kRope,
+                                      FusedOp::kMergePart,
                                       FusedOp::kAdamw};
 const char* name_of(FusedOp op);
 

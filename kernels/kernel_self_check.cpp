@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 
 #include "kernels/adamw/adamw.h"
+#include "kernels/attention/merge_part.h"
 #include "kernels/fused_dispatch.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/kernel_comparison.h"
@@ -77,6 +78,19 @@ at::Tensor rotated_latents(const std::vector<at::Tensor>& in, const Op& op) {
   const RopeTable both{at::cat({table.cos, table.cos}), at::cat({table.sin, table.sin})};
   const RotatedLatents out =
       op(in[0], table, 3, LatentPart{in[3], in[4]}, LatentPart{in[1], in[2]}, both);
+  return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten()});
+}
+
+/// The same with a window in eight bits. in: query, content and key of the sequence.
+template <class Op>
+at::Tensor rotated_eight_bits(const std::vector<at::Tensor>& in, const Op& op) {
+  const RopeTable table = table_for(in[0]);
+  const RopeTable both{at::cat({table.cos, table.cos}), at::cat({table.sin, table.sin})};
+  const at::Device device = in[0].device();
+  const at::Tensor steps = (comparison_draw(18, in[1].sizes()) * 50).round().to(at::kChar);
+  const at::Tensor scale = comparison_draw(19, {2, 18, 1}).abs().to(at::kBFloat16);
+  const LatentPart window{steps.to(device), in[2].detach(), scale.to(device)};
+  const RotatedLatents out = op(in[0], table, 3, window, LatentPart{in[1], in[2]}, both);
   return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten()});
 }
 
@@ -177,6 +191,13 @@ std::vector<Case> cases(int64_t D) {
        {comparison_draw(6, {2, 18, 3, 12})},
        {false}},
       {FusedOp::kRope,
+       [](In in) { return rotated_eight_bits(in, rope_latents); },
+       [](In in) { return rotated_eight_bits(in, rope_latents_reference); },
+       {comparison_draw(6, {2, 18, 3, 12}),
+        comparison_draw(7, {2, 18, D}),
+        comparison_draw(8, {2, 18, 8})},
+       {false, false, false}},
+      {FusedOp::kRope,
        [](In in) { return rotated_latents(in, rope_latents); },
        [](In in) { return rotated_latents(in, rope_latents_reference); },
        {comparison_draw(6, {2, 18, 3, 12}),
@@ -210,9 +231,37 @@ std::string check_adamw(at::Device device) {
   return {};
 }
 
+/// Two parts of keys, of which the second sees the queries from the third on.
+std::string check_merge_part(at::Device device) {
+  for (const int64_t channels : {33, 264}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const auto run = [&](at::Device on, bool exact, auto&& merge) {
+        const at::ScalarType sums = exact ? at::kDouble : at::kFloat;
+        const auto given = [&](uint64_t stream, at::IntArrayRef sizes, at::ScalarType as) {
+          return comparison_draw(stream, sizes).to(as).to(on, exact ? at::kDouble : as);
+        };
+        at::Tensor out = given(14, {2, 9, 3, channels}, at::kFloat).to(sums);
+        at::Tensor lse = given(15, {2, 3, 9}, at::kFloat).to(sums);
+        merge(out.narrow(1, 2, 7),
+              lse.narrow(2, 2, 7),
+              {given(16, {2, 7, 3, channels}, dtype), given(17, {2, 3, 7}, at::kFloat)});
+        return at::cat({out.flatten(), lse.flatten()});
+      };
+      std::string problem =
+          difference(c10::str("its sum in ", dtype == at::kFloat ? "fp32" : "bf16"),
+                     run(device, false, merge_part_),
+                     run(at::kCPU, true, merge_part_reference_),
+                     kernel_tolerances(at::kFloat).output);
+      if (!problem.empty()) return problem;
+    }
+  }
+  return {};
+}
+
 std::string problem_of(FusedOp op, at::Device device) {
   try {
     if (op == FusedOp::kAdamw) return check_adamw(device);
+    if (op == FusedOp::kMergePart) return check_merge_part(device);
     // A second block of channels of one lane, no multiple of a warp; and a row of packs
     // (kernels/cuda/rows.cuh), of which some lanes have one more.
     for (const int64_t channels : {33, 264}) {

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "kernels/attention/merge_part.h"
 #include "kernels/attention/sdpa_backend.h"
 #include "kernels/dispatch.h"
 
@@ -25,16 +26,6 @@ bool shares_queries(const std::vector<AttentionSegment>& segments, size_t index)
 // Whether a single call over all queries gives the result, without any merging.
 bool is_single_call(const std::vector<AttentionSegment>& segments, int64_t L) {
   return segments.size() == 1 && segments[0].query_begin == 0 && segments[0].query_count == L;
-}
-
-// out and lse absorb a part: L' = log(e^L + e^l), O' = e^(L - L') O + e^(l - L') o.
-void absorb(at::Tensor out_BLNV, at::Tensor lse_BNL, const SdpaOutput& part) {
-  const at::Tensor total = at::logaddexp(lse_BNL, part.lse_BNL);
-  const auto weight = [&](const at::Tensor& lse) {
-    return (lse - total).exp_().transpose(1, 2).unsqueeze(-1);  // [B, L, N, 1]
-  };
-  out_BLNV.mul_(weight(lse_BNL)).add_(part.out_BLNV * weight(part.lse_BNL));
-  lse_BNL.copy_(total);
 }
 
 // Gradient shares are added in the accumulate type, into one buffer a tensor.
@@ -72,7 +63,7 @@ AttentionOutput merge_segments(const at::Tensor& q_BLNK,
     at::Tensor out_slice = out_BLNV.narrow(1, s.query_begin, s.query_count);
     at::Tensor lse_slice = lse_BNL.narrow(2, s.query_begin, s.query_count);
     if (shares_queries(segments, i)) {
-      absorb(out_slice, lse_slice, part);
+      merge_part_(out_slice, lse_slice, part);
     } else {
       out_slice.copy_(part.out_BLNV);
       lse_slice.copy_(part.lse_BNL);

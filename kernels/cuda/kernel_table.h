@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/adamw/adamw_params.h"
+#include "kernels/attention/merge_part_params.h"
 #include "kernels/gelu/gelu_params.h"
 #include "kernels/modulate/modulate_params.h"
 #include "kernels/rms_norm/rms_norm_params.h"
@@ -39,6 +40,7 @@ struct KernelTable {
   Kernel<GeluBackwardParams> gelu_tanh_backward;
   Kernel<RopeParams> rope;
   Kernel<RopeLatentsParams> rope_latents;
+  Kernel<MergePartParams> merge_part;
   Kernel<AdamwParams> adamw;
 };
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "kernels/adamw/adamw_params.h"
+#include "kernels/attention/merge_part_params.h"
 #include "kernels/gelu/gelu_params.h"
 #include "kernels/modulate/modulate_params.h"
 #include "kernels/rms_norm/rms_norm_params.h"
@@ -28,6 +29,7 @@ Status launch_gelu_tanh(const GeluParams& params, Stream stream);
 Status launch_gelu_tanh_backward(const GeluBackwardParams& params, Stream stream);
 Status launch_rope(const RopeParams& params, Stream stream);
 Status launch_rope_latents(const RopeLatentsParams& params, Stream stream);
+Status launch_merge_part(const MergePartParams& params, Stream stream);
 Status launch_adamw(const AdamwParams& params, Stream stream);
 
 }  // namespace vmla::kernels::cuda

@@ -29,6 +29,7 @@ constexpr KernelTable launch_table(std::string (*why_unusable)(),
       .gelu_tanh_backward = Run<GeluBackwardParams, launch_gelu_tanh_backward>::call,
       .rope = Run<RopeParams, launch_rope>::call,
       .rope_latents = Run<RopeLatentsParams, launch_rope_latents>::call,
+      .merge_part = Run<MergePartParams, launch_merge_part>::call,
       .adamw = Run<AdamwParams, launch_adamw>::call,
   };
 }

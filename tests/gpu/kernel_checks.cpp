@@ -2,6 +2,7 @@
 
 #include "kernels/adamw/adamw.h"
 #include "kernels/attention/attention.h"
+#include "kernels/attention/merge_part.h"
 #include "kernels/gelu/gelu.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/rms_norm/rms_norm.h"
@@ -113,7 +114,7 @@ void check_residual_norm(at::Device device) {
   for (const int64_t D : {65, 264}) {
     std::vector<at::Tensor> inputs{
         draw(60, {2, 3, 35, D}), draw(61, {2, 3, 35, D}), draw(62, {2, 3, D}), draw(63, {2, 3, D})};
-    for (const kernels::ScaleIs scale_is : {kGain, kChange}) {
+    for (const kernels::ScaleIs scale_is : {kChange, kGain}) {
       compare(
           "residual_norm",
           device,
@@ -122,6 +123,22 @@ void check_residual_norm(at::Device device) {
           inputs);
       inputs.push_back(draw(64, {2, 3, D}));  // the gate, with the second form
     }
+    // The sum stays in fp32, of a branch in bf16 too.
+    const auto given = [&](const at::Tensor& t) { return t.to(device, at::kFloat); };
+    const at::Tensor update = inputs[1].to(at::kBFloat16);
+    const at::Tensor sum = kernels::residual_norm(given(inputs[0]),
+                                                  update.to(device),
+                                                  given(inputs[4]),
+                                                  given(inputs[2]),
+                                                  given(inputs[3]),
+                                                  kGain,
+                                                  kEps,
+                                                  at::kBFloat16)
+                               .sum_BFSD;
+    require_near("residual_norm, its sum",
+                 sum,
+                 kernels::gated_residual_reference(inputs[0], update.to(at::kDouble), inputs[4]),
+                 kTolerance32);
   }
 }
 
@@ -278,6 +295,31 @@ void check_attention(at::Device device) {
   }
 }
 
+/// Attention to further keys joined with what is there, in fp32 and with parts in bf16; and into
+/// rows that nothing was merged into.
+void check_merge_part(at::Device device) {
+  for (const int64_t V : {65, 128}) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+      const auto run = [&](at::Device on, bool exact, auto&& merge) {
+        const auto given = [&](uint64_t stream, at::IntArrayRef sizes, at::ScalarType as) {
+          return draw(stream, sizes).to(as).to(on, exact ? at::kDouble : as);
+        };
+        at::Tensor out = given(80, {2, 9, 3, V}, at::kFloat),
+                   lse = given(81, {2, 3, 9}, at::kFloat);
+        lse.narrow(2, 4, 2).fill_(-std::numeric_limits<double>::infinity());
+        merge(out.narrow(1, 1, 8),
+              lse.narrow(2, 1, 8),
+              {given(82, {2, 3, 8, V}, dtype).transpose(1, 2), given(83, {2, 3, 8}, at::kFloat)});
+        return std::pair{out, lse};
+      };
+      const auto [out, lse] = run(device, false, kernels::merge_part_);
+      const auto [exact_out, exact_lse] = run(at::kCPU, true, kernels::merge_part_reference_);
+      require_near("merge_part", out, exact_out, kTolerance32);
+      require_near("merge_part, lse", lse, exact_lse, kTolerance32);
+    }
+  }
+}
+
 void check_adamw(at::Device device) {
   for (const double beta1 : {0.0, 0.9}) {
     const auto run = [&](at::Device on, at::ScalarType dtype, auto&& step) {
@@ -382,13 +424,18 @@ void check_empty(at::Device device) {
           kernels::gated_residual(kernels::layer_norm_modulate(x, row, row, kEps),
                                   kernels::rms_norm(x, weight, kEps),
                                   row));
-      out.backward(at::zeros_like(out));
+      const kernels::ResidualNorm both =
+          kernels::residual_norm(x, x, row, row, row, kernels::ScaleIs::kChange, kEps, dtype);
+      (out.sum() + both.sum_BFSD.sum() + both.norm_BFSD.sum()).backward();
       for (const at::Tensor& leaf : {x, row, weight}) {
         require_near("empty", leaf.grad(), at::zeros(leaf.sizes(), at::kDouble), 0);
       }
     }
     const at::Tensor heads = zeros({0, 6, 3, 12});
-    kernels::apply_rope(heads, table, 3).sum().backward();
+    const at::Tensor latents = zeros({0, 6, 5}), keys = zeros({0, 6, 8});
+    const kernels::RotatedLatents rotated =
+        kernels::rope_latents(heads, table, 3, {}, {latents, keys}, table);
+    (kernels::apply_rope(heads, table, 3).sum() + rotated.rows_BMQ.sum()).backward();
     require_near("empty", heads.grad(), at::zeros({0, 6, 3, 12}, at::kDouble), 0);
   }
 }
@@ -403,6 +450,7 @@ std::vector<Check> kernel_checks() {
           {"rope", check_rope},
           {"rope with latents", check_rope_latents},
           {"attention", check_attention},
+          {"parts of attention", check_merge_part},
           {"adamw", check_adamw},
           {"bf16 beside fp32", check_mixed},
           {"views", check_views},

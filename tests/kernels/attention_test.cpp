@@ -5,6 +5,7 @@
 
 #include "kernels/attention/head_attention.h"
 #include "kernels/attention/head_attention_cpu.h"
+#include "kernels/attention/merge_part.h"
 #include "kernels/attention/segment_merge.h"
 #include "tests/kernels/attention_plans.h"
 #include "tests/kernels/draws.h"
@@ -58,6 +59,28 @@ void expect_like_reference(const TestPlan& plan,
   EXPECT_EQ(got.lse_BNL.scalar_type(), dtype == at::kDouble ? at::kDouble : at::kFloat);
   EXPECT_TRUE(near_max(got.out_BLNV, expected.out_BLNV, tolerance));
   EXPECT_TRUE(near_max(got.lse_BNL, expected.lse_BNL, tolerance));
+}
+
+TEST(MergePart, MatchesTheReferenceAndAttentionToAllKeys) {
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble, at::kBFloat16}) {
+    const auto sums = dtype == at::kDouble ? at::kDouble : at::kFloat;
+    const SdpaOutput part{draw(90, {2, 3, 7, 33}, dtype).transpose(1, 2),
+                          draw(91, {2, 3, 7}, sums)};
+    const auto run = [&](auto&& merge) {
+      at::Tensor out = draw(92, {2, 9, 3, 33}, sums), lse = draw(93, {2, 3, 9}, sums);
+      lse.narrow(2, 2, 3).fill_(-std::numeric_limits<double>::infinity());
+      merge(out.narrow(1, 2, 7), lse.narrow(2, 2, 7), part);
+      return std::pair{out, lse};
+    };
+    const auto [out, lse] = run(merge_part_);
+    const auto [expected, expected_lse] = run(merge_part_reference_);
+    // Three exponentials and a logarithm, each of two roundings, and two products.
+    const double tolerance = (dtype == at::kDouble ? 0x1p-53 : 0x1p-24) * 16;
+    EXPECT_TRUE(near_max(out, expected, tolerance)) << dtype;
+    EXPECT_TRUE(near_max(lse, expected_lse, tolerance)) << dtype;
+    // Rows that nothing was in before are the part's.
+    EXPECT_TRUE(near_max(out.narrow(1, 2, 3), part.out_BLNV.narrow(1, 0, 3).to(sums), tolerance));
+  }
 }
 
 TEST(SegmentedAttention, MatchesTheDenseMaskInEveryPlanAndDtype) {

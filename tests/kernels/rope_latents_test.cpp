@@ -138,11 +138,34 @@ TEST(RopeLatents, GivesTheSameBitsWithAndWithoutGradient) {
   EXPECT_TRUE(same_bits(without, recorded));
 }
 
-TEST(RopeLatents, RefusesATableOfOtherLength) {
+TEST(RopeLatents, TakesAScaleOfNumbersThatAreNotInEightBits) {
+  const auto in = as(inputs(24, 4, 6), at::kFloat);
+  const RopeTable of_query = random_table(6, 5, 4, at::kFloat);
+  const RopeTable of_key = random_table(7, 11, 4, at::kFloat);
+  for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
+    const LatentPart window{in[3], in[4], draw(14, {2, 6, 1}, dtype)};
+    const auto run = [&](auto&& op) {
+      return op(in[0], of_query, kFirst, window, LatentPart{in[1], in[2]}, of_key).rows_BMQ;
+    };
+    EXPECT_TRUE(near_max(run(rope_latents), run(rope_latents_reference), kTolerance32)) << dtype;
+  }
+}
+
+TEST(RopeLatents, RefusesWhatDoesNotFit) {
   const auto in = inputs(7, 2, 4);
-  const RopeTable table = random_table(6, 5, 2, at::kDouble);
-  EXPECT_THROW(rope_latents(in[0], table, kFirst, {in[3], in[4]}, {in[1], in[2]}, table),
-               c10::Error);
+  const RopeTable of_query = random_table(6, 5, 2, at::kDouble);
+  const RopeTable of_key = random_table(7, 9, 2, at::kDouble);
+  const LatentPart window{in[3], in[4]}, own{in[1], in[2]};
+  const auto refused = [&](const LatentPart& w, const LatentPart& o, const RopeTable& table) {
+    EXPECT_THROW(rope_latents(in[0], of_query, kFirst, w, o, table), c10::Error);
+  };
+  EXPECT_NO_THROW(rope_latents(in[0], of_query, kFirst, window, own, of_key));
+  refused(window, own, of_query);  // of other length
+  refused(window, own, {of_key.cos, of_key.sin.narrow(0, 0, 5)});
+  refused({in[3].narrow(1, 0, 2), in[4]}, own, of_key);
+  refused({in[3].narrow(0, 0, 1), in[4]}, own, of_key);
+  refused({in[3], in[4], at::ones({2, 2, 1})}, own, of_key);
+  refused(window, {in[1], in[2], at::ones({2, 5, 1})}, of_key);
 }
 
 }  // namespace

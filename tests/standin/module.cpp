@@ -9,6 +9,7 @@
 
 #include "kernel_table_hash.h"
 #include "kernels/adamw/adamw_cpu.h"
+#include "kernels/attention/merge_part_cpu.h"
 #include "kernels/cuda/kernel_table.h"
 #include "kernels/gelu/gelu_cpu.h"
 #include "kernels/modulate/modulate_cpu.h"
@@ -223,6 +224,20 @@ void rope_latents(const RopeLatentsParams& p, Buffers& b) {
   rope_latents_cpu(host);
 }
 
+void merge_part(const MergePartParams& p, Buffers& b) {
+  MergePartParams host = p;
+  host.element = kF32;
+  host.out =
+      b.out(p.out, kF32, span(p.B, p.out_batch_stride, span(p.L, p.out_token_stride, p.N * p.V)));
+  host.lse = b.out(p.lse, kF32, span(p.B, p.lse_batch_stride, span(p.N, p.lse_head_stride, p.L)));
+  const int64_t heads = span(p.N, p.part_head_stride, p.V);
+  host.part = b.in(
+      p.part, p.element, span(p.B, p.part_batch_stride, span(p.L, p.part_token_stride, heads)));
+  host.part_lse = b.in(
+      p.part_lse, kF32, span(p.B, p.part_lse_batch_stride, span(p.N, p.part_lse_head_stride, p.L)));
+  merge_part_cpu(host);
+}
+
 void adamw(const AdamwParams& p, Buffers& b) {
   AdamwParams host = p;
   host.param = b.out(p.param, p.count);
@@ -261,6 +276,7 @@ constexpr cuda::KernelTable kTable{
     .gelu_tanh_backward = run<GeluBackwardParams, gelu_backward>,
     .rope = run<RopeParams, rope>,
     .rope_latents = run<RopeLatentsParams, rope_latents>,
+    .merge_part = run<MergePartParams, merge_part>,
     .adamw = run<AdamwParams, adamw>,
 };
 

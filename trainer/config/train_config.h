@@ -120,16 +120,20 @@ struct KernelsConfig {
   std::string gated_residual = "auto";
   std::string gelu_tanh = "auto";
   std::string rope = "auto";
+  std::string merge_part = "auto";
   std::string adamw = "auto";
 
   bool operator==(const KernelsConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
     v("rms_norm", c.rms_norm, "RMSNorm of queries, keys and latents: auto, reference or fused");
-    v("layer_norm_modulate", c.layer_norm_modulate, "LayerNorm with scale and shift: likewise");
-    v("gated_residual", c.gated_residual, "a block's gated sum: likewise");
+    v("layer_norm_modulate",
+      c.layer_norm_modulate,
+      "LayerNorm with scale and shift, and the sum in front of it: likewise");
+    v("gated_residual", c.gated_residual, "the gated sum at a block's end: likewise");
     v("gelu_tanh", c.gelu_tanh, "GELU in its tanh form: likewise");
-    v("rope", c.rope, "rotary embedding: likewise");
+    v("rope", c.rope, "rotary embedding, and the rows of latents with it: likewise");
+    v("merge_part", c.merge_part, "attention to several parts of the keys, joined: likewise");
     v("adamw", c.adamw, "the optimizer's step: likewise");
   }
 };

@@ -128,7 +128,8 @@ struct LatentCase {
   Buffer keys[2]{Buffer(element, kBatch* window, 2 * pairs, gap).draw(3),
                  Buffer(element, kBatch* own, 2 * pairs, 1).draw(4)};
   Buffer scale{Buffer(Element::kBFloat16, kBatch* window, 1).draw(5)};
-  std::vector<int8_t> steps = std::vector<int8_t>(kBatch * window * R);
+  int64_t step_stride() const { return R + gap; }
+  std::vector<int8_t> steps = std::vector<int8_t>(kBatch * window * (R + gap));
   Buffer cos{Buffer(Element::kFloat, rows(), pairs).draw(6)};
   Buffer sin{Buffer(Element::kFloat, rows(), pairs).draw(7)};
   Buffer query{Buffer(element, kBatch* kTokens* kHeads, 2 * pairs + 3).draw(8)};
@@ -150,7 +151,7 @@ struct LatentCase {
     const bool in_window = m < window;
     const int64_t row = in_window ? b * window + m : b * own + m - window;
     if (in_window && eight_bits) {
-      const double value = steps[static_cast<size_t>(row * R + r)] * scale.at(row, 0);
+      const double value = steps[static_cast<size_t>(row * step_stride() + r)] * scale.at(row, 0);
       return {value, std::abs(value)};
     }
     return {contents[in_window ? 0 : 1].at(row, r), 0};
@@ -190,8 +191,8 @@ void check_rope_latents(LatentCase c) {
                            .num_pairs = c.pairs};
   if (c.eight_bits) {
     params.window.content = c.steps.data();
-    params.window.content_batch_stride = c.window * c.R;
-    params.window.content_token_stride = c.R;
+    params.window.content_batch_stride = c.window * c.step_stride();
+    params.window.content_token_stride = c.step_stride();
     params.window.scale = c.scale.data();
     params.window.scale_batch_stride = c.window;
     params.window.scale_token_stride = 1;
@@ -227,6 +228,66 @@ TEST_P(ElementKernels, RopeLatentsFollowTheDefinitionInEveryOrder) {
     check_rope_latents({GetParam(), 264, 4, 2, 3, 8, eight_bits});   // packs with gaps
     check_rope_latents({GetParam(), 264, 4, 2, 3, 4, eight_bits});   // where none may begin
     check_rope_latents({GetParam(), 8, 1, 0, 3, 0, eight_bits});     // no window
+  }
+}
+
+void check_merge_part(Element element, int64_t V, int64_t gap, bool empty_rows) {
+  constexpr int64_t B = 2, L = 5, N = 3;
+  Buffer part(element, B * L * N, V, gap, gap), part_lse(Element::kFloat, B * N, L, 2);
+  // Rows of all heads of a token are dense; tokens have a gap.
+  Buffer out(Element::kFloat, B * L, N * V, gap, gap), lse(Element::kFloat, B * N, L, 1);
+  part.draw(1), part_lse.draw(2);
+  const auto fill = [&] {
+    out.draw(3), lse.draw(4);
+    for (int64_t l = 0; empty_rows && l < L; l += 2) lse.set(1, l, -INFINITY);
+  };
+  fill();
+  const Buffer out_before = out, lse_before = lse;
+  run_in_all_orders("merge_part", {&out, &lse}, [&] {
+    fill();
+    return cuda::launch_merge_part({.element = element,
+                                    .out = out.data(),
+                                    .out_batch_stride = L * out.stride(),
+                                    .out_token_stride = out.stride(),
+                                    .lse = lse.data(),
+                                    .lse_batch_stride = N * lse.stride(),
+                                    .lse_head_stride = lse.stride(),
+                                    .part = part.data(),
+                                    .part_batch_stride = L * N * part.stride(),
+                                    .part_token_stride = N * part.stride(),
+                                    .part_head_stride = part.stride(),
+                                    .part_lse = part_lse.data(),
+                                    .part_lse_batch_stride = N * part_lse.stride(),
+                                    .part_lse_head_stride = part_lse.stride(),
+                                    .B = B,
+                                    .L = L,
+                                    .N = N,
+                                    .V = V},
+                                   nullptr);
+  });
+  const auto total = [&](int64_t head, int64_t l) {
+    return std::log(std::exp(lse_before.at(head, l)) + std::exp(part_lse.at(head, l)));
+  };
+  // Sums of a few units: an absolute error of some roundings of them.
+  expect_near("merge_part lse", lse, 4, [&](int64_t head, int64_t l) {
+    return Expected{total(head, l), 4};
+  });
+  expect_near("merge_part", out, 12, [&](int64_t token, int64_t d) {
+    const int64_t b = token / L, l = token % L, n = d / V, head = b * N + n;
+    const double kept = std::exp(lse_before.at(head, l) - total(head, l));
+    const double added = std::exp(part_lse.at(head, l) - total(head, l));
+    const double own = kept * out_before.at(token, d);
+    const double other = added * part.at((b * L + l) * N + n, d % V);
+    return Expected{own + other, std::abs(own) + std::abs(other)};
+  });
+}
+
+TEST_P(ElementKernels, MergePartFollowsTheDefinitionInEveryOrder) {
+  for (const bool empty_rows : {false, true}) {
+    check_merge_part(GetParam(), 33, 3, empty_rows);
+    check_merge_part(GetParam(), 128, 0, empty_rows);  // of wan1.3b, in packs
+    check_merge_part(GetParam(), 264, 8, empty_rows);  // packs with gaps
+    check_merge_part(GetParam(), 264, 4, empty_rows);  // where none may begin
   }
 }
 

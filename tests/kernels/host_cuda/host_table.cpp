@@ -43,6 +43,7 @@ std::map<std::string, int64_t> host_table_calls() {
       {"gelu_tanh_backward", calls<GeluBackwardParams>},
       {"rope", calls<RopeParams>},
       {"rope_latents", calls<RopeLatentsParams>},
+      {"merge_part", calls<MergePartParams>},
       {"adamw", calls<AdamwParams>},
   };
 }

@@ -73,6 +73,7 @@ FAULTS = [
     Fault("rotated by another token's angle", "rope.cu", "rotate_pairs(key, p.cos, p.sin, l,", "rotate_pairs(key, p.cos, p.sin, m,",
           "rope.cu", OF_ELEMENTS),
     Fault("eight bits without their factor", "rope.cu", "v[k] *= scale;", "v[k] *= 1.0f;", "rope.cu", OF_ELEMENTS),
+    Fault("written before all have read", "merge_part.cu", "__syncwarp();  // all", "// all", "merge_part.cu", OF_ELEMENTS),
     Fault("index of 32 bits", "adamw.cu", "for (int64_t i = first_item() * N", "for (int i = static_cast<int>(first_item() * N)",
           "adamw.cu", OF_LARGE),
     Fault("row offset of 32 bits", "rope.cu", "T* y = static_cast<T*>(p.y) + row * p.K",
