@@ -32,9 +32,9 @@ struct ResidualNorm {
 };
 /// A branch's result added to the residual stream, and the LayerNorm that the next branch begins
 /// with, in one pass over memory: sum = x + gate * update, norm = LN(sum) with `scale_is`. x,
-/// update: [B, F, S, D], the update in x's dtype or in another; gate, shift, scale: [B, F, D], and
-/// views that repeat one row; an undefined gate is 1. The norm is in `dtype`. Differentiable in all
-/// five.
+/// update: [B, F, S, D], the update in x's dtype or in another; gate, shift, scale: [B, F, D] of
+/// one dtype, may be expanded from fewer rows; an undefined gate is 1. The norm is in `dtype`.
+/// Differentiable in all five. c10::Error where sizes do not fit x.
 ResidualNorm residual_norm(const at::Tensor& x_BFSD,
                            const at::Tensor& update_BFSD,
                            const at::Tensor& gate_BFD,

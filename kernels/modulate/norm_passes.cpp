@@ -38,9 +38,10 @@ Normed forward_aten(const NormInputs& in) {
   const at::Tensor mean = x.mean(-1, /*keepdim=*/true);
   const at::Tensor centred = x - mean;
   const at::Tensor rstd = centred.square().mean(-1, /*keepdim=*/true).add_(in.eps).rsqrt_();
-  const at::Tensor y = (centred * rstd)
-                           .mul_((in.scale_BFD + offset_of(in.scale_is)).unsqueeze(2))
-                           .add_(in.shift_BFD.unsqueeze(2));
+  const at::Tensor y =
+      (centred * rstd)
+          .mul_((in.scale_BFD.to(x.scalar_type()) + offset_of(in.scale_is)).unsqueeze(2))
+          .add_(in.shift_BFD.unsqueeze(2));
   return {sum, y.to(in.dtype), mean, rstd};
 }
 

@@ -14,12 +14,12 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Normed {
+struct NormedRows {
   at::Tensor y;
   at::Tensor rstd;  // [..., 1], accumulate type: 1 / sqrt(mean(x^2) + eps)
 };
 
-Normed forward_aten(const at::Tensor& x, const at::Tensor& weight, double eps) {
+NormedRows forward_aten(const at::Tensor& x, const at::Tensor& weight, double eps) {
   const at::Tensor x_acc = x.to(accumulate_type(x));
   const at::Tensor rstd = x_acc.square().mean(-1, /*keepdim=*/true).add_(eps).rsqrt_();
   return {x_acc.mul(rstd).mul_(weight).to(x.scalar_type()), rstd};
@@ -45,7 +45,7 @@ struct Rows {
             .rows = x.size(0),
             .D = x.size(1)};
   }
-  Normed normed() const {
+  NormedRows normed() const {
     return {y, rstd.view(like.sizes().slice(0, like.dim() - 1)).unsqueeze(-1)};
   }
 };
@@ -61,7 +61,7 @@ void run_rows(const Rows& first, const RmsNormRows& second, double eps) {
              .eps = eps});
 }
 
-Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
+NormedRows forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
   if (wants_sizes_only(x)) {
     std::vector<int64_t> rows = x.sizes().vec();
     rows.back() = 1;
@@ -74,11 +74,11 @@ Normed forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return rows.normed();
 }
 
-std::pair<Normed, Normed> forward_pair(const at::Tensor& x,
-                                       const at::Tensor& weight,
-                                       const at::Tensor& other,
-                                       const at::Tensor& other_weight,
-                                       double eps) {
+std::pair<NormedRows, NormedRows> forward_pair(const at::Tensor& x,
+                                               const at::Tensor& weight,
+                                               const at::Tensor& other,
+                                               const at::Tensor& other_weight,
+                                               double eps) {
   if (wants_sizes_only(x) || !takes_fused(FusedOp::kRmsNorm, {x, other}, {weight, other_weight})) {
     return {forward_any(x, weight, eps), forward_any(other, other_weight, eps)};
   }
@@ -150,7 +150,7 @@ struct RmsNorm : torch::autograd::Function<RmsNorm> {
                             const at::Tensor& x,
                             const at::Tensor& weight,
                             double eps) {
-    Normed normed = forward_any(x, weight, eps);
+    NormedRows normed = forward_any(x, weight, eps);
     ctx->save_for_backward({x, weight, normed.rstd});
     return normed.y;
   }

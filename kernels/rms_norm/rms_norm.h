@@ -11,8 +11,9 @@ namespace vmla::kernels {
 /// Differentiable in both.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
-/// Two of them in one pass, of rows of two widths: that of x by `weight`, and that of `other` by
-/// `other_weight`. Both in one dtype, and both weights.
+/// Two of them, x [..., D] by `weight` [D] and `other` [..., E] by `other_weight` [E]: in one pass
+/// where both are of one dtype and both weights are, else in two. Differentiable in all four;
+/// c10::Error where a weight has another width.
 std::pair<at::Tensor, at::Tensor> rms_norm_pair(const at::Tensor& x,
                                                 const at::Tensor& weight,
                                                 const at::Tensor& other,

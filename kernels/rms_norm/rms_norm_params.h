@@ -7,9 +7,7 @@
 
 namespace vmla::kernels {
 
-/// x [rows, D] with a row stride and dense rows. `element` is what x, y
-/// and their gradients hold, `weight_element` what the weight and its gradient do. Statistics and
-/// sums are fp32, or fp64 where x is.
+/// x [rows, D] with a row stride and dense rows.
 struct RmsNormRows {
   const void* x = nullptr;
   int64_t x_stride = 0;
@@ -18,6 +16,8 @@ struct RmsNormRows {
   void* rstd = nullptr;          // [rows], 1 / sqrt(mean(x^2) + eps)
   int64_t rows = 0, D = 0;
 };
+/// `element` is what x, y and their gradients hold, `weight_element` what the weight and its
+/// gradient do. Statistics and sums are fp32, or fp64 where x is.
 struct RmsNormParams {
   Element element, weight_element;
   RmsNormRows first, second;  // rows of two widths in one pass; no second rows: one width

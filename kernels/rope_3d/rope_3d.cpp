@@ -66,18 +66,23 @@ at::Tensor rope_gradient(const at::Tensor& grad_BLNK,
   return rotate(grad_BLNK, table.cos, table.sin, first_channel, /*inverse=*/true);
 }
 
-void check_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
-  TORCH_CHECK(x_BLNK.dim() == 4, "apply_rope: x [B, L, N, K] expected, got ", x_BLNK.sizes());
+void check_rope(const char* name,
+                const at::Tensor& x_BLNK,
+                const RopeTable& table,
+                int64_t first_channel) {
+  TORCH_CHECK(x_BLNK.dim() == 4, name, ": x [B, L, N, K] expected, got ", x_BLNK.sizes());
   TORCH_CHECK(table.cos.dim() == 2 && table.cos.size(0) == x_BLNK.size(1) &&
                   table.sin.sizes() == table.cos.sizes(),
-              "apply_rope: a table of [L, num_pairs] expected for x ",
+              name,
+              ": a table of [L, num_pairs] expected for x ",
               x_BLNK.sizes(),
               ", got ",
               table.cos.sizes(),
               " and ",
               table.sin.sizes());
   TORCH_CHECK(first_channel >= 0 && first_channel + 2 * table.cos.size(1) <= x_BLNK.size(3),
-              "apply_rope: rotated channels must lie in the head of ",
+              name,
+              ": rotated channels must lie in the head of ",
               x_BLNK.size(3),
               ", got ",
               table.cos.size(1),
@@ -110,7 +115,7 @@ struct Rope : torch::autograd::Function<Rope> {
 }  // namespace
 
 at::Tensor apply_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel) {
-  check_rope(x_BLNK, table, first_channel);
+  check_rope("apply_rope", x_BLNK, table, first_channel);
   if (wants_gradient(x_BLNK)) return Rope::apply(x_BLNK, table.cos, table.sin, first_channel);
   return rotate(x_BLNK, table.cos, table.sin, first_channel, /*inverse=*/false);
 }

@@ -29,9 +29,11 @@ at::Tensor content_of(const LatentPart& part, at::ScalarType dtype) {
   return part.content_BMR.to(dtype) * part.scale_BM1.to(dtype);
 }
 
-bool in_eight_bits(const LatentPart& part) {
-  return part.scale_BM1.defined() && part.content_BMR.scalar_type() == at::kChar &&
-         part.scale_BM1.scalar_type() == at::kBFloat16;
+bool in_eight_bits(const LatentPart& part, at::Device device) {
+  const auto is = [&](const at::Tensor& x, at::ScalarType dtype) {
+    return x.scalar_type() == dtype && x.device() == device;
+  };
+  return is(part.content_BMR, at::kChar) && is(part.scale_BM1, at::kBFloat16);
 }
 
 bool one_pass(const at::Tensor& query, const LatentRows& in) {
@@ -39,7 +41,11 @@ bool one_pass(const at::Tensor& query, const LatentRows& in) {
   for (const LatentPart* part : {&in.window, &in.own}) {
     if (!part->key_BMP.defined()) continue;
     tensors.push_back(part->key_BMP);
-    if (!in_eight_bits(*part)) tensors.push_back(part->content_BMR);
+    if (!part->scale_BM1.defined()) {
+      tensors.push_back(part->content_BMR);
+    } else if (!in_eight_bits(*part, query.device())) {
+      return false;
+    }
   }
   const std::array tables{
       in.query_table.cos, in.query_table.sin, in.key_table.cos, in.key_table.sin};
@@ -180,6 +186,12 @@ void check_part(const at::Tensor& query_BLNK, const LatentPart& part, int64_t la
               part.content_BMR.sizes(),
               " and ",
               part.key_BMP.sizes());
+  const std::array<int64_t, 3> sizes_BM1{part.key_BMP.size(0), part.key_BMP.size(1), 1};
+  TORCH_CHECK(!part.scale_BM1.defined() || part.scale_BM1.sizes() == sizes_BM1,
+              "rope_latents: a scale [B, M, 1] expected for keys ",
+              part.key_BMP.sizes(),
+              ", got ",
+              part.scale_BM1.sizes());
 }
 
 }  // namespace
@@ -190,7 +202,14 @@ RotatedLatents rope_latents(const at::Tensor& query_BLNK,
                             const LatentPart& window,
                             const LatentPart& own,
                             const RopeTable& key_table) {
-  check_rope(query_BLNK, query_table, first_channel);
+  check_rope("rope_latents", query_BLNK, query_table, first_channel);
+  TORCH_CHECK(key_table.cos.dim() == 2 && key_table.sin.sizes() == key_table.cos.sizes() &&
+                  own.content_BMR.dim() == 3 && !own.scale_BM1.defined(),
+              "rope_latents: a table [M, num_pairs] of keys and own contents [B, M, R] without a "
+              "scale expected, got ",
+              key_table.cos.sizes(),
+              " and ",
+              own.content_BMR.sizes());
   const LatentRows in{query_table, first_channel, window, own, key_table};
   const int64_t latent = own.content_BMR.size(-1), key = 2 * key_table.cos.size(1);
   check_part(query_BLNK, own, latent, key);

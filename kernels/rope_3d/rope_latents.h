@@ -21,8 +21,9 @@ struct RotatedLatents {
 /// What latent attention does between its projections and its products, in one pass: queries are
 /// rotated as by apply_rope, and the tokens of a window and the sequence's own are laid one behind
 /// the other, each latent with its rope key, which is rotated by the `key_table`'s angles. `window`
-/// may have undefined tensors: no tokens. Differentiable in the query, and in contents and keys
-/// that are not in eight bits.
+/// may have undefined tensors: no tokens. Contents and keys are in the query's dtype, and the
+/// results; arithmetic is in the tables'. Differentiable in the query, and in contents and keys but
+/// those of a window in eight bits. c10::Error where sizes do not fit each other.
 RotatedLatents rope_latents(const at::Tensor& query_BLNK,
                             const RopeTable& query_table,
                             int64_t first_channel,

@@ -7,8 +7,12 @@
 /// What apply_rope and rope_latents have in common.
 namespace vmla::kernels {
 
-/// Throws c10::Error unless the table and the rotated channels fit x [B, L, N, K].
-void check_rope(const at::Tensor& x_BLNK, const RopeTable& table, int64_t first_channel);
+/// Throws c10::Error, which begins with `name`, unless the table and the rotated channels fit x [B,
+/// L, N, K].
+void check_rope(const char* name,
+                const at::Tensor& x_BLNK,
+                const RopeTable& table,
+                int64_t first_channel);
 
 /// The gradient of a rotation: back by the table's angles, for its transpose is the rotation by
 /// -angle.

@@ -78,18 +78,18 @@ BlockOut dit_block(const DitBlockWeights& w,
                   : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
   const at::Tensor of_text =
       cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept);
-  const kernels::ResidualNorm told = kernels::residual_norm(attended.sum_BFSD,
-                                                            as_frames(of_text),
-                                                            /*gate_BFD=*/{},
-                                                            m[3],
-                                                            m[4],
-                                                            kernels::ScaleIs::kChange,
-                                                            config.eps,
-                                                            product_dtype);
-  const at::Tensor hidden =
-      kernels::gelu_tanh(project(told.norm_BFSD.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
+  const kernels::ResidualNorm with_text = kernels::residual_norm(attended.sum_BFSD,
+                                                                 as_frames(of_text),
+                                                                 /*gate_BFD=*/{},
+                                                                 m[3],
+                                                                 m[4],
+                                                                 kernels::ScaleIs::kChange,
+                                                                 config.eps,
+                                                                 product_dtype);
+  const at::Tensor hidden = kernels::gelu_tanh(
+      project(with_text.norm_BFSD.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
   x = kernels::gated_residual(
-      told.sum_BFSD, as_frames(project(hidden, w.ffn_out_weight, w.ffn_out_bias)), m[5]);
+      with_text.sum_BFSD, as_frames(project(hidden, w.ffn_out_weight, w.ffn_out_bias)), m[5]);
   return {x, attention.kv};
 }
 

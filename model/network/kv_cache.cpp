@@ -161,8 +161,11 @@ void KvCache::put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_
     while (i + run < count && slot_of(first_frame + i + run) == slot + run) ++run;
     // -1: the window has room for the sink and the own chunk only.
     if (slot >= 0) {
-      TORCH_CHECK(
-          slot + run <= capacity_, "cache is full: frame ", first_frame + i, " of ", capacity_);
+      TORCH_CHECK(slot + run <= capacity_,
+                  "cache is full: frame ",
+                  first_frame + i + run - 1,
+                  " of ",
+                  capacity_);
       const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
         to.narrow(1, slot * tokens_per_frame_, run * tokens_per_frame_)
             .copy_(from.narrow(1, i * tokens_per_frame_, run * tokens_per_frame_));

@@ -145,6 +145,8 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
   }
   if (args.sequence) result.kv = gather_latents(result.kv, args);
   if (args.kv_only) return result;
+  TORCH_CHECK(args.plan.key_copies.empty() || !args.window.key.defined(),
+              "a plan with a window reads all keys at one time");
   const auto& query_table = args.plan.layer_tables(args.layer).query;
   // Keys were cached before rotation: positions are ranks in the present window.
   const auto [query_BLNK, rows_BMQ] = kernels::rope_latents(

@@ -65,9 +65,9 @@ std::shared_ptr<const PreparedPlan> plan_of_rank(const PreparedPlan& plan,
 }
 
 /// Keys apart from the product that they are a part of, which they would keep alive in every layer
-/// until they are cached.
+/// until they are cached. (Contents that ranks have gathered are a part of the keys' tensor.)
 LayerKv by_itself(LayerKv kv) {
-  kv.key = kv.key.contiguous();
+  if (kv.content.is_contiguous()) kv.key = kv.key.contiguous();
   return kv;
 }
 

@@ -39,8 +39,8 @@ struct DitInputs {
 /// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64.
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 
-/// What all passes with one prompt and unchanged weights have in common. The first forward that is
-/// given an empty one fills it; later ones read it.
+/// What all passes with one prompt and unchanged weights have in common. The forward that first
+/// needs a part of it makes that part; later ones read it.
 struct PassCache {
   std::vector<CrossKv> text;  // the prompt's keys and values of every layer, instead of the text
   std::vector<DerivedWeights> derived = {};  // of every layer

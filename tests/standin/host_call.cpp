@@ -166,10 +166,5 @@ TORCH_LIBRARY_IMPL(_, CUDA, m) {
   m.fallback(torch::CppFunction::makeFromBoxedFunction<&on_host>());
 }
 
-TORCH_LIBRARY_IMPL(aten, CUDA, m) {
-  // Without a kernel of the device it would be composed of others.
-  m.impl("native_layer_norm", torch::CppFunction::makeFromBoxedFunction<&on_host>());
-}
-
 }  // namespace
 }  // namespace vmla::standin

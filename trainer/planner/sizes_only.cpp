@@ -37,37 +37,6 @@ at::Tensor index_select_sizes(const at::Tensor& x, int64_t dim, const at::Tensor
   return at::empty(sizes, x.options());
 }
 
-/// The output, and for backward a mean and a reciprocal deviation for each row, as the CPU and CUDA
-/// kernels keep them.
-std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_sizes(
-    const at::Tensor& x,
-    c10::SymIntArrayRef normalized,
-    const std::optional<at::Tensor>& /*weight*/,
-    const std::optional<at::Tensor>& /*bias*/,
-    double /*eps*/) {
-  std::vector<int64_t> rows = x.sizes().vec();
-  for (size_t i = rows.size() - normalized.size(); i < rows.size(); ++i) rows[i] = 1;
-  return {at::empty(x.sizes(), x.options()),
-          at::empty(rows, x.options()),
-          at::empty(rows, x.options())};
-}
-
-std::tuple<at::Tensor, at::Tensor, at::Tensor> layer_norm_backward_sizes(
-    const at::Tensor& /*grad*/,
-    const at::Tensor& x,
-    c10::SymIntArrayRef normalized,
-    const at::Tensor& /*mean*/,
-    const at::Tensor& /*rstd*/,
-    const std::optional<at::Tensor>& /*weight*/,
-    const std::optional<at::Tensor>& /*bias*/,
-    std::array<bool, 3> wanted) {
-  const auto make = [&](bool is_wanted, c10::IntArrayRef sizes) {
-    return is_wanted ? at::empty(sizes, x.options()) : at::Tensor();
-  };
-  const auto widths = C10_AS_INTARRAYREF_SLOW(normalized);
-  return {make(wanted[0], x.sizes()), make(wanted[1], widths), make(wanted[2], widths)};
-}
-
 }  // namespace
 
 void allow_sizes_only_steps() {
@@ -80,8 +49,6 @@ void allow_sizes_only_steps() {
     library.impl("abs.out", &abs_sizes);
     library.impl("where.self", &where_sizes);
     library.impl("index_select", &index_select_sizes);
-    library.impl("native_layer_norm", &layer_norm_sizes);
-    library.impl("native_layer_norm_backward", &layer_norm_backward_sizes);
     return library;
   }();
 }

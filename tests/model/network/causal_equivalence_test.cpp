@@ -85,12 +85,14 @@ TEST_P(CausalForm, AppendOnlyAndStreamingCachesAgree) {
   EXPECT_LT(max_difference(ring, whole), kTolerance);
 }
 
-TEST_P(CausalForm, KeptTextIsRecomputedText) {
+// Products of other widths, of which the kept weights have one, may add up in another order.
+TEST_P(CausalForm, WhatPassesShareIsWhatEachMakes) {
   TinyNetwork net(tiny_causal(GetParam(), 3, 6, 1));
   const DitInputs noisy = tiny_inputs(net.config, 9);
   const DitInputs clean = frames_of(noisy, 0, 9, /*clean=*/true);
-  EXPECT_TRUE(bit_equal(cached_flow(net, noisy, clean, {.keep_text = true}),
-                        cached_flow(net, noisy, clean)));
+  EXPECT_LT(max_difference(cached_flow(net, noisy, clean, {.keep_text = true}),
+                           cached_flow(net, noisy, clean)),
+            kTolerance);
 }
 
 TEST_P(CausalForm, ExpandedIsAbsorbed) {
