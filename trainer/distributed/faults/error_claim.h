@@ -34,8 +34,8 @@ ErrorLine claim_error(const Store& store,
                       const Watchdog* watchdog,
                       const std::exception& error);
 
-/// Between the end of this rank's groups and that of the store: a rank 0 that serves the store waits
-/// here until the others have read the claimed error, at most 2.5 s.
+/// Between the end of this rank's groups and that of the store: a rank 0 that serves the store
+/// waits here until the others have read the claimed error, at most 2.5 s.
 void await_readers(const Store& store, const RankEnvironment& environment);
 
 }  // namespace vmla::distributed
