@@ -162,7 +162,7 @@ struct LatentCase {
 };
 
 void check_rope_latents(LatentCase c) {
-  constexpr int64_t B = LatentCase::kBatch, L = LatentCase::kTokens, N = LatentCase::kHeads;
+  const int64_t B = LatentCase::kBatch, L = LatentCase::kTokens, N = LatentCase::kHeads;
   for (size_t i = 0; i < c.steps.size(); ++i)
     c.steps[i] = static_cast<int8_t>(static_cast<int64_t>(i * 37 % 255) - 127);
   Buffer rows(c.element, B * c.rows(), c.R + 2 * c.pairs),
@@ -232,7 +232,7 @@ TEST_P(ElementKernels, RopeLatentsFollowTheDefinitionInEveryOrder) {
 }
 
 void check_merge_part(Element element, int64_t V, int64_t gap, bool empty_rows) {
-  constexpr int64_t B = 2, L = 5, N = 3;
+  const int64_t B = 2, L = 5, N = 3;
   Buffer part(element, B * L * N, V, gap, gap), part_lse(Element::kFloat, B * N, L, 2);
   // Rows of all heads of a token are dense; tokens have a gap.
   Buffer out(Element::kFloat, B * L, N * V, gap, gap), lse(Element::kFloat, B * N, L, 1);
