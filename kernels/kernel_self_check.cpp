@@ -71,27 +71,28 @@ at::Tensor joined(const ResidualNorm& both) {
   return at::cat({both.sum_BFSD, both.norm_BFSD.to(both.sum_BFSD.scalar_type())}, -1);
 }
 
-/// in: query, content and key of the sequence, content and key of a window.
+/// in: query, content and key of the sequence.
 template <class Op>
-at::Tensor rotated_latents(const std::vector<at::Tensor>& in, const Op& op) {
+at::Tensor rotated_rows(const std::vector<at::Tensor>& in, const LatentPart& window, const Op& op) {
   const RopeTable table = table_for(in[0]);
   const RopeTable both{at::cat({table.cos, table.cos}), at::cat({table.sin, table.sin})};
-  const RotatedLatents out =
-      op(in[0], table, 3, LatentPart{in[3], in[4]}, LatentPart{in[1], in[2]}, both);
+  const RotatedLatents out = op(in[0], table, 3, window, LatentPart{in[1], in[2]}, both);
   return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten()});
 }
 
-/// The same with a window in eight bits. in: query, content and key of the sequence.
+/// With content and key of a window behind them.
+template <class Op>
+at::Tensor rotated_latents(const std::vector<at::Tensor>& in, const Op& op) {
+  return rotated_rows(in, {in[3], in[4]}, op);
+}
+
+/// With a window in eight bits.
 template <class Op>
 at::Tensor rotated_eight_bits(const std::vector<at::Tensor>& in, const Op& op) {
-  const RopeTable table = table_for(in[0]);
-  const RopeTable both{at::cat({table.cos, table.cos}), at::cat({table.sin, table.sin})};
   const at::Device device = in[0].device();
   const at::Tensor steps = (comparison_draw(18, in[1].sizes()) * 50).round().to(at::kChar);
   const at::Tensor scale = comparison_draw(19, {2, 18, 1}).abs().to(at::kBFloat16);
-  const LatentPart window{steps.to(device), in[2].detach(), scale.to(device)};
-  const RotatedLatents out = op(in[0], table, 3, window, LatentPart{in[1], in[2]}, both);
-  return at::cat({out.query_BLNK.flatten(), out.rows_BMQ.flatten()});
+  return rotated_rows(in, {steps.to(device), in[2].detach(), scale.to(device)}, op);
 }
 
 /// Two chunks of tokens of D channels.

@@ -223,11 +223,9 @@ def render_sooner() -> list[str]:
         own, base = sweep.cells[method, rank], sweep.cells["svd_weight", rank]
         cells = [rank, method]
         for target in targets:
-            steps = {}
-            for name, runs in (("own", own), ("base", base)):
-                found = values_of(runs, Column("", f"steps_to_{target}"))
-                steps[name] = {seed: found.get(seed, math.inf) for seed in own if seed in base}
-            both = [(steps["own"][seed], steps["base"][seed]) for seed in steps["own"]]
+            column = Column("", f"steps_to_{target}")
+            of_own, of_base = values_of(own, column), values_of(base, column)
+            both = [(of_own.get(seed, math.inf), of_base.get(seed, math.inf)) for seed in own if seed in base]
             arrived = [a - b for a, b in both if a < math.inf and b < math.inf]
             decided = [a < b for a, b in both if a != b]
             text = interval(arrived, 0) if arrived else "never both"

@@ -15,32 +15,15 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 at::Tensor rotate_fused(const at::Tensor& x_BLNK,
-                        const at::Tensor& cos_any,
-                        const at::Tensor& sin_any,
+                        const at::Tensor& cos,
+                        const at::Tensor& sin,
                         int64_t first_channel,
                         bool inverse) {
   const at::Tensor x = dense_channels(x_BLNK);
-  const at::Tensor cos = cos_any.contiguous();
-  const at::Tensor sin = sin_any.contiguous();
+  const RopeTable table{cos.contiguous(), sin.contiguous()};
   at::Tensor y = at::empty(x.sizes(), x.options());
-  run_fused(x,
-            rope_cpu,
-            &cuda::KernelTable::rope,
-            {.element = element_of(x),
-             .x = x.const_data_ptr(),
-             .x_batch_stride = x.stride(0),
-             .x_token_stride = x.stride(1),
-             .x_head_stride = x.stride(2),
-             .cos = cos.const_data_ptr(),
-             .sin = sin.const_data_ptr(),
-             .y = y.mutable_data_ptr(),
-             .B = x.size(0),
-             .L = x.size(1),
-             .N = x.size(2),
-             .K = x.size(3),
-             .num_pairs = cos.size(1),
-             .first_channel = first_channel,
-             .inverse = inverse});
+  run_fused(
+      x, rope_cpu, &cuda::KernelTable::rope, rope_params(x, table, y, first_channel, inverse));
   return y;
 }
 
@@ -51,14 +34,40 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   int64_t first_channel,
                   bool inverse) {
   if (wants_sizes_only(x_BLNK)) return at::empty(x_BLNK.sizes(), x_BLNK.options());
-  // Kernels read a table in the dtype they compute in, which is never bf16.
-  if (takes_fused(FusedOp::kRope, {x_BLNK}, {cos, sin}) && cos.scalar_type() != at::kBFloat16) {
+  if (takes_rope({x_BLNK}, {cos, sin})) {
     return rotate_fused(x_BLNK, cos, sin, first_channel, inverse);
   }
   return apply_rope_reference(x_BLNK, {cos, inverse ? sin.neg() : sin}, first_channel);
 }
 
 }  // namespace
+
+bool takes_rope(at::TensorList tensors, at::TensorList tables) {
+  // Kernels read a table in the dtype they compute in, which is never bf16.
+  return takes_fused(FusedOp::kRope, tensors, tables) && tables[0].scalar_type() != at::kBFloat16;
+}
+
+RopeParams rope_params(const at::Tensor& x_BLNK,
+                       const RopeTable& table,
+                       const at::Tensor& y_BLNK,
+                       int64_t first_channel,
+                       bool inverse) {
+  return {.element = element_of(x_BLNK),
+          .x = x_BLNK.const_data_ptr(),
+          .x_batch_stride = x_BLNK.stride(0),
+          .x_token_stride = x_BLNK.stride(1),
+          .x_head_stride = x_BLNK.stride(2),
+          .cos = table.cos.const_data_ptr(),
+          .sin = table.sin.const_data_ptr(),
+          .y = y_BLNK.mutable_data_ptr(),
+          .B = x_BLNK.size(0),
+          .L = x_BLNK.size(1),
+          .N = x_BLNK.size(2),
+          .K = x_BLNK.size(3),
+          .num_pairs = table.cos.size(1),
+          .first_channel = first_channel,
+          .inverse = inverse};
+}
 
 at::Tensor rope_gradient(const at::Tensor& grad_BLNK,
                          const RopeTable& table,

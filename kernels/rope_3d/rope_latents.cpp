@@ -49,8 +49,7 @@ bool one_pass(const at::Tensor& query, const LatentRows& in) {
   }
   const std::array tables{
       in.query_table.cos, in.query_table.sin, in.key_table.cos, in.key_table.sin};
-  // Kernels read a table in the dtype they compute in, which is never bf16.
-  return takes_fused(FusedOp::kRope, tensors, tables) && tables[0].scalar_type() != at::kBFloat16;
+  return takes_rope(tensors, tables);
 }
 
 /// `part` with dense channels: what the parameters point into.
@@ -89,31 +88,18 @@ RotatedLatents forward_fused(const at::Tensor& query_BLNK, const LatentRows& in)
   const RopeTable of_query{in.query_table.cos.contiguous(), in.query_table.sin.contiguous()};
   const RopeTable of_key{in.key_table.cos.contiguous(), in.key_table.sin.contiguous()};
   RotatedLatents out = empty_outputs(query_BLNK, in);
-  run_fused(query,
-            rope_latents_cpu,
-            &cuda::KernelTable::rope_latents,
-            {.query = {.element = element_of(query),
-                       .x = query.const_data_ptr(),
-                       .x_batch_stride = query.stride(0),
-                       .x_token_stride = query.stride(1),
-                       .x_head_stride = query.stride(2),
-                       .cos = of_query.cos.const_data_ptr(),
-                       .sin = of_query.sin.const_data_ptr(),
-                       .y = out.query_BLNK.mutable_data_ptr(),
-                       .B = query.size(0),
-                       .L = query.size(1),
-                       .N = query.size(2),
-                       .K = query.size(3),
-                       .num_pairs = of_query.cos.size(1),
-                       .first_channel = in.first_channel,
-                       .inverse = false},
-             .window = params_of(window),
-             .own = params_of(own),
-             .cos = of_key.cos.const_data_ptr(),
-             .sin = of_key.sin.const_data_ptr(),
-             .rows = out.rows_BMQ.mutable_data_ptr(),
-             .R = own.content_BMR.size(2),
-             .num_pairs = of_key.cos.size(1)});
+  run_fused(
+      query,
+      rope_latents_cpu,
+      &cuda::KernelTable::rope_latents,
+      {.query = rope_params(query, of_query, out.query_BLNK, in.first_channel, /*inverse=*/false),
+       .window = params_of(window),
+       .own = params_of(own),
+       .cos = of_key.cos.const_data_ptr(),
+       .sin = of_key.sin.const_data_ptr(),
+       .rows = out.rows_BMQ.mutable_data_ptr(),
+       .R = own.content_BMR.size(2),
+       .num_pairs = of_key.cos.size(1)});
   return out;
 }
 

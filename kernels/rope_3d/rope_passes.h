@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "kernels/rope_3d/rope_3d.h"
+#include "kernels/rope_3d/rope_3d_params.h"
 
 /// What apply_rope and rope_latents have in common.
 namespace vmla::kernels {
@@ -19,5 +20,15 @@ void check_rope(const char* name,
 at::Tensor rope_gradient(const at::Tensor& grad_BLNK,
                          const RopeTable& table,
                          int64_t first_channel);
+
+/// Whether fused code takes `tensors` with these tables, cosines and sines.
+bool takes_rope(at::TensorList tensors, at::TensorList tables);
+
+/// The rotation of x [B, L, N, K], which has dense channels, by a contiguous table into y.
+RopeParams rope_params(const at::Tensor& x_BLNK,
+                       const RopeTable& table,
+                       const at::Tensor& y_BLNK,
+                       int64_t first_channel,
+                       bool inverse);
 
 }  // namespace vmla::kernels
