@@ -139,35 +139,35 @@ std::vector<Case> cases(int64_t D) {
        {false, true, true}},
       {FusedOp::kLayerNormModulate,
        [](In in) {
-         return joined(residual_norm(in[0].to(at::kFloat),
-                                     in[1],
-                                     in[2],
-                                     in[3],
-                                     in[2],
-                                     ScaleIs::kGain,
-                                     kEps,
-                                     in[1].scalar_type()));
+         return joined(residual_norm({in[0].to(at::kFloat),
+                                      in[1],
+                                      in[2],
+                                      in[3],
+                                      in[2],
+                                      ScaleIs::kGain,
+                                      kEps,
+                                      in[1].scalar_type()}));
        },
        [](In in) {
          return joined(residual_norm_reference(
-             in[0], in[1], in[2], in[3], in[2], ScaleIs::kGain, kEps, at::kDouble));
+             {in[0], in[1], in[2], in[3], in[2], ScaleIs::kGain, kEps, at::kDouble}));
        },
        {x, y, row, other_row},
        {false, false, true, true}},
       {FusedOp::kLayerNormModulate,
        [](In in) {
-         return joined(residual_norm(in[0].to(at::kFloat),
-                                     in[1],
-                                     /*gate_BFD=*/{},
-                                     in[2],
-                                     in[3],
-                                     ScaleIs::kChange,
-                                     kEps,
-                                     in[1].scalar_type()));
+         return joined(residual_norm({in[0].to(at::kFloat),
+                                      in[1],
+                                      /*gate_BFD=*/{},
+                                      in[2],
+                                      in[3],
+                                      ScaleIs::kChange,
+                                      kEps,
+                                      in[1].scalar_type()}));
        },
        [](In in) {
          return joined(residual_norm_reference(
-             in[0], in[1], {}, in[2], in[3], ScaleIs::kChange, kEps, at::kDouble));
+             {in[0], in[1], {}, in[2], in[3], ScaleIs::kChange, kEps, at::kDouble}));
        },
        {x, y, row, other_row},
        {false, false, true, true}},

@@ -26,32 +26,25 @@ at::Tensor layer_norm_modulate_reference(const at::Tensor& x_BFSD,
 /// a LayerNorm, y = h * scale + shift.
 enum class ScaleIs : uint8_t { kChange, kGain };
 
+struct ResidualNormInputs {
+  at::Tensor x_BFSD;
+  at::Tensor update_BFSD;           // in x's dtype or in another
+  at::Tensor gate_BFD;              // undefined: 1
+  at::Tensor shift_BFD, scale_BFD;  // of one dtype with the gate; may be expanded from fewer rows
+  ScaleIs scale_is;
+  double eps;
+  at::ScalarType dtype;  // of the norm
+};
 struct ResidualNorm {
   at::Tensor sum_BFSD;   // x + gate * update, in x's dtype
   at::Tensor norm_BFSD;  // of the sum
 };
 /// A branch's result added to the residual stream, and the LayerNorm that the next branch begins
-/// with, in one pass over memory: sum = x + gate * update, norm = LN(sum) with `scale_is`. x,
-/// update: [B, F, S, D], the update in x's dtype or in another; gate, shift, scale: [B, F, D] of
-/// one dtype, may be expanded from fewer rows; an undefined gate is 1. The norm is in `dtype`.
-/// Differentiable in all five. c10::Error where sizes do not fit x.
-ResidualNorm residual_norm(const at::Tensor& x_BFSD,
-                           const at::Tensor& update_BFSD,
-                           const at::Tensor& gate_BFD,
-                           const at::Tensor& shift_BFD,
-                           const at::Tensor& scale_BFD,
-                           ScaleIs scale_is,
-                           double eps,
-                           at::ScalarType dtype);
+/// with, in one pass over memory: sum = x + gate * update, norm = LN(sum) with `scale_is`.
+/// Differentiable in all five tensors. c10::Error where sizes do not fit x.
+ResidualNorm residual_norm(const ResidualNormInputs& in);
 /// The definition, in plain ATen operations.
-ResidualNorm residual_norm_reference(const at::Tensor& x_BFSD,
-                                     const at::Tensor& update_BFSD,
-                                     const at::Tensor& gate_BFD,
-                                     const at::Tensor& shift_BFD,
-                                     const at::Tensor& scale_BFD,
-                                     ScaleIs scale_is,
-                                     double eps,
-                                     at::ScalarType dtype);
+ResidualNorm residual_norm_reference(const ResidualNormInputs& in);
 
 /// x + gate * y, the gated residual of a block. x, y: [B, F, S, D]; gate: [B, F, D]. In x's dtype;
 /// y may be in another, as what bf16 products add to a sum in fp32. Differentiable in all three.

@@ -30,17 +30,10 @@ at::Tensor layer_norm_modulate_reference(const at::Tensor& x_BFSD,
   return layer_norm(x_BFSD, shift_BFD, scale_BFD, ScaleIs::kChange, eps, x_BFSD.scalar_type());
 }
 
-ResidualNorm residual_norm_reference(const at::Tensor& x_BFSD,
-                                     const at::Tensor& update_BFSD,
-                                     const at::Tensor& gate_BFD,
-                                     const at::Tensor& shift_BFD,
-                                     const at::Tensor& scale_BFD,
-                                     ScaleIs scale_is,
-                                     double eps,
-                                     at::ScalarType dtype) {
-  const at::Tensor gate = gate_BFD.defined() ? gate_BFD : at::ones_like(shift_BFD);
-  const at::Tensor sum = gated_residual_reference(x_BFSD, update_BFSD, gate);
-  return {sum, layer_norm(sum, shift_BFD, scale_BFD, scale_is, eps, dtype)};
+ResidualNorm residual_norm_reference(const ResidualNormInputs& in) {
+  const at::Tensor gate = in.gate_BFD.defined() ? in.gate_BFD : at::ones_like(in.shift_BFD);
+  const at::Tensor sum = gated_residual_reference(in.x_BFSD, in.update_BFSD, gate);
+  return {sum, layer_norm(sum, in.shift_BFD, in.scale_BFD, in.scale_is, in.eps, in.dtype)};
 }
 
 at::Tensor gated_residual_reference(const at::Tensor& x_BFSD,

@@ -10,15 +10,8 @@
 /// fused code or in ATen's operations, and on the meta device as sizes alone.
 namespace vmla::kernels {
 
-struct NormInputs {
-  at::Tensor x_BFSD;
-  at::Tensor update_BFSD;  // undefined: x itself is normalised
-  at::Tensor gate_BFD;     // undefined: 1
-  at::Tensor shift_BFD, scale_BFD;
-  ScaleIs scale_is;
-  double eps;
-  at::ScalarType dtype;  // of y
-};
+/// Those of residual_norm, or, where the update is undefined, of the norm of x itself.
+using NormInputs = ResidualNormInputs;
 struct Normed {
   at::Tensor sum_BFSD;  // x where there is no update
   at::Tensor y_BFSD;

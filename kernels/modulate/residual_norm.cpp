@@ -53,36 +53,28 @@ struct ResidualNormFunction : torch::autograd::Function<ResidualNormFunction> {
 
 }  // namespace
 
-ResidualNorm residual_norm(const at::Tensor& x_BFSD,
-                           const at::Tensor& update_BFSD,
-                           const at::Tensor& gate_BFD,
-                           const at::Tensor& shift_BFD,
-                           const at::Tensor& scale_BFD,
-                           ScaleIs scale_is,
-                           double eps,
-                           at::ScalarType dtype) {
-  check_rows("residual_norm", x_BFSD, {gate_BFD, shift_BFD, scale_BFD});
-  TORCH_CHECK(update_BFSD.sizes() == x_BFSD.sizes(),
+ResidualNorm residual_norm(const ResidualNormInputs& in) {
+  check_rows("residual_norm", in.x_BFSD, {in.gate_BFD, in.shift_BFD, in.scale_BFD});
+  TORCH_CHECK(in.update_BFSD.sizes() == in.x_BFSD.sizes(),
               "residual_norm: an update of x's sizes expected, ",
-              x_BFSD.sizes(),
+              in.x_BFSD.sizes(),
               ", got ",
-              update_BFSD.sizes());
-  if (wants_gradient(x_BFSD, update_BFSD, gate_BFD, shift_BFD, scale_BFD)) {
+              in.update_BFSD.sizes());
+  if (wants_gradient(in.x_BFSD, in.update_BFSD, in.gate_BFD, in.shift_BFD, in.scale_BFD)) {
     // Autograd takes no undefined tensor.
     const std::optional<at::Tensor> gate =
-        gate_BFD.defined() ? std::optional(gate_BFD) : std::nullopt;
-    const variable_list out = ResidualNormFunction::apply(x_BFSD,
-                                                          update_BFSD,
+        in.gate_BFD.defined() ? std::optional(in.gate_BFD) : std::nullopt;
+    const variable_list out = ResidualNormFunction::apply(in.x_BFSD,
+                                                          in.update_BFSD,
                                                           gate,
-                                                          shift_BFD,
-                                                          scale_BFD,
-                                                          static_cast<int64_t>(scale_is),
-                                                          eps,
-                                                          dtype);
+                                                          in.shift_BFD,
+                                                          in.scale_BFD,
+                                                          static_cast<int64_t>(in.scale_is),
+                                                          in.eps,
+                                                          in.dtype);
     return {out[0], out[1]};
   }
-  Normed out =
-      norm_forward({x_BFSD, update_BFSD, gate_BFD, shift_BFD, scale_BFD, scale_is, eps, dtype});
+  Normed out = norm_forward(in);
   return {out.sum_BFSD, out.y_BFSD};
 }
 

@@ -78,7 +78,7 @@ double measured_rate(const Case& test, at::Device device, at::ScalarType dtype) 
 template <class Op>
 at::Tensor residual_norm(const Tensors& in, const Op& op) {
   const kernels::ResidualNorm both =
-      op(in[0], in[1], in[2], in[2], in[2], kernels::ScaleIs::kChange, kEps, in[0].scalar_type());
+      op({in[0], in[1], in[2], in[2], in[2], kernels::ScaleIs::kChange, kEps, in[0].scalar_type()});
   return at::GradMode::is_enabled() ? at::stack({both.sum_BFSD, both.norm_BFSD}) : both.norm_BFSD;
 }
 

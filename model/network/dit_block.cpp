@@ -64,28 +64,30 @@ BlockOut dit_block(const DitBlockWeights& w,
   const auto for_frames = [&](const at::Tensor& row_D) {
     return row_D.expand({batch, frames, width});
   };
-  const kernels::ResidualNorm attended = kernels::residual_norm(x,
-                                                                as_frames(attention.out_BLD),
-                                                                m[2],
-                                                                for_frames(w.norm3_bias),
-                                                                for_frames(w.norm3_weight),
-                                                                kernels::ScaleIs::kGain,
-                                                                config.eps,
-                                                                product_dtype);
+  const kernels::ResidualNorm attended =
+      kernels::residual_norm({.x_BFSD = x,
+                              .update_BFSD = as_frames(attention.out_BLD),
+                              .gate_BFD = m[2],
+                              .shift_BFD = for_frames(w.norm3_bias),
+                              .scale_BFD = for_frames(w.norm3_weight),
+                              .scale_is = kernels::ScaleIs::kGain,
+                              .eps = config.eps,
+                              .dtype = product_dtype});
   const at::Tensor cross_in = attended.norm_BFSD.flatten(1, 2);
   const CrossKv text =
       in.cross_kv ? *in.cross_kv
                   : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
   const at::Tensor of_text =
       cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept);
-  const kernels::ResidualNorm with_text = kernels::residual_norm(attended.sum_BFSD,
-                                                                 as_frames(of_text),
-                                                                 /*gate_BFD=*/{},
-                                                                 m[3],
-                                                                 m[4],
-                                                                 kernels::ScaleIs::kChange,
-                                                                 config.eps,
-                                                                 product_dtype);
+  const kernels::ResidualNorm with_text =
+      kernels::residual_norm({.x_BFSD = attended.sum_BFSD,
+                              .update_BFSD = as_frames(of_text),
+                              .gate_BFD = {},
+                              .shift_BFD = m[3],
+                              .scale_BFD = m[4],
+                              .scale_is = kernels::ScaleIs::kChange,
+                              .eps = config.eps,
+                              .dtype = product_dtype});
   const at::Tensor hidden = kernels::gelu_tanh(
       project(with_text.norm_BFSD.flatten(1, 2), w.ffn_in_weight, w.ffn_in_bias));
   x = kernels::gated_residual(

@@ -108,8 +108,14 @@ void check_residual_norm(at::Device device) {
   };
   const auto apply = [&](const std::vector<at::Tensor>& in, kernels::ScaleIs scale_is, auto op) {
     const at::Tensor gate = in.size() > 4 ? in[4] : at::Tensor();
-    return joined(op(
-        f32(in[0]), in[1], f32(gate), f32(in[2]), f32(in[3]), scale_is, kEps, in[1].scalar_type()));
+    return joined(op({f32(in[0]),
+                      in[1],
+                      f32(gate),
+                      f32(in[2]),
+                      f32(in[3]),
+                      scale_is,
+                      kEps,
+                      in[1].scalar_type()}));
   };
   for (const int64_t D : {65, 264}) {
     std::vector<at::Tensor> inputs{
@@ -126,14 +132,14 @@ void check_residual_norm(at::Device device) {
     // The sum stays in fp32, of a branch in bf16 too.
     const auto given = [&](const at::Tensor& t) { return t.to(device, at::kFloat); };
     const at::Tensor update = inputs[1].to(at::kBFloat16);
-    const at::Tensor sum = kernels::residual_norm(given(inputs[0]),
-                                                  update.to(device),
-                                                  given(inputs[4]),
-                                                  given(inputs[2]),
-                                                  given(inputs[3]),
-                                                  kGain,
-                                                  kEps,
-                                                  at::kBFloat16)
+    const at::Tensor sum = kernels::residual_norm({given(inputs[0]),
+                                                   update.to(device),
+                                                   given(inputs[4]),
+                                                   given(inputs[2]),
+                                                   given(inputs[3]),
+                                                   kGain,
+                                                   kEps,
+                                                   at::kBFloat16})
                                .sum_BFSD;
     require_near("residual_norm, its sum",
                  sum,
@@ -425,7 +431,7 @@ void check_empty(at::Device device) {
                                   kernels::rms_norm(x, weight, kEps),
                                   row));
       const kernels::ResidualNorm both =
-          kernels::residual_norm(x, x, row, row, row, kernels::ScaleIs::kChange, kEps, dtype);
+          kernels::residual_norm({x, x, row, row, row, kernels::ScaleIs::kChange, kEps, dtype});
       (out.sum() + both.sum_BFSD.sum() + both.norm_BFSD.sum()).backward();
       for (const at::Tensor& leaf : {x, row, weight}) {
         require_near("empty", leaf.grad(), at::zeros(leaf.sizes(), at::kDouble), 0);

@@ -156,7 +156,7 @@ at::Tensor joined_norm(const std::vector<at::Tensor>& in,
                        std::optional<at::ScalarType> dtype = {}) {
   const at::Tensor gate = in.size() > 4 ? in[4] : at::Tensor();
   return joined(residual_norm(
-      in[0], in[1], gate, in[2], in[3], scale_is, eps, dtype.value_or(in[0].scalar_type())));
+      {in[0], in[1], gate, in[2], in[3], scale_is, eps, dtype.value_or(in[0].scalar_type())}));
 }
 
 std::vector<at::Tensor> residual_inputs(const Shape& s, bool gated) {
@@ -178,7 +178,7 @@ TEST(ResidualNorm, MatchesTheReferenceOverOddSizes) {
         const auto reference = [&] {
           const at::Tensor gate = gated ? in[4] : at::Tensor();
           return joined(residual_norm_reference(
-              in[0], in[1], gate, in[2], in[3], scale_is, kEps, at::kDouble));
+              {in[0], in[1], gate, in[2], in[3], scale_is, kEps, at::kDouble}));
         };
         const at::Tensor expected = reference();
         EXPECT_TRUE(near_max(joined_norm(in, scale_is), expected, 1e-13)) << shape.D;
@@ -204,11 +204,11 @@ TEST(ResidualNorm, IsTheGatedResidualAndItsNorm) {
   for (const at::Tensor& t : in) f32.push_back(t.to(at::kFloat));
   const at::Tensor sum = gated_residual(f32[0], f32[1], f32[4]);
   const ResidualNorm both =
-      residual_norm(f32[0], f32[1], f32[4], f32[2], f32[3], ScaleIs::kChange, kEps, at::kFloat);
+      residual_norm({f32[0], f32[1], f32[4], f32[2], f32[3], ScaleIs::kChange, kEps, at::kFloat});
   EXPECT_TRUE(same_bits(both.sum_BFSD, sum));
   EXPECT_TRUE(same_bits(both.norm_BFSD, layer_norm_modulate(sum, f32[2], f32[3], kEps)));
   const ResidualNorm of_library =
-      residual_norm(in[0], in[1], {}, in[2], in[3], ScaleIs::kGain, kEps, at::kDouble);
+      residual_norm({in[0], in[1], {}, in[2], in[3], ScaleIs::kGain, kEps, at::kDouble});
   const at::Tensor normed = at::layer_norm(in[0] + in[1], {64}, {}, {}, kEps);
   EXPECT_TRUE(
       near_max(of_library.norm_BFSD, normed * in[3].unsqueeze(2) + in[2].unsqueeze(2), 1e-13));
