@@ -19,9 +19,10 @@ class Guardian {
   Guardian(const Guardian&) = delete;
   Guardian& operator=(const Guardian&) = delete;
 
+  /// To be called by the group's leader, between fork() and exec(): it is safe there.
   void watch(pid_t process_group);
-  /// To be called before the group's leader is reaped: afterwards the system may give its number to
-  /// a new process.
+  /// To be called when the group's leader has ended and is not yet reaped: sooner, it may still ask
+  /// to be watched; afterwards the system may give its number to a new process.
   void forget(pid_t process_group);
 
  private:

@@ -80,11 +80,15 @@ int open_log(const std::filesystem::path& file) {
 /// Turns the child that fork() made into the worker.
 [[noreturn]] void become_worker(const WorkerOrder& order,
                                 const SignalQueue& signals,
+                                Guardian& guardian,
                                 pid_t launcher,
                                 const OutputPipes& pipes,
                                 char* const* argv,
                                 char* const* environment) {
   setsid();
+  // By the worker itself, and before it can start anything: a launcher that is killed right after
+  // fork() no longer gets to say it, and what the worker had started would be left.
+  guardian.watch(getpid());
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != launcher) _exit(1);  // the launcher died before the line above
   const int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -132,9 +136,8 @@ WorkerProcess::WorkerProcess(const WorkerOrder& order,
   pid_ = fork();
   if (pid_ < 0) fail_run("cannot start a process for rank {}: {}", rank_, std::strerror(errno));
   if (pid_ == 0) {
-    become_worker(order, signals, launcher, pipes, argv.data(), environment.data());
+    become_worker(order, signals, guardian_, launcher, pipes, argv.data(), environment.data());
   }
-  guardian_.watch(pid_);
   close(pipes.out[1]);
   close(pipes.err[1]);
   out_.fd = pipes.out[0];
@@ -153,6 +156,9 @@ WorkerProcess::~WorkerProcess() {
   if (pid_ > 0) {
     kill(-pid_, SIGKILL);
     kill(pid_, SIGKILL);  // it may not have made its group yet
+    siginfo_t ended;
+    waitid(
+        P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOWAIT);  // it may yet ask for watch()
     guardian_.forget(pid_);
     waitpid(pid_, nullptr, 0);
   }

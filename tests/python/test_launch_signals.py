@@ -74,3 +74,13 @@ def test_when_the_launcher_is_killed_nothing_is_left(tmp_path, delay):
         job.wait_until_nothing_is_left()
         if delay:  # the guardian comes a moment after the folder
             assert not list(scratch.iterdir())
+
+
+def test_whenever_the_launcher_is_killed_while_it_starts_nothing_is_left():
+    """In between the fork of a worker and the launcher's next line, too: the worker has told the guardian by itself."""
+    for moment in range(40):
+        with Job("--nproc-per-node", 3, *sh("sleep 300 & sleep 301; wait")) as job:
+            time.sleep(0.0004 * moment)
+            job.process.kill()
+            job.process.wait()
+            job.wait_until_nothing_is_left()
