@@ -46,6 +46,7 @@ std::optional<StageMeasures> measure(const TrainedStage& stage) {
                        stage.sampler,
                        stage.roles.network(stage.roles.best()),
                        *stage.data.held_out(),
+                       stage.mesh,
                        {.before_pass = look, .progress = show});
 }
 

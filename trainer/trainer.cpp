@@ -287,6 +287,7 @@ void Trainer::run_validation() {
                       parts_.roles.best().role.name,
                       *parts_.data.held_out(),
                       parts_.data.shared_inputs(),
+                      parts_.mesh,
                       [this] { look_for_stop(); });
   });
   last_.validation_loss = result.loss;
@@ -294,8 +295,8 @@ void Trainer::run_validation() {
   last_.validated_step = state_.step;
 }
 
-/// Samples sample.prompts into samples/step_N. Every rank takes part, because weights and tokens
-/// may be spread over them; the lead writes. Collective.
+/// Samples sample.prompts into samples/step_N. The ranks divide the prompts among them; the lead
+/// writes. Collective.
 void Trainer::write_samples() {
   const at::NoGradGuard no_grad;
   const SampleConfig& sample = parts_.config.sample;
@@ -307,6 +308,7 @@ void Trainer::write_samples() {
       .sampler = sampler_settings(sample, traits),
       .negative_prompt = sample.negative_prompt,
       .batch = 1,
+      .ranks = &parts_.mesh,
       .erase_cache = false,
       .device = at::Device(parts_.config.train.device),
       .noise_PFCHW = {},

@@ -112,7 +112,9 @@ def test_one_curve_over_four_one_two_and_three_ranks(alone, dataset, dense_run, 
 
 def test_observers_see_what_one_process_sees(dataset, dense_run, tmp_path):
     """Validation, ranks, samples and the averaged weights, with weights and tokens spread."""
-    watched = dict(rank__every=3, validation__every=3, sample__every=6, ema__decay=0.5)
+    watched = dict(
+        rank__every=3, validation__every=3, sample__every=6, ema__decay=0.5, sample__measure_clips=20, sample__long_frames=18
+    )
     ranks, section = shared("full and sequence")
     one = train("teacher_forcing", tmp_path / "one", dataset, dense_run, **watched)
     many = train_on_ranks(ranks, "teacher_forcing", tmp_path / "many", dataset, dense_run, **(watched | section))
@@ -124,6 +126,14 @@ def test_observers_see_what_one_process_sees(dataset, dense_run, tmp_path):
     assert figures[1]["rank"]["r99_fractional"] == pytest.approx(figures[0]["rank"]["r99_fractional"], rel=1e-4)
     names = [sorted(file.name for file in (run / "samples/step_6").iterdir()) for run in (one, many)]
     assert names[0] == names[1]
+    lists = [json.loads((run / "samples/step_6/samples.json").read_text()) for run in (one, many)]
+    for key in ("file", "prompt", "seed", "frames", "cache_bytes"):
+        assert [entry[key] for entry in lists[0]] == [entry[key] for entry in lists[1]]
+    for section in ("adherence", "motion", "retention"):
+        for way in (None, "without_cache", "few_step", "long_rollout"):
+            found = [(figure[way] if way else figure)[section] for figure in figures]
+            assert found[1] == pytest.approx(found[0], rel=1e-3), (way, section)
+    assert figures[1]["drift"]["shift"] == pytest.approx(figures[0]["drift"]["shift"], rel=1e-3)
     assert (many / "report.html").exists()
 
 

@@ -207,6 +207,12 @@ void make_room(const fs::path& folder) {
   }
 }
 
+/// Whether a video is whole before the next begins.
+bool one_after_another(const VideoSampler::Request& request) {
+  const bool alone = request.ranks == nullptr || request.ranks->shape().data_ranks() == 1;
+  return request.batch == 1 && alone;
+}
+
 /// Streams the chunks of a call's videos into their files.
 class VideoFiles {
  public:
@@ -222,7 +228,7 @@ class VideoFiles {
         folder_(std::move(folder)),
         save_latents_(save_latents),
         kept_(std::move(kept)),
-        process_(request.batch == 1 ? data::start_video_process() : nullptr),
+        process_(one_after_another(request) ? data::start_video_process() : nullptr),
         records_(request.prompts.size()),
         writers_(request.prompts.size()),
         latents_(request.prompts.size()) {}
@@ -290,7 +296,7 @@ class VideoFiles {
   bool save_latents_;
   nlohmann::ordered_json kept_;  // entries of the list for videos that were there before
   // Frames go to a child process that encodes them. One child serves videos that are written one
-  // after another; a batch writes several at a time, and each starts its own.
+  // after another; a batch, or several ranks, write several at a time, and each starts its own.
   std::shared_ptr<data::ChildProcess> process_;
   std::vector<SampleRecord> records_, finished_;
   std::vector<std::unique_ptr<data::VideoWriter>> writers_;

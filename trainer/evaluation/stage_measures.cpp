@@ -39,11 +39,13 @@ class MeasuredVideos {
   MeasuredVideos(const TrainConfig& config,
                  const VideoSampler& sampler,
                  const model::Network& network,
+                 const distributed::Mesh& mesh,
                  const MeasureWatch& watch)
       : config_(config),
         traits_(objective_traits(config.objective)),
         sampler_(sampler),
         network_(network),
+        mesh_(mesh),
         watch_(watch) {}
 
   /// Says how much sample() will have to do in all, in latent frames.
@@ -58,7 +60,8 @@ class MeasuredVideos {
     std::vector<double> few_steps = {};
   };
 
-  /// Videos of at least `frames` video frames, [F, 3, H, W] each, with their captions.
+  /// Videos of at least `frames` video frames, [F, 3, H, W] each, with their captions; none on
+  /// ranks beside the lead.
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
                                               const Way& way) {
@@ -72,6 +75,7 @@ class MeasuredVideos {
                                         .sampler = sampler,
                                         .negative_prompt = config_.sample.negative_prompt,
                                         .batch = kVideosAtOnce,
+                                        .ranks = &mesh_,
                                         .erase_cache = way.erase_cache,
                                         .device = at::Device(config_.train.device),
                                         .noise_PFCHW = {},
@@ -103,6 +107,7 @@ class MeasuredVideos {
   ObjectiveTraits traits_;
   const VideoSampler& sampler_;
   const model::Network& network_;
+  const distributed::Mesh& mesh_;
   const MeasureWatch& watch_;
   int64_t sampled_ = 0, expected_ = 0;  // latent frames
 };
@@ -191,10 +196,11 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out,
+                                           const distributed::Mesh& mesh,
                                            const MeasureWatch& watch) {
   const SampleConfig& sample = config.sample;
   const std::vector<VideoPrompt> prompts = measured_prompts(held_out, sample.measure_clips);
-  MeasuredVideos videos(config, sampler, network, watch);
+  MeasuredVideos videos(config, sampler, network, mesh, watch);
   const bool causal = objective_traits(config.objective).causal;
   const auto long_plan = causal && sample.long_frames > 0
                              ? plan_long_rollouts(sample, videos, held_out)
@@ -205,11 +211,13 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   const auto measure = [&](const MeasuredVideos::Way& way) {
     SampledMeasures measures;
     if (!prompts.empty()) {
-      measures.clips = analysis::measure_clips(
-          videos.sample(prompts, sample.frames, way), videos.chunks(sample.frames), mosaic);
+      const auto clips = videos.sample(prompts, sample.frames, way);
+      if (mesh.is_lead())
+        measures.clips = analysis::measure_clips(clips, videos.chunks(sample.frames), mosaic);
     }
     if (long_plan) {
       const auto clips = videos.sample(long_plan->prompts, sample.long_frames, way);
+      if (!mesh.is_lead()) return measures;
       measures.long_rollout = {
           analysis::measure_drift(clips, long_plan->layout, long_plan->band),
           analysis::measure_clips(clips, long_plan->layout.chunk_frames, mosaic)};
@@ -231,11 +239,11 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
   if (!sample.also_few_step.empty())
     measures.few_step = measure({.few_steps = sample.also_few_step});
   if (causal && !prompts.empty()) {
-    measures.without_cache =
-        analysis::measure_clips(videos.sample(prompts, sample.frames, {.erase_cache = true}),
-                                videos.chunks(sample.frames),
-                                mosaic);
+    const auto clips = videos.sample(prompts, sample.frames, {.erase_cache = true});
+    if (mesh.is_lead())
+      measures.without_cache = analysis::measure_clips(clips, videos.chunks(sample.frames), mosaic);
   }
+  if (!mesh.is_lead()) return std::nullopt;
   return measures;
 }
 

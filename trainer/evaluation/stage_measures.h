@@ -56,11 +56,13 @@ struct MeasureWatch {
 /// retention and motion back from the pixels. Then `sample.long_clips` videos of
 /// `sample.long_frames` frames, read for drift in windows as long as a clip of `held_out`. Nothing
 /// where the captions are not those of moving shapes (data/synth), or no videos are asked for.
-/// Collective where weights or tokens are spread over ranks.
+/// The ranks of `mesh` divide the sampling among them; the lead measures, and the others get
+/// nothing. Collective.
 std::optional<StageMeasures> measure_stage(const TrainConfig& config,
                                            const VideoSampler& sampler,
                                            const model::Network& network,
                                            const data::LatentDataset& held_out,
+                                           const distributed::Mesh& mesh,
                                            const MeasureWatch& watch);
 
 }  // namespace vmla::trainer

@@ -2,48 +2,80 @@
 
 #include "data/loading/batch.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "trainer/evaluation/rank_rounds.h"
 #include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <limits>
+#include <numeric>
 
 namespace vmla::trainer {
 namespace {
 
-/// Sums of frames' losses by bin of the timestep.
-class TimeBins {
+/// What the batches found, a row for each: [batches, 1 + 2 bins] in fp64, the sum of the clips'
+/// losses, then the sums of the frames' losses by bin of the timestep, then how many frames these
+/// are.
+class BatchSums {
  public:
-  explicit TimeBins(int64_t count)
-      : sums_(static_cast<size_t>(count)), counts_(static_cast<size_t>(count)) {}
+  BatchSums(int64_t batches, int64_t bins)
+      : bins_(bins), rows_(at::zeros({batches, 1 + 2 * bins}, at::kDouble)) {}
 
-  void add(const at::Tensor& frame_loss_BF, const at::Tensor& timesteps_BF) {
-    const at::Tensor losses = frame_loss_BF.to(at::kCPU, at::kDouble).contiguous();
-    const at::Tensor times = timesteps_BF.to(at::kCPU, at::kDouble).contiguous();
-    const auto bins = static_cast<int64_t>(sums_.size());
-    for (int64_t i = 0; i < losses.numel(); ++i) {
-      const double share = times.data_ptr<double>()[i] / model::kTrainTimesteps;
-      const auto bin = static_cast<size_t>(std::clamp<int64_t>(
-          static_cast<int64_t>(share * static_cast<double>(bins)), 0, bins - 1));
-      sums_[bin] += losses.data_ptr<double>()[i];
-      ++counts_[bin];
-    }
+  void add_loss(int64_t batch, double sum) { rows_[batch][0] += sum; }
+
+  void add_frames(int64_t batch, const at::Tensor& frame_loss_BF, const at::Tensor& timesteps_BF) {
+    const at::Tensor losses = frame_loss_BF.to(at::kCPU, at::kDouble).flatten();
+    const at::Tensor share =
+        timesteps_BF.to(at::kCPU, at::kDouble).flatten() / model::kTrainTimesteps;
+    const at::Tensor bin = (share * bins_).to(at::kLong).clamp(0, bins_ - 1);
+    const at::Tensor row = rows_[batch];
+    row.narrow(0, 1, bins_).index_add_(0, bin, losses);
+    row.narrow(0, 1 + bins_, bins_).index_add_(0, bin, at::ones_like(losses));
   }
 
-  std::vector<double> means() const {
-    std::vector<double> means;
-    for (size_t i = 0; i < sums_.size(); ++i) {
-      means.push_back(counts_[i] ? sums_[i] / static_cast<double>(counts_[i])
-                                 : std::numeric_limits<double>::quiet_NaN());
-    }
-    return means;
+  /// Of all ranks, each of which has rows of its own and zeros in the others'. Collective.
+  ValidationResult result(const distributed::Mesh& mesh, int64_t clips) const {
+    mesh.host().all_reduce(rows_).wait();
+    // Row by row, so that a sum has the same bits however many ranks there are.
+    at::Tensor sums = at::zeros({rows_.size(1)}, at::kDouble);
+    for (const at::Tensor& row : rows_.unbind()) sums += row;
+    const at::Tensor means = sums.narrow(0, 1, bins_) / sums.narrow(0, 1 + bins_, bins_);
+    return {
+        .loss = sums[0].item<double>() / static_cast<double>(clips),
+        .loss_by_time = {means.const_data_ptr<double>(), means.const_data_ptr<double>() + bins_}};
   }
 
  private:
-  std::vector<double> sums_;
-  std::vector<int64_t> counts_;
+  int64_t bins_;
+  at::Tensor rows_;
 };
+
+/// The inputs of `count` clips from `first` on.
+model::TensorMap batch_inputs(const TrainConfig& config,
+                              const Objective& objective,
+                              const data::LatentDataset& clips,
+                              const model::TensorMap& shared_inputs,
+                              int64_t first,
+                              int64_t count) {
+  // The generator's draws, whichever role is evaluated, so that roles are compared on the same
+  // noise.
+  model::TensorMap inputs = objective.draws("generator",
+                                            clip_shape_of(clips.info().clip_shape),
+                                            {.seed = static_cast<uint64_t>(config.validation.seed),
+                                             .step = 0,
+                                             .first_sample = first,
+                                             .batch = count,
+                                             .validation = true});
+  std::vector<int64_t> indices(static_cast<size_t>(count));
+  std::iota(indices.begin(), indices.end(), first);
+  data::Batch batch = data::read_batch(clips, indices, first);
+  inputs["clean_latents"] = batch.latents;
+  inputs["text"] = batch.text;
+  if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
+  inputs.insert(shared_inputs.begin(), shared_inputs.end());
+  place_inputs(config, inputs);
+  return inputs;
+}
 
 }  // namespace
 
@@ -54,43 +86,28 @@ ValidationResult validate(const TrainConfig& config,
                           const std::string& player,
                           const data::LatentDataset& clips,
                           const model::TensorMap& shared_inputs,
+                          const distributed::Mesh& mesh,
                           const std::function<void()>& before_batch) {
   const at::NoGradGuard no_grad;
   const int64_t total = std::min(config.validation.clips, clips.size());
-  const ClipShape shape = clip_shape_of(clips.info().clip_shape);
-  TimeBins bins(config.validation.time_bins);
-  double loss_sum = 0;
-  for (int64_t first = 0; first < total; first += micro_batch) {
+  const int64_t batches = (total + micro_batch - 1) / micro_batch;
+  BatchSums sums(batches, config.validation.time_bins);
+  for (const RankRound& round : rank_rounds(mesh, batches)) {
     if (before_batch) before_batch();
-    const int64_t count = std::min(micro_batch, total - first);
-    std::vector<int64_t> indices;
-    for (int64_t i = 0; i < count; ++i) indices.push_back(first + i);
-    // The generator's draws, whichever role is evaluated, so that roles are compared on the same
-    // noise.
-    model::TensorMap inputs =
-        objective.draws("generator",
-                        shape,
-                        {.seed = static_cast<uint64_t>(config.validation.seed),
-                         .step = 0,
-                         .first_sample = first,
-                         .batch = count,
-                         .validation = true});
-    data::Batch batch = data::read_batch(clips, indices, first);
-    inputs["clean_latents"] = batch.latents;
-    inputs["text"] = batch.text;
-    if (batch.ode_states.defined()) inputs["ode_states"] = batch.ode_states;
-    inputs.insert(shared_inputs.begin(), shared_inputs.end());
-    place_inputs(config, inputs);
+    const int64_t first = round.mine * micro_batch, count = std::min(micro_batch, total - first);
+    const model::TensorMap inputs =
+        batch_inputs(config, objective, clips, shared_inputs, first, count);
     objective.evaluate(
         player, inputs, networks, model::GradMode::kNone, [&](const LossTerms& terms, bool) {
-          // terms.total is a mean over `count` clips; the last batch may be smaller than the
-          // others.
-          loss_sum += terms.total.item<double>() * static_cast<double>(count);
+          if (!round.counts) return;
+          // A mean over `count` clips; the last batch may be smaller than the others.
+          sums.add_loss(round.mine, terms.total.item<double>() * static_cast<double>(count));
           if (terms.details.contains("frame_loss"))
-            bins.add(terms.details.at("frame_loss"), terms.details.at("timesteps"));
+            sums.add_frames(
+                round.mine, terms.details.at("frame_loss"), terms.details.at("timesteps"));
         });
   }
-  return {loss_sum / static_cast<double>(total), bins.means()};
+  return sums.result(mesh, total);
 }
 
 }  // namespace vmla::trainer

@@ -2,6 +2,7 @@
 
 #include "data/store/latent_dataset.h"
 #include "trainer/config/train_config.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/inputs/media_info.h"
 #include "trainer/objectives/objective.h"
 
@@ -23,9 +24,9 @@ struct ValidationResult {
 /// Evaluates the network of the role `player` on the first `validation.clips` held-out clips,
 /// without gradients, `micro_batch` at a time. Noise and timesteps are the same at every step, for
 /// every role, and in every run with the same validation.seed, whatever its own seed.
-/// `shared_inputs`: StageData::shared_inputs. Every rank evaluates all clips, so that all have the
-/// result. What `before_batch` throws ends it. Collective where weights or tokens are spread over
-/// ranks.
+/// `shared_inputs`: StageData::shared_inputs. The ranks of `mesh` divide the batches among them,
+/// and all have the result, which has the same bits for any number of data ranks. What
+/// `before_batch` throws ends it. Collective.
 ValidationResult validate(const TrainConfig& config,
                           int64_t micro_batch,
                           Objective& objective,
@@ -33,6 +34,7 @@ ValidationResult validate(const TrainConfig& config,
                           const std::string& player,
                           const data::LatentDataset& clips,
                           const model::TensorMap& shared_inputs,
+                          const distributed::Mesh& mesh,
                           const std::function<void()>& before_batch = {});
 
 }  // namespace vmla::trainer

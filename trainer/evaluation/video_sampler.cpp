@@ -2,6 +2,7 @@
 
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/sampling/rollout.h"
+#include "trainer/evaluation/chunk_exchange.h"
 
 #include <ATen/ATen.h>
 
@@ -117,39 +118,57 @@ model::RolloutRequest VideoSampler::rollout_of(const Request& request,
           .before_pass = request.before_pass};
 }
 
+void VideoSampler::sample_batch(const model::Network& network,
+                                const Request& request,
+                                size_t begin,
+                                size_t end,
+                                const std::function<void(const SampledChunk&)>& emit) const {
+  const auto start = std::chrono::steady_clock::now();
+  const model::RolloutRequest rollout = rollout_of(request, begin, end);
+  std::vector<std::unique_ptr<model::VideoDecoder>> decoders;
+  for (size_t i = begin; i < end; ++i) decoders.push_back(decoder_->start_decoding());
+  const auto hand_out = [&](const model::RolloutChunk& chunk) {
+    for (size_t i = begin; i < end; ++i) {
+      const at::Tensor latents =
+          chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
+      const at::Tensor pixels = decoders[i - begin]->next(latents);
+      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+      emit({.prompt = i,
+            .first_frame = chunk.first_frame,
+            .latents_FCHW = latents,
+            .pixels_F3HW = pixels,
+            .seconds = chunk.seconds,
+            .cache_seconds = chunk.cache_seconds,
+            .since_start = elapsed.count(),
+            .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
+    }
+  };
+  if (bidirectional_) {
+    hand_out(model::sample_bidirectional(network, rollout, request.sampler));
+  } else {
+    model::sample_causal(network, rollout, request.sampler, hand_out);
+  }
+}
+
 void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
   TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
   const model::HeldWeights held(network.weights);  // gathered once for all videos
-  const size_t batch = static_cast<size_t>(request.batch);
-  for (size_t begin = 0; begin < request.prompts.size(); begin += batch) {
-    const auto start = std::chrono::steady_clock::now();
-    const size_t end = std::min(begin + batch, request.prompts.size());
-    const model::RolloutRequest rollout = rollout_of(request, begin, end);
-    std::vector<std::unique_ptr<model::VideoDecoder>> decoders;
-    for (size_t i = begin; i < end; ++i) decoders.push_back(decoder_->start_decoding());
-    const auto hand_out = [&](const model::RolloutChunk& chunk) {
-      for (size_t i = begin; i < end; ++i) {
-        const at::Tensor latents =
-            chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
-        const at::Tensor pixels = decoders[i - begin]->next(latents);
-        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-        emit({.prompt = i,
-              .first_frame = chunk.first_frame,
-              .latents_FCHW = latents,
-              .pixels_F3HW = pixels,
-              .seconds = chunk.seconds,
-              .cache_seconds = chunk.cache_seconds,
-              .since_start = elapsed.count(),
-              .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
-      }
-    };
-    if (bidirectional_) {
-      hand_out(model::sample_bidirectional(network, rollout, request.sampler));
-    } else {
-      model::sample_causal(network, rollout, request.sampler, hand_out);
-    }
+  const size_t batch = static_cast<size_t>(request.batch), prompts = request.prompts.size();
+  const auto sample_item = [&](size_t item, const std::function<void(const SampledChunk&)>& to) {
+    sample_batch(network, request, item * batch, std::min((item + 1) * batch, prompts), to);
+  };
+  const size_t items = (prompts + batch - 1) / batch;
+  if (request.ranks == nullptr || request.ranks->shape().world == 1) {
+    for (size_t item = 0; item < items; ++item) sample_item(item, emit);
+    return;
+  }
+  ChunkExchange exchange(*request.ranks, prompts, batch, emit);
+  for (const RankRound& round : rank_rounds(*request.ranks, static_cast<int64_t>(items))) {
+    exchange.begin(round);
+    sample_item(static_cast<size_t>(round.mine),
+                [&](const SampledChunk& chunk) { exchange.take(chunk); });
   }
 }
 
@@ -163,7 +182,9 @@ std::vector<at::Tensor> VideoSampler::sample_pixels(
     parts[chunk.prompt].push_back(chunk.pixels_F3HW);
   });
   std::vector<at::Tensor> videos;
-  for (const auto& chunks : parts) videos.push_back(at::cat(chunks, 0));
+  for (const auto& chunks : parts) {
+    if (!chunks.empty()) videos.push_back(at::cat(chunks, 0));
+  }
   return videos;
 }
 

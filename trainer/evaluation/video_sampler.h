@@ -5,6 +5,7 @@
 #include "model/network/wan_dit.h"
 #include "model/sampling/flow_solver.h"
 #include "model/sampling/prompt_switch.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/inputs/media_info.h"
 
 #include <cstdint>
@@ -80,6 +81,9 @@ class VideoSampler {
     std::string negative_prompt;
     /// Prompts that are sampled together; 1 makes each independent of the others to the bit.
     int64_t batch = 1;
+    /// The ranks that all ask for the same, and divide the batches among them; nullptr: this
+    /// process is alone with its network.
+    const distributed::Mesh* ranks = nullptr;
     /// Zeroes the cache before every chunk: what is then left is what the model knows without it.
     bool erase_cache = false;
     /// The network's.
@@ -101,13 +105,14 @@ class VideoSampler {
   };
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them: of a
   /// video that came before stays what the decoder needs, the same however long it is. Chunks
-  /// of one prompt come in order. Collective where weights or tokens are spread over ranks.
+  /// of one prompt come in order. Of several ranks (Request::ranks) the lead alone is handed
+  /// chunks, those of all of them. Collective then.
   void sample(const model::Network& network,
               const Request& request,
               const std::function<void(const SampledChunk&)>& emit) const;
 
-  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each. `seen`, if any, is called with
-  /// each chunk.
+  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each; none on ranks beside the lead.
+  /// `seen`, if any, is called with each chunk.
   std::vector<at::Tensor> sample_pixels(
       const model::Network& network,
       const Request& request,
@@ -122,6 +127,12 @@ class VideoSampler {
  private:
   /// What the prompts [begin, end), one batch, ask of the model. Refers to `request`.
   model::RolloutRequest rollout_of(const Request& request, size_t begin, size_t end) const;
+  /// Samples the prompts [begin, end), one batch, here.
+  void sample_batch(const model::Network& network,
+                    const Request& request,
+                    size_t begin,
+                    size_t end,
+                    const std::function<void(const SampledChunk&)>& emit) const;
 
   MediaInfo media_;
   bool bidirectional_;

@@ -98,7 +98,8 @@ double validation_loss(SmallStage& stage, const TrainConfig& config, int64_t mic
                   stage.roles.networks(stage.config),
                   "generator",
                   *stage.data.held_out(),
-                  stage.data.shared_inputs())
+                  stage.data.shared_inputs(),
+                  distributed::Mesh())
       .loss;
 }
 
