@@ -404,6 +404,7 @@ int run(const SampleArgs& args) {
   const int64_t frames = chosen_frames(args, prompts, source, sampler);
   auto request = request_for(args, prompts, source, sampler, frames);
   request.device = chosen.device;
+  request.decode_beside = chosen.device.is_cuda();
   request.keeps_finished = args.layout == "vbench";
   if (request.keeps_finished) check_case(prompts, args.out);
   warn_of_other_window(args, source);

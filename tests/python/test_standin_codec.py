@@ -2,10 +2,11 @@
 
 import json
 
+import h5py
 import pytest
 from distilled_stage import settings as distilled
-from program import vmla
-from standin import largest_difference, train_on_standin
+from program import VMLA, vmla
+from standin import PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
 from test_standin import LOSSES, NORMS, check_waits
 from tiny_stage import train
 from wan_vae import ON_LATENTS, random_vae, write_original
@@ -38,3 +39,23 @@ def test_front_frames_are_made_on_the_device(place, tmp_path):
     ratio = json.loads((standin / "summary.json").read_text())["memory"]["ratio"]
     # The device rounds each tensor up to 512 bytes, and this VAE has two hundred tensors of less.
     assert 0.99 <= ratio <= 1.005, "the codec's part of a step is not what the plan says"
+
+
+def test_a_video_is_decoded_beside_its_next_chunk(place, tmp_path):
+    """In a stream and on a thread of its own, which the stand-in checks: each chunk comes once, whole and in order."""
+    _, weights, _, latent = place
+
+    def sample(program, device):
+        folder = tmp_path / device
+        command = [program, "sample", "--checkpoint", latent, "--prompt", "a red circle moves left", "--frames", 57]
+        command += ["--sampler", "euler", "--steps", 2, "--device", device, "--decoder-weights", weights, "--out", folder]
+        succeeded(run_standin(command))
+        pixels = ["--frames", 57, "--height", 32, "--width", 32, "--codec", "space_to_depth:1"]
+        vmla("data", "encode", "--videos", folder, "--out", tmp_path / f"{device}.h5", *pixels)
+        with h5py.File(tmp_path / f"{device}.h5") as file:
+            (found,) = file["latents"][:]
+        return (found.astype("uint32") << 16).view("float32")
+
+    here, there = sample(VMLA, "cpu"), sample(PROGRAM, "cuda")
+    assert abs(here - there).max() < 0.1  # two compressions of pictures that differ by less than a step of eight bits
+    assert all(abs(here[i] - here[i - 1]).max() > 0.2 for i in range(4, 57, 4))

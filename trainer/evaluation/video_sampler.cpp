@@ -2,6 +2,7 @@
 
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/sampling/rollout.h"
+#include "trainer/evaluation/beside_work.h"
 #include "trainer/evaluation/chunk_exchange.h"
 
 #include <ATen/ATen.h>
@@ -127,33 +128,40 @@ void VideoSampler::sample_batch(const model::Network& network,
   const model::RolloutRequest rollout = rollout_of(request, begin, end);
   std::vector<std::unique_ptr<model::VideoDecoder>> decoders;
   for (size_t i = begin; i < end; ++i) decoders.push_back(decoder_->start_decoding());
+  BesideWork decoding(request.decode_beside, request.device);
   const auto hand_out = [&](const model::RolloutChunk& chunk) {
-    for (size_t i = begin; i < end; ++i) {
-      const at::Tensor latents =
-          chunk.latents_BFCHW.select(0, static_cast<int64_t>(i - begin)).to(at::kCPU, at::kFloat);
-      const at::Tensor pixels = decoders[i - begin]->next(latents);
-      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-      emit({.prompt = i,
-            .first_frame = chunk.first_frame,
-            .latents_FCHW = latents,
-            .pixels_F3HW = pixels,
-            .seconds = chunk.seconds,
-            .cache_seconds = chunk.cache_seconds,
-            .since_start = elapsed.count(),
-            .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
-    }
+    // Ends when the chunk is whole: what decodes it has nothing of the GPU to wait for.
+    const at::Tensor latents_BFCHW = chunk.latents_BFCHW.to(at::kCPU, at::kFloat);
+    decoding.start([&, chunk, latents_BFCHW] {
+      for (size_t i = begin; i < end; ++i) {
+        const at::Tensor latents = latents_BFCHW[static_cast<int64_t>(i - begin)];
+        const at::Tensor pixels = decoders[i - begin]->next(latents);
+        const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+        emit({.prompt = i,
+              .first_frame = chunk.first_frame,
+              .latents_FCHW = latents,
+              .pixels_F3HW = pixels,
+              .seconds = chunk.seconds,
+              .cache_seconds = chunk.cache_seconds,
+              .since_start = elapsed.count(),
+              .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
+      }
+    });
   };
   if (bidirectional_) {
     hand_out(model::sample_bidirectional(network, rollout, request.sampler));
   } else {
     model::sample_causal(network, rollout, request.sampler, hand_out);
   }
+  decoding.finish();
 }
 
 void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
   TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
+  TORCH_CHECK(!request.decode_beside || request.ranks == nullptr,
+              "chunks that ranks exchange are handed out by the thread that samples");
   const model::HeldWeights held(network.weights);  // gathered once for all videos
   const size_t batch = static_cast<size_t>(request.batch), prompts = request.prompts.size();
   const auto sample_item = [&](size_t item, const std::function<void(const SampledChunk&)>& to) {

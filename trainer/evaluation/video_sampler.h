@@ -93,6 +93,9 @@ class VideoSampler {
     /// Likewise of the few-step sampler's K re-noisings.
     at::Tensor renoise_KPFCHW = {};
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
+    /// A chunk is decoded and handed out while the next one is denoised, by another thread: on a
+    /// GPU neither fills the device alone. Not for several ranks.
+    bool decode_beside = false;
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
     /// Of sample_to_folder: what an earlier call finished is kept and not sampled again, and the
@@ -103,7 +106,8 @@ class VideoSampler {
     /// where it keeps what is finished.
     std::vector<std::pair<std::string, std::string>> made_by = {};
   };
-  /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them: of a
+  /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them
+  /// (Request::decode_beside: from another thread, one chunk at a time): of a
   /// video that came before stays what the decoder needs, the same however long it is. Chunks
   /// of one prompt come in order. Of several ranks (Request::ranks) the lead alone is handed
   /// chunks, those of all of them. Collective then.

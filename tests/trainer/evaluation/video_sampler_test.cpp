@@ -3,6 +3,10 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <stdexcept>
+
 #include "model/codec/tiled_frames.h"
 #include "model/weights/local_weights.h"
 #include "tests/trainer/small_networks.h"
@@ -56,6 +60,76 @@ TEST(VideoSampler, DecodesChunkByChunkWhatIsDecodedAtOnce) {
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_EQ(latents[i].size(), 3);
     EXPECT_TRUE(at::equal(videos[i], codec->decode(at::cat(latents[i])))) << "video " << i;
+  }
+}
+
+/// Videos of three chunks of two passes each.
+struct ThreeChunks {
+  model::ModelConfig config = small_model("mla");
+  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
+  VideoSampler sampler{{.codec = "wan-vae",
+                        .text_encoder = "hashing:5x3",
+                        .fps = 16,
+                        .pixel_height = 4,
+                        .pixel_width = 4,
+                        .clip = {6, 3, 4, 4}},
+                       {},
+                       /*bidirectional=*/false,
+                       summing_codec()};
+  VideoSampler::Request request;
+
+  explicit ThreeChunks(bool decode_beside) {
+    request.prompts = {{"a circle", 1}, {"a square", 2}};
+    request.latent_frames = 6;
+    request.sampler.kind = model::SamplerKind::kFewStep;
+    request.sampler.denoising_step_list = {1000, 500};
+    request.sampler.guidance_scale = 1;
+    request.decode_beside = decode_beside;
+  }
+};
+
+TEST(VideoSampler, DecodesBesideTheNextChunkWhatItDecodesInTurn) {
+  ThreeChunks in_turn(false), beside(true);
+  const auto expected =
+      in_turn.sampler.sample_pixels({in_turn.config, in_turn.weights}, in_turn.request);
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t passes = 0;
+  beside.request.before_pass = [&] {
+    const std::lock_guard lock(mutex);
+    ++passes;
+    changed.notify_all();
+  };
+  int64_t handed_out = 0;
+  const auto found = beside.sampler.sample_pixels(
+      {beside.config, beside.weights}, beside.request, [&](const SampledChunk& chunk) {
+        ++handed_out;
+        if (chunk.first_frame == 4) return;  // the last of its video
+        // Not handed out before the next chunk's first pass has begun: in turn, it never would.
+        std::unique_lock lock(mutex);
+        const bool has_begun = changed.wait_for(
+            lock, std::chrono::seconds(30), [&] { return passes > 2 * handed_out; });
+        EXPECT_TRUE(has_begun) << "chunk " << handed_out;
+      });
+  EXPECT_EQ(handed_out, 6);
+  ASSERT_EQ(found.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) EXPECT_TRUE(at::equal(found[i], expected[i])) << i;
+}
+
+TEST(VideoSampler, EndsWithWhatIsThrownWhereAChunkIsHandedOut) {
+  for (const bool decode_beside : {false, true}) {
+    ThreeChunks small(decode_beside);
+    int64_t passes = 0, handed_out = 0;
+    small.request.before_pass = [&] { ++passes; };
+    const auto sample = [&] {
+      small.sampler.sample({small.config, small.weights}, small.request, [&](const SampledChunk&) {
+        ++handed_out;
+        throw std::runtime_error("no room");
+      });
+    };
+    EXPECT_THROW(sample(), std::runtime_error);
+    EXPECT_EQ(handed_out, 1);
+    EXPECT_EQ(passes, decode_beside ? 4 : 2) << "at the end of the chunk that was under way";
   }
 }
 
