@@ -159,6 +159,7 @@ WorkerProcess::~WorkerProcess() {
     siginfo_t ended;
     waitid(
         P_PID, static_cast<id_t>(pid_), &ended, WEXITED | WNOWAIT);  // it may yet ask for watch()
+    kill(-pid_, SIGKILL);  // what it has started, if it came to make its group meanwhile
     guardian_.forget(pid_);
     waitpid(pid_, nullptr, 0);
   }

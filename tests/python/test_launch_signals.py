@@ -8,6 +8,7 @@ import time
 
 import pytest
 from launch_job import BASE, LAUNCH, WAITER, Job, python, ready, sh, wait_for
+from test_no_gpu import shared_library
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1])
@@ -76,11 +77,36 @@ def test_when_the_launcher_is_killed_nothing_is_left(tmp_path, delay):
             assert not list(scratch.iterdir())
 
 
-def test_whenever_the_launcher_is_killed_while_it_starts_nothing_is_left():
-    """In between the fork of a worker and the launcher's next line, too: the worker has told the guardian by itself."""
-    for moment in range(40):
-        with Job("--nproc-per-node", 3, *sh("sleep 300 & sleep 301; wait")) as job:
-            time.sleep(0.0004 * moment)
-            job.process.kill()
-            job.process.wait()
-            job.wait_until_nothing_is_left()
+# A fork() after which the parent, at its DIE_AT-th call, leaves the child time for a start, and is killed.
+DIES_AFTER_FORK = """
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+pid_t fork(void) {
+  static int calls;
+  pid_t (*original)(void) = (pid_t(*)(void))dlsym(RTLD_NEXT, "fork");
+  unsetenv("LD_PRELOAD");
+  const pid_t child = original();
+  if (child > 0 && ++calls == atoi(getenv("DIE_AT"))) {
+    usleep(100000);
+    kill(getpid(), SIGKILL);
+  }
+  return child;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def dies_after_fork(tmp_path_factory):
+    return shared_library(tmp_path_factory.mktemp("fork") / "dies_after_fork.so", DIES_AFTER_FORK, "-ldl")
+
+
+@pytest.mark.parametrize("fork", [1, 2, 3, 4])  # of the guardian, then of each worker
+def test_a_launcher_that_is_killed_right_after_a_fork_leaves_nothing(fork, dies_after_fork):
+    """A worker tells the guardian of itself: the launcher does not get to."""
+    environment = {"LD_PRELOAD": str(dies_after_fork), "DIE_AT": str(fork)}
+    with Job("--nproc-per-node", 3, *sh("sleep 300 & sleep 301; wait"), env=environment) as job:
+        assert job.process.wait(20) == -signal.SIGKILL
+        job.wait_until_nothing_is_left()
