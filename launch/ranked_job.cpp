@@ -86,7 +86,7 @@ Mesh make_mesh(const RankEnvironment& environment,
 
 /// Exit status of an error that another rank may be the cause of.
 int status_of(const std::exception& error) {
-  if (dynamic_cast<const distributed::PeerError*>(&error) != nullptr) return kPeerLost;
+  if (distributed::is_of_peer(error)) return kPeerLost;
   return line_of(error).status;
 }
 
@@ -209,7 +209,7 @@ class RankedRun {
 
   /// Whether no other rank can be the cause of it, nor a request to stop.
   static bool is_own(const std::exception& error) {
-    return dynamic_cast<const distributed::PeerError*>(&error) == nullptr &&
+    return !distributed::is_of_peer(error) &&
            dynamic_cast<const StopRequested*>(&error) == nullptr && !io::GracefulStop::is_asked();
   }
 
@@ -218,11 +218,11 @@ class RankedRun {
     distributed::Watchdog* const watchdog = watchdog_ ? &*watchdog_ : nullptr;
     // Of all errors but another rank's, the others are told the line that a single rank would say.
     const RunError line(line_of(error).text);
-    const bool of_peer = dynamic_cast<const distributed::PeerError*>(&error) != nullptr;
-    claimed_ = distributed::claim_error(*store_,
-                                        environment_,
-                                        watchdog,
-                                        of_peer ? error : static_cast<const std::exception&>(line));
+    claimed_ = distributed::claim_error(
+        *store_,
+        environment_,
+        watchdog,
+        distributed::is_of_peer(error) ? error : static_cast<const std::exception&>(line));
     claimed_->text = claimed_->text.substr(0, claimed_->text.find('\n'));
     if (claimed_->say) log::error("vmla: error: {}", claimed_->text);
   }

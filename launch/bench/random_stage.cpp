@@ -113,8 +113,7 @@ RandomStage::RandomStage(const TrainConfig& config)
 void RandomStage::step(const std::function<void()>& before_writing) {
   timer_.start();
   for (RoleState& player : roles_.states) {
-    if (player.role.training != Training::kTrained || state_.step % player.role.update_every != 0)
-      continue;
+    if (!player.role.is_updated_at(state_.step)) continue;
     update_.run(player,
                 state_,
                 {.stop_asked = false, .before_micro_batch = {}, .before_writing = before_writing});

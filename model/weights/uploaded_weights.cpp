@@ -3,27 +3,20 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <memory>
 #include <utility>
 
+#include "kernels/device_streams.h"
 #include "model/io/log.h"
 #include "model/weights/weights.h"
 
 namespace vmla::model {
-namespace {
-
-c10::Stream current_stream(at::Device device) {
-  return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
-}
-
-}  // namespace
+namespace {}  // namespace
 
 UploadedWeights::UploadedWeights(WeightSource& home, at::Device device, bool is_frozen)
     : home_(home), device_(device), is_frozen_(is_frozen) {
-  if (device.is_cuda())
-    stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  if (device.is_cuda()) stream_ = kernels::side_stream(device);
 }
 
 UploadedWeights::~UploadedWeights() {
@@ -46,7 +39,7 @@ UploadedWeights::Slot UploadedWeights::uploaded(int64_t unit) {
   // The allocator gives memory in the order of the current stream, whose kernels may still use what
   // lay there before.
   c10::Event given(device_.type());
-  given.record(current_stream(device_));
+  given.record(kernels::current_stream(device_));
   given.block(*stream_);
   const c10::StreamGuard guard(*stream_);
   for (size_t i = 0; i < home.size(); ++i)
@@ -76,7 +69,7 @@ at::Tensor UploadedWeights::sendable(const at::Tensor& tensor) {
 /// What is queued in the current stream from now on finds the unit there.
 void UploadedWeights::expect_arrival(Slot& slot) const {
   if (!slot.arriving) return;
-  slot.arriving->block(current_stream(device_));
+  slot.arriving->block(kernels::current_stream(device_));
   slot.arriving.reset();
 }
 

@@ -1,5 +1,6 @@
 #include "trainer/checkpoint/host_copy.h"
 
+#include "kernels/device_streams.h"
 #include "kernels/host_pages.h"
 #include "model/io/error.h"
 #include "model/io/log.h"
@@ -9,7 +10,6 @@
 #include <c10/core/DeviceGuard.h>
 #include <c10/core/Event.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <optional>
@@ -43,7 +43,7 @@ void HostCopy::mark(const std::map<std::string, PieceMap>& roles) {
           std::ranges::any_of(marks_, [&](const Mark& mark) { return mark.device == device; });
       if (device.is_cpu() || is_marked) continue;
       Mark& mark = marks_.emplace_back(Mark{device, c10::Event(device.type())});
-      mark.event.record(c10::impl::VirtualGuardImpl(device.type()).getStream(device));
+      mark.event.record(kernels::current_stream(device));
     }
   }
 }
@@ -78,8 +78,7 @@ std::map<std::string, PieceMap> HostCopy::copy(const std::map<std::string, Piece
   std::optional<c10::MultiStreamGuard> streams;
   std::vector<c10::Stream> own;
   for (const Mark& mark : marks_) {
-    own.push_back(
-        c10::impl::VirtualGuardImpl(mark.device.type()).getStreamFromGlobalPool(mark.device));
+    own.push_back(kernels::side_stream(mark.device));
     mark.event.block(own.back());
   }
   if (!own.empty()) streams.emplace(own);

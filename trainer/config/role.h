@@ -29,6 +29,9 @@ struct Role {
 
   /// Of a trained role: it is updated when step % update_every == 0.
   int64_t update_every = 1;
+  bool is_updated_at(int64_t step) const {
+    return training == Training::kTrained && step % update_every == 0;
+  }
   /// Of a trained role: its optimizer; none: the stage's section `optimizer`.
   std::optional<OptimizerConfig> optimizer = {};
 

@@ -1,16 +1,16 @@
 #include "trainer/evaluation/beside_work.h"
 
+#include "kernels/device_streams.h"
+
 #include <ATen/core/grad_mode.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <utility>
 
 namespace vmla::trainer {
 
 BesideWork::BesideWork(bool beside, at::Device device) : beside_(beside) {
-  if (beside && device.is_cuda())
-    stream_ = c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device);
+  if (beside && device.is_cuda()) stream_ = kernels::side_stream(device);
 }
 
 void BesideWork::start(std::function<void()> work) {

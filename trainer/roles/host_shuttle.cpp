@@ -1,9 +1,10 @@
 #include "trainer/roles/host_shuttle.h"
 
+#include "kernels/device_streams.h"
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <c10/core/StreamGuard.h>
-#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <algorithm>
 #include <array>
@@ -34,8 +35,8 @@ void copy(const HostShuttle::Group& to, const HostShuttle::Group& from) {
 
 HostShuttle::HostShuttle(c10::Device device)
     : device_(device),
-      in_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
-      out_(c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device)),
+      in_(kernels::side_stream(device)),
+      out_(kernels::side_stream(device)),
       last_left_(device.type()) {}
 
 void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
@@ -52,7 +53,7 @@ void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
 
 void HostShuttle::lend(const std::vector<Group>& groups, const Work& work) {
   const at::NoGradGuard no_grad;
-  const c10::Stream current = c10::impl::VirtualGuardImpl(device_.type()).getStream(device_);
+  const c10::Stream current = kernels::current_stream(device_);
   std::array<Slot, 2> slots{Slot(device_.type()), Slot(device_.type())};
   for (Slot& slot : slots) {
     for (size_t i = 0; i < groups.front().size(); ++i) {

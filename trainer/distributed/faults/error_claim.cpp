@@ -37,7 +37,7 @@ ErrorLine claim_error(const Store& store,
                       const RankEnvironment& environment,
                       const Watchdog* watchdog,
                       const std::exception& error) {
-  const bool victim = dynamic_cast<const PeerError*>(&error) != nullptr;
+  const bool victim = is_of_peer(error);
   const std::string own =
       victim || environment.world_size == 1
           ? error.what()

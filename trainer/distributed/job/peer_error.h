@@ -11,4 +11,8 @@ class PeerError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+inline bool is_of_peer(const std::exception& error) {
+  return dynamic_cast<const PeerError*>(&error) != nullptr;
+}
+
 }  // namespace vmla::distributed
