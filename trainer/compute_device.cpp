@@ -1,5 +1,6 @@
 #include "trainer/compute_device.h"
 
+#include "kernels/attention/sdpa_backend.h"
 #include "kernels/cuda_module.h"
 #include "kernels/gpu_driver.h"
 #include "kernels/kernel_choice.h"
@@ -42,8 +43,9 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   return index;
 }
 
-void use_kernels(const KernelsConfig& config) {
-  KernelsConfig::fields(config, [](const char* name, const std::string& use, const char*) {
+void use_kernels(const TrainConfig& config) {
+  kernels::set_deterministic_backward(config.train.deterministic);
+  KernelsConfig::fields(config.kernels, [](const char* name, const std::string& use, const char*) {
     for (const kernels::FusedOp op : kernels::kFusedOps) {
       if (std::string_view(kernels::name_of(op)) == name)
         kernels::set_kernel_use(op, *kernels::kernel_use_named(use));

@@ -18,8 +18,9 @@ void prepare_device(const std::string& device, const std::string& option = "trai
 /// there are too few.
 int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
 
-/// From now on every operation runs as the configuration says.
-void use_kernels(const KernelsConfig& config);
+/// From now on every operation runs as the configuration says: `kernels`, and
+/// train.deterministic.
+void use_kernels(const TrainConfig& config);
 
 /// On "cuda", UserError where the GPU that this process has chosen cannot run the module's kernels,
 /// as far as its driver says. Then compares each kernel with its reference on the GPU that this

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <limits>
 
 #include "kernels/dispatch.h"
@@ -92,7 +93,37 @@ at::Tensor scores_of(const at::Tensor& q, const at::Tensor& k, double scale) {
 // weights 0.
 constexpr int64_t kEfficientLseAlign = 32;
 
+std::atomic<bool> is_deterministic{false};
+
+/// LibTorch's own switch, on for as long as one backward kernel is started, which reads it then.
+/// Left on, it would refuse operations that have no such form, and fill every new tensor.
+class FixedOrder {
+ public:
+  explicit FixedOrder(bool wanted) : context_(at::globalContext()), wanted_(wanted) {
+    if (!wanted_) return;
+    context_.setDeterministicFillUninitializedMemory(false);
+    context_.setDeterministicAlgorithms(true, /*warn_only=*/false);
+  }
+  ~FixedOrder() {
+    if (wanted_) context_.setDeterministicAlgorithms(false, /*warn_only=*/false);
+  }
+  FixedOrder(const FixedOrder&) = delete;
+  FixedOrder& operator=(const FixedOrder&) = delete;
+
+ private:
+  at::Context& context_;
+  bool wanted_;
+};
+
 }  // namespace
+
+void set_deterministic_backward(bool wanted) {
+  is_deterministic = wanted;
+}
+
+bool deterministic_backward() {
+  return is_deterministic;
+}
 
 SdpaOutput sdpa(const at::Tensor& q_BLNK,
                 const at::Tensor& k_BMNK,
@@ -161,6 +192,7 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
     // Dense (not varlen) call without dropout: no cumulative lengths, an RNG state that is never
     // read.
     const at::Tensor rng_state = at::zeros({2}, q.options().dtype(at::kLong));
+    const FixedOrder fixed(is_deterministic);
     std::tie(dq, dk, dv) =
         at::_scaled_dot_product_flash_attention_backward(grad_out,
                                                          q,
@@ -184,6 +216,7 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
         lse_BNL, {0, padded - q.size(2)}, std::numeric_limits<double>::infinity());
     const at::Tensor unused = at::zeros({}, at::kLong);
     at::Tensor dbias;
+    const FixedOrder fixed(is_deterministic);
     std::tie(dq, dk, dv, dbias) =
         at::_scaled_dot_product_efficient_attention_backward(grad_out,
                                                              q,

@@ -33,4 +33,11 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
                         const at::Tensor& lse_BNL,
                         double scale);
 
+/// From now on CUDA's flash and memory-efficient kernels add gradients in a fixed order in this
+/// process, so that the same inputs give the same bits; with false, in whatever order their blocks
+/// finish. A fixed order is slower, and flash then keeps a sum of q's gradients for each of several
+/// shares of the keys. Other devices, and the products in fp64, have a fixed order anyway.
+void set_deterministic_backward(bool wanted);
+bool deterministic_backward();
+
 }  // namespace vmla::kernels

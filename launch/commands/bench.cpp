@@ -59,7 +59,7 @@ int run(const BenchArgs& args) {
   }
   keep_freed_memory();
   trainer::prepare_device(config.train.device);
-  trainer::use_kernels(config.kernels);
+  trainer::use_kernels(config);
   trainer::check_kernels_on(config.train.device);
   const at::Device device(config.train.device);
   const auto gemm = [&] { return 1e12 * trainer::measure_gemm_tflops(config.train.device); };

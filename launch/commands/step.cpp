@@ -21,7 +21,7 @@ int run(const StepArgs& args) {
   const trainer::TrainConfig config =
       trainer::load_config(args.config, args.set, trainer::Purpose::kStep);
   trainer::prepare_device(config.train.device);
-  trainer::use_kernels(config.kernels);
+  trainer::use_kernels(config);
   trainer::check_kernels_on(config.train.device);
   const auto objective = trainer::make_objective(config.objective, config.model);
   trainer::RoleSet roles = trainer::build_roles(

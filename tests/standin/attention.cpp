@@ -5,7 +5,10 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
 
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
+#include <random>
 
 #include "tests/standin/device.h"
 #include "tests/standin/trace.h"
@@ -87,6 +90,32 @@ Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, d
   return {(scores - lse.unsqueeze(-1)).exp().matmul(wide(v)), lse};
 }
 
+/// CUDA's kernels add gradients in the order in which their blocks finish, never twice the same,
+/// unless LibTorch is asked for a fixed one. With STANDIN_ANY_ORDER=1 so do these: each call begins
+/// its sums, in fp32, with another row.
+class SumOrder {
+ public:
+  SumOrder() {
+    static const bool is_asked = std::getenv("STANDIN_ANY_ORDER") != nullptr;
+    static std::atomic<int64_t> calls{std::random_device()()};
+    const at::Context& context = at::globalContext();
+    const bool is_fixed =
+        context.deterministicAlgorithms() && !context.deterministicAlgorithmsWarnOnly();
+    if (is_asked && !is_fixed) first_row_ = ++calls;
+  }
+
+  /// Of [..., R] and [..., R, K]: [..., K], summed over R.
+  at::Tensor product(const at::Tensor& weights, const at::Tensor& rows) const {
+    if (first_row_ == 0) return weights.matmul(rows);
+    return weights.roll(first_row_, -1)
+        .to(at::kFloat)
+        .matmul(rows.roll(first_row_, -2).to(at::kFloat));
+  }
+
+ private:
+  int64_t first_row_ = 0;
+};
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor& grad,
                                                                const at::Tensor& query,
                                                                const at::Tensor& key,
@@ -100,9 +129,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor&
       (q.matmul(k.transpose(-1, -2)) * scale - lse_host.to(q.scalar_type()).unsqueeze(-1)).exp();
   const at::Tensor dp = g.matmul(v.transpose(-1, -2));
   const at::Tensor ds = p * (dp - (g * wide(output)).sum(-1, true)) * scale;
-  return {to_device(ds.matmul(k), query),
-          to_device(ds.transpose(-1, -2).matmul(q), key),
-          to_device(p.transpose(-1, -2).matmul(g), value)};
+  const SumOrder order;
+  return {to_device(order.product(ds, k), query),
+          to_device(order.product(ds.transpose(-1, -2), q), key),
+          to_device(order.product(p.transpose(-1, -2), g), value)};
 }
 
 double scale_of(std::optional<double> scale, const at::Tensor& q) {

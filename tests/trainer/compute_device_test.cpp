@@ -23,9 +23,9 @@ TEST(KernelsConfig, HasAKeyForEveryFusedOperation) {
 
 TEST(KernelsConfig, DecidesWhatAnOperationRunsAs) {
   const at::Tensor x = at::ones({3, 5});
-  KernelsConfig config;
-  config.gelu_tanh = "reference";
-  config.rope = "fused";
+  TrainConfig config;
+  config.kernels.gelu_tanh = "reference";
+  config.kernels.rope = "fused";
   use_kernels(config);
   EXPECT_EQ(kernels::kernel_use(FusedOp::kRope), KernelUse::kFused);
   EXPECT_FALSE(kernels::takes_fused(FusedOp::kGeluTanh, {x}));

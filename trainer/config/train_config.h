@@ -84,6 +84,7 @@ struct TrainSection {
   std::string precision = "fp32";
   std::string recompute = "none";
   std::string device = "cpu";
+  bool deterministic = false;
   int64_t threads = 0;
   int64_t log_every = 10;
 
@@ -104,6 +105,10 @@ struct TrainSection {
       "what of each block is computed again in the backward pass, which saves memory: none, "
       "selective (all but attention, whose results are kept) or block (all of it)");
     v("device", c.device, "cpu or cuda");
+    v("deterministic",
+      c.deterministic,
+      "true: on cuda attention adds its gradients in a fixed order, so that a run repeats bit for "
+      "bit; slower. On cpu a run repeats anyway");
     v("threads",
       c.threads,
       "CPU threads of a process; 0: as many as cores, at most 8, and 1 for models narrower than "
