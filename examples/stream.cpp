@@ -40,8 +40,9 @@ int main(int argc, char** argv) try {
   SamplerSettings sampler;
   sampler.kind = SamplerKind::kFewStep;
   sampler.guidance_scale = 1;
+  const auto decoder = codec->start_decoding();
   sample_causal({loaded.config, weights}, request, sampler, [&](const RolloutChunk& chunk) {
-    const at::Tensor pixels = codec->decode(chunk.latents_BFCHW[0]);  // [F, 3, H, W] in [-1, 1]
+    const at::Tensor pixels = decoder->next(chunk.latents_BFCHW[0]);  // [F, 3, H, W] in [-1, 1]
     const at::Tensor rgb = ((pixels + 1) * 127.5).round().clamp(0, 255).to(at::kByte);
     const at::Tensor frames = rgb.permute({0, 2, 3, 1}).contiguous();
     std::fwrite(frames.const_data_ptr(), 1, frames.nbytes(), stdout);

@@ -10,8 +10,6 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
-#include <chrono>
-
 namespace vmla::model {
 namespace {
 
@@ -22,20 +20,6 @@ at::Tensor stack_frames(int64_t first,
   for (int64_t i = 0; i < count; ++i) frames.push_back(frame(first + i));
   return at::stack(frames, 1);
 }
-
-class Stopwatch {
- public:
-  /// Seconds since the last call, or since construction.
-  double lap() {
-    const auto now = std::chrono::steady_clock::now();
-    const double seconds = std::chrono::duration<double>(now - start_).count();
-    start_ = now;
-    return seconds;
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 /// One video (batch) in the making.
 class CausalRollout {
@@ -59,6 +43,8 @@ class CausalRollout {
         text_(guidance_.text(request.text_BTE)) {}
 
   void run(const std::function<void(const RolloutChunk&)>& emit) {
+    const at::Device device = request_.text_BTE.device();
+    DeviceMark begin(device);
     int64_t first = 0;
     for (int64_t count : chunk_sizes(network_.config, request_.num_frames)) {
       switch_prompt(first);
@@ -69,11 +55,14 @@ class CausalRollout {
                      cached_plan(network_.config, window.frames, first, count),
                      grid_,
                      request_.text_BTE.options());
-      const double cache_seconds = watch_.lap();
+      const DeviceMark cached(device);
       const at::Tensor latents = denoise(first, count, plan, window);
-      const double seconds = watch_.lap();
-      emit({first, latents, seconds, cache_seconds, cache_.bytes()});
-      watch_.lap();
+      emit({.first_frame = first,
+            .latents_BFCHW = latents,
+            .denoising = {cached, DeviceMark(device)},
+            .caching = {begin, cached},
+            .cache_bytes = cache_.bytes()});
+      begin = DeviceMark(device);
       // Nothing will read the last chunk's keys and values.
       if (first + count < request_.num_frames) fill(first, latents, plan, window);
       first += count;
@@ -150,7 +139,6 @@ class CausalRollout {
   PassCache kept_;
   at::Tensor text_;
   size_t next_change_ = 0;
-  Stopwatch watch_;
 };
 
 }  // namespace
@@ -189,7 +177,7 @@ RolloutChunk sample_bidirectional(const Network& network,
   TORCH_CHECK(request.prompt_changes.empty(), "a clip sampled at once has one prompt");
   const ModelConfig& config = network.config;
   const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
-  Stopwatch watch;
+  const DeviceMark begin(request.text_BTE.device());
   const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
   const PreparedPlan plan =
       prepare_plan(config, bidirectional_plan(request.num_frames), grid, noise.options());
@@ -209,8 +197,8 @@ RolloutChunk sample_bidirectional(const Network& network,
       solve_flow(first_chunk_settings(sampler), noise, velocity, fresh_noise);
   return {.first_frame = 0,
           .latents_BFCHW = latents,
-          .seconds = watch.lap(),
-          .cache_seconds = 0.0,
+          .denoising = {begin, DeviceMark(latents.device())},
+          .caching = {begin, begin},
           .cache_bytes = 0};
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/network/wan_dit.h"
+#include "model/sampling/device_span.h"
 #include "model/sampling/flow_solver.h"
 #include "model/sampling/prompt_switch.h"
 
@@ -45,8 +46,8 @@ struct RolloutRequest {
 struct RolloutChunk {
   int64_t first_frame;
   at::Tensor latents_BFCHW;
-  double seconds;        // denoising passes of this chunk
-  double cache_seconds;  // since the chunk before: its context pass, and a prompt's switch
+  DeviceSpan denoising;  // the passes of this chunk; on a GPU to be asked for when it is whole
+  DeviceSpan caching;    // since the chunk before: its context pass, and a prompt's switch
   int64_t cache_bytes;   // size of the cache that this chunk was denoised against
 };
 

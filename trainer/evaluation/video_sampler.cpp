@@ -3,7 +3,6 @@
 #include "kernels/counter_rng/counter_rng.h"
 #include "model/sampling/rollout.h"
 #include "trainer/evaluation/beside_work.h"
-#include "trainer/evaluation/chunk_exchange.h"
 
 #include <ATen/ATen.h>
 
@@ -141,8 +140,8 @@ void VideoSampler::sample_batch(const model::Network& network,
               .first_frame = chunk.first_frame,
               .latents_FCHW = latents,
               .pixels_F3HW = pixels,
-              .seconds = chunk.seconds,
-              .cache_seconds = chunk.cache_seconds,
+              .seconds = chunk.denoising.seconds(),
+              .cache_seconds = chunk.caching.seconds(),
               .since_start = elapsed.count(),
               .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
       }
@@ -160,24 +159,10 @@ void VideoSampler::sample(const model::Network& network,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
   TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
-  TORCH_CHECK(!request.decode_beside || request.ranks == nullptr,
-              "chunks that ranks exchange are handed out by the thread that samples");
   const model::HeldWeights held(network.weights);  // gathered once for all videos
   const size_t batch = static_cast<size_t>(request.batch), prompts = request.prompts.size();
-  const auto sample_item = [&](size_t item, const std::function<void(const SampledChunk&)>& to) {
-    sample_batch(network, request, item * batch, std::min((item + 1) * batch, prompts), to);
-  };
-  const size_t items = (prompts + batch - 1) / batch;
-  if (request.ranks == nullptr || request.ranks->shape().world == 1) {
-    for (size_t item = 0; item < items; ++item) sample_item(item, emit);
-    return;
-  }
-  ChunkExchange exchange(*request.ranks, prompts, batch, emit);
-  for (const RankRound& round : rank_rounds(*request.ranks, static_cast<int64_t>(items))) {
-    exchange.begin(round);
-    sample_item(static_cast<size_t>(round.mine),
-                [&](const SampledChunk& chunk) { exchange.take(chunk); });
-  }
+  for (size_t begin = 0; begin < prompts; begin += batch)
+    sample_batch(network, request, begin, std::min(begin + batch, prompts), emit);
 }
 
 std::vector<at::Tensor> VideoSampler::sample_pixels(
@@ -190,9 +175,7 @@ std::vector<at::Tensor> VideoSampler::sample_pixels(
     parts[chunk.prompt].push_back(chunk.pixels_F3HW);
   });
   std::vector<at::Tensor> videos;
-  for (const auto& chunks : parts) {
-    if (!chunks.empty()) videos.push_back(at::cat(chunks, 0));
-  }
+  for (const auto& chunks : parts) videos.push_back(at::cat(chunks, 0));
   return videos;
 }
 

@@ -58,14 +58,14 @@ TEST_P(Rollout, EmitsChunksInOrderWithAMemoryThatStops) {
     first.push_back(chunk.first_frame);
     bytes.push_back(chunk.cache_bytes);
     EXPECT_EQ(chunk.latents_BFCHW.size(1), 2);
-    EXPECT_GT(chunk.seconds, 0.0);
+    EXPECT_GT(chunk.denoising.seconds(), 0.0);
   }
   EXPECT_THAT(first, ElementsAre(0, 2, 4, 6, 8));
   // The first chunk is handed out before anything is cached: its viewer does not wait for the fill.
   EXPECT_EQ(bytes[0], 0);
   EXPECT_GT(bytes[1], 0);
   EXPECT_THAT(bytes, ElementsAre(0, bytes[1], bytes[1], bytes[1], bytes[1]));
-  EXPECT_GT(emitted[1].cache_seconds, 0.0);
+  EXPECT_GT(emitted[1].caching.seconds(), 0.0);
 }
 
 /// Counts the passes through the network: each asks for the first block's weights once, and once
