@@ -7,6 +7,7 @@
 #include "model/sampling/rollout.h"
 #include "trainer/compute_device.h"
 #include "trainer/config/stage_roles.h"
+#include "trainer/distributed/collectives/lead_work.h"
 #include "trainer/evaluation/self_check.h"
 #include "trainer/inputs/planned_media.h"
 #include "trainer/inputs/stage_codec.h"
@@ -29,11 +30,8 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <future>
 #include <memory>
-#include <thread>
 
 namespace vmla::trainer {
 namespace {
@@ -78,21 +76,6 @@ TrainConfig with_sharding_choice(const TrainConfig& config,
             choice.distributed.hold_weights,
             choice.reason);
   return chosen;
-}
-
-/// The lead makes the datasets that are missing, which may take hours. Meanwhile all ranks ask each
-/// other ten times a second whether it is done: no single collective lasts longer than its timeout,
-/// and a rank that dies is noticed. Collective.
-void make_datasets_on_lead(const TrainConfig& config, const distributed::Mesh& mesh) {
-  std::future<void> made;
-  if (mesh.is_lead()) made = std::async(std::launch::async, make_missing_datasets, config);
-  const auto is_made = [&] {
-    return !made.valid() || made.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
-  };
-  while (!mesh.everywhere(is_made())) std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  if (made.valid()) made.get();
-  // get() throws what went wrong on the lead; the others then end at this barrier.
-  mesh.host().barrier();
 }
 
 /// --dry-run: checks, and prints the plan.
@@ -170,7 +153,8 @@ StageData open_data(const TrainConfig& config,
                     const Resume& resume,
                     const distributed::Mesh& mesh) {
   const auto& checkpoint = resume.checkpoint;
-  if (mesh.shape().world > 1 && !checkpoint) make_datasets_on_lead(config, mesh);
+  if (mesh.shape().world > 1 && !checkpoint)
+    distributed::while_lead_works(mesh, [&] { make_missing_datasets(config); });
   return StageData(config,
                    known_media(config, checkpoint),
                    checkpoint ? StageData::Missing::kRefuse : StageData::Missing::kMake);
@@ -235,7 +219,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
     return {};
   }
   prepare_device(config.train.device);
-  use_kernels(config.kernels);
+  use_kernels(config);
   check_kernels_on(config.train.device);
   count_tensor_bytes();
   std::optional<RunFolder> folder;

@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/validation.h"
 #include "trainer/planner/memory_plan.h"
@@ -114,7 +115,7 @@ void Trainer::run_step(Profiler& profiler) {
   };
   for (RoleState& player : parts_.roles.states) {
     const Role& role = player.role;
-    if (role.training != Training::kTrained || state_.step % role.update_every != 0) continue;
+    if (!role.is_updated_at(state_.step)) continue;
     last_.players[role.name] = update_.run(player,
                                            state_,
                                            {.stop_asked = io::GracefulStop::is_asked(),
@@ -295,8 +296,7 @@ void Trainer::run_validation() {
   last_.validated_step = state_.step;
 }
 
-/// Samples sample.prompts into samples/step_N. The ranks divide the prompts among them; the lead
-/// writes. Collective.
+/// Samples sample.prompts into samples/step_N. The ranks divide the prompts among them. Collective.
 void Trainer::write_samples() {
   const at::NoGradGuard no_grad;
   const SampleConfig& sample = parts_.config.sample;
@@ -308,7 +308,6 @@ void Trainer::write_samples() {
       .sampler = sampler_settings(sample, traits),
       .negative_prompt = sample.negative_prompt,
       .batch = 1,
-      .ranks = &parts_.mesh,
       .erase_cache = false,
       .device = at::Device(parts_.config.train.device),
       .noise_PFCHW = {},
@@ -319,17 +318,13 @@ void Trainer::write_samples() {
         {.text = prompt, .seed = static_cast<uint64_t>(sample.seed), .place = place});
   }
   const model::Network network = parts_.roles.network(parts_.roles.best());
-  if (!parts_.mesh.is_lead()) {
-    while_still([&] { sampler.sample(network, request, [](const SampledChunk&) {}); });
-    return;
-  }
   const auto folder = parts_.run_dir / "samples" / formatted("step_{}", state_.step);
-  std::vector<SampleRecord> records;
-  while_still(
-      [&] { records = sample_to_folder(sampler, network, request, sample.frames, folder, false); });
   std::vector<std::filesystem::path> files;
-  for (const SampleRecord& record : records) files.push_back(folder / record.file);
-  log_->record_samples(state_.step, files, parts_.data.media());
+  while_still([&] {
+    files =
+        sample_to_folder_together(parts_.mesh, sampler, network, request, sample.frames, folder);
+  });
+  if (log_) log_->record_samples(state_.step, files, parts_.data.media());
 }
 
 /// Saves the step's checkpoint and the ranks measured so far, unless that is done already: a stop

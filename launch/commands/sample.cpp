@@ -20,6 +20,7 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/objective_config.h"
+#include "trainer/evaluation/sample_folder.h"
 #include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/media_info.h"

@@ -137,6 +137,22 @@ def test_observers_see_what_one_process_sees(dataset, dense_run, tmp_path):
     assert (many / "report.html").exists()
 
 
+@pytest.mark.parametrize("hold_weights", [True, False])
+def test_a_rank_that_has_no_clip_or_video_left_takes_part(hold_weights, dataset, dense_run, tmp_path):
+    """Seven validation clips, four samples and two long videos over three ranks, which gather each block together."""
+    watched = dict(validation__every=3, validation__clips=7, sample__every=6, sample__long_frames=18, sample__long_clips=2)
+    watched |= {"train__batch_size": 6, "train__micro_batch_size": 2}
+    one = train("teacher_forcing", tmp_path / "one", dataset, dense_run, **watched)
+    watched |= {"distributed__sharding": "full", "distributed__hold_weights": hold_weights}
+    many = train_on_ranks(3, "teacher_forcing", tmp_path / "many", dataset, dense_run, **watched)
+    losses = [metrics(run)[-1]["validation_loss"] for run in (one, many)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    figures = [json.loads((run / "summary.json").read_text()) for run in (one, many)]
+    assert figures[1]["drift"]["shift"] == pytest.approx(figures[0]["drift"]["shift"], rel=1e-3)
+    lists = [json.loads((run / "samples/step_6/samples.json").read_text()) for run in (one, many)]
+    assert [entry["prompt"] for entry in lists[0]] == [entry["prompt"] for entry in lists[1]]
+
+
 def test_any_program_reads_what_ranks_wrote(dataset, dense_run, tmp_path):
     ranks, section = shared("zero1")
     run = train_on_ranks(ranks, "teacher_forcing", tmp_path / "run", dataset, dense_run, **section)

@@ -8,8 +8,9 @@
 namespace vmla::trainer {
 
 /// Items that the ranks work on at the same time, one each: data rank d has item first + d, while
-/// there are so many. A rank for which there is none does the round's first once more, because
-/// weights that are spread over the ranks are gathered by all of them, pass by pass.
+/// there are so many. A rank for which there is none does the round's first once more, and nothing
+/// comes of it: all ranks gather weights that are spread over them, and ask each other before each
+/// pass whether to stop, so none may run fewer passes than the others.
 struct RankRound {
   int64_t first;
   int64_t items;  // at most one for each data rank

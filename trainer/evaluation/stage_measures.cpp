@@ -4,6 +4,8 @@
 #include "data/synth/moving_shapes.h"
 #include "model/io/log.h"
 #include "model/network/attention_plan.h"
+#include "trainer/distributed/collectives/lead_work.h"
+#include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/sampler_settings.h"
 
 #include <ATen/ATen.h>
@@ -61,7 +63,7 @@ class MeasuredVideos {
   };
 
   /// Videos of at least `frames` video frames, [F, 3, H, W] each, with their captions; none on
-  /// ranks beside the lead.
+  /// ranks other than the lead.
   std::vector<analysis::CaptionedClip> sample(const std::vector<VideoPrompt>& prompts,
                                               int64_t frames,
                                               const Way& way) {
@@ -75,21 +77,18 @@ class MeasuredVideos {
                                         .sampler = sampler,
                                         .negative_prompt = config_.sample.negative_prompt,
                                         .batch = kVideosAtOnce,
-                                        .ranks = &mesh_,
                                         .erase_cache = way.erase_cache,
                                         .device = at::Device(config_.train.device),
                                         .noise_PFCHW = {},
                                         .before_pass = watch_.before_pass};
-    std::vector<std::vector<at::Tensor>> latents(prompts.size());
-    const auto count = [&](const SampledChunk& chunk) {
-      sampled_ += chunk.latents_FCHW.size(0);
+    const auto count = [&](int64_t latent_frames) {
+      sampled_ += latent_frames;
       watch_.progress(sampled_, expected_);
-      latents[chunk.prompt].push_back(chunk.latents_FCHW);
     };
-    const auto videos = sampler_.sample_pixels(network_, request, count);
+    const auto videos = sample_videos_together(mesh_, sampler_, network_, request, count);
     std::vector<analysis::CaptionedClip> clips;
     for (size_t i = 0; i < videos.size(); ++i)
-      clips.push_back({videos[i], prompts[i].text, at::cat(latents[i])});
+      clips.push_back({videos[i].pixels_F3HW, prompts[i].text, videos[i].latents_FCHW});
     return clips;
   }
 
@@ -212,16 +211,18 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
     SampledMeasures measures;
     if (!prompts.empty()) {
       const auto clips = videos.sample(prompts, sample.frames, way);
-      if (mesh.is_lead())
+      distributed::while_lead_works(mesh, [&] {
         measures.clips = analysis::measure_clips(clips, videos.chunks(sample.frames), mosaic);
+      });
     }
     if (long_plan) {
       const auto clips = videos.sample(long_plan->prompts, sample.long_frames, way);
-      if (!mesh.is_lead()) return measures;
-      measures.long_rollout = {
-          analysis::measure_drift(clips, long_plan->layout, long_plan->band),
-          analysis::measure_clips(clips, long_plan->layout.chunk_frames, mosaic)};
-      log::info(analysis::drift_line(measures.long_rollout->drift));
+      distributed::while_lead_works(mesh, [&] {
+        measures.long_rollout = {
+            analysis::measure_drift(clips, long_plan->layout, long_plan->band),
+            analysis::measure_clips(clips, long_plan->layout.chunk_frames, mosaic)};
+        log::info(analysis::drift_line(measures.long_rollout->drift));
+      });
     }
     return measures;
   };
@@ -240,8 +241,9 @@ std::optional<StageMeasures> measure_stage(const TrainConfig& config,
     measures.few_step = measure({.few_steps = sample.also_few_step});
   if (causal && !prompts.empty()) {
     const auto clips = videos.sample(prompts, sample.frames, {.erase_cache = true});
-    if (mesh.is_lead())
+    distributed::while_lead_works(mesh, [&] {
       measures.without_cache = analysis::measure_clips(clips, videos.chunks(sample.frames), mosaic);
+    });
   }
   if (!mesh.is_lead()) return std::nullopt;
   return measures;

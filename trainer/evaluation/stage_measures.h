@@ -4,6 +4,7 @@
 #include "analysis/video/drift.h"
 #include "data/store/latent_dataset.h"
 #include "trainer/config/train_config.h"
+#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/evaluation/video_sampler.h"
 
 #include <functional>

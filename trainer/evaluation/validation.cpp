@@ -34,7 +34,7 @@ class BatchSums {
   }
 
   /// Of all ranks, each of which has rows of its own and zeros in the others'. Collective.
-  ValidationResult result(const distributed::Mesh& mesh, int64_t clips) const {
+  ValidationResult result(const distributed::Mesh& mesh, int64_t clips) {
     mesh.host().all_reduce(rows_).wait();
     // Row by row, so that a sum has the same bits however many ranks there are.
     at::Tensor sums = at::zeros({rows_.size(1)}, at::kDouble);
@@ -90,11 +90,13 @@ ValidationResult validate(const TrainConfig& config,
                           const std::function<void()>& before_batch) {
   const at::NoGradGuard no_grad;
   const int64_t total = std::min(config.validation.clips, clips.size());
-  const int64_t batches = (total + micro_batch - 1) / micro_batch;
+  // A batch on each rank at least, where that needs smaller ones.
+  const int64_t share = (total + mesh.shape().data_ranks() - 1) / mesh.shape().data_ranks();
+  const int64_t batch = std::min(micro_batch, share), batches = (total + batch - 1) / batch;
   BatchSums sums(batches, config.validation.time_bins);
   for (const RankRound& round : rank_rounds(mesh, batches)) {
     if (before_batch) before_batch();
-    const int64_t first = round.mine * micro_batch, count = std::min(micro_batch, total - first);
+    const int64_t first = round.mine * batch, count = std::min(batch, total - first);
     const model::TensorMap inputs =
         batch_inputs(config, objective, clips, shared_inputs, first, count);
     objective.evaluate(

@@ -22,11 +22,11 @@ struct ValidationResult {
 };
 
 /// Evaluates the network of the role `player` on the first `validation.clips` held-out clips,
-/// without gradients, `micro_batch` at a time. Noise and timesteps are the same at every step, for
-/// every role, and in every run with the same validation.seed, whatever its own seed.
-/// `shared_inputs`: StageData::shared_inputs. The ranks of `mesh` divide the batches among them,
-/// and all have the result, which has the same bits for any number of data ranks. What
-/// `before_batch` throws ends it. Collective.
+/// without gradients, at most `micro_batch` at a time. Noise and timesteps are the same at every
+/// step, for every role, and in every run with the same validation.seed, whatever its own seed.
+/// `shared_inputs`: StageData::shared_inputs. The ranks of `mesh` divide the clips among them, in
+/// smaller batches where they are many, and all have the result: with batches of one size the same
+/// bits, else the same but for the order of sums. What `before_batch` throws ends it. Collective.
 ValidationResult validate(const TrainConfig& config,
                           int64_t micro_batch,
                           Objective& objective,

@@ -5,7 +5,6 @@
 #include "model/network/wan_dit.h"
 #include "model/sampling/flow_solver.h"
 #include "model/sampling/prompt_switch.h"
-#include "trainer/distributed/collectives/mesh.h"
 #include "trainer/inputs/media_info.h"
 
 #include <cstdint>
@@ -81,9 +80,6 @@ class VideoSampler {
     std::string negative_prompt;
     /// Prompts that are sampled together; 1 makes each independent of the others to the bit.
     int64_t batch = 1;
-    /// The ranks that all ask for the same, and divide the batches among them; nullptr: this
-    /// process is alone with its network.
-    const distributed::Mesh* ranks = nullptr;
     /// Zeroes the cache before every chunk: what is then left is what the model knows without it.
     bool erase_cache = false;
     /// The network's.
@@ -94,7 +90,7 @@ class VideoSampler {
     at::Tensor renoise_KPFCHW = {};
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
     /// A chunk is decoded and handed out while the next one is denoised, by another thread: on a
-    /// GPU neither fills the device alone. Not for several ranks.
+    /// GPU neither fills the device alone.
     bool decode_beside = false;
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
@@ -107,16 +103,15 @@ class VideoSampler {
     std::vector<std::pair<std::string, std::string>> made_by = {};
   };
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them
-  /// (Request::decode_beside: from another thread, one chunk at a time): of a
-  /// video that came before stays what the decoder needs, the same however long it is. Chunks
-  /// of one prompt come in order. Of several ranks (Request::ranks) the lead alone is handed
-  /// chunks, those of all of them. Collective then.
+  /// (Request::decode_beside: from another thread, one chunk at a time): of a video that came
+  /// before stays what the decoder needs, the same however long it is. Chunks of one prompt come in
+  /// order. Collective where weights or tokens are spread over ranks.
   void sample(const model::Network& network,
               const Request& request,
               const std::function<void(const SampledChunk&)>& emit) const;
 
-  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each; none on ranks beside the lead.
-  /// `seen`, if any, is called with each chunk.
+  /// Whole videos in pixels, in prompt order: [F, 3, H, W] each. `seen`, if any, is called with
+  /// each chunk.
   std::vector<at::Tensor> sample_pixels(
       const model::Network& network,
       const Request& request,
@@ -144,47 +139,5 @@ class VideoSampler {
   std::shared_ptr<const model::VideoCodec> decoder_;
   std::unique_ptr<model::TextEncoder> text_encoder_;
 };
-
-/// What samples.json says of one video.
-struct SampleRecord {
-  std::string file, prompt;
-  /// What the file is named after, if that is another text.
-  std::string original;
-  uint64_t seed = 0;
-  /// Video frames in the file.
-  int64_t frames = 0;
-  double fps = 0;
-  /// Of each chunk's denoising passes.
-  std::vector<double> chunk_seconds;
-  /// Of all context passes and prompt switches together.
-  double cache_seconds = 0;
-  /// From the prompt to the first and to the last chunk's pixels.
-  double first_chunk_seconds = 0, seconds = 0;
-  /// Of the cache that the last chunk was denoised against.
-  int64_t cache_bytes = 0;
-  /// A later prompt, and the video frame from which on it is followed.
-  struct Part {
-    std::string prompt;
-    int64_t first_frame;
-  };
-  std::vector<Part> later_prompts;
-};
-
-/// Samples into `folder`: 000.mp4, 001.mp4, ... in the order of the prompts, trimmed to
-/// `pixel_frames` video frames (.y4m in a build without OpenCV), and samples.json; with
-/// `save_latents` also 000.safetensors, ... (`latents` [F, C, H, W], not trimmed). Chunks are
-/// streamed to the files as they come; of what has been written nothing is kept but a number for
-/// each chunk, for samples.json. The videos that the folder's samples.json names are removed first,
-/// or kept and not made again (Request::keeps_finished: UserError if they are of another prompt or
-/// seed). The records are those of the videos that were made.
-/// `between_chunks` may throw: samples.json then names the videos that are finished, and nothing
-/// unfinished is left.
-std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
-                                           const model::Network& network,
-                                           const VideoSampler::Request& request,
-                                           int64_t pixel_frames,
-                                           const std::filesystem::path& folder,
-                                           bool save_latents,
-                                           const std::function<void()>& between_chunks = {});
 
 }  // namespace vmla::trainer

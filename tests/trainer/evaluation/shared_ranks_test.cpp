@@ -2,14 +2,18 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 
+#include "model/io/atomic_file.h"
+#include "model/io/error.h"
 #include "model/weights/local_weights.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/trainer/distributed/on_mesh.h"
 #include "tests/trainer/small_networks.h"
 #include "tests/trainer/small_stage.h"
+#include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/validation.h"
-#include "trainer/evaluation/video_sampler.h"
 
 /// Validation and samples that the ranks of a job divide among them: what one process finds, and no
 /// rank does another's work. Here every rank has all weights and all tokens.
@@ -66,66 +70,85 @@ TEST(SharedRanks, ValidateEveryClipOnceToTheSameBits) {
   }
 }
 
-struct SampledHere {
-  std::vector<at::Tensor> videos;
-  std::vector<SampledChunk> chunks;
+/// Seven prompts, and a sampler of videos of three chunks with random weights.
+struct SmallVideos {
+  model::ModelConfig config = small_model("mla");
+  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
+  VideoSampler sampler{{.codec = "space_to_depth:1",
+                        .text_encoder = "hashing:5x3",
+                        .fps = 8,
+                        .pixel_height = 4,
+                        .pixel_width = 4,
+                        .clip = {6, 3, 4, 4}},
+                       {},
+                       /*bidirectional=*/false,
+                       model::make_video_codec("space_to_depth:1")};
+  VideoSampler::Request request;
   int64_t passes = 0;
+
+  explicit SmallVideos(int64_t batch) {
+    for (uint32_t i = 0; i < 7; ++i)
+      request.prompts.push_back({.text = std::string(i, 'a'), .seed = 5, .place = i});
+    request.latent_frames = 6;
+    request.sampler.kind = model::SamplerKind::kFewStep;
+    request.sampler.denoising_step_list = {1000, 500};
+    request.sampler.guidance_scale = 1;
+    request.batch = batch;
+    request.before_pass = [this] { ++passes; };
+  }
+  model::Network network() { return {config, weights}; }
 };
 
-/// Seven videos of three chunks, two at a time.
-SampledHere sampled(const distributed::Mesh* ranks) {
-  const model::ModelConfig config = small_model("mla");
-  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
-  const VideoSampler sampler{{.codec = "space_to_depth:1",
-                              .text_encoder = "hashing:5x3",
-                              .fps = 8,
-                              .pixel_height = 4,
-                              .pixel_width = 4,
-                              .clip = {6, 3, 4, 4}},
-                             {},
-                             /*bidirectional=*/false,
-                             model::make_video_codec("space_to_depth:1")};
-  SampledHere here;
-  VideoSampler::Request request;
-  for (uint32_t i = 0; i < 7; ++i)
-    request.prompts.push_back({.text = std::string(i, 'a'), .seed = 5, .place = i});
-  request.latent_frames = 6;
-  request.sampler.kind = model::SamplerKind::kFewStep;
-  request.sampler.denoising_step_list = {1000, 500};
-  request.sampler.guidance_scale = 1;
-  request.batch = 2;
-  request.ranks = ranks;
-  request.before_pass = [&] { ++here.passes; };
-  here.videos = sampler.sample_pixels(
-      {config, weights}, request, [&](const SampledChunk& chunk) { here.chunks.push_back(chunk); });
-  return here;
-}
+constexpr int64_t kPassesOfABatch = 3 * 2;
 
 TEST(SharedRanks, SampleEveryVideoOnceForTheLead) {
-  const SampledHere alone = sampled(nullptr);
-  ASSERT_EQ(alone.videos.size(), 7u);
-  ASSERT_EQ(alone.chunks.size(), 21u);
+  SmallVideos alone(2);
+  const auto pixels = alone.sampler.sample_pixels(alone.network(), alone.request);
   for (const distributed::MeshShape& shape : kShapes) {
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
-      const SampledHere here = sampled(&mesh);
-      EXPECT_EQ(here.passes, alone.passes / 4 * divided(4, shape.data_ranks())) << shape.world;
-      ASSERT_EQ(here.videos.size(), mesh.is_lead() ? 7u : 0u) << shape.world;
-      ASSERT_EQ(here.chunks.size(), mesh.is_lead() ? 21u : 0u) << shape.world;
-      for (size_t i = 0; i < here.videos.size(); ++i)
-        EXPECT_TRUE(at::equal(here.videos[i], alone.videos[i])) << shape.world << " " << i;
-      std::map<std::pair<size_t, int64_t>, const SampledChunk*> found;
-      for (const SampledChunk& chunk : here.chunks)
-        found[{chunk.prompt, chunk.first_frame}] = &chunk;
-      for (const SampledChunk& chunk :
-           mesh.is_lead() ? alone.chunks : std::vector<SampledChunk>()) {
-        const SampledChunk* const same = found[{chunk.prompt, chunk.first_frame}];
-        ASSERT_NE(same, nullptr);
-        EXPECT_TRUE(at::equal(same->latents_FCHW, chunk.latents_FCHW));
-        EXPECT_EQ(same->cache_bytes, chunk.cache_bytes);
-        EXPECT_GT(same->seconds, 0);
-        EXPECT_GE(same->since_start, same->seconds);
+      SmallVideos here(2);
+      int64_t frames = 0;
+      const auto videos = sample_videos_together(
+          mesh, here.sampler, here.network(), here.request, [&](int64_t more) { frames += more; });
+      const int64_t batches = divided(7, std::min<int64_t>(2, divided(7, shape.data_ranks())));
+      const int64_t rounds = divided(batches, shape.data_ranks());
+      EXPECT_EQ(here.passes, kPassesOfABatch * rounds) << shape.world;
+      EXPECT_EQ(frames, 7 * 6) << shape.world;
+      ASSERT_EQ(videos.size(), mesh.is_lead() ? 7u : 0u) << shape.world;
+      for (size_t i = 0; i < videos.size(); ++i) {
+        EXPECT_TRUE(at::equal(videos[i].pixels_F3HW, pixels[i])) << shape.world << " " << i;
+        EXPECT_EQ(videos[i].latents_FCHW.sizes(), at::IntArrayRef({6, 3, 4, 4}));
+        EXPECT_EQ(videos[i].pixels_F3HW.storage().nbytes(), videos[i].pixels_F3HW.nbytes())
+            << "it holds no other rank's video";
       }
     });
+  }
+}
+
+TEST(SharedRanks, WriteEveryVideoOnceAndOneList) {
+  const TemporaryFolder folder;
+  SmallVideos alone(1);
+  alone.sampler.sample(alone.network(), alone.request, [](const SampledChunk&) {});
+  for (const distributed::MeshShape& shape : kShapes) {
+    const auto out = folder / formatted("{}_{}", shape.world, shape.sequence);
+    distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
+      SmallVideos here(1);
+      const auto paths = sample_to_folder_together(
+          mesh, here.sampler, here.network(), here.request, /*pixel_frames=*/5, out);
+      EXPECT_EQ(here.passes, kPassesOfABatch * divided(7, shape.data_ranks())) << shape.world;
+      ASSERT_EQ(paths.size(), 7u);
+      for (size_t i = 0; i < paths.size(); ++i)
+        EXPECT_EQ(paths[i].stem(), formatted("{:03}", i)) << shape.world;
+    });
+    const auto list = nlohmann::json::parse(io::read_text_file(out / "samples.json"));
+    ASSERT_EQ(list.size(), 7u) << shape.world;
+    for (size_t i = 0; i < list.size(); ++i) {
+      EXPECT_EQ(list[i]["prompt"], std::string(i, 'a')) << shape.world;
+      EXPECT_EQ(list[i]["frames"], 5) << shape.world;
+      EXPECT_TRUE(std::filesystem::is_regular_file(out / list[i]["file"].get<std::string>()));
+    }
+    const std::filesystem::directory_iterator files(out);
+    EXPECT_EQ(std::distance(begin(files), end(files)), 8) << "and nothing else";
   }
 }
 

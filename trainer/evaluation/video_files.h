@@ -1,0 +1,49 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "data/video/video_writer.h"
+#include "trainer/evaluation/latent_writer.h"
+#include "trainer/evaluation/sample_list.h"
+#include "trainer/evaluation/video_sampler.h"
+
+namespace vmla::trainer {
+
+/// Streams the chunks of a request's videos into their files.
+class VideoFiles {
+ public:
+  /// `encoder` takes the frames where one video is whole before the next begins; nullptr: each
+  /// video starts one of its own. Refers to the sampler and the request.
+  VideoFiles(const VideoSampler& sampler,
+             const VideoSampler::Request& request,
+             int64_t pixel_frames,
+             std::filesystem::path folder,
+             bool save_latents,
+             std::shared_ptr<data::ChildProcess> encoder);
+
+  /// True: the chunk was the last of its video, whose files are in their places now.
+  bool take(const SampledChunk& chunk);
+
+  /// Of all videos, in the order of the prompts.
+  std::vector<SampleRecord>& records() { return records_; }
+  /// Of those that are whole, in the order in which they came to be.
+  const std::vector<SampleRecord>& finished() const { return finished_; }
+
+ private:
+  void begin(size_t i);
+  void finish(size_t i);
+
+  const VideoSampler& sampler_;
+  const VideoSampler::Request& request_;
+  int64_t pixel_frames_;
+  std::filesystem::path folder_;
+  bool save_latents_;
+  std::shared_ptr<data::ChildProcess> encoder_;
+  std::vector<SampleRecord> records_, finished_;
+  std::vector<std::unique_ptr<data::VideoWriter>> writers_;
+  std::vector<std::unique_ptr<LatentWriter>> latents_;
+};
+
+}  // namespace vmla::trainer
