@@ -110,7 +110,13 @@ TEST_P(ElementKernels, RopeFollowsTheDefinitionInEveryOrder) {
     check_rope(GetParam(), {2, 0, 3, 12, 3, 2}, inverse, 0);
     check_rope(GetParam(), {2, 9, 3, 130, 40, 33}, inverse, 3);  // channels pass by on both sides
     check_rope(GetParam(), {1, 5, 1, 64, 32, 0}, inverse, 0);
-    check_rope(GetParam(), {1, 5, 2, 7, 0, 0}, inverse, 1);  // no pairs: a copy
+    check_rope(GetParam(), {1, 5, 2, 7, 0, 0}, inverse, 1);      // no pairs: a copy
+    check_rope(GetParam(), {2, 5, 3, 128, 16, 96}, inverse, 0);  // of wan1.3b, in packs
+    check_rope(GetParam(), {2, 3, 2, 48, 8, 16}, inverse, 8);    // on both sides, with gaps
+    check_rope(GetParam(), {2, 3, 2, 48, 8, 12}, inverse, 8);    // a pack would be turned by half
+    check_rope(GetParam(), {2, 3, 2, 48, 6, 16}, inverse, 8);
+    check_rope(GetParam(), {2, 3, 2, 48, 8, 16}, inverse, 4);    // where none may begin
+    check_rope(GetParam(), {1, 2, 1, 320, 160, 0}, inverse, 0);  // more than a warp takes at once
   }
 }
 
@@ -120,19 +126,20 @@ struct LatentCase {
   Element element;
   int64_t R, pairs, window, own, gap;
   bool eight_bits;
+  int64_t nope = 2, behind = 1, key_gap = 1;  // of the queries; between two keys of the sequence
 
   static constexpr int64_t kBatch = 2, kTokens = 4, kHeads = 3;
   int64_t rows() const { return window + own; }
   Buffer contents[2]{Buffer(element, kBatch* window, R, gap, gap).draw(1),
                      Buffer(element, kBatch* own, R, 2 * gap, 0).draw(2)};
   Buffer keys[2]{Buffer(element, kBatch* window, 2 * pairs, gap).draw(3),
-                 Buffer(element, kBatch* own, 2 * pairs, 1).draw(4)};
+                 Buffer(element, kBatch* own, 2 * pairs, key_gap).draw(4)};
   Buffer scale{Buffer(Element::kBFloat16, kBatch* window, 1).draw(5)};
   int64_t step_stride() const { return R + gap; }
   std::vector<int8_t> steps = std::vector<int8_t>(kBatch * window * (R + gap));
   Buffer cos{Buffer(Element::kFloat, rows(), pairs).draw(6)};
   Buffer sin{Buffer(Element::kFloat, rows(), pairs).draw(7)};
-  Buffer query{Buffer(element, kBatch* kTokens* kHeads, 2 * pairs + 3).draw(8)};
+  Buffer query{Buffer(element, kBatch* kTokens* kHeads, nope + 2 * pairs + behind).draw(8)};
   Buffer query_cos{Buffer(Element::kFloat, kTokens, pairs).draw(9)};
   Buffer query_sin{Buffer(Element::kFloat, kTokens, pairs).draw(10)};
 
@@ -180,7 +187,7 @@ void check_rope_latents(LatentCase c) {
                                      .N = N,
                                      .K = c.query.channels(),
                                      .num_pairs = c.pairs,
-                                     .first_channel = 2,
+                                     .first_channel = c.nope,
                                      .inverse = false},
                            .window = c.part(0),
                            .own = c.part(1),
@@ -211,9 +218,9 @@ void check_rope_latents(LatentCase c) {
     return Expected{own + other, std::abs(own) + std::abs(other)};
   });
   expect_near("rope_latents query", rotated, 2, [&](int64_t row, int64_t d) {
-    const int64_t pair = (d - 2) / 2, l = row / N % L;
-    if (d < 2 || pair >= c.pairs) return Expected{c.query.at(row, d), 0};
-    const bool second = d % 2 == 1;
+    const int64_t pair = (d - c.nope) / 2, l = row / N % L;
+    if (d < c.nope || pair >= c.pairs) return Expected{c.query.at(row, d), 0};
+    const bool second = (d - c.nope) % 2 == 1;
     const double own = c.query.at(row, d) * c.query_cos.at(l, pair);
     const double other = c.query.at(row, second ? d - 1 : d + 1) *
                          (second ? c.query_sin.at(l, pair) : -c.query_sin.at(l, pair));
@@ -228,6 +235,11 @@ TEST_P(ElementKernels, RopeLatentsFollowTheDefinitionInEveryOrder) {
     check_rope_latents({GetParam(), 264, 4, 2, 3, 8, eight_bits});   // packs with gaps
     check_rope_latents({GetParam(), 264, 4, 2, 3, 4, eight_bits});   // where none may begin
     check_rope_latents({GetParam(), 8, 1, 0, 3, 0, eight_bits});     // no window
+    // Queries and keys in packs, too; then the keys of the sequence lie where none may begin.
+    check_rope_latents({GetParam(), 192, 16, 5, 4, 0, eight_bits, 96, 0, 0});
+    check_rope_latents({GetParam(), 40, 8, 2, 3, 8, eight_bits, 8, 16, 8});
+    check_rope_latents({GetParam(), 40, 8, 2, 3, 8, eight_bits, 8, 16, 4});
+    check_rope_latents({GetParam(), 33, 8, 2, 3, 8, eight_bits, 8, 16, 8});  // latents alone
   }
 }
 
