@@ -96,12 +96,11 @@ constexpr int64_t kEfficientLseAlign = 32;
 std::atomic<bool> is_deterministic{false};
 
 /// LibTorch's own switch, on for as long as one backward kernel is started, which reads it then.
-/// Left on, it would refuse operations that have no such form, and fill every new tensor.
+/// Left on, it would refuse operations that have no such form.
 class FixedOrder {
  public:
   explicit FixedOrder(bool wanted) : context_(at::globalContext()), wanted_(wanted) {
     if (!wanted_) return;
-    context_.setDeterministicFillUninitializedMemory(false);
     context_.setDeterministicAlgorithms(true, /*warn_only=*/false);
   }
   ~FixedOrder() {
@@ -119,10 +118,8 @@ class FixedOrder {
 
 void set_deterministic_backward(bool wanted) {
   is_deterministic = wanted;
-}
-
-bool deterministic_backward() {
-  return is_deterministic;
+  // Part of what the switch does: it would fill every tensor made meanwhile.
+  if (wanted) at::globalContext().setDeterministicFillUninitializedMemory(false);
 }
 
 SdpaOutput sdpa(const at::Tensor& q_BLNK,

@@ -38,6 +38,5 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
 /// finish. A fixed order is slower, and flash then keeps a sum of q's gradients for each of several
 /// shares of the keys. Other devices, and the products in fp64, have a fixed order anyway.
 void set_deterministic_backward(bool wanted);
-bool deterministic_backward();
 
 }  // namespace vmla::kernels

@@ -24,8 +24,8 @@ class DeviceMark {
 class DeviceSpan {
  public:
   DeviceSpan(DeviceMark begin, DeviceMark end);
-  /// On a GPU the host must have waited for the end, as it has when it holds a result that came
-  /// before it.
+  /// On a GPU the host must have waited for the end, as it has when it holds what was copied to it
+  /// after the end was marked.
   double seconds() const;
 
  private:

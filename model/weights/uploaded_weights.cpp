@@ -12,7 +12,6 @@
 #include "model/weights/weights.h"
 
 namespace vmla::model {
-namespace {}  // namespace
 
 UploadedWeights::UploadedWeights(WeightSource& home, at::Device device, bool is_frozen)
     : home_(home), device_(device), is_frozen_(is_frozen) {

@@ -7,7 +7,7 @@ import pytest
 from distilled_stage import settings as distilled
 from program import VMLA, vmla
 from standin import PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
-from test_standin import LOSSES, NORMS, check_waits
+from test_standin import LOSSES, NORMS, check_waits, symbols
 from tiny_stage import train
 from wan_vae import ON_LATENTS, random_vae, write_original
 
@@ -49,7 +49,7 @@ def test_a_video_is_decoded_beside_its_next_chunk(place, tmp_path):
         folder = tmp_path / device
         command = [program, "sample", "--checkpoint", latent, "--prompt", "a red circle moves left", "--frames", 57]
         command += ["--sampler", "euler", "--steps", 2, "--device", device, "--decoder-weights", weights, "--out", folder]
-        succeeded(run_standin(command))
+        succeeded(run_standin(command, trace=tmp_path / f"trace_{device}"))
         pixels = ["--frames", 57, "--height", 32, "--width", 32, "--codec", "space_to_depth:1"]
         vmla("data", "encode", "--videos", folder, "--out", tmp_path / f"{device}.h5", *pixels)
         with h5py.File(tmp_path / f"{device}.h5") as file:
@@ -59,3 +59,8 @@ def test_a_video_is_decoded_beside_its_next_chunk(place, tmp_path):
     here, there = sample(VMLA, "cpu"), sample(PROGRAM, "cuda")
     assert abs(here - there).max() < 0.1  # two compressions of pictures that differ by less than a step of eight bits
     assert all(abs(here[i] - here[i - 1]).max() > 0.2 for i in range(4, 57, 4))
+    (trace,) = tmp_path.glob("trace_cuda.*")
+    lines = [line.split()[5:] for line in trace.read_text().splitlines()]
+    chains = [[symbols().name(int(frame, 16)) for frame in frames] for frames in lines]
+    decoding = [chain for chain in chains if "model::decode_frame" in chain]
+    assert decoding and not any("main" in chain for chain in decoding), "the thread that samples has decoded"

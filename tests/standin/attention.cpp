@@ -8,7 +8,6 @@
 #include <atomic>
 #include <cmath>
 #include <cstdlib>
-#include <random>
 
 #include "tests/standin/device.h"
 #include "tests/standin/trace.h"
@@ -91,17 +90,17 @@ Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, d
 }
 
 /// CUDA's kernels add gradients in the order in which their blocks finish, never twice the same,
-/// unless LibTorch is asked for a fixed one. With STANDIN_ANY_ORDER=1 so do these: each call begins
-/// its sums, in fp32, with another row.
+/// unless LibTorch is asked for a fixed one. With STANDIN_ANY_ORDER=N so do these: each call begins
+/// its sums, in fp32, with another row, the first with row N.
 class SumOrder {
  public:
   SumOrder() {
-    static const bool is_asked = std::getenv("STANDIN_ANY_ORDER") != nullptr;
-    static std::atomic<int64_t> calls{std::random_device()()};
+    static const char* const start = std::getenv("STANDIN_ANY_ORDER");
+    static std::atomic<int64_t> calls{start == nullptr ? 0 : std::atoll(start)};
     const at::Context& context = at::globalContext();
     const bool is_fixed =
         context.deterministicAlgorithms() && !context.deterministicAlgorithmsWarnOnly();
-    if (is_asked && !is_fixed) first_row_ = ++calls;
+    if (start != nullptr && !is_fixed) first_row_ = ++calls;
   }
 
   /// Of [..., R] and [..., R, K]: [..., K], summed over R.

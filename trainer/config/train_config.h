@@ -108,7 +108,7 @@ struct TrainSection {
     v("deterministic",
       c.deterministic,
       "true: on cuda attention adds its gradients in a fixed order, so that a run repeats bit for "
-      "bit; slower. On cpu a run repeats anyway");
+      "bit; slower, and with memory that the plan does not count. On cpu a run repeats anyway");
     v("threads",
       c.threads,
       "CPU threads of a process; 0: as many as cores, at most 8, and 1 for models narrower than "

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <c10/core/Device.h>
 #include <c10/core/Stream.h>
 
 #include <functional>
@@ -14,9 +13,10 @@ namespace vmla::trainer {
 /// there before it is started, and what it hands out must be on the host.
 class BesideWork {
  public:
-  /// `beside`: false runs each piece at once, on the calling thread.
-  BesideWork(bool beside, at::Device device);
-  /// Waits for the last piece, and drops its error.
+  /// `beside`: false runs each piece at once, on the calling thread. `stream`: on a GPU, the same
+  /// for all work of a kind, for memory that is freed in a stream is given out again in it alone.
+  BesideWork(bool beside, std::optional<c10::Stream> stream) : beside_(beside), stream_(stream) {}
+  /// Waits for the last piece, and drops its error: a future of std::async does.
   ~BesideWork() = default;
   BesideWork(const BesideWork&) = delete;
   BesideWork& operator=(const BesideWork&) = delete;
@@ -25,6 +25,8 @@ class BesideWork {
   void start(std::function<void()> work);
   /// Waits for the last piece; throws what it has thrown.
   void finish();
+  /// Throws what the last piece has thrown, if it has ended; does not wait.
+  void throw_if_failed();
 
  private:
   bool beside_;

@@ -20,8 +20,12 @@ namespace {
 constexpr const char* kList = "samples.json";
 constexpr auto kReplace = nlohmann::json::error_handler_t::replace;  // of text that is no UTF-8
 
-std::string in_one_line(const nlohmann::ordered_json& entry) {
-  return entry.dump(-1, ' ', false, kReplace);
+/// As it stands in the list.
+std::string indented(const nlohmann::ordered_json& entry) {
+  std::string text = "  ";
+  for (const char c : entry.dump(2, ' ', false, kReplace))
+    text += c == '\n' ? "\n  " : std::string(1, c);
+  return text;
 }
 
 /// "012" of "012.mp4", "012-3" of "012-3.mp4"; empty for every other name.
@@ -106,7 +110,7 @@ std::string sample_entry(const SampleRecord& record, const VideoSampler::Request
   for (const SampleRecord::Part& part : r.later_prompts) {
     entry["later_prompts"].push_back({{"prompt", part.prompt}, {"first_frame", part.first_frame}});
   }
-  return in_one_line(entry);
+  return indented(entry);
 }
 
 std::string file_of_entry(const std::string& entry) {
@@ -114,10 +118,9 @@ std::string file_of_entry(const std::string& entry) {
 }
 
 void write_sample_list(const std::vector<std::string>& entries, const fs::path& folder) {
-  auto list = nlohmann::ordered_json::array();
-  for (const std::string& entry : entries)
-    list.push_back(io::parse_json<nlohmann::ordered_json>(entry, kList));
-  io::write_file_atomically(folder / kList, list.dump(2, ' ', false, kReplace) + "\n");
+  std::string list = "[";
+  for (const std::string& entry : entries) list += (list == "[" ? "\n" : ",\n") + entry;
+  io::write_file_atomically(folder / kList, list + "\n]\n");
 }
 
 std::vector<std::string> samples_before(const VideoSampler::Request& request,
@@ -154,7 +157,7 @@ std::vector<std::string> samples_before(const VideoSampler::Request& request,
           kList);
     }
     check_maker(entry, request, folder);
-    kept.push_back(in_one_line(nlohmann::ordered_json(entry)));
+    kept.push_back(indented(nlohmann::ordered_json(entry)));
   }
   return kept;
 }

@@ -38,8 +38,8 @@ struct SampleRecord {
 /// The file of prompt `i` of the request, without its extension.
 std::string sample_stem(const VideoSampler::Request& request, size_t i);
 
-/// An entry of the list: one JSON object as text in one line. Text that is no valid UTF-8 is
-/// replaced, not refused.
+/// An entry of the list: a JSON object as it stands there. Text that is no valid UTF-8 is replaced,
+/// not refused.
 std::string sample_entry(const SampleRecord& record, const VideoSampler::Request& request);
 /// The name of its file in the folder.
 std::string file_of_entry(const std::string& entry);

@@ -1,5 +1,6 @@
 #include "trainer/evaluation/sample_together.h"
 
+#include "model/io/atomic_file.h"
 #include "trainer/distributed/collectives/shared_text.h"
 #include "trainer/evaluation/rank_rounds.h"
 #include "trainer/evaluation/video_files.h"
@@ -16,8 +17,9 @@ void expect_shareable(const VideoSampler::Request& request) {
   // Rounds are of one length: each rank runs as many passes as the others.
   const bool over_time = std::ranges::any_of(
       request.prompts, [](const auto& prompt) { return !prompt.later.empty(); });
-  TORCH_CHECK(!over_time && !request.noise_PFCHW.defined() && !request.keeps_finished,
-              "not for several ranks");
+  TORCH_CHECK(!over_time, "prompts over time are not for videos that ranks divide");
+  TORCH_CHECK(!request.noise_PFCHW.defined(), "given noise is not for videos that ranks divide");
+  TORCH_CHECK(!request.keeps_finished, "ranks divide videos that are all to be made");
 }
 
 /// The number in the job of the rank that answers for item `i` of a round.
@@ -25,11 +27,11 @@ int64_t rank_of_item(const distributed::Mesh& mesh, int64_t i) {
   return i * mesh.shape().sequence;
 }
 
-/// `mine` of rank `root`, for the lead: a tensor like `like`.
-at::Tensor sent_to_lead(const distributed::Mesh& mesh,
-                        int64_t root,
-                        const at::Tensor& mine,
-                        const at::Tensor& like) {
+/// `mine` of rank `root`, a tensor like `like`. It reaches all ranks, of which the lead keeps it.
+at::Tensor from_rank(const distributed::Mesh& mesh,
+                     int64_t root,
+                     const at::Tensor& mine,
+                     const at::Tensor& like) {
   if (root == 0) return mine;
   const at::Tensor values =
       mesh.rank() == root ? mine.contiguous() : at::empty(like.sizes(), like.options());
@@ -48,6 +50,7 @@ std::vector<std::filesystem::path> sample_to_folder_together(const distributed::
   expect_shareable(request);
   if (mesh.is_lead()) make_room_for_samples(folder);
   mesh.host().barrier();
+  io::remove_stale_temporaries(folder);  // an earlier start's on this machine
   const model::HeldWeights held(network.weights);
   std::shared_ptr<data::ChildProcess> encoder;
   std::vector<std::string> entries;
@@ -85,7 +88,8 @@ std::vector<SampledVideo> sample_videos_together(
   expect_shareable(request);
   const auto prompts = static_cast<int64_t>(request.prompts.size());
   const int64_t ranks = mesh.shape().data_ranks();
-  const int64_t batch = std::min(request.batch, (prompts + ranks - 1) / ranks);
+  const int64_t batch =
+      std::max<int64_t>(1, std::min(request.batch, (prompts + ranks - 1) / ranks));
   const auto size_of = [&](int64_t item) { return std::min(batch, prompts - item * batch); };
   const auto videos_of = [&](const RankRound& round) {
     return std::min(round.items * batch, prompts - round.first * batch);
@@ -112,8 +116,8 @@ std::vector<SampledVideo> sample_videos_together(
           const auto at = static_cast<size_t>(place);
           mine = {at::cat(latents[at]), pixels[at]};
         }
-        SampledVideo video{sent_to_lead(mesh, root, mine.latents_FCHW, some_latents),
-                           sent_to_lead(mesh, root, mine.pixels_F3HW, pixels[0])};
+        SampledVideo video{from_rank(mesh, root, mine.latents_FCHW, some_latents),
+                           from_rank(mesh, root, mine.pixels_F3HW, pixels[0])};
         if (mesh.is_lead()) videos.push_back(std::move(video));
       }
     }

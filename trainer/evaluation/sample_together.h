@@ -31,7 +31,8 @@ struct SampledVideo {
   at::Tensor pixels_F3HW;
 };
 
-/// The videos of all prompts for the lead, in the order of the prompts; none on other ranks. As
+/// The videos of all prompts for the lead, in the order of the prompts; none on other ranks, which
+/// each of them passes through all the same, one at a time. As
 /// many together as request.batch says, or fewer, so that each rank has some. `progress` is told,
 /// on every rank, how many more latent frames are sampled by all of them.
 std::vector<SampledVideo> sample_videos_together(

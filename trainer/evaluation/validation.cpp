@@ -92,7 +92,8 @@ ValidationResult validate(const TrainConfig& config,
   const int64_t total = std::min(config.validation.clips, clips.size());
   // A batch on each rank at least, where that needs smaller ones.
   const int64_t share = (total + mesh.shape().data_ranks() - 1) / mesh.shape().data_ranks();
-  const int64_t batch = std::min(micro_batch, share), batches = (total + batch - 1) / batch;
+  const int64_t batch = std::max<int64_t>(1, std::min(micro_batch, share)),
+                batches = (total + batch - 1) / batch;
   BatchSums sums(batches, config.validation.time_bins);
   for (const RankRound& round : rank_rounds(mesh, batches)) {
     if (before_batch) before_batch();

@@ -1,6 +1,7 @@
 #include "trainer/evaluation/video_sampler.h"
 
 #include "kernels/counter_rng/counter_rng.h"
+#include "kernels/device_streams.h"
 #include "model/sampling/rollout.h"
 #include "trainer/evaluation/beside_work.h"
 
@@ -122,12 +123,17 @@ void VideoSampler::sample_batch(const model::Network& network,
                                 const Request& request,
                                 size_t begin,
                                 size_t end,
+                                std::optional<c10::Stream> decoding_stream,
                                 const std::function<void(const SampledChunk&)>& emit) const {
   const auto start = std::chrono::steady_clock::now();
-  const model::RolloutRequest rollout = rollout_of(request, begin, end);
+  model::RolloutRequest rollout = rollout_of(request, begin, end);
   std::vector<std::unique_ptr<model::VideoDecoder>> decoders;
   for (size_t i = begin; i < end; ++i) decoders.push_back(decoder_->start_decoding());
-  BesideWork decoding(request.decode_beside, request.device);
+  BesideWork decoding(request.decode_beside, decoding_stream);
+  rollout.before_pass = [&] {
+    decoding.throw_if_failed();  // rather than at the end of this chunk
+    if (request.before_pass) request.before_pass();
+  };
   const auto hand_out = [&](const model::RolloutChunk& chunk) {
     // Ends when the chunk is whole: what decodes it has nothing of the GPU to wait for.
     const at::Tensor latents_BFCHW = chunk.latents_BFCHW.to(at::kCPU, at::kFloat);
@@ -160,9 +166,12 @@ void VideoSampler::sample(const model::Network& network,
                           const std::function<void(const SampledChunk&)>& emit) const {
   TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
   const model::HeldWeights held(network.weights);  // gathered once for all videos
+  std::optional<c10::Stream> decoding_stream;
+  if (request.decode_beside && request.device.is_cuda())
+    decoding_stream = kernels::side_stream(request.device);
   const size_t batch = static_cast<size_t>(request.batch), prompts = request.prompts.size();
   for (size_t begin = 0; begin < prompts; begin += batch)
-    sample_batch(network, request, begin, std::min(begin + batch, prompts), emit);
+    sample_batch(network, request, begin, std::min(begin + batch, prompts), decoding_stream, emit);
 }
 
 std::vector<at::Tensor> VideoSampler::sample_pixels(

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Stream.h>
+
 #include "model/codec/text_encoder.h"
 #include "model/codec/video_codec.h"
 #include "model/network/wan_dit.h"
@@ -8,9 +10,9 @@
 #include "trainer/inputs/media_info.h"
 
 #include <cstdint>
-#include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,8 +91,8 @@ class VideoSampler {
     /// Likewise of the few-step sampler's K re-noisings.
     at::Tensor renoise_KPFCHW = {};
     model::PromptSwitch prompt_switch = model::PromptSwitch::kFlush;
-    /// A chunk is decoded and handed out while the next one is denoised, by another thread: on a
-    /// GPU neither fills the device alone.
+    /// A chunk is decoded and handed out while the next one is denoised, by another thread and on a
+    /// GPU in another stream.
     bool decode_beside = false;
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
@@ -131,6 +133,7 @@ class VideoSampler {
                     const Request& request,
                     size_t begin,
                     size_t end,
+                    std::optional<c10::Stream> decoding_stream,
                     const std::function<void(const SampledChunk&)>& emit) const;
 
   MediaInfo media_;

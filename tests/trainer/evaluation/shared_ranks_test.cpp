@@ -12,6 +12,7 @@
 #include "tests/trainer/distributed/on_mesh.h"
 #include "tests/trainer/small_networks.h"
 #include "tests/trainer/small_stage.h"
+#include "trainer/evaluation/sample_folder.h"
 #include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/validation.h"
 
@@ -21,7 +22,7 @@ namespace vmla::trainer {
 namespace {
 
 const std::vector<distributed::MeshShape> kShapes = {
-    {.world = 2}, {.world = 3}, {.world = 5}, {.world = 4, .sequence = 2}};
+    {.world = 2}, {.world = 3}, {.world = 5}, {.world = 8}, {.world = 4, .sequence = 2}};
 
 int64_t divided(int64_t work, int64_t ranks) {
   return (work + ranks - 1) / ranks;
@@ -33,13 +34,18 @@ std::vector<uint64_t> bits_of(const std::vector<double>& values) {
   return bits;
 }
 
-/// Seven clips, two at a time.
+/// Of seven clips or videos: two, or one where some rank would have none else.
+int64_t batch_on(const distributed::MeshShape& shape) {
+  return std::min<int64_t>(2, divided(7, shape.data_ranks()));
+}
+
 ValidationResult validated(const TrainConfig& config,
+                           int64_t micro_batch,
                            const distributed::Mesh& mesh,
                            int64_t& batches) {
   SmallStage stage(config);
   return validate(config,
-                  2,
+                  micro_batch,
                   *stage.objective,
                   stage.roles.networks(stage.config),
                   "generator",
@@ -56,13 +62,14 @@ TEST(SharedRanks, ValidateEveryClipOnceToTheSameBits) {
   config.data.validation_path = folder / "held_out.h5";
   config.validation.every = 1;
   config.validation.clips = 7;
-  int64_t alone = 0;
-  const ValidationResult expected = validated(config, distributed::Mesh(), alone);
-  EXPECT_EQ(alone, 4);
   for (const distributed::MeshShape& shape : kShapes) {
+    int64_t alone = 0;
+    const ValidationResult expected =
+        validated(config, batch_on(shape), distributed::Mesh(), alone);
+    EXPECT_EQ(alone, divided(7, batch_on(shape)));
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
       int64_t batches = 0;
-      const ValidationResult result = validated(config, mesh, batches);
+      const ValidationResult result = validated(config, 2, mesh, batches);
       EXPECT_EQ(result.loss, expected.loss) << shape.world;
       EXPECT_EQ(bits_of(result.loss_by_time), bits_of(expected.loss_by_time)) << shape.world;
       EXPECT_EQ(batches, divided(alone, shape.data_ranks())) << shape.world;
@@ -102,22 +109,26 @@ struct SmallVideos {
 constexpr int64_t kPassesOfABatch = 3 * 2;
 
 TEST(SharedRanks, SampleEveryVideoOnceForTheLead) {
-  SmallVideos alone(2);
-  const auto pixels = alone.sampler.sample_pixels(alone.network(), alone.request);
   for (const distributed::MeshShape& shape : kShapes) {
+    SmallVideos alone(batch_on(shape));
+    std::vector<std::vector<at::Tensor>> latents(7);
+    const auto pixels =
+        alone.sampler.sample_pixels(alone.network(), alone.request, [&](const SampledChunk& chunk) {
+          latents[chunk.prompt].push_back(chunk.latents_FCHW);
+        });
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
       SmallVideos here(2);
       int64_t frames = 0;
       const auto videos = sample_videos_together(
           mesh, here.sampler, here.network(), here.request, [&](int64_t more) { frames += more; });
-      const int64_t batches = divided(7, std::min<int64_t>(2, divided(7, shape.data_ranks())));
-      const int64_t rounds = divided(batches, shape.data_ranks());
+      const int64_t rounds = divided(divided(7, batch_on(shape)), shape.data_ranks());
       EXPECT_EQ(here.passes, kPassesOfABatch * rounds) << shape.world;
       EXPECT_EQ(frames, 7 * 6) << shape.world;
       ASSERT_EQ(videos.size(), mesh.is_lead() ? 7u : 0u) << shape.world;
       for (size_t i = 0; i < videos.size(); ++i) {
         EXPECT_TRUE(at::equal(videos[i].pixels_F3HW, pixels[i])) << shape.world << " " << i;
-        EXPECT_EQ(videos[i].latents_FCHW.sizes(), at::IntArrayRef({6, 3, 4, 4}));
+        EXPECT_TRUE(at::equal(videos[i].latents_FCHW, at::cat(latents[i])))
+            << shape.world << " " << i;
         EXPECT_EQ(videos[i].pixels_F3HW.storage().nbytes(), videos[i].pixels_F3HW.nbytes())
             << "it holds no other rank's video";
       }
@@ -128,7 +139,8 @@ TEST(SharedRanks, SampleEveryVideoOnceForTheLead) {
 TEST(SharedRanks, WriteEveryVideoOnceAndOneList) {
   const TemporaryFolder folder;
   SmallVideos alone(1);
-  alone.sampler.sample(alone.network(), alone.request, [](const SampledChunk&) {});
+  const auto expected =
+      sample_to_folder(alone.sampler, alone.network(), alone.request, 5, folder / "alone", false);
   for (const distributed::MeshShape& shape : kShapes) {
     const auto out = folder / formatted("{}_{}", shape.world, shape.sequence);
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
@@ -145,7 +157,10 @@ TEST(SharedRanks, WriteEveryVideoOnceAndOneList) {
     for (size_t i = 0; i < list.size(); ++i) {
       EXPECT_EQ(list[i]["prompt"], std::string(i, 'a')) << shape.world;
       EXPECT_EQ(list[i]["frames"], 5) << shape.world;
-      EXPECT_TRUE(std::filesystem::is_regular_file(out / list[i]["file"].get<std::string>()));
+      EXPECT_EQ(list[i]["file"], expected[i].file) << shape.world;
+      EXPECT_EQ(io::read_text_file(out / expected[i].file),
+                io::read_text_file(folder / "alone" / expected[i].file))
+          << shape.world << " " << i;
     }
     const std::filesystem::directory_iterator files(out);
     EXPECT_EQ(std::distance(begin(files), end(files)), 8) << "and nothing else";

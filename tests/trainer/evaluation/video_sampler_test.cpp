@@ -129,7 +129,8 @@ TEST(VideoSampler, EndsWithWhatIsThrownWhereAChunkIsHandedOut) {
     };
     EXPECT_THROW(sample(), std::runtime_error);
     EXPECT_EQ(handed_out, 1);
-    EXPECT_EQ(passes, decode_beside ? 4 : 2) << "at the end of the chunk that was under way";
+    EXPECT_GE(passes, 2);
+    EXPECT_LE(passes, decode_beside ? 4 : 2) << "at the next chunk's end at the latest";
   }
 }
 
