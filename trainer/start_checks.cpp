@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -72,6 +73,29 @@ void check_writable(const fs::path& path) {
   }
 }
 
+/// Attention is told places along an axis by the pairs that turn with it. By the rule for their
+/// choice two pairs are both of time (docs/reproduce.md "How a head is split").
+void warn_of_axes_without_pairs(const model::ModelConfig& model) {
+  if (model.attention != "mla") return;
+  const std::array<int64_t, 3> counts = model::dense_axis_pairs(model.head_dim());
+  std::array<bool, 3> has_pair{};
+  for (int64_t layer = 0; layer < model.num_layers; ++layer) {
+    for (const int64_t pair : model::rope_pairs(model, layer))
+      has_pair[pair < counts[0] ? 0 : pair < counts[0] + counts[1] ? 1 : 2] = true;
+  }
+  constexpr std::array kAxes{"time", "rows", "columns"};
+  std::string without;
+  for (size_t axis = 0; axis < kAxes.size(); ++axis) {
+    if (!has_pair[axis]) without += (without.empty() ? "" : " and ") + std::string(kAxes[axis]);
+  }
+  if (without.empty()) return;
+  log::warn(
+      "model.qk_rope_head_dim {}: no rotary pair is one of {}, so that tokens along it look alike; "
+      "take 6 or more, or choose the pairs with model.rope_pair_indices",
+      model.qk_rope_head_dim,
+      without);
+}
+
 }  // namespace
 
 void check_inputs(const TrainConfig& config, const fs::path& run_dir, bool dry_run) {
@@ -81,6 +105,7 @@ void check_inputs(const TrainConfig& config, const fs::path& run_dir, bool dry_r
       config.data.validation_path, config.data.make_validation, "data.make_validation", dry_run);
   check_codec_weights(config.data.codec_weights, dry_run);
   check_writable(run_dir);
+  warn_of_axes_without_pairs(config.model);
 }
 
 void check_prompt_texts(const TrainConfig& config, const MediaInfo& media) {

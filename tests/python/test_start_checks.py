@@ -185,3 +185,17 @@ def test_a_large_stage_is_told_how_it_fits(tmp_path):
     assert settings
     flags = [word for setting in settings for word in ("--set", setting)]
     assert "\nfits on 8 GPUs of 80" in vmla(*plan, *bare, *flags).stdout
+
+
+@pytest.mark.parametrize(
+    "channels, pairs, without",
+    [(4, [], "rows and columns"), (4, [6, 11], "time"), (6, [], None), (4, [[0, 6], [6, 11], [0, 11]], None)],
+)
+def test_an_axis_without_a_rotary_pair_is_said(trained, tmp_path, channels, pairs, without):
+    sizes = {"qk_rope_head_dim": channels, "qk_nope_head_dim": 32 - channels, "rope_pair_indices": pairs}
+    changed = {f"model__{key}": value for key, value in sizes.items()}
+    done = run(*train_arguments("teacher_forcing", tmp_path / "run", trained[0], trained[1], **changed), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if "no rotary pair" in line]
+    assert len(said) == (0 if without is None else 1)
+    assert without is None or f"is one of {without}," in said[0]
