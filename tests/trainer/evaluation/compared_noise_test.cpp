@@ -3,9 +3,8 @@
 
 #include <set>
 
-#include "model/weights/local_weights.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/trainer/small_networks.h"
+#include "tests/trainer/small_sampler.h"
 #include "tests/trainer/small_stage.h"
 #include "trainer/evaluation/stage_measures.h"
 #include "trainer/evaluation/validation.h"
@@ -37,48 +36,29 @@ TEST(MeasuredPrompts, EachHasNoiseOfItsOwnHoweverManyThereAre) {
   }
 }
 
-/// A sampler of clips of 6 x 3 x 4 x 4 latents with random weights.
-struct SmallSampler {
-  model::ModelConfig config = small_model("mla");
-  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
-  VideoSampler sampler{{.codec = "space_to_depth:1",
-                        .text_encoder = "hashing:5x3",
-                        .fps = 8,
-                        .pixel_height = 4,
-                        .pixel_width = 4,
-                        .clip = {6, 3, 4, 4}},
-                       {},
-                       /*bidirectional=*/false,
-                       model::make_video_codec("space_to_depth:1")};
-
-  std::vector<at::Tensor> sample(const std::vector<VideoPrompt>& prompts,
-                                 int64_t batch,
-                                 int64_t frames = 6) {
-    VideoSampler::Request request;
-    request.prompts = prompts;
-    request.latent_frames = frames;
-    request.sampler.kind = model::SamplerKind::kFewStep;
-    request.sampler.denoising_step_list = {1000, 500};
-    request.sampler.guidance_scale = 1;
-    request.batch = batch;
-    return sampler.sample_pixels({config, weights}, request);
-  }
-};
+std::vector<at::Tensor> sampled(const std::vector<VideoPrompt>& prompts,
+                                int64_t batch,
+                                int64_t frames = 6) {
+  SmallSampler small;
+  small.request.prompts = prompts;
+  small.request.latent_frames = frames;
+  small.request.batch = batch;
+  return small.sampler.sample_pixels(small.network(), small.request);
+}
 
 // Batches of other sizes differ by the order of fp32 sums.
 constexpr double kRounding = 1e-4;
 
 TEST(MeasuredPrompts, AVideosNoiseIsThatOfItsPlaceInAnyBatchAndLength) {
-  SmallSampler small;
   const std::vector<VideoPrompt> prompts = {
       {.text = "a", .seed = 5, .place = 0},
       {.text = "a", .seed = 5, .place = 1},
       {.text = "a", .seed = 5, .place = 2},
   };
-  const auto alone = small.sample(prompts, 1);
-  const auto together = small.sample(prompts, 3);
-  const auto later = small.sample({prompts[2]}, 1);
-  const auto longer = small.sample(prompts, 2, 12);
+  const auto alone = sampled(prompts, 1);
+  const auto together = sampled(prompts, 3);
+  const auto later = sampled({prompts[2]}, 1);
+  const auto longer = sampled(prompts, 2, 12);
   for (size_t i = 0; i < 3; ++i) {
     EXPECT_TRUE(at::allclose(alone[i], together[i], kRounding, kRounding)) << i;
     EXPECT_TRUE(at::allclose(alone[i], longer[i].narrow(0, 0, 6), kRounding, kRounding)) << i;

@@ -7,10 +7,9 @@
 
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
-#include "model/weights/local_weights.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/trainer/distributed/on_mesh.h"
-#include "tests/trainer/small_networks.h"
+#include "tests/trainer/small_sampler.h"
 #include "tests/trainer/small_stage.h"
 #include "trainer/evaluation/sample_folder.h"
 #include "trainer/evaluation/sample_together.h"
@@ -77,33 +76,16 @@ TEST(SharedRanks, ValidateEveryClipOnceToTheSameBits) {
   }
 }
 
-/// Seven prompts, and a sampler of videos of three chunks with random weights.
-struct SmallVideos {
-  model::ModelConfig config = small_model("mla");
-  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
-  VideoSampler sampler{{.codec = "space_to_depth:1",
-                        .text_encoder = "hashing:5x3",
-                        .fps = 8,
-                        .pixel_height = 4,
-                        .pixel_width = 4,
-                        .clip = {6, 3, 4, 4}},
-                       {},
-                       /*bidirectional=*/false,
-                       model::make_video_codec("space_to_depth:1")};
-  VideoSampler::Request request;
+/// Seven prompts, whose passes are counted.
+struct SmallVideos : SmallSampler {
   int64_t passes = 0;
 
   explicit SmallVideos(int64_t batch) {
     for (uint32_t i = 0; i < 7; ++i)
       request.prompts.push_back({.text = std::string(i, 'a'), .seed = 5, .place = i});
-    request.latent_frames = 6;
-    request.sampler.kind = model::SamplerKind::kFewStep;
-    request.sampler.denoising_step_list = {1000, 500};
-    request.sampler.guidance_scale = 1;
     request.batch = batch;
     request.before_pass = [this] { ++passes; };
   }
-  model::Network network() { return {config, weights}; }
 };
 
 constexpr int64_t kPassesOfABatch = 3 * 2;

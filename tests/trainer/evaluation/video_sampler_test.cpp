@@ -8,8 +8,7 @@
 #include <stdexcept>
 
 #include "model/codec/tiled_frames.h"
-#include "model/weights/local_weights.h"
-#include "tests/trainer/small_networks.h"
+#include "tests/trainer/small_sampler.h"
 
 namespace vmla::trainer {
 namespace {
@@ -31,28 +30,15 @@ std::shared_ptr<const model::VideoCodec> summing_codec() {
 }
 
 TEST(VideoSampler, DecodesChunkByChunkWhatIsDecodedAtOnce) {
-  model::ModelConfig config = small_model("mla");
-  model::FrozenWeights weights(config, model::random_weights(config, 3), "random");
-  const MediaInfo media{.codec = "wan-vae",
-                        .text_encoder = "hashing:5x3",
-                        .fps = 16,
-                        .pixel_height = 4,
-                        .pixel_width = 4,
-                        .clip = {6, 3, 4, 4}};
   const auto codec = summing_codec();
-  const VideoSampler sampler(media, {}, /*bidirectional=*/false, codec);
-  EXPECT_EQ(sampler.latent_frames_for(config, 20),
+  SmallSampler small("wan-vae", codec);
+  EXPECT_EQ(small.sampler.latent_frames_for(small.config, 20),
             6);  // 1 + 4 · 5 are the least 20 in whole chunks
-  VideoSampler::Request request;
-  request.prompts = {{"a circle", 1}, {"a square", 2}, {"a ring", 3}};
-  request.latent_frames = 6;
-  request.sampler.kind = model::SamplerKind::kFewStep;
-  request.sampler.denoising_step_list = {1000, 500};
-  request.sampler.guidance_scale = 1;
-  request.batch = 2;
+  small.request.prompts = {{"a circle", 1}, {"a square", 2}, {"a ring", 3}};
+  small.request.batch = 2;
   std::vector<std::vector<at::Tensor>> latents(3);
   const std::vector<at::Tensor> videos =
-      sampler.sample_pixels({config, weights}, request, [&](const SampledChunk& chunk) {
+      small.sampler.sample_pixels(small.network(), small.request, [&](const SampledChunk& chunk) {
         latents[chunk.prompt].push_back(chunk.latents_FCHW);
         EXPECT_EQ(chunk.pixels_F3HW.size(0), chunk.first_frame == 0 ? 5 : 8);
       });
@@ -63,35 +49,17 @@ TEST(VideoSampler, DecodesChunkByChunkWhatIsDecodedAtOnce) {
   }
 }
 
-/// Videos of three chunks of two passes each.
-struct ThreeChunks {
-  model::ModelConfig config = small_model("mla");
-  model::FrozenWeights weights{config, model::random_weights(config, 3), "random"};
-  VideoSampler sampler{{.codec = "wan-vae",
-                        .text_encoder = "hashing:5x3",
-                        .fps = 16,
-                        .pixel_height = 4,
-                        .pixel_width = 4,
-                        .clip = {6, 3, 4, 4}},
-                       {},
-                       /*bidirectional=*/false,
-                       summing_codec()};
-  VideoSampler::Request request;
-
-  explicit ThreeChunks(bool decode_beside) {
+/// Two videos.
+struct ThreeChunks : SmallSampler {
+  explicit ThreeChunks(bool decode_beside) : SmallSampler("wan-vae", summing_codec()) {
     request.prompts = {{"a circle", 1}, {"a square", 2}};
-    request.latent_frames = 6;
-    request.sampler.kind = model::SamplerKind::kFewStep;
-    request.sampler.denoising_step_list = {1000, 500};
-    request.sampler.guidance_scale = 1;
     request.decode_beside = decode_beside;
   }
 };
 
 TEST(VideoSampler, DecodesBesideTheNextChunkWhatItDecodesInTurn) {
   ThreeChunks in_turn(false), beside(true);
-  const auto expected =
-      in_turn.sampler.sample_pixels({in_turn.config, in_turn.weights}, in_turn.request);
+  const auto expected = in_turn.sampler.sample_pixels(in_turn.network(), in_turn.request);
   std::mutex mutex;
   std::condition_variable changed;
   int64_t passes = 0;
@@ -102,7 +70,7 @@ TEST(VideoSampler, DecodesBesideTheNextChunkWhatItDecodesInTurn) {
   };
   int64_t handed_out = 0;
   const auto found = beside.sampler.sample_pixels(
-      {beside.config, beside.weights}, beside.request, [&](const SampledChunk& chunk) {
+      beside.network(), beside.request, [&](const SampledChunk& chunk) {
         ++handed_out;
         if (chunk.first_frame == 4) return;  // the last of its video
         // Not handed out before the next chunk's first pass has begun: in turn, it never would.
@@ -122,7 +90,7 @@ TEST(VideoSampler, EndsWithWhatIsThrownWhereAChunkIsHandedOut) {
     int64_t passes = 0, handed_out = 0;
     small.request.before_pass = [&] { ++passes; };
     const auto sample = [&] {
-      small.sampler.sample({small.config, small.weights}, small.request, [&](const SampledChunk&) {
+      small.sampler.sample(small.network(), small.request, [&](const SampledChunk&) {
         ++handed_out;
         throw std::runtime_error("no room");
       });
