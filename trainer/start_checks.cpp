@@ -2,6 +2,7 @@
 
 #include "data/encode/prompt_file.h"
 #include "model/codec/text_encoder.h"
+#include "model/config/axis_pairs.h"
 #include "model/config/config_rule.h"
 #include "model/io/log.h"
 #include "model/io/quoted_name.h"
@@ -77,16 +78,16 @@ void check_writable(const fs::path& path) {
 /// choice two pairs are both of time (docs/reproduce.md "How a head is split").
 void warn_of_axes_without_pairs(const model::ModelConfig& model) {
   if (model.attention != "mla") return;
-  const std::array<int64_t, 3> counts = model::dense_axis_pairs(model.head_dim());
-  std::array<bool, 3> has_pair{};
+  std::vector<int64_t> pairs;
   for (int64_t layer = 0; layer < model.num_layers; ++layer) {
-    for (const int64_t pair : model::rope_pairs(model, layer))
-      has_pair[pair < counts[0] ? 0 : pair < counts[0] + counts[1] ? 1 : 2] = true;
+    const std::vector<int64_t> own = model::rope_pairs(model, layer);
+    pairs.insert(pairs.end(), own.begin(), own.end());
   }
+  const std::array<int64_t, 3> counts = model::pairs_by_axis(model.head_dim(), pairs);
   constexpr std::array kAxes{"time", "rows", "columns"};
   std::string without;
   for (size_t axis = 0; axis < kAxes.size(); ++axis) {
-    if (!has_pair[axis]) without += (without.empty() ? "" : " and ") + std::string(kAxes[axis]);
+    if (counts[axis] == 0) without += (without.empty() ? "" : " and ") + std::string(kAxes[axis]);
   }
   if (without.empty()) return;
   log::warn(

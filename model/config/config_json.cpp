@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "model/config/axis_pairs.h"
 #include "model/io/error.h"
 #include "model/io/json_text.h"
 #include "model/io/shortened.h"
@@ -320,12 +321,7 @@ std::string videomla_config_json(const ModelConfig& c, const std::string& init_m
       pairs.lists.push_back(rope_pairs(c, layer));
     }
     json["rope_pair_indices"] = layer_values(pairs);
-    const auto axis_pairs = dense_axis_pairs(c.head_dim());
-    std::array<int64_t, 3> counts = {};
-    for (const int64_t pair : pairs.lists[0]) {
-      ++counts[pair < axis_pairs[0] ? 0 : pair < axis_pairs[0] + axis_pairs[1] ? 1 : 2];
-    }
-    json["rope_pairs"] = counts;
+    json["rope_pairs"] = pairs_by_axis(c.head_dim(), pairs.lists[0]);
     if (!init_method.empty()) json["init_method"] = init_method;
   }
   return json.dump(2) + "\n";
