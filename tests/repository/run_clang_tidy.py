@@ -7,7 +7,7 @@ Changed means different from the merge base with the default branch; on the defa
 before. A source also counts as changed when a header beside it with its name did. With --all: every source.
 
 A source that passed is not checked again while nothing that it is made of has changed: the source, each header that the
-compiler read for it, its flags, .clang-tidy, and clang-tidy's version. What passed is noted in the user's cache folder,
+compiler read for it or for its precompiled header, its flags, .clang-tidy, and clang-tidy's version. What passed is noted in the user's cache folder,
 as ccache keeps objects, so that a second clone profits too. A source that was not built as it is now is always checked.
 """
 
@@ -17,6 +17,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,14 +75,22 @@ def digest_of(path):
     return hashlib.sha256(path.read_bytes().replace(os.fsencode(ROOT), b".")).hexdigest()
 
 
-def key_of(entry, read, version):
-    """Everything that decides what clang-tidy says of a source; none where something changed since it was built."""
-    files = {path: Path(entry["directory"], path) for path in read or ()}
-    if not files or not all(path.is_file() for path in files.values()):
-        return None
+def precompiled(entry):
+    """The object of the precompiled header that a source is compiled with, as Ninja calls it, if any."""
+    included = re.search(r" -include (\S+)", entry["command"])
+    return included and os.path.relpath(included[1] + ".gch", entry["directory"])
+
+
+def is_as_built(entry, files):
+    """Whether no file has changed since the source was compiled."""
+    if not files or not all(path.is_file() for path in files):
+        return False
     built = Path(entry["directory"], entry["output"]).stat().st_mtime
-    if any(path.stat().st_mtime > built for path in files.values()):
-        return None
+    return all(path.stat().st_mtime <= built for path in files)
+
+
+def key_of(entry, files, version):
+    """Everything that decides what clang-tidy says of a source, of which `files` (by their names to Ninja) were read."""
     parts = [version, digest_of(ROOT / ".clang-tidy"), *ARGUMENTS, entry["command"].replace(str(ROOT), ".")]
     for name in sorted(files):
         parts += [name.replace(str(ROOT), "."), digest_of(files[name])]
@@ -115,11 +124,15 @@ def main():
     entries = json.loads((build / "compile_commands.json").read_text())
     compiled = {os.path.relpath(Path(entry["directory"], entry["file"]), ROOT): entry for entry in entries}
     sources = sorted(wanted_sources(arguments.all) & compiled.keys())
-    read, cache = read_by_compiler(build, {compiled[source].get("output") for source in sources}), cache_folder()
-    notes = {}
+    objects = {compiled[source].get("output") for source in sources} | {precompiled(compiled[source]) for source in sources}
+    read, cache = read_by_compiler(build, objects), cache_folder()
+    files, notes = {}, {}
     for source in sources:
-        key = key_of(compiled[source], read.get(compiled[source].get("output")), version)
-        notes[source] = cache / key if key else None
+        entry = compiled[source]
+        names = read.get(entry.get("output"), set()) | read.get(precompiled(entry), set())
+        files[source] = {name: build / name for name in names}
+        as_built = is_as_built(entry, files[source].values())
+        notes[source] = cache / key_of(entry, files[source], version) if as_built else None
     unchecked = [source for source in sources if not (notes[source] and notes[source].exists())]
     for source in set(sources).difference(unchecked):
         notes[source].touch()
@@ -130,7 +143,8 @@ def main():
         for source, (passed, said) in zip(unchecked, pool.map(functools.partial(check, tidy, build), unchecked)):
             if said.strip():
                 print(said.strip(), flush=True)
-            if passed and notes[source]:
+            # Not where it was edited meanwhile.
+            if passed and notes[source] and is_as_built(compiled[source], files[source].values()):
                 notes[source].touch()
             failed += not passed
     sys.exit(1 if failed else 0)
