@@ -44,7 +44,7 @@ class CausalRollout {
 
   void run(const std::function<void(const RolloutChunk&)>& emit) {
     const at::Device device = request_.text_BTE.device();
-    DeviceMark begin(device);
+    kernels::DeviceMark begin(device);
     int64_t first = 0;
     for (int64_t count : chunk_sizes(network_.config, request_.num_frames)) {
       switch_prompt(first);
@@ -55,14 +55,14 @@ class CausalRollout {
                      cached_plan(network_.config, window.frames, first, count),
                      grid_,
                      request_.text_BTE.options());
-      const DeviceMark cached(device);
+      const kernels::DeviceMark cached(device);
       const at::Tensor latents = denoise(first, count, plan, window);
       emit({.first_frame = first,
             .latents_BFCHW = latents,
-            .denoising = {cached, DeviceMark(device)},
+            .denoising = {cached, kernels::DeviceMark(device)},
             .caching = {begin, cached},
             .cache_bytes = cache_.bytes()});
-      begin = DeviceMark(device);
+      begin = kernels::DeviceMark(device);
       // Nothing will read the last chunk's keys and values.
       if (first + count < request_.num_frames) fill(first, latents, plan, window);
       first += count;
@@ -177,7 +177,7 @@ RolloutChunk sample_bidirectional(const Network& network,
   TORCH_CHECK(request.prompt_changes.empty(), "a clip sampled at once has one prompt");
   const ModelConfig& config = network.config;
   const TokenGrid grid = token_grid(config, request.latent_height, request.latent_width);
-  const DeviceMark begin(request.text_BTE.device());
+  const kernels::DeviceMark begin(request.text_BTE.device());
   const at::Tensor noise = stack_frames(0, request.num_frames, request.frame_noise);
   const PreparedPlan plan =
       prepare_plan(config, bidirectional_plan(request.num_frames), grid, noise.options());
@@ -197,7 +197,7 @@ RolloutChunk sample_bidirectional(const Network& network,
       solve_flow(first_chunk_settings(sampler), noise, velocity, fresh_noise);
   return {.first_frame = 0,
           .latents_BFCHW = latents,
-          .denoising = {begin, DeviceMark(latents.device())},
+          .denoising = {begin, kernels::DeviceMark(latents.device())},
           .caching = {begin, begin},
           .cache_bytes = 0};
 }

@@ -1,7 +1,7 @@
 #pragma once
 
+#include "kernels/device_span.h"
 #include "model/network/wan_dit.h"
-#include "model/sampling/device_span.h"
 #include "model/sampling/flow_solver.h"
 #include "model/sampling/prompt_switch.h"
 
@@ -46,9 +46,10 @@ struct RolloutRequest {
 struct RolloutChunk {
   int64_t first_frame;
   at::Tensor latents_BFCHW;
-  DeviceSpan denoising;  // the passes of this chunk; on a GPU to be asked for when it is whole
-  DeviceSpan caching;    // since the chunk before: its context pass, and a prompt's switch
-  int64_t cache_bytes;   // size of the cache that this chunk was denoised against
+  kernels::DeviceSpan
+      denoising;  // the passes of this chunk; on a GPU to be asked for when it is whole
+  kernels::DeviceSpan caching;  // since the chunk before: its context pass, and a prompt's switch
+  int64_t cache_bytes;          // size of the cache that this chunk was denoised against
 };
 
 /// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,

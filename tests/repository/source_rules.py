@@ -52,7 +52,7 @@ BELOW = {
     "trainer/distributed/faults": {"model/io", "trainer/distributed/job", "trainer/distributed/collectives"},
     "trainer/distributed/sharding": {"model", "trainer/distributed/collectives"},
     "trainer/config": {"model", "data", "trainer/distributed"},
-    "trainer/telemetry": {"model/io"},
+    "trainer/telemetry": {"kernels", "model/io"},
     "trainer/pipeline": {"model/io", "model/config", "trainer/config"},
     "trainer/sweep": {"model/io", "model/config", "trainer/config", "trainer/pipeline"},
     "trainer/objectives": {"kernels", "model", "data", "trainer/config"},

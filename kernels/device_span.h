@@ -6,7 +6,7 @@
 #include <chrono>
 #include <memory>
 
-namespace vmla::model {
+namespace vmla::kernels {
 
 /// A moment in a device's work: on a GPU when it comes to what this thread queues next, which may
 /// be long after the host has queued it; elsewhere now.
@@ -32,4 +32,4 @@ class DeviceSpan {
   DeviceMark begin_, end_;
 };
 
-}  // namespace vmla::model
+}  // namespace vmla::kernels

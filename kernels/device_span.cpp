@@ -1,16 +1,16 @@
-#include "model/sampling/device_span.h"
+#include "kernels/device_span.h"
 
 #include <utility>
 
 #include "kernels/device_streams.h"
 
-namespace vmla::model {
+namespace vmla::kernels {
 
 DeviceMark::DeviceMark(c10::Device device) : now_(std::chrono::steady_clock::now()) {
   if (!device.is_cuda()) return;
   // An event that PyTorch's flag makes has no time.
   event_ = std::make_shared<c10::Event>(device.type(), c10::EventFlag::BACKEND_DEFAULT);
-  event_->record(kernels::current_stream(device));
+  event_->record(current_stream(device));
 }
 
 DeviceSpan::DeviceSpan(DeviceMark begin, DeviceMark end)
@@ -22,4 +22,4 @@ double DeviceSpan::seconds() const {
   return begin_.event_->elapsedTime(*end_.event_) * kMillisecond;
 }
 
-}  // namespace vmla::model
+}  // namespace vmla::kernels
