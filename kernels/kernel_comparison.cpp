@@ -36,4 +36,38 @@ Deviation deviation(const at::Tensor& actual, const at::Tensor& expected) {
   return {(a - e).abs().max().item<double>(), e.abs().max().item<double>()};
 }
 
+AdamwTrial try_adamw(decltype(&adamw_step_) step,
+                     at::Device device,
+                     at::ScalarType dtype,
+                     double beta1) {
+  constexpr int64_t kCount = 1001;
+  const auto given = [&](uint64_t stream) {
+    return comparison_draw(stream, {kCount}).to(device, dtype);
+  };
+  at::Tensor param = given(7), first = beta1 == 0 ? at::Tensor() : at::zeros_like(param);
+  at::Tensor second = at::zeros_like(param);
+  const at::Tensor scale = at::scalar_tensor(0.5, at::kFloat).to(device);
+  AdamwFollowers followers{.rounded = at::empty_like(param, at::kBFloat16),
+                           .average = given(8),
+                           .rounded_average = at::empty_like(param, at::kBFloat16)};
+  for (int64_t t = 1; t <= 3; ++t) {
+    // The average begins nearer to the parameters and ends nearer to itself; the second step has no
+    // followers.
+    followers.average_decay = t == 1 ? 0.25 : 0.9;
+    step(param,
+         given(static_cast<uint64_t>(8 + t)),
+         first,
+         second,
+         scale,
+         {1e-2, beta1, 0.99, 1e-8, 0.1, t},
+         t == 2 ? AdamwFollowers{} : followers);
+  }
+  const auto nearest = [](const at::Tensor& copy, const at::Tensor& of) {
+    return at::equal(copy, of.to(at::kBFloat16));
+  };
+  return {.written = at::cat({param, followers.average}),
+          .is_rounded = nearest(followers.rounded, param) &&
+                        nearest(followers.rounded_average, followers.average)};
+}
+
 }  // namespace vmla::kernels

@@ -5,6 +5,8 @@
 #include <functional>
 #include <vector>
 
+#include "kernels/adamw/adamw.h"
+
 /// How a kernel's results are compared with those of its reference in fp64, wherever the program
 /// does so: before a GPU is used (kernel_self_check.h), and in `vmla doctor`.
 namespace vmla::kernels {
@@ -30,5 +32,16 @@ struct Deviation {
   double error, size;
 };
 Deviation deviation(const at::Tensor& actual, const at::Tensor& expected);
+
+/// What three updates of AdamW wrote, all but the second with followers.
+struct AdamwTrial {
+  at::Tensor written;  // the parameters, then their average
+  bool is_rounded;     // the copies in bf16 are the nearest to both
+};
+/// Runs adamw_step_ or its reference on `device`, in `dtype`.
+AdamwTrial try_adamw(decltype(&adamw_step_) step,
+                     at::Device device,
+                     at::ScalarType dtype,
+                     double beta1);
 
 }  // namespace vmla::kernels

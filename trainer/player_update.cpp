@@ -42,6 +42,7 @@ PlayerUpdate::PlayerUpdate(const UpdateParts& parts)
 PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watch& watch) {
   const OptimizerConfig& optimizer =
       player.role.optimizer ? *player.role.optimizer : parts_.config.optimizer;
+  parts_.roles.make_room_for_step();
   player.weights->zero_gradients();
   distributed::UpdateReport report = accumulate(player, state, watch.before_micro_batch);
   parts_.timer.begin("optimizer");
@@ -57,7 +58,10 @@ PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watc
       clip_factor(sums.squared_norm().sqrt(), sums.loss(), optimizer.max_grad_norm);
   watch.before_writing();
   state.samples_seen += parts_.config.train.batch_size;
-  player.optimizer->step(*player.weights, figures.lr, scale);
+  const std::vector<MovingAverage> averages =
+      parts_.roles.averages_of(player.role.name, state.step);
+  const MovingAverage* beside = average_beside(*player.weights, averages);
+  player.optimizer->step(*player.weights, figures.lr, scale, beside);
   // For the timer: the wait that follows is for all that came before.
   parts_.timer.begin("optimizer");
   // Waits for the device; RunError where ranks disagree about what must be the same.
@@ -68,7 +72,9 @@ PlayerFigures PlayerUpdate::run(RoleState& player, TrainState& state, const Watc
   figures.grad_norm = std::sqrt(report.squared_norm.item<double>());
   figures.updated = true;
   expect_finite(figures, player.role, state.step + 1, parts_.run_dir);
-  follow(player, state.step);
+  for (const MovingAverage& average : averages) {
+    if (&average != beside) update_average(average, *player.weights);
+  }
   return figures;
 }
 
@@ -128,18 +134,6 @@ distributed::UpdateReport PlayerUpdate::accumulate(
     parts_.objective.evaluate(name, inputs, networks, model::GradMode::kFull, backward);
   }
   return report;
-}
-
-/// The moving averages of the player's weights.
-void PlayerUpdate::follow(const RoleState& player, int64_t step) {
-  for (RoleState& average : parts_.roles.states) {
-    const Role& role = average.role;
-    if (role.training != Training::kEmaOf || role.ema_of != player.role.name) continue;
-    // A decay of 0 makes it a copy.
-    const double decay = step < role.ema_start_step ? 0.0 : role.ema_decay;
-    update_ema(*average.weights, *player.weights, decay);
-    if (average.uploaded) average.uploaded->forget();  // its copies on the GPU are old
-  }
 }
 
 }  // namespace vmla::trainer

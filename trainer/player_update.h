@@ -55,7 +55,6 @@ class PlayerUpdate {
   distributed::UpdateReport accumulate(RoleState& player,
                                        const TrainState& state,
                                        const std::function<void()>& before_micro_batch);
-  void follow(const RoleState& player, int64_t step);
 
   UpdateParts parts_;
   int64_t micro_batch_;

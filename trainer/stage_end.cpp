@@ -42,6 +42,7 @@ std::optional<StageMeasures> measure(const TrainedStage& stage) {
     if (!bar) bar.emplace(formatted("{}: measuring", config.stage), total);
     bar->update(done);
   };
+  stage.roles.make_room_for_best();
   return measure_stage(config,
                        stage.sampler,
                        stage.roles.network(stage.roles.best()),

@@ -12,7 +12,7 @@ struct TrainedStage {
   const StageRequest& request;
   const RunFolder* folder;  // of the lead; null on other ranks
   const Trainer& trainer;
-  const RoleSet& roles;
+  RoleSet& roles;
   const StageData& data;
   const VideoSampler& sampler;
   const distributed::Mesh& mesh;

@@ -278,6 +278,7 @@ void Trainer::measure_ranks() {
 }
 
 void Trainer::run_validation() {
+  parts_.roles.make_room_for_best();
   const NetworkTable networks = parts_.roles.networks(parts_.config);
   ValidationResult result;
   while_still([&] {
@@ -317,6 +318,7 @@ void Trainer::write_samples() {
     request.prompts.push_back(
         {.text = prompt, .seed = static_cast<uint64_t>(sample.seed), .place = place});
   }
+  parts_.roles.make_room_for_best();
   const model::Network network = parts_.roles.network(parts_.roles.best());
   const auto folder = parts_.run_dir / "samples" / formatted("step_{}", state_.step);
   std::vector<std::filesystem::path> files;

@@ -4,7 +4,7 @@
 
 namespace vmla::kernels {
 
-/// One pass over memory.
+/// One pass over memory, in blocks that stay in the L1 cache.
 void adamw_cpu(const AdamwParams& params);
 
 }  // namespace vmla::kernels

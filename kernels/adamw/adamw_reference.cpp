@@ -11,7 +11,8 @@ void adamw_step_reference_(at::Tensor& param,
                            at::Tensor& exp_avg,
                            at::Tensor& exp_avg_sq,
                            const at::Tensor& grad_scale,
-                           const AdamwSettings& settings) {
+                           const AdamwSettings& settings,
+                           const AdamwFollowers& followers) {
   const double scale = grad_scale.item<double>();
   if (!std::isfinite(scale)) return;
   const at::Tensor g = grad * scale;
@@ -23,6 +24,10 @@ void adamw_step_reference_(at::Tensor& param,
   const at::Tensor moment = exp_avg.defined() ? exp_avg : g;
   const at::Tensor denominator = (exp_avg_sq / correction2).sqrt_().add_(settings.eps);
   param.addcdiv_(moment, denominator, -settings.lr / correction1);
+  if (followers.rounded.defined()) followers.rounded.copy_(param);
+  if (!followers.average.defined()) return;
+  followers.average.lerp_(param, 1 - followers.average_decay);
+  if (followers.rounded_average.defined()) followers.rounded_average.copy_(followers.average);
 }
 
 }  // namespace vmla::kernels

@@ -44,6 +44,13 @@ double update_bytes(const RandomStage& stage, const PlannedRole& generator) {
                              2 * bytes.second_moments + bytes.computing);
 }
 
+int64_t bytes_of_masters(model::TrainedWeights& weights) {
+  int64_t bytes = 0;
+  for (const int64_t unit : weights.units())
+    bytes += static_cast<int64_t>(weights.master(unit).nbytes());
+  return bytes;
+}
+
 /// While it lives, every weights file takes as long to write as on a disk of this rate: each write,
 /// flush and rename waits until as much time has passed since the file's first one as its bytes
 /// would take.
@@ -116,30 +123,29 @@ Outcome time_optimizer(const Request& request) {
   RoleState& generator = stage.roles().at("generator");
   model::TrainedWeights& weights = *generator.weights;
   for (const int64_t unit : weights.units()) weights.gradient(unit).normal_(0, 1e-3);
-  RoleState* average = nullptr;
-  for (RoleState& state : stage.roles().states)
-    if (state.role.training == Training::kEmaOf && state.role.ema_of == "generator")
-      average = &state;
+  const std::vector<MovingAverage> averages = stage.roles().averages_of("generator", 0);
+  const MovingAverage* beside = average_beside(weights, averages);
   const OptimizerConfig& optimizer = stage.config().optimizer;
   const at::Tensor loss = at::zeros({}, at::device(stage.device()).dtype(at::kDouble));
-  Row row{.name =
-              average ? "norm, clipping, AdamW, average, copies" : "norm, clipping, AdamW, copies"};
+  // The copies in the compute dtype, which an update writes where they are.
+  for (const int64_t unit : weights.units()) {
+    weights.acquire(unit);
+    weights.release(unit);
+  }
+  Row row{.name = averages.empty() ? "norm, clipping, AdamW, copies"
+                                   : "norm, clipping, AdamW, average, copies"};
   row.runs = time_runs(stage.device(), request.repeats, [&] {
     const at::Tensor norm = squared_gradient_norm(weights).sqrt();
     const at::Tensor scale = clip_factor(norm, loss, optimizer.max_grad_norm);
-    generator.optimizer->step(weights, optimizer.lr, scale);
-    if (average) update_ema(*average->weights, weights, average->role.ema_decay);
-    for (const int64_t unit : weights.units()) {
-      weights.acquire(unit);
-      weights.release(unit);
+    generator.optimizer->step(weights, optimizer.lr, scale, beside);
+    for (const MovingAverage& average : averages) {
+      if (&average != beside) update_average(average, weights);
     }
   });
   const PlannedRole planned{.role = generator.role, .config = generator.config, .sizes_from = ""};
   row.bytes = update_bytes(stage, planned);
-  if (average) {
-    const PlannedRole follower{.role = average->role, .config = average->config, .sizes_from = ""};
-    row.bytes += 2.0 * static_cast<double>(role_bytes(stage.config(), follower, {}).masters);
-  }
+  for (const MovingAverage& average : averages)
+    row.bytes += 2.0 * static_cast<double>(bytes_of_masters(average.weights));
   return {.subject = stage_subject(stage), .rows = {row}};
 }
 

@@ -106,13 +106,15 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
 
 std::vector<at::Tensor> TrainedWeights::acquire(int64_t index) {
   Unit& unit = at(index);
-  if (unit.compute.empty()) {
-    for (const auto& spec : unit.layout) {
-      // A tensor whose compute dtype is the master's stays a view of it, and needs no second copy.
-      const at::Tensor view = unit.master.narrow(0, spec.offset, spec.numel).view(spec.shape);
-      unit.compute.push_back(
-          view.to(compute_dtype_of(spec, compute_dtype_, unit.master.scalar_type())));
-    }
+  if (!unit.compute.empty()) return unit.compute;
+  // All of the unit is cast at once, though a few tensors are used in the master's dtype: one
+  // buffer, which an optimizer can write as it goes.
+  const at::ScalarType exact = unit.master.scalar_type();
+  if (compute_dtype_ != exact) unit.compute_copy = unit.master.to(compute_dtype_);
+  for (const auto& spec : unit.layout) {
+    const bool is_copied = compute_dtype_of(spec, compute_dtype_, exact) != exact;
+    const at::Tensor& flat = is_copied ? unit.compute_copy : unit.master;
+    unit.compute.push_back(flat.narrow(0, spec.offset, spec.numel).view(spec.shape));
   }
   return unit.compute;
 }
@@ -136,9 +138,11 @@ void TrainedWeights::zero_gradients() {
   }
 }
 
-void TrainedWeights::masters_changed() {
+void TrainedWeights::drop_copies() {
   for (auto& [index, unit] : storage_) {
-    if (compute_dtype_ != unit.master.scalar_type()) unit.compute.clear();
+    if (!unit.compute_copy.defined()) continue;
+    unit.compute_copy.reset();
+    unit.compute.clear();
   }
 }
 

@@ -91,9 +91,15 @@ class TrainedWeights : public WeightSource {
   virtual void begin_last_backward() {}
   /// Reduces what is left. When it returns, gradient(unit) holds the sum over all ranks.
   virtual void finish_gradients() {}
-  /// Must be called after the masters were written: copies in the compute dtype are made anew at
-  /// the next acquire().
-  virtual void masters_changed();
+  /// The copy of a unit in the compute dtype, laid out as master(unit). Undefined where there is
+  /// none: before the first acquire(), where both dtypes are the same, and of a part of a unit,
+  /// which is cast when it is gathered.
+  at::Tensor compute_copy(int64_t unit) { return at(unit).compute_copy; }
+  /// Drops the copies in the compute dtype, and what is gathered; the next acquire() makes them
+  /// anew. Must be called after the masters were written without them.
+  virtual void drop_copies();
+  /// Must be called after the masters were written together with every compute_copy().
+  virtual void masters_and_copies_changed() {}
   /// How many ranks hold the same part of each unit.
   virtual int64_t copies() const { return 1; }
   /// Whether tensors_of() communicates: then every rank must call it.
@@ -123,6 +129,7 @@ class TrainedWeights : public WeightSource {
     std::vector<TensorSpec> layout;
     FlatPart part;
     at::Tensor master, gradient;             // [part.numel]
+    at::Tensor compute_copy;                 // [part.numel], see compute_copy()
     std::vector<at::Tensor> compute;         // tensors as acquired; empty: to be made
     std::vector<at::Tensor> gradient_views;  // where this process holds the whole unit
   };

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <limits>
+#include <vector>
 
 #include "tests/kernels/draws.h"
 #include "tests/support/tensor_match.h"
@@ -80,6 +82,92 @@ TEST(Adamw, UpdatesAViewInsideAFlatBuffer) {
   EXPECT_TRUE(tests::same_bits(flat.narrow(0, 0, 5), before.narrow(0, 0, 5)));
   EXPECT_TRUE(tests::same_bits(flat.narrow(0, 38, 2), before.narrow(0, 38, 2)));
   EXPECT_FALSE(at::equal(p, before.narrow(0, 5, 33)));
+}
+
+/// Buffers that follow 1500 parameters: more than one block of the loops, and a rest.
+struct Followed {
+  at::Tensor param = draw(7, {1500}, at::kFloat), second = at::zeros(1500), none;
+  AdamwFollowers followers{.rounded = at::full({1500}, 5, at::kBFloat16),
+                           .average = draw(8, {1500}, at::kFloat),
+                           .average_decay = 0.75,
+                           .rounded_average = at::full({1500}, 5, at::kBFloat16)};
+  void step(double scale = 0.7) {
+    adamw_step_(param,
+                draw(9, {1500}, at::kFloat),
+                none,
+                second,
+                scale_of(scale),
+                params_of(1, 0.0),
+                followers);
+  }
+};
+
+TEST(Adamw, AnAverageFollowsAsLerpDoes) {
+  for (const double decay : {0.0, 0.25, 0.5, 0.999}) {
+    Followed f;
+    f.followers.average_decay = decay;
+    const at::Tensor before = f.followers.average.to(at::kDouble);
+    f.step();
+    const at::Tensor expected = at::lerp(before, f.param.to(at::kDouble), 1 - decay);
+    // A difference, a product and a sum of numbers below 8, each rounded once.
+    EXPECT_TRUE(near_max(f.followers.average, expected, 4 * 0x1p-24)) << decay;
+    if (decay == 0) {
+      EXPECT_TRUE(tests::same_bits(f.followers.average, f.param));
+    }
+  }
+}
+
+TEST(Adamw, CopiesAreTheNearestInBf16) {
+  // Halves to even in both directions, numbers that are none, and one below the smallest normal.
+  const std::vector<float> odd{1 + 0x1p-8f,
+                               1 + 3 * 0x1p-8f,
+                               -1 - 0x1p-8f,
+                               3.4e38f,
+                               std::numeric_limits<float>::infinity(),
+                               std::numeric_limits<float>::quiet_NaN(),
+                               1e-40f};
+  Followed f;
+  f.param.narrow(0, 3, 7).copy_(at::tensor(odd));
+  f.followers.average_decay = 0;
+  const at::Tensor before = f.param.clone();
+  AdamwSettings still = params_of(1, 0.0);
+  still.lr = 0;
+  adamw_step_(
+      f.param, draw(9, {1500}, at::kFloat), f.none, f.second, scale_of(), still, f.followers);
+  EXPECT_TRUE(near_max(f.param, before, 0));
+  EXPECT_TRUE(near_max(f.followers.rounded, before.to(at::kBFloat16), 0));
+  EXPECT_TRUE(near_max(f.followers.rounded_average, f.followers.average.to(at::kBFloat16), 0));
+}
+
+TEST(Adamw, ParametersAreTheSameWithoutFollowers) {
+  Followed with, without;
+  without.followers = {};
+  with.step(), without.step();
+  EXPECT_TRUE(tests::same_bits(with.param, without.param));
+  EXPECT_TRUE(tests::same_bits(with.second, without.second));
+}
+
+TEST(Adamw, FollowersStayAtAScaleThatIsNotFinite) {
+  Followed f, before;
+  f.step(std::numeric_limits<double>::quiet_NaN());
+  EXPECT_TRUE(tests::same_bits(f.followers.average, before.followers.average));
+  EXPECT_TRUE(tests::same_bits(f.followers.rounded, before.followers.rounded));
+  EXPECT_TRUE(tests::same_bits(f.followers.rounded_average, before.followers.rounded_average));
+}
+
+TEST(Adamw, RefusesFollowersThatDoNotFit) {
+  for (const auto& change : std::vector<std::function<void(AdamwFollowers&)>>{
+           [](AdamwFollowers& f) { f.rounded = at::zeros(1500); },
+           [](AdamwFollowers& f) { f.average = at::zeros(1499); },
+           [](AdamwFollowers& f) { f.average = at::zeros(1500, at::kDouble); },
+           [](AdamwFollowers& f) { f.average = at::zeros({1500, 2}).select(1, 0); },
+           [](AdamwFollowers& f) { f.average.reset(); },  // which leaves its copy alone
+           [](AdamwFollowers& f) { f.rounded_average = at::zeros(1500, at::kHalf); },
+           [](AdamwFollowers& f) { f.average_decay = 1; }}) {
+    Followed f;
+    change(f.followers);
+    EXPECT_THROW(f.step(), c10::Error);
+  }
 }
 
 TEST(Adamw, WritesNothingAtAScaleThatIsNotFinite) {

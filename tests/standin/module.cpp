@@ -44,11 +44,9 @@ class Buffers {
   }
 
   /// That many bytes are read as they are stored.
-  const void* bytes(const void* data, int64_t count) {
-    if (data == nullptr || count == 0) return nullptr;
-    touch(data, static_cast<size_t>(count), Access::kReads);
-    return host_of(data);
-  }
+  const void* bytes(const void* data, int64_t count) { return raw(data, count, Access::kReads); }
+  /// That many bytes are written as the CPU's loop stores them.
+  void* out_bytes(void* data, int64_t count) { return raw(data, count, Access::kWrites); }
 
   /// They are written.
   float* out(void* data, Element element, int64_t count) {
@@ -61,6 +59,11 @@ class Buffers {
   float* out(void* data, int64_t count) { return out(data, Element::kFloat, count); }
 
  private:
+  static void* raw(const void* data, int64_t count, Access access) {
+    if (data == nullptr || count == 0) return nullptr;
+    touch(data, static_cast<size_t>(count), access);
+    return host_of(data);
+  }
   struct Rounded {
     at::Tensor target, values;
   };
@@ -245,6 +248,9 @@ void adamw(const AdamwParams& p, Buffers& b) {
   host.exp_avg = b.out(p.exp_avg, p.count);
   host.exp_avg_sq = b.out(p.exp_avg_sq, p.count);
   host.grad_scale = b.in(p.grad_scale, kF32, 1);
+  host.average = b.out(p.average, p.count);
+  host.rounded = b.out_bytes(p.rounded, 2 * p.count);
+  host.rounded_average = b.out_bytes(p.rounded_average, 2 * p.count);
   adamw_cpu(host);
 }
 

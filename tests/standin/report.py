@@ -20,7 +20,7 @@ PHASES = [
     ("CheckpointWriter", "save"), ("StageSaver", "save"), ("HostCopy", "save"), ("StepLog", "log"),
     ("validate", "validation"), ("VideoSampler", "samples"), ("RankObserver", "ranks"), ("place_inputs", "data"),
     ("StageData", "data"), ("UpdateReduction", "report"), ("UpdateReport", "report"), ("AdamW", "optimizer"),
-    ("update_ema", "average"), ("Objective", "objective"), ("evaluate", "objective"), ("PlayerUpdate", "update"),
+    ("update_average", "average"), ("Objective", "objective"), ("evaluate", "objective"), ("PlayerUpdate", "update"),
 ]
 
 

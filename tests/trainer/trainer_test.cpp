@@ -10,6 +10,7 @@
 #include "model/io/error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/trainer/small_stage.h"
+#include "trainer/config/stage_roles.h"
 #include "trainer/telemetry/metrics.h"
 
 namespace vmla::trainer {
@@ -127,6 +128,53 @@ TEST(Trainer, AMovingAverageFollowsFromItsFirstStepOn) {
   }
 }
 
+TEST(Trainer, EveryAverageOfAPlayerFollows) {
+  const TemporaryFolder folder;
+  TrainConfig config = small_stage(folder.path(), "flow_matching");
+  config.ema.decay = 0.75;
+  std::vector<Role> roles = stage_roles(config);
+  roles.push_back({.name = "copy", .training = Training::kEmaOf, .ema_of = "generator"});
+  SmallStage stage(config);
+  stage.roles = build_roles(config, roles, nullptr, stage.mesh);
+  Profiler profiler(0, "");
+  stage.trainer(folder / "run")->run(profiler);
+  expect_equal(stage.weights("copy"), stage.weights("generator"));
+  EXPECT_FALSE(equal(stage.weights("generator_ema"), stage.weights("generator")));
+}
+
+/// Expects copies of this role, those of its masters, and none of other roles.
+void expect_copies(const SmallStage& stage, const std::string& of) {
+  for (const RoleState& state : stage.roles.states) {
+    if (!state.weights) continue;
+    for (const int64_t unit : state.weights->units()) {
+      const at::Tensor copy = state.weights->compute_copy(unit);
+      ASSERT_EQ(copy.defined(), state.role.name == of) << state.role.name;
+      if (copy.defined()) {
+        EXPECT_TRUE(at::equal(copy, state.weights->master(unit).to(at::kBFloat16)));
+      }
+    }
+  }
+}
+
+TEST(Trainer, CopiesInBf16AreThoseOfTheMastersWhateverIsObserved) {
+  const TemporaryFolder folder;
+  TrainConfig config = small_stage(folder.path(), "teacher_forcing");
+  config.train.precision = "bf16";
+  config.ema.decay = 0.5;
+  SmallStage plain(config);
+  Profiler profiler(0, "");
+  plain.trainer(folder / "plain")->run(profiler);
+  expect_copies(plain, "generator");
+  config.validation.every = 1;
+  config.validation.clips = 4;
+  config.data.validation_path = config.data.path;
+  SmallStage watched(config);
+  watched.trainer(folder / "watched")->run(profiler);
+  expect_copies(watched, "generator_ema");
+  for (const char* role : {"generator", "generator_ema"})
+    expect_equal(plain.weights(role), watched.weights(role));
+}
+
 TEST(Trainer, ALossThatIsNotFiniteChangesNothing) {
   const TemporaryFolder folder;
   const TrainConfig config = small_stage(folder.path(), "flow_matching");
@@ -135,7 +183,7 @@ TEST(Trainer, ALossThatIsNotFiniteChangesNothing) {
   weights.tensors_of(model::kRootUnit)
       .at("head.head.bias")
       .fill_(std::numeric_limits<float>::quiet_NaN());
-  weights.masters_changed();
+  weights.drop_copies();
   const Weights before = stage.weights("generator");
   Profiler profiler(0, "");
   const auto trainer = stage.trainer(folder / "run");

@@ -103,7 +103,7 @@ RoleBytes role_bytes(const TrainConfig& config,
   const bool cut = mesh.shard > 1 && (!frozen || cuts_used_weights(config));
   const int64_t ranks = cut ? mesh.shard : 1;
   int64_t own = 0, whole = 0;  // elements: of this rank's parts, and of what they are gathered to
-  int64_t own_computed = 0, whole_computed = 0, copied = 0;  // bytes in the dtypes of computation
+  int64_t own_computed = 0, whole_computed = 0;  // bytes in the dtypes of computation
   for (const int64_t unit : model::all_units(role.config)) {
     const auto layout = model::unit_layout(role.config, unit);
     const distributed::UnitCut parts =
@@ -115,7 +115,6 @@ RoleBytes role_bytes(const TrainConfig& config,
       whole += gathered;
       own_computed += buffer.part_numel * size_of(buffer.dtype);
       whole_computed += gathered * size_of(buffer.dtype);
-      if (buffer.dtype != master) copied += gathered * size_of(buffer.dtype);
     }
   }
   if (frozen) {
@@ -124,11 +123,12 @@ RoleBytes role_bytes(const TrainConfig& config,
     if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.computing - bytes.mapped;
     return bytes;
   }
-  // Whole masters need copies only where the compute dtype is another. A cut role is gathered to
+  // Whole masters have a copy only where the compute dtype is another. A cut role is gathered to
   // compute: what stays gathered counts here, what is dropped after use is seen by the step's
   // phases.
   bytes.masters = own * size_of(master);
-  bytes.computing = !cut ? copied : stays_gathered(config, role.role) ? whole_computed : 0;
+  const int64_t copy = compute == master ? 0 : whole * size_of(compute);
+  bytes.computing = !cut ? copy : stays_gathered(config, role.role) ? whole_computed : 0;
   if (role.role.training == Training::kEmaOf) {
     if (!role.role.computes) bytes.computing = 0;
     if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.masters + bytes.computing;

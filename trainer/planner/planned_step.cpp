@@ -173,12 +173,12 @@ class SizesOnlyStage {
     }
   }
 
-  /// The update has changed the player's masters and those of its averages: what was gathered or
-  /// copied of them is dropped.
+  /// The update has changed the player's masters and those of its averages: what was gathered of
+  /// them is dropped.
   void end_update(const std::string& player) {
     for (RoleState& state : set_.states) {
       const bool follows = state.role.training == Training::kEmaOf && state.role.ema_of == player;
-      if (state.role.name == player || follows) state.weights->masters_changed();
+      if (state.role.name == player || follows) state.weights->masters_and_copies_changed();
     }
   }
 

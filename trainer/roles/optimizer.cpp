@@ -39,6 +39,16 @@ class HostZeros {
   int64_t taken_ = 0;
 };
 
+/// A unit's copy in the compute dtype, where it has one; training computes in bf16, or in the
+/// masters' dtype without copies.
+at::Tensor bf16_copy(model::TrainedWeights& weights, int64_t unit) {
+  at::Tensor copy = weights.compute_copy(unit);
+  TORCH_CHECK(!copy.defined() || copy.scalar_type() == at::kBFloat16,
+              "copies in bf16 expected: ",
+              copy.scalar_type());
+  return copy;
+}
+
 }  // namespace
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
@@ -75,6 +85,25 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
   return (factor * finite).to(at::kFloat);
 }
 
+const MovingAverage* average_beside(model::TrainedWeights& weights,
+                                    const std::vector<MovingAverage>& averages) {
+  const at::Device device = weights.master(model::kRootUnit).device();
+  const auto found = std::ranges::find_if(averages, [&](const MovingAverage& average) {
+    return average.weights.master(model::kRootUnit).device() == device;
+  });
+  return found == averages.end() ? nullptr : &*found;
+}
+
+void update_average(const MovingAverage& average, model::TrainedWeights& weights) {
+  // lerp_(w, 1 - decay) is average + (1 - decay) (w - average).
+  for (const int64_t unit : weights.units()) {
+    at::Tensor& to = average.weights.master(unit);
+    to.lerp_(weights.master(unit).to(to.device()), 1.0 - average.decay);
+  }
+  average.weights.drop_copies();
+  if (average.uploaded != nullptr) average.uploaded->forget();  // its copies on the GPU are old
+}
+
 AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host)
     : config_(config) {
   const bool has_average = config_.betas[0] != 0.0;
@@ -101,7 +130,10 @@ AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool
   }
 }
 
-void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale) {
+void AdamW::step(model::TrainedWeights& weights,
+                 double lr,
+                 const at::Tensor& grad_scale,
+                 const MovingAverage* average) {
   ++updates_;
   const kernels::AdamwSettings settings{.lr = lr,
                                         .beta1 = config_.betas[0],
@@ -109,24 +141,31 @@ void AdamW::step(model::TrainedWeights& weights, double lr, const at::Tensor& gr
                                         .eps = config_.eps,
                                         .weight_decay = config_.weight_decay,
                                         .step = updates_};
-  if (shuttle_) {
-    step_with_shuttle(weights, settings, grad_scale);
-  } else {
-    for (auto& [unit, moments] : moments_) {
-      kernels::adamw_step_(weights.master(unit),
-                           weights.gradient(unit),
-                           moments.exp_avg,
-                           moments.exp_avg_sq,
-                           grad_scale,
-                           settings);
+  const UpdateUnit update = [&](int64_t unit, Moments& moments) {
+    kernels::AdamwFollowers followers{.rounded = bf16_copy(weights, unit)};
+    if (average != nullptr) {
+      followers.average = average->weights.master(unit);
+      followers.average_decay = average->decay;
+      followers.rounded_average = bf16_copy(average->weights, unit);
     }
+    kernels::adamw_step_(weights.master(unit),
+                         weights.gradient(unit),
+                         moments.exp_avg,
+                         moments.exp_avg_sq,
+                         grad_scale,
+                         settings,
+                         followers);
+  };
+  if (shuttle_) {
+    with_moments_from_host(update);
+  } else {
+    for (auto& [unit, moments] : moments_) update(unit, moments);
   }
-  weights.masters_changed();
+  weights.masters_and_copies_changed();
+  if (average != nullptr) average->weights.masters_and_copies_changed();
 }
 
-void AdamW::step_with_shuttle(model::TrainedWeights& weights,
-                              const kernels::AdamwSettings& settings,
-                              const at::Tensor& grad_scale) {
+void AdamW::with_moments_from_host(const UpdateUnit& update) {
   std::vector<int64_t> units;
   std::vector<HostShuttle::Group> groups;
   for (const auto& [unit, moments] : moments_) {
@@ -135,10 +174,8 @@ void AdamW::step_with_shuttle(model::TrainedWeights& weights,
     if (moments.exp_avg.defined()) groups.back().push_back(moments.exp_avg);
   }
   shuttle_->each(groups, [&](size_t index, const HostShuttle::Group& here) {
-    const int64_t unit = units[index];
-    at::Tensor exp_avg_sq = here[0], exp_avg = here.size() > 1 ? here[1] : at::Tensor();
-    kernels::adamw_step_(
-        weights.master(unit), weights.gradient(unit), exp_avg, exp_avg_sq, grad_scale, settings);
+    Moments moments{.exp_avg = here.size() > 1 ? here[1] : at::Tensor(), .exp_avg_sq = here[0]};
+    update(units[index], moments);
   });
 }
 
@@ -154,13 +191,6 @@ PieceMap AdamW::state(const model::TrainedWeights& weights) const {
     add(moments.exp_avg_sq, "exp_avg_sq/");
   }
   return pieces;
-}
-
-void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay) {
-  // lerp_(w, 1 - decay) is average + (1 - decay) (w - average).
-  for (int64_t unit : weights.units())
-    average.master(unit).lerp_(weights.master(unit).to(average.master(unit).device()), 1.0 - decay);
-  average.masters_changed();
 }
 
 }  // namespace vmla::trainer

@@ -2,13 +2,16 @@
 
 #include "kernels/adamw/adamw.h"
 #include "model/weights/local_weights.h"
+#include "model/weights/uploaded_weights.h"
 #include "trainer/checkpoint/checkpoint_pieces.h"
 #include "trainer/config/train_config.h"
 #include "trainer/roles/host_shuttle.h"
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <vector>
 
 namespace vmla::trainer {
 
@@ -28,6 +31,21 @@ at::Tensor squared_gradient_norm(model::TrainedWeights& weights);
 /// is not, and then AdamW writes nothing.
 at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double max_norm);
 
+/// A moving average that follows weights of which it holds the same parts: average <- decay average
+/// + (1 - decay) weights.
+struct MovingAverage {
+  model::TrainedWeights& weights;
+  double decay;                      // 0 makes it a copy
+  model::UploadedWeights* uploaded;  // its copies on a GPU where it lies in the host's memory
+};
+
+/// The first of `averages` that lies on the device of `weights`; null: none does.
+const MovingAverage* average_beside(model::TrainedWeights& weights,
+                                    const std::vector<MovingAverage>& averages);
+
+/// Moves an average, which may lie in the host's memory.
+void update_average(const MovingAverage& average, model::TrainedWeights& weights);
+
 /// AdamW over the flat buffers of a role, of which this process may hold a part (docs/algorithms.md
 /// 11.1). With beta1 = 0 the first moment is the gradient, and none is kept.
 class AdamW {
@@ -37,8 +55,13 @@ class AdamW {
   AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host = false);
 
   /// One update with learning rate `lr` of gradients multiplied by `grad_scale` (fp32 [], on their
-  /// device). Nothing is written where that is not finite, without the host having to look at it.
-  void step(model::TrainedWeights& weights, double lr, const at::Tensor& grad_scale);
+  /// device). In the same pass over memory: copies in the compute dtype where there are any, and
+  /// `average`, which lies on the weights' device (average_beside), with its own copies. Nothing is
+  /// written where grad_scale is not finite, without the host having to look at it.
+  void step(model::TrainedWeights& weights,
+            double lr,
+            const at::Tensor& grad_scale,
+            const MovingAverage* average = nullptr);
 
   /// `exp_avg_sq/<tensor>` and, unless beta1 is 0, `exp_avg/<tensor>`: what this process holds, as
   /// views of the moments. A checkpoint is written from them and read into them. Moments in the
@@ -58,17 +81,12 @@ class AdamW {
   struct Moments {
     at::Tensor exp_avg, exp_avg_sq;  // [n] as the unit's master; exp_avg undefined for beta1 = 0
   };
-  void step_with_shuttle(model::TrainedWeights& weights,
-                         const kernels::AdamwSettings& settings,
-                         const at::Tensor& grad_scale);
+  using UpdateUnit = std::function<void(int64_t unit, Moments& moments)>;
+  void with_moments_from_host(const UpdateUnit& update);
   OptimizerConfig config_;
   int64_t updates_ = 0, room_for_moments_ = 0;
   std::map<int64_t, Moments> moments_;    // by unit
   std::unique_ptr<HostShuttle> shuttle_;  // of moments in the host's memory, for a GPU
 };
-
-/// average <- decay * average + (1 - decay) * weights, over the flat buffers, of which both hold
-/// the same part; 0 makes it a copy. `average` may lie in the host's memory.
-void update_ema(model::TrainedWeights& average, model::TrainedWeights& weights, double decay);
 
 }  // namespace vmla::trainer

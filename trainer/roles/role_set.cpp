@@ -115,6 +115,29 @@ NetworkTable RoleSet::networks(const TrainConfig& config) const {
   return table;
 }
 
+std::vector<MovingAverage> RoleSet::averages_of(const std::string& player, int64_t step) {
+  std::vector<MovingAverage> averages;
+  for (RoleState& state : states) {
+    const Role& role = state.role;
+    if (role.training != Training::kEmaOf || role.ema_of != player) continue;
+    const double decay = step < role.ema_start_step ? 0.0 : role.ema_decay;
+    averages.push_back({*state.weights, decay, state.uploaded.get()});
+  }
+  return averages;
+}
+
+void RoleSet::make_room_for_step() {
+  for (RoleState& state : states) {
+    if (state.weights && !state.role.computes) state.weights->drop_copies();
+  }
+}
+
+void RoleSet::make_room_for_best() {
+  for (RoleState& state : states) {
+    if (state.weights && &state != &best()) state.weights->drop_copies();
+  }
+}
+
 const RoleState& RoleSet::best() const {
   for (const char* role : {"generator_ema", "target_ema"}) {
     if (has(role)) return at(role);
@@ -142,7 +165,7 @@ RoleSet build_roles(const TrainConfig& config,
         make_role_state(config, role, weights.config, weights.tensors, device, mesh));
     if (reader.is_saved(role)) {
       read_pieces(*saved->tensors, role.name, held_pieces(*state.weights));
-      state.weights->masters_changed();
+      state.weights->drop_copies();
     }
     if (role.name == "generator") {
       set.init_method = saved ? saved->info.init_method : weights.first_init_method;

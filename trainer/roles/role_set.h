@@ -28,6 +28,13 @@ struct RoleSet {
   RoleState& at(const std::string& name);
   const RoleState& at(const std::string& name) const;
   bool has(const std::string& name) const;
+  /// The moving averages that follow `player`, as the update at `step` moves them.
+  std::vector<MovingAverage> averages_of(const std::string& player, int64_t step);
+  /// Drops the copies in the compute dtype of roles that no pass of a step uses, which validation
+  /// and samples have made: a step's peak does without them.
+  void make_room_for_step();
+  /// Drops the copies of all roles but best(), before passes that are none of a step's.
+  void make_room_for_best();
   /// The role whose weights stand for the stage in validation and samples: generator_ema, else
   /// target_ema, else generator.
   const RoleState& best() const;

@@ -303,70 +303,145 @@ TEST_P(ElementKernels, MergePartFollowsTheDefinitionInEveryOrder) {
   }
 }
 
-AdamwParams step_of(Buffer& param, Buffer& grad, Buffer* first, Buffer& second, Buffer& scale) {
-  return {.param = param.floats(),
-          .grad = grad.floats(),
-          .exp_avg = first == nullptr ? nullptr : first->floats(),
-          .exp_avg_sq = second.floats(),
-          .count = param.channels(),
-          .grad_scale = scale.floats(),
-          .decay = 0.999f,
-          .beta1 = 0.9f,
-          .beta2 = 0.99f,
-          .one_minus_beta1 = 0.1f,
-          .one_minus_beta2 = 0.01f,
-          .step_size = 0.0625f,
-          .root_correction = 1.5f,
-          .eps = 1e-8f};
+/// What follows the parameters of a step.
+enum class Following { kNothing, kCopy, kAverage, kAverageFromItsEnd };
+
+/// The buffers of one step, which begin where packs may or not, and what they hold before it.
+struct AdamwBuffers {
+  AdamwBuffers(int64_t n, int64_t offset)
+      : param(Element::kFloat, 1, n, 0, 2 * offset),
+        grad(Element::kFloat, 1, n, 0, offset),
+        first(Element::kFloat, 1, n),
+        second(Element::kFloat, 1, n),
+        scale(Element::kFloat, 1, 1),
+        average(Element::kFloat, 1, n, 0, 3 * offset),
+        rounded(Element::kBFloat16, 1, n, 0, offset),
+        rounded_average(Element::kBFloat16, 1, n) {}
+
+  void fill(double factor) {
+    param.draw(1), grad.draw(2), first.draw(3), second.draw(4), average.draw(5);
+    rounded.draw(6), rounded_average.draw(7);
+    for (int64_t i = 0; i < param.channels(); ++i) second.set(0, i, std::abs(second.at(0, i)));
+    scale.set(0, 0, factor);
+  }
+  std::vector<Buffer*> written() {
+    return {&param, &first, &second, &average, &rounded, &rounded_average};
+  }
+
+  Buffer param, grad, first, second, scale, average, rounded, rounded_average;
+};
+
+AdamwParams step_of(AdamwBuffers& b, bool with_moment, Following following) {
+  AdamwParams params{.param = b.param.floats(),
+                     .grad = b.grad.floats(),
+                     .exp_avg = with_moment ? b.first.floats() : nullptr,
+                     .exp_avg_sq = b.second.floats(),
+                     .count = b.param.channels(),
+                     .grad_scale = b.scale.floats(),
+                     .decay = 0.999f,
+                     .beta1 = 0.9f,
+                     .beta2 = 0.99f,
+                     .one_minus_beta1 = 0.1f,
+                     .one_minus_beta2 = 0.01f,
+                     .step_size = 0.0625f,
+                     .root_correction = 1.5f,
+                     .eps = 1e-8f};
+  if (following == Following::kNothing) return params;
+  params.rounded = b.rounded.data();
+  if (following == Following::kCopy) return params;
+  params.average = b.average.floats();
+  params.rounded_average = b.rounded_average.data();
+  params.average_from_param = following == Following::kAverageFromItsEnd;
+  params.difference_factor = params.average_from_param ? -0.375f : 0.25f;
+  return params;
 }
 
-void check_adamw(int64_t n, int64_t offset, bool with_moment, double factor) {
-  Buffer param(Element::kFloat, 1, n, 0, 2 * offset), grad(Element::kFloat, 1, n, 0, offset);
-  Buffer first(Element::kFloat, 1, n), second(Element::kFloat, 1, n), scale(Element::kFloat, 1, 1);
-  const auto fill = [&] {
-    param.draw(1), grad.draw(2), first.draw(3), second.draw(4);
-    for (int64_t i = 0; i < n; ++i) second.set(0, i, std::abs(second.at(0, i)));
-    scale.set(0, 0, factor);
-  };
-  fill();
-  const Buffer before = param, moment_before = first, square_before = second;
-  const AdamwParams a = step_of(param, grad, with_moment ? &first : nullptr, second, scale);
-  run_in_all_orders("adamw", {&param, &first, &second}, [&] {
-    fill();
+/// `copy` is the nearest bf16 to each number.
+void expect_rounded(const std::string& what, const Buffer& copy, const Buffer& of) {
+  expect_near(what, copy, 0, [&](int64_t, int64_t i) {
+    return Expected{of.at(0, i), std::abs(of.at(0, i))};
+  });
+}
+
+void check_adamw(int64_t n, int64_t offset, bool with_moment, Following following, double factor) {
+  AdamwBuffers b(n, offset);
+  b.fill(factor);
+  AdamwBuffers before = b;
+  const AdamwParams a = step_of(b, with_moment, following);
+  run_in_all_orders("adamw", b.written(), [&] {
+    b.fill(factor);
     return cuda::launch_adamw(a, nullptr);
   });
+  const auto is_as_before = [&](size_t buffer) {
+    return b.written()[buffer]->bytes() == before.written()[buffer]->bytes();
+  };
   if (!std::isfinite(factor)) {
-    EXPECT_TRUE(param.bytes() == before.bytes() && second.bytes() == square_before.bytes() &&
-                first.bytes() == moment_before.bytes())
-        << "written in spite of a factor of " << factor;
+    for (size_t i = 0; i < b.written().size(); ++i)
+      EXPECT_TRUE(is_as_before(i)) << "buffer " << i << " written in spite of " << factor;
     return;
   }
-  expect_near("adamw second moment", second, 5, [&](int64_t, int64_t i) {
-    const double g = grad.at(0, i) * factor;
-    const double square = square_before.at(0, i) * a.beta2 + g * g * a.one_minus_beta2;
+  expect_near("adamw second moment", b.second, 5, [&](int64_t, int64_t i) {
+    const double g = b.grad.at(0, i) * factor;
+    const double square = before.second.at(0, i) * a.beta2 + g * g * a.one_minus_beta2;
     return Expected{square, square};
   });
-  expect_near("adamw", param, 16, [&](int64_t, int64_t i) {
-    const double g = grad.at(0, i) * factor;
-    const double kept = moment_before.at(0, i) * a.beta1, added = g * a.one_minus_beta1;
+  expect_near("adamw", b.param, 16, [&](int64_t, int64_t i) {
+    const double g = b.grad.at(0, i) * factor;
+    const double kept = before.first.at(0, i) * a.beta1, added = g * a.one_minus_beta1;
     const double moment = with_moment ? kept + added : g;
     const double size = with_moment ? std::abs(kept) + std::abs(added) : std::abs(g);
-    const double square = square_before.at(0, i) * a.beta2 + g * g * a.one_minus_beta2;
+    const double square = before.second.at(0, i) * a.beta2 + g * g * a.one_minus_beta2;
     const double step = a.step_size / (std::sqrt(square) * a.root_correction + a.eps);
-    return Expected{before.at(0, i) * a.decay - step * moment,
-                    std::abs(before.at(0, i)) + step * size};
+    return Expected{before.param.at(0, i) * a.decay - step * moment,
+                    std::abs(before.param.at(0, i)) + step * size};
   });
+  const double weight = a.average_from_param ? a.difference_factor + 1 : a.difference_factor;
+  expect_near("average", b.average, a.average == nullptr ? 0 : 4, [&](int64_t, int64_t i) {
+    const double old = before.average.at(0, i), now = b.param.at(0, i);
+    return Expected{old + weight * (now - old), std::abs(old) + std::abs(now)};
+  });
+  if (a.rounded == nullptr) {
+    EXPECT_TRUE(is_as_before(4)) << "a copy that nobody asked for";
+  } else {
+    expect_rounded("copy", b.rounded, b.param);
+  }
+  if (a.rounded_average == nullptr) {
+    EXPECT_TRUE(is_as_before(5)) << "a copy of an average that is not there";
+  } else {
+    expect_rounded("copy of the average", b.rounded_average, b.average);
+  }
 }
 
 TEST(AdamwKernel, FollowsTheDefinitionInEveryOrder) {
   for (const int64_t n : {0, 1, 257, 1501, 1504}) {
     for (const int64_t offset : {0, 1}) {  // in packs with a rest, and one by one
       for (const bool with_moment : {false, true}) {
-        check_adamw(n, offset, with_moment, 0.25);
-        check_adamw(n, offset, with_moment, std::numeric_limits<double>::infinity());
-        check_adamw(n, offset, with_moment, std::numeric_limits<double>::quiet_NaN());
+        for (const Following following : {Following::kNothing,
+                                          Following::kCopy,
+                                          Following::kAverage,
+                                          Following::kAverageFromItsEnd}) {
+          for (const double factor : {0.25,
+                                      std::numeric_limits<double>::infinity(),
+                                      std::numeric_limits<double>::quiet_NaN()})
+            check_adamw(n, offset, with_moment, following, factor);
+        }
       }
     }
+  }
+}
+
+/// Copies alone may lie where no pack may begin.
+TEST(AdamwKernel, CopiesDecideAboutPacksToo) {
+  for (const bool of_average : {false, true}) {
+    AdamwBuffers b(1504, 0);
+    Buffer shifted(Element::kBFloat16, 1, 1504, 0, 1);
+    AdamwParams a = step_of(b, true, Following::kAverage);
+    (of_average ? a.rounded_average : a.rounded) = shifted.data();
+    run_in_all_orders("adamw", {&shifted}, [&] {
+      b.fill(0.25);
+      return cuda::launch_adamw(a, nullptr);
+    });
+    expect_rounded("copy", shifted, of_average ? b.average : b.param);
   }
 }
 

@@ -60,7 +60,8 @@ void run_block_of(int64_t item, int64_t per_block, const std::function<int()>& l
 TEST(KernelsPastTwoToThe31, Adamw) {
   // In the last pack, and behind it.
   for (const int64_t n : {(int64_t{1} << 31) + 80, (int64_t{1} << 32) + 12345}) {
-    Sparse<float> param(n), grad(n), second(n);
+    Sparse<float> param(n), grad(n), second(n), average(n);
+    Sparse<Half> rounded(n);
     const float scale = 2;
     const int64_t last = n - 1, item = n % kPack == 0 ? last / kPack : last % kPack;
     grad[last] = 1;
@@ -77,13 +78,19 @@ TEST(KernelsPastTwoToThe31, Adamw) {
                         .one_minus_beta2 = 0.25f,
                         .step_size = 0.5f,
                         .root_correction = 1,
-                        .eps = 1};
+                        .eps = 1,
+                        .rounded = rounded.data(),
+                        .average = average.data(),
+                        .difference_factor = 0.5f};
     run_block_of(item, kThreads, [&] {
       param[last] = 3;
+      average[last] = 1.5f;
       return cuda::launch_adamw(a, nullptr);
     });
     EXPECT_EQ(second[last], 1.0f);  // (2 * 1)^2 / 4
     EXPECT_EQ(param[last], 2.5f);   // 3 - 0.5 * 2 / (1 + 1)
+    EXPECT_EQ(average[last], 2.0f);
+    EXPECT_EQ(rounded[last], 0x4020);  // 2.5
   }
 }
 

@@ -90,6 +90,11 @@ FAULTS = [
           "adamw.cu", OF_ADAMW),
     Fault("second moment squared once", "adamw.cu", "g * g * a.one_minus_beta2", "g * a.one_minus_beta2", "adamw.cu",
           OF_ADAMW),
+    Fault("average from the other end", "adamw.cu", "a.average_from_param ? param[k] : average[k]", "average[k]", "adamw.cu",
+          OF_ADAMW),
+    Fault("packs of a copy whose place does not allow them", "adamw.cu", "{a.rounded, 0},", "", "adamw.cu", OF_ADAMW, "asan"),
+    Fault("average's copy of the parameters", "adamw.cu", "rounded_average), i, average)", "rounded_average), i, param)", "adamw.cu",
+          OF_ADAMW),
     Fault("written in spite of NaN", "adamw.cu", "if (!isfinite(scale)) return;", "", "adamw.cu", OF_ADAMW),
     Fault("rotated the same way back", "rope.cu", "p.inverse ? -1.0f : 1.0f", "1.0f", "rope.cu", OF_ELEMENTS),
 ]

@@ -60,7 +60,7 @@ TEST(TrainedWeights, AreViewsOfFlatMasters) {
   // Tensors in the compute dtype follow changes of the masters.
   weights.acquire(0);
   weights.master(0).mul_(2.0);
-  weights.masters_changed();
+  weights.drop_copies();
   EXPECT_TRUE(at::equal(weights.acquire(0)[0], 2.0 * given.at("blocks.0.modulation")));
   EXPECT_TRUE(at::equal(weights.tensors().at("blocks.0.modulation"),
                         2.0 * given.at("blocks.0.modulation")));
@@ -95,8 +95,30 @@ TEST(TrainedWeights, Bf16CopiesAreMadeAnewAfterAnUpdate) {
   };
   check();
   weights.master(0).add_(0.25);
-  weights.masters_changed();
+  weights.drop_copies();
   check();
+}
+
+TEST(TrainedWeights, OneBufferHoldsAUnitsCopies) {
+  const ModelConfig config = tiny_dense();
+  TrainedWeights weights(config, drawn_weights(config), "drawn", at::kCPU, at::kBFloat16);
+  EXPECT_FALSE(weights.compute_copy(0).defined());
+  const auto tensors = weights.acquire(0);
+  const at::Tensor copy = weights.compute_copy(0);
+  EXPECT_TRUE(at::equal(copy, weights.master(0).to(at::kBFloat16)));
+  // Who writes masters and copies together need not have them made anew.
+  weights.master(0).add_(0.25);
+  copy.copy_(weights.master(0));
+  weights.masters_and_copies_changed();
+  const auto& layout = weights.layout(0);
+  for (size_t i = 0; i < layout.size(); ++i) {
+    const at::Tensor now = weights.acquire(0)[i];
+    EXPECT_EQ(now.data_ptr(), tensors[i].data_ptr()) << layout[i].name;
+    EXPECT_TRUE(at::equal(now, weights.tensors().at(layout[i].name).to(now.scalar_type())));
+  }
+  TrainedWeights exact(config, drawn_weights(config), "drawn");
+  exact.acquire(0);
+  EXPECT_FALSE(exact.compute_copy(0).defined());  // views of the masters
 }
 
 TEST(TrainedWeights, AddGradientsUpInFp32) {

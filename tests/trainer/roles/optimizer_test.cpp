@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/support/tensor_match.h"
+
 namespace vmla::trainer {
 namespace {
 
@@ -142,6 +144,91 @@ TEST(AdamW, KeepsNoFirstMomentAtBetaZero) {
   expect_adamw(0.0);
 }
 
+model::TrainedWeights average_weights(at::ScalarType compute) {
+  const auto config = small_model();
+  return {
+      config, model::random_weights(config, 2), "average", at::kCPU, compute, at::kFloat, false};
+}
+
+TEST(AdamW, AnAverageInItsPassIsTheOneThatFollows) {
+  OptimizerConfig config;
+  for (const double decay : {0.0, 0.99}) {
+    auto weights = small_weights(), others = small_weights();
+    auto in_pass = average_weights(at::kFloat), following = average_weights(at::kFloat);
+    AdamW optimizer(config, weights), other(config, others);
+    fill_gradients(weights), fill_gradients(others);
+    const MovingAverage average{in_pass, decay, nullptr};
+    optimizer.step(weights, 1e-2, at::scalar_tensor(1.0, at::kFloat), &average);
+    other.step(others, 1e-2, at::scalar_tensor(1.0, at::kFloat));
+    update_average({following, decay, nullptr}, others);
+    for (const int64_t unit : weights.units()) {
+      EXPECT_TRUE(tests::same_bits(weights.master(unit), others.master(unit)));
+      // A product and two sums, each rounded once, of numbers as large as the weights.
+      EXPECT_TRUE(tests::near_max(in_pass.master(unit), following.master(unit), 4 * 0x1p-24));
+    }
+  }
+}
+
+TEST(MovingAverages, TheFirstBesideTheWeightsIsTaken) {
+  const auto config = small_model();
+  auto weights = small_weights();
+  auto first = average_weights(at::kFloat), second = average_weights(at::kFloat);
+  model::TrainedWeights away(
+      config, model::random_weights(config, 2), "away", at::kMeta, at::kFloat, at::kFloat, false);
+  const std::vector<MovingAverage> all{
+      {away, 0.5, nullptr}, {first, 0.5, nullptr}, {second, 0.5, nullptr}};
+  EXPECT_EQ(average_beside(weights, all), &all[1]);
+  EXPECT_EQ(average_beside(weights, {all[0]}), nullptr);
+  EXPECT_EQ(average_beside(weights, {}), nullptr);
+}
+
+TEST(AdamW, WritesTheCopiesThatAreThere) {
+  const auto config = small_model();
+  model::TrainedWeights weights(
+      config, model::random_weights(config, 1), "test", at::kCPU, at::kBFloat16);
+  auto averages = average_weights(at::kBFloat16);
+  AdamW optimizer({}, weights);
+  fill_gradients(weights);
+  // Units 0 and 1 have copies, the root has none yet.
+  std::vector<at::Tensor> copies;
+  for (const int64_t unit : {0, 1}) {
+    for (model::TrainedWeights* of : {&weights, &averages}) {
+      of->acquire(unit);
+      copies.push_back(of->compute_copy(unit));
+    }
+  }
+  const MovingAverage average{averages, 0.5, nullptr};
+  optimizer.step(weights, 1e-1, at::scalar_tensor(1.0, at::kFloat), &average);
+  size_t copy = 0;
+  for (const int64_t unit : {0, 1}) {
+    for (model::TrainedWeights* of : {&weights, &averages}) {
+      EXPECT_TRUE(tests::same_bits(copies[copy], of->master(unit).to(at::kBFloat16)));
+      EXPECT_EQ(of->compute_copy(unit).data_ptr(), copies[copy++].data_ptr());
+    }
+  }
+  EXPECT_FALSE(weights.compute_copy(model::kRootUnit).defined());
+}
+
+TEST(AdamW, WritesNeitherAverageNorCopiesAtAScaleThatIsNotFinite) {
+  const auto config = small_model();
+  model::TrainedWeights weights(
+      config, model::random_weights(config, 1), "test", at::kCPU, at::kBFloat16);
+  auto averages = average_weights(at::kBFloat16);
+  AdamW optimizer({}, weights);
+  fill_gradients(weights);
+  weights.acquire(0), averages.acquire(0);
+  const std::vector<at::Tensor> held{
+      weights.compute_copy(0), averages.compute_copy(0), weights.master(0), averages.master(0)};
+  std::vector<at::Tensor> before;
+  for (const at::Tensor& tensor : held) before.push_back(tensor.clone());
+  const MovingAverage average{averages, 0.5, nullptr};
+  optimizer.step(weights,
+                 1e-1,
+                 at::scalar_tensor(std::numeric_limits<double>::quiet_NaN(), at::kFloat),
+                 &average);
+  for (size_t i = 0; i < held.size(); ++i) EXPECT_TRUE(tests::same_bits(held[i], before[i])) << i;
+}
+
 TEST(AdamW, StateGoesThroughItsMapBitForBit) {
   auto weights = small_weights();
   OptimizerConfig config;
@@ -162,18 +249,16 @@ TEST(AdamW, StateGoesThroughItsMapBitForBit) {
 
 TEST(Ema, MovesTowardsTheWeights) {
   auto weights = small_weights();
-  const auto config = small_model();
-  model::TrainedWeights average(
-      config, model::random_weights(config, 2), "average", at::kCPU, at::kFloat, at::kFloat, false);
+  auto average = average_weights(at::kFloat);
   const at::Tensor before = average.master(model::kRootUnit).clone();
-  update_ema(average, weights, 0.75);
+  update_average({average, 0.75, nullptr}, weights);
   const at::Tensor expected =
       0.75 * before.to(at::kDouble) + 0.25 * weights.master(model::kRootUnit).to(at::kDouble);
   // One rounding of a sum of values below one.
   EXPECT_LT(
       (average.master(model::kRootUnit).to(at::kDouble) - expected).abs().max().item<double>(),
       3e-7);
-  update_ema(average, weights, 0.0);
+  update_average({average, 0.0, nullptr}, weights);
   EXPECT_TRUE(at::equal(average.master(model::kRootUnit), weights.master(model::kRootUnit)));
 }
 

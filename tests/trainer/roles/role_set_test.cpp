@@ -54,6 +54,46 @@ TEST(RoleSet, AverageStartsAsACopyAndOnlyTheTrainedHaveAnOptimizer) {
   }
 }
 
+TEST(RoleSet, AveragesOfAPlayerAreThoseThatFollowIt) {
+  const TemporaryFolder folder;
+  TrainConfig config = small_stage(folder.path(), "teacher_forcing");
+  config.ema.decay = 0.9;
+  config.ema.start_step = 3;
+  std::vector<Role> of_stage = stage_roles(config);
+  of_stage.push_back({.name = "target_ema",
+                      .training = Training::kEmaOf,
+                      .ema_of = "generator",
+                      .ema_decay = 0.5});
+  RoleSet roles = build_roles(config, of_stage, nullptr, distributed::Mesh());
+  const auto early = roles.averages_of("generator", 2), late = roles.averages_of("generator", 3);
+  ASSERT_EQ(early.size(), 2u);
+  ASSERT_EQ(late.size(), 2u);
+  EXPECT_EQ(&early[0].weights, roles.at("generator_ema").weights.get());
+  EXPECT_EQ(early[0].decay, 0.0);
+  EXPECT_EQ(late[0].decay, 0.9);
+  EXPECT_EQ(&early[1].weights, roles.at("target_ema").weights.get());
+  EXPECT_EQ(early[1].decay, 0.5);
+  EXPECT_TRUE(roles.averages_of("generator_ema", 3).empty());
+}
+
+TEST(RoleSet, CopiesAreThereForAStepOrForWhatIsSampled) {
+  const TemporaryFolder folder;
+  TrainConfig config = small_stage(folder.path(), "teacher_forcing");
+  config.ema.decay = 0.9;
+  config.train.precision = "bf16";
+  RoleSet roles = built(config);
+  model::TrainedWeights& generator = *roles.at("generator").weights;
+  model::TrainedWeights& average = *roles.at("generator_ema").weights;
+  generator.acquire(0), average.acquire(0);
+  roles.make_room_for_step();
+  EXPECT_TRUE(generator.compute_copy(0).defined());
+  EXPECT_FALSE(average.compute_copy(0).defined());
+  average.acquire(0);
+  roles.make_room_for_best();
+  EXPECT_FALSE(generator.compute_copy(0).defined());
+  EXPECT_TRUE(average.compute_copy(0).defined());
+}
+
 TEST(RoleSet, ScoresHaveTheSizesOfTheirWeightsAndShareThem) {
   const TemporaryFolder folder;
   TrainConfig config = small_stage(folder.path(), "dmd");

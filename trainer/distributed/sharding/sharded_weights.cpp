@@ -164,12 +164,16 @@ void ShardedWeights::zero_gradients() {
   last_backward_ = false;
 }
 
-void ShardedWeights::masters_changed() {
+void ShardedWeights::drop_copies() {
   if (is_cut()) {
     gathered_->forget();
   } else {
-    TrainedWeights::masters_changed();
+    TrainedWeights::drop_copies();
   }
+}
+
+void ShardedWeights::masters_and_copies_changed() {
+  if (is_cut()) gathered_->forget();  // of a part there is no copy
 }
 
 /// Gathered from the masters themselves, not in the compute dtype: for checkpoints and measures.

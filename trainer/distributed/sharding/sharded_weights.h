@@ -68,7 +68,8 @@ class ShardedWeights final : public model::TrainedWeights {
   void zero_gradients() override;
   void begin_last_backward() override { last_backward_ = true; }
   void finish_gradients() override;
-  void masters_changed() override;
+  void drop_copies() override;
+  void masters_and_copies_changed() override;
   int64_t copies() const override { return replica_.size(); }
   bool is_gathered() const override { return is_cut(); }
   std::map<std::string, at::Tensor> tensors_of(int64_t unit) override;

@@ -185,7 +185,7 @@ TEST(ShardedWeights, FollowTheirMasters) {
       weights.release(0);
       weights.prefetch(1);
       for (const int64_t unit : weights.units()) weights.master(unit).mul_(2.0);
-      weights.masters_changed();
+      weights.drop_copies();
       const at::Tensor found = weights.acquire(0)[0];
       EXPECT_TRUE(at::equal(found, 2.0 * given.at("blocks.0.modulation").to(at::kFloat)));
       weights.release(0);
@@ -334,7 +334,7 @@ TEST(ShardedWeights, NetworkGradientsAreThoseOfTheWholeBatch) {
                 << mode.name;
           }
         }
-        w.masters_changed();
+        w.drop_copies();
       });
     }
   }
