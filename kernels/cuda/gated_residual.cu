@@ -48,12 +48,13 @@ template <class T, class Y>
 struct GateTerms {
   static constexpr int kSums = 1;
   GatedResidualBackwardParams p;
-  __device__ void add(int64_t f, int64_t s, int64_t d, float (&sums)[1]) const {
-    const float g =
-        read(static_cast<const T*>(p.grad), f * p.grad_frame_stride + s * p.grad_token_stride + d);
-    const float y =
-        read(static_cast<const Y*>(p.y), f * p.y_frame_stride + s * p.y_token_stride + d);
-    sums[0] += g * y;
+  template <int N>
+  __device__ void add(int64_t f, int64_t s, int64_t d, float (&sums)[1][N]) const {
+    float g[N], y[N];
+    read_pack(
+        static_cast<const T*>(p.grad), f * p.grad_frame_stride + s * p.grad_token_stride + d, g);
+    read_pack(static_cast<const Y*>(p.y), f * p.y_frame_stride + s * p.y_token_stride + d, y);
+    for (int k = 0; k < N; ++k) sums[0][k] += g[k] * y[k];
   }
 };
 
@@ -92,8 +93,16 @@ Status launch_gated_residual_backward(const GatedResidualBackwardParams& p, Stre
           return launch(kernel, row_blocks(p.frames * p.S), kThreads, stream, p);
         });
         if (status != cudaSuccess) return status;
-        return launch_token_sums<W>(
-            GateTerms<T, Y>{p}, p.frames, p.S, p.D, p.partial_sums, {p.grad_gate}, stream);
+        const bool sum_packs =
+            packs && takes_packs(p.D, {{p.y, p.y_token_stride, p.y_frame_stride}});
+        return launch_token_sums<W>(GateTerms<T, Y>{p},
+                                    p.frames,
+                                    p.S,
+                                    p.D,
+                                    sum_packs,
+                                    p.partial_sums,
+                                    {p.grad_gate},
+                                    stream);
       });
 }
 

@@ -120,16 +120,20 @@ template <class T, class Y>
 struct ShiftScaleTerms {
   static constexpr int kSums = 2;
   LayerNormModulateBackwardParams p;
-  __device__ void add(int64_t f, int64_t s, int64_t d, float (&sums)[2]) const {
+  template <int N>
+  __device__ void add(int64_t f, int64_t s, int64_t d, float (&sums)[2][N]) const {
     const int64_t row = f * p.S + s;
-    const float x =
-        read(static_cast<const T*>(p.x), f * p.x_frame_stride + s * p.x_token_stride + d);
-    const float dy = read(static_cast<const Y*>(p.grad_y),
-                          f * p.grad_y_frame_stride + s * p.grad_y_token_stride + d);
-    sums[0] += dy;
+    float x[N], dy[N];
+    read_pack(static_cast<const T*>(p.x), f * p.x_frame_stride + s * p.x_token_stride + d, x);
+    read_pack(static_cast<const Y*>(p.grad_y),
+              f * p.grad_y_frame_stride + s * p.grad_y_token_stride + d,
+              dy);
     const float mean = static_cast<const float*>(p.mean)[row];
     const float rstd = static_cast<const float*>(p.rstd)[row];
-    sums[1] += dy * ((x - mean) * rstd);
+    for (int k = 0; k < N; ++k) {
+      sums[0][k] += dy[k];
+      sums[1][k] += dy[k] * ((x[k] - mean) * rstd);
+    }
   }
 };
 
@@ -178,6 +182,7 @@ Status launch_layer_norm_modulate_backward(const LayerNormModulateBackwardParams
                                     p.frames,
                                     p.S,
                                     p.D,
+                                    packs,
                                     p.partial_sums,
                                     {p.grad_shift, p.grad_scale},
                                     stream);

@@ -65,10 +65,13 @@ template <class T>
 struct WeightTerms {
   static constexpr int kSums = 1;
   RmsNormBackwardParams p;
-  __device__ void add(int64_t, int64_t row, int64_t d, float (&sums)[1]) const {
-    const float x = read(static_cast<const T*>(p.x), row * p.x_stride + d);
-    const float dy = read(static_cast<const T*>(p.grad_y), row * p.grad_y_stride + d);
-    sums[0] += dy * (x * static_cast<const float*>(p.rstd)[row]);
+  template <int N>
+  __device__ void add(int64_t, int64_t row, int64_t d, float (&sums)[1][N]) const {
+    float x[N], dy[N];
+    read_pack(static_cast<const T*>(p.x), row * p.x_stride + d, x);
+    read_pack(static_cast<const T*>(p.grad_y), row * p.grad_y_stride + d, dy);
+    const float rstd = static_cast<const float*>(p.rstd)[row];
+    for (int k = 0; k < N; ++k) sums[0][k] += dy[k] * (x[k] * rstd);
   }
 };
 
@@ -104,6 +107,7 @@ Status launch_rms_norm_backward(const RmsNormBackwardParams& p, Stream stream) {
                                 1,
                                 p.rows,
                                 p.D,
+                                packs,
                                 static_cast<float*>(p.partial_sums),
                                 {p.grad_weight},
                                 stream);

@@ -18,6 +18,7 @@ struct Sizes {
   Element element, y_element, row_element;
   int64_t frames, S, D;
   int64_t gap, offset;
+  int64_t y_gap = 0;  // more between tokens of y
 
   int64_t tokens() const { return frames * S; }
   std::string name() const {
@@ -31,7 +32,7 @@ struct Sizes {
     return Buffer(element, tokens(), D, gap, offset).draw(stream);
   }
   Buffer y_tokens_with_gaps(uint64_t stream) const {
-    return Buffer(y_element, tokens(), D, gap, offset).draw(stream);
+    return Buffer(y_element, tokens(), D, gap + y_gap, offset).draw(stream);
   }
   Buffer frame_rows(uint64_t stream) const {
     return Buffer(row_element, frames, D, 3 * gap, offset).draw(stream);
@@ -288,9 +289,9 @@ void check_gated_residual(const Sizes& n) {
 
 class ModulateKernels : public testing::TestWithParam<std::array<Element, 3>> {
  public:
-  void check(int64_t frames, int64_t S, int64_t D, int64_t gap, int64_t offset) {
+  void check(int64_t frames, int64_t S, int64_t D, int64_t gap, int64_t offset, int64_t y_gap = 0) {
     const auto [element, y_element, row_element] = GetParam();
-    const Sizes sizes{element, y_element, row_element, frames, S, D, gap, offset};
+    const Sizes sizes{element, y_element, row_element, frames, S, D, gap, offset, y_gap};
     for (const auto& [residual, of_scale] :
          {std::pair{Residual::kNone, 1.0f}, {Residual::kPlain, 1.0f}, {Residual::kGated, 0.0f}}) {
       LayerNorm norm{sizes, residual, of_scale};
@@ -305,11 +306,12 @@ TEST_P(ModulateKernels, FollowTheDefinitionInEveryOrder) {
   check(0, 7, 33, 0, 0);
   check(2, 0, 33, 0, 0);  // frames without tokens: gradients of their rows are zeros
   check(1, 1, 1, 0, 0);
-  check(3, 9, 33, 5, 1);    // gaps, an odd offset, a second block of channels of one lane
-  check(2, 131, 65, 1, 3);  // two chunks of tokens
-  check(1, 3, 1536, 0, 0);  // the width of wan1.3b, in packs
-  check(2, 3, 264, 8, 0);   // packs with gaps, and lanes that have one more than others
-  check(2, 3, 264, 4, 0);   // whole packs of channels at places where none may begin
+  check(3, 9, 33, 5, 1);      // gaps, an odd offset, a second block of channels of one lane
+  check(2, 131, 65, 1, 3);    // two chunks of tokens
+  check(1, 3, 1536, 0, 0);    // the width of wan1.3b, in packs
+  check(2, 3, 264, 8, 0);     // packs with gaps, and lanes that have one more than others
+  check(2, 3, 264, 4, 0);     // whole packs of channels at places where none may begin
+  check(2, 3, 264, 8, 0, 4);  // where none may begin in y alone
   check(2, 3, 264, 0, 1);
   check(2, 3, 264, 0, 4);  // at 16 bytes in fp32, of which a pack has 32
 }
