@@ -258,6 +258,7 @@ trainer::VideoSampler::Request request_for(const SampleArgs& args,
   request.negative_prompt = args.negative_prompt.value_or(source.config.sample.negative_prompt);
   if (source.objective.causal) model::check_rollout_length(source.model, request.latent_frames);
   request.prompts = video_prompts(args, prompts, source, sampler, request.latent_frames);
+  request.batch = args.batch_size;
   if (!args.prompt_switch.empty()) {
     request.prompt_switch = model::parse_prompt_switch(args.prompt_switch);
   }
@@ -381,11 +382,14 @@ std::vector<std::pair<std::string, std::string>> maker_of(
 
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
-    log::info("{}/{}: {} frames, {:g} frames/s, first chunk after {:g} s, cache {} bytes  \"{}\"",
+    const std::string beside =
+        record.batch_size > 1 ? formatted(" beside {} others", record.batch_size - 1) : "";
+    log::info("{}/{}: {} frames, {:g} frames/s{}, first chunk after {:g} s, cache {} bytes  \"{}\"",
               out,
               record.file,
               record.frames,
               static_cast<double>(record.frames) / record.seconds,
+              beside,
               record.first_chunk_seconds,
               record.cache_bytes,
               record.prompt);

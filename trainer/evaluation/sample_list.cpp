@@ -104,7 +104,8 @@ std::string sample_entry(const SampleRecord& record, const VideoSampler::Request
                                   {"cache_seconds", r.cache_seconds},
                                   {"time_to_first_chunk", r.first_chunk_seconds},
                                   {"frames_per_second", static_cast<double>(r.frames) / r.seconds},
-                                  {"cache_bytes", r.cache_bytes}};
+                                  {"cache_bytes", r.cache_bytes},
+                                  {"batch_size", r.batch_size}};
   for (const auto& [name, value] : request.made_by) entry["made_by"][name] = value;
   if (!r.original.empty()) entry["prompt_en"] = r.original;
   for (const SampleRecord::Part& part : r.later_prompts) {

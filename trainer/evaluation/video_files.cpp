@@ -37,6 +37,7 @@ bool VideoFiles::take(const SampledChunk& chunk) {
   record.cache_seconds += chunk.cache_seconds;
   record.seconds = chunk.since_start;
   record.cache_bytes = chunk.cache_bytes;
+  record.batch_size = chunk.batch_size;
   if (latents_[i]) latents_[i]->append(chunk.latents_FCHW);
   const bool is_last = chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames;
   if (is_last) finish(i);

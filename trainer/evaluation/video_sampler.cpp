@@ -149,7 +149,8 @@ void VideoSampler::sample_batch(const model::Network& network,
               .seconds = chunk.denoising.seconds(),
               .cache_seconds = chunk.caching.seconds(),
               .since_start = elapsed.count(),
-              .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin)});
+              .cache_bytes = chunk.cache_bytes / static_cast<int64_t>(end - begin),
+              .batch_size = static_cast<int64_t>(end - begin)});
       }
     });
   };

@@ -61,6 +61,8 @@ struct SampledChunk {
   double since_start;
   /// This prompt's share of the cache that the chunk was denoised against.
   int64_t cache_bytes;
+  /// Prompts of the batch.
+  int64_t batch_size;
 };
 
 /// Samples videos from a network: texts in, pixels out, chunk by chunk (docs/algorithms.md 8.5); a
