@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Runs clang-tidy on the sources without LibTorch (3 s each, so always) and on those that changed.
 
-    run_clang_tidy.py BUILD_DIR [--all]
+    run_clang_tidy.py BUILD_DIR [--all] [--again]
 
 Changed means different from the merge base with the default branch; on the default branch itself, from the commit
-before. A source also counts as changed when a header beside it with its name did. With --all: every source.
+before. A source also counts as changed when a header beside it with its name did. With --all: every source; with --again:
+also those that passed as they are.
 
 A source that passed is not checked again while nothing that it is made of has changed: the source, each header that the
 compiler read for it or for its precompiled header, its flags, .clang-tidy, and clang-tidy's version. What passed is noted in the user's cache folder,
-as ccache keeps objects, so that a second clone profits too. A source that was not built as it is now is always checked.
+as ccache keeps objects, so that a second clone profits too. A source that was not built as it is now is always
+checked.
 """
 
 import argparse
@@ -75,23 +77,34 @@ def digest_of(path):
     return hashlib.sha256(path.read_bytes().replace(os.fsencode(ROOT), b".")).hexdigest()
 
 
-def precompiled(entry):
-    """The object of the precompiled header that a source is compiled with, as Ninja calls it, if any."""
+def objects_of(entry):
+    """What Ninja calls the object of a compilation, and that of its precompiled header, if any."""
     included = re.search(r" -include (\S+)", entry["command"])
-    return included and os.path.relpath(included[1] + ".gch", entry["directory"])
+    header = [os.path.relpath(included[1] + ".gch", entry["directory"])] if included else []
+    return [entry["output"], *header]
 
 
-def is_as_built(entry, files):
+def files_read(entries, read):
+    """By their names to Ninja, all files that a source's compilations read; none where that is not known of each."""
+    objects = [made for entry in entries for made in objects_of(entry)]
+    if not all(read.get(made) for made in objects):
+        return {}
+    return {name: Path(entries[0]["directory"], name) for made in objects for name in read[made]}
+
+
+def is_as_built(entries, files):
     """Whether no file has changed since the source was compiled."""
-    if not files or not all(path.is_file() for path in files):
+    objects = [Path(entry["directory"], entry["output"]) for entry in entries]
+    if not files or not all(path.is_file() for path in (*objects, *files.values())):
         return False
-    built = Path(entry["directory"], entry["output"]).stat().st_mtime
-    return all(path.stat().st_mtime <= built for path in files)
+    built = min(path.stat().st_mtime for path in objects)
+    return all(path.stat().st_mtime <= built for path in files.values())
 
 
-def key_of(entry, files, version):
-    """Everything that decides what clang-tidy says of a source, of which `files` (by their names to Ninja) were read."""
-    parts = [version, digest_of(ROOT / ".clang-tidy"), *ARGUMENTS, entry["command"].replace(str(ROOT), ".")]
+def key_of(entries, files, version):
+    """Everything that decides what clang-tidy says of a source."""
+    parts = [version, digest_of(ROOT / ".clang-tidy"), *ARGUMENTS]
+    parts += sorted(entry["command"].replace(str(ROOT), ".") for entry in entries)
     for name in sorted(files):
         parts += [name.replace(str(ROOT), "."), digest_of(files[name])]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
@@ -99,7 +112,11 @@ def key_of(entry, files, version):
 
 def cache_folder():
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vmla-clang-tidy"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        print(f"clang-tidy: nothing is noted as passed: {error}")
+        return None
     for note in folder.iterdir():
         if time.time() - note.stat().st_mtime > KEPT_DAYS * 86400:
             note.unlink(missing_ok=True)
@@ -115,28 +132,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=Path, metavar="BUILD_DIR")
     parser.add_argument("--all", action="store_true", help="every source")
+    parser.add_argument("--again", action="store_true", help="also what passed as it is")
     arguments = parser.parse_args()
     build = arguments.build.resolve()
     tidy = os.environ.get("CLANG_TIDY") or shutil.which("clang-tidy") or str(ROOT / ".venv" / "bin" / "clang-tidy")
     version = "\n".join(lines_of(tidy, "--version"))
 
-    # Only what this build compiles can be checked: the database holds its flags.
-    entries = json.loads((build / "compile_commands.json").read_text())
-    compiled = {os.path.relpath(Path(entry["directory"], entry["file"]), ROOT): entry for entry in entries}
+    # Only what this build compiles can be checked: the database holds its flags, once for each target of a source.
+    compiled = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        compiled.setdefault(os.path.relpath(Path(entry["directory"], entry["file"]), ROOT), []).append(entry)
     sources = sorted(wanted_sources(arguments.all) & compiled.keys())
-    objects = {compiled[source].get("output") for source in sources} | {precompiled(compiled[source]) for source in sources}
-    read, cache = read_by_compiler(build, objects), cache_folder()
+    cache = cache_folder()
+    read = read_by_compiler(build, {made for source in sources for entry in compiled[source] for made in objects_of(entry)})
     files, notes = {}, {}
-    for source in sources:
-        entry = compiled[source]
-        names = read.get(entry.get("output"), set()) | read.get(precompiled(entry), set())
-        files[source] = {name: build / name for name in names}
-        as_built = is_as_built(entry, files[source].values())
-        notes[source] = cache / key_of(entry, files[source], version) if as_built else None
-    unchecked = [source for source in sources if not (notes[source] and notes[source].exists())]
-    for source in set(sources).difference(unchecked):
+    for source in sources if cache else ():
+        files[source] = files_read(compiled[source], read)
+        if is_as_built(compiled[source], files[source]):
+            notes[source] = cache / key_of(compiled[source], files[source], version)
+    passed_before = [source for source, note in notes.items() if note.exists() and not arguments.again]
+    for source in passed_before:
         notes[source].touch()
-    print(f"clang-tidy: {len(sources)} sources, {len(sources) - len(unchecked)} of which passed before as they are", flush=True)
+    unchecked = [source for source in sources if source not in passed_before]
+    print(f"clang-tidy: {len(sources)} sources, {len(passed_before)} of which passed before as they are", flush=True)
 
     failed = 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -144,7 +162,7 @@ def main():
             if said.strip():
                 print(said.strip(), flush=True)
             # Not where it was edited meanwhile.
-            if passed and notes[source] and is_as_built(compiled[source], files[source].values()):
+            if passed and source in notes and is_as_built(compiled[source], files[source]):
                 notes[source].touch()
             failed += not passed
     sys.exit(1 if failed else 0)

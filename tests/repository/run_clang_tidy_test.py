@@ -19,11 +19,16 @@ echo "$source" >>"$TIDY_LOG"
 ! grep BAD "$source"
 """
 NINJA = """rule cxx
-  command = g++ {flags} -MD -MF $out.d -c $in -o $out
+  command = g++ {flags} -include {root}/all.h -MD -MF $out.d -c $in -o $out
   deps = gcc
   depfile = $out.d
-build one.o: cxx {root}/one.cpp
-build two.o: cxx {root}/two.cpp
+rule pch
+  command = g++ {flags} -x c++-header -MD -MF $out.d -c $in -o $out
+  deps = gcc
+  depfile = $out.d
+build ../all.h.gch: pch {root}/all.h
+build one.o: cxx {root}/one.cpp | ../all.h.gch
+build two.o: cxx {root}/two.cpp | ../all.h.gch
 """
 
 
@@ -33,7 +38,8 @@ class Clone:
     def __init__(self, root, cache):
         self.root, self.cache, self.flags = root, cache, "-O1"
         for name, text in {"one.cpp": '#include "one.h"\n', "one.h": "int one();\n", "two.cpp": "int two();\n",
-                           ".clang-tidy": "Checks: x\n", "clang-tidy": TIDY, ".gitignore": "build\n"}.items():
+                           "all.h": '#include "deep.h"\n', "deep.h": "int deep();\n",
+                           ".clang-tidy": "Checks: x\n", "clang-tidy": TIDY, ".gitignore": "build\n*.gch\n"}.items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text)
         (root / "clang-tidy").chmod(0o755)
@@ -45,11 +51,11 @@ class Clone:
     def build(self):
         (self.root / "build/build.ninja").write_text(NINJA.format(flags=self.flags, root=self.root))
         entries = [{"directory": str(self.root / "build"), "file": str(self.root / f"{name}.cpp"), "output": f"{name}.o",
-                    "command": f"g++ {self.flags} -c {self.root}/{name}.cpp"} for name in ("one", "two")]
+                    "command": f"g++ {self.flags} -include {self.root}/all.h -c {self.root}/{name}.cpp"} for name in ("one", "two")]
         (self.root / "build/compile_commands.json").write_text(json.dumps(entries))
         subprocess.run(["ninja", "-C", "build", "--quiet"], cwd=self.root, check=True)
 
-    def checked(self, built=True, status=0, **environment):
+    def checked(self, *arguments, built=True, status=0, **environment):
         """Which sources are asked of clang-tidy."""
         if built:
             self.build()
@@ -57,7 +63,7 @@ class Clone:
         log.write_text("")
         environment = os.environ | {"XDG_CACHE_HOME": str(self.cache), "TIDY_LOG": str(log),
                                     "CLANG_TIDY": str(self.root / "clang-tidy")} | environment
-        done = subprocess.run([sys.executable, "tests/repository/run_clang_tidy.py", "build", "--all"], cwd=self.root,
+        done = subprocess.run([sys.executable, "tests/repository/run_clang_tidy.py", "build", "--all", *arguments], cwd=self.root,
                               env=environment, check=False, capture_output=True, text=True)
         assert done.returncode == status, done.stdout + done.stderr
         return sorted(log.read_text().split())
@@ -79,6 +85,28 @@ class RunClangTidy(unittest.TestCase):
         self.clone.checked()
         (self.clone.root / "one.h").write_text("int one(int);\n")
         self.assertEqual(self.clone.checked(), ["one.cpp"])
+
+    def test_what_the_precompiled_header_includes_counts(self):
+        self.clone.checked()
+        (self.clone.root / "deep.h").write_text("int deep(int);\n")
+        self.assertEqual(self.clone.checked(), ["one.cpp", "two.cpp"])
+
+    def test_what_has_no_object_or_an_older_one_is_asked(self):
+        self.clone.checked()
+        (self.clone.root / "build/two.o").unlink()
+        (self.clone.root / "two.cpp").write_text("// BAD\n")
+        self.assertEqual(self.clone.checked(built=False, status=1), ["two.cpp"])
+        (self.clone.root / "build/two.o").touch()  # its dependencies are not those of this object
+        self.assertEqual(self.clone.checked(built=False, status=1), ["two.cpp"])
+
+    def test_again_asks_all(self):
+        self.clone.checked()
+        self.assertEqual(self.clone.checked("--again"), ["one.cpp", "two.cpp"])
+
+    def test_without_a_place_for_notes_all_is_asked(self):
+        self.cache.write_text("no folder")
+        for _ in range(2):
+            self.assertEqual(self.clone.checked(), ["one.cpp", "two.cpp"])
 
     def test_flags_rules_and_version_count(self):
         self.clone.checked()
