@@ -270,6 +270,7 @@ MetricValues Trainer::times_and_traffic() {
 /// Of the weights as they are now. Collective.
 void Trainer::measure_ranks() {
   const auto begin = std::chrono::steady_clock::now();
+  parts_.roles.make_room_for_step();  // latents are measured in the trained weights
   ranks_.measure(state_.step, parts_.roles, parts_.data.held_out());
   const analysis::RankLog& ranks = ranks_.log();
   if (log_ && !ranks.steps().empty() && ranks.steps().back() == state_.step)

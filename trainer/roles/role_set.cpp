@@ -133,9 +133,10 @@ void RoleSet::make_room_for_step() {
 }
 
 void RoleSet::make_room_for_best() {
-  for (RoleState& state : states) {
-    if (state.weights && &state != &best()) state.weights->drop_copies();
-  }
+  const Role& role = best().role;
+  if (role.computes) return;
+  model::TrainedWeights& weights = *at(role.ema_of).weights;
+  if (!weights.is_gathered()) weights.drop_copies();
 }
 
 const RoleState& RoleSet::best() const {

@@ -33,7 +33,8 @@ struct RoleSet {
   /// Drops the copies in the compute dtype of roles that no pass of a step uses, which validation
   /// and samples have made: a step's peak does without them.
   void make_room_for_step();
-  /// Drops the copies of all roles but best(), before passes that are none of a step's.
+  /// Where best() is no role that a step computes with: drops the copies of the role that it stands
+  /// in for, before validation and samples. What is gathered of cut weights stays.
   void make_room_for_best();
   /// The role whose weights stand for the stage in validation and samples: generator_ema, else
   /// target_ema, else generator.
