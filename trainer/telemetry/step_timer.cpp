@@ -13,8 +13,8 @@ void StepTimer::begin(const std::string& phase) {
 }
 
 double StepTimer::stop() {
-  const auto end = Clock::now();
   if (device_.is_cpu()) begin({});  // the end of the last phase
+  const auto end = Clock::now();
   for (size_t i = 0; i + 1 < beginnings_.size(); ++i) {
     const kernels::DeviceSpan span(beginnings_[i].mark, beginnings_[i + 1].mark);
     phases_[beginnings_[i].phase] += span.seconds();
