@@ -309,6 +309,7 @@ TEST_P(ModulateKernels, FollowTheDefinitionInEveryOrder) {
   check(3, 9, 33, 5, 1);      // gaps, an odd offset, a second block of channels of one lane
   check(2, 131, 65, 1, 3);    // two chunks of tokens
   check(1, 3, 1536, 0, 0);    // the width of wan1.3b, in packs
+  check(1, 131, 264, 0, 0);   // packs in two chunks of tokens
   check(2, 3, 264, 8, 0);     // packs with gaps, and lanes that have one more than others
   check(2, 3, 264, 4, 0);     // whole packs of channels at places where none may begin
   check(2, 3, 264, 8, 0, 4);  // where none may begin in y alone

@@ -148,6 +148,7 @@ TEST_P(RmsNormKernel, FollowsTheDefinitionInEveryOrder) {
   check(element, weight, 9, 33, 5, 1);     // a gap, an odd offset, a second block of rows
   check(element, weight, 131, 127, 1, 3);  // two chunks of rows
   check(element, weight, 5, 1536, 0, 0);   // the width of wan1.3b, in packs
+  check(element, weight, 131, 264, 0, 0);  // packs in two chunks of rows
   check(element, weight, 3, 264, 8, 0);    // packs with gaps, one more in some lanes
   check(element, weight, 3, 264, 4, 0);    // whole packs of channels where none may begin
   check(element, weight, 3, 264, 0, 1);
