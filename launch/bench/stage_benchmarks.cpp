@@ -44,11 +44,14 @@ double update_bytes(const RandomStage& stage, const PlannedRole& generator) {
                              2 * bytes.second_moments + bytes.computing);
 }
 
-int64_t bytes_of_masters(model::TrainedWeights& weights) {
-  int64_t bytes = 0;
-  for (const int64_t unit : weights.units())
-    bytes += static_cast<int64_t>(weights.master(unit).nbytes());
-  return bytes;
+/// The same of an average: its masters read and written, its copies written.
+double average_bytes(model::TrainedWeights& average) {
+  size_t bytes = 0;
+  for (const int64_t unit : average.units()) {
+    bytes += 2 * average.master(unit).nbytes();
+    if (const at::Tensor copy = average.compute_copy(unit); copy.defined()) bytes += copy.nbytes();
+  }
+  return static_cast<double>(bytes);
 }
 
 /// While it lives, every weights file takes as long to write as on a disk of this rate: each write,
@@ -128,9 +131,12 @@ Outcome time_optimizer(const Request& request) {
   const OptimizerConfig& optimizer = stage.config().optimizer;
   const at::Tensor loss = at::zeros({}, at::device(stage.device()).dtype(at::kDouble));
   // The copies in the compute dtype, which an update writes where they are.
-  for (const int64_t unit : weights.units()) {
-    weights.acquire(unit);
-    weights.release(unit);
+  for (RoleState& state : stage.roles().states) {
+    if (!state.weights || !state.role.computes) continue;
+    for (const int64_t unit : state.weights->units()) {
+      state.weights->acquire(unit);
+      state.weights->release(unit);
+    }
   }
   Row row{.name = averages.empty() ? "norm, clipping, AdamW, copies"
                                    : "norm, clipping, AdamW, average, copies"};
@@ -144,8 +150,7 @@ Outcome time_optimizer(const Request& request) {
   });
   const PlannedRole planned{.role = generator.role, .config = generator.config, .sizes_from = ""};
   row.bytes = update_bytes(stage, planned);
-  for (const MovingAverage& average : averages)
-    row.bytes += 2.0 * static_cast<double>(bytes_of_masters(average.weights));
+  for (const MovingAverage& average : averages) row.bytes += average_bytes(average.weights);
   return {.subject = stage_subject(stage), .rows = {row}};
 }
 
