@@ -258,7 +258,7 @@ trainer::VideoSampler::Request request_for(const SampleArgs& args,
   request.negative_prompt = args.negative_prompt.value_or(source.config.sample.negative_prompt);
   if (source.objective.causal) model::check_rollout_length(source.model, request.latent_frames);
   request.prompts = video_prompts(args, prompts, source, sampler, request.latent_frames);
-  request.batch = args.batch_size;
+  request.batch = args.batch;
   if (!args.prompt_switch.empty()) {
     request.prompt_switch = model::parse_prompt_switch(args.prompt_switch);
   }
@@ -383,7 +383,7 @@ std::vector<std::pair<std::string, std::string>> maker_of(
 void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
   for (const auto& record : records) {
     const std::string beside =
-        record.batch_size > 1 ? formatted(" beside {} others", record.batch_size - 1) : "";
+        record.batch_size > 1 ? formatted(" as one of {}", record.batch_size) : "";
     log::info("{}/{}: {} frames, {:g} frames/s{}, first chunk after {:g} s, cache {} bytes  \"{}\"",
               out,
               record.file,
@@ -426,10 +426,10 @@ int run(const SampleArgs& args) {
     io::remove_own_temporaries(args.out);
     return formatted("{}: the videos that are finished are kept", args.out);
   });
+  // Between two passes: the chunks of a large batch are far apart.
+  request.before_pass = [&] { stop.check(); };
   const auto records = trainer::sample_to_folder(
-      sampler, {source.model, weights}, request, frames, args.out, args.save_latents, [&] {
-        stop.check();
-      });
+      sampler, {source.model, weights}, request, frames, args.out, args.save_latents);
   report(records, args.out);
   return kDone;
 }

@@ -25,7 +25,7 @@ struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   std::string layout = "numbered";  // numbered, vbench
   std::string generate_with;        // of vbench: what the model is given in place of the prompts
   std::optional<int64_t> samples_per_prompt;
-  int64_t batch_size = 1;
+  int64_t batch = 1;
   // Empty or none: what the checkpoint says.
   std::string sampler;
   std::optional<int64_t> steps;

@@ -90,6 +90,10 @@ void check_prompts(const SampleArgs& args) {
         "sample: give either --prompt TEXT or --prompts FILE{}; or --prompts-over-time TEXT alone",
         given > 1 ? ", not both" : "");
   }
+  if (args.batch > 1 && !args.prompts_over_time.empty()) {
+    fail_user("sample: --prompts-over-time makes one video, of which --batch {} has no use",
+              args.batch);
+  }
   if (args.prompts_over_time.empty()) {
     if (!args.prompt_switch.empty()) {
       fail_user("sample: --prompt-switch {} needs --prompts-over-time", args.prompt_switch);
@@ -110,9 +114,6 @@ void check_layout(const SampleArgs& args) {
   const bool several = vbench || args.samples_per_prompt.value_or(1) > 1;
   if (several && !args.noise.empty())
     fail_user("sample: --noise {} is for one video of each prompt", args.noise);
-  if (args.batch_size > 1 && !args.prompts_over_time.empty())
-    fail_user("sample: --prompts-over-time makes one video; --batch-size {} has nothing to add",
-              args.batch_size);
   if (several && !args.prompts_over_time.empty())
     fail_user("sample: --prompts-over-time makes one video; give it a --seed for another");
 }
@@ -161,14 +162,10 @@ void SampleArgs::define(OptionSet& options) {
           "videos of each prompt, each from noise of its own: 000-0.mp4, 000-1.mp4, ... "
           "(default: 1; with --layout vbench 5, of temporal_flickering 25)")
       .type("N");
-  options
-      .integer_from_1(
-          "--batch-size",
-          batch_size,
-          "videos that are sampled at once, each of them slower and all of them sooner; "
-          "their caches lie side by side")
-      .type("N")
-      .shows_default();
+  add_batch(options,
+            batch,
+            "videos sampled at once, each with a cache and a decoder's state; a video is then the "
+            "same up to rounding");
   add_checkpoint_weights(options, *this);
   define_sampler(options, *this);
   add_text_files(options, *this);

@@ -136,17 +136,19 @@ def test_videos_sampled_at_once_are_those_sampled_alone(latent_run, prompts, tmp
     file.write_text("\n".join(text for text, _ in (*chosen, chosen[0])) + "\n")
     flags = ["--sampler", "euler", "--steps", 2, "--save-latents", "--frames", 9, "--seed", 3, "--prompts", file]
     made = {}
-    for name, more in (("alone", []), ("together", ["--batch-size", len(chosen)])):
+    for name, more in (("alone", []), ("together", ["--batch", len(chosen)]), ("all", ["--batch", 9])):
         vmla("sample", "--checkpoint", latent_run, "--out", tmp_path / name, *flags, *more)
         made[name] = json.loads((tmp_path / name / "samples.json").read_text())
     count = len(chosen)
     assert [entry["batch_size"] for entry in made["alone"]] == [1] * (count + 1)
     assert [entry["batch_size"] for entry in made["together"]] == [count] * count + [1], "the last one is left over"
-    for one, other in zip(made["alone"], made["together"], strict=True):
-        assert all(one[key] == other[key] for key in ("file", "prompt", "seed", "frames", "cache_bytes"))
-        latents = Path(one["file"]).with_suffix(".safetensors")
-        a, b = (load_file(tmp_path / name / latents)["latents"] for name in ("alone", "together"))
-        assert deviation(a, b) <= 1e-5  # batched matrix products may sum in another order
+    assert [entry["batch_size"] for entry in made["all"]] == [count + 1] * (count + 1)
+    for name in ("together", "all"):
+        for one, other in zip(made["alone"], made[name], strict=True):
+            assert all(one[key] == other[key] for key in ("file", "prompt", "seed", "frames", "cache_bytes"))
+            latents = Path(one["file"]).with_suffix(".safetensors")
+            a, b = (load_file(tmp_path / folder / latents)["latents"] for folder in ("alone", name))
+            assert deviation(a, b) <= 1e-5  # batched matrix products may sum in another order
 
 
 def test_first_frames_of_a_long_sample_are_the_short_sample(latent_run, tmp_path):

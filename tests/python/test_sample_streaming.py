@@ -160,7 +160,7 @@ REFUSED = {
         ("--prompts-over-time", "a[0.1s] | b[0.1s] | c[1s]"),
         ["prompt 2", "shorter than a chunk"],
     ),
-    "several at once of one": (("--prompts-over-time", "a[1s] | b[1s]", "--batch-size", 2), ["--batch-size 2"]),
+    "several at once of one": (("--prompts-over-time", "a[1s] | b[1s]", "--batch", 2), ["--batch 2"]),
     "a prompt after the end": (("--prompts-over-time", "a[9s] | b", "--frames", 9), ["prompt 2", "--frames"]),
 }
 

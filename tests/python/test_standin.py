@@ -197,14 +197,19 @@ def test_ranks_that_meet_through_the_host(way, standin_run, dataset, dense_run, 
 
 
 def test_samples_are_those_of_the_cpu(latent_run, tmp_path):
-    def sample(program, device, folder):
-        command = [program, "sample", "--checkpoint", latent_run, "--prompt", "a red circle moves left", "--frames", 18]
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle moves left\na blue square moves up\n")
+
+    def sample(program, device, batch, folder):
+        command = [program, "sample", "--checkpoint", latent_run, "--prompts", prompts, "--frames", 18, "--batch", batch]
         command += ["--sampler", "euler", "--steps", 2, "--save-latents", "--device", device, "--out", folder]
         succeeded(run_standin(command))
-        return load_file(folder / "000.safetensors")["latents"]
+        return [load_file(folder / f"00{i}.safetensors")["latents"] for i in range(2)]
 
-    here, there = sample(VMLA, "cpu", tmp_path / "cpu"), sample(PROGRAM, "cuda", tmp_path / "standin")
-    assert (here - there).abs().max() / here.square().mean().sqrt() < 1e-4
+    # One after another here, both at once there, where they are decoded beside the next chunk.
+    here, there = sample(VMLA, "cpu", 1, tmp_path / "cpu"), sample(PROGRAM, "cuda", 2, tmp_path / "standin")
+    for one, other in zip(here, there, strict=True):
+        assert (one - other).abs().max() / one.square().mean().sqrt() < 1e-4
 
 
 @functools.cache

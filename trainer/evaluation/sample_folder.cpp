@@ -12,8 +12,7 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const VideoSampler::Request& asked,
                                            int64_t pixel_frames,
                                            const std::filesystem::path& folder,
-                                           bool save_latents,
-                                           const std::function<void()>& between_chunks) {
+                                           bool save_latents) {
   std::vector<std::string> kept;
   if (asked.keeps_finished) {
     make_sample_folder(folder);
@@ -34,23 +33,11 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
     for (const SampleRecord& record : records) entries.push_back(sample_entry(record, request));
     write_sample_list(entries, folder);
   };
-  // A batch writes several videos at a time.
-  VideoFiles files(sampler,
-                   request,
-                   pixel_frames,
-                   folder,
-                   save_latents,
-                   request.batch == 1 ? data::start_video_process() : nullptr);
-  try {
-    sampler.sample(network, request, [&](const SampledChunk& chunk) {
-      if (files.take(chunk) && request.keeps_finished) list(files.finished());
-      if (between_chunks) between_chunks();
-    });
-  } catch (...) {
-    if (!files.finished().empty()) list(files.finished());
-    throw;
-  }
-  list(files.records());
+  VideoFiles files(sampler, request, pixel_frames, folder, save_latents);
+  sampler.sample(network, request, [&](const SampledChunk& chunk) {
+    if (files.take(chunk)) list(files.finished());
+  });
+  list(files.records());  // in the order of the prompts
   return std::move(files.records());
 }
 

@@ -23,7 +23,6 @@ std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const VideoSampler::Request& request,
                                            int64_t pixel_frames,
                                            const std::filesystem::path& folder,
-                                           bool save_latents,
-                                           const std::function<void()>& between_chunks = {});
+                                           bool save_latents);
 
 }  // namespace vmla::trainer

@@ -27,7 +27,8 @@ struct SampleRecord {
   double first_chunk_seconds = 0, seconds = 0;
   /// Of the cache that the last chunk was denoised against.
   int64_t cache_bytes = 0;
-  /// Videos that were sampled together, this one among them; the seconds above are those of all.
+  /// Videos that were sampled together, this one among them: chunk_seconds and cache_seconds are
+  /// those of all.
   int64_t batch_size = 1;
   /// A later prompt, and the video frame from which on it is followed.
   struct Part {

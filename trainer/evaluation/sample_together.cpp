@@ -64,7 +64,7 @@ std::vector<std::filesystem::path> sample_to_folder_together(const distributed::
     std::optional<VideoFiles> files;
     if (round.counts) {
       if (!encoder) encoder = data::start_video_process();
-      files.emplace(sampler, own, pixel_frames, folder, /*save_latents=*/false, encoder);
+      files.emplace(sampler, own, pixel_frames, folder, false, VideoFiles::Encoders{encoder});
     }
     sampler.sample(network, own, [&](const SampledChunk& chunk) {
       if (files) files->take(chunk);

@@ -10,16 +10,18 @@ VideoFiles::VideoFiles(const VideoSampler& sampler,
                        int64_t pixel_frames,
                        std::filesystem::path folder,
                        bool save_latents,
-                       std::shared_ptr<data::ChildProcess> encoder)
+                       Encoders encoders)
     : sampler_(sampler),
       request_(request),
       pixel_frames_(pixel_frames),
       folder_(std::move(folder)),
       save_latents_(save_latents),
-      encoder_(std::move(encoder)),
+      encoders_(std::move(encoders)),
       records_(request.prompts.size()),
       writers_(request.prompts.size()),
-      latents_(request.prompts.size()) {}
+      latents_(request.prompts.size()) {
+  encoders_.resize(static_cast<size_t>(request.batch));
+}
 
 bool VideoFiles::take(const SampledChunk& chunk) {
   const size_t i = chunk.prompt;
@@ -56,7 +58,9 @@ void VideoFiles::begin(size_t i) {
     record.later_prompts.push_back(
         {later.text, sampler_.geometry().pixel_frames(later.first_frame)});
   }
-  writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, encoder_);
+  auto& encoder = encoders_[i % encoders_.size()];
+  if (!encoder) encoder = data::start_video_process();
+  writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, encoder);
   if (!save_latents_) return;
   latents_[i] = std::make_unique<LatentWriter>(
       folder_ / (sample_stem(request_, i) + ".safetensors"), request_.latent_frames);

@@ -14,14 +14,16 @@ namespace vmla::trainer {
 /// Streams the chunks of a request's videos into their files.
 class VideoFiles {
  public:
-  /// `encoder` takes the frames where one video is whole before the next begins; nullptr: each
-  /// video starts one of its own. Refers to the sampler and the request.
+  using Encoders = std::vector<std::shared_ptr<data::ChildProcess>>;
+  /// `encoders`: processes that encode, one for each video of a batch, whose files one after
+  /// another use it; empty: they are started when they are needed. Refers to the sampler and the
+  /// request.
   VideoFiles(const VideoSampler& sampler,
              const VideoSampler::Request& request,
              int64_t pixel_frames,
              std::filesystem::path folder,
              bool save_latents,
-             std::shared_ptr<data::ChildProcess> encoder);
+             Encoders encoders = {});
 
   /// True: the chunk was the last of its video, whose files are in their places now.
   bool take(const SampledChunk& chunk);
@@ -40,7 +42,7 @@ class VideoFiles {
   int64_t pixel_frames_;
   std::filesystem::path folder_;
   bool save_latents_;
-  std::shared_ptr<data::ChildProcess> encoder_;
+  Encoders encoders_;  // of a batch's videos in turn; null: not started yet
   std::vector<SampleRecord> records_, finished_;
   std::vector<std::unique_ptr<data::VideoWriter>> writers_;
   std::vector<std::unique_ptr<LatentWriter>> latents_;

@@ -141,6 +141,8 @@ void VideoSampler::sample_batch(const model::Network& network,
       for (size_t i = begin; i < end; ++i) {
         const at::Tensor latents = latents_BFCHW[static_cast<int64_t>(i - begin)];
         const at::Tensor pixels = decoders[i - begin]->next(latents);
+        const int64_t next_frame = chunk.first_frame + latents.size(0);
+        if (next_frame == request.latent_frames) decoders[i - begin].reset();  // its state is large
         const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
         emit({.prompt = i,
               .first_frame = chunk.first_frame,
