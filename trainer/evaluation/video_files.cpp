@@ -20,7 +20,11 @@ VideoFiles::VideoFiles(const VideoSampler& sampler,
       records_(request.prompts.size()),
       writers_(request.prompts.size()),
       latents_(request.prompts.size()) {
-  encoders_.resize(static_cast<size_t>(request.batch));
+  // Started now, they are ready when the first chunk is.
+  encoders_.resize(std::min(static_cast<size_t>(request.batch), request.prompts.size()));
+  for (auto& encoder : encoders_) {
+    if (!encoder) encoder = data::start_video_process();
+  }
 }
 
 bool VideoFiles::take(const SampledChunk& chunk) {
@@ -58,8 +62,7 @@ void VideoFiles::begin(size_t i) {
     record.later_prompts.push_back(
         {later.text, sampler_.geometry().pixel_frames(later.first_frame)});
   }
-  auto& encoder = encoders_[i % encoders_.size()];
-  if (!encoder) encoder = data::start_video_process();
+  const auto& encoder = encoders_[i % encoders_.size()];
   writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, encoder);
   if (!save_latents_) return;
   latents_[i] = std::make_unique<LatentWriter>(

@@ -15,9 +15,8 @@ namespace vmla::trainer {
 class VideoFiles {
  public:
   using Encoders = std::vector<std::shared_ptr<data::ChildProcess>>;
-  /// `encoders`: processes that encode, one for each video of a batch, whose files one after
-  /// another use it; empty: they are started when they are needed. Refers to the sampler and the
-  /// request.
+  /// `encoders`: processes that encode, one for each video of a batch, which the next batch's use
+  /// again; empty: they are started here. Refers to the sampler and the request.
   VideoFiles(const VideoSampler& sampler,
              const VideoSampler::Request& request,
              int64_t pixel_frames,
@@ -42,7 +41,7 @@ class VideoFiles {
   int64_t pixel_frames_;
   std::filesystem::path folder_;
   bool save_latents_;
-  Encoders encoders_;  // of a batch's videos in turn; null: not started yet
+  Encoders encoders_;
   std::vector<SampleRecord> records_, finished_;
   std::vector<std::unique_ptr<data::VideoWriter>> writers_;
   std::vector<std::unique_ptr<LatentWriter>> latents_;
