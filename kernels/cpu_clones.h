@@ -17,4 +17,8 @@
 
 /// Stands before a loop whose iterations are independent: none writes what another reads. Without
 /// it the compiler tests every pair of pointers for overlap, or does not vectorise.
+#ifdef __clang__
+#define VMLA_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
 #define VMLA_INDEPENDENT _Pragma("GCC ivdep")
+#endif

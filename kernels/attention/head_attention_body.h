@@ -109,9 +109,9 @@ void forward_tile(const HeadAttentionSizes& z,
   const float minus_inf = -std::numeric_limits<float>::infinity();
   // The scale, and log2(e): scores are exponents of 2.
   const float factor = static_cast<float>(z.scale * kLog2E);
-  load_tile(q, rows, z.K, factor, w.K_padded, w.q_tile);
+  load_tile(q, rows, z.K, factor, w.padded_K, w.q_tile);
   const Matrix scores{w.weights, w.score_stride};
-  tile_scores({w.q_tile, w.K_padded},
+  tile_scores({w.q_tile, w.padded_K},
               z.K,
               {w.key_columns, w.key_stride},
               seen,
@@ -125,9 +125,9 @@ void forward_tile(const HeadAttentionSizes& z,
     inverse[i] = 1 / sum;
     if (i < rows) lse[i] = (largest + std::log2(sum)) * static_cast<float>(kLn2);
   }
-  sum_weighted_rows(scores, w.value_rows, seen, Side::kValues, w.V_padded, w.out_tile);
+  sum_weighted_rows(scores, w.value_rows, seen, Side::kValues, w.padded_V, w.out_tile);
   for (int64_t i = 0; i < rows; ++i) {
-    scale_row(w.out_tile + i * w.V_padded, z.V, inverse[i], out.row(i));
+    scale_row(w.out_tile + i * w.padded_V, z.V, inverse[i], out.row(i));
   }
 }
 
@@ -139,7 +139,7 @@ void forward_head(const HeadAttentionForward& a,
   const HeadScratch w = lay_out_scratch(z, plan, a.workspace);
   const ConstMatrix q = head_of(a.q, b, n);
   pack_columns(head_of(a.k, b, n), z.keys, z.K, {w.key_columns, w.key_stride});
-  pack_rows(head_of(a.v, b, n), z.values, z.V, w.V_padded, w.value_rows);
+  pack_rows(head_of(a.v, b, n), z.values, z.V, w.padded_V, w.value_rows);
   const Matrix out{a.out_BLNV + (b * z.L * z.N + n) * z.V, z.N * z.V};
   float* lse = a.lse_BNL + (b * z.N + n) * z.L;
 
@@ -184,7 +184,7 @@ void weights_and_score_grads(const HeadAttentionSizes& z,
     const float lse = in.lse[i] * static_cast<float>(kLog2E);
     const float* o = in.out.row(i);
     float delta = 0;
-    for (int64_t c = 0; c < z.V; ++c) delta += w.grad_tile[i * w.V_padded + c] * o[c];
+    for (int64_t c = 0; c < z.V; ++c) delta += w.grad_tile[i * w.padded_V + c] * o[c];
     for (int64_t c = 0; c < width; c += kLanes) {
       const Lanes p = exp2_lanes(load(weights + c) - lse);
       store(weights + c, p);
@@ -201,18 +201,18 @@ void backward_tile(const HeadAttentionSizes& z,
                    int64_t rows,
                    Matrix grad_q) {
   const float factor = static_cast<float>(z.scale * kLog2E);
-  load_tile(in.q, rows, z.K, factor, w.K_padded, w.q_tile);
-  load_tile(in.grad_out, rows, z.V, 1.0f, w.V_padded, w.grad_tile);
+  load_tile(in.q, rows, z.K, factor, w.padded_K, w.q_tile);
+  load_tile(in.grad_out, rows, z.V, 1.0f, w.padded_V, w.grad_tile);
   const Matrix weights{w.weights, w.score_stride};
   const Matrix score_grads{w.score_grads, w.score_stride};
-  tile_scores({w.q_tile, w.K_padded},
+  tile_scores({w.q_tile, w.padded_K},
               z.K,
               {w.key_columns, w.key_stride},
               seen,
               Side::kKeys,
               nullptr,
               weights);
-  tile_scores({w.grad_tile, w.V_padded},
+  tile_scores({w.grad_tile, w.padded_V},
               z.V,
               {w.value_columns, w.value_stride},
               seen,
@@ -220,12 +220,12 @@ void backward_tile(const HeadAttentionSizes& z,
               nullptr,
               score_grads);
   weights_and_score_grads(z, w, seen.width, in, rows);
-  sum_weighted_rows(score_grads, w.key_rows, seen, Side::kKeys, w.K_padded, w.out_tile);
-  add_outer_products(score_grads, w.q_tile, seen, Side::kKeys, w.K_padded, w.key_sums);
-  add_outer_products(weights, w.grad_tile, seen, Side::kValues, w.V_padded, w.value_sums);
+  sum_weighted_rows(score_grads, w.key_rows, seen, Side::kKeys, w.padded_K, w.out_tile);
+  add_outer_products(score_grads, w.q_tile, seen, Side::kKeys, w.padded_K, w.key_sums);
+  add_outer_products(weights, w.grad_tile, seen, Side::kValues, w.padded_V, w.value_sums);
   const float scale = static_cast<float>(z.scale);
   for (int64_t i = 0; i < rows; ++i) {
-    scale_row(w.out_tile + i * w.K_padded, z.K, scale, grad_q.row(i));
+    scale_row(w.out_tile + i * w.padded_K, z.K, scale, grad_q.row(i));
   }
 }
 
@@ -240,9 +240,9 @@ void backward_head(const HeadAttentionBackward& a,
   const ConstMatrix k = head_of(a.k, b, n), v = head_of(a.v, b, n);
   pack_columns(k, z.keys, z.K, {w.key_columns, w.key_stride});
   pack_columns(v, z.values, z.V, {w.value_columns, w.value_stride});
-  pack_rows(k, z.keys, z.K, w.K_padded, w.key_rows);
-  std::memset(w.key_sums, 0, sizeof(float) * static_cast<size_t>(z.keys * w.K_padded));
-  std::memset(w.value_sums, 0, sizeof(float) * static_cast<size_t>(z.values * w.V_padded));
+  pack_rows(k, z.keys, z.K, w.padded_K, w.key_rows);
+  std::memset(w.key_sums, 0, sizeof(float) * static_cast<size_t>(z.keys * w.padded_K));
+  std::memset(w.value_sums, 0, sizeof(float) * static_cast<size_t>(z.values * w.padded_V));
   const BackwardRows all{.q = head_of(a.q, b, n),
                          .grad_out = head_of(a.grad_out, b, n),
                          .out = head_of(a.out, b, n),
@@ -271,10 +271,10 @@ void backward_head(const HeadAttentionBackward& a,
   const float ln2 = static_cast<float>(kLn2);
   for (int64_t j = 0; j < z.keys; ++j) {
     float* grad_k = a.grad_k_BMNK + ((b * z.keys + j) * z.N + n) * z.K;
-    scale_row(w.key_sums + j * w.K_padded, z.K, ln2, grad_k);
+    scale_row(w.key_sums + j * w.padded_K, z.K, ln2, grad_k);
   }
   for (int64_t j = 0; j < z.values; ++j) {
     float* grad_v = a.grad_v_BMNV + ((b * z.values + j) * z.N + n) * z.V;
-    scale_row(w.value_sums + j * w.V_padded, z.V, 1.0f, grad_v);
+    scale_row(w.value_sums + j * w.padded_V, z.V, 1.0f, grad_v);
   }
 }

@@ -57,19 +57,19 @@ SeenKeys keys_of(const HeadAttentionPlan& plan, const QueryInterval& interval) {
 
 // Scratch of one head, laid out in one block of memory.
 struct HeadScratch {
-  int64_t K_padded, V_padded;
+  int64_t padded_K, padded_V;
   // Elements from one row of K^T or V^T to the next; the last tile may read past the last key.
   int64_t key_stride, value_stride;
   int64_t score_stride;
   float* key_columns;    // [K, key_stride]
-  float* key_rows;       // [keys, K_padded]
-  float* key_sums;       // [keys, K_padded]
+  float* key_rows;       // [keys, padded_K]
+  float* key_sums;       // [keys, padded_K]
   float* value_columns;  // [V, value_stride]
-  float* value_rows;     // [values, V_padded]
-  float* value_sums;     // [values, V_padded]
-  float* q_tile;         // [kTileRows, K_padded]
-  float* grad_tile;      // [kTileRows, V_padded]
-  float* out_tile;       // [kTileRows, max(K_padded, V_padded)]
+  float* value_rows;     // [values, padded_V]
+  float* value_sums;     // [values, padded_V]
+  float* q_tile;         // [kTileRows, padded_K]
+  float* grad_tile;      // [kTileRows, padded_V]
+  float* out_tile;       // [kTileRows, max(padded_K, padded_V)]
   float* weights;        // [kTileRows, score_stride]
   float* score_grads;    // [kTileRows, score_stride]
   int64_t elements;
@@ -79,8 +79,8 @@ HeadScratch lay_out_scratch(const HeadAttentionSizes& z,
                             const HeadAttentionPlan& plan,
                             float* memory) {
   HeadScratch s{};
-  s.K_padded = padded_width(z.K);
-  s.V_padded = padded_width(z.V);
+  s.padded_K = padded_width(z.K);
+  s.padded_V = padded_width(z.V);
   s.key_stride = padded_width(z.keys) + kPad;
   s.value_stride = padded_width(z.values) + kPad;
   for (const QueryInterval& interval : plan.intervals) {
@@ -92,14 +92,14 @@ HeadScratch lay_out_scratch(const HeadAttentionSizes& z,
     return at;
   };
   s.key_columns = take(z.K * s.key_stride);
-  s.key_rows = take(z.keys * s.K_padded);
-  s.key_sums = take(z.keys * s.K_padded);
+  s.key_rows = take(z.keys * s.padded_K);
+  s.key_sums = take(z.keys * s.padded_K);
   s.value_columns = take(z.V * s.value_stride);
-  s.value_rows = take(z.values * s.V_padded);
-  s.value_sums = take(z.values * s.V_padded);
-  s.q_tile = take(kTileRows * s.K_padded);
-  s.grad_tile = take(kTileRows * s.V_padded);
-  s.out_tile = take(kTileRows * std::max(s.K_padded, s.V_padded));
+  s.value_rows = take(z.values * s.padded_V);
+  s.value_sums = take(z.values * s.padded_V);
+  s.q_tile = take(kTileRows * s.padded_K);
+  s.grad_tile = take(kTileRows * s.padded_V);
+  s.out_tile = take(kTileRows * std::max(s.padded_K, s.padded_V));
   s.weights = take(kTileRows * s.score_stride);
   s.score_grads = take(kTileRows * s.score_stride);
   return s;

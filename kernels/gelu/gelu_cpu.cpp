@@ -27,12 +27,12 @@ template <class T>
 VMLA_INLINE void forward_loop(const GeluParams& p) {
   const T* x = static_cast<const T*>(p.x);
   T* y = static_cast<T*>(p.y);
-  constexpr T a = static_cast<T>(kTwoRootTwoOverPi);
-  constexpr T b = static_cast<T>(kTwoRootTwoOverPi * kCubic);
+  constexpr T kA = static_cast<T>(kTwoRootTwoOverPi);
+  constexpr T kB = static_cast<T>(kTwoRootTwoOverPi * kCubic);
   VMLA_INDEPENDENT
   for (int64_t i = 0; i < p.count; ++i) {
     const T v = x[i];
-    y[i] = v * sigmoid(v * (a + b * (v * v))).plus;
+    y[i] = v * sigmoid(v * (kA + kB * (v * v))).plus;
   }
 }
 
@@ -42,16 +42,16 @@ VMLA_INLINE void backward_loop(const GeluBackwardParams& p) {
   const T* grad_y = static_cast<const T*>(p.grad_y);
   const T* x = static_cast<const T*>(p.x);
   T* grad_x = static_cast<T*>(p.grad_x);
-  constexpr T a = static_cast<T>(kTwoRootTwoOverPi);
-  constexpr T b = static_cast<T>(kTwoRootTwoOverPi * kCubic);
+  constexpr T kA = static_cast<T>(kTwoRootTwoOverPi);
+  constexpr T kB = static_cast<T>(kTwoRootTwoOverPi * kCubic);
   VMLA_INDEPENDENT
   for (int64_t i = 0; i < p.count; ++i) {
     // Past |x| = 100 the derivative is 0 or 1 to the last bit; the bound keeps 0 * infinity out of
     // the product.
     const T v = x[i];
     const T square = v * v < T{1e4} ? v * v : T{1e4};
-    const Sigmoid<T> s = sigmoid(v * (a + b * square));
-    const T slope = a + 3 * b * square;
+    const Sigmoid<T> s = sigmoid(v * (kA + kB * square));
+    const T slope = kA + 3 * kB * square;
     grad_x[i] = grad_y[i] * (s.plus + v * s.plus * s.minus * slope);
   }
 }

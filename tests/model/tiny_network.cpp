@@ -62,7 +62,8 @@ std::map<std::string, at::Tensor> drawn_weights(const ModelConfig& config) {
       } else if (is_vector || spec.name.find("modulation") != std::string::npos) {
         w = 0.3 * w;
       } else {
-        w = w / std::sqrt(static_cast<double>(spec.numel / spec.shape[0]));
+        const int64_t inputs = spec.numel / spec.shape[0];
+        w = w / std::sqrt(static_cast<double>(inputs));
       }
       weights[spec.name] = w;
     }

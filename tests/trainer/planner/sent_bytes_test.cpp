@@ -58,7 +58,8 @@ TrainConfig wan_stage(const std::string& file, const std::vector<std::string>& s
 }
 
 MemoryPlan plan_of(const TrainConfig& config, int64_t ranks) {
-  return plan_memory(config, {21, 16, 60, 104}, {.mesh = mesh_shape(config, ranks, ranks)});
+  return plan_memory(
+      config, {.clip = {21, 16, 60, 104}}, {.mesh = mesh_shape(config, ranks, ranks)});
 }
 
 MemoryPlan teacher_forcing(const std::string& sharding,
