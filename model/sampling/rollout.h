@@ -46,10 +46,12 @@ struct RolloutRequest {
 struct RolloutChunk {
   int64_t first_frame;
   at::Tensor latents_BFCHW;
-  kernels::DeviceSpan
-      denoising;  // the passes of this chunk; on a GPU to be asked for when it is whole
-  kernels::DeviceSpan caching;  // since the chunk before: its context pass, and a prompt's switch
-  int64_t cache_bytes;          // size of the cache that this chunk was denoised against
+  /// Of the passes of this chunk; on a GPU to be asked for when it is whole.
+  kernels::DeviceSpan denoising;
+  /// Since the chunk before: its context pass, and a prompt's switch.
+  kernels::DeviceSpan caching;
+  /// Size of the cache that this chunk was denoised against.
+  int64_t cache_bytes;
 };
 
 /// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,

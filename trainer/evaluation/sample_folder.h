@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <vector>
 
 #include "trainer/evaluation/sample_list.h"
@@ -16,8 +15,8 @@ namespace vmla::trainer {
 /// each chunk, for samples.json. The videos that the folder's samples.json names are removed first,
 /// or kept and not made again (Request::keeps_finished: UserError if they are of another prompt or
 /// seed). The records are those of the videos that were made.
-/// `between_chunks` may throw, and comes from another thread with Request::decode_beside:
-/// samples.json then names the videos that are finished, and nothing unfinished is left.
+/// Where the sampling throws (Request::before_pass), samples.json names the videos that are
+/// finished, and nothing unfinished is left.
 std::vector<SampleRecord> sample_to_folder(const VideoSampler& sampler,
                                            const model::Network& network,
                                            const VideoSampler::Request& request,

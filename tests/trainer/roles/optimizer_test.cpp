@@ -24,9 +24,9 @@ model::ModelConfig small_model() {
   return config;
 }
 
-model::TrainedWeights small_weights() {
+model::TrainedWeights small_weights(at::ScalarType compute = at::kFloat) {
   const auto config = small_model();
-  return {config, model::random_weights(config, 1), "test"};
+  return {config, model::random_weights(config, 1), "test", at::kCPU, compute};
 }
 
 /// Gradients that differ from unit to unit and element to element.
@@ -183,10 +183,7 @@ TEST(MovingAverages, TheFirstBesideTheWeightsIsTaken) {
 }
 
 TEST(AdamW, WritesTheCopiesThatAreThere) {
-  const auto config = small_model();
-  model::TrainedWeights weights(
-      config, model::random_weights(config, 1), "test", at::kCPU, at::kBFloat16);
-  auto averages = average_weights(at::kBFloat16);
+  auto weights = small_weights(at::kBFloat16), averages = average_weights(at::kBFloat16);
   AdamW optimizer({}, weights);
   fill_gradients(weights);
   // Units 0 and 1 have copies, the root has none yet.
@@ -210,10 +207,7 @@ TEST(AdamW, WritesTheCopiesThatAreThere) {
 }
 
 TEST(AdamW, WritesNeitherAverageNorCopiesAtAScaleThatIsNotFinite) {
-  const auto config = small_model();
-  model::TrainedWeights weights(
-      config, model::random_weights(config, 1), "test", at::kCPU, at::kBFloat16);
-  auto averages = average_weights(at::kBFloat16);
+  auto weights = small_weights(at::kBFloat16), averages = average_weights(at::kBFloat16);
   AdamW optimizer({}, weights);
   fill_gradients(weights);
   weights.acquire(0), averages.acquire(0);
