@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "model/io/error.h"
+
 namespace vmla::model {
 
 at::ScalarType exact_dtype(at::ScalarType compute) {
@@ -56,30 +58,24 @@ FlatPart whole_unit(const std::vector<TensorSpec>& layout) {
 TrainedWeights::TrainedWeights(const ModelConfig& config,
                                const std::map<std::string, at::Tensor>& tensors,
                                const std::string& source,
-                               at::Device device,
+                               const Home& home,
                                at::ScalarType compute_dtype,
                                at::ScalarType master_dtype,
                                bool with_gradients)
-    : TrainedWeights(config,
-                     tensors,
-                     source,
-                     device,
-                     compute_dtype,
-                     master_dtype,
-                     with_gradients,
-                     whole_unit) {}
+    : TrainedWeights(
+          config, tensors, source, home, compute_dtype, master_dtype, with_gradients, whole_unit) {}
 
 TrainedWeights::TrainedWeights(const ModelConfig& config,
                                const std::map<std::string, at::Tensor>& tensors,
                                const std::string& source,
-                               at::Device device,
+                               const Home& home,
                                at::ScalarType compute_dtype,
                                at::ScalarType master_dtype,
                                bool with_gradients,
                                const Cut& cut)
     : config_(config), compute_dtype_(compute_dtype), units_(all_units(config)) {
   check_weights(config, tensors, source);
-  const auto options = at::TensorOptions().dtype(master_dtype).device(device);
+  HomeBuffers buffers(home, formatted("weights of {}", source));
   for (int64_t index : units_) {
     Unit& unit = storage_[index];
     unit.layout = unit_layout(config, index);
@@ -87,9 +83,9 @@ TrainedWeights::TrainedWeights(const ModelConfig& config,
     int64_t covered = 0;
     for (const FlatPiece& piece : unit.part.pieces) covered += piece.count;
     const bool padded = covered < unit.part.numel;
-    unit.master =
-        padded ? at::zeros({unit.part.numel}, options) : at::empty({unit.part.numel}, options);
-    if (with_gradients) unit.gradient = at::zeros({unit.part.numel}, options);
+    unit.master = padded ? buffers.zeros(unit.part.numel, master_dtype)
+                         : buffers.empty(unit.part.numel, master_dtype);
+    if (with_gradients) unit.gradient = at::zeros_like(unit.master);
     for (const FlatPiece& piece : unit.part.pieces) {
       const at::Tensor& whole = tensors.at(unit.layout[piece.tensor].name);
       unit.master.narrow(0, piece.offset, piece.count)
@@ -111,12 +107,32 @@ std::vector<at::Tensor> TrainedWeights::acquire(int64_t index) {
   // buffer, which an optimizer can write as it goes.
   const at::ScalarType exact = unit.master.scalar_type();
   if (compute_dtype_ != exact) unit.compute_copy = unit.master.to(compute_dtype_);
+  unit.compute = views(unit, unit.master, unit.compute_copy);
+  return unit.compute;
+}
+
+std::vector<at::Tensor> TrainedWeights::views(const Unit& unit,
+                                              const at::Tensor& master,
+                                              const at::Tensor& copy) const {
+  const at::ScalarType exact = master.scalar_type();
+  std::vector<at::Tensor> tensors;
   for (const auto& spec : unit.layout) {
     const bool is_copied = compute_dtype_of(spec, compute_dtype_, exact) != exact;
-    const at::Tensor& flat = is_copied ? unit.compute_copy : unit.master;
-    unit.compute.push_back(flat.narrow(0, spec.offset, spec.numel).view(spec.shape));
+    const at::Tensor& flat = is_copied ? copy : master;
+    tensors.push_back(flat.narrow(0, spec.offset, spec.numel).view(spec.shape));
   }
-  return unit.compute;
+  return tensors;
+}
+
+std::vector<at::Tensor> TrainedWeights::tensors_from(int64_t index,
+                                                     const at::Tensor& master) const {
+  const at::ScalarType exact = master.scalar_type();
+  if (compute_dtype_ == exact) return views(at(index), master, {});
+  std::vector<at::Tensor> tensors = views(at(index), master, master.to(compute_dtype_));
+  for (at::Tensor& tensor : tensors) {
+    if (tensor.scalar_type() == exact) tensor = tensor.clone();
+  }
+  return tensors;
 }
 
 void TrainedWeights::add_gradients(int64_t index, const std::vector<at::Tensor>& gradients) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/weights/home_buffers.h"
 #include "model/weights/weight_source.h"
 #include "model/weights/weights.h"
 
@@ -68,7 +69,7 @@ class TrainedWeights : public WeightSource {
   TrainedWeights(const ModelConfig& config,
                  const std::map<std::string, at::Tensor>& tensors,
                  const std::string& source,
-                 at::Device device = at::kCPU,
+                 const Home& home = at::kCPU,
                  at::ScalarType compute_dtype = at::kFloat,
                  at::ScalarType master_dtype = at::kFloat,
                  bool with_gradients = true);
@@ -100,6 +101,9 @@ class TrainedWeights : public WeightSource {
   virtual void drop_copies();
   /// Must be called after the masters were written together with every compute_copy().
   virtual void masters_and_copies_changed() {}
+  /// A unit's tensors as acquire() gives them, out of a copy of master(unit) on any device. What is
+  /// not cast views `master` where nothing is cast, else it is a copy, so that `master` can go.
+  std::vector<at::Tensor> tensors_from(int64_t unit, const at::Tensor& master) const;
   /// How many ranks hold the same part of each unit.
   virtual int64_t copies() const { return 1; }
   /// Whether tensors_of() communicates: then every rank must call it.
@@ -119,7 +123,7 @@ class TrainedWeights : public WeightSource {
   TrainedWeights(const ModelConfig& config,
                  const std::map<std::string, at::Tensor>& tensors,
                  const std::string& source,
-                 at::Device device,
+                 const Home& home,
                  at::ScalarType compute_dtype,
                  at::ScalarType master_dtype,
                  bool with_gradients,
@@ -139,6 +143,10 @@ class TrainedWeights : public WeightSource {
   at::ScalarType compute_dtype() const { return compute_dtype_; }
 
  private:
+  std::vector<at::Tensor> views(const Unit& unit,
+                                const at::Tensor& master,
+                                const at::Tensor& copy) const;
+
   ModelConfig config_;
   at::ScalarType compute_dtype_;
   std::vector<int64_t> units_;

@@ -13,8 +13,13 @@
 
 namespace vmla::model {
 
-UploadedWeights::UploadedWeights(WeightSource& home, at::Device device, bool is_frozen)
-    : home_(home), device_(device), is_frozen_(is_frozen) {
+UploadedWeights::UploadedWeights(WeightSource& home, at::Device device)
+    : frozen_(&home), device_(device) {
+  if (device.is_cuda()) stream_ = kernels::side_stream(device);
+}
+
+UploadedWeights::UploadedWeights(TrainedWeights& home, at::Device device)
+    : moving_(&home), device_(device) {
   if (device.is_cuda()) stream_ = kernels::side_stream(device);
 }
 
@@ -22,37 +27,39 @@ UploadedWeights::~UploadedWeights() {
   if (stream_) stream_->synchronize();
 }
 
-UploadedWeights::Slot UploadedWeights::uploaded(int64_t unit) {
+/// Sends the unit on its way to the device, unless it is there or under way.
+void UploadedWeights::send(int64_t unit, Slot& slot) {
+  if (!slot.sent.empty() || !slot.tensors.empty()) return;
   const at::NoGradGuard no_grad;
-  const std::vector<at::Tensor> home = home_.acquire(unit);
-  const std::shared_ptr<void> released(nullptr, [&](void*) { home_.release(unit); });
-  Slot slot;
-  // A plan's copies are counted as well, so that they are not the tensors of `home` themselves.
+  const std::vector<at::Tensor> home =
+      frozen_ != nullptr ? frozen_->acquire(unit) : std::vector<at::Tensor>{moving_->master(unit)};
+  const std::shared_ptr<void> released(nullptr, [&](void*) {
+    if (frozen_ != nullptr) frozen_->release(unit);
+  });
+  // A plan's copies are counted as well, so that they are not the tensors at home themselves.
   const bool is_elsewhere = stream_ || device_.is_meta();
   for (const at::Tensor& tensor : home) {
-    slot.tensors.push_back(is_elsewhere
-                               ? at::empty(tensor.sizes(), tensor.options().device(device_))
-                               : tensor.to(device_));
+    slot.sent.push_back(is_elsewhere ? at::empty(tensor.sizes(), tensor.options().device(device_))
+                                     : tensor.to(device_));
   }
-  if (!stream_) return slot;
+  if (!stream_) return;
   // The allocator gives memory in the order of the current stream, whose kernels may still use what
-  // lay there before.
+  // lay there before; and masters may have been written in its order.
   c10::Event given(device_.type());
   given.record(kernels::current_stream(device_));
   given.block(*stream_);
   const c10::StreamGuard guard(*stream_);
   for (size_t i = 0; i < home.size(); ++i)
-    slot.tensors[i].copy_(sendable(home[i]), /*non_blocking=*/true);
+    slot.sent[i].copy_(sendable(home[i]), /*non_blocking=*/true);
   slot.arriving.emplace(device_.type());
   slot.arriving->record(*stream_);
-  return slot;
 }
 
 /// The tensor in page-locked memory: where it lies, or a copy in LibTorch's, whose allocator gives
 /// it to nobody else before the stream has read it.
 at::Tensor UploadedWeights::sendable(const at::Tensor& tensor) {
   const at::Storage& storage = tensor.storage();
-  if (is_frozen_ && seen_.insert(storage.data()).second) {
+  if (frozen_ != nullptr && seen_.insert(storage.data()).second) {
     locked_.emplace_back(const_cast<void*>(storage.data()), storage.nbytes());
     const std::string& problem = locked_.back().problem();
     if (!problem.empty() && !std::exchange(said_, true)) {
@@ -80,8 +87,13 @@ UploadedWeights::Slots::iterator UploadedWeights::drop(Slots::iterator slot) {
 
 std::vector<at::Tensor> UploadedWeights::acquire(int64_t unit) {
   Slot& slot = slots_[unit];
-  if (slot.tensors.empty()) slot = uploaded(unit);
+  send(unit, slot);
   expect_arrival(slot);
+  if (slot.tensors.empty()) {
+    const at::NoGradGuard no_grad;
+    const std::vector<at::Tensor> sent = std::exchange(slot.sent, {});
+    slot.tensors = frozen_ != nullptr ? sent : moving_->tensors_from(unit, sent.front());
+  }
   ++slot.uses;
   return slot.tensors;
 }
@@ -96,8 +108,7 @@ void UploadedWeights::release(int64_t unit) {
 }
 
 void UploadedWeights::prefetch(int64_t unit) {
-  Slot& slot = slots_[unit];
-  if (slot.tensors.empty()) slot = uploaded(unit);
+  send(unit, slots_[unit]);
 }
 
 void UploadedWeights::unhold() {

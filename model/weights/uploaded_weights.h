@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/host_pages.h"
-#include "model/weights/weight_source.h"
+#include "model/weights/local_weights.h"
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Event.h>
@@ -20,11 +20,16 @@ namespace vmla::model {
 /// outlive the object.
 ///
 /// To a GPU units are copied on a stream of its own, so that one that was prefetched arrives beside
-/// the kernels of the one before it. Tensors of `home` are page-locked where they lie if they stay
-/// there (`is_frozen`), or pass through page-locked memory of LibTorch's.
+/// the kernels of the one before it. What is not page-locked, or cannot be, passes through
+/// page-locked memory of LibTorch's.
 class UploadedWeights final : public WeightSource {
  public:
-  UploadedWeights(WeightSource& home, at::Device device, bool is_frozen);
+  /// Of frozen weights: `home` gives them in the dtypes that are computed with. They are
+  /// page-locked where they lie.
+  UploadedWeights(WeightSource& home, at::Device device);
+  /// Of weights that move, a unit's flat master at a time, which is cast on the device. Masters
+  /// that another stream writes must be in its past when a unit is asked for in the current one.
+  UploadedWeights(TrainedWeights& home, at::Device device);
   /// Waits for copies under way.
   ~UploadedWeights() override;
 
@@ -41,18 +46,19 @@ class UploadedWeights final : public WeightSource {
  private:
   struct Slot {
     int64_t uses = 0;
-    std::vector<at::Tensor> tensors;
-    std::optional<c10::Event> arriving;  // none: they are there
+    std::vector<at::Tensor> sent;        // as at home; empty once `tensors` are there
+    std::optional<c10::Event> arriving;  // none: what was sent is there
+    std::vector<at::Tensor> tensors;     // to compute with
   };
   using Slots = std::map<int64_t, Slot>;
-  Slot uploaded(int64_t unit);
+  void send(int64_t unit, Slot& slot);
   void expect_arrival(Slot& slot) const;
   Slots::iterator drop(Slots::iterator slot);
   at::Tensor sendable(const at::Tensor& tensor);
 
-  WeightSource& home_;
+  WeightSource* frozen_ = nullptr;
+  TrainedWeights* moving_ = nullptr;  // one of the two
   at::Device device_;
-  bool is_frozen_;
   std::optional<c10::Stream> stream_;  // of a GPU
   int64_t holds_ = 0;
   Slots slots_;

@@ -51,6 +51,12 @@ STAGES = {
     ),
     "diffusion forcing": ("diffusion_forcing", "dense", {}),
     "consistency, recomputed": ("consistency", "latent", {"train__recompute": "block"}),
+    # The average is on the device for two things: an update moves it there, and every step computes with it.
+    "consistency, offloaded": (
+        "consistency",
+        "latent",
+        {"distributed__offload": ["optimizer", "teacher", "target_ema"], "checkpoint__every": 2},
+    ),
     "dmd, averaged": ("dmd", "latent", {"ema__decay": 0.5, "train__steps": 6}),
     "dmd, offloaded, accumulated": (
         "dmd",
@@ -58,6 +64,7 @@ STAGES = {
         {
             "ema__decay": 0.5,
             "train__micro_batch_size": 2,
+            "train__steps": 6,
             "distributed__offload": ["optimizer", "generator_ema", "real_score"],
         },
     ),
@@ -151,6 +158,18 @@ def test_bf16(dataset, dense_run, tmp_path):
     assert largest_difference(alone, standin, "loss") < 2**-8
 
 
+def test_what_is_offloaded_has_the_same_bits(dataset, dense_run, latent_run, tmp_path):
+    """Of an average that is a copy: one that moves is rounded otherwise in AdamW's pass than by itself."""
+    settings = {"train__steps": 3, "train__precision": "bf16", "checkpoint__every": 3}
+    settings = distilled("consistency", dense_run, objective__consistency_distillation__target_ema_decay=0, **settings)
+    offload = {"distributed__offload": ["optimizer", "teacher", "target_ema"]}
+    runs = [
+        train_on_standin("consistency", tmp_path / str(len(changed)), dataset, latent_run, **(settings | changed))
+        for changed in ({}, offload)
+    ]
+    assert_same_bits(*runs)
+
+
 @pytest.mark.parametrize("offload", [[], ["optimizer"]])
 def test_stopped_after_three_steps_it_goes_on_to_the_same_bits(offload, standin_run, dataset, dense_run, tmp_path):
     run_dir = tmp_path / "run"
@@ -194,6 +213,45 @@ def test_ranks_that_meet_through_the_host(way, standin_run, dataset, dense_run, 
     assert [used for used in contexts if used] == sorted([str(rank % devices)] for rank in range(ranks))
     assert largest_difference(standin_run, tmp_path / "run", "loss") < LOSSES
     assert largest_difference(standin_run, tmp_path / "run", "grad_norm") < NORMS
+
+
+def average_follows(run):
+    """What a checkpoint holds of target_ema has moved from the one before it towards the generator beside it."""
+
+    def parts(step, role):
+        """By rank and tensor."""
+        files = sorted((run / "checkpoints" / f"step_{step}").glob(f"{role}*.safetensors"))
+        ranks = [load_file(file) for file in files if "optimizer" not in file.name]
+        return {(rank, name): part.double() for rank, held in enumerate(ranks) for name, part in held.items()}
+
+    for step in (2, 3):
+        before, after, weights = parts(step - 1, "target_ema"), parts(step, "target_ema"), parts(step, "generator")
+        assert after
+        for key, part in after.items():
+            expected = 0.99 * before[key] + 0.01 * weights[key]
+            # A product and two sums, each rounded once.
+            assert (part - expected).abs().max() <= 4 * 2**-24 * expected.abs().max(), (step, key)
+        assert any((part != before[key]).any() for key, part in after.items())
+
+
+def test_an_average_in_the_hosts_memory_is_there_when_it_is_saved(dataset, dense_run, latent_run, tmp_path):
+    settings = {"train__steps": 3, "checkpoint__every": 1, "checkpoint__keep_last": 3}
+    settings = distilled("consistency", dense_run, distributed__offload=["target_ema"], **settings)
+    average_follows(train_on_standin("consistency", tmp_path / "run", dataset, latent_run, **settings))
+
+
+@pytest.mark.parametrize("sharding", ["zero1", "full"])
+def test_ranks_whose_parts_are_in_the_hosts_memory(sharding, dataset, dense_run, latent_run, tmp_path):
+    settings = distilled("consistency", dense_run, **{"train__steps": 3, "checkpoint__every": 1, "checkpoint__keep_last": 3})
+    alone = train("consistency", tmp_path / "cpu", dataset, latent_run, **settings)
+    settings |= {"train__device": "cuda", "distributed__backend": "host_staged", "distributed__sharding": sharding}
+    settings |= {"distributed__offload": ["optimizer", "teacher", "target_ema"]}
+    arguments = train_arguments("consistency", tmp_path / "run", dataset, latent_run, **settings)
+    launch = [FOLDER / "vmla-launch", "--standalone", "--nproc-per-node", 2, "--", PROGRAM]
+    succeeded(run_standin([*launch, *arguments], devices=2))
+    assert largest_difference(alone, tmp_path / "run", "loss") < LOSSES
+    assert largest_difference(alone, tmp_path / "run", "grad_norm") < NORMS
+    average_follows(tmp_path / "run")
 
 
 def test_samples_are_those_of_the_cpu(latent_run, tmp_path):

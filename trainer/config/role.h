@@ -22,6 +22,9 @@ struct Role {
 
   /// Of a moving average: the role that it follows and as a copy of which it starts.
   std::string ema_of = {};
+  bool follows(const std::string& role) const {
+    return training == Training::kEmaOf && ema_of == role;
+  }
   /// average <- decay average + (1 - decay) weights, after each update of `ema_of`.
   double ema_decay = 0;
   /// The first step at which it averages; before that it is a copy.

@@ -130,8 +130,11 @@ RoleBytes role_bytes(const TrainConfig& config,
   const int64_t copy = compute == master ? 0 : whole * size_of(compute);
   bytes.computing = !cut ? copy : stays_gathered(config, role.role) ? whole_computed : 0;
   if (role.role.training == Training::kEmaOf) {
-    if (!role.role.computes) bytes.computing = 0;
-    if (is_offloaded(config, role.role.name)) bytes.on_host = bytes.masters + bytes.computing;
+    const bool offloaded = is_offloaded(config, role.role.name);
+    // Whole masters in the host's memory are cast where they are brought to; what is gathered of
+    // cut ones is on the device.
+    if (!role.role.computes || (offloaded && !cut)) bytes.computing = 0;
+    if (offloaded) bytes.on_host = bytes.masters;
     return bytes;
   }
   // This rank's part, in fp32 as the masters; where gradients are accumulated whole, these too.

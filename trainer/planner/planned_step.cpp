@@ -1,5 +1,6 @@
 #include "trainer/planner/planned_step.h"
 
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/collectives/update_report.h"
 #include "trainer/inputs/sizes_only_batch.h"
 #include "trainer/inputs/stage_codec.h"
@@ -108,13 +109,17 @@ class SizesOnlyStage {
     report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
     const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
-    // Moments that come from the host's memory; those on the device need nothing for an update.
-    const int64_t room = set_.at(player).optimizer->room_for_moments(),
-                  with_moments = held() + room;
+    // Moments and then averages come from the host's memory; on the device they need nothing.
+    int64_t room = set_.at(player).optimizer->room_for_moments();
+    for (const RoleState& state : set_.states) {
+      if (state.role.follows(player) && is_offloaded(config_, state.role.name))
+        room = std::max(room, room_to_move(*state.weights));
+    }
+    const int64_t with_room = held() + room;
     end_update(player);
     // Phases were measured as all that lives on the meta device.
     for (PhaseMemory& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
-    if (room > 0) memory.phases.push_back({player + " optimizer", with_moments});
+    if (room > 0) memory.phases.push_back({player + " optimizer", with_room});
     for (const PhaseMemory& phase : memory.phases) {
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
     }
@@ -164,7 +169,7 @@ class SizesOnlyStage {
   /// Done before the phases, so that no phase's peak depends on which of them was first.
   void make_compute_copies() {
     for (RoleState& state : set_.states) {
-      if (!state.weights || !state.role.computes) continue;
+      if (!state.weights || state.uploaded || !state.role.computes) continue;
       if (mesh_.shape().shard > 1 && !stays_gathered(config_, state.role)) continue;
       for (const int64_t unit : state.weights->units()) {
         state.weights->acquire(unit);
@@ -177,8 +182,9 @@ class SizesOnlyStage {
   /// them is dropped.
   void end_update(const std::string& player) {
     for (RoleState& state : set_.states) {
-      const bool follows = state.role.training == Training::kEmaOf && state.role.ema_of == player;
-      if (state.role.name == player || follows) state.weights->masters_and_copies_changed();
+      if (state.role.name != player && !state.role.follows(player)) continue;
+      state.weights->masters_and_copies_changed();
+      if (state.uploaded) state.uploaded->forget();
     }
   }
 

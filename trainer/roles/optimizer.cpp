@@ -1,8 +1,6 @@
 #include "trainer/roles/optimizer.h"
 
-#include "kernels/host_pages.h"
-#include "model/io/error.h"
-#include "model/io/log.h"
+#include "model/weights/home_buffers.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -10,34 +8,9 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
-#include <optional>
 
 namespace vmla::trainer {
 namespace {
-
-/// Zeros in the host's memory for a GPU to read and write, cut from one page-locked block.
-class HostZeros {
- public:
-  explicit HostZeros(size_t bytes) {
-    auto [block, problem] = kernels::host_block(std::max<size_t>(bytes, 1), /*locked=*/true);
-    if (!block.defined())
-      fail_run("no memory for the optimizer's moments on the host ({} bytes): {}", bytes, problem);
-    if (!problem.empty())
-      log::warn("the optimizer's moments on the host are not page-locked: {}; steps wait for them",
-                problem);
-    block_ = std::move(block);
-  }
-  at::Tensor take(const at::Tensor& like) {
-    const auto bytes = static_cast<int64_t>(like.nbytes());
-    const at::Tensor part = block_.narrow(0, taken_, bytes).view(like.scalar_type());
-    taken_ += bytes;
-    return part;
-  }
-
- private:
-  at::Tensor block_;
-  int64_t taken_ = 0;
-};
 
 /// A unit's copy in the compute dtype, where it has one; training computes in bf16, or in the
 /// masters' dtype without copies.
@@ -96,37 +69,44 @@ const MovingAverage* average_beside(model::TrainedWeights& weights,
 
 void update_average(const MovingAverage& average, model::TrainedWeights& weights) {
   // lerp_(w, 1 - decay) is average + (1 - decay) (w - average).
-  for (const int64_t unit : weights.units()) {
-    at::Tensor& to = average.weights.master(unit);
-    to.lerp_(weights.master(unit).to(to.device()), 1.0 - average.decay);
+  const double weight = 1.0 - average.decay;
+  const std::vector<int64_t>& units = weights.units();
+  if (average.shuttle == nullptr) {
+    for (const int64_t unit : units)
+      average.weights.master(unit).lerp_(weights.master(unit), weight);
+  } else {
+    std::vector<HostShuttle::Group> groups;
+    for (const int64_t unit : units) groups.push_back({average.weights.master(unit)});
+    average.shuttle->each(groups, [&](size_t index, const HostShuttle::Group& here) {
+      here[0].lerp_(weights.master(units[index]), weight);
+    });
   }
   average.weights.drop_copies();
   if (average.uploaded != nullptr) average.uploaded->forget();  // its copies on the GPU are old
 }
 
+int64_t room_to_move(model::TrainedWeights& average) {
+  size_t largest = 0;
+  for (const int64_t unit : average.units())
+    largest = std::max(largest, average.master(unit).nbytes());
+  return 2 * static_cast<int64_t>(largest);
+}
+
 AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host)
     : config_(config) {
   const bool has_average = config_.betas[0] != 0.0;
-  const int64_t copies = has_average ? 2 : 1;
-  size_t bytes = 0;
-  int64_t largest = 0;
-  for (int64_t unit : weights.units()) {
-    const auto held = static_cast<int64_t>(weights.master(unit).nbytes()) * copies;
-    bytes += static_cast<size_t>(held);
-    largest = std::max(largest, held);
-  }
-  if (on_host) room_for_moments_ = 2 * largest;
-  std::optional<HostZeros> host;
+  const at::Device device = weights.master(model::kRootUnit).device();
+  const model::Home home = on_host ? model::Home::offloaded_from(device) : model::Home(device);
+  if (on_host && device.is_cuda()) shuttle_ = std::make_unique<HostShuttle>(device);
+  model::HomeBuffers buffers(home, "the optimizer's moments");
   for (int64_t unit : weights.units()) {
     const at::Tensor& master = weights.master(unit);
-    if (on_host && master.is_cuda() && !host) {
-      host.emplace(bytes);
-      shuttle_ = std::make_unique<HostShuttle>(master.device());
-    }
-    const auto zeros = [&] { return host ? host->take(master) : at::zeros_like(master); };
+    const auto zeros = [&] { return buffers.zeros(master.numel(), master.scalar_type()); };
     Moments& moments = moments_[unit];
     moments.exp_avg_sq = zeros();
     if (has_average) moments.exp_avg = zeros();
+    const auto held = static_cast<int64_t>(master.nbytes()) * (has_average ? 2 : 1);
+    if (on_host) room_for_moments_ = std::max(room_for_moments_, 2 * held);
   }
 }
 

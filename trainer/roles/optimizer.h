@@ -35,16 +35,23 @@ at::Tensor clip_factor(const at::Tensor& norm, const at::Tensor& loss, double ma
 /// + (1 - decay) weights.
 struct MovingAverage {
   model::TrainedWeights& weights;
-  double decay;                      // 0 makes it a copy
-  model::UploadedWeights* uploaded;  // its copies on a GPU where it lies in the host's memory
+  double decay;  // 0 makes it a copy
+  /// Of an average in the host's memory: what lends it to the GPU that moves it, and, unless it is
+  /// cut over ranks, its copies there.
+  HostShuttle* shuttle = nullptr;
+  model::UploadedWeights* uploaded = nullptr;
 };
 
 /// The first of `averages` that lies on the device of `weights`; null: none does.
 const MovingAverage* average_beside(model::TrainedWeights& weights,
                                     const std::vector<MovingAverage>& averages);
 
-/// Moves an average, which may lie in the host's memory.
+/// Moves an average. One in the host's memory is there when its shuttle has been waited for.
 void update_average(const MovingAverage& average, model::TrainedWeights& weights);
+
+/// Bytes that update_average() takes on the weights' device for an average in the host's memory: of
+/// the largest unit, twice.
+int64_t room_to_move(model::TrainedWeights& average);
 
 /// AdamW over the flat buffers of a role, of which this process may hold a part (docs/algorithms.md
 /// 11.1). With beta1 = 0 the first moment is the gradient, and none is kept.

@@ -119,16 +119,18 @@ std::vector<MovingAverage> RoleSet::averages_of(const std::string& player, int64
   std::vector<MovingAverage> averages;
   for (RoleState& state : states) {
     const Role& role = state.role;
-    if (role.training != Training::kEmaOf || role.ema_of != player) continue;
+    if (!role.follows(player)) continue;
     const double decay = step < role.ema_start_step ? 0.0 : role.ema_decay;
-    averages.push_back({*state.weights, decay, state.uploaded.get()});
+    averages.push_back({*state.weights, decay, state.shuttle.get(), state.uploaded.get()});
   }
   return averages;
 }
 
 void RoleSet::make_room_for_step() {
   for (RoleState& state : states) {
-    if (state.weights && !state.role.computes) state.weights->drop_copies();
+    if (!state.weights || state.role.computes) continue;
+    state.weights->drop_copies();
+    if (state.uploaded) state.uploaded->forget();
   }
 }
 

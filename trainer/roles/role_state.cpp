@@ -37,8 +37,7 @@ RoleState make_role_state(const TrainConfig& config,
   state.role = role;
   state.config = model;
   const bool offloaded = is_offloaded(config, role.name);
-  // A plan's roles are in no memory: it takes off what a real run keeps on the host (role_bytes).
-  const at::Device home = offloaded && !device.is_meta() ? at::Device(at::kCPU) : device;
+  const model::Home home = offloaded ? model::Home::offloaded_from(device) : model::Home(device);
   if (role.training == Training::kFrozen) {
     // Where sharding cuts masters and moments alone, a frozen role has nothing to cut.
     if (cuts_used_weights(config) && mesh.shard().size() > 1) {
@@ -47,16 +46,14 @@ RoleState make_role_state(const TrainConfig& config,
                                                    .tensors = tensors,
                                                    .source = role.name,
                                                    .home = home,
-                                                   .device = device,
                                                    .compute_dtype = compute,
                                                    .allow_hold = holds_weights(config.distributed),
                                                    .shard = mesh.shard()});
     } else {
       state.frozen =
-          std::make_unique<model::FrozenWeights>(model, tensors, role.name, home, compute);
+          std::make_unique<model::FrozenWeights>(model, tensors, role.name, home.lies, compute);
       if (offloaded)
-        state.uploaded =
-            std::make_unique<model::UploadedWeights>(*state.frozen, device, /*is_frozen=*/true);
+        state.uploaded = std::make_unique<model::UploadedWeights>(*state.frozen, device);
     }
     return state;
   }
@@ -75,7 +72,6 @@ RoleState make_role_state(const TrainConfig& config,
                                            .tensors = tensors,
                                            .source = role.name,
                                            .home = home,
-                                           .device = device,
                                            .compute_dtype = compute,
                                            .master_dtype = master,
                                            .with_gradients = trained,
@@ -83,10 +79,10 @@ RoleState make_role_state(const TrainConfig& config,
                                            .shard = mesh.shard(),
                                            .replica = mesh.replica()});
   }
+  if (offloaded && device.is_cuda()) state.shuttle = std::make_unique<HostShuttle>(device);
   // A part in the host's memory comes to the device when it is gathered; whole weights are copied.
   if (offloaded && mesh.shard().size() == 1)
-    state.uploaded =
-        std::make_unique<model::UploadedWeights>(*state.weights, device, /*is_frozen=*/false);
+    state.uploaded = std::make_unique<model::UploadedWeights>(*state.weights, device);
   if (trained) {
     state.optimizer = std::make_unique<AdamW>(role.optimizer.value_or(config.optimizer),
                                               *state.weights,

@@ -33,6 +33,9 @@ struct RoleState {
   /// Of whole weights that stay in the host's memory (distributed.offload): what brings a unit to
   /// the GPU while a network uses it.
   std::unique_ptr<model::UploadedWeights> uploaded;
+  /// Of a moving average in the host's memory: what lends it to the GPU that moves it. The host
+  /// waits for it before it reads the masters.
+  std::unique_ptr<HostShuttle> shuttle;
 
   /// Where a network takes the weights from.
   model::WeightSource& source() const;

@@ -50,6 +50,7 @@ CheckpointShare training_share(const TrainConfig& config,
   for (const RoleState& role : roles.states) {
     if (!role.weights) continue;  // frozen roles are read again from where they came
     const std::string& name = role.role.name;
+    if (role.shuttle) role.shuttle->wait();
     share.roles[name] = part(held_pieces(*role.weights));
     // Roles with sizes of their own; share.model holds those of all others.
     if (role.role.is_score) share.role_models[name] = role.config;

@@ -238,9 +238,9 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     EXPECT_LT(less.step.peak_bytes, all.step.peak_bytes) << what;
     const UpdateMemory& update = less.step.updates.front();
     const auto phase = std::ranges::find(update.phases, "generator optimizer", &PhaseMemory::name);
-    ASSERT_EQ(phase != update.phases.end(), what == "optimizer");
-    if (what != "optimizer") continue;
-    // Twice the second moments of the largest unit, beside tables and prepared plans.
+    ASSERT_EQ(phase != update.phases.end(), what != "real_score");
+    if (what == "real_score") continue;
+    // Twice the second moments of the largest unit, or its average, beside tables and plans.
     int64_t largest = 0;
     for (int64_t unit = model::kRootUnit; unit < less.config.model.num_layers; ++unit) {
       int64_t numbers = 0;
@@ -251,7 +251,6 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     const int64_t room = phase->peak_bytes - less.step.resident_bytes;
     EXPECT_GE(room, 2 * 4 * largest);
     EXPECT_LT(room, 3 * 4 * largest);
-    EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
   }
 }
 

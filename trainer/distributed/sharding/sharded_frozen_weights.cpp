@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "model/io/error.h"
+
 namespace vmla::distributed {
 namespace {
 
@@ -16,12 +18,11 @@ size_t buffer_of(const model::FlatPiece& piece, const std::vector<FlatBuffer>& b
 /// This rank's part of each buffer of a unit, read from the whole tensors; padding is zero.
 std::vector<at::Tensor> read_parts(const GatheredUnits::Unit& unit,
                                    const std::map<std::string, at::Tensor>& tensors,
-                                   at::Device home) {
+                                   model::HomeBuffers& home) {
   const std::vector<FlatBuffer>& buffers = unit.cut.buffers;
   std::vector<at::Tensor> parts;
   for (const FlatBuffer& buffer : buffers)
-    parts.push_back(
-        at::zeros({buffer.part_numel}, at::TensorOptions().device(home).dtype(buffer.dtype)));
+    parts.push_back(home.zeros(buffer.part_numel, buffer.dtype));
   for (const model::FlatPiece& piece : unit.cut.part.pieces) {
     const size_t b = buffer_of(piece, buffers);
     const at::Tensor& whole = tensors.at(unit.layout[piece.tensor].name);
@@ -36,21 +37,27 @@ std::vector<at::Tensor> read_parts(const GatheredUnits::Unit& unit,
 
 ShardedFrozenWeights::ShardedFrozenWeights(const Setup& setup)
     : allow_hold_(setup.allow_hold),
+      home_(setup.home),
       gathered_(
           setup.shard,
           cut_units(
               setup.config,
               {.compute = setup.compute_dtype, .exact = model::exact_dtype(setup.compute_dtype)},
               setup.shard),
-          [this, device = setup.device](int64_t unit, const FlatBuffer& buffer) {
+          [this](int64_t unit, const FlatBuffer& buffer) {
             const auto& buffers = gathered_.unit(unit).cut.buffers;
-            return parts_.at(unit)[static_cast<size_t>(&buffer - buffers.data())].to(device);
+            return brought(parts_.at(unit)[static_cast<size_t>(&buffer - buffers.data())], home_);
           },
           /*keep=*/false) {
   const at::NoGradGuard no_grad;
   model::check_weights(setup.config, setup.tensors, setup.source);
+  model::HomeBuffers buffers(home_, formatted("weights of {}", setup.source));
   for (const int64_t unit : model::all_units(setup.config))
-    parts_[unit] = read_parts(gathered_.unit(unit), setup.tensors, setup.home);
+    parts_[unit] = read_parts(gathered_.unit(unit), setup.tensors, buffers);
+}
+
+ShardedFrozenWeights::~ShardedFrozenWeights() {
+  finish_bringing(home_);
 }
 
 void ShardedFrozenWeights::hold() {

@@ -20,9 +20,8 @@ class ShardedFrozenWeights final : public model::WeightSource {
     const std::map<std::string, at::Tensor>& tensors;
     /// Where the tensors come from: stands in front of errors.
     std::string source;
-    /// Where this rank's part lies, and where units are gathered.
-    at::Device home;
-    at::Device device;
+    /// Where this rank's part lies; units are gathered on the device that uses it.
+    model::Home home;
     at::ScalarType compute_dtype;
     /// Whether hold() keeps units gathered over several passes; else it changes nothing.
     bool allow_hold;
@@ -30,6 +29,7 @@ class ShardedFrozenWeights final : public model::WeightSource {
     Communicator& shard;
   };
   explicit ShardedFrozenWeights(const Setup& setup);
+  ~ShardedFrozenWeights() override;
 
   std::vector<at::Tensor> acquire(int64_t unit) override { return gathered_.acquire(unit); }
   void release(int64_t unit) override { gathered_.release(unit); }
@@ -40,6 +40,7 @@ class ShardedFrozenWeights final : public model::WeightSource {
 
  private:
   bool allow_hold_;
+  model::Home home_;
   std::map<int64_t, std::vector<at::Tensor>> parts_;  // [part_numel], one a buffer of the unit
   GatheredUnits gathered_;
 };

@@ -33,22 +33,26 @@ ShardedWeights::ShardedWeights(const Setup& setup)
                      setup.master_dtype,
                      setup.with_gradients,
                      [&](const auto& layout) { return own_elements(setup, layout); }),
-      device_(setup.device),
+      home_(setup.home),
       policy_(setup.policy),
       shard_(setup.shard),
       replica_(setup.replica) {
-  TORCH_CHECK(setup.home == setup.device || !setup.with_gradients,
+  TORCH_CHECK(!home_.offloaded || !setup.with_gradients,
               "what is trained is kept where it is trained");
   if (!is_cut()) return;
   gathered_ = std::make_unique<GatheredUnits>(
       shard_,
       cut_units(setup.config, dtypes_of(setup), shard_),
       [this](int64_t unit, const FlatBuffer& buffer) {
-        return own_part(master(unit), buffer).to(device_, buffer.dtype);
+        return brought(own_part(master(unit), buffer), home_).to(buffer.dtype);
       },
       policy_.keep_gathered);
   if (!setup.with_gradients || policy_.scatter_gradients) return;
   for (const int64_t unit : units()) whole_gradients(unit);  // made now: they stay for the run
+}
+
+ShardedWeights::~ShardedWeights() {
+  finish_bringing(home_);
 }
 
 std::vector<at::Tensor> ShardedWeights::acquire(int64_t unit) {
@@ -183,7 +187,7 @@ std::map<std::string, at::Tensor> ShardedWeights::tensors_of(int64_t unit) {
   const auto& [layout, cut] = gathered_->unit(unit);
   std::vector<at::Tensor> whole;
   for (const FlatBuffer& buffer : cut.buffers) {
-    const at::Tensor part = own_part(master(unit), buffer).to(device_);
+    const at::Tensor part = brought(own_part(master(unit), buffer), home_);
     whole.push_back(at::empty({buffer.part_numel * shard_.size()}, part.options()));
     shard_.all_gather(whole.back(), part).wait();
   }

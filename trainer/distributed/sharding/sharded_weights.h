@@ -43,10 +43,9 @@ class ShardedWeights final : public model::TrainedWeights {
     const std::map<std::string, at::Tensor>& tensors;
     /// Where the tensors come from: stands in front of errors.
     std::string source;
-    /// Where this rank's part lies, and where units are gathered. They differ for offloaded
-    /// weights, which are not trained.
-    at::Device home;
-    at::Device device;
+    /// Where this rank's part lies; units are gathered on the device that uses it. What is trained
+    /// is not offloaded.
+    model::Home home;
     at::ScalarType compute_dtype;
     at::ScalarType master_dtype;
     bool with_gradients;
@@ -56,6 +55,7 @@ class ShardedWeights final : public model::TrainedWeights {
     Communicator& replica;
   };
   explicit ShardedWeights(const Setup& setup);
+  ~ShardedWeights() override;
 
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t unit) override;
@@ -81,7 +81,7 @@ class ShardedWeights final : public model::TrainedWeights {
   void scatter(int64_t unit);
   void start_reduction(int64_t unit);
 
-  at::Device device_;
+  model::Home home_;
   ShardingPolicy policy_;
   Communicator& shard_;
   Communicator& replica_;

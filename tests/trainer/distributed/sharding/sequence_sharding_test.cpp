@@ -57,7 +57,6 @@ TEST_P(CutWeights, GetTheGradientsOfOneProcess) {
                               .tensors = given,
                               .source = "drawn",
                               .home = at::kCPU,
-                              .device = at::kCPU,
                               .compute_dtype = at::kDouble,
                               .master_dtype = at::kDouble,
                               .with_gradients = true,

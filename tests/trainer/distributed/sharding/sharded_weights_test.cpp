@@ -68,7 +68,6 @@ void with_sharded(const Mode& mode,
                             .tensors = given,
                             .source = "drawn",
                             .home = at::kCPU,
-                            .device = at::kCPU,
                             .compute_dtype = compute,
                             .master_dtype = master,
                             .with_gradients = true,
@@ -195,16 +194,18 @@ TEST(ShardedWeights, FollowTheirMasters) {
 
 TEST(ShardedWeights, WhatIsOffloadedLiesAtHomeAndIsGatheredWhereItIsUsed) {
   const ModelConfig config = model::tiny_dense();
+  // The device without data stands for the one where networks compute.
+  model::Home home(at::kMeta);
+  home.lies = at::kCPU;
+  home.offloaded = true;
   for (const int64_t shard : {1, 2}) {
     Groups groups(2, shard);
     on_threads(2, [&](Communicator& world) {
-      // The device without data stands for the one where networks compute.
       const auto moved = dry_communicator("shard", world.rank() % shard, shard);
       ShardedWeights weights({.config = config,
                               .tensors = model::drawn_weights(config),
                               .source = "drawn",
-                              .home = at::kCPU,
-                              .device = at::kMeta,
+                              .home = home,
                               .compute_dtype = at::kFloat,
                               .master_dtype = at::kFloat,
                               .with_gradients = false,
@@ -234,7 +235,6 @@ TEST(ShardedWeights, SendWhatTheArithmeticSays) {
                             .tensors = model::drawn_weights(config),
                             .source = "drawn",
                             .home = at::kCPU,
-                            .device = at::kCPU,
                             .compute_dtype = at::kFloat,
                             .master_dtype = at::kFloat,
                             .with_gradients = true,
@@ -275,7 +275,6 @@ TEST(ShardedFrozenWeights, GatherWhatOneProcessHolds) {
                                     .tensors = given,
                                     .source = "drawn",
                                     .home = at::kCPU,
-                                    .device = at::kCPU,
                                     .compute_dtype = compute,
                                     .allow_hold = true,
                                     .shard = shard});
