@@ -117,6 +117,7 @@ TABLES = {
             Column("keep, one clip", "dmd.mosaic.keep"),
             Column("energy", "dmd.mosaic.energy"),
             Column("keep, last of ten", "dmd.long_rollout.mosaic.keep_last"),
+            Column("less the dense model's", "dmd.long_rollout.mosaic.keep_last", 3, "difference"),
             Column("energy", "dmd.long_rollout.mosaic.energy_last"),
             Column("less the dense model's", "dmd.long_rollout.mosaic.energy_last", 3, "difference"),
             Column("direction", "dmd.drift.adherence.direction_last"),
@@ -124,6 +125,18 @@ TABLES = {
             Column("drift", "dmd.drift.shift", 1),
         ],
         {"attention": "dense"},
+    ),
+    "long_caches": Table(
+        "long",
+        {"attention": "attention", "cache": "less the window's"},
+        [
+            Column("keep, one clip", "dmd.mosaic.keep", 3, "difference"),
+            Column("keep, last of ten", "dmd.long_rollout.mosaic.keep_last", 3, "difference"),
+            Column("energy", "dmd.long_rollout.mosaic.energy_last", 3, "difference"),
+            Column("direction", "dmd.drift.adherence.direction_last", 3, "difference"),
+            Column("motion, of a real clip's", "dmd.drift.motion_share_last", 2, "difference"),
+        ],
+        {"cache": "window"},
     ),
     "eight_bits": Table(
         "int8",

@@ -133,6 +133,8 @@ def render(table: Table) -> list[str]:
     for labels in ordered:
         rows = sweep.cells[labels]
         base = tuple(table.baseline.get(axis, label) for axis, label in zip(sweep.axes, labels, strict=True))
+        if base == labels and all(column.kind == "difference" for column in table.columns):
+            continue  # it would have nothing to say
         cells = [table.names.get(labels[place], labels[place]) for place in places]
         for column in table.columns:
             if column.kind == "difference":
