@@ -26,8 +26,9 @@ at::Tensor brought(const at::Tensor& tensor, const Home& home) {
   return here;
 }
 
-void finish_bringing(const Home& home) {
-  if (home.offloaded && home.used.is_cuda()) kernels::current_stream(home.used).synchronize();
+void finish_bringing(const Home& home) noexcept {
+  if (!home.offloaded || !home.used.is_cuda()) return;
+  kernels::settle(kernels::current_stream(home.used));
 }
 
 HomeBuffers::HomeBuffers(const Home& home, std::string what)
@@ -46,7 +47,7 @@ at::Tensor HomeBuffers::zeros(int64_t numel, at::ScalarType dtype) {
 }
 
 at::Tensor HomeBuffers::empty(int64_t numel, at::ScalarType dtype) {
-  // Pages of the system are zeros anyway.
+  // Pages come from the system as zeros, so that they cost nothing more.
   if (home_.lies.is_cpu() && home_.used.is_cuda()) return zeros(numel, dtype);
   return at::empty({numel}, at::TensorOptions().device(home_.lies).dtype(dtype));
 }

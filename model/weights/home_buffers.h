@@ -28,8 +28,9 @@ struct Home {
 /// the tensor is page-locked.
 at::Tensor brought(const at::Tensor& tensor, const Home& home);
 
-/// Waits for copies that brought() has started, after which what they read may go.
-void finish_bringing(const Home& home);
+/// Waits for the current stream, and so for the copies that brought() has queued there: what they
+/// read may go then. For destructors.
+void finish_bringing(const Home& home) noexcept;
 
 /// Makes flat buffers at a home. Those which a GPU reads out of the host's memory are page-locked
 /// where the system permits, and have their exact size; it must have read and written them before

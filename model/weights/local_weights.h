@@ -101,8 +101,9 @@ class TrainedWeights : public WeightSource {
   virtual void drop_copies();
   /// Must be called after the masters were written together with every compute_copy().
   virtual void masters_and_copies_changed() {}
-  /// A unit's tensors as acquire() gives them, out of a copy of master(unit) on any device. What is
-  /// not cast views `master` where nothing is cast, else it is a copy, so that `master` can go.
+  /// A unit's tensors as acquire() gives them, out of a copy of master(unit) on any device: views
+  /// of it where the unit is computed with in its dtype, else tensors of their own, so that it can
+  /// go.
   std::vector<at::Tensor> tensors_from(int64_t unit, const at::Tensor& master) const;
   /// How many ranks hold the same part of each unit.
   virtual int64_t copies() const { return 1; }

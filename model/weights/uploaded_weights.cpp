@@ -24,7 +24,7 @@ UploadedWeights::UploadedWeights(TrainedWeights& home, at::Device device)
 }
 
 UploadedWeights::~UploadedWeights() {
-  if (stream_) stream_->synchronize();
+  if (stream_) kernels::settle(*stream_);
 }
 
 /// Sends the unit on its way to the device, unless it is there or under way.
@@ -38,21 +38,25 @@ void UploadedWeights::send(int64_t unit, Slot& slot) {
   });
   // A plan's copies are counted as well, so that they are not the tensors at home themselves.
   const bool is_elsewhere = stream_ || device_.is_meta();
+  std::vector<at::Tensor> sent;
   for (const at::Tensor& tensor : home) {
-    slot.sent.push_back(is_elsewhere ? at::empty(tensor.sizes(), tensor.options().device(device_))
-                                     : tensor.to(device_));
+    sent.push_back(is_elsewhere ? at::empty(tensor.sizes(), tensor.options().device(device_))
+                                : tensor.to(device_));
   }
-  if (!stream_) return;
+  if (!stream_) {
+    slot.sent = std::move(sent);
+    return;
+  }
   // The allocator gives memory in the order of the current stream, whose kernels may still use what
   // lay there before; and masters may have been written in its order.
   c10::Event given(device_.type());
   given.record(kernels::current_stream(device_));
   given.block(*stream_);
   const c10::StreamGuard guard(*stream_);
-  for (size_t i = 0; i < home.size(); ++i)
-    slot.sent[i].copy_(sendable(home[i]), /*non_blocking=*/true);
+  for (size_t i = 0; i < home.size(); ++i) sent[i].copy_(sendable(home[i]), /*non_blocking=*/true);
   slot.arriving.emplace(device_.type());
   slot.arriving->record(*stream_);
+  slot.sent = std::move(sent);
 }
 
 /// The tensor in page-locked memory: where it lies, or a copy in LibTorch's, whose allocator gives
@@ -81,7 +85,11 @@ void UploadedWeights::expect_arrival(Slot& slot) const {
 
 /// The memory goes back in the order of the current stream, so that has to wait for the copy.
 UploadedWeights::Slots::iterator UploadedWeights::drop(Slots::iterator slot) {
-  expect_arrival(slot->second);
+  try {
+    expect_arrival(slot->second);
+  } catch (const c10::Error&) {
+    // Of a device that has failed. It says so at the next call; destructors release units.
+  }
   return slots_.erase(slot);
 }
 

@@ -20,15 +20,16 @@ namespace vmla::model {
 /// outlive the object.
 ///
 /// To a GPU units are copied on a stream of its own, so that one that was prefetched arrives beside
-/// the kernels of the one before it. What is not page-locked, or cannot be, passes through
-/// page-locked memory of LibTorch's.
+/// the kernels of the one before it. What cannot be page-locked passes through page-locked memory
+/// of LibTorch's, into which the host copies it at once: a device that writes such pages makes the
+/// host wait anyway.
 class UploadedWeights final : public WeightSource {
  public:
   /// Of frozen weights: `home` gives them in the dtypes that are computed with. They are
   /// page-locked where they lie.
   UploadedWeights(WeightSource& home, at::Device device);
-  /// Of weights that move, a unit's flat master at a time, which is cast on the device. Masters
-  /// that another stream writes must be in its past when a unit is asked for in the current one.
+  /// Of weights that move, a unit's flat master at a time, which is cast on the device. Before a
+  /// unit is asked for, the current stream must have been made to wait for what writes the masters.
   UploadedWeights(TrainedWeights& home, at::Device device);
   /// Waits for copies under way.
   ~UploadedWeights() override;

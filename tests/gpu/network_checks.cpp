@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "model/weights/uploaded_weights.h"
 #include "tests/gpu/check.h"
 #include "tests/model/tiny_network.h"
 
@@ -86,6 +87,35 @@ void check_cache(const std::string& attention, LatentForm form, at::Device devic
   require_near("cached", at::cat(flows, 1), masked, kTolerance32);
 }
 
+/// Masters in the host's memory arrive and are cast as beside the GPU, in pages that no copy makes
+/// the host wait for; and what a copy still reads stays until it has.
+void check_offloaded(at::Device device) {
+  const ModelConfig config = tiny_mla();
+  const Home home = device.is_cpu() ? Home(device) : Home::offloaded_from(device);
+  const auto weights_at = [&](const Home& where) {
+    return TrainedWeights(
+        config, drawn_weights(config), "drawn", where, at::kBFloat16, at::kFloat, false);
+  };
+  TrainedWeights offloaded = weights_at(home), beside = weights_at(device);
+  TORCH_CHECK(device.is_cpu() || offloaded.master(0).is_pinned(), "the masters can be paged out");
+  {
+    UploadedWeights weights(offloaded, device);
+    for (const int64_t unit : offloaded.units()) {
+      const auto here = weights.acquire(unit), expected = beside.acquire(unit);
+      for (size_t i = 0; i < here.size(); ++i)
+        require_near("tensor " + std::to_string(i), here[i], expected[i], 0.0);
+      weights.release(unit);
+    }
+    weights.prefetch(0);
+  }
+  HomeBuffers buffers(home, "parts");
+  at::Tensor part = buffers.empty(1 << 20, at::kFloat).fill_(2.0);
+  const at::Tensor here = brought(part, home);
+  finish_bringing(home);
+  part.reset();
+  require_near("part", here, at::full({1 << 20}, 2.0), 0.0);
+}
+
 }  // namespace
 
 std::vector<Check> network_checks() {
@@ -99,6 +129,7 @@ std::vector<Check> network_checks() {
   }
   checks.push_back({"mla network, cached and absorbed",
                     [](at::Device device) { check_cache("mla", LatentForm::kAbsorbed, device); }});
+  checks.push_back({"weights in the host's memory", check_offloaded});
   return checks;
 }
 

@@ -15,6 +15,10 @@ constexpr int kMostDevices = 4;
 /// GPUs that this process sees: STANDIN_DEVICES, or 1.
 int device_count();
 
+/// Fails as every call does once a kernel has faulted: after STANDIN_FAILS_AFTER calls, if that is
+/// set.
+void expect_alive();
+
 /// The device of this thread; as in CUDA, every thread begins on device 0.
 c10::DeviceIndex& current_device();
 /// The stream that this thread works in on a device; 0 is the default one.

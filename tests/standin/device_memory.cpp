@@ -192,6 +192,7 @@ void on_fault(int, siginfo_t* info, void*) {
 }  // namespace
 
 void touch(const void* address, size_t bytes, Access access) {
+  expect_alive();
   TORCH_CHECK(is_device_address(address),
               "stand-in: a kernel was given an address of the host (CUDA would say: an illegal "
               "memory access was encountered)");

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <limits>
 
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
@@ -82,10 +83,12 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
               const c10::Stream& of,
               const c10::DeviceIndex,
               const c10::EventFlag) const override {
+    expect_alive();
     if (*event == nullptr) *event = new Recorded;
     *static_cast<Recorded*>(*event) = {times_of(index_of(of)), std::chrono::steady_clock::now()};
   }
   void block(void* event, const c10::Stream& waiting) const override {
+    expect_alive();
     if (event != nullptr) stream_waits(index_of(waiting), static_cast<Recorded*>(event)->times);
   }
   void destroyEvent(void* event, const c10::DeviceIndex) const noexcept override {
@@ -93,12 +96,14 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
   // Nothing gets done by itself here: who asks for the second time, as in a loop, hears that it is.
   bool queryEvent(void* event) const override {
+    expect_alive();
     if (event == nullptr || is_finished(static_cast<Recorded*>(event)->times)) return true;
     host_waited(static_cast<Recorded*>(event)->times);
     return false;
   }
   // Whoever asks whether a stream is done hears that it is, and may then rely on it.
   bool queryStream(const c10::Stream& asked) const override {
+    expect_alive();
     host_waited_for(index_of(asked));
     return true;
   }
@@ -107,14 +112,17 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     return std::chrono::duration<double, std::milli>(between).count();
   }
   void synchronizeEvent(void* event) const override {
+    expect_alive();
     note("sync", "event", 0);
     if (event != nullptr) host_waited(static_cast<Recorded*>(event)->times);
   }
   void synchronizeStream(const c10::Stream& waited) const override {
+    expect_alive();
     note("sync", "stream", 0);
     host_waited_for(index_of(waited));
   }
   void synchronizeDevice(const c10::DeviceIndex device) const override {
+    expect_alive();
     note("sync", "device", 0);
     for (int id = 0; id < kStreamsOfDevice; ++id) host_waited_for(stream_index(device, id));
   }
@@ -128,6 +136,17 @@ int device_count() {
     return text == nullptr ? 1 : std::clamp(std::atoi(text), 1, kMostDevices);
   }();
   return count;
+}
+
+void expect_alive() {
+  static const int64_t last = [] {
+    const char* const text = std::getenv("STANDIN_FAILS_AFTER");
+    return text == nullptr ? std::numeric_limits<int64_t>::max() : std::atoll(text);
+  }();
+  static std::atomic<int64_t> calls{0};
+  TORCH_CHECK(calls++ < last,
+              "CUDA error: an illegal memory access was encountered (stand-in: "
+              "STANDIN_FAILS_AFTER)");
 }
 
 c10::DeviceIndex& current_device() {

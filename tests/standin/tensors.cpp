@@ -30,6 +30,7 @@ at::Tensor empty(at::IntArrayRef sizes,
                  std::optional<bool>,
                  std::optional<at::MemoryFormat> format) {
   const c10::OptionalDeviceGuard guard(device);
+  at::globalContext().lazyInitDevice(at::kCUDA);  // as CUDA's own does
   return at::detail::empty_generic(
       sizes, device_allocator(), kKeys, c10::dtype_or_default(dtype), format);
 }
@@ -41,6 +42,7 @@ at::Tensor empty_strided(at::IntArrayRef sizes,
                          std::optional<at::Device> device,
                          std::optional<bool>) {
   const c10::OptionalDeviceGuard guard(device);
+  at::globalContext().lazyInitDevice(at::kCUDA);
   return at::detail::empty_strided_generic(
       sizes, strides, device_allocator(), kKeys, c10::dtype_or_default(dtype));
 }

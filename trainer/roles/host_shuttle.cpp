@@ -12,6 +12,8 @@
 namespace vmla::trainer {
 namespace {
 
+constexpr int64_t kSlots = 2;
+
 /// Room on the device for a group.
 struct Slot {
   explicit Slot(c10::DeviceType type) : arrived(type), worked(type), free(type) {}
@@ -39,14 +41,33 @@ HostShuttle::HostShuttle(c10::Device device)
       out_(kernels::side_stream(device)),
       last_left_(device.type()) {}
 
+int64_t HostShuttle::room(const std::vector<Group>& groups) {
+  size_t sum = 0;
+  for (size_t i = 0; !groups.empty() && i < groups.front().size(); ++i) {
+    size_t longest = 0;
+    for (const Group& group : groups) longest = std::max(longest, group[i].nbytes());
+    sum += longest;
+  }
+  return kSlots * static_cast<int64_t>(sum);
+}
+
+HostShuttle::~HostShuttle() {
+  drain();
+}
+
+/// Waits for all copies, also where the device has failed.
+void HostShuttle::drain() const noexcept {
+  kernels::settle(in_);
+  kernels::settle(out_);
+}
+
 void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
   if (groups.empty()) return;
   try {
     lend(groups, work);
   } catch (...) {
     // Copies under way use memory that goes now, on the device and perhaps on the host.
-    in_.synchronize();
-    out_.synchronize();
+    drain();
     throw;
   }
 }
@@ -54,7 +75,7 @@ void HostShuttle::each(const std::vector<Group>& groups, const Work& work) {
 void HostShuttle::lend(const std::vector<Group>& groups, const Work& work) {
   const at::NoGradGuard no_grad;
   const c10::Stream current = kernels::current_stream(device_);
-  std::array<Slot, 2> slots{Slot(device_.type()), Slot(device_.type())};
+  std::array<Slot, kSlots> slots{Slot(device_.type()), Slot(device_.type())};
   for (Slot& slot : slots) {
     for (size_t i = 0; i < groups.front().size(); ++i) {
       int64_t numel = 0;

@@ -23,19 +23,22 @@ class HostShuttle {
 
   explicit HostShuttle(c10::Device device);
   /// Waits for what has not left yet.
-  ~HostShuttle() { wait(); }
+  ~HostShuttle();
   HostShuttle(const HostShuttle&) = delete;
   HostShuttle& operator=(const HostShuttle&) = delete;
 
-  /// Calls `work` for each group in turn. Groups are tensors of one dtype, alike in number. The
-  /// device holds twice the largest group meanwhile. The current stream goes on when the last group
-  /// has left.
+  /// Calls `work` for each group in turn. Groups are alike in number and dtypes. The device holds
+  /// room(groups) bytes meanwhile. The current stream goes on when the last group has left.
   void each(const std::vector<Group>& groups, const Work& work);
+
+  /// What each() takes of the device: two slots, each as large as the largest group.
+  static int64_t room(const std::vector<Group>& groups);
 
   /// Until it returns the host may not read what each() has written.
   void wait() const { last_left_.synchronize(); }
 
  private:
+  void drain() const noexcept;
   void lend(const std::vector<Group>& groups, const Work& work);
 
   c10::Device device_;

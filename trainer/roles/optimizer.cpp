@@ -22,6 +22,13 @@ at::Tensor bf16_copy(model::TrainedWeights& weights, int64_t unit) {
   return copy;
 }
 
+/// The masters of each unit, for the shuttle.
+std::vector<HostShuttle::Group> masters(model::TrainedWeights& weights) {
+  std::vector<HostShuttle::Group> groups;
+  for (const int64_t unit : weights.units()) groups.push_back({weights.master(unit)});
+  return groups;
+}
+
 }  // namespace
 
 double learning_rate(const OptimizerConfig& config, int64_t step, int64_t total_steps) {
@@ -75,9 +82,7 @@ void update_average(const MovingAverage& average, model::TrainedWeights& weights
     for (const int64_t unit : units)
       average.weights.master(unit).lerp_(weights.master(unit), weight);
   } else {
-    std::vector<HostShuttle::Group> groups;
-    for (const int64_t unit : units) groups.push_back({average.weights.master(unit)});
-    average.shuttle->each(groups, [&](size_t index, const HostShuttle::Group& here) {
+    average.shuttle->each(masters(average.weights), [&](size_t index, const auto& here) {
       here[0].lerp_(weights.master(units[index]), weight);
     });
   }
@@ -86,10 +91,7 @@ void update_average(const MovingAverage& average, model::TrainedWeights& weights
 }
 
 int64_t room_to_move(model::TrainedWeights& average) {
-  size_t largest = 0;
-  for (const int64_t unit : average.units())
-    largest = std::max(largest, average.master(unit).nbytes());
-  return 2 * static_cast<int64_t>(largest);
+  return HostShuttle::room(masters(average));
 }
 
 AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool on_host)
@@ -105,9 +107,8 @@ AdamW::AdamW(const OptimizerConfig& config, model::TrainedWeights& weights, bool
     Moments& moments = moments_[unit];
     moments.exp_avg_sq = zeros();
     if (has_average) moments.exp_avg = zeros();
-    const auto held = static_cast<int64_t>(master.nbytes()) * (has_average ? 2 : 1);
-    if (on_host) room_for_moments_ = std::max(room_for_moments_, 2 * held);
   }
+  if (on_host) room_for_moments_ = HostShuttle::room(groups());
 }
 
 void AdamW::step(model::TrainedWeights& weights,
@@ -145,15 +146,20 @@ void AdamW::step(model::TrainedWeights& weights,
   if (average != nullptr) average->weights.masters_and_copies_changed();
 }
 
-void AdamW::with_moments_from_host(const UpdateUnit& update) {
-  std::vector<int64_t> units;
+/// The moments of each unit, for the shuttle.
+std::vector<HostShuttle::Group> AdamW::groups() const {
   std::vector<HostShuttle::Group> groups;
   for (const auto& [unit, moments] : moments_) {
-    units.push_back(unit);
     groups.push_back({moments.exp_avg_sq});
     if (moments.exp_avg.defined()) groups.back().push_back(moments.exp_avg);
   }
-  shuttle_->each(groups, [&](size_t index, const HostShuttle::Group& here) {
+  return groups;
+}
+
+void AdamW::with_moments_from_host(const UpdateUnit& update) {
+  std::vector<int64_t> units;
+  for (const auto& [unit, moments] : moments_) units.push_back(unit);
+  shuttle_->each(groups(), [&](size_t index, const HostShuttle::Group& here) {
     Moments moments{.exp_avg = here.size() > 1 ? here[1] : at::Tensor(), .exp_avg_sq = here[0]};
     update(units[index], moments);
   });

@@ -49,8 +49,7 @@ const MovingAverage* average_beside(model::TrainedWeights& weights,
 /// Moves an average. One in the host's memory is there when its shuttle has been waited for.
 void update_average(const MovingAverage& average, model::TrainedWeights& weights);
 
-/// Bytes that update_average() takes on the weights' device for an average in the host's memory: of
-/// the largest unit, twice.
+/// Bytes that update_average() takes on the weights' device for an average in the host's memory.
 int64_t room_to_move(model::TrainedWeights& average);
 
 /// AdamW over the flat buffers of a role, of which this process may hold a part (docs/algorithms.md
@@ -80,8 +79,7 @@ class AdamW {
 
   int64_t updates() const { return updates_; }
 
-  /// Bytes of the weights' device that step() takes for moments which lie in the host's memory: of
-  /// the largest unit, twice.
+  /// Bytes that step() takes on the weights' device for moments which lie in the host's memory.
   int64_t room_for_moments() const { return room_for_moments_; }
 
  private:
@@ -89,6 +87,7 @@ class AdamW {
     at::Tensor exp_avg, exp_avg_sq;  // [n] as the unit's master; exp_avg undefined for beta1 = 0
   };
   using UpdateUnit = std::function<void(int64_t unit, Moments& moments)>;
+  std::vector<HostShuttle::Group> groups() const;
   void with_moments_from_host(const UpdateUnit& update);
   OptimizerConfig config_;
   int64_t updates_ = 0, room_for_moments_ = 0;

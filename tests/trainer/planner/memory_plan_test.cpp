@@ -239,6 +239,7 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     const UpdateMemory& update = less.step.updates.front();
     const auto phase = std::ranges::find(update.phases, "generator optimizer", &PhaseMemory::name);
     ASSERT_EQ(phase != update.phases.end(), what != "real_score");
+    EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
     if (what == "real_score") continue;
     // Twice the second moments of the largest unit, or its average, beside tables and plans.
     int64_t largest = 0;
