@@ -75,6 +75,8 @@ const MovingAverage* average_beside(model::TrainedWeights& weights,
 }
 
 void update_average(const MovingAverage& average, model::TrainedWeights& weights) {
+  // Its copies on the GPU are old, and one that is under way reads what is written now.
+  if (average.uploaded != nullptr) average.uploaded->forget();
   // lerp_(w, 1 - decay) is average + (1 - decay) (w - average).
   const double weight = 1.0 - average.decay;
   const std::vector<int64_t>& units = weights.units();
@@ -87,7 +89,6 @@ void update_average(const MovingAverage& average, model::TrainedWeights& weights
     });
   }
   average.weights.drop_copies();
-  if (average.uploaded != nullptr) average.uploaded->forget();  // its copies on the GPU are old
 }
 
 int64_t room_to_move(model::TrainedWeights& average) {
