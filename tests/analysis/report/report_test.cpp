@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "analysis/rank/rank_log.h"
 #include "analysis/report/stage_lines.h"
 #include "analysis/runs/run_reading.h"
@@ -293,6 +295,22 @@ TEST_F(ReportTest, ComparesTheStagesOfAPipeline) {
   EXPECT_THAT(html, HasSubstr("href=\"svd/report.html\""));
   EXPECT_THAT(html, HasSubstr("Training loss · teacher forcing"));
   EXPECT_THAT(html, HasSubstr("Spectra at the last step · random"));
+}
+
+/// Shapes on a dark ground ask too little of the cache; the mosaic is there to ask more.
+TEST_F(ReportTest, PointsToTheLaboratoryWhereShapesCannotShowTheRank) {
+  const auto page_of = [&](const std::string& data) {
+    write_stage("svd");
+    std::ofstream(folder_.path() / "svd/config.yaml", std::ios::app) << data;
+    write("summary.json", R"({"stages": {"svd": {}}})");
+    write_pipeline_report(folder_.path());
+    return page();
+  };
+  const std::string shapes = page_of("data: {make: {synth_count: 8}}\n");
+  EXPECT_THAT(shapes, HasSubstr("What these curves cannot show"));
+  EXPECT_THAT(shapes, HasSubstr("docs/reproduce.md"));
+  EXPECT_THAT(page_of("data: {make: {synth_count: 8, scene: mosaic}}\n"),
+              Not(HasSubstr("cannot show")));
 }
 
 TEST_F(ReportTest, APipelineThatHasNotStartedHasAPageToo) {
