@@ -89,8 +89,7 @@ const char* limits_of(const std::vector<RunContents>& stages) {
          "by any budget; one run of each start says nothing about seeds. They show that measuring "
          "works, how far each start lies from matrices without structure, and which way training "
          "moves it. A task in which the budget matters needs more bits a token, and several seeds: "
-         "the "
-         "laboratory has both (configs/lab, <code>vmla sweep</code>, what came out: "
+         "the laboratory has both (configs/lab, <code>vmla sweep</code>, what came out: "
          "docs/reproduce.md).";
 }
 

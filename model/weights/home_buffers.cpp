@@ -11,6 +11,14 @@
 #include "model/io/log.h"
 
 namespace vmla::model {
+namespace {
+
+/// Whether a GPU reads what lies there out of the host's memory.
+bool is_lent(const Home& home) {
+  return home.lies.is_cpu() && home.used.is_cuda();
+}
+
+}  // namespace
 
 Home Home::offloaded_from(at::Device device) {
   Home home(device);
@@ -27,15 +35,14 @@ at::Tensor brought(const at::Tensor& tensor, const Home& home) {
 }
 
 void finish_bringing(const Home& home) noexcept {
-  if (!home.offloaded || !home.used.is_cuda()) return;
-  kernels::settle(kernels::current_stream(home.used));
+  if (is_lent(home)) kernels::settle(kernels::current_stream(home.used));
 }
 
 HomeBuffers::HomeBuffers(const Home& home, std::string what)
     : home_(home), what_(std::move(what)) {}
 
 at::Tensor HomeBuffers::zeros(int64_t numel, at::ScalarType dtype) {
-  if (!home_.lies.is_cpu() || !home_.used.is_cuda())
+  if (!is_lent(home_))
     return at::zeros({numel}, at::TensorOptions().device(home_.lies).dtype(dtype));
   const size_t bytes = static_cast<size_t>(numel) * c10::elementSize(dtype);
   const auto [block, problem] = kernels::host_block(std::max<size_t>(bytes, 1), /*locked=*/true);
@@ -48,7 +55,7 @@ at::Tensor HomeBuffers::zeros(int64_t numel, at::ScalarType dtype) {
 
 at::Tensor HomeBuffers::empty(int64_t numel, at::ScalarType dtype) {
   // Pages come from the system as zeros, so that they cost nothing more.
-  if (home_.lies.is_cpu() && home_.used.is_cuda()) return zeros(numel, dtype);
+  if (is_lent(home_)) return zeros(numel, dtype);
   return at::empty({numel}, at::TensorOptions().device(home_.lies).dtype(dtype));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -50,3 +51,7 @@ def largest_difference(one: Path, other: Path, kind: str) -> float:
     assert found
     return max(found)
 
+
+def memory_ratio(run: Path) -> float:
+    """The plan's bytes over the most that any step had on the device."""
+    return json.loads((run / "summary.json").read_text())["memory"]["ratio"]

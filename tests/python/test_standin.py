@@ -19,7 +19,7 @@ from foreign_dataset import write_dataset
 from program import REPOSITORY, VMLA
 from reference.weights import random_weights
 from safetensors.torch import load_file
-from standin import FOLDER, PROGRAM, largest_difference, run_standin, succeeded, train_on_standin
+from standin import FOLDER, PROGRAM, largest_difference, memory_ratio, run_standin, succeeded, train_on_standin
 from test_golden import ODE_TIMES
 from test_resume import assert_same_bits
 from tiny_stage import metrics, train, train_arguments
@@ -79,8 +79,7 @@ STAGES = {
 def memory_is_as_planned(run):
     """The most that any step had on the device, beside the plan. These models are so small that what no tensor of theirs
     is, such as a report's numbers, can be half a percent."""
-    ratio = json.loads((run / "summary.json").read_text())["memory"]["ratio"]
-    assert 0.995 <= ratio <= 1.005
+    assert 0.995 <= memory_ratio(run) <= 1.005
 
 
 @pytest.mark.parametrize("name", STAGES)
