@@ -11,9 +11,10 @@
 /// A seal stands behind the end of an HDF5 file, where HDF5 does not look, and covers every byte of
 /// it. Its hash is of everything that describes the data, and is checked when the file is opened,
 /// before HDF5 sees a byte: HDF5 has no checksums of its own there. The numbers of the clips have
-/// digests of their own, which the hash covers and which are checked whenever a clip is read: to
-/// hash them at every start would mean to read the whole file. A program that changes the file
-/// through HDF5 cuts the seal off; the file then counts as unsealed, as those of other writers do.
+/// digests of their own, which the hash covers and which are checked when a clip is first read and
+/// when the file has changed since: to hash them at every start would mean to read the whole file.
+/// A program that changes the file through HDF5 cuts the seal off; the file then counts as
+/// unsealed, as those of other writers do.
 ///
 /// From the end of the HDF5 data on: digests of 32 bytes, [n] of the latents, [n] of the ODE
 /// states, [n] of the text embeddings, whichever there are, and a DigestEnd; then what older files

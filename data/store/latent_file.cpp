@@ -1,6 +1,7 @@
 #include "data/store/latent_file.h"
 
 #include <cstring>
+#include <iterator>
 
 #include "model/io/error.h"
 
@@ -33,11 +34,16 @@ LatentFile::LatentFile(const std::filesystem::path& path)
     : file_(path),
       seal_(sound_seal(file_)),
       index_(read_latent_index(file_, seal_.seal == Seal::kGood)) {
-  if (seal_.clips != 0 && seal_.clips != index_.clips.size()) {
+  if (seal_.clips == 0) return;
+  if (seal_.clips != index_.clips.size()) {
     fail_user("{}: damaged: it holds {} clips and digests of {}; make it again",
               path.string(),
               index_.clips.size(),
               seal_.clips);
+  }
+  for (size_t what = 0; what < std::size(compared_); ++what) {
+    if (seal_.digests_at[what] != 0)
+      compared_[what] = std::make_unique<std::atomic<int64_t>[]>(seal_.clips);
   }
 }
 
@@ -69,10 +75,16 @@ void LatentFile::read_text(int64_t clip, float* rows) const {
 
 void LatentFile::read_numbers(
     ClipNumbers what, int64_t clip, uint64_t offset, void* into, size_t count) const {
+  // Asked for first: what is changed while it is being read is compared again the next time.
+  const int64_t changed = compared_[static_cast<size_t>(what)] ? file_.changed_at() : 0;
   if (!file_.read(offset, into, count)) {
     fail_user("{}: {}: the file was truncated while in use", path().string(), name_of(what));
   }
+  if (changed == 0) return;
+  std::atomic<int64_t>& compared = compared_[static_cast<size_t>(what)][static_cast<size_t>(clip)];
+  if (compared.load(std::memory_order_relaxed) == changed) return;
   expect_as_written(what, clip, into, count);
+  compared.store(changed, std::memory_order_relaxed);
 }
 
 void LatentFile::expect_as_written(ClipNumbers what,

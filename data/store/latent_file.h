@@ -1,6 +1,8 @@
 #pragma once
 
+#include <atomic>
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -36,7 +38,9 @@ class LatentFile {
 
   // Each copies what clip `clip` has into memory of the caller. UserError if it is not what was
   // written (data/store/file_seal.h) or the file was truncated since it was opened, RunError if the
-  // disk fails.
+  // disk fails. What a clip has is compared with its digest when it is first read, and again after
+  // the file was changed: a training run reads each clip hundreds of times, and hashing takes
+  // several times as long as reading.
 
   /// F·C·H·W bf16 bits.
   void read_latents(int64_t clip, uint16_t* values) const;
@@ -53,6 +57,9 @@ class LatentFile {
   RegularFile file_;
   SealState seal_;
   LatentIndex index_;
+  /// By ClipNumbers that have digests, of each clip: changed_at() of the file in which it was as it
+  /// was written; 0: not compared yet.
+  std::unique_ptr<std::atomic<int64_t>[]> compared_[3];
 };
 
 }  // namespace vmla::data

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -42,6 +43,14 @@ void RegularFile::take_size() {
               S_ISDIR(status.st_mode) ? "a folder" : "a pipe or device");
   }
   bytes_ = static_cast<uint64_t>(status.st_size);
+}
+
+int64_t RegularFile::changed_at() const {
+  struct stat status = {};
+  if (fstat(fd_, &status) != 0)
+    fail_run("cannot read {}: {}", path_.string(), std::strerror(errno));
+  constexpr int64_t kNanoseconds = 1'000'000'000;
+  return std::max<int64_t>(1, status.st_ctim.tv_sec * kNanoseconds + status.st_ctim.tv_nsec);
 }
 
 bool RegularFile::read(uint64_t offset, void* into, size_t count) const {

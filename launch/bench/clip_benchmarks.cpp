@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <memory>
 #include <vector>
 
 #include "data/store/latent_dataset.h"
@@ -50,22 +51,34 @@ Outcome time_data(const Request& request) {
   for (int64_t clip = 0; clip < clips.size(); ++clip)
     bytes += 2.0 * static_cast<double>(clips.latents(clip).numel());
   const double clip_bytes = bytes / static_cast<double>(clips.size());
-  Row ours{.name = clips.has_digests() ? "clips, each checked against its digest" : "clips",
-           .bytes = bytes};
-  ours.runs = time_runs(at::kCPU, request.repeats, [&] {
-    for (int64_t clip = 0; clip < clips.size(); ++clip) clips.latents(clip);
-  });
+  const auto read_all = [](const data::LatentDataset& from) {
+    for (int64_t clip = 0; clip < from.size(); ++clip) from.latents(clip);
+  };
+  std::vector<Row> rows = {{.name = "clips", .bytes = bytes}};
+  rows[0].runs = time_runs(at::kCPU, request.repeats, [&] { read_all(clips); });
+  if (clips.has_digests()) {
+    // A dataset just opened compares every clip with its digest.
+    std::vector<std::unique_ptr<data::LatentDataset>> opened(request.repeats.warm_up +
+                                                             request.repeats.count);
+    for (auto& one : opened) one = std::make_unique<data::LatentDataset>(path);
+    auto next = opened.begin();
+    Row first{.name = "clips, each for the first time", .bytes = bytes};
+    first.runs = time_runs(at::kCPU, request.repeats, [&] { read_all(**next++); });
+    rows.push_back(first);
+  }
   Row plain{.name = "plain reads of the files"};
   plain.runs = time_runs(at::kCPU, request.repeats, [&] {
     plain.bytes = read_plainly(clips, static_cast<size_t>(clip_bytes));
   });
-  ours.figures.emplace_back(
-      "share_of_plain_rate",
-      (ours.bytes / wall_of(ours).median) / (plain.bytes / wall_of(plain).median));
+  const double plain_rate = plain.bytes / wall_of(plain).median;
+  for (Row& row : rows) {
+    row.figures.emplace_back("share_of_plain_rate", row.bytes / wall_of(row).median / plain_rate);
+  }
+  rows.push_back(plain);
   return {
       .subject = formatted(
           "{} clips of {:.0f} bytes in {}, from the page cache", clips.size(), clip_bytes, path),
-      .rows = {ours, plain}};
+      .rows = std::move(rows)};
 }
 
 Outcome time_vae(const Request& request) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 
 #include "data/store/latent_dataset.h"
 #include "model/io/error.h"
@@ -63,6 +64,26 @@ TEST(FileSeal, SaysWhichClipIsDamagedAndReadsTheOthers) {
       error_of<UserError>([&] { dataset.latents(2); }),
       (folder / "a.h5").string() +
           ": /latents: clip 2 is damaged: it is not what was written; make the dataset again");
+}
+
+TEST(FileSeal, AClipIsComparedAgainAfterTheFileWasChanged) {
+  const TemporaryFolder folder;
+  const std::filesystem::path path = folder / "a.h5";
+  write_dataset(path, 4);
+  const LatentDataset dataset(path);
+  for (int64_t i = 0; i < 4; ++i) dataset.latents(i);
+  const std::string whole = file_bytes(path);
+  const at::Tensor clip = clip_values(2).to(at::kBFloat16);
+  const size_t place =
+      whole.find(std::string(static_cast<const char*>(clip.const_data_ptr()), clip.nbytes()));
+  {
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekp(static_cast<std::streamoff>(place));
+    file.put(static_cast<char>(whole[place] ^ 1));
+  }
+  dataset.latents(1);
+  const std::string damaged = "clip 2 is damaged";
+  EXPECT_NE(error_of<UserError>([&] { dataset.latents(2); }).find(damaged), std::string::npos);
 }
 
 TEST(FileSeal, OlderFilesWithoutDigestsAreRead) {
