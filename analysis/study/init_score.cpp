@@ -56,7 +56,8 @@ LayerScore layer_score(const model::ConvertedLayer& layer,
   const double key_miss = error_up_to_factor(made.key, key, {}) * key.norm().item<double>();
   const double value_miss =
       error_up_to_factor(made.value, dense.value, {}) * dense.value.norm().item<double>();
-  score.weight_error = std::hypot(key_miss, value_miss) / dense.joint.norm().item<double>();
+  score.weight_error =
+      std::sqrt(key_miss * key_miss + value_miss * value_miss) / dense.joint.norm().item<double>();
   score.key_error = error_up_to_factor(made.key, key, held_out);
   score.value_error = error_up_to_factor(made.value, dense.value, held_out);
   if (factorises) score.rope_energy_kept = 1.0 - layer.report.rope_energy_lost;

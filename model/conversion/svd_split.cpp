@@ -34,7 +34,8 @@ ConvertedLayer convert_layer_svd_split(const LayerToConvert& from) {
       .down = at::cat({key.down, value.down}, 0),
       .energy_kept =
           all > 0 ? (key.energy_kept * key_energy + value.energy_kept * value_energy) / all : 1.0,
-      .optimal_error = std::hypot(key.optimal_error, value.optimal_error)};
+      .optimal_error = std::sqrt(key.optimal_error * key.optimal_error +
+                                 value.optimal_error * value.optimal_error)};
   return assemble_layer(from,
                         dense,
                         {.kv = kv,

@@ -79,12 +79,24 @@ def test_the_manifest_names_what_every_file_needs(bundle):
     number = lambda floor: tuple(map(int, floor.split(".")))  # noqa: E731
     assert number(needs["glibc"]) == max(number(floor) for floor in floors.values() if floor != "-")
     assert (needs["machine"], needs["torch"]) == ("x86_64", "2.11.0")
+    assert number(needs["glibc"]) <= (2, 34)
 
 
 def test_no_folder_of_the_build_is_searched(bundle):
     for file in [*(bundle / "libexec").iterdir(), *(bundle / "lib").iterdir()]:
         dynamic = subprocess.run(["readelf", "-d", file], capture_output=True, text=True, check=True).stdout
-        assert re.findall(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]", dynamic) in ([], ["$ORIGIN/../lib"]), file
+        paths = re.findall(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]", dynamic)
+        assert paths in ([], ["$ORIGIN/../lib"], ["$ORIGIN"]), file
+
+
+def test_a_library_that_takes_more_from_a_newer_glibc_stays_as_it_is(bundle, tmp_path):
+    library = tmp_path / "libstdc++.so.6"
+    shutil.copy(bundle / "lib" / "libstdc++.so.6", library)
+    before = library.read_bytes()
+    command = [sys.executable, REPOSITORY / "launch" / "glibc" / "accept_older.py", "--floor", "2.33"]
+    done = subprocess.run([*command, "--provided", "arc4random", library], capture_output=True, text=True)
+    one_line_error(done, library, "pthread_", "newer than 2.33")
+    assert library.read_bytes() == before
 
 
 def test_a_build_that_is_not_there(tmp_path):
