@@ -34,8 +34,8 @@ at::Tensor lower_gram(const at::Tensor& a) {
 /// first, [n, kept].
 struct Basis {
   at::Tensor vectors;
-  double inside;  // sum of their eigenvalues
-  double beyond;  // of all others
+  /// Sum of all other eigenvalues; none: they are not known well enough.
+  std::optional<double> beyond;
 };
 
 Basis basis_in_fp64(const at::Tensor& narrow, int64_t kept) {
@@ -43,7 +43,6 @@ Basis basis_in_fp64(const at::Tensor& narrow, int64_t kept) {
   const int64_t full = narrow.size(1);
   const at::Tensor energy = eigenvalues.clamp_min(0.0);
   return {.vectors = eigenvectors.narrow(1, full - kept, kept).flip({1}),
-          .inside = energy.narrow(0, full - kept, kept).sum().item<double>(),
           .beyond = energy.narrow(0, 0, full - kept).sum().item<double>()};
 }
 
@@ -70,10 +69,7 @@ std::optional<Basis> basis_in_fp32(const at::Tensor& narrow, int64_t kept) {
   const at::Tensor image = narrow.matmul(band);
   const auto [unused, turn] = at::linalg_eigh(image.t().matmul(image), "L");
   const at::Tensor upper = band.matmul(turn.flip({1}).narrow(1, 0, kept - begin));
-  Basis result{.vectors = at::cat({basis.narrow(1, 0, begin), upper}, 1), .inside = 0, .beyond = 0};
-  result.inside = narrow.matmul(result.vectors).square().sum().item<double>();
-  result.beyond = std::max(0.0, narrow.square().sum().item<double>() - result.inside);
-  return result;
+  return Basis{.vectors = at::cat({basis.narrow(1, 0, begin), upper}, 1), .beyond = std::nullopt};
 }
 
 /// With the eigenvectors in fp64, or where `rough` allows it in fp32.
@@ -85,11 +81,13 @@ LowRank truncated(const at::Tensor& matrix, int64_t rank, bool rough) {
   std::optional<Basis> found;
   if (rough) found = basis_in_fp32(narrow, kept);
   if (!found) found = basis_in_fp64(narrow, kept);
-  const double total = found->inside + found->beyond;
 
   const at::Tensor& basis = found->vectors;
   const at::Tensor projected = wide ? basis.t().matmul(a) : a.matmul(basis);  // S V^T, or U S
   const at::Tensor s = projected.norm(2, wide ? 1 : 0);
+  const double inside = s.square().sum().item<double>();
+  const double beyond =
+      found->beyond ? *found->beyond : std::max(0.0, a.square().sum().item<double>() - inside);
   // A singular value of 0 has no direction of its own: both factors are 0 there.
   const at::Tensor inverse_root = at::where(s > 0, s.clamp_min(1e-300).rsqrt(), at::zeros_like(s));
   const at::Tensor root = s.sqrt();
@@ -105,8 +103,8 @@ LowRank truncated(const at::Tensor& matrix, int64_t rank, bool rough) {
     result.up = at::constant_pad_nd(result.up, {0, rank - kept});
     result.down = at::constant_pad_nd(result.down, {0, 0, 0, rank - kept});
   }
-  result.energy_kept = total > 0 ? found->inside / total : 1.0;
-  result.optimal_error = std::sqrt(found->beyond);
+  result.energy_kept = inside + beyond > 0 ? inside / (inside + beyond) : 1.0;
+  result.optimal_error = std::sqrt(beyond);
   return result;
 }
 
