@@ -3,12 +3,14 @@
 #include "model/io/error.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/rank_arrangement.h"
+#include "trainer/roles/network_phases.h"
 #include "trainer/roles/optimizer.h"
 #include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <deque>
 
 namespace vmla::trainer {
 namespace {
@@ -29,6 +31,42 @@ void expect_finite(const PlayerFigures& figures,
       figures.grad_norm,
       run_dir.string(),
       player.optimizer ? "its optimizer's lr" : "optimizer.lr");
+}
+
+/// Times an update's phases under the names of the log.
+class TimedPhases : public PhaseListener {
+ public:
+  TimedPhases(StepTimer& timer, RoleSet& roles) : timer_(timer), roles_(roles) {}
+  void phase_begins(const std::string& role, NetworkWay way) override {
+    switch (way) {
+      case NetworkWay::kForward:
+        return timer_.begin("forward");
+      case NetworkWay::kBackward:
+        return timer_.begin("backward");
+      case NetworkWay::kWithoutGradient:
+        return timer_.begin(roles_.at(role).role.passes);
+    }
+  }
+  void phase_was_rollout() override { timer_.rename("rollout"); }
+
+ private:
+  StepTimer& timer_;
+  RoleSet& roles_;
+};
+
+/// The networks of a stage, whose runs are reported to `phases`. `watched` keeps their weights.
+NetworkTable watched_networks(const TrainConfig& config,
+                              RoleSet& roles,
+                              NetworkPhases& phases,
+                              std::deque<WatchedWeights>& watched) {
+  NetworkTable table;
+  for (const auto& [name, plain] : roles.networks(config)) {
+    watched.emplace_back(plain.network.weights, name).phases = &phases;
+    table.emplace(name,
+                  RoleNetwork{{plain.network.config, watched.back(), plain.network.sequence},
+                              plain.recompute});
+  }
+  return table;
 }
 
 }  // namespace
@@ -85,7 +123,10 @@ distributed::UpdateReport PlayerUpdate::accumulate(
   const TrainConfig& config = parts_.config;
   const std::string& name = player.role.name;
   const ClipShape clip = parts_.data.next_clip_shape();
-  const NetworkTable networks = parts_.roles.networks(config);
+  TimedPhases timed(parts_.timer, parts_.roles);
+  NetworkPhases phases(name, timed);
+  std::deque<WatchedWeights> watched;
+  const NetworkTable networks = watched_networks(config, parts_.roles, phases, watched);
   const int64_t batch = config.train.batch_size;
   // Losses and metrics are means over a micro-batch; weighted with its share of the global batch,
   // those of all micro-batches and ranks add up to the mean over the batch.
@@ -124,11 +165,12 @@ distributed::UpdateReport PlayerUpdate::accumulate(
         at::Tensor& sum = report.metrics[metric];
         sum = sum.defined() ? sum + value * share : value * share;
       }
-      parts_.timer.begin("backward");
+      phases.backward_begins();
       // From here on a unit's gradients are complete when this backward has passed it, so that
       // their sum over the ranks may begin.
       if (last && last_micro_batch) player.weights->begin_last_backward();
       (terms.total * share).backward();
+      phases.backward_ended();
       if (!last) parts_.timer.begin("forward");
     };
     parts_.objective.evaluate(name, inputs, networks, model::GradMode::kFull, backward);

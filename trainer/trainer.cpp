@@ -27,8 +27,10 @@ struct StepDropped : std::exception {};
 
 ClipWork clip_work(const TrainerParts& parts, const ClipShape& clip) {
   const auto grid = model::token_grid(parts.config.model, clip.height, clip.width);
-  return {.tokens = static_cast<double>(clip.frames * grid.tokens()),
-          .flops = total_flops(parts.objective.training_flops(clip, parts.roles.models()))};
+  ClipWork work{.tokens = static_cast<double>(clip.frames * grid.tokens())};
+  for (const PhaseFlops& part : parts.objective.training_flops(clip, parts.roles.models()))
+    work.parts.push_back({part.phase, part.player, part.flops});
+  return work;
 }
 
 }  // namespace
@@ -125,6 +127,7 @@ void Trainer::run_step(Profiler& profiler) {
   if (!changing_.owns_lock()) changing_.lock();
   ++state_.step;
   last_.seconds = timer_.stop();
+  last_.phase_seconds = timer_.phases();
   measure_memory();
   profiler.step_ended();
   seconds_trained_ += last_.seconds;
@@ -241,16 +244,14 @@ void Trainer::make_up_for_observers() {
   state_.unobserved = false;
 }
 
-/// The step's seconds by phase; on several ranks also what this rank sent and how long it waited,
-/// and by how much the ranks' own work differed (step_time_spread): all ranks end a step together,
-/// so a slow one shows in that it waited less. Collective.
+/// How long the step waited for a save; on several ranks also what this rank sent and how long it
+/// waited, and by how much the ranks' own work differed (step_time_spread): all ranks end a step
+/// together, so a slow one shows in that it waited less. Collective.
 MetricValues Trainer::times_and_traffic() {
   MetricValues values;
   // This is the wait for a save that an earlier step began.
   if (const double waited = saver_.take_waited_seconds(); waited > 0)
     values.emplace_back("time_save", waited);
-  for (const auto& [phase, seconds] : timer_.phases())
-    values.emplace_back("time_" + phase, seconds);
   if (parts_.mesh.shape().world == 1) return values;
   const distributed::CommCounters sent = parts_.mesh.counters();
   values.emplace_back("comm_bytes", sent.bytes());

@@ -1,6 +1,8 @@
 #include "kernels/attention/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/ivalue.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/attention/head_attention.h"
@@ -36,11 +38,24 @@ std::vector<AttentionSegment> from_list(const std::vector<int64_t>& list) {
   return segments;
 }
 
+// Multiply-adds of the scores and of the weighted values, as kAttentionRecord's argument.
+std::vector<c10::IValue> multiply_adds(const at::Tensor& q,
+                                       const at::Tensor& v,
+                                       const std::vector<AttentionSegment>& segments,
+                                       double forwards) {
+  double pairs = 0;
+  for (const AttentionSegment& s : segments)
+    pairs += static_cast<double>(s.query_count) * static_cast<double>(s.key_count);
+  const auto of_a_pair = static_cast<double>(q.size(0) * q.size(2) * (q.size(3) + v.size(3)));
+  return {forwards * pairs * of_a_pair};
+}
+
 AttentionOutput forward_any(const at::Tensor& q,
                             const at::Tensor& k,
                             const at::Tensor& v,
                             const std::vector<AttentionSegment>& segments,
                             double scale) {
+  RECORD_FUNCTION(kAttentionRecord, multiply_adds(q, v, segments, 1));
   if (fits_head_attention(q, k, v, segments)) return head_attention(q, k, v, segments, scale);
   return merge_segments(q, k, v, segments, scale);
 }
@@ -64,6 +79,7 @@ struct SegmentedAttention : torch::autograd::Function<SegmentedAttention> {
   static variable_list backward(AutogradContext* ctx, const variable_list& grads) {
     const variable_list s = ctx->get_saved_variables();
     const auto segments = from_list(ctx->saved_data["segments"].toIntVector());
+    RECORD_FUNCTION(kAttentionRecord, multiply_adds(s[0], s[2], segments, 2));
     const auto run = fits_head_attention(s[0], s[1], s[2], segments) ? head_attention_backward
                                                                      : merge_segments_backward;
     AttentionGrads d = run(

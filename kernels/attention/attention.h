@@ -16,6 +16,11 @@ struct AttentionOutput {
   at::Tensor lse_BNL;   // [B, N, L], natural log, fp32 (fp64 for fp64). Not differentiable.
 };
 
+/// The name by which LibTorch's observers and profilers see each attention call, forward and
+/// backward; its one argument is the call's multiply-adds (float). A backward counts as two
+/// forwards.
+inline constexpr char kAttentionRecord[] = "vmla::attention";
+
 /// Results of attention calls that a forward keeps until it runs again: then the calls, made in the
 /// same order, are given them and attend to nothing.
 class KeptAttention {

@@ -221,6 +221,16 @@ TEST(Trainer, LogsEveryStepAndCutsBackOnResume) {
   const auto newest = newest_metrics(folder / "run");
   for (const char* name : {"loss", "grad_norm", "lr", "time_step", "tokens_per_second", "tflops"})
     EXPECT_TRUE(newest.contains(name)) << name;
+  // What the phases multiply is all that the step does.
+  const auto done = [&](const std::string& phase) {
+    return newest.at("tflops_" + phase) * newest.at("time_" + phase);
+  };
+  const double step = newest.at("tflops") * newest.at("time_step");
+  EXPECT_NEAR(done("backward") / done("forward"), 2, 1e-9);
+  EXPECT_NEAR((done("forward") + done("backward")) / step, 1, 1e-9);
+  EXPECT_NEAR(newest.at("mfu_forward") / newest.at("mfu"),
+              newest.at("tflops_forward") / newest.at("tflops"),
+              1e-9);
   SmallStage stage(config);
   stage.trainer(folder / "run", {.step = 2, .samples_seen = 8});
   EXPECT_EQ(std::ranges::count(file_bytes(folder / "run" / "metrics.jsonl"), '\n'), 2);

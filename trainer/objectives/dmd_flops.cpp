@@ -10,7 +10,7 @@ std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleMod
   const int64_t lengths = (most - least) / model_.num_frame_per_block + 1;
   std::vector<PhaseFlops> sum;
   for (int64_t i = 0; i < lengths; ++i) {
-    const auto phases = step_flops(clip, least + i * model_.num_frame_per_block, models);
+    const auto phases = update_flops(clip, least + i * model_.num_frame_per_block, models);
     if (sum.empty()) sum = phases;
     for (size_t p = 0; i > 0 && p < phases.size(); ++p) sum[p].flops += phases[p].flops;
   }
@@ -18,13 +18,13 @@ std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleMod
   return sum;
 }
 
-// A step is an update of the critic: one rollout, forward and backward of the fake score; and 1 /
-// dfake_gen_update_ratio of a generator's update: another rollout, the scores, and the exit passes
-// of the trained chunks once more with gradients. Straight through, the rollout's own exit passes
+// An update of the critic is one rollout, and forward and backward of the fake score; one of the
+// generator is another rollout, the scores, and the exit passes of the trained chunks once more
+// with gradients. Straight through, the rollout's own exit passes
 // have the gradients, so nothing is replayed (docs/algorithms.md 15.2).
-std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
-                                        int64_t frames,
-                                        const RoleModels& models) const {
+std::vector<PhaseFlops> Dmd::update_flops(const ClipShape& clip,
+                                          int64_t frames,
+                                          const RoleModels& models) const {
   const model::ModelConfig& student = models.at("generator");
   const auto grid = model::token_grid(student, clip.height, clip.width);
   const auto scored = windows(frames, clip.frames);
@@ -51,16 +51,17 @@ std::vector<PhaseFlops> Dmd::step_flops(const ClipShape& clip,
     fake += plan_flops(models.at("fake_score"), plan, clip);
     real += plan_flops(models.at("real_score"), plan, clip);
   }
-  const double share = 1.0 / static_cast<double>(config_.dfake_gen_update_ratio);
   const double guided = config_.guidance_scale == 0.0 ? 1 : 2;
   const double replay = config_.kv_grad == "straight_through" ? 0 : trained;
-  return {{"rollout", "generator", rollout * (1 + share)},
-          {"scores", "fake_score", fake * share},
-          {"scores", "real_score", guided * real * share},
-          {"forward", "generator", replay * share},
-          {"backward", "generator", 2 * trained * share},
-          {"forward", "fake_score", fake},
-          {"backward", "fake_score", 2 * fake}};
+  const int64_t every = config_.dfake_gen_update_ratio;
+  return {{"rollout", "generator", rollout, "generator", every},
+          {"scores", "fake_score", fake, "generator", every},
+          {"scores", "real_score", guided * real, "generator", every},
+          {"forward", "generator", replay, "generator", every},
+          {"backward", "generator", 2 * trained, "generator", every},
+          {"rollout", "generator", rollout, "fake_score"},
+          {"forward", "fake_score", fake, "fake_score"},
+          {"backward", "fake_score", 2 * fake, "fake_score"}};
 }
 
 }  // namespace vmla::trainer

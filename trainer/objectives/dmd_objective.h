@@ -84,10 +84,10 @@ class Dmd : public Objective {
                 const EmitLoss& emit) override;
 
  private:
-  /// FLOPs of a step whose rollouts have `frames` frames.
-  std::vector<PhaseFlops> step_flops(const ClipShape& clip,
-                                     int64_t frames,
-                                     const RoleModels& models) const;
+  /// FLOPs of the updates whose rollouts have `frames` frames.
+  std::vector<PhaseFlops> update_flops(const ClipShape& clip,
+                                       int64_t frames,
+                                       const RoleModels& models) const;
   /// Latent frames of the shortest and of the longest rollout.
   std::pair<int64_t, int64_t> rollout_range(const ClipShape& clip) const;
   /// Latent frames of this step's rollouts: uniform over whole chunks in the range, the same for

@@ -14,7 +14,7 @@ std::unique_ptr<Objective> make_objective(const ObjectiveConfig& config,
 
 double total_flops(const std::vector<PhaseFlops>& phases) {
   double sum = 0;
-  for (const PhaseFlops& phase : phases) sum += phase.flops;
+  for (const PhaseFlops& phase : phases) sum += phase.of_a_step();
   return sum;
 }
 

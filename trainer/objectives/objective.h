@@ -52,13 +52,18 @@ struct DrawSpec {
   int64_t shared_below = 0;
 };
 
-/// A part of a step's model FLOPs: what runs (rollout, scores, forward, backward), and whose
-/// network.
+/// A part of the model FLOPs of a player's update: what runs (rollout, scores, forward, backward),
+/// and whose network.
 struct PhaseFlops {
   std::string phase;
   std::string role;
-  /// Of one clip's share of a step; a multiply-add is two.
+  /// Of one clip's share of an update; a multiply-add is two.
   double flops = 0;
+  std::string player = "generator";
+  /// Steps from one update of the player to the next.
+  int64_t update_every = 1;
+  /// On average over the steps.
+  double of_a_step() const { return flops / static_cast<double>(update_every); }
 };
 
 /// The sizes of every role's network.
@@ -106,8 +111,8 @@ class Objective {
   virtual void use_codec(std::shared_ptr<const model::VideoCodec>) {}
   /// The input of evaluate() whose gradient `vmla step` reports as `grad.latents`; empty: none.
   virtual std::string reported_input() const { return {}; }
-  /// Model FLOPs of one clip's share of a step, on average over what is drawn: a backward counts as
-  /// two forwards, recomputation does not count (docs/algorithms.md 15.2).
+  /// Model FLOPs of one clip's share of every player's update, on average over what is drawn: a
+  /// backward counts as two forwards, recomputation does not count (docs/algorithms.md 15.2).
   virtual std::vector<PhaseFlops> training_flops(const ClipShape& clip,
                                                  const RoleModels& models) const = 0;
   /// What draws() makes for this player, each in the largest shape that may be drawn: a memory plan
@@ -137,7 +142,7 @@ inline bool stays_on_host(const at::Tensor& input) {
   return input.dim() <= 2;
 }
 
-/// The sum over the phases: of one clip's share of a step.
+/// The sum over the phases: of one clip's share of a step, on average over the steps.
 double total_flops(const std::vector<PhaseFlops>& phases);
 
 /// The tensor `name` of `inputs`. UserError that names it and lists what is there, for `vmla step`

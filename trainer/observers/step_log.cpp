@@ -33,6 +33,26 @@ MetricValues player_values(const TrainConfig& config, const StepFigures& last) {
   return values;
 }
 
+/// TFLOP/s of the whole step and of each phase that multiplies: the model FLOPs of the players that
+/// were updated, over seconds.
+MetricValues rates(const ClipWork& work, double clips, const StepFigures& last) {
+  double all = 0;
+  std::map<std::string, double> by_phase;
+  for (const ClipWork::Part& part : work.parts) {
+    const auto player = last.players.find(part.player);
+    if (player == last.players.end() || !player->second.updated) continue;
+    all += part.flops;
+    by_phase[part.phase] += part.flops;
+  }
+  MetricValues values = {{"tflops", clips * all / last.seconds * 1e-12}};
+  for (const auto& [phase, flops] : by_phase) {
+    const auto seconds = last.phase_seconds.find(phase);
+    if (seconds == last.phase_seconds.end() || seconds->second <= 0) continue;
+    values.emplace_back("tflops_" + phase, clips * flops / seconds->second * 1e-12);
+  }
+  return values;
+}
+
 void append_validation(const StepFigures& figures, MetricValues& values) {
   values.emplace_back("validation_loss", figures.validation_loss);
   for (size_t i = 0; i < figures.validation_by_time.size(); ++i)
@@ -73,14 +93,19 @@ void StepLog::record(int64_t step,
     log::warn("{}: {}", config_.stage, alarm.message);
   for (const auto& figure : health_.figures()) values.push_back(figure);
   values.emplace_back("time_step", figures.seconds);
+  for (const auto& [phase, seconds] : figures.phase_seconds)
+    values.emplace_back("time_" + phase, seconds);
   values.insert(values.end(), observed.begin(), observed.end());
   if (validated) append_validation(figures, values);
   // Rates are those of all ranks together; memory is this rank's.
   const auto clips = static_cast<double>(config_.train.batch_size);
-  const double tflops = clips * work.flops / figures.seconds * 1e-12;
   values.emplace_back("tokens_per_second", clips * work.tokens / figures.seconds);
-  values.emplace_back("tflops", tflops);
-  values.emplace_back("mfu", flops_utilisation(tflops, ranks_, config_.train.device));
+  const MetricValues reached = rates(work, clips, figures);
+  values.insert(values.end(), reached.begin(), reached.end());
+  for (const auto& [name, tflops] : reached) {
+    values.emplace_back("mfu" + name.substr(std::string("tflops").size()),
+                        flops_utilisation(tflops, ranks_, config_.train.device));
+  }
   values.emplace_back("memory_peak_bytes", static_cast<double>(peak_memory_bytes()));
   values.emplace_back("tensor_peak_bytes", static_cast<double>(figures.tensor_peak_bytes));
   metrics_.append(step, values);

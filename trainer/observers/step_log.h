@@ -15,8 +15,13 @@ namespace vmla::trainer {
 struct ClipWork {
   /// Of the clip's latents, at the generator's patch size.
   double tokens = 0;
-  /// Model FLOPs of the clip's share of a step (docs/algorithms.md 15.2).
-  double flops = 0;
+  /// Model FLOPs of the clip's share of each phase of each player's update
+  /// (docs/algorithms.md 15.2).
+  struct Part {
+    std::string phase, player;
+    double flops = 0;
+  };
+  std::vector<Part> parts = {};
 };
 
 /// The lead's record of every step: metrics.jsonl, TensorBoard, lines on the terminal, and the
@@ -32,8 +37,8 @@ class StepLog {
           int64_t ranks,
           StepFigures& figures);
 
-  /// Records `step`, whose clips took `work` each. `observed`: further figures of the step (times
-  /// by phase, communication), written in this order. `validated`: the step ended with a
+  /// Records `step`, whose clips took `work` each. `observed`: further figures of the step (waits,
+  /// communication), written in this order. `validated`: the step ended with a
   /// validation, whose figures are new.
   void record(int64_t step,
               const StepFigures& figures,

@@ -46,7 +46,10 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
   // players with update_every = 1.
   json["sent"] = sent_json(update.sent);
   json["sent_between"] = sent_json(update.sent_between);
-  for (const PhaseMemory& phase : update.phases) json["phases"][phase.name] = phase.peak_bytes;
+  for (const PlannedPhase& phase : update.phases) {
+    json["phases"][phase.name] = phase.peak_bytes;
+    json["executed_flops"][phase.name] = phase.executed_flops;
+  }
   return json;
 }
 
@@ -92,7 +95,8 @@ std::string memory_json(const MemoryPlan& plan) {
     json["flops"]["phases"].push_back(
         {{"phase", phase.phase},
          {"role", phase.role},
-         {"flops", phase.flops * static_cast<double>(plan.step_clips)}});
+         {"player", phase.player},
+         {"flops", phase.of_a_step() * static_cast<double>(plan.step_clips)}});
   }
   json["flops"]["step"] = plan.step_flops();
   return json.dump(2) + "\n";

@@ -62,7 +62,7 @@ struct MemoryPlan {
   RequestCache cache;
   /// None: no size of a GPU was given.
   std::optional<Streams> streams;
-  /// Of one clip's share of a step.
+  /// Of one clip's share of the players' updates.
   std::vector<PhaseFlops> flops;
   /// Clips; 0: not even one fits. None: not asked for.
   std::optional<int64_t> largest_micro_batch;

@@ -94,11 +94,15 @@ std::string entry(const std::string& name, const std::string& value, const std::
 std::string update_lines(const MemoryPlan& plan) {
   std::string text;
   for (const UpdateMemory& update : plan.step.updates) {
-    const PhaseMemory& highest = update.highest();
-    for (const PhaseMemory& phase : update.phases) {
+    const PlannedPhase& highest = update.highest();
+    for (const PlannedPhase& phase : update.phases) {
       text += entry(formatted("{} update: {}", update.player, phase.name),
                     size_text(phase.peak_bytes),
-                    &phase == &highest ? "its peak" : "");
+                    formatted("{}{}",
+                              phase.executed_flops == 0
+                                  ? ""
+                                  : formatted("executes {}", flops_text(phase.executed_flops)),
+                              &phase == &highest ? "; its peak" : ""));
     }
     text += entry("  of this: inputs and draws", size_text(update.input_bytes), "");
     text += entry("  of this: kept for backward", size_text(update.kept_bytes), "");
@@ -157,9 +161,10 @@ std::string flops_lines(const MemoryPlan& plan) {
   std::string text;
   const auto clips = static_cast<double>(plan.step_clips);
   for (const PhaseFlops& phase : plan.flops)
-    text += entry(formatted("arithmetic: {} {}", phase.role, phase.phase),
-                  flops_text(phase.flops * clips),
-                  "");
+    text +=
+        entry(formatted("arithmetic: {} update: {} {}", phase.player, phase.role, phase.phase),
+              flops_text(phase.of_a_step() * clips),
+              phase.update_every == 1 ? "" : formatted("in one of {} steps", phase.update_every));
   return text + entry("arithmetic of a step",
                       flops_text(plan.step_flops()),
                       formatted("{} clips, all ranks; without recomputation", plan.step_clips));

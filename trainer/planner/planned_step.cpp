@@ -5,8 +5,8 @@
 #include "trainer/inputs/sizes_only_batch.h"
 #include "trainer/inputs/stage_codec.h"
 #include "trainer/objectives/objective.h"
+#include "trainer/planner/phase_watch.h"
 #include "trainer/planner/sizes_only.h"
-#include "trainer/planner/watched_weights.h"
 #include "trainer/roles/stage_precision.h"
 
 #include <ATen/ATen.h>
@@ -88,7 +88,8 @@ class SizesOnlyStage {
     model::TrainedWeights& weights = *set_.at(player).weights;
     weights.zero_gradients();
     PhaseWatch watch(player);
-    for (WatchedWeights& watched : watched_) watched.watch = &watch;
+    NetworkPhases phases(player, watch);
+    for (WatchedWeights& watched : watched_) watched.phases = &phases;
     distributed::UpdateReport report;
     // The first micro-batch gathers what stays, the last one sums the gradients: those between them
     // send the same, so that one stands for all of them. Where nothing is sent one micro-batch is
@@ -98,14 +99,16 @@ class SizesOnlyStage {
     const int64_t runs = mesh_.shape().world > 1 ? std::min<int64_t>(count, 3) : 1;
     SentBytes before = reading();
     for (int64_t run = 0; run < runs; ++run) {
-      micro_batch(memory, watch, report, run + 1 == runs);
+      micro_batch(memory, phases, report, run + 1 == runs);
       const SentBytes after = reading();
       if (run == 1 && runs == 3) memory.sent += times(after, before, count - runs);
       before = after;
     }
-    for (WatchedWeights& watched : watched_) watched.watch = nullptr;
+    for (WatchedWeights& watched : watched_) watched.phases = nullptr;
     weights.finish_gradients();
     memory.phases = watch.finish();
+    for (PlannedPhase& phase : memory.phases)
+      phase.executed_flops *= static_cast<double>(count) / static_cast<double>(runs);
     report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
     const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();
@@ -118,9 +121,9 @@ class SizesOnlyStage {
     const int64_t with_room = held() + room;
     end_update(player);
     // Phases were measured as all that lives on the meta device.
-    for (PhaseMemory& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
+    for (PlannedPhase& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
     if (room > 0) memory.phases.push_back({player + " optimizer", with_room});
-    for (const PhaseMemory& phase : memory.phases) {
+    for (const PlannedPhase& phase : memory.phases) {
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
     }
     return memory;
@@ -132,7 +135,7 @@ class SizesOnlyStage {
  private:
   /// Forward and backward of some clips.
   void micro_batch(UpdateMemory& memory,
-                   PhaseWatch& watch,
+                   NetworkPhases& phases,
                    distributed::UpdateReport& report,
                    bool is_last) {
     const int64_t before = held();
@@ -155,11 +158,11 @@ class SizesOnlyStage {
                            memory.kept_bytes = std::max(memory.kept_bytes, held() - ready);
                            for (const auto& [name, value] : terms.metrics)
                              report.metrics[name] = value;
-                           watch.backward_begins();
+                           phases.backward_begins();
                            if (last && is_last)
                              set_.at(memory.player).weights->begin_last_backward();
                            (terms.total * 1.0).backward();
-                           watch.backward_ended();
+                           phases.backward_ended();
                          });
   }
 
@@ -219,8 +222,8 @@ double StepMemory::cycle_bytes() const {
   return sum;
 }
 
-const PhaseMemory& UpdateMemory::highest() const {
-  return *std::ranges::max_element(phases, {}, &PhaseMemory::peak_bytes);
+const PlannedPhase& UpdateMemory::highest() const {
+  return *std::ranges::max_element(phases, {}, &PlannedPhase::peak_bytes);
 }
 
 StepMemory planned_step(const TrainConfig& config,

@@ -13,11 +13,14 @@ namespace vmla::trainer {
 /// several
 /// ("generator rollout", "generator forward", "generator backward"), and a phase may come again,
 /// for each chunk or micro-batch.
-struct PhaseMemory {
+struct PlannedPhase {
   /// "generator forward", "real_score without gradient", ...
   std::string name;
   /// The most that tensors hold on the device during the phase, with all that stays.
   int64_t peak_bytes = 0;
+  /// What a rank executes in all its micro-batches, recomputation included
+  /// (model/network/executed_flops.h). Rollouts are the longest, with all their denoising steps.
+  double executed_flops = 0;
 };
 
 /// What a rank sends to others.
@@ -32,7 +35,7 @@ struct SentBytes {
 struct UpdateMemory {
   std::string player;
   /// In the order in which they first run.
-  std::vector<PhaseMemory> phases;
+  std::vector<PlannedPhase> phases;
   /// A micro-batch and its draws.
   int64_t input_bytes = 0;
   /// The most that the update has made when a backward begins, inputs and roles left out: the
@@ -45,7 +48,7 @@ struct UpdateMemory {
   /// update needed may still be gathered.
   SentBytes sent, sent_between;
   /// The phase with the highest peak.
-  const PhaseMemory& highest() const;
+  const PlannedPhase& highest() const;
 };
 
 /// What a step of the stage holds and sends. The step itself is run, on tensors that have sizes and

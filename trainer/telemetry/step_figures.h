@@ -20,8 +20,9 @@ struct PlayerFigures {
 struct StepFigures {
   std::map<std::string, PlayerFigures> players;  // trained roles
   double seconds = 0;
-  int64_t tensor_peak_bytes = 0;  // the most that tensors held during the step
-  double validation_loss = 0;     // of the last validation
+  std::map<std::string, double> phase_seconds;  // StepTimer::phases
+  int64_t tensor_peak_bytes = 0;                // the most that tensors held during the step
+  double validation_loss = 0;                   // of the last validation
   std::vector<double> validation_by_time;
   int64_t validated_step = -1;  // after which that was; -1: none in this process
 

@@ -23,6 +23,8 @@ class StepTimer {
 
   void start();
   void begin(const std::string& phase);
+  /// The phase that runs is of another name than was thought when it began.
+  void rename(const std::string& phase) { beginnings_.back().phase = phase; }
   /// Ends the step; returns its seconds.
   double stop();
   const std::map<std::string, double>& phases() const { return phases_; }

@@ -237,7 +237,7 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
     EXPECT_GE(less.step.peak_bytes, all.step.peak_bytes - moved) << what;
     EXPECT_LT(less.step.peak_bytes, all.step.peak_bytes) << what;
     const UpdateMemory& update = less.step.updates.front();
-    const auto phase = std::ranges::find(update.phases, "generator optimizer", &PhaseMemory::name);
+    const auto phase = std::ranges::find(update.phases, "generator optimizer", &PlannedPhase::name);
     ASSERT_EQ(phase != update.phases.end(), what != "real_score");
     EXPECT_EQ(less.checkpoint_bytes, all.checkpoint_bytes);
     if (what == "real_score") continue;
@@ -304,8 +304,8 @@ TEST(MemoryPlan, CountsTheScoresWithTheirOwnSizes) {
       model::forward_flops(models.at("real_score"), model::bidirectional_plan(9), 16).total();
   double scored = 0, fake_backward = 0;
   for (const PhaseFlops& phase : objective->training_flops(tiny_clip(), models)) {
-    if (phase.role == "real_score") scored += phase.flops;
-    if (phase.role == "fake_score" && phase.phase == "backward") fake_backward += phase.flops;
+    if (phase.role == "real_score") scored += phase.of_a_step();
+    if (phase.role == "fake_score" && phase.phase == "backward") fake_backward += phase.of_a_step();
   }
   // Two guided passes in the generator's update, which is one in five steps.
   EXPECT_DOUBLE_EQ(scored, 2 * pass / 5);
