@@ -44,12 +44,18 @@ class TimedPhases : public PhaseListener {
       case NetworkWay::kBackward:
         return timer_.begin("backward");
       case NetworkWay::kWithoutGradient:
-        return timer_.begin(roles_.at(role).role.passes);
+        return timer_.begin(passes_of(role));
     }
   }
   void phase_was_rollout() override { timer_.rename("rollout"); }
 
  private:
+  const std::string& passes_of(const std::string& role) const {
+    const std::string& name = roles_.at(role).role.passes;
+    TORCH_CHECK(!name.empty(), "role ", role, " has passes without gradient, and no name for them");
+    return name;
+  }
+
   StepTimer& timer_;
   RoleSet& roles_;
 };

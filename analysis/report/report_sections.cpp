@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "analysis/page/share_bar.h"
 #include "analysis/page/short_number.h"
@@ -113,14 +114,23 @@ std::optional<double> median_speed(const RunContents& run) {
   return speed != nullptr ? std::optional<double>(median(speed->values)) : std::nullopt;
 }
 
-std::string speed_section(const RunContents& run) {
-  const MetricSeries* time = run.metric("time_step");
+/// Milliseconds of each phase, on average over all steps: some run in a few of them alone, such as
+/// the scores of a generator's update.
+std::vector<Share> phase_shares(const RunContents& run, const MetricSeries* step) {
   std::vector<Share> phases;
   const std::string prefix = "time_";
   for (const auto& [key, series] : run.metrics) {
-    if (key.starts_with(prefix) && key != "time_step")
-      phases.push_back({.label = key.substr(prefix.size()), .value = 1e3 * median(series.values)});
+    if (!key.starts_with(prefix) || &series == step) continue;
+    const double steps = static_cast<double>((step ? *step : series).values.size());
+    const double sum = std::accumulate(series.values.begin(), series.values.end(), 0.0);
+    phases.push_back({.label = key.substr(prefix.size()), .value = 1e3 * sum / steps});
   }
+  return phases;
+}
+
+std::string speed_section(const RunContents& run) {
+  const MetricSeries* time = run.metric("time_step");
+  std::vector<Share> phases = phase_shares(run, time);
   if (time == nullptr && phases.empty() && run.metric("tokens_per_second") == nullptr) {
     return html_section({.heading = "Speed", .content = absence("No times were logged.")});
   }

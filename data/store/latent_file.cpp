@@ -1,5 +1,6 @@
 #include "data/store/latent_file.h"
 
+#include <chrono>
 #include <cstring>
 #include <iterator>
 
@@ -84,7 +85,12 @@ void LatentFile::read_numbers(
   std::atomic<int64_t>& compared = compared_[static_cast<size_t>(what)][static_cast<size_t>(clip)];
   if (compared.load(std::memory_order_relaxed) == changed) return;
   expect_as_written(what, clip, into, count);
-  compared.store(changed, std::memory_order_relaxed);
+  // File systems tell times in steps of milliseconds. A file that was changed just now may be
+  // changed again within the step, and would look the same.
+  constexpr std::chrono::seconds kSettled(1);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  if (now - std::chrono::nanoseconds(changed) > kSettled)
+    compared.store(changed, std::memory_order_relaxed);
 }
 
 void LatentFile::expect_as_written(ClipNumbers what,

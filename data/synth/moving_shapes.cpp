@@ -36,6 +36,7 @@ std::vector<std::string> lower_words(std::string_view text) {
 /// Signed distance (negative inside) from (x, y) to a form of area 1 whose centre of area is (0,
 /// 0). `shape` is an index of kShapeNames.
 double signed_distance(int shape, double x, double y) {
+  // Not std::hypot, for which a bundle would need glibc 2.35 (launch/bundle).
   if (shape == 0) return std::sqrt(x * x + y * y) - 1.0 / std::sqrt(std::numbers::pi);
   if (shape == 1) return std::max(std::abs(x), std::abs(y)) - 0.5;
   // Equilateral, apex up: side s with s²·√3/4 = 1; each edge lies s/(2√3) from the centre.

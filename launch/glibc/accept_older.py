@@ -104,8 +104,10 @@ def main() -> None:
             continue
         symbols = [symbol for symbol in file.symbols() if symbol[1] in newer]
         others = sorted(name for name, _, _ in symbols if name not in args.provided)
-        if others or any(library not in older for _, library in newer.values()):
+        if others:
             stop(f"{file.file} takes {', '.join(others)} from a glibc newer than {args.floor}, which nobody provides")
+        if any(library not in older for _, library in newer.values()):
+            stop(f"{file.file} names no version of glibc up to {args.floor}, whose name could be taken")
         for _, _, place in symbols:
             struct.pack_into("<H", file.data, place, ANY_VERSION)
         for place, of in newer.values():

@@ -48,8 +48,8 @@ struct Role {
   /// It runs many passes between two changes of its weights. Where these are cut over ranks and may
   /// be held (distributed.hold_weights), they stay gathered until they change.
   bool rolls_out = false;
-  /// What its passes without gradient are called, in logs and plans: "rollout", "scores", ...
-  /// Empty: training makes none.
+  /// What its passes without gradient are called in logs: "rollout", "scores", ... Empty: training
+  /// makes none.
   std::string passes = {};
   /// A dense bidirectional network with sizes of its own: those of its weights' files, not those of
   /// the section `model`.

@@ -90,6 +90,15 @@ std::string entry(const std::string& name, const std::string& value, const std::
       "  {}{}{}{}\n", left(name, 46), right(value, 12), remark.empty() ? "" : "   ", remark);
 }
 
+/// "a rank executes 277 MFLOP; its peak"
+std::string phase_remark(const PlannedPhase& phase, bool is_highest) {
+  std::string text;
+  if (phase.executed_flops > 0)
+    text = formatted("a rank executes {}", flops_text(phase.executed_flops));
+  if (is_highest) text += text.empty() ? "its peak" : "; its peak";
+  return text;
+}
+
 /// The peak of each phase of each player's update, and what it consists of besides the roles.
 std::string update_lines(const MemoryPlan& plan) {
   std::string text;
@@ -98,11 +107,7 @@ std::string update_lines(const MemoryPlan& plan) {
     for (const PlannedPhase& phase : update.phases) {
       text += entry(formatted("{} update: {}", update.player, phase.name),
                     size_text(phase.peak_bytes),
-                    formatted("{}{}",
-                              phase.executed_flops == 0
-                                  ? ""
-                                  : formatted("executes {}", flops_text(phase.executed_flops)),
-                              &phase == &highest ? "; its peak" : ""));
+                    phase_remark(phase, &phase == &highest));
     }
     text += entry("  of this: inputs and draws", size_text(update.input_bytes), "");
     text += entry("  of this: kept for backward", size_text(update.kept_bytes), "");
@@ -164,7 +169,7 @@ std::string flops_lines(const MemoryPlan& plan) {
     text +=
         entry(formatted("arithmetic: {} update: {} {}", phase.player, phase.role, phase.phase),
               flops_text(phase.of_a_step() * clips),
-              phase.update_every == 1 ? "" : formatted("in one of {} steps", phase.update_every));
+              phase.update_every == 1 ? "" : formatted("mean over {} steps", phase.update_every));
   return text + entry("arithmetic of a step",
                       flops_text(plan.step_flops()),
                       formatted("{} clips, all ranks; without recomputation", plan.step_clips));

@@ -18,6 +18,7 @@
 namespace vmla::analysis {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
@@ -96,6 +97,7 @@ train: {steps: 2}
           R"("validation_loss":1.25,"tokens_per_second":100})"
           "\n"
           R"({"step":2,"loss":0.5,"grad_norm":1,"lr":0.1,"time_step":0.2,"time_forward":0.1,)"
+          R"("time_scores":0.05,)"
           R"("validation_loss":0.75,"tokens_per_second":100})"
           "\n");
     write(run / "summary.json", R"({
@@ -156,6 +158,14 @@ TEST_F(ReportTest, ShowsEverythingAndLoadsNothing) {
   EXPECT_THAT(rest, Not(HasSubstr("http:")));
   EXPECT_THAT(rest, Not(HasSubstr("https:")));
   EXPECT_THAT(rest, Not(HasSubstr("<script")));
+}
+
+// A phase of one step in two has half of its time in a step.
+TEST_F(ReportTest, ShowsWhatAPhaseTakesOfAnAverageStep) {
+  write_stage("");
+  write_run_report(folder_.path());
+  EXPECT_THAT(page(),
+              AllOf(HasSubstr("forward · 100 ms · 80 %"), HasSubstr("scores · 25 ms · 20 %")));
 }
 
 TEST_F(ReportTest, NamesWhatIsMissing) {

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstring>
 #include <fstream>
+#include <thread>
 
 #include "data/store/latent_dataset.h"
 #include "model/io/error.h"
@@ -71,6 +73,7 @@ TEST(FileSeal, AClipIsComparedAgainAfterTheFileWasChanged) {
   const std::filesystem::path path = folder / "a.h5";
   write_dataset(path, 4);
   const LatentDataset dataset(path);
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // so that clips count as compared
   for (int64_t i = 0; i < 4; ++i) dataset.latents(i);
   const std::string whole = file_bytes(path);
   const at::Tensor clip = clip_values(2).to(at::kBFloat16);

@@ -97,8 +97,16 @@ TEST_P(PlannedArithmetic, IsWhatTheObjectiveSays) {
   const RoleModels models = role_models(planned_roles(stage, stage_roles(stage)));
   const auto clips = static_cast<double>(stage.train.batch_size);
   std::map<std::string, std::map<std::string, double>> wanted;
-  for (const PhaseFlops& part : objective->training_flops(media.clip, models))
+  std::map<std::string, Role> roles;
+  for (const Role& role : stage_roles(stage)) roles.emplace(role.name, role);
+  for (const PhaseFlops& part : objective->training_flops(media.clip, models)) {
     wanted[part.player][planned_name(part)] += clips * part.flops;
+    // The log finds a phase's seconds by this name, and the step by this number.
+    if (part.phase != "forward" && part.phase != "backward") {
+      EXPECT_EQ(part.phase, roles.at(part.role).passes);
+    }
+    EXPECT_EQ(part.update_every, roles.at(part.player).update_every);
+  }
   for (const UpdateMemory& update : plan(stage).updates) {
     const model::ModelConfig& sizes = models.at(update.player);
     const int64_t tokens = model::token_grid(sizes, media.clip.height, media.clip.width).tokens();
@@ -129,6 +137,23 @@ TEST_P(PlannedArithmetic, IsWhatTheObjectiveSays) {
       wanted[update.player].erase(phase.name);
     }
     EXPECT_TRUE(wanted[update.player].empty());
+  }
+}
+
+/// With all of a block computed again a backward executes the blocks' forward too.
+TEST_P(PlannedArithmetic, HasWhatIsComputedAgain) {
+  const TrainConfig stage = config("none");
+  const StepMemory plain = plan(stage), again = plan(config("block"));
+  for (size_t i = 0; i < plain.updates.size(); ++i) {
+    const auto flops = [&](const StepMemory& of, const char* phase) {
+      const UpdateMemory& update = of.updates[i];
+      return std::ranges::find(update.phases, update.player + phase, &PlannedPhase::name)
+          ->executed_flops;
+    };
+    EXPECT_EQ(flops(again, " forward"), flops(plain, " forward"));
+    const double added = flops(again, " backward") - flops(plain, " backward");
+    // All units run again, the root and the head too.
+    EXPECT_EQ(added, flops(plain, " forward"));
   }
 }
 

@@ -29,6 +29,21 @@ TEST(StepTimer, APhaseThatComesAgainAddsUpAndTheLastOneCounts) {
   EXPECT_GE(step, data + forward + kWaited);
 }
 
+TEST(StepTimer, APhaseMayTurnOutToBeAnotherOne) {
+  StepTimer timer;
+  timer.start();
+  timer.begin("forward");
+  wait();
+  timer.begin("forward");
+  wait();
+  timer.rename("rollout");
+  timer.begin("scores");
+  timer.stop();
+  ASSERT_EQ(timer.phases().size(), 3u);
+  EXPECT_GE(timer.phases().at("forward"), kWaited);
+  EXPECT_GE(timer.phases().at("rollout"), kWaited);
+}
+
 TEST(StepTimer, AStepWithoutPhasesHasNone) {
   StepTimer timer;
   timer.start();
