@@ -60,21 +60,6 @@ class TimedPhases : public PhaseListener {
   RoleSet& roles_;
 };
 
-/// The networks of a stage, whose runs are reported to `phases`. `watched` keeps their weights.
-NetworkTable watched_networks(const TrainConfig& config,
-                              RoleSet& roles,
-                              NetworkPhases& phases,
-                              std::deque<WatchedWeights>& watched) {
-  NetworkTable table;
-  for (const auto& [name, plain] : roles.networks(config)) {
-    watched.emplace_back(plain.network.weights, name).phases = &phases;
-    table.emplace(name,
-                  RoleNetwork{{plain.network.config, watched.back(), plain.network.sequence},
-                              plain.recompute});
-  }
-  return table;
-}
-
 }  // namespace
 
 PlayerUpdate::PlayerUpdate(const UpdateParts& parts)
@@ -132,7 +117,8 @@ distributed::UpdateReport PlayerUpdate::accumulate(
   TimedPhases timed(parts_.timer, parts_.roles);
   NetworkPhases phases(name, timed);
   std::deque<WatchedWeights> watched;
-  const NetworkTable networks = watched_networks(config, parts_.roles, phases, watched);
+  const NetworkTable networks = watched_networks(parts_.roles.networks(config), watched);
+  for (WatchedWeights& weights : watched) weights.phases = &phases;
   const int64_t batch = config.train.batch_size;
   // Losses and metrics are means over a micro-batch; weighted with its share of the global batch,
   // those of all micro-batches and ranks add up to the mean over the batch.

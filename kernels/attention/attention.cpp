@@ -150,6 +150,20 @@ AttentionOutput KeptAttention::take() {
   return std::exchange(outputs_[taken_++], {});
 }
 
+std::vector<at::Tensor> KeptAttention::hand_over() {
+  std::vector<at::Tensor> tensors;
+  for (AttentionOutput& output : outputs_) {
+    tensors.push_back(std::exchange(output.out_BLNV, {}));
+    tensors.push_back(std::exchange(output.lse_BNL, {}));
+  }
+  return tensors;
+}
+
+void KeptAttention::give_back(const std::vector<at::Tensor>& tensors) {
+  TORCH_CHECK(tensors.size() == 2 * outputs_.size(), "results of another number of calls");
+  for (size_t i = 0; i < outputs_.size(); ++i) outputs_[i] = {tensors[2 * i], tensors[2 * i + 1]};
+}
+
 AttentionOutput segmented_attention(const at::Tensor& q_BLNK,
                                     const at::Tensor& k_BMNK,
                                     const at::Tensor& v_BMNV,

@@ -31,6 +31,10 @@ class KeptAttention {
   /// The next one, which is kept no longer.
   AttentionOutput take();
 
+  /// Its tensors, out and LSE of each call in turn, which are elsewhere until they are given back.
+  std::vector<at::Tensor> hand_over();
+  void give_back(const std::vector<at::Tensor>& tensors);
+
  private:
   std::vector<AttentionOutput> outputs_;
   size_t taken_ = 0;

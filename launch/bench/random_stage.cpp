@@ -70,6 +70,7 @@ RoleSet random_roles(const TrainConfig& config) {
                                          device,
                                          distributed::Mesh()));
   }
+  set.activations = host_activations(config, device);
   return set;
 }
 

@@ -48,8 +48,23 @@ struct UnitState : torch::CustomClassHolder {
   UnitBody body;
   std::vector<at::Tensor> inputs;  // detached; kept for a recompute
   std::vector<bool> input_requires_grad;
-  std::shared_ptr<InnerGraph> graph;  // where nothing is recomputed
-  kernels::KeptAttention kept;        // with Recompute::kSelective
+  std::shared_ptr<InnerGraph> graph;            // where nothing is recomputed
+  kernels::KeptAttention kept;                  // with Recompute::kSelective
+  std::shared_ptr<HostActivations::Away> away;  // inputs[0] and what is kept of attention
+
+  void send_away() {
+    std::vector<at::Tensor> group = kept.hand_over();
+    group.push_back(std::exchange(inputs[0], {}));
+    away = call.activations->put(std::move(group));
+  }
+  void bring_back() {
+    if (!away) return;
+    std::vector<at::Tensor> group = call.activations->take(away);
+    away.reset();
+    inputs[0] = group.back();
+    group.pop_back();
+    kept.give_back(group);
+  }
 };
 
 std::vector<at::Tensor> as_leaves(const std::vector<at::Tensor>& tensors,
@@ -99,16 +114,24 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
     for (const auto& output : graph->outputs) {
       outputs.push_back(output.defined() ? output.detach() : at::Tensor());
     }
-    if (records) state->graph = std::move(graph);
+    if (records) {
+      state->graph = std::move(graph);
+    } else if (state->call.activations != nullptr) {
+      graph.reset();
+      state->send_away();
+    }
     return outputs;
   }
 
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto capsule = context->saved_data["state"].toCapsule();
     UnitState& state = static_cast<UnitState&>(*capsule);
+    state.bring_back();
     auto graph =
         state.graph ? std::move(state.graph) : run_body(state, Run::kRecompute, /*record=*/true);
     state.graph.reset();
+    // Autograd keeps this node until the whole backward is done.
+    state.inputs.clear();
 
     variable_list outputs, gradients, leaves;
     for (size_t i = 0; i < graph->outputs.size(); ++i) {

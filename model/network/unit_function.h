@@ -2,6 +2,7 @@
 
 #include "kernels/attention/attention.h"
 #include "model/config/recompute.h"
+#include "model/network/host_activations.h"
 #include "model/weights/weight_source.h"
 
 #include <ATen/core/Tensor.h>
@@ -23,6 +24,8 @@ struct UnitCall {
   int64_t unit;
   GradMode grad = GradMode::kNone;
   Recompute recompute = Recompute::kNone;
+  // Where the first input and the results of attention wait for a recompute; null: where they are.
+  HostActivations* activations = nullptr;
   // Units to prefetch: the one after this in forward, and the one before it in backward, where it
   // will be recomputed next.
   std::optional<int64_t> next = std::nullopt, previous = std::nullopt;

@@ -158,6 +158,8 @@ class DitForward {
   UnitCall unit(int64_t index) const {
     static_assert(kRootUnit + 1 == 0, "the first block comes after the root");
     UnitCall call{network_.weights, index, options_.grad, options_.recompute};
+    // What the root computes again is small, and what the head reads it reads at once.
+    if (index != kRootUnit) call.activations = network_.activations;
     if (index + 1 < config_->num_layers) call.next = index + 1;
     if (index > 0) call.previous = index - 1;
     return call;

@@ -28,6 +28,8 @@ struct Network {
   const ModelConfig& config;
   WeightSource& weights;
   SequenceGroup* sequence = nullptr;
+  /// Where what blocks keep for a recompute waits; null: where it was made.
+  HostActivations* activations = nullptr;
 };
 
 struct DitInputs {

@@ -43,11 +43,11 @@ STAGES = {
     "pretrain": ("pretrain", None, {}),
     "teacher forcing": ("teacher_forcing", "dense", {}),
     "teacher forcing, fp64": ("teacher_forcing", "dense", {"train__precision": "fp64"}),
-    # Two moments, of which one unit is on the device at a time.
+    # Two moments, of which one unit is on the device at a time, and what blocks keep for their backward.
     "teacher forcing, offloaded, selective": (
         "teacher_forcing",
         "dense",
-        {"distributed__offload": ["optimizer"], "train__recompute": "selective"},
+        {"distributed__offload": ["optimizer", "activations"], "train__recompute": "selective"},
     ),
     "diffusion forcing": ("diffusion_forcing", "dense", {}),
     "consistency, recomputed": ("consistency", "latent", {"train__recompute": "block"}),
@@ -195,13 +195,16 @@ OFFLOADED = {
         ["generator_ema"],
         {"validation__every": 1, "sample__every": 1, "ema__decay": 0.5, "train__micro_batch_size": 1},
     ),
+    # Rollouts are replayed chunk by chunk, so that activations leave and come back seven times an update.
+    "dmd": ("latent", ["activations"], {"train__recompute": "block", "train__micro_batch_size": 2}),
+    "pretrain": (None, ["activations"], {"train__recompute": "selective"}),
 }
 
 
 @pytest.mark.parametrize("stage", OFFLOADED)
 def test_what_is_offloaded_has_the_same_bits(stage, dataset, dense_run, latent_run, tmp_path):
     start, offload, settings = OFFLOADED[stage]
-    weights = {"dense": dense_run, "latent": latent_run}[start]
+    weights = {"dense": dense_run, "latent": latent_run, None: None}[start]
     settings |= {"train__steps": 3, "train__precision": "bf16", "checkpoint__every": 3}
     settings = distilled(stage, dense_run, **settings)
     runs = [

@@ -330,7 +330,8 @@ struct DistributedConfig {
     v("offload",
       c.offload,
       "what is kept in the host's memory and on the GPU only while in use, a list of: optimizer "
-      "(its moments), generator_ema, target_ema, teacher, real_score");
+      "(its moments), activations (what train.recompute keeps of blocks), generator_ema, "
+      "target_ema, teacher, real_score");
     v("timeout_seconds",
       c.timeout_seconds,
       "seconds to wait for a rank that does not answer before the job ends; above 0");

@@ -45,9 +45,15 @@ void validate_distributed(const TrainConfig& c) {
               }));
   }
   for (const std::string& what : d.offload) {
-    require_one_of("distributed.offload",
-                   what,
-                   {"optimizer", "generator_ema", "target_ema", "teacher", "real_score"});
+    require_one_of(
+        "distributed.offload",
+        what,
+        {"optimizer", "activations", "generator_ema", "target_ema", "teacher", "real_score"});
+    if (what == "activations" && c.train.recompute == "none") {
+      fail_rule("distributed.offload",
+                "activations: with train.recompute: none all of them are in use at once; take "
+                "selective or block");
+    }
   }
   require_one_of("distributed.hold_weights", d.hold_weights, {"auto", "true", "false"});
   if (d.hold_weights == "true" && !mode.cuts_used_weights) {

@@ -66,13 +66,15 @@ std::vector<Measure> measures(const TrainConfig& config,
   };
   std::vector<std::string> movable = {"optimizer"};
   offload(movable);
+  movable.emplace_back("activations");
+  offload(movable);
   for (const PlannedRole& planned : roles) {
     const std::string& name = planned.role.name;
     const bool known = name == "generator_ema" || name == "target_ema" || name == "teacher" ||
                        name == "real_score";
     if (known) movable.push_back(name);
   }
-  if (movable.size() > 1) offload(movable);
+  if (movable.size() > 2) offload(movable);
   return all;
 }
 

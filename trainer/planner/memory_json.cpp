@@ -77,6 +77,8 @@ std::string memory_json(const MemoryPlan& plan) {
   json["resident"] = plan.step.resident_bytes;
   json["codec"] = plan.step.codec_bytes;
   json["loader"] = plan.step.loader_bytes;
+  if (plan.step.host_activation_bytes > 0)
+    json["host_activations"] = plan.step.host_activation_bytes;
   for (const UpdateMemory& update : plan.step.updates)
     json["updates"][update.player] = update_json(update);
   json["peak"] = plan.step.peak_bytes;

@@ -192,6 +192,11 @@ std::string memory_table(const MemoryPlan& plan) {
     text += entry("codec " + plan.media.codec, size_text(plan.step.codec_bytes), "its weights");
   text += entry("batches read ahead", size_text(plan.step.loader_bytes), "");
   text += update_lines(plan);
+  if (plan.step.host_activation_bytes > 0) {
+    text += entry("activations in the host's memory",
+                  size_text(plan.step.host_activation_bytes),
+                  "not in the peak");
+  }
   text +=
       entry("peak of a step", size_text(plan.step.peak_bytes), "of tensors, with all of the above");
   if (plan.rollout_cache_bytes > 0)

@@ -161,6 +161,8 @@ RoleSet sizes_only_roles(const TrainConfig& config,
     set.states.push_back(
         make_role_state(config, planned.role, planned.config, tensors, device, mesh));
   }
+  set.sequence = sequence_ranks(mesh);
+  set.activations = host_activations(config, device);
   return set;
 }
 

@@ -12,6 +12,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <deque>
 #include <utility>
 
 namespace vmla::trainer {
@@ -57,7 +58,7 @@ class SizesOnlyStage {
         codec_(sizes_only_codec(config, media.codec)),
         codec_bytes_(live_bytes() - start_),
         set_(sizes_only_roles(config, roles, mesh)),
-        sequence_(sequence_ranks(mesh)) {
+        networks_(watched_networks(set_.networks(config), watched_)) {
     objective_->use_codec(codec_);
     // A CPU computes with weights of fp32 where their file is mapped, save for a few.
     if (config.train.device == "cpu" && codec_options(config).precision == "fp32")
@@ -65,12 +66,6 @@ class SizesOnlyStage {
     for (const PlannedRole& role : roles) {
       const RoleBytes bytes = role_bytes(config, role, mesh.shape());
       elsewhere_ += bytes.mapped + bytes.on_host;
-    }
-    for (RoleState& state : set_.states) watched_.emplace_back(state.source(), state.role.name);
-    for (size_t i = 0; i < set_.states.size(); ++i) {
-      networks_.emplace(set_.states[i].role.name,
-                        RoleNetwork{{set_.states[i].config, watched_[i], sequence_.get()},
-                                    model::recompute_named(config.train.recompute)});
     }
   }
 
@@ -201,8 +196,7 @@ class SizesOnlyStage {
   std::shared_ptr<const model::VideoCodec> codec_;
   int64_t codec_bytes_;
   RoleSet set_;
-  std::unique_ptr<model::SequenceGroup> sequence_;
-  std::vector<WatchedWeights> watched_;
+  std::deque<WatchedWeights> watched_;
   NetworkTable networks_;
 };
 
@@ -263,6 +257,8 @@ StepMemory planned_step(const TrainConfig& config,
   step(true);
   if (alternates) step(false);
   memory.updates = step(true);
+  if (stage.roles().activations)
+    memory.host_activation_bytes = stage.roles().activations->host_bytes();
   if (!alternates) return memory;
   for (const UpdateMemory& between : step(false))
     std::ranges::find(memory.updates, between.player, &UpdateMemory::player)->sent_between =

@@ -63,6 +63,8 @@ struct StepMemory {
   int64_t codec_bytes = 0;
   /// Batches that are read ahead, where the loader's device is the step's (a CPU).
   int64_t loader_bytes = 0;
+  /// Activations in the host's memory (distributed.offload).
+  int64_t host_activation_bytes = 0;
   std::vector<UpdateMemory> updates;
   int64_t peak_bytes = 0;
   /// Steps after which every player has been updated at least once.

@@ -1,11 +1,12 @@
 #pragma once
 
+#include "trainer/objectives/objective.h"
+
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include "model/weights/weight_source.h"
 
 /// Which network of a player's update runs when, and for what. A network asks its WeightSource for
 /// a unit's weights whenever it runs one, so a source that reports each request shows it, and the
@@ -87,5 +88,20 @@ class WatchedWeights : public model::WeightSource {
   model::WeightSource& weights_;
   std::string role_;
 };
+
+/// The networks of `plain`, whose weights are reported: one of `watched` for each, to which they
+/// refer.
+inline NetworkTable watched_networks(const NetworkTable& plain,
+                                     std::deque<WatchedWeights>& watched) {
+  NetworkTable table;
+  for (const auto& [name, role] : plain) {
+    const model::Network& network = role.network;
+    WatchedWeights& weights = watched.emplace_back(network.weights, name);
+    table.emplace(name,
+                  RoleNetwork{{network.config, weights, network.sequence, network.activations},
+                              role.recompute});
+  }
+  return table;
+}
 
 }  // namespace vmla::trainer

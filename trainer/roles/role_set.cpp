@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/weights/weights.h"
+#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/sharding/sequence_ranks.h"
 #include "trainer/distributed/sharding/shared_conversion.h"
 
@@ -103,7 +104,7 @@ RoleModels RoleSet::models() const {
 }
 
 model::Network RoleSet::network(const RoleState& state) const {
-  return {state.config, state.source(), sequence.get()};
+  return {state.config, state.source(), sequence.get(), activations.get()};
 }
 
 NetworkTable RoleSet::networks(const TrainConfig& config) const {
@@ -148,6 +149,12 @@ const RoleState& RoleSet::best() const {
   return at("generator");
 }
 
+std::unique_ptr<model::HostActivations> host_activations(const TrainConfig& config,
+                                                         at::Device device) {
+  if (!is_offloaded(config, "activations")) return nullptr;
+  return std::make_unique<model::HostActivations>(device);
+}
+
 std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh) {
   if (mesh.shape().sequence == 1) return nullptr;
   return std::make_unique<distributed::SequenceRanks>(mesh.sequence());
@@ -161,6 +168,7 @@ RoleSet build_roles(const TrainConfig& config,
   RoleSet set;
   set.sequence = sequence_ranks(mesh);
   const at::Device device(config.train.device);
+  set.activations = host_activations(config, device);
   WeightReader reader(config, saved, mesh, calibrate);
   for (const Role& role : roles) {
     const InitialWeights& weights = reader.read(role);

@@ -23,6 +23,8 @@ struct RoleSet {
   StageOrigin origin;
   /// The ranks that share a clip's tokens; null: this rank has all of them.
   std::unique_ptr<model::SequenceGroup> sequence;
+  /// Where activations wait for their backward (distributed.offload); null: where they were made.
+  std::unique_ptr<model::HostActivations> activations;
 
   /// The role of this name, which must be there.
   RoleState& at(const std::string& name);
@@ -50,6 +52,10 @@ struct RoleSet {
 /// The ranks that share a clip with this one (distributed.sequence_parallel_size); null where there
 /// are none.
 std::unique_ptr<model::SequenceGroup> sequence_ranks(const distributed::Mesh& mesh);
+
+/// For activations that are kept in the host's memory; null where they are not.
+std::unique_ptr<model::HostActivations> host_activations(const TrainConfig& config,
+                                                         at::Device device);
 
 /// Builds all roles of a stage, in the order of `roles`. With `saved`, a checkpoint of the stage,
 /// the weights of trained roles and averages are read from there instead of init_from; optimizer

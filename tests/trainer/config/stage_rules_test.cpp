@@ -93,6 +93,10 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"train.precision", "fp16", "'fp16' is unknown; valid: fp32, bf16, fp64"},
         BrokenRule{"train.recompute", "all", "'all' is unknown; valid: none, selective, block"},
         BrokenRule{"train.device", "gpu", "'gpu' is unknown; valid: cpu, cuda"},
+        BrokenRule{"distributed.offload",
+                   "[activations]",
+                   "activations: with train.recompute: none all of them are in use at once; take "
+                   "selective or block"},
         BrokenRule{"train.log_every", "0", "0 is too small; use at least 1"},
         BrokenRule{"ema.decay", "1", "1 is out of range; use 0 <= ema.decay < 1"},
         BrokenRule{"validation.clips", "0", "0 is too small; use at least 1"},

@@ -255,6 +255,34 @@ TEST(MemoryPlan, WhatIsOffloadedIsNotOnTheGpu) {
   }
 }
 
+/// When a backward begins the last block's input alone is still on the GPU, and in it two are at
+/// once: the one in use and the next one.
+TEST(MemoryPlan, OfOffloadedActivationsFewAreOnTheGpu) {
+  constexpr int64_t kLayers = 8, kClips = 64;
+  const auto plan_with = [](const std::vector<std::string>& offload, const char* recompute) {
+    TrainConfig config = tiny_stage("teacher_forcing.yaml");
+    config.train.device = "cuda";
+    config.train.recompute = recompute;
+    config.train.batch_size = config.train.micro_batch_size = kClips;
+    config.model.num_layers = kLayers;
+    config.distributed.offload = offload;
+    return plan_memory(config, tiny_media(config), {}).step;
+  };
+  const TrainConfig config = tiny_stage("teacher_forcing.yaml");
+  const auto plan = model::teacher_forcing_plan(config.model, tiny_clip().frames);
+  const int64_t input = kClips * plan.sequence_frames() * 16 * config.model.dim * 4;
+  const StepMemory here = plan_with({}, "block"), away = plan_with({"activations"}, "block");
+  EXPECT_EQ(here.updates.front().kept_bytes - away.updates.front().kept_bytes,
+            (kLayers - 1) * input);
+  EXPECT_EQ(away.host_activation_bytes, kLayers * input);
+  EXPECT_EQ(here.host_activation_bytes, 0);
+  EXPECT_LT(away.peak_bytes, here.peak_bytes - (kLayers - 4) * input);
+  // With the results of attention, which are as large.
+  const StepMemory kept = plan_with({"activations"}, "selective");
+  EXPECT_GT(kept.host_activation_bytes, 2 * away.host_activation_bytes);
+  EXPECT_LT(kept.peak_bytes, plan_with({}, "selective").peak_bytes - 2 * (kLayers - 4) * input);
+}
+
 /// The codec of rollouts longer than a clip computes on the GPU, in bf16 where the stage does. A
 /// CPU maps its weights from their file.
 TEST(MemoryPlan, HasTheCodecOfTheStage) {
