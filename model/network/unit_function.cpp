@@ -1,6 +1,7 @@
 #include "model/network/unit_function.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -180,6 +181,9 @@ std::vector<at::Tensor> run_unit(const UnitCall& call,
                                  const std::vector<at::Tensor>& inputs) {
   if (call.grad == GradMode::kNone) {
     const at::NoGradGuard no_grad;
+    // A small model's pass is made of operations that take microseconds, of which autograd's part,
+    // which looks at every operation and every view, is an eighth.
+    const at::AutoDispatchBelowADInplaceOrView below_autograd;
     const AcquiredWeights acquired(call.source, call.unit, call.next);
     return body(acquired.tensors(), inputs, nullptr);
   }
