@@ -26,7 +26,7 @@ Batch read_batch(const LatentDataset& dataset,
   batch.text = at::zeros({size, dataset.max_text_rows(), dataset.info().text_dim}, at::kFloat);
   for (int64_t b = 0; b < size; ++b) {
     const int64_t clip = indices[static_cast<size_t>(b)];
-    if (dataset.has_latents()) batch.latents[b].copy_(dataset.latents(clip));
+    if (dataset.has_latents()) batch.latents[b].copy_(dataset.stored_latents(clip));
     if (dataset.has_ode()) batch.ode_states[b].copy_(dataset.ode_states(clip));
     const at::Tensor rows = dataset.text(clip);
     batch.text[b].narrow(0, 0, rows.size(0)).copy_(rows);

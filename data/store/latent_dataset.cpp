@@ -115,12 +115,16 @@ LatentDataset::Place LatentDataset::place(int64_t index) const {
   return {files_[file].get(), index - first_clip_[file]};
 }
 
-at::Tensor LatentDataset::latents(int64_t index) const {
+at::Tensor LatentDataset::stored_latents(int64_t index) const {
   TORCH_CHECK(has_latents(), "a prompt set has no latents");
   const Place at = place(index);
   at::Tensor bits = at::empty(at.file->info().clip_shape, at::kBFloat16);
   at.file->read_latents(at.clip, static_cast<uint16_t*>(bits.data_ptr()));
-  return bits.to(at::kFloat);
+  return bits;
+}
+
+at::Tensor LatentDataset::latents(int64_t index) const {
+  return stored_latents(index).to(at::kFloat);
 }
 
 at::Tensor LatentDataset::ode_states(int64_t index) const {

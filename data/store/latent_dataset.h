@@ -49,8 +49,9 @@ class LatentDataset {
   // `index` counts through the files, from 0; c10::Error if it is out of range, or if the dataset
   // does not have what is asked for.
 
-  /// [F, C, H, W], fp32.
+  /// [F, C, H, W], fp32; `stored_latents`: bf16, as the file has them.
   at::Tensor latents(int64_t index) const;
+  at::Tensor stored_latents(int64_t index) const;
   /// [states, F, C, H, W], fp32, noisy to clean.
   at::Tensor ode_states(int64_t index) const;
   /// [T, text_dim], fp32, T ≥ 1.

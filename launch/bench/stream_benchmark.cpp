@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <span>
 
 #include "launch/bench/benchmarks.h"
 #include "launch/bench/random_stage.h"
@@ -95,6 +96,18 @@ size_t first_steady(const model::ModelConfig& config, const std::vector<ChunkPla
   return grows ? places.size() - 1 : steady;
 }
 
+/// The last tenth of the steady chunks over the first one, medians: a single chunk may meet a pause
+/// of the machine.
+double drift_of(std::span<const Seconds> steady) {
+  const size_t count = std::max<size_t>(1, steady.size() / 10);
+  const auto middle = [](std::span<const Seconds> chunks) {
+    std::vector<double> seconds;
+    for (const Seconds& chunk : chunks) seconds.push_back(chunk.wall);
+    return spread_of(std::move(seconds)).median;
+  };
+  return middle(steady.last(count)) / middle(steady.first(count));
+}
+
 }  // namespace
 
 Outcome time_stream(const Request& request) {
@@ -140,7 +153,7 @@ Outcome time_stream(const Request& request) {
     if (i < request.repeats.warm_up) continue;
     first.runs.push_back(chunks.front());
     chunk.runs.insert(chunk.runs.end(), chunks.begin() + steady, chunks.end());
-    drift.push_back(chunks.back().wall / (chunks.begin() + steady)->wall);
+    drift.push_back(drift_of(std::span(chunks).subspan(static_cast<size_t>(steady))));
   }
   const model::TokenGrid grid = model::token_grid(sizes, media.clip.height, media.clip.width);
   chunk.flops = chunk_flops(sizes, sampler, places.back(), grid.tokens());
