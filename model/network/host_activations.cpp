@@ -11,6 +11,7 @@
 #include <c10/core/StreamGuard.h>
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace vmla::model {
@@ -23,11 +24,19 @@ struct HostActivations::Place {
 };
 
 struct HostActivations::Away {
-  Away(std::shared_ptr<Place> where, c10::DeviceType type)
-      : place(std::move(where)), left(type), arrived(type) {
+  Away(std::shared_ptr<Place> where, c10::Device device)
+      : place(std::move(where)), on(device), left(device.type()), arrived(device.type()) {
     place->in_use = true;
   }
-  ~Away() { place->in_use = false; }
+  /// Where it is dropped on its way back, as by an error, its memory on the device must not be used
+  /// again before the copy has ended.
+  ~Away() {
+    place->in_use = false;
+    try {
+      if (fetched) arrived.block(kernels::current_stream(on));
+    } catch (const std::exception&) {  // the device has failed, and its error is on its way
+    }
+  }
   Away(const Away&) = delete;
   Away& operator=(const Away&) = delete;
 
@@ -36,6 +45,8 @@ struct HostActivations::Away {
   std::vector<std::vector<int64_t>> sizes;
   Group there;  // views of the place; none on the meta device
   Group here;   // on the device: still, or again
+  bool fetched = false;
+  c10::Device on;
   c10::Event left, arrived;
 };
 
@@ -80,16 +91,15 @@ std::shared_ptr<HostActivations::Away> HostActivations::put(Group group) {
                  bytes,
                  place->block.problem);
       }
-      if (places_.empty() && !place->block.problem.empty()) {
-        log::warn(
-            "offloaded activations are not page-locked, so the GPU waits for their copies: {}",
-            place->block.problem);
+      if (!place->block.problem.empty() && !std::exchange(warned_, true)) {
+        log::warn("offloaded activations are not page-locked, so their copies are waited for: {}",
+                  place->block.problem);
       }
     }
     host_bytes_ += static_cast<int64_t>(bytes);
     free = places_.insert(places_.end(), std::move(place));
   }
-  auto away = std::make_shared<Away>(*free, side_ ? device_.type() : c10::DeviceType::CPU);
+  auto away = std::make_shared<Away>(*free, side_ ? device_ : c10::Device(c10::kCPU));
   size_t offset = 0;
   for (const at::Tensor& x : group) {
     away->options.push_back(x.defined() ? x.options() : at::TensorOptions());
@@ -142,6 +152,7 @@ void HostActivations::fetch(Away& away) {
   for (size_t i = 0; i < away.here.size(); ++i)
     if (away.here[i].defined()) away.here[i].copy_(away.there[i], /*non_blocking=*/true);
   away.arrived.record(*side_);
+  away.fetched = true;
 }
 
 HostActivations::Group HostActivations::take(const std::shared_ptr<Away>& away) {
@@ -155,7 +166,12 @@ HostActivations::Group HostActivations::take(const std::shared_ptr<Away>& away) 
   if (leaving_ == away) leaving_ = nullptr;
   Group group = std::exchange(away->here, {});
   std::erase_if(all_, [&](const auto& one) { return one.expired() || one.lock() == away; });
-  if (!all_.empty()) fetch(*all_.back().lock());
+  for (auto last = all_.rbegin(); last != all_.rend(); ++last) {
+    const std::shared_ptr<Away> next = last->lock();
+    if (!next->here.empty()) continue;  // on its way already, and perhaps never taken
+    fetch(*next);
+    break;
+  }
   return group;
 }
 

@@ -52,6 +52,7 @@ class HostActivations {
   std::shared_ptr<Away> leaving_;         // the last one that was put
   std::vector<std::shared_ptr<Place>> places_;
   int64_t host_bytes_ = 0;
+  bool warned_ = false;
 };
 
 }  // namespace vmla::model

@@ -53,6 +53,8 @@ struct UnitState : torch::CustomClassHolder {
   kernels::KeptAttention kept;                  // with Recompute::kSelective
   std::shared_ptr<HostActivations::Away> away;  // inputs[0] and what is kept of attention
 
+  bool done = false;  // its backward has begun
+
   void send_away() {
     std::vector<at::Tensor> group = kept.hand_over();
     group.push_back(std::exchange(inputs[0], {}));
@@ -127,6 +129,7 @@ struct UnitFunction : torch::autograd::Function<UnitFunction> {
   static variable_list backward(AutogradContext* context, variable_list output_gradients) {
     const auto capsule = context->saved_data["state"].toCapsule();
     UnitState& state = static_cast<UnitState&>(*capsule);
+    TORCH_CHECK(!std::exchange(state.done, true), "a second backward through the same pass");
     state.bring_back();
     auto graph =
         state.graph ? std::move(state.graph) : run_body(state, Run::kRecompute, /*record=*/true);

@@ -64,17 +64,22 @@ std::vector<Measure> measures(const TrainConfig& config,
     all.push_back({formatted("distributed.offload=[{}]", list),
                    [what](auto& c) { c.distributed.offload = what; }});
   };
-  std::vector<std::string> movable = {"optimizer"};
-  offload(movable);
-  movable.emplace_back("activations");
-  offload(movable);
+  std::vector<std::string> movable;
   for (const PlannedRole& planned : roles) {
     const std::string& name = planned.role.name;
     const bool known = name == "generator_ema" || name == "target_ema" || name == "teacher" ||
                        name == "real_score";
     if (known) movable.push_back(name);
   }
-  if (movable.size() > 2) offload(movable);
+  // Activations last, for they can be offloaded only where something is recomputed.
+  for (const bool activations : {false, true}) {
+    std::vector<std::string> what = {"optimizer"};
+    if (activations) what.emplace_back("activations");
+    offload(what);
+    if (movable.empty()) continue;
+    what.insert(what.end(), movable.begin(), movable.end());
+    offload(what);
+  }
   return all;
 }
 
