@@ -38,11 +38,11 @@ HEAD = """# Results
 <!-- Written by bench/results_page.py from the files of bench/results/. -->
 
 The program beside the same algorithm in Python, on a CPU. `eager` is PyTorch as it comes with fused AdamW, `compiled`
-the same through torch.compile with fixed shapes, both with the number of threads that the program has; `exact cuts`
-leaves out, as the program does, tokens that nobody reads, which public trainers do not. Both sides compute the same
-losses or latents, which every benchmark checks. Sides are interleaved, ratios are taken within a pair:
-median [range]. Above 1 the program is faster. Processor time is that of all threads of a process, which keeps its
-meaning on a machine that others use too.
+the same through torch.compile with fixed shapes, both with the number of threads that the program has and all tokens
+that public trainers compute, of which the program leaves out what nobody reads. Both sides compute the same losses or
+latents, which every benchmark checks. Sides are interleaved, ratios are taken within a pair: median [range]. Above 1
+the program is faster. Processor time is that of all threads of a process, which keeps its meaning on a machine that
+others use too.
 """
 GPU = """## With a GPU
 

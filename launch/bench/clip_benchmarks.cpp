@@ -53,10 +53,10 @@ Outcome time_data(const Request& request) {
   const auto read_all = [](const data::LatentDataset& from) {
     for (int64_t clip = 0; clip < from.size(); ++clip) from.stored_latents(clip);
   };
-  std::vector<Row> rows = {{.name = "clips", .bytes = bytes}};
+  std::vector<Row> rows = {{.name = "clips as stored, in bf16", .bytes = bytes}};
   rows[0].runs = time_runs(at::kCPU, request.repeats, [&] { read_all(clips); });
   if (clips.has_digests()) {
-    Row first{.name = "clips, each for the first time", .bytes = bytes};
+    Row first{.name = "the same, each for the first time", .bytes = bytes};
     for (int64_t i = 0; i < request.repeats.count; ++i) {
       const data::LatentDataset opened(path);  // which compares every clip with its digest
       const auto once = time_runs(at::kCPU, {.warm_up = 0, .count = 1}, [&] { read_all(opened); });
