@@ -26,6 +26,7 @@ import yaml
 import compare_distillation
 import compare_steps
 from measure import ROOT, Report, spread
+from results_page import pipeline_seconds
 from sampling import Student
 from widened_stages import TINY, Workplace
 
@@ -89,12 +90,6 @@ class Units:
         return sides | {peer: bench.theirs(peer, self.threads) for peer in bench.peers if "cuts" not in peer}
 
 
-def seconds(rows: list[dict], count: dict[str, int], pair: int, side: str) -> float:
-    """Of processor time, of the whole pipeline."""
-    of_pair = [row for row in rows if row["pair"] == pair]
-    return sum(count[row["stage"]] * row["sides"][side]["cpu_ms"] for row in of_pair) / 1000
-
-
 def main() -> None:
     args = arguments()
     count = units_of_the_pipeline()
@@ -108,10 +103,10 @@ def main() -> None:
                 report.add(case | {"sides": units.sides(name, pair)})
         report.finish()
     print(f"units of the pipeline: {json.dumps(count)}")
-    for peer in ["eager", "compiled"] if args.compiled else ["eager"]:
-        sums = [[seconds(report.rows, count, pair, side) for side in ("vmla", peer)] for pair in range(args.pairs)]
-        ours, theirs = (statistics.median(column) for column in zip(*sums))
-        ratios = spread([b / a for a, b in sums])
+    sums = pipeline_seconds(report.rows, count)
+    for peer in [side for side in sums if side != "vmla"]:
+        ours, theirs = (statistics.median(sums[side]) for side in ("vmla", peer))
+        ratios = spread([b / a for a, b in zip(sums["vmla"], sums[peer])])
         print(f"the pipeline: vmla {ours:.1f} s, {peer} {theirs:.1f} s of processor time; ratio {ratios}")
 
 

@@ -100,17 +100,22 @@ def comparison(name: str, found: dict) -> str:
     return text + table(head, cells) + (pipeline(found) if "units" in found else "")
 
 
-def pipeline(found: dict) -> str:
-    """Sums over the units of the whole pipeline, within each pair."""
-    rows, count = found["rows"], found["units"]
-    peers = [side for side in rows[0]["sides"] if side != "vmla"]
-    sums: dict[str, list[float]] = {side: [] for side in ["vmla", *peers]}
+def pipeline_seconds(rows: list[dict], count: dict[str, int]) -> dict[str, list[float]]:
+    """Processor time of the whole pipeline by side, in each pair: its units as often as `count` says."""
+    sums: dict[str, list[float]] = {side: [] for side in rows[0]["sides"]}
     for pair in sorted({row["pair"] for row in rows}):
         of_pair = [row for row in rows if row["pair"] == pair]
         if len(of_pair) < len(count):  # the last one of a run that was stopped
             continue
         for side, values in sums.items():
             values.append(sum(count[row["stage"]] * row["sides"][side]["cpu_ms"] for row in of_pair) / 1000)
+    return sums
+
+
+def pipeline(found: dict) -> str:
+    count = found["units"]
+    sums = pipeline_seconds(found["rows"], count)
+    peers = [side for side in sums if side != "vmla"]
     units = ", ".join(f"{number} of {name}" for name, number in count.items())
     text = f"\nAs often as the pipeline runs them ({units}; what that leaves out: bench/pipeline.py), rollouts of one clip: "
     text += f"{statistics.median(sums['vmla']):.0f} s of processor time; " + "; ".join(
