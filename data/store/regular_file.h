@@ -22,8 +22,8 @@ class RegularFile {
   int fd() const { return fd_; }
   /// Its size when it was opened.
   uint64_t bytes() const { return bytes_; }
-  /// When it was last changed, its attributes included: nanoseconds of the system's clock, which no
-  /// program can set back. Never 0.
+  /// When it was last changed, its attributes included: nanoseconds of the system's clock. Writing
+  /// sets it, and no program can give it another time. Never 0.
   int64_t changed_at() const;
   /// Reads `count` bytes from `offset` on, by any number of threads at once; false if the file ends
   /// before them. RunError if the disk fails.

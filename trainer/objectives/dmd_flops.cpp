@@ -20,8 +20,8 @@ std::vector<PhaseFlops> Dmd::training_flops(const ClipShape& clip, const RoleMod
 
 // An update of the critic is one rollout, and forward and backward of the fake score; one of the
 // generator is another rollout, the scores, and the exit passes of the trained chunks once more
-// with gradients. Straight through, the rollout's own exit passes
-// have the gradients, so nothing is replayed (docs/algorithms.md 15.2).
+// with gradients. Straight through, the rollout's own exit passes have the gradients, so nothing is
+// replayed (docs/algorithms.md 15.2).
 std::vector<PhaseFlops> Dmd::update_flops(const ClipShape& clip,
                                           int64_t frames,
                                           const RoleModels& models) const {
