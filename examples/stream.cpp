@@ -22,7 +22,8 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const LoadedWeights loaded = read_weights(argv[1]);
-  FrozenWeights weights(loaded.config, loaded.tensors, loaded.source);
+  FrozenWeights weights(
+      loaded.config, loaded.tensors, loaded.source, at::kCPU, at::kFloat, MatrixOrder::kForPasses);
   const auto text = make_text_encoder(argv[2]);
   const auto codec = make_video_codec(argv[3]);
 

@@ -128,8 +128,12 @@ Outcome time_stream(const Request& request) {
   const std::vector<ChunkPlace> places = chunks_of(sizes, frames);
   const auto steady = static_cast<std::ptrdiff_t>(first_steady(sizes, places));
 
-  model::FrozenWeights weights(
-      sizes, random_tensors(sizes, device), "bench", device, compute_dtype(config));
+  model::FrozenWeights weights(sizes,
+                               random_tensors(sizes, device),
+                               "bench",
+                               device,
+                               compute_dtype(config),
+                               model::MatrixOrder::kForPasses);
   const model::HeldWeights held(weights);
   const model::Network network{sizes, weights};
   const model::SamplerSettings sampler = sampler_settings(config.sample, traits);

@@ -170,7 +170,8 @@ int run(const DataGenerateArgs& args) {
                                teacher.weights.tensors,
                                teacher.weights.source,
                                chosen.device,
-                               chosen.compute_dtype);
+                               chosen.compute_dtype,
+                               model::MatrixOrder::kForPasses);
   const std::vector<int64_t>& shape = options.clips.clip_shape;  // F, C, H, W
   const at::Tensor negative_1TE =
       text->encode(args.negative_prompt).to(chosen.device, at::kFloat).unsqueeze(0);

@@ -86,7 +86,8 @@ int run(const DataOdeArgs& args) {
                                teacher.weights.tensors,
                                teacher.weights.source,
                                chosen.device,
-                               chosen.compute_dtype);
+                               chosen.compute_dtype,
+                               model::MatrixOrder::kForPasses);
   const at::Tensor negative_1TE = negative_text(args, dataset).to(chosen.device);
   const data::ComputedClips report =
       data::encode_ode_set(options, [&](const data::Batch& batch, const at::Tensor& noise_BFCHW) {

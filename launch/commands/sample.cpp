@@ -421,7 +421,8 @@ int run(const SampleArgs& args) {
                                source.checkpoint.roles.at(role),
                                args.checkpoint,
                                chosen.device,
-                               chosen.compute_dtype);
+                               chosen.compute_dtype,
+                               model::MatrixOrder::kForPasses);
   io::GracefulStop stop([&] {
     io::remove_own_temporaries(args.out);
     return formatted("{}: the videos that are finished are kept", args.out);

@@ -3,6 +3,7 @@
 #include "model/network/projection.h"
 #include "model/network/self_attention.h"
 #include "model/network/sequence_exchange.h"
+#include "model/weights/matrix_order.h"
 
 #include <ATen/ATen.h>
 
@@ -33,7 +34,7 @@ Down project_down(const MlaAttentionWeights& w,
   if (args.derived && begin == 0 && !args.kv_only) {
     DerivedWeights& kept = *args.derived;
     if (!kept.down.defined()) {
-      kept.down = at::cat({w.q_a_proj, w.kv_a_proj}, 0);
+      kept.down = laid_for_passes(at::cat({w.q_a_proj, w.kv_a_proj}, 0));
       if (w.kv_a_bias.defined())
         kept.down_bias = at::constant_pad_nd(w.kv_a_bias, {w.q_a_proj.size(0), 0});
     }
@@ -66,7 +67,7 @@ at::Tensor expansion_weight(const at::Tensor& kv_b_proj, const LayerDims& d) {
 at::Tensor kept_expansion_weight(const at::Tensor& kv_b_proj, const SelfAttentionArgs& args) {
   if (args.derived == nullptr) return expansion_weight(kv_b_proj, args.dims);
   at::Tensor& kept = args.derived->expansion;
-  if (!kept.defined()) kept = expansion_weight(kv_b_proj, args.dims);
+  if (!kept.defined()) kept = laid_for_passes(expansion_weight(kv_b_proj, args.dims));
   return kept;
 }
 

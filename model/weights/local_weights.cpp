@@ -25,14 +25,16 @@ FrozenWeights::FrozenWeights(const ModelConfig& config,
                              const std::map<std::string, at::Tensor>& tensors,
                              const std::string& source,
                              at::Device device,
-                             at::ScalarType compute_dtype) {
+                             at::ScalarType compute_dtype,
+                             MatrixOrder order) {
   check_weights(config, tensors, source);
   for (int64_t unit : all_units(config)) {
     for (const auto& spec : unit_layout(config, unit)) {
-      units_[unit].push_back(
+      const at::Tensor tensor =
           tensors.at(spec.name)
               .to(device, compute_dtype_of(spec, compute_dtype, exact_dtype(compute_dtype)))
-              .contiguous());
+              .contiguous();
+      units_[unit].push_back(order == MatrixOrder::kForPasses ? laid_for_passes(tensor) : tensor);
     }
   }
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/weights/home_buffers.h"
+#include "model/weights/matrix_order.h"
 #include "model/weights/weight_source.h"
 #include "model/weights/weights.h"
 
@@ -24,7 +25,8 @@ at::ScalarType exact_dtype(at::ScalarType compute);
 
 /// Frozen weights, all of them in this process. Each tensor is cast to its dtype
 /// (compute_dtype_of) and moved to the device once, in the constructor. A tensor that needs neither
-/// is kept as it was given: a mapped file stays mapped.
+/// is kept as it was given: a mapped file stays mapped, unless its matrices are to be laid
+/// otherwise.
 class FrozenWeights : public WeightSource {
  public:
   /// Checks names and shapes (check_weights); `source` names the weights in its message.
@@ -32,7 +34,8 @@ class FrozenWeights : public WeightSource {
                 const std::map<std::string, at::Tensor>& tensors,
                 const std::string& source,
                 at::Device device = at::kCPU,
-                at::ScalarType compute_dtype = at::kFloat);
+                at::ScalarType compute_dtype = at::kFloat,
+                MatrixOrder order = MatrixOrder::kAsGiven);
 
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t) override {}
