@@ -1,9 +1,9 @@
 #include "model/network/wan_dit.h"
 
-#include "kernels/gelu/gelu.h"
 #include "kernels/host_transfer.h"
 #include "kernels/modulate/modulate.h"
 #include "model/io/error.h"
+#include "model/network/embedding.h"
 #include "model/network/projection.h"
 #include "model/network/sequence_exchange.h"
 #include "model/network/sequence_slices.h"
@@ -13,41 +13,6 @@
 
 namespace vmla::model {
 namespace {
-
-/// [B, F, C, H, W] → [B, F, S, C p q]. The patch vector is ordered (c, dy, dx): channel slowest.
-at::Tensor patchify(const at::Tensor& latents_BFCHW, const ModelConfig& config) {
-  const int64_t p = config.patch_size[1], q = config.patch_size[2];
-  const at::Tensor patches =
-      latents_BFCHW.unflatten(4, {-1, q}).unflatten(3, {-1, p});  // B F C h p w q
-  return patches.permute({0, 1, 3, 5, 2, 4, 6}).flatten(4, 6).flatten(2, 3);
-}
-
-/// Tokens [B, F, S, p q C] → [B, F, C, H, W]. The head's outputs are ordered (dy, dx, c): channel
-/// fastest.
-at::Tensor unpatchify(const at::Tensor& tokens, const ModelConfig& config, TokenGrid grid) {
-  const int64_t p = config.patch_size[1], q = config.patch_size[2];
-  const at::Tensor patches =
-      tokens.unflatten(3, {p, q, config.out_dim}).unflatten(2, {grid.rows, grid.cols});
-  return patches.permute({0, 1, 6, 2, 4, 3, 5}).flatten(5, 6).flatten(3, 4);
-}
-
-at::Tensor embed_text(const at::Tensor& text_BTE, const RootWeights& w, const ModelConfig& config) {
-  const at::Tensor padded =
-      at::constant_pad_nd(text_BTE, {0, 0, 0, config.text_len - text_BTE.size(1)});
-  const at::Tensor hidden = kernels::gelu_tanh(project(padded, w.text_in_weight, w.text_in_bias));
-  return project(hidden, w.text_out_weight, w.text_out_bias);
-}
-
-/// Time embedding e [B, F, D]; the blocks' modulation is its projection.
-at::Tensor embed_time(const at::Tensor& timesteps_BF,
-                      const RootWeights& w,
-                      const ModelConfig& config) {
-  const auto dtype = w.time_in_weight.scalar_type();
-  const at::Tensor sinusoid = timestep_sinusoid(timesteps_BF.flatten(), config.freq_dim, dtype);
-  const at::Tensor hidden = at::silu(project(sinusoid, w.time_in_weight, w.time_in_bias));
-  return project(hidden, w.time_out_weight, w.time_out_bias)
-      .view({timesteps_BF.size(0), timesteps_BF.size(1), config.dim});
-}
 
 template <class T>
 std::shared_ptr<const T> shared_or_borrowed(const T& value, bool copy) {
@@ -141,16 +106,15 @@ class DitForward {
       if (options_.keep_kv) result.kv.push_back(may_run_again_ ? out.kv : by_itself(out.kv));
       x_BFSD = out.x_BFSD;
     }
-    if (options_.need_flow) result.flow_BFCHW = run_head(x_BFSD, embedded.time_BFD);
+    if (options_.need_flow) result.flow_BFCHW = run_head(x_BFSD, embedded.time.time_BFD);
     return result;
   }
 
  private:
   struct Embedded {
-    at::Tensor x_BFSD;           // fp32 (fp64 in fp64 runs); S/P tokens with a sequence group
-    at::Tensor time_BFD;         // e of docs/algorithms.md 2.4, for the head
-    at::Tensor modulation_BF6D;  // e0, for the blocks
-    at::Tensor context_BTD;      // undefined where the text's keys and values are at hand
+    at::Tensor x_BFSD;  // fp32 (fp64 in fp64 runs); S/P tokens with a sequence group
+    TimeEmbedding time;
+    at::Tensor context_BTD;  // undefined where the text's keys and values are at hand
   };
 
   /// Units in the order in which weights are wanted: the root, the blocks, the head (the root
@@ -166,30 +130,34 @@ class DitForward {
   }
 
   Embedded embed(const DitInputs& inputs) const {
-    const bool reads_text = !options_.pass_cache || fills_cross_;
+    PassCache* const kept = options_.pass_cache;
+    const bool reads_text = !kept || fills_cross_;
+    const TimeEmbedding known = kept ? kept->times.find(inputs.timesteps_BF) : TimeEmbedding{};
+    const bool reads_time = !known.time_BFD.defined();
     // Sliced before the projection, so that each rank's weight gradients are parts too.
     at::Tensor patches = patchify(inputs.latents_BFCHW, *config_);
     if (ranks_) patches = take_own_tokens(patches, *ranks_);
-    const auto body = [config = config_, reads_text](const std::vector<at::Tensor>& weights,
-                                                     const std::vector<at::Tensor>& in,
-                                                     kernels::KeptAttention*) {
+    const auto body = [config = config_, reads_text, reads_time](
+                          const std::vector<at::Tensor>& weights,
+                          const std::vector<at::Tensor>& in,
+                          kernels::KeptAttention*) {
       const ModelConfig& c = *config;
       const RootWeights w = bind_root(c, weights);
-      const at::Tensor time_BFD = embed_time(in[1], w, c);
-      const at::Tensor projected =
-          project(at::silu(time_BFD), w.time_proj_weight, w.time_proj_bias);
+      const TimeEmbedding time = reads_time ? embed_time(in[1], w, c) : TimeEmbedding{};
       const auto residual_dtype = w.time_in_weight.scalar_type();  // fp32, or fp64 in tests
       const at::Tensor tokens = project(in[0], w.patch_weight.flatten(1), w.patch_bias);
       return std::vector<at::Tensor>{tokens.to(residual_dtype),
-                                     time_BFD,
-                                     projected.unflatten(2, {6, c.dim}),
+                                     time.time_BFD,
+                                     time.modulation_BF6D,
                                      reads_text ? embed_text(in[2], w, c) : at::Tensor()};
     };
-    const auto out = run_unit(
-        unit(kRootUnit),
-        body,
-        {patches, kernels::upload(inputs.timesteps_BF, patches.device()), inputs.text_BTE});
-    return {out[0], out[1], out[2], out[3]};
+    const at::Tensor timesteps_BF =
+        reads_time ? kernels::upload(inputs.timesteps_BF, patches.device()) : at::Tensor();
+    const auto out = run_unit(unit(kRootUnit), body, {patches, timesteps_BF, inputs.text_BTE});
+    if (!reads_time) return {out[0], known, out[3]};
+    const TimeEmbedding time{out[1], out[2]};
+    if (kept) kept->times.keep(inputs.timesteps_BF, time);
+    return {out[0], time, out[3]};
   }
 
   BlockOut run_block(int64_t layer,
@@ -228,7 +196,7 @@ class DitForward {
     const auto out = run_unit(unit(layer),
                               body,
                               {x_BFSD,
-                               embedded.modulation_BF6D,
+                               embedded.time.modulation_BF6D,
                                embedded.context_BTD,
                                window.content,
                                window.key,
@@ -287,18 +255,7 @@ class DitForward {
 }  // namespace
 
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep) {
-  return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)},
-                  timestep,
-                  latents_BFCHW.options().dtype(at::kDouble));
-}
-
-at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype) {
-  const int64_t half = freq_dim / 2;
-  const auto fp64 = timesteps.options().dtype(at::kDouble);
-  const at::Tensor frequency =
-      at::pow(10000.0, at::arange(half, fp64) / static_cast<double>(-half));
-  const at::Tensor angle = timesteps.to(at::kDouble).unsqueeze(1) * frequency.unsqueeze(0);
-  return at::cat({angle.cos(), angle.sin()}, 1).to(dtype);
+  return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)}, timestep, at::kDouble);
 }
 
 DitOutputs dit_forward(const Network& network,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "model/network/dit_block.h"
+#include "model/network/embedding.h"
 #include "model/network/sequence_group.h"
 #include "model/network/token_grid.h"
 #include "model/network/unit_function.h"
@@ -38,7 +39,7 @@ struct DitInputs {
   at::Tensor text_BTE;      // T <= text_len rows; zero rows up to text_len are attended to as well
 };
 
-/// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64.
+/// `timestep` (0 to 1000) for every frame of latents [B, F, C, H, W]: [B, F], fp64, on the CPU.
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 
 /// What all passes with one prompt and unchanged weights have in common. The forward that first
@@ -46,6 +47,7 @@ at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 struct PassCache {
   std::vector<CrossKv> text;  // the prompt's keys and values of every layer, instead of the text
   std::vector<DerivedWeights> derived = {};  // of every layer
+  KeptTimes times = {};
   /// Another prompt: what depends on it is made anew.
   void forget_prompt() { text.clear(); }
 };
@@ -83,9 +85,5 @@ at::Tensor teacher_forcing_forward(const Network& network,
                                    const PreparedPlan& plan,
                                    const ForwardOptions& options,
                                    const at::Tensor& clean_timesteps_BF = {});
-
-/// Sinusoid of docs/algorithms.md 2.4 for t [n], formed in fp64, returned in `dtype`: [n,
-/// freq_dim], cosines first.
-at::Tensor timestep_sinusoid(const at::Tensor& timesteps, int64_t freq_dim, at::ScalarType dtype);
 
 }  // namespace vmla::model

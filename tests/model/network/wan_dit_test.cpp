@@ -1,3 +1,4 @@
+#include "model/network/embedding.h"
 #include "model/network/wan_dit.h"
 
 #include <ATen/ATen.h>
