@@ -18,6 +18,7 @@ struct ContextPass {
   const PreparedPlan& plan;
   const std::vector<LayerKv>& window;
   PassCache* pass_cache = nullptr;
+  ChunkCache* chunk_cache = nullptr;
   LatentForm form = LatentForm::kExpanded;
 };
 

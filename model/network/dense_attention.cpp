@@ -1,7 +1,9 @@
 #include "kernels/rms_norm/rms_norm.h"
+#include "model/network/kept_tensor.h"
 #include "model/network/projection.h"
 #include "model/network/self_attention.h"
 #include "model/network/sequence_exchange.h"
+#include "model/weights/matrix_order.h"
 
 #include <ATen/ATen.h>
 
@@ -27,6 +29,35 @@ void exchange_heads(at::Tensor& key_BLD,
   if (query_BLD.defined()) query_BLD = parts[2].flatten(2);
 }
 
+struct Projected {
+  at::Tensor query, key, value;  // before their norms; the query is undefined with kv_only
+};
+
+/// Queries are x's tokens from `begin` on. Where weights are kept over passes, all three are one
+/// product.
+Projected project_all(const DenseAttentionWeights& w,
+                      const at::Tensor& x_BLD,
+                      int64_t begin,
+                      const SelfAttentionArgs& args) {
+  if (args.derived && begin == 0 && !args.kv_only) {
+    DerivedWeights& kept = *args.derived;
+    const at::Tensor weight = kept_or_made(&kept.down, [&] {
+      return laid_for_passes(at::cat({w.q_weight, w.k_weight, w.v_weight}, 0));
+    });
+    const at::Tensor bias =
+        kept_or_made(&kept.down_bias, [&] { return at::cat({w.q_bias, w.k_bias, w.v_bias}, 0); });
+    const auto parts = project(x_BLD, weight, bias).chunk(3, 2);
+    return {parts[0], parts[1], parts[2]};
+  }
+  Projected result{.query = {},
+                   .key = project(x_BLD, w.k_weight, w.k_bias),
+                   .value = project(x_BLD, w.v_weight, w.v_bias)};
+  if (args.kv_only) return result;
+  const at::Tensor queries = x_BLD.narrow(1, begin, x_BLD.size(1) - begin);
+  result.query = project(queries, w.q_weight, w.q_bias);
+  return result;
+}
+
 }  // namespace
 
 SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
@@ -34,15 +65,11 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
                                  const SelfAttentionArgs& args) {
   const int64_t frames = args.plan.plan.sequence_frames();
   const int64_t slice = x_BLD.size(1) / frames;  // tokens of a frame that are here
-  at::Tensor key_BLD = project(x_BLD, w.k_weight, w.k_bias);
-  at::Tensor value_BLD = project(x_BLD, w.v_weight, w.v_bias);
-  at::Tensor query_BLD;
+  auto [query_BLD, key_BLD, value_BLD] =
+      project_all(w, x_BLD, args.only_output ? args.plan.plan.output_begin * slice : 0, args);
   if (args.kv_only) {
     key_BLD = kernels::rms_norm(key_BLD, w.norm_k_weight, args.eps);
   } else {
-    const int64_t begin = args.only_output ? args.plan.plan.output_begin * slice : 0;
-    const at::Tensor x_queries = x_BLD.narrow(1, begin, x_BLD.size(1) - begin);
-    query_BLD = project(x_queries, w.q_weight, w.q_bias);
     std::tie(key_BLD, query_BLD) =
         kernels::rms_norm_pair(key_BLD, w.norm_k_weight, query_BLD, w.norm_q_weight, args.eps);
   }

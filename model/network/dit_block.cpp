@@ -3,6 +3,7 @@
 #include "kernels/gelu/gelu.h"
 #include "kernels/modulate/modulate.h"
 #include "model/network/attention_tap.h"
+#include "model/network/kept_tensor.h"
 #include "model/network/projection.h"
 
 #include <ATen/ATen.h>
@@ -19,7 +20,8 @@ BlockOut dit_block(const DitBlockWeights& w,
   const auto product_dtype = w.ffn_in_weight.scalar_type();
   const int64_t batch = x_BFSD.size(0), tokens = x_BFSD.size(2), width = x_BFSD.size(3);
 
-  at::Tensor modulation_BF6D = in.modulation_BF6D + w.modulation.unsqueeze(1);
+  const at::Tensor modulation_BF6D = kept_or_made(
+      settings.kept_modulation, [&] { return in.modulation_BF6D + w.modulation.unsqueeze(1); });
   // [B, F, D] each: shift, scale and gate of self-attention, then of the feed-forward network.
   auto m = modulation_BF6D.unbind(2);
 
@@ -35,7 +37,8 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .sequence = settings.sequence,
                                .exchange_heads = settings.exchange_heads,
                                .kept = settings.kept,
-                               .derived = settings.derived};
+                               .derived = settings.derived,
+                               .kept_window = settings.kept_window};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps, product_dtype).flatten(1, 2);
   AttentionTap::show(settings.layer, normed_BLD);

@@ -29,7 +29,9 @@ struct BlockSettings {
   SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
   bool exchange_heads = false;        // as in SelfAttentionArgs
   kernels::KeptAttention* kept = nullptr;
-  DerivedWeights* derived = nullptr;  // as in SelfAttentionArgs
+  DerivedWeights* derived = nullptr;      // as in SelfAttentionArgs
+  KeptWindow* kept_window = nullptr;      // likewise
+  at::Tensor* kept_modulation = nullptr;  // in.modulation_BF6D + w.modulation, kept over passes
 };
 
 /// One transformer block (docs/algorithms.md 2.6): modulated self-attention, text cross-attention,

@@ -8,8 +8,8 @@
 namespace vmla::model {
 namespace {
 
-// Twice what the steps of a few-step sampler take for three frames of Wan 1.3B under guidance.
-constexpr size_t kMostKeptBytes = size_t{16} << 20;
+// Twice what the four steps of a sampler take for three frames of Wan 1.3B under guidance.
+constexpr size_t kMostKeptBytes = size_t{64} << 20;
 
 }  // namespace
 
@@ -55,19 +55,24 @@ TimeEmbedding embed_time(const at::Tensor& timesteps_BF,
   return {time_BFD, projected.unflatten(2, {6, config.dim})};
 }
 
-TimeEmbedding KeptTimes::find(const at::Tensor& timesteps_BF) const {
-  if (!timesteps_BF.is_cpu()) return {};
-  for (const Entry& entry : entries_) {
-    if (at::equal(entry.timesteps_BF, timesteps_BF)) return entry.embedding;
+KeptTime* KeptTimes::find(const at::Tensor& timesteps_BF) {
+  if (!timesteps_BF.is_cpu()) return nullptr;
+  for (KeptTime& kept : kept_) {
+    if (at::equal(kept.timesteps_BF, timesteps_BF)) return &kept;
   }
-  return {};
+  return nullptr;
 }
 
-void KeptTimes::keep(const at::Tensor& timesteps_BF, const TimeEmbedding& embedding) {
-  if (!timesteps_BF.is_cpu()) return;
-  entries_.push_back({timesteps_BF, embedding});
-  const size_t bytes = embedding.time_BFD.nbytes() + embedding.modulation_BF6D.nbytes();
-  while (entries_.size() * bytes > kMostKeptBytes) entries_.pop_front();
+KeptTime* KeptTimes::keep(const at::Tensor& timesteps_BF,
+                          const TimeEmbedding& embedding,
+                          int64_t num_layers) {
+  if (!timesteps_BF.is_cpu()) return nullptr;
+  const auto layers = static_cast<size_t>(num_layers);
+  kept_.push_back({timesteps_BF, embedding, std::vector<at::Tensor>(layers)});
+  const size_t bytes =
+      embedding.time_BFD.nbytes() + (1 + layers) * embedding.modulation_BF6D.nbytes();
+  while (kept_.size() > 1 && kept_.size() * bytes > kMostKeptBytes) kept_.pop_front();
+  return &kept_.back();
 }
 
 }  // namespace vmla::model

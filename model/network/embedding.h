@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <deque>
+#include <vector>
 
 /// What goes into the blocks, made from latents, timesteps and text (docs/algorithms.md 2.3
 /// to 2.5), and latents from what comes out. Shape suffixes: wan_dit.h.
@@ -35,21 +36,27 @@ TimeEmbedding embed_time(const at::Tensor& timesteps_BF,
                          const RootWeights& w,
                          const ModelConfig& config);
 
+/// A time embedding that is kept, and what each block makes of it.
+struct KeptTime {
+  at::Tensor timesteps_BF;
+  TimeEmbedding embedding;
+  std::vector<at::Tensor> modulation_of_layer;  // e0 + the block's own, [B, F, 6, D]
+};
+
 /// Embeddings of timesteps that come again, as a sampler's do in every chunk, while the weights
 /// stay as they are. Knows timesteps that are on the CPU; to read others would make the host wait.
 class KeptTimes {
  public:
-  /// Those of `timesteps_BF` if they are kept, else undefined ones.
-  TimeEmbedding find(const at::Tensor& timesteps_BF) const;
-  /// `timesteps_BF` must not change afterwards. The last ones that fit into 16 MiB stay.
-  void keep(const at::Tensor& timesteps_BF, const TimeEmbedding& embedding);
+  /// Null where nothing is kept for `timesteps_BF`.
+  KeptTime* find(const at::Tensor& timesteps_BF);
+  /// `timesteps_BF` must not change afterwards. Null where they are not on the CPU. The last ones
+  /// that fit into 64 MiB stay.
+  KeptTime* keep(const at::Tensor& timesteps_BF,
+                 const TimeEmbedding& embedding,
+                 int64_t num_layers);
 
  private:
-  struct Entry {
-    at::Tensor timesteps_BF;
-    TimeEmbedding embedding;
-  };
-  std::deque<Entry> entries_;
+  std::deque<KeptTime> kept_;
 };
 
 }  // namespace vmla::model

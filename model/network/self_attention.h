@@ -31,15 +31,27 @@ struct LayerKv {
 /// 4.2). kCheaper picks per layer, by cheaper_form().
 enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 
-/// The form with fewer multiply-adds for these numbers of query and key tokens
-/// (docs/algorithms.md 4.3).
-LatentForm cheaper_form(const LayerDims& dims, int64_t query_tokens, int64_t key_tokens);
+/// The form with fewer multiply-adds for these numbers of query and key tokens, `rebuilt` of which
+/// have to be expanded (docs/algorithms.md 4.3).
+LatentForm cheaper_form(const LayerDims& dims,
+                        int64_t query_tokens,
+                        int64_t key_tokens,
+                        int64_t rebuilt);
 
-/// What latent attention makes of a layer's weights. Undefined until a pass needs it; kept over
-/// passes by PassCache, while the weights stay as they are.
+/// What attention makes of a layer's weights. Undefined until a pass needs it; kept over passes by
+/// PassCache, while the weights stay as they are.
 struct DerivedWeights {
-  at::Tensor expansion;        // the latent's and the rope key's way to all keys and values
-  at::Tensor down, down_bias;  // the projections of query, latent and rope key as one
+  /// The projections of x as one: of query, key and value, or of query, latent and rope key.
+  at::Tensor down, down_bias;
+  at::Tensor
+      expansion;  // of latent attention: the way of latent and rope key to all keys and values
+};
+
+/// Keys and values of one layer over the passes of one chunk, which see the same window:
+/// [B, window and own tokens, N (nope + P + V)] as latent attention rebuilds them, the window's by
+/// the first pass, the sequence's own by each.
+struct KeptWindow {
+  at::Tensor expanded_BMQ;
 };
 
 struct SelfAttentionArgs {
@@ -58,6 +70,7 @@ struct SelfAttentionArgs {
   bool exchange_heads = false;
   kernels::KeptAttention* kept = nullptr;  // as of segmented_attention()
   DerivedWeights* derived = nullptr;       // null: made for this pass
+  KeptWindow* kept_window = nullptr;       // null: the window is rebuilt in this pass
 };
 
 struct SelfAttentionOut {

@@ -29,10 +29,11 @@ std::shared_ptr<const PreparedPlan> plan_of_rank(const PreparedPlan& plan,
   return std::make_shared<const PreparedPlan>(slice_queries(plan, ranks->size(), ranks->index()));
 }
 
-/// Keys apart from the product that they are a part of, which they would keep alive in every layer
-/// until they are cached. (Contents that ranks have gathered are a part of the keys' tensor.)
+/// Keys (latent) or contents (dense) apart from the product that they are a part of, which they
+/// would keep alive in every layer until they are cached. (What ranks have gathered is one tensor.)
 LayerKv by_itself(LayerKv kv) {
   if (kv.content.is_contiguous()) kv.key = kv.key.contiguous();
+  if (kv.key.is_contiguous()) kv.content = kv.content.contiguous();
   return kv;
 }
 
@@ -78,8 +79,9 @@ class DitForward {
                                       AttentionExchange::kHeads),
         may_run_again_(options.grad != GradMode::kNone),
         config_(shared_or_borrowed(network.config, may_run_again_)) {
-    TORCH_CHECK(!options.pass_cache || options.grad == GradMode::kNone,
-                "kept text keys and values carry no gradient: leave pass_cache out of training");
+    const bool keeps = options.pass_cache || options.chunk_cache;
+    TORCH_CHECK(!keeps || options.grad == GradMode::kNone,
+                "what passes keep carries no gradient: leave the caches out of training");
     if (ranks_) {
       check_sequence_slices(network.config,
                             inputs.latents_BFCHW.size(3),
@@ -90,6 +92,8 @@ class DitForward {
     fills_cross_ = options.pass_cache && options.pass_cache->text.empty();
     if (options.pass_cache)
       options.pass_cache->derived.resize(static_cast<size_t>(network.config.num_layers));
+    if (options.chunk_cache)
+      options.chunk_cache->resize(static_cast<size_t>(network.config.num_layers));
   }
 
   DitOutputs run(const DitInputs& inputs, const std::vector<LayerKv>& window) {
@@ -129,11 +133,11 @@ class DitForward {
     return call;
   }
 
-  Embedded embed(const DitInputs& inputs) const {
+  Embedded embed(const DitInputs& inputs) {
     PassCache* const kept = options_.pass_cache;
     const bool reads_text = !kept || fills_cross_;
-    const TimeEmbedding known = kept ? kept->times.find(inputs.timesteps_BF) : TimeEmbedding{};
-    const bool reads_time = !known.time_BFD.defined();
+    kept_time_ = kept ? kept->times.find(inputs.timesteps_BF) : nullptr;
+    const bool reads_time = kept_time_ == nullptr;
     // Sliced before the projection, so that each rank's weight gradients are parts too.
     at::Tensor patches = patchify(inputs.latents_BFCHW, *config_);
     if (ranks_) patches = take_own_tokens(patches, *ranks_);
@@ -154,9 +158,9 @@ class DitForward {
     const at::Tensor timesteps_BF =
         reads_time ? kernels::upload(inputs.timesteps_BF, patches.device()) : at::Tensor();
     const auto out = run_unit(unit(kRootUnit), body, {patches, timesteps_BF, inputs.text_BTE});
-    if (!reads_time) return {out[0], known, out[3]};
+    if (!reads_time) return {out[0], kept_time_->embedding, out[3]};
     const TimeEmbedding time{out[1], out[2]};
-    if (kept) kept->times.keep(inputs.timesteps_BF, time);
+    if (kept) kept_time_ = kept->times.keep(inputs.timesteps_BF, time, config_->num_layers);
     return {out[0], time, out[3]};
   }
 
@@ -171,6 +175,11 @@ class DitForward {
     const CrossKv cross_kv = text_kv(layer, embedded.context_BTD);
     DerivedWeights* const derived =
         options_.pass_cache ? &options_.pass_cache->derived[static_cast<size_t>(layer)] : nullptr;
+    KeptWindow* const kept_window = options_.chunk_cache && window.key.defined()
+                                        ? &options_.chunk_cache->at(static_cast<size_t>(layer))
+                                        : nullptr;
+    at::Tensor* const kept_modulation =
+        kept_time_ ? &kept_time_->modulation_of_layer[static_cast<size_t>(layer)] : nullptr;
     const auto body = [config = config_,
                        plan = plan_,
                        layer,
@@ -180,13 +189,25 @@ class DitForward {
                        ranks = ranks_,
                        exchange_heads = exchange_heads_,
                        form = options_.form,
-                       derived](const std::vector<at::Tensor>& weights,
-                                const std::vector<at::Tensor>& in,
-                                kernels::KeptAttention* kept) {
+                       derived,
+                       kept_window,
+                       kept_modulation](const std::vector<at::Tensor>& weights,
+                                        const std::vector<at::Tensor>& in,
+                                        kernels::KeptAttention* kept) {
       const BlockInputs block_in{
           in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4], in[5]}};
-      const BlockSettings settings{
-          *config, *plan, layer, last, kv_only, form, ranks, exchange_heads, kept, derived};
+      const BlockSettings settings{*config,
+                                   *plan,
+                                   layer,
+                                   last,
+                                   kv_only,
+                                   form,
+                                   ranks,
+                                   exchange_heads,
+                                   kept,
+                                   derived,
+                                   kept_window,
+                                   kept_modulation};
       const BlockOut out =
           dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
       std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
@@ -250,6 +271,7 @@ class DitForward {
   const std::shared_ptr<const ModelConfig> config_;
   std::shared_ptr<const PreparedPlan> plan_;
   bool fills_cross_ = false;
+  KeptTime* kept_time_ = nullptr;
 };
 
 }  // namespace

@@ -52,12 +52,17 @@ struct PassCache {
   void forget_prompt() { text.clear(); }
 };
 
+/// What the passes of one chunk have in common, whose plan and window are the same: kept windows of
+/// every layer. To be made anew for every chunk.
+using ChunkCache = std::vector<KeptWindow>;
+
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;
   Recompute recompute = Recompute::kNone;
   bool keep_kv = false;   // return the sequence's keys and values, for a cache
   bool need_flow = true;  // false: only keys and values are wanted; the last layer stops there
-  PassCache* pass_cache = nullptr;  // only without gradients
+  PassCache* pass_cache = nullptr;    // only without gradients
+  ChunkCache* chunk_cache = nullptr;  // likewise; filled by the first pass that is given it
   LatentForm form = LatentForm::kExpanded;
 };
 

@@ -40,7 +40,9 @@ at::Tensor guided_flow(const Network& network,
                        double timestep,
                        const GuidedPasses& passes) {
   const at::Tensor both = guidance.repeat(x_BFCHW);
-  const ForwardOptions options{.pass_cache = &passes.pass_cache, .form = LatentForm::kCheaper};
+  const ForwardOptions options{.pass_cache = &passes.pass_cache,
+                               .chunk_cache = passes.chunk_cache,
+                               .form = LatentForm::kCheaper};
   return guidance.combine(dit_forward(network,
                                       {both, same_time(both, timestep), passes.text},
                                       passes.plan,

@@ -42,6 +42,7 @@ struct GuidedPasses {
   const PreparedPlan& plan;
   const std::vector<LayerKv>& window;
   PassCache& pass_cache;
+  ChunkCache* chunk_cache = nullptr;
 };
 
 /// The guided flow of x [B, F, C, H, W] at one timestep (0 to 1000) for all frames: one pass over

@@ -21,6 +21,29 @@ at::Tensor stack_frames(int64_t first,
   return at::stack(frames, 1);
 }
 
+// Of a chunk's kept windows, all layers together. They save a few hundredths of a large model's
+// arithmetic, and would take what a cache of latents saves.
+constexpr int64_t kMostKeptBytes = int64_t{256} << 20;
+
+/// Whether windows of so many tokens, with the chunk's own, are kept over its passes.
+bool keeps_windows(const ModelConfig& config, int64_t tokens) {
+  if (!config.is_mla()) return false;
+  int64_t numbers = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerDims d = layer_dims(config, layer);
+    numbers += d.num_heads * (d.nope + d.rope + d.v_head);
+  }
+  return tokens * numbers * static_cast<int64_t>(sizeof(float)) <= kMostKeptBytes;
+}
+
+/// One chunk of a video: what its passes share.
+struct Chunk {
+  int64_t first, count;
+  const PreparedPlan& plan;
+  const KvWindow& window;
+  ChunkCache* kept;  // null: nothing is kept
+};
+
 /// One video (batch) in the making.
 class CausalRollout {
  public:
@@ -56,7 +79,10 @@ class CausalRollout {
                      grid_,
                      request_.text_BTE.options());
       const kernels::DeviceMark cached(device);
-      const at::Tensor latents = denoise(first, count, plan, window);
+      ChunkCache windows;
+      const bool keeps = keeps_windows(network_.config, text_.size(0) * plan.key_tokens());
+      const Chunk chunk{first, count, plan, window, keeps ? &windows : nullptr};
+      const at::Tensor latents = denoise(chunk);
       emit({.first_frame = first,
             .latents_BFCHW = latents,
             .denoising = {cached, kernels::DeviceMark(device)},
@@ -64,45 +90,42 @@ class CausalRollout {
             .cache_bytes = cache_.bytes()});
       begin = kernels::DeviceMark(device);
       // Nothing will read the last chunk's keys and values.
-      if (first + count < request_.num_frames) fill(first, latents, plan, window);
+      if (first + count < request_.num_frames) fill(chunk, latents);
       first += count;
     }
   }
 
  private:
-  at::Tensor denoise(int64_t first,
-                     int64_t count,
-                     const PreparedPlan& plan,
-                     const KvWindow& window) {
+  at::Tensor denoise(const Chunk& chunk) {
+    const GuidedPasses passes{text_, chunk.plan, chunk.window.layers, kept_, chunk.kept};
     const auto velocity = [&](const at::Tensor& x, double timestep) {
       if (request_.before_pass) request_.before_pass();
-      return guided_flow(network_, guidance_, x, timestep, {text_, plan, window.layers, kept_});
+      return guided_flow(network_, guidance_, x, timestep, passes);
     };
     const auto fresh_noise = [&](int64_t k) {
-      return stack_frames(
-          first, count, [&](int64_t frame) { return request_.frame_renoise(frame, k); });
+      return stack_frames(chunk.first, chunk.count, [&](int64_t frame) {
+        return request_.frame_renoise(frame, k);
+      });
     };
-    return solve_flow(first == 0 ? first_sampler_ : sampler_,
-                      stack_frames(first, count, request_.frame_noise),
+    return solve_flow(chunk.first == 0 ? first_sampler_ : sampler_,
+                      stack_frames(chunk.first, chunk.count, request_.frame_noise),
                       velocity,
                       fresh_noise);
   }
 
-  void fill(int64_t first,
-            const at::Tensor& latents,
-            const PreparedPlan& plan,
-            const KvWindow& window) {
+  void fill(const Chunk& chunk, const at::Tensor& latents) {
     const ContextPass context{.latents_BFCHW = guidance_.repeat(latents),
                               .timestep = sampler_.context_noise,
                               .text_BTE = text_,
-                              .plan = plan,
-                              .window = window.layers,
+                              .plan = chunk.plan,
+                              .window = chunk.window.layers,
                               .pass_cache = &kept_,
+                              .chunk_cache = chunk.kept,
                               .form = LatentForm::kCheaper};
-    cache_.append(context_kv(network_, context), first, latents.size(1));
+    cache_.append(context_kv(network_, context), chunk.first, chunk.count);
     if (request_.prompt_switch == PromptSwitch::kRecache &&
         next_change_ < request_.prompt_changes.size()) {
-      latents_.add(first, latents);
+      latents_.add(chunk.first, latents);
     }
   }
 

@@ -1,5 +1,5 @@
-#include "model/network/embedding.h"
 #include "model/network/wan_dit.h"
+#include "model/network/embedding.h"
 
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
@@ -206,10 +206,12 @@ TEST(WanDit, CheaperFormFollowsTheArithmetic) {
   const LayerDims d = layer_dims(wan, 0);
   // A chunk of 4680 queries expands; a few queries on a long cache do not. The two meet near 265
   // queries: R (nope + V) / (2 R - nope - V) = 268.8 for long contexts (docs/algorithms.md 4.3).
-  EXPECT_EQ(cheaper_form(d, 4680, 10920), LatentForm::kExpanded);
-  EXPECT_EQ(cheaper_form(d, 4680, 4680), LatentForm::kExpanded);
-  EXPECT_EQ(cheaper_form(d, 200, 32760), LatentForm::kAbsorbed);
-  EXPECT_EQ(cheaper_form(d, 300, 32760), LatentForm::kExpanded);
+  EXPECT_EQ(cheaper_form(d, 4680, 10920, 10920), LatentForm::kExpanded);
+  EXPECT_EQ(cheaper_form(d, 4680, 4680, 4680), LatentForm::kExpanded);
+  EXPECT_EQ(cheaper_form(d, 200, 32760, 32760), LatentForm::kAbsorbed);
+  EXPECT_EQ(cheaper_form(d, 300, 32760, 32760), LatentForm::kExpanded);
+  // A window that is kept need not be rebuilt.
+  EXPECT_EQ(cheaper_form(d, 200, 32760, 200), LatentForm::kExpanded);
 }
 
 }  // namespace

@@ -169,8 +169,8 @@ TEST(RolloutForm, IsPickedForEachLayer) {
   config.kv_lora_rank = {{1, 200}};
   TinyNetwork net(config);
   const int64_t queries = 2 * kTinyTokens, keys = 60 * kTinyTokens;
-  ASSERT_EQ(cheaper_form(layer_dims(config, 0), queries, keys), LatentForm::kAbsorbed);
-  ASSERT_EQ(cheaper_form(layer_dims(config, 1), queries, keys), LatentForm::kExpanded);
+  ASSERT_EQ(cheaper_form(layer_dims(config, 0), queries, keys, keys), LatentForm::kAbsorbed);
+  ASSERT_EQ(cheaper_form(layer_dims(config, 1), queries, keys, keys), LatentForm::kExpanded);
   std::vector<int64_t> frames;
   for (int64_t f = 0; f < 58; ++f) frames.push_back(f);
   const PreparedPlan plan = prepared(config, cached_plan(config, frames, 58, 2));

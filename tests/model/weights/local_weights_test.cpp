@@ -37,6 +37,28 @@ TEST(FrozenWeights, ShareWhatNeedsNoCast) {
             given.at("blocks.0.modulation").const_data_ptr());
 }
 
+TEST(FrozenWeights, LieByColumnsForPasses) {
+  const ModelConfig config = tiny_mla();
+  const auto given = drawn_weights(config);
+  FrozenWeights rows(config, given, "drawn");
+  FrozenWeights columns(config, given, "drawn", at::kCPU, at::kFloat, MatrixOrder::kForPasses);
+  for (const int64_t unit : all_units(config)) {
+    const auto as_given = rows.acquire(unit), laid = columns.acquire(unit);
+    for (size_t i = 0; i < laid.size(); ++i) {
+      EXPECT_TRUE(at::equal(laid[i], as_given[i]));
+      EXPECT_TRUE(laid[i].dim() != 2 || laid[i].stride(0) == 1);
+    }
+  }
+  DitInputs inputs = to_float(tiny_inputs(config, 2));
+  const PreparedPlan plan = prepared(config, bidirectional_plan(2), at::kFloat);
+  const auto flow = [&](FrozenWeights& weights) {
+    return dit_forward({config, weights}, inputs, plan, {}, {}).flow_BFCHW;
+  };
+  // Sums of the same products, in another order.
+  const at::Tensor expected = flow(rows);
+  EXPECT_LT(max_difference(flow(columns), expected), 1e-5 * expected.abs().max().item<double>());
+}
+
 TEST(FrozenWeights, TakeNoGradientAndNoMisfit) {
   const ModelConfig config = tiny_dense();
   auto given = drawn_weights(config);
