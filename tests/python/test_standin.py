@@ -186,30 +186,38 @@ def test_bf16(dataset, dense_run, tmp_path):
     assert largest_difference(alone, standin, "loss") < 2**-8
 
 
-# stage: what it starts from, what is offloaded, settings
+# name: stage, what it starts from, what is offloaded, settings
 OFFLOADED = {
-    "consistency": ("latent", ["optimizer", "teacher", "target_ema"], {}),
+    "consistency": ("consistency", "latent", ["optimizer", "teacher", "target_ema"], {}),
     # Validation and samples leave copies behind that the next step has no room for.
-    "teacher_forcing": (
+    "validated": (
+        "teacher_forcing",
         "dense",
         ["generator_ema"],
         {"validation__every": 1, "sample__every": 1, "ema__decay": 0.5, "train__micro_batch_size": 1},
     ),
     # Rollouts are replayed chunk by chunk, so that activations leave and come back seven times an update.
-    "dmd": ("latent", ["activations"], {"train__recompute": "block", "train__micro_batch_size": 2}),
-    "pretrain": (None, ["activations"], {"train__recompute": "selective"}),
+    "dmd": ("dmd", "latent", ["activations"], {"train__recompute": "block", "train__micro_batch_size": 2}),
+    # One graph over all chunks of a rollout, whose backward goes through the cache.
+    "dmd, straight through": (
+        "dmd",
+        "latent",
+        ["activations"],
+        {"train__recompute": "selective", "objective__dmd__kv_grad": "straight_through"},
+    ),
+    "pretrain": ("pretrain", None, ["activations"], {"train__recompute": "selective"}),
 }
 
 
-@pytest.mark.parametrize("stage", OFFLOADED)
-def test_what_is_offloaded_has_the_same_bits(stage, dataset, dense_run, latent_run, tmp_path):
-    start, offload, settings = OFFLOADED[stage]
+@pytest.mark.parametrize("name", OFFLOADED)
+def test_what_is_offloaded_has_the_same_bits(name, dataset, dense_run, latent_run, tmp_path):
+    stage, start, offload, settings = OFFLOADED[name]
     weights = {"dense": dense_run, "latent": latent_run, None: None}[start]
     settings |= {"train__steps": 3, "train__precision": "bf16", "checkpoint__every": 3}
     settings = distilled(stage, dense_run, **settings)
     runs = [
-        train_on_standin(stage, tmp_path / name, dataset, weights, **settings, distributed__offload=what)
-        for name, what in {"beside": [], "offloaded": offload}.items()
+        train_on_standin(stage, tmp_path / place, dataset, weights, **settings, distributed__offload=what)
+        for place, what in {"beside": [], "offloaded": offload}.items()
     ]
     assert_same_bits(*runs)
     memory_is_as_planned(runs[1])
@@ -226,17 +234,20 @@ def test_stopped_after_three_steps_it_goes_on_to_the_same_bits(offload, standin_
     assert_same_bits(standin_run, run_dir)
 
 
-# ranks and GPUs, and the section `distributed`
+# ranks and GPUs, the section `distributed`, and what blocks keep
 RANKS = {
-    "zero1 on one GPU": (2, 1, {"sharding": "zero1"}),
-    "zero1, offloaded": (2, 1, {"sharding": "zero1", "offload": ["optimizer"]}),
-    "full on two GPUs": (2, 2, {"sharding": "full"}),
+    "zero1 on one GPU": (2, 1, {"sharding": "zero1"}, "none"),
+    "zero1, offloaded": (2, 1, {"sharding": "zero1", "offload": ["optimizer"]}, "none"),
+    "full on two GPUs": (2, 2, {"sharding": "full"}, "none"),
+    "full, activations offloaded": (2, 2, {"sharding": "full", "offload": ["activations"]}, "selective"),
     "hybrid and scattered on four": (
         4,
         4,
         {"sharding": "hybrid", "shard_size": 2, "gradient_accumulation": "scattered"},
+        "none",
     ),
-    "sequence on two": (2, 2, {"sequence_parallel_size": 2}),
+    "sequence on two": (2, 2, {"sequence_parallel_size": 2}, "none"),
+    "sequence, activations offloaded": (2, 2, {"sequence_parallel_size": 2, "offload": ["activations"]}, "selective"),
 }
 
 
@@ -247,8 +258,9 @@ def devices_with_context(trace):
 
 @pytest.mark.parametrize("way", RANKS)
 def test_ranks_that_meet_through_the_host(way, standin_run, dataset, dense_run, tmp_path):
-    ranks, devices, section = RANKS[way]
+    ranks, devices, section, recompute = RANKS[way]
     settings = {"train__device": "cuda", "distributed__backend": "host_staged", "checkpoint__every": 0}
+    settings |= {"train__recompute": recompute}
     settings |= {f"distributed__{key}": value for key, value in section.items()}
     arguments = train_arguments("teacher_forcing", tmp_path / "run", dataset, dense_run, **settings)
     launch = [FOLDER / "vmla-launch", "--standalone", "--nproc-per-node", ranks, "--", PROGRAM]
