@@ -1,6 +1,7 @@
 #include "kernels/adamw/adamw.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <c10/core/GradMode.h>
 
 #include <cmath>
@@ -8,6 +9,7 @@
 #include "kernels/adamw/adamw_cpu.h"
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 
 namespace vmla::kernels {
 namespace {
@@ -66,6 +68,18 @@ void adamw_step_(at::Tensor& param,
               "adamw_step_: grad_scale must be one number where the buffers are, given: ",
               grad_scale.sizes());
   TORCH_CHECK(settings.step >= 1, "adamw_step_: steps count from 1, got ", settings.step);
+  RECORD_FUNCTION(kKernelRecord,
+                  reading({param,
+                           param,
+                           grad,
+                           exp_avg,
+                           exp_avg,
+                           exp_avg_sq,
+                           exp_avg_sq,
+                           followers.rounded,
+                           followers.average,
+                           followers.average,
+                           followers.rounded_average}));
   if (wants_sizes_only(param)) return;
   c10::NoGradGuard no_grad;
   if (param.scalar_type() != at::kFloat || !takes_fused(FusedOp::kAdamw, {param})) {

@@ -1,10 +1,12 @@
 #include "kernels/attention/head_attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "kernels/attention/head_attention_cpu.h"
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 
 namespace vmla::kernels {
 namespace {
@@ -52,6 +54,7 @@ AttentionOutput head_attention(const at::Tensor& q_BLNK,
                                const at::Tensor& v_BMNV,
                                const std::vector<AttentionSegment>& segments,
                                double scale) {
+  RECORD_FUNCTION(kKernelRecord, reading({q_BLNK, k_BMNK, v_BMNV}));
   const at::Tensor q = dense_channels(q_BLNK);
   const at::Tensor k = dense_channels(k_BMNK);
   const at::Tensor v = dense_channels(v_BMNV);
@@ -79,6 +82,9 @@ AttentionGrads head_attention_backward(const at::Tensor& grad_out_BLNV,
                                        const AttentionOutput& merged,
                                        const std::vector<AttentionSegment>& segments,
                                        double scale) {
+  RECORD_FUNCTION(
+      kKernelRecord,
+      reading({grad_out_BLNV, q_BLNK, k_BMNK, v_BMNV, merged.out_BLNV, merged.lse_BNL}));
   const at::Tensor q = dense_channels(q_BLNK);
   const at::Tensor k = dense_channels(k_BMNK);
   const at::Tensor v = dense_channels(v_BMNV);

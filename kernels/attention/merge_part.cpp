@@ -1,10 +1,12 @@
 #include "kernels/attention/merge_part.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "kernels/attention/merge_part_cpu.h"
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 
 namespace vmla::kernels {
 namespace {
@@ -51,6 +53,8 @@ void merge_part_(const at::Tensor& out_BLNV, const at::Tensor& lse_BNL, const Sd
               out_BLNV.sizes(),
               " with dense heads, got ",
               part.out_BLNV.sizes());
+  RECORD_FUNCTION(kKernelRecord,
+                  reading({out_BLNV, out_BLNV, lse_BNL, lse_BNL, part.out_BLNV, part.lse_BNL}));
   if (wants_sizes_only(out_BLNV)) return;
   if (takes_fused(FusedOp::kMergePart, {part.out_BLNV}, {out_BLNV, lse_BNL, part.lse_BNL})) {
     merge_fused(out_BLNV, lse_BNL, part);

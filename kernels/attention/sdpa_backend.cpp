@@ -1,11 +1,13 @@
 #include "kernels/attention/sdpa_backend.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include <atomic>
 #include <limits>
 
 #include "kernels/dispatch.h"
+#include "kernels/kernel_record.h"
 
 // Signatures and constraints of the library kernels, LibTorch 2.11. All of them are dispatcher
 // calls, so the CUDA ones need no CUDA library at link time.
@@ -131,6 +133,7 @@ SdpaOutput sdpa(const at::Tensor& q_BLNK,
   const at::Tensor q = kernel_layout(q_BLNK, widths.qk);
   const at::Tensor k = kernel_layout(k_BMNK, widths.qk);
   const at::Tensor v = kernel_layout(v_BMNV, widths.v);
+  RECORD_FUNCTION(kKernelRecord, reading({q, k, v}));
   at::Tensor out, lse;
   if (wants_sizes_only(q)) {
     const int64_t B = q.size(0), N = q.size(1), L = q.size(2);
@@ -170,6 +173,7 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
   const at::Tensor v = kernel_layout(v_BMNV, widths.v);
   const at::Tensor grad_out = kernel_layout(grad_out_BLNV, widths.v);
   const at::Tensor out = kernel_layout(out_BLNV, widths.v);
+  RECORD_FUNCTION(kKernelRecord, reading({grad_out, q, k, v, out, lse_BNL}));
   at::Tensor dq, dk, dv;
   if (wants_sizes_only(q)) {
     dq = at::empty(q.sizes(), q.options());

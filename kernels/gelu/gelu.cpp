@@ -1,11 +1,13 @@
 #include "kernels/gelu/gelu.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
 #include "kernels/gelu/gelu_cpu.h"
+#include "kernels/kernel_record.h"
 
 namespace vmla::kernels {
 namespace {
@@ -27,6 +29,7 @@ at::Tensor forward_fused(const at::Tensor& x_any) {
 }
 
 at::Tensor forward_any(const at::Tensor& x) {
+  RECORD_FUNCTION(kKernelRecord, reading({x}));
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
   return takes_fused(FusedOp::kGeluTanh, {x}) ? forward_fused(x) : at::gelu(x, "tanh");
 }
@@ -47,6 +50,7 @@ at::Tensor backward_fused(const at::Tensor& grad_any, const at::Tensor& x_any) {
 }
 
 at::Tensor backward_any(const at::Tensor& grad, const at::Tensor& x) {
+  RECORD_FUNCTION(kKernelRecord, reading({grad, x}));
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
   return takes_fused(FusedOp::kGeluTanh, {x, grad}) ? backward_fused(grad, x)
                                                     : at::gelu_backward(grad, x, "tanh");

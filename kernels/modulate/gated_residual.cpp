@@ -1,8 +1,10 @@
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 #include "kernels/modulate/modulate.h"
 #include "kernels/modulate/modulate_cpu.h"
 #include "kernels/modulate/passes.h"
@@ -51,6 +53,7 @@ at::Tensor forward_fused(const at::Tensor& x_BFSD,
 }
 
 at::Tensor forward_any(const at::Tensor& x, const at::Tensor& y, const at::Tensor& gate) {
+  RECORD_FUNCTION(kKernelRecord, reading({x, y, gate}));
   if (wants_sizes_only(x)) return at::empty(x.sizes(), x.options());
   return takes_fused(FusedOp::kGatedResidual, {x}, y, {gate}) ? forward_fused(x, y, gate)
                                                               : forward_aten(x, y, gate);
@@ -104,6 +107,7 @@ std::pair<at::Tensor, at::Tensor> backward_fused(const at::Tensor& grad_BFSD,
 std::pair<at::Tensor, at::Tensor> gated_backward(const at::Tensor& grad,
                                                  const at::Tensor& y,
                                                  const at::Tensor& gate) {
+  RECORD_FUNCTION(kKernelRecord, reading({grad, y, gate}, /*kernels=*/3));
   if (wants_sizes_only(y)) {
     return {at::empty(y.sizes(), y.options()), at::empty(gate.sizes(), gate.options())};
   }

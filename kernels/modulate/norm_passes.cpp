@@ -1,7 +1,9 @@
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 #include "kernels/modulate/modulate_cpu.h"
 #include "kernels/modulate/passes.h"
 #include "kernels/modulate/token_sums_scratch.h"
@@ -167,6 +169,8 @@ NormGradients backward_fused(const at::Tensor& grad_any,
 }  // namespace
 
 Normed norm_forward(const NormInputs& in) {
+  RECORD_FUNCTION(kKernelRecord,
+                  reading({in.x_BFSD, in.update_BFSD, in.gate_BFD, in.shift_BFD, in.scale_BFD}));
   if (wants_sizes_only(in.x_BFSD)) return empty_outputs(in);
   return one_pass(in) ? forward_fused(in) : forward_aten(in);
 }
@@ -174,6 +178,9 @@ Normed norm_forward(const NormInputs& in) {
 NormGradients norm_backward(const at::Tensor& grad_y,
                             const at::Tensor& grad_sum,
                             const SavedNorm& in) {
+  RECORD_FUNCTION(
+      kKernelRecord,
+      reading({grad_y, grad_sum, in.x_BFSD, in.scale_BFD, in.mean, in.rstd}, /*kernels=*/4));
   if (wants_sizes_only(in.x_BFSD)) return empty_gradients(in);
   const bool fused =
       takes_fused(FusedOp::kLayerNormModulate, {in.x_BFSD}, grad_y, {in.shift_BFD, in.scale_BFD});

@@ -1,10 +1,12 @@
 #include "kernels/rms_norm/rms_norm.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 #include "kernels/rms_norm/rms_norm_cpu.h"
 #include "kernels/token_chunks.h"
 
@@ -61,13 +63,16 @@ void run_rows(const Rows& first, const RmsNormRows& second, double eps) {
              .eps = eps});
 }
 
+NormedRows empty_rows(const at::Tensor& x) {
+  std::vector<int64_t> rows = x.sizes().vec();
+  rows.back() = 1;
+  return {at::empty(x.sizes(), x.options()),
+          at::empty(rows, x.options().dtype(accumulate_type(x)))};
+}
+
 NormedRows forward_any(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  if (wants_sizes_only(x)) {
-    std::vector<int64_t> rows = x.sizes().vec();
-    rows.back() = 1;
-    return {at::empty(x.sizes(), x.options()),
-            at::empty(rows, x.options().dtype(accumulate_type(x)))};
-  }
+  RECORD_FUNCTION(kKernelRecord, reading({x, weight}));
+  if (wants_sizes_only(x)) return empty_rows(x);
   if (!takes_fused(FusedOp::kRmsNorm, {x}, {weight})) return forward_aten(x, weight, eps);
   const Rows rows(x, weight);
   run_rows(rows, {}, eps);
@@ -79,9 +84,10 @@ std::pair<NormedRows, NormedRows> forward_pair(const at::Tensor& x,
                                                const at::Tensor& other,
                                                const at::Tensor& other_weight,
                                                double eps) {
-  if (wants_sizes_only(x) || !takes_fused(FusedOp::kRmsNorm, {x, other}, {weight, other_weight})) {
+  RECORD_FUNCTION(kKernelRecord, reading({x, weight, other, other_weight}));
+  if (wants_sizes_only(x)) return {empty_rows(x), empty_rows(other)};
+  if (!takes_fused(FusedOp::kRmsNorm, {x, other}, {weight, other_weight}))
     return {forward_any(x, weight, eps), forward_any(other, other_weight, eps)};
-  }
   const Rows first(x, weight), second(other, other_weight);
   run_rows(first, second.params(), eps);
   return {first.normed(), second.normed()};
@@ -137,6 +143,7 @@ std::pair<at::Tensor, at::Tensor> backward_any(const at::Tensor& grad_y,
                                                const at::Tensor& x,
                                                const at::Tensor& weight,
                                                const at::Tensor& rstd) {
+  RECORD_FUNCTION(kKernelRecord, reading({grad_y, x, weight, rstd}, /*kernels=*/3));
   if (wants_sizes_only(x)) {
     return {at::empty(x.sizes(), x.options()), at::empty(weight.sizes(), weight.options())};
   }

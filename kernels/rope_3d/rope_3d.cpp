@@ -1,10 +1,12 @@
 #include "kernels/rope_3d/rope_3d.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 #include "kernels/rope_3d/rope_3d_cpu.h"
 #include "kernels/rope_3d/rope_passes.h"
 
@@ -33,6 +35,7 @@ at::Tensor rotate(const at::Tensor& x_BLNK,
                   const at::Tensor& sin,
                   int64_t first_channel,
                   bool inverse) {
+  RECORD_FUNCTION(kKernelRecord, reading({x_BLNK, cos, sin}));
   if (wants_sizes_only(x_BLNK)) return at::empty(x_BLNK.sizes(), x_BLNK.options());
   if (takes_rope({x_BLNK}, {cos, sin})) {
     return rotate_fused(x_BLNK, cos, sin, first_channel, inverse);

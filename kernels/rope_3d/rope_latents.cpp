@@ -1,10 +1,12 @@
 #include "kernels/rope_3d/rope_latents.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "kernels/dispatch.h"
 #include "kernels/fused_dispatch.h"
+#include "kernels/kernel_record.h"
 #include "kernels/rope_3d/rope_3d_cpu.h"
 #include "kernels/rope_3d/rope_passes.h"
 
@@ -104,6 +106,17 @@ RotatedLatents forward_fused(const at::Tensor& query_BLNK, const LatentRows& in)
 }
 
 RotatedLatents forward_any(const at::Tensor& query, const LatentRows& in) {
+  RECORD_FUNCTION(kKernelRecord,
+                  reading({query,
+                           in.window.content_BMR,
+                           in.window.key_BMP,
+                           in.window.scale_BM1,
+                           in.own.content_BMR,
+                           in.own.key_BMP,
+                           in.query_table.cos,
+                           in.query_table.sin,
+                           in.key_table.cos,
+                           in.key_table.sin}));
   if (wants_sizes_only(query)) return empty_outputs(query, in);
   if (one_pass(query, in)) return forward_fused(query, in);
   return rope_latents_reference(

@@ -2,11 +2,13 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/record_function.h>
 
 #include <array>
 #include <optional>
 
 #include "kernels/dispatch.h"
+#include "kernels/kernel_record.h"
 
 namespace vmla::model {
 namespace {
@@ -52,6 +54,7 @@ at::Tensor conv_hw(const at::Tensor& x_HWC,
                    const at::Tensor& bias,
                    int64_t stride,
                    int64_t padding) {
+  RECORD_FUNCTION(kernels::kKernelRecord, kernels::reading({x_HWC, weight, bias}));
   if (kernels::wants_sizes_only(x_HWC)) {
     const auto extent = [&](int64_t dim) {
       return (x_HWC.size(dim) + 2 * padding - weight.size(2 + dim)) / stride + 1;

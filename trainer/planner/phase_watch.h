@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/network/executed_flops.h"
+#include "model/network/executed_work.h"
 #include "trainer/planner/planned_step.h"
 #include "trainer/roles/network_phases.h"
 #include "trainer/telemetry/tensor_memory.h"
@@ -39,19 +39,19 @@ class PhaseWatch : public PhaseListener {
   void close() {
     const int64_t peak = tensor_bytes(at::kMeta).peak;
     reset_tensor_peak(at::kMeta);
-    const double flops = executed_.take().total();
+    const model::ExecutedWork::Count executed = executed_.take();
     if (current_.empty()) return;
     const auto known = std::ranges::find(phases_, current_, &PlannedPhase::name);
     if (known == phases_.end()) {
-      phases_.push_back({current_, peak, flops});
+      phases_.push_back({current_, peak, executed});
     } else {
       known->peak_bytes = std::max(known->peak_bytes, peak);
-      known->executed_flops += flops;
+      known->executed += executed;
     }
   }
 
   std::string player_, current_;
-  model::ExecutedFlops executed_;
+  model::ExecutedWork executed_{at::kMeta};
   std::vector<PlannedPhase> phases_;
 };
 

@@ -103,7 +103,8 @@ class SizesOnlyStage {
     weights.finish_gradients();
     memory.phases = watch.finish();
     for (PlannedPhase& phase : memory.phases)
-      phase.executed_flops *= static_cast<double>(count) / static_cast<double>(runs);
+      phase.executed =
+          phase.executed.scaled(static_cast<double>(count) / static_cast<double>(runs));
     report.squared_norm = report.loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
     const distributed::UpdateReduction reduction(mesh_, weights.copies(), std::move(report));
     memory.sent += reading();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/network/executed_work.h"
 #include "trainer/inputs/planned_media.h"
 #include "trainer/planner/planned_roles.h"
 #include "trainer/telemetry/tensor_memory.h"
@@ -18,9 +19,10 @@ struct PlannedPhase {
   std::string name;
   /// The most that tensors hold on the device during the phase, with all that stays.
   int64_t peak_bytes = 0;
-  /// What a rank executes in all its micro-batches, recomputation included
-  /// (model/network/executed_flops.h). Rollouts are the longest, with all their denoising steps.
-  double executed_flops = 0;
+  /// What a rank executes in all its micro-batches, recomputation included. Rollouts are the
+  /// longest, with all their denoising steps; of frames that a codec decodes the first five are
+  /// counted. Nothing of the optimizer's.
+  model::ExecutedWork::Count executed = {};
 };
 
 /// What a rank sends to others.

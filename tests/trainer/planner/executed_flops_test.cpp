@@ -121,16 +121,16 @@ TEST_P(PlannedArithmetic, IsWhatTheObjectiveSays) {
       const bool is_latent_pass =
           phase.name.starts_with("teacher") || phase.name.starts_with("target_ema");
       if (phase.name.ends_with("backward")) {
-        EXPECT_EQ(phase.executed_flops, model_flops + 2 * rebuilt - unneeded);
+        EXPECT_EQ(phase.executed.flops(), model_flops + 2 * rebuilt - unneeded);
       } else if (phase.name.ends_with("forward") || is_latent_pass) {
-        EXPECT_EQ(phase.executed_flops, model_flops + rebuilt);
+        EXPECT_EQ(phase.executed.flops(), model_flops + rebuilt);
       } else if (models.at(phase.name.substr(0, phase.name.find(' '))).is_mla()) {
         // A rollout: a context pass counts as a whole one, though it stops in the last layer, and
         // every pass counts the text's keys and values, which are computed once.
-        EXPECT_LT(phase.executed_flops, model_flops);
-        EXPECT_GT(phase.executed_flops, 0.95 * model_flops);
+        EXPECT_LT(phase.executed.flops(), model_flops);
+        EXPECT_GT(phase.executed.flops(), 0.95 * model_flops);
       } else {
-        EXPECT_EQ(phase.executed_flops, model_flops);
+        EXPECT_EQ(phase.executed.flops(), model_flops);
       }
       wanted[update.player].erase(phase.name);
     }
@@ -146,12 +146,34 @@ TEST_P(PlannedArithmetic, HasWhatIsComputedAgain) {
     const auto flops = [&](const StepMemory& of, const char* phase) {
       const UpdateMemory& update = of.updates[i];
       return std::ranges::find(update.phases, update.player + phase, &PlannedPhase::name)
-          ->executed_flops;
+          ->executed.flops();
     };
     EXPECT_EQ(flops(again, " forward"), flops(plain, " forward"));
     const double added = flops(again, " backward") - flops(plain, " backward");
     // All units run again, the root and the head too.
     EXPECT_EQ(added, flops(plain, " forward"));
+  }
+}
+
+/// Every micro-batch starts the same kernels again, which move as much.
+TEST_P(PlannedArithmetic, GrowsWithTheMicroBatches) {
+  TrainConfig stage = config("none");
+  stage.train.micro_batch_size = 2;
+  stage.train.batch_size = 2;
+  const StepMemory once = plan(stage);
+  stage.train.batch_size = 6;
+  const StepMemory thrice = plan(stage);
+  for (size_t i = 0; i < once.updates.size(); ++i) {
+    for (const PlannedPhase& phase : once.updates[i].phases) {
+      SCOPED_TRACE(phase.name);
+      const auto same =
+          std::ranges::find(thrice.updates[i].phases, phase.name, &PlannedPhase::name);
+      ASSERT_NE(same, thrice.updates[i].phases.end());
+      EXPECT_GT(phase.executed.kernels, 0);
+      EXPECT_EQ(same->executed.kernels, 3 * phase.executed.kernels);
+      EXPECT_EQ(same->executed.bytes, 3 * phase.executed.bytes);
+      EXPECT_EQ(same->executed.flops(), 3 * phase.executed.flops());
+    }
   }
 }
 

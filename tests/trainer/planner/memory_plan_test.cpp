@@ -357,6 +357,11 @@ TEST(MemoryPlan, TableAndJsonSayTheSame) {
   EXPECT_EQ(json["peak"], plan.step.peak_bytes);
   EXPECT_EQ(json["roles"]["generator"]["second_moments"], plan.roles[0].bytes.second_moments);
   EXPECT_EQ(json["flops"]["step"], plan.step_flops());
+  const PlannedPhase& phase = plan.step.updates.front().phases.front();
+  const auto& update = json["updates"][plan.step.updates.front().player];
+  EXPECT_EQ(update["executed_flops"][phase.name], phase.executed.flops()) << json;
+  EXPECT_EQ(update["executed_kernels"][phase.name], phase.executed.kernels);
+  EXPECT_EQ(update["executed_bytes"][phase.name], phase.executed.bytes);
 }
 
 }  // namespace
