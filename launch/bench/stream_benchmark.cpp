@@ -45,8 +45,9 @@ std::vector<ChunkPlace> chunks_of(const model::ModelConfig& config, int64_t fram
 }
 
 /// Model FLOPs of a chunk as docs/algorithms.md 15.1 counts a pass. A little more than what runs:
-/// the prompt's keys and values are kept over passes, and the pass that fills the cache ends before
-/// the last layer's queries.
+/// the prompt's keys and values and the timesteps' embeddings are kept over passes, a small model's
+/// rebuilt window over a chunk's, and the pass that fills the cache ends before the last layer's
+/// queries.
 double chunk_flops(const model::ModelConfig& config,
                    const model::SamplerSettings& sampler,
                    const ChunkPlace& chunk,

@@ -39,8 +39,8 @@ Projected project_all(const DenseAttentionWeights& w,
                       const at::Tensor& x_BLD,
                       int64_t begin,
                       const SelfAttentionArgs& args) {
-  if (args.derived && begin == 0 && !args.kv_only) {
-    DerivedWeights& kept = *args.derived;
+  if (joins_projections(args, 3 * args.dims.dim, w.q_weight) && begin == 0) {
+    DerivedWeights& kept = *args.kept.derived;
     const at::Tensor weight = kept_or_made(&kept.down, [&] {
       return laid_for_passes(at::cat({w.q_weight, w.k_weight, w.v_weight}, 0));
     });
@@ -59,6 +59,12 @@ Projected project_all(const DenseAttentionWeights& w,
 }
 
 }  // namespace
+
+bool joins_projections(const SelfAttentionArgs& args, int64_t width, const at::Tensor& weight) {
+  constexpr int64_t kMost = int64_t{16} << 20;
+  const int64_t bytes = width * args.dims.dim * static_cast<int64_t>(weight.element_size());
+  return args.kept.derived != nullptr && !args.kv_only && bytes <= kMost;
+}
 
 SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
                                  const at::Tensor& x_BLD,
@@ -104,7 +110,7 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
   at::Tensor out_BLNV =
       kernels::segmented_attention(
-          query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale, args.kept)
+          query_BLNK, key_BMNK, split_heads(value_BMD, heads), segments, scale, args.kept_attention)
           .out_BLNV;
   if (args.exchange_heads) out_BLNV = heads_to_tokens(out_BLNV, slice, *args.sequence);
   result.out_BLD = project(out_BLNV.flatten(2), w.o_weight, w.o_bias);

@@ -20,8 +20,9 @@ BlockOut dit_block(const DitBlockWeights& w,
   const auto product_dtype = w.ffn_in_weight.scalar_type();
   const int64_t batch = x_BFSD.size(0), tokens = x_BFSD.size(2), width = x_BFSD.size(3);
 
-  const at::Tensor modulation_BF6D = kept_or_made(
-      settings.kept_modulation, [&] { return in.modulation_BF6D + w.modulation.unsqueeze(1); });
+  const at::Tensor modulation_BF6D = kept_or_made(settings.kept.modulation_BF6D, [&] {
+    return in.modulation_BF6D + w.modulation.unsqueeze(1);
+  });
   // [B, F, D] each: shift, scale and gate of self-attention, then of the feed-forward network.
   auto m = modulation_BF6D.unbind(2);
 
@@ -36,9 +37,8 @@ BlockOut dit_block(const DitBlockWeights& w,
                                .form = settings.form,
                                .sequence = settings.sequence,
                                .exchange_heads = settings.exchange_heads,
-                               .kept = settings.kept,
-                               .derived = settings.derived,
-                               .kept_window = settings.kept_window};
+                               .kept_attention = settings.kept_attention,
+                               .kept = settings.kept};
   const at::Tensor normed_BLD =
       kernels::layer_norm_modulate(x_BFSD, m[0], m[1], config.eps, product_dtype).flatten(1, 2);
   AttentionTap::show(settings.layer, normed_BLD);
@@ -80,8 +80,8 @@ BlockOut dit_block(const DitBlockWeights& w,
   const CrossKv text =
       in.cross_kv ? *in.cross_kv
                   : cross_attention_kv(w.cross_attn, in.context_BTD, config.num_heads, config.eps);
-  const at::Tensor of_text =
-      cross_attention(w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept);
+  const at::Tensor of_text = cross_attention(
+      w.cross_attn, cross_in, text, config.num_heads, config.eps, settings.kept_attention);
   const kernels::ResidualNorm with_text =
       kernels::residual_norm({.x_BFSD = attended.sum_BFSD,
                               .update_BFSD = as_frames(of_text),

@@ -26,12 +26,10 @@ struct BlockSettings {
   bool only_output;  // last layer: frames before output_begin are needed as keys and values only
   bool kv_only;      // last layer of a context pass: nothing but keys and values is needed
   LatentForm form = LatentForm::kExpanded;
-  SequenceGroup* sequence = nullptr;  // x is one rank's tokens of each frame
-  bool exchange_heads = false;        // as in SelfAttentionArgs
-  kernels::KeptAttention* kept = nullptr;
-  DerivedWeights* derived = nullptr;      // as in SelfAttentionArgs
-  KeptWindow* kept_window = nullptr;      // likewise
-  at::Tensor* kept_modulation = nullptr;  // in.modulation_BF6D + w.modulation, kept over passes
+  SequenceGroup* sequence = nullptr;                 // x is one rank's tokens of each frame
+  bool exchange_heads = false;                       // as in SelfAttentionArgs
+  kernels::KeptAttention* kept_attention = nullptr;  // as in SelfAttentionArgs
+  KeptOfLayer kept = {};                             // likewise
 };
 
 /// One transformer block (docs/algorithms.md 2.6): modulated self-attention, text cross-attention,

@@ -8,8 +8,9 @@
 namespace vmla::model {
 namespace {
 
-// Twice what the four steps of a sampler take for three frames of Wan 1.3B under guidance.
 constexpr size_t kMostKeptBytes = size_t{64} << 20;
+// Of three frames of Wan 1.3B under guidance there are 6.6 MiB for each timestep.
+constexpr size_t kMostBytesOfOne = kMostKeptBytes / 8;
 
 }  // namespace
 
@@ -68,10 +69,11 @@ KeptTime* KeptTimes::keep(const at::Tensor& timesteps_BF,
                           int64_t num_layers) {
   if (!timesteps_BF.is_cpu()) return nullptr;
   const auto layers = static_cast<size_t>(num_layers);
-  kept_.push_back({timesteps_BF, embedding, std::vector<at::Tensor>(layers)});
   const size_t bytes =
       embedding.time_BFD.nbytes() + (1 + layers) * embedding.modulation_BF6D.nbytes();
-  while (kept_.size() > 1 && kept_.size() * bytes > kMostKeptBytes) kept_.pop_front();
+  if (bytes > kMostBytesOfOne || bytes_ + bytes > kMostKeptBytes) return nullptr;
+  bytes_ += bytes;
+  kept_.push_back({timesteps_BF, embedding, std::vector<at::Tensor>(layers)});
   return &kept_.back();
 }
 

@@ -49,14 +49,16 @@ class KeptTimes {
  public:
   /// Null where nothing is kept for `timesteps_BF`.
   KeptTime* find(const at::Tensor& timesteps_BF);
-  /// `timesteps_BF` must not change afterwards. Null where they are not on the CPU. The last ones
-  /// that fit into 64 MiB stay.
+  /// `timesteps_BF` must not change afterwards. Null, and not kept, where they are not on the CPU,
+  /// where theirs are more than 8 MiB, as of a whole clip, or where all would be more than 64: what
+  /// is there stays, since samplers ask for theirs in turn.
   KeptTime* keep(const at::Tensor& timesteps_BF,
                  const TimeEmbedding& embedding,
                  int64_t num_layers);
 
  private:
   std::deque<KeptTime> kept_;
+  size_t bytes_ = 0;
 };
 
 }  // namespace vmla::model

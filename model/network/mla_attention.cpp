@@ -32,15 +32,18 @@ Down project_down(const MlaAttentionWeights& w,
                   int64_t begin,
                   const SelfAttentionArgs& args) {
   const LayerDims& d = args.dims;
-  if (args.derived && begin == 0 && !args.kv_only) {
-    DerivedWeights& kept = *args.derived;
-    if (!kept.down.defined()) {
-      kept.down = laid_for_passes(at::cat({w.q_a_proj, w.kv_a_proj}, 0));
-      if (w.kv_a_bias.defined())
-        kept.down_bias = at::constant_pad_nd(w.kv_a_bias, {w.q_a_proj.size(0), 0});
+  if (joins_projections(args, d.q_rank + d.kv_rank + d.rope, w.q_a_proj) && begin == 0) {
+    const at::Tensor weight = kept_or_made(&args.kept.derived->down, [&] {
+      return laid_for_passes(at::cat({w.q_a_proj, w.kv_a_proj}, 0));
+    });
+    at::Tensor bias;
+    if (w.kv_a_bias.defined()) {
+      bias = kept_or_made(&args.kept.derived->down_bias, [&] {
+        return at::constant_pad_nd(w.kv_a_bias, {w.q_a_proj.size(0), 0});
+      });
     }
-    const auto parts = project(x_BLD, kept.down, kept.down_bias)
-                           .split_with_sizes({d.q_rank, d.kv_rank, d.rope}, 2);
+    const auto parts =
+        project(x_BLD, weight, bias).split_with_sizes({d.q_rank, d.kv_rank, d.rope}, 2);
     return {parts[0], parts[1], parts[2]};
   }
   const auto parts =
@@ -66,8 +69,8 @@ at::Tensor expansion_weight(const at::Tensor& kv_b_proj, const LayerDims& d) {
 }
 
 at::Tensor kept_expansion_weight(const at::Tensor& kv_b_proj, const SelfAttentionArgs& args) {
-  if (args.derived == nullptr) return expansion_weight(kv_b_proj, args.dims);
-  return kept_or_made(&args.derived->expansion,
+  if (args.kept.derived == nullptr) return expansion_weight(kv_b_proj, args.dims);
+  return kept_or_made(&args.kept.derived->expansion,
                       [&] { return laid_for_passes(expansion_weight(kv_b_proj, args.dims)); });
 }
 
@@ -78,10 +81,13 @@ at::Tensor expand(const at::Tensor& rows_BMQ, const at::Tensor& weight, KeptWind
     if (kept != nullptr) kept->expanded_BMQ = expanded_BMQ;
     return expanded_BMQ;
   }
-  const int64_t own = rows_BMQ.size(1), window = kept->expanded_BMQ.size(1) - own;
-  for (int64_t b = 0; b < rows_BMQ.size(0); ++b) {
-    at::Tensor to = kept->expanded_BMQ[b].narrow(0, window, own);
-    at::mm_out(to, rows_BMQ[b], weight.t());
+  const int64_t own = rows_BMQ.size(1), all = kept->expanded_BMQ.size(1);
+  at::Tensor place = kept->expanded_BMQ.narrow(1, all - own, own);
+  if (rows_BMQ.size(0) == 1) {
+    at::Tensor rows = place[0];
+    at::mm_out(rows, rows_BMQ[0], weight.t());
+  } else {
+    place.copy_(project(rows_BMQ, weight));
   }
   return kept->expanded_BMQ;
 }
@@ -93,13 +99,14 @@ at::Tensor attend_expanded(const MlaAttentionWeights& w,
                            double scale) {
   const LayerDims& d = args.dims;
   const at::Tensor expanded =
-      expand(rows_BMQ, kept_expansion_weight(w.kv_b_proj, args), args.kept_window);
+      expand(rows_BMQ, kept_expansion_weight(w.kv_b_proj, args), args.kept.window);
   const auto parts =
       expanded.split_with_sizes({d.num_heads * (d.nope + d.rope), d.num_heads * d.v_head}, 2);
   const at::Tensor key_BMNK = parts[0].unflatten(2, {d.num_heads, -1});
   const at::Tensor value_BMNV = parts[1].unflatten(2, {d.num_heads, -1});
   const auto& segments = args.only_output ? args.plan.output_segments : args.plan.segments;
-  return kernels::segmented_attention(query_BLNK, key_BMNK, value_BMNV, segments, scale, args.kept)
+  return kernels::segmented_attention(
+             query_BLNK, key_BMNK, value_BMNV, segments, scale, args.kept_attention)
       .out_BLNV;
 }
 
@@ -127,7 +134,7 @@ at::Tensor attend_absorbed(const MlaAttentionWeights& w,
                                    over_heads(rows_BMQ.narrow(2, 0, d.kv_rank)),
                                    segments,
                                    scale,
-                                   args.kept)
+                                   args.kept_attention)
           .out_BLNV;
   return at::matmul(out_BLNR.transpose(1, 2), up[1].transpose(1, 2)).transpose(1, 2);
 }
@@ -173,10 +180,13 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
   const int64_t own = result.kv.key.size(1), keys = args.plan.key_tokens();
   const LatentForm form =
       args.form == LatentForm::kCheaper
-          ? cheaper_form(d, args.plan.query_tokens(), keys, args.kept_window ? own : keys)
+          ? cheaper_form(d, args.plan.query_tokens(), keys, args.kept.window ? own : keys)
           : args.form;
   const bool window_is_kept =
-      form == LatentForm::kExpanded && args.kept_window && args.kept_window->expanded_BMQ.defined();
+      form == LatentForm::kExpanded && args.kept.window && args.kept.window->expanded_BMQ.defined();
+  TORCH_CHECK(!window_is_kept || args.kept.window->expanded_BMQ.size(1) == keys,
+              "a window of another chunk is kept, whose tokens are not ",
+              keys);
   const auto& tables = args.plan.layer_tables(args.layer);
   const auto rows_of = [](const kernels::RopeTable& table, int64_t first, int64_t rows) {
     return kernels::RopeTable{table.cos.narrow(0, first, rows), table.sin.narrow(0, first, rows)};

@@ -32,7 +32,8 @@ struct LayerKv {
 enum class LatentForm { kExpanded, kAbsorbed, kCheaper };
 
 /// The form with fewer multiply-adds for these numbers of query and key tokens, `rebuilt` of which
-/// have to be expanded (docs/algorithms.md 4.3).
+/// have to be expanded. Where those are not all, absorbing must save a fifth at least
+/// (docs/algorithms.md 4.3).
 LatentForm cheaper_form(const LayerDims& dims,
                         int64_t query_tokens,
                         int64_t key_tokens,
@@ -54,6 +55,14 @@ struct KeptWindow {
   at::Tensor expanded_BMQ;
 };
 
+/// What a layer's passes without gradients find of earlier ones, and leave to later ones. Null:
+/// made for this pass.
+struct KeptOfLayer {
+  DerivedWeights* derived = nullptr;
+  KeptWindow* window = nullptr;
+  at::Tensor* modulation_BF6D = nullptr;  // e0 + the block's own
+};
+
 struct SelfAttentionArgs {
   const LayerDims& dims;
   const PreparedPlan& plan;
@@ -68,15 +77,19 @@ struct SelfAttentionArgs {
   /// sequence. With ranks, `plan` is slice_queries(), or the whole plan with exchange_heads.
   SequenceGroup* sequence = nullptr;
   bool exchange_heads = false;
-  kernels::KeptAttention* kept = nullptr;  // as of segmented_attention()
-  DerivedWeights* derived = nullptr;       // null: made for this pass
-  KeptWindow* kept_window = nullptr;       // null: the window is rebuilt in this pass
+  kernels::KeptAttention* kept_attention = nullptr;  // as of segmented_attention()
+  KeptOfLayer kept = {};
 };
 
 struct SelfAttentionOut {
   at::Tensor out_BLD;  // undefined with kv_only
   LayerKv kv;          // of the sequence's tokens, without the window's
 };
+
+/// Whether projections of x to `width` numbers, by weights like `weight`, are one product, for
+/// which the weights are kept a second time. It saves starts of kernels, which is nothing where a
+/// product takes long: up to 16 MiB a layer.
+bool joins_projections(const SelfAttentionArgs& args, int64_t width, const at::Tensor& weight);
 
 /// Self-attention of x [B, L, D], which is normalised and modulated, to the sequence and the window
 /// before it, with its output projection.

@@ -93,7 +93,7 @@ class DitForward {
     if (options.pass_cache)
       options.pass_cache->derived.resize(static_cast<size_t>(network.config.num_layers));
     if (options.chunk_cache)
-      options.chunk_cache->resize(static_cast<size_t>(network.config.num_layers));
+      options.chunk_cache->layers.resize(static_cast<size_t>(network.config.num_layers));
   }
 
   DitOutputs run(const DitInputs& inputs, const std::vector<LayerKv>& window) {
@@ -173,13 +173,6 @@ class DitForward {
     // context.
     const bool kv_only = last && !options_.need_flow;
     const CrossKv cross_kv = text_kv(layer, embedded.context_BTD);
-    DerivedWeights* const derived =
-        options_.pass_cache ? &options_.pass_cache->derived[static_cast<size_t>(layer)] : nullptr;
-    KeptWindow* const kept_window = options_.chunk_cache && window.key.defined()
-                                        ? &options_.chunk_cache->at(static_cast<size_t>(layer))
-                                        : nullptr;
-    at::Tensor* const kept_modulation =
-        kept_time_ ? &kept_time_->modulation_of_layer[static_cast<size_t>(layer)] : nullptr;
     const auto body = [config = config_,
                        plan = plan_,
                        layer,
@@ -189,25 +182,21 @@ class DitForward {
                        ranks = ranks_,
                        exchange_heads = exchange_heads_,
                        form = options_.form,
-                       derived,
-                       kept_window,
-                       kept_modulation](const std::vector<at::Tensor>& weights,
-                                        const std::vector<at::Tensor>& in,
-                                        kernels::KeptAttention* kept) {
+                       kept = kept_of(layer, window)](const std::vector<at::Tensor>& weights,
+                                                      const std::vector<at::Tensor>& in,
+                                                      kernels::KeptAttention* kept_attention) {
       const BlockInputs block_in{
           in[1], in[2], cross_kv.k.defined() ? &cross_kv : nullptr, {in[3], in[4], in[5]}};
-      const BlockSettings settings{*config,
-                                   *plan,
-                                   layer,
-                                   last,
-                                   kv_only,
-                                   form,
-                                   ranks,
-                                   exchange_heads,
-                                   kept,
-                                   derived,
-                                   kept_window,
-                                   kept_modulation};
+      const BlockSettings settings{.config = *config,
+                                   .plan = *plan,
+                                   .layer = layer,
+                                   .only_output = last,
+                                   .kv_only = kv_only,
+                                   .form = form,
+                                   .sequence = ranks,
+                                   .exchange_heads = exchange_heads,
+                                   .kept_attention = kept_attention,
+                                   .kept = kept};
       const BlockOut out =
           dit_block(bind_block(*config, layer, weights), in[0], block_in, settings);
       std::vector<at::Tensor> outputs = {out.kv.content, out.kv.key};
@@ -224,6 +213,16 @@ class DitForward {
                                window.scale});
     if (fills_cross_) network_.weights.release(layer);  // acquired by text_kv
     return {kv_only ? at::Tensor() : out[2], {out[0], out[1]}};
+  }
+
+  KeptOfLayer kept_of(int64_t layer, const LayerKv& window) const {
+    const auto index = static_cast<size_t>(layer);
+    KeptOfLayer kept;
+    if (options_.pass_cache) kept.derived = &options_.pass_cache->derived[index];
+    if (options_.chunk_cache && window.key.defined())
+      kept.window = &options_.chunk_cache->layers[index];
+    if (kept_time_) kept.modulation_BF6D = &kept_time_->modulation_of_layer[index];
+    return kept;
   }
 
   /// The prompt's keys and values where they are kept over passes; undefined where the block is to
@@ -278,6 +277,16 @@ class DitForward {
 
 at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep) {
   return at::full({latents_BFCHW.size(0), latents_BFCHW.size(1)}, timestep, at::kDouble);
+}
+
+bool windows_fit(const ModelConfig& config, int64_t tokens, int64_t bytes) {
+  if (!config.is_mla()) return false;
+  int64_t numbers = 0;
+  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
+    const LayerDims d = layer_dims(config, layer);
+    numbers += d.num_heads * (d.nope + d.rope + d.v_head);
+  }
+  return tokens * numbers * static_cast<int64_t>(sizeof(float)) <= bytes;
 }
 
 DitOutputs dit_forward(const Network& network,

@@ -52,9 +52,16 @@ struct PassCache {
   void forget_prompt() { text.clear(); }
 };
 
-/// What the passes of one chunk have in common, whose plan and window are the same: kept windows of
-/// every layer. To be made anew for every chunk.
-using ChunkCache = std::vector<KeptWindow>;
+/// What the passes of one chunk have in common, whose plan and window are the same. To be made anew
+/// for every chunk.
+struct ChunkCache {
+  std::vector<KeptWindow> layers;
+};
+
+/// Whether the rebuilt windows of so many tokens, the chunk's own among them, fit into `bytes`, all
+/// layers together and counted in fp32. Kept, they save a few hundredths of a large model's
+/// arithmetic, and would take what a cache of latents saves: samplers allow little for them.
+bool windows_fit(const ModelConfig& config, int64_t tokens, int64_t bytes);
 
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;

@@ -35,6 +35,8 @@ struct SamplerSettings {
   double context_noise = 0.0;
   /// Of the cache that chunks are denoised against.
   KvCacheDtype kv_cache_dtype = KvCacheDtype::kAuto;
+  /// What rebuilt windows may take over a chunk's passes (windows_fit, wan_dit.h).
+  int64_t kept_window_bytes = int64_t{16} << 20;
 };
 
 /// The settings for a video's first chunk, for which a student of one or two steps may take more.

@@ -12,6 +12,7 @@
 #include "model/network/kv_cache.h"
 #include "model/network/plan_cache.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "model/sampling/flow_solver.h"
 #include "model/sampling/guidance.h"
 #include "model/sampling/noise_and_flow.h"
 
@@ -53,9 +54,14 @@ at::Tensor cached_states(const Network& teacher,
     const KvWindow window = cache.window(first, count);
     const PreparedPlan& plan =
         plans.get(config, cached_plan(config, window.frames, first, count), start.noise_BFCHW);
+    ChunkCache windows;
+    const bool keeps =
+        windows_fit(config, text.size(0) * plan.key_tokens(), SamplerSettings{}.kept_window_bytes);
+    ChunkCache* const chunk_cache = keeps ? &windows : nullptr;
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
-          return guided_flow(teacher, guidance, x, timestep, {text, plan, window.layers, kept});
+          return guided_flow(
+              teacher, guidance, x, timestep, {text, plan, window.layers, kept, chunk_cache});
         }));
     if (first + count < num_frames) {  // nothing reads the last chunk's keys and values
       const at::Tensor clean = start.clean_BFCHW.narrow(1, first, count);
@@ -64,6 +70,7 @@ at::Tensor cached_states(const Network& teacher,
                                 .plan = plan,
                                 .window = window.layers,
                                 .pass_cache = &kept,
+                                .chunk_cache = chunk_cache,
                                 .form = LatentForm::kCheaper};
       cache.append(context_kv(teacher, context), first, count);
     }

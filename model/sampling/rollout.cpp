@@ -21,21 +21,6 @@ at::Tensor stack_frames(int64_t first,
   return at::stack(frames, 1);
 }
 
-// Of a chunk's kept windows, all layers together. They save a few hundredths of a large model's
-// arithmetic, and would take what a cache of latents saves.
-constexpr int64_t kMostKeptBytes = int64_t{256} << 20;
-
-/// Whether windows of so many tokens, with the chunk's own, are kept over its passes.
-bool keeps_windows(const ModelConfig& config, int64_t tokens) {
-  if (!config.is_mla()) return false;
-  int64_t numbers = 0;
-  for (int64_t layer = 0; layer < config.num_layers; ++layer) {
-    const LayerDims d = layer_dims(config, layer);
-    numbers += d.num_heads * (d.nope + d.rope + d.v_head);
-  }
-  return tokens * numbers * static_cast<int64_t>(sizeof(float)) <= kMostKeptBytes;
-}
-
 /// One chunk of a video: what its passes share.
 struct Chunk {
   int64_t first, count;
@@ -80,7 +65,8 @@ class CausalRollout {
                      request_.text_BTE.options());
       const kernels::DeviceMark cached(device);
       ChunkCache windows;
-      const bool keeps = keeps_windows(network_.config, text_.size(0) * plan.key_tokens());
+      const bool keeps = windows_fit(
+          network_.config, text_.size(0) * plan.key_tokens(), sampler_.kept_window_bytes);
       const Chunk chunk{first, count, plan, window, keeps ? &windows : nullptr};
       const at::Tensor latents = denoise(chunk);
       emit({.first_frame = first,

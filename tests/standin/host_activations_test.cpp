@@ -54,11 +54,13 @@ TEST_F(HostActivationsOnTheStandin, AGroupThatIsDroppedOnItsWayBack) {
 // A forward whose backward never comes, as of a step that is stopped.
 TEST_F(HostActivationsOnTheStandin, GroupsThatAreNeverTaken) {
   EXPECT_EQ(refusal([] {
-              HostActivations activations(kGpu);
-              std::vector<std::shared_ptr<HostActivations::Away>> away;
-              for (int i = 0; i < 3; ++i) away.push_back(activations.put({filled(i)}));
+              {
+                HostActivations activations(kGpu);
+                std::vector<std::shared_ptr<HostActivations::Away>> away;
+                for (int i = 0; i < 3; ++i) away.push_back(activations.put({filled(i)}));
+                away.clear();
+              }
               for (int i = 0; i < 8; ++i) filled(i).add_(1);
-              away.clear();
             }),
             "");
 }

@@ -11,6 +11,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
 
 namespace vmla::trainer {
 namespace {
@@ -30,7 +31,7 @@ int64_t frames_until_full(const model::ModelConfig& model, const ClipShape& clip
 int64_t peak_of(const model::Network& network,
                 const ClipShape& clip,
                 const at::Tensor& text_BTE,
-                model::KvCacheDtype kv_cache_dtype,
+                const model::SamplerSettings& sampler,
                 int64_t before) {
   const auto blank = [&] {
     return at::empty({text_BTE.size(0), clip.channels, clip.height, clip.width},
@@ -43,11 +44,6 @@ int64_t peak_of(const model::Network& network,
   request.latent_width = clip.width;
   request.frame_noise = [&](int64_t) { return blank(); };
   request.frame_renoise = [&](int64_t, int64_t) { return blank(); };
-  model::SamplerSettings sampler;
-  sampler.kind = model::SamplerKind::kFewStep;
-  sampler.guidance_scale = 1;
-  sampler.denoising_step_list = {1000, 500};  // every further step needs what the second one does
-  sampler.kv_cache_dtype = kv_cache_dtype;
   reset_tensor_peak(kMeta);
   model::sample_causal(network, request, sampler, [](const model::RolloutChunk&) {});
   return tensor_bytes(kMeta).peak - before;
@@ -68,15 +64,35 @@ int64_t largest_stream_batch(const TrainConfig& config,
                            .sizes_from = "model"};
   const RoleSet set = sizes_only_roles(config, {frozen}, distributed::Mesh());
   const model::Network network = set.network(set.states.front());
+  // As many steps as usual, each of which keeps the embedding of its timestep.
+  model::SamplerSettings sampler;
+  sampler.kind = model::SamplerKind::kFewStep;
+  sampler.guidance_scale = 1;
   // A dense twin has no latents.
-  const model::KvCacheDtype kv_cache_dtype =
-      model.is_mla() ? model::kv_cache_dtype_named(config.sample.kv_cache_dtype)
-                     : model::KvCacheDtype::kAuto;
-  return largest_count([&](int64_t videos) {
+  if (model.is_mla())
+    sampler.kv_cache_dtype = model::kv_cache_dtype_named(config.sample.kv_cache_dtype);
+  const auto peak = [&](int64_t videos, int64_t kept_window_bytes) {
+    model::SamplerSettings settings = sampler;
+    settings.kept_window_bytes = kept_window_bytes;
     const at::Tensor text = at::empty({videos, text_rows, model.text_dim},
                                       at::device(kMeta).dtype(input_dtype(config)));
-    return static_cast<double>(peak_of(network, clip, text, kv_cache_dtype, before)) <= bytes;
-  });
+    return static_cast<double>(peak_of(network, clip, text, settings, before));
+  };
+  const auto largest = [&](int64_t kept_window_bytes) {
+    return largest_count([&](int64_t videos) { return peak(videos, kept_window_bytes) <= bytes; });
+  };
+  // Few videos keep their windows over a chunk's passes and many do not, so that one more may need
+  // less. Each of the two ways by itself needs more with every video.
+  const int64_t rebuilt = largest(0);
+  const int64_t window =
+      model.local_attn_size < 0 ? frames_until_full(model, clip) : model.local_attn_size;
+  const int64_t tokens = window * model::token_grid(model, clip.height, clip.width).tokens();
+  if (model::windows_fit(model, rebuilt * tokens, sampler.kept_window_bytes))
+    return largest(std::numeric_limits<int64_t>::max());
+  // A little beyond that border the first chunks still keep theirs, which are smaller.
+  int64_t videos = rebuilt;
+  while (videos > 0 && peak(videos, sampler.kept_window_bytes) > bytes) --videos;
+  return videos;
 }
 
 }  // namespace vmla::trainer

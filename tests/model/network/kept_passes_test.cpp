@@ -84,6 +84,37 @@ TEST(KeptWindows, AreReadInsteadOfTheCache) {
   EXPECT_FALSE(bit_equal(first, later));
 }
 
+// Absorbing must save more than the copies between its products by head cost, but only where the
+// window need not be rebuilt.
+TEST(KeptWindows, MakeTheExpandedFormCheaper) {
+  const LayerDims d{.dim = 64,
+                    .ffn_dim = 128,
+                    .num_heads = 2,
+                    .head_dim = 32,
+                    .kv_rank = 24,
+                    .q_rank = 48,
+                    .nope = 20,
+                    .rope = 12,
+                    .v_head = 32,
+                    .bias = false};
+  // configs/tiny: 60 multiply-adds a pair of tokens absorbed, 64 expanded.
+  EXPECT_EQ(cheaper_form(d, 48, 112, 112), LatentForm::kAbsorbed);
+  EXPECT_EQ(cheaper_form(d, 48, 112, 48), LatentForm::kExpanded);
+}
+
+TEST(KeptWindows, AreThoseOfOneChunk) {
+  ChunkOfPasses chunk("mla");
+  ChunkCache windows;
+  chunk.pass(500, {.chunk_cache = &windows});
+  // Another window needs another cache.
+  chunk.plan = prepared(chunk.net.config, cached_plan(chunk.net.config, {0, 4, 5}, 6, 2));
+  for (LayerKv& layer : chunk.window) {
+    layer.content = layer.content.narrow(1, 0, 3 * kTinyTokens);
+    layer.key = layer.key.narrow(1, 0, 3 * kTinyTokens);
+  }
+  EXPECT_THROW(chunk.pass(500, {.chunk_cache = &windows}), c10::Error);
+}
+
 // Where absorbing is cheaper by far, nothing is rebuilt that could be kept.
 TEST(KeptWindows, AreForTheExpandedForm) {
   ChunkOfPasses chunk("mla", 1);
@@ -98,7 +129,7 @@ TEST(KeptWindows, AreForTheExpandedForm) {
   for (int pass = 0; pass < 2; ++pass) {
     EXPECT_LT(max_difference(chunk.pass(500, options).flow_BFCHW, chunk.pass(500, {}).flow_BFCHW),
               kTolerance);
-    for (const KeptWindow& kept : windows) EXPECT_FALSE(kept.expanded_BMQ.defined());
+    for (const KeptWindow& kept : windows.layers) EXPECT_FALSE(kept.expanded_BMQ.defined());
   }
 }
 
@@ -129,15 +160,20 @@ TEST(KeptTimes, AreFoundByTheirValues) {
 
 TEST(KeptTimes, TakeBoundedMemory) {
   KeptTimes times;
-  const at::Tensor modulation = at::empty({1, 1, 6, 1 << 17});  // 3 MiB, kept of 4 layers and once
   const auto timesteps = [](double t) { return at::full({1, 1}, t, at::kDouble); };
-  for (int t = 0; t < 10; ++t)
-    times.keep(timesteps(t), {at::empty({1, 1, 1 << 17}), modulation}, 4);
+  const auto keep = [&](double t, int64_t width) {  // 31 numbers of 4 bytes for each of width
+    return times.keep(timesteps(t), {at::empty({1, 1, width}), at::empty({1, 1, 6, width})}, 4);
+  };
+  EXPECT_EQ(keep(1000, int64_t{1} << 17), nullptr);  // 15.5 MiB: of a clip, say
+  int kept = 0;
+  for (int t = 0; t < 20; ++t) kept += keep(t, int64_t{1} << 16) != nullptr ? 1 : 0;
+  EXPECT_EQ(kept, 8);  // of 7.75 MiB each, in 64
+  // In turn again: those that are there are found.
   int found = 0;
-  for (int t = 0; t < 10; ++t) found += times.find(timesteps(t)) != nullptr ? 1 : 0;
-  EXPECT_EQ(found, 4);  // of 15.5 MiB each, in 64
-  EXPECT_NE(times.find(timesteps(9)), nullptr);
-  EXPECT_EQ(times.find(timesteps(0)), nullptr);
+  for (int t = 0; t < 20; ++t) found += times.find(timesteps(t)) != nullptr ? 1 : 0;
+  EXPECT_EQ(found, kept);
+  EXPECT_NE(times.find(timesteps(0)), nullptr);
+  EXPECT_NE(keep(500, 1 << 10), nullptr);  // a small one still fits
 }
 
 }  // namespace

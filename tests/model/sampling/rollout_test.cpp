@@ -163,6 +163,26 @@ TEST(RolloutLength, EndsWhereThePositionsDo) {
   EXPECT_EQ(counted.passes, 0);
 }
 
+// As of a large model, whose windows are too large to keep.
+TEST(RolloutWindows, ThatAreRebuiltInEveryPassGiveTheSameVideo) {
+  TinyNetwork net(tiny_causal("mla", 2, 6, 1));
+  const RolloutRequest r = tiny_rollout(net.config, 10);
+  SamplerSettings s = tiny_sampler(SamplerKind::kUnipc, 2.0);
+  const at::Tensor kept = sampled_video(net.network(), r, s);
+  s.kept_window_bytes = 0;
+  const at::Tensor rebuilt = sampled_video(net.network(), r, s);
+  EXPECT_LT(relative_difference(kept, rebuilt), kRolloutTolerance);
+}
+
+TEST(RolloutWindows, AreKeptWhereTheyFit) {
+  ModelConfig config = tiny_causal("mla", 2, 6, 1);
+  const LayerDims d = layer_dims(config, 0);
+  const int64_t bytes = 36 * config.num_layers * d.num_heads * (d.nope + d.rope + d.v_head) * 4;
+  EXPECT_TRUE(windows_fit(config, 36, bytes));
+  EXPECT_FALSE(windows_fit(config, 36, bytes - 1));
+  EXPECT_FALSE(windows_fit(tiny_causal("dense", 2, 6, 1), 36, bytes)) << "dense caches keep them";
+}
+
 TEST(RolloutForm, IsPickedForEachLayer) {
   // Absorbed attention costs less at the small rank, expanded at the large one.
   ModelConfig config = tiny_causal("mla", 2, 60, 0);
