@@ -48,6 +48,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
     parser.add_argument("--width", type=int, nargs="+", default=[TINY], help="model.dim")
     parser.add_argument("--compiled", action="store_true", help="also the peers through torch.compile")
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these of them: eager, compiled, ...")
     parser.add_argument("--runs", type=Path, help="run folder of the tiny pipeline, of width 64")
     parser.add_argument("--json", type=Path, help="write every measurement here")
     args = parser.parse_args()
@@ -62,7 +63,7 @@ class Bench:
     def __init__(self, stage: str, width: int, place: Workplace, args: argparse.Namespace):
         self.name, self.width, self.place = stage, width, place
         self.stage = Stage(CONFIGS[stage], width)
-        self.peers = peers_of(True, args.compiled)
+        self.peers = peers_of(True, args.compiled, args.peers)
         self.ratio = self.stage.objective.get("dfake_gen_update_ratio", 1)  # steps of the program a unit
         count, least = (50, 10) if stage == "cd" else (10, 3)
         self.units, self.warmup = fewer(args.units or count, width, least), 10 // self.ratio

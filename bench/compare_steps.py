@@ -1,7 +1,7 @@
 """Training steps of the tiny pipeline: the program beside the same model in Python, interleaved in one run.
 
     .venv/bin/python bench/compare_steps.py [--pairs 5] [--width 64 128] [--threads 1 2] [--compiled]
-        [--json steps.json]
+        [--peers compiled] [--json steps.json]
 
 First both sides compute a step's loss on the same weights and draws, which must agree. Then every pair runs `vmla
 train` on configs/tiny and the peers of bench/peers, each as its own process with the same number of threads; a ratio
@@ -42,18 +42,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--stages", type=int, nargs="+", choices=STAGES, default=list(STAGES))
     parser.add_argument("--width", type=int, nargs="+", default=[TINY], help="model.dim")
     parser.add_argument("--compiled", action="store_true", help="also the peers through torch.compile")
+    parser.add_argument("--peers", nargs="+", metavar="NAME", help="only these of them: eager, compiled, ...")
     parser.add_argument("--json", type=Path, help="write every measurement here")
     return parser.parse_args()
 
 
-def peers_of(exact_cuts: bool, compiled: bool) -> dict[str, list[str]]:
-    """Flags of the peers, by name."""
+def peers_of(exact_cuts: bool, compiled: bool, only: list[str] | None = None) -> dict[str, list[str]]:
+    """Flags of the peers, by name; of `only` these where it is given."""
     peers = {"eager": []}
     if exact_cuts:
         peers["eager, exact cuts"] = ["--exact-cuts"]
     if compiled:
         peers |= {name.replace("eager", "compiled"): [*flags, "--compile"] for name, flags in list(peers.items())}
-    return peers
+    unknown = set(only or []) - set(peers)
+    if unknown:
+        sys.exit(f"no peer {', '.join(sorted(unknown))}; there are: {', '.join(peers)}")
+    return {name: flags for name, flags in peers.items() if only is None or name in only}
 
 
 class Bench:
@@ -63,7 +67,7 @@ class Bench:
         self.number, self.width, self.place = number, width, place
         self.stage = Stage(STAGES[number], width)
         self.steps = fewer(args.steps, width, least=10)
-        self.peers = peers_of(number == 1, args.compiled)
+        self.peers = peers_of(number == 1, args.compiled, args.peers)
         self.spec = place.folder / f"{self.stage.name}_{width}.json"
         config = self.stage.config
         spec = {

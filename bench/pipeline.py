@@ -69,8 +69,8 @@ class Units:
 
     def __init__(self, place: Workplace, args: argparse.Namespace):
         self.place, self.threads = place, args.threads[0]
-        steps = argparse.Namespace(steps=50, compiled=args.compiled)
-        distillation = argparse.Namespace(units=None, runs=None, compiled=args.compiled)
+        steps = argparse.Namespace(steps=50, compiled=args.compiled, peers=None)
+        distillation = argparse.Namespace(units=None, runs=None, compiled=args.compiled, peers=None)
         chunks = argparse.Namespace(frames=240, compiled=args.compiled)
         data = compare_distillation.peer_data(place)
         self.benches = {name: compare_steps.Bench(i, TINY, place, steps) for i, name in compare_steps.STAGES.items()}
