@@ -1,9 +1,13 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/core/ivalue.h>
 
+#include <cstdint>
 #include <vector>
+
+namespace c10 {
+struct IValue;
+}
 
 namespace vmla::kernels {
 
@@ -17,10 +21,6 @@ namespace vmla::kernels {
 inline constexpr char kKernelRecord[] = "vmla::kernel";
 
 /// Arguments of kKernelRecord. Tensors may be undefined. One that is read and written stands twice.
-inline std::vector<c10::IValue> reading(at::TensorList tensors, int64_t kernels = 1) {
-  std::vector<c10::IValue> arguments{kernels};
-  arguments.insert(arguments.end(), tensors.begin(), tensors.end());
-  return arguments;
-}
+std::vector<c10::IValue> reading(at::TensorList tensors, int64_t kernels = 1);
 
 }  // namespace vmla::kernels
