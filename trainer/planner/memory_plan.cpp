@@ -86,7 +86,11 @@ MemoryPlan plan_memory(const TrainConfig& config,
   }
   // Ranks that hold the same elements save a part of them each, so the whole is shared evenly.
   plan.host_copy_bytes = plan.checkpoint_bytes / request.mesh.world;
-  plan.step = planned_step(plan.config, roles, plan.media, distributed::dry_mesh(request.mesh));
+  {
+    model::ExecutedWork work(at::kMeta);
+    plan.step =
+        planned_step(plan.config, roles, plan.media, distributed::dry_mesh(request.mesh), &work);
+  }
   if (std::ranges::any_of(roles, [](const auto& planned) { return planned.role.rolls_out; })) {
     const int64_t longest = objective_traits(config.objective).max_rollout_frames;
     const int64_t frames = std::max(clip.frames, longest);

@@ -17,8 +17,11 @@ namespace vmla::trainer {
 /// comes again the peak is the highest and the arithmetic is added up.
 class PhaseWatch : public PhaseListener {
  public:
-  explicit PhaseWatch(std::string player) : player_(std::move(player)) {
+  /// `work` counts what is executed on the meta device; null: nothing does.
+  PhaseWatch(std::string player, model::ExecutedWork* work)
+      : player_(std::move(player)), work_(work) {
     reset_tensor_peak(at::kMeta);
+    if (work_ != nullptr) work_->take();
   }
 
   void phase_begins(const std::string& role, NetworkWay way) override {
@@ -39,7 +42,7 @@ class PhaseWatch : public PhaseListener {
   void close() {
     const int64_t peak = tensor_bytes(at::kMeta).peak;
     reset_tensor_peak(at::kMeta);
-    const model::ExecutedWork::Count executed = executed_.take();
+    const auto executed = work_ != nullptr ? work_->take() : model::ExecutedWork::Count{};
     if (current_.empty()) return;
     const auto known = std::ranges::find(phases_, current_, &PlannedPhase::name);
     if (known == phases_.end()) {
@@ -51,7 +54,7 @@ class PhaseWatch : public PhaseListener {
   }
 
   std::string player_, current_;
-  model::ExecutedWork executed_{at::kMeta};
+  model::ExecutedWork* work_;
   std::vector<PlannedPhase> phases_;
 };
 

@@ -48,9 +48,11 @@ class SizesOnlyStage {
   SizesOnlyStage(const TrainConfig& config,
                  const std::vector<PlannedRole>& roles,
                  const PlannedMedia& media,
-                 const distributed::Mesh& mesh)
+                 const distributed::Mesh& mesh,
+                 model::ExecutedWork* work)
       : config_(config),
         mesh_(mesh),
+        work_(work),
         clip_(media.clip),
         text_rows_(media.text_rows > 0 ? media.text_rows : config.model.text_len),
         objective_(make_objective(config.objective, config.model)),
@@ -82,7 +84,7 @@ class SizesOnlyStage {
     make_compute_copies();
     model::TrainedWeights& weights = *set_.at(player).weights;
     weights.zero_gradients();
-    PhaseWatch watch(player);
+    PhaseWatch watch(player, work_);
     NetworkPhases phases(player, watch);
     for (WatchedWeights& watched : watched_) watched.phases = &phases;
     distributed::UpdateReport report;
@@ -189,6 +191,7 @@ class SizesOnlyStage {
 
   const TrainConfig& config_;
   const distributed::Mesh& mesh_;
+  model::ExecutedWork* const work_;
   ClipShape clip_;
   int64_t text_rows_;
   std::unique_ptr<Objective> objective_;
@@ -224,10 +227,11 @@ const PlannedPhase& UpdateMemory::highest() const {
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const PlannedMedia& media,
-                        const distributed::Mesh& mesh) {
+                        const distributed::Mesh& mesh,
+                        model::ExecutedWork* work) {
   count_tensor_bytes();
   allow_sizes_only_steps();
-  SizesOnlyStage stage(config, roles, media, mesh);
+  SizesOnlyStage stage(config, roles, media, mesh, work);
   StepMemory memory;
   memory.codec_bytes = stage.codec_bytes();
   for (const PlannedRole& role : roles)

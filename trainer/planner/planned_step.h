@@ -21,7 +21,7 @@ struct PlannedPhase {
   int64_t peak_bytes = 0;
   /// What a rank executes in all its micro-batches, recomputation included. Rollouts are the
   /// longest, with all their denoising steps; of frames that a codec decodes the first five are
-  /// counted. Nothing of the optimizer's.
+  /// counted. Nothing of the optimizer's; nothing at all in a plan that does not count.
   model::ExecutedWork::Count executed = {};
 };
 
@@ -79,10 +79,12 @@ struct StepMemory {
 
 /// Plans a step. `config` has one rank's share of the batch (of_one_rank) and no `auto` in
 /// `distributed`. The groups of `mesh` need not move anything (dry_mesh). One plan at a time in a
-/// process: tensors of the meta device are counted together.
+/// process: tensors of the meta device are counted together. With `work`, which counts what is
+/// executed on that device, the phases say what they execute, and the plan takes longer.
 StepMemory planned_step(const TrainConfig& config,
                         const std::vector<PlannedRole>& roles,
                         const PlannedMedia& media,
-                        const distributed::Mesh& mesh);
+                        const distributed::Mesh& mesh,
+                        model::ExecutedWork* work = nullptr);
 
 }  // namespace vmla::trainer

@@ -37,10 +37,12 @@ class PlannedArithmetic : public testing::TestWithParam<Stage> {
     return config;
   }
   static StepMemory plan(const TrainConfig& config) {
+    model::ExecutedWork work(at::kMeta);
     return planned_step(config,
                         planned_roles(config, stage_roles(config)),
                         planned_media(config),
-                        distributed::Mesh());
+                        distributed::Mesh(),
+                        &work);
   }
 };
 
