@@ -12,8 +12,8 @@ enum class MatrixOrder {
 
 /// `matrix` [N, K] as products with few tokens, such as a chunk's, read it fastest. On a CPU that
 /// is column after column: MKL copies a part of every matrix into an order of its own, and for rows
-/// that takes a tenth to four tenths of the product. Elsewhere, and in other types than fp32, it is the
-/// order that it has.
+/// that takes a tenth to four tenths of the product. Elsewhere, and in other types than fp32, it is
+/// the order that it has.
 at::Tensor laid_for_passes(const at::Tensor& matrix);
 
 }  // namespace vmla::model
