@@ -44,8 +44,7 @@ LatentForm cheaper_form(const LayerDims& dims,
 struct DerivedWeights {
   /// The projections of x as one: of query, key and value, or of query, latent and rope key.
   at::Tensor down, down_bias;
-  at::Tensor
-      expansion;  // of latent attention: the way of latent and rope key to all keys and values
+  at::Tensor expansion;  // of latent attention: from latent and rope key to all keys and values
 };
 
 /// Keys and values of one layer over the passes of one chunk, which see the same window:
