@@ -13,6 +13,9 @@ namespace vmla::kernels {
 struct RopeTable {
   at::Tensor cos;
   at::Tensor sin;
+
+  /// The angles of tokens [first, first + count), as views.
+  RopeTable rows(int64_t first, int64_t count) const;
 };
 
 /// Which complex pairs of a dense head are rotated, and how that head divides its pairs over the

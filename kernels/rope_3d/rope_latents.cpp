@@ -154,7 +154,7 @@ struct RopeLatents : torch::autograd::Function<RopeLatents> {
     const auto key = [&](int64_t begin, int64_t count) {
       const at::Tensor rotated =
           of_rows.narrow(1, begin, count).narrow(2, latent, of_rows.size(2) - latent);
-      const RopeTable table{s[2].narrow(0, begin, count), s[3].narrow(0, begin, count)};
+      const RopeTable table = RopeTable{s[2], s[3]}.rows(begin, count);
       return rope_gradient(rotated.unsqueeze(2), table, 0).squeeze(2);
     };
     variable_list result{rope_gradient(grads[0], {s[0], s[1]}, saved("first_channel")),

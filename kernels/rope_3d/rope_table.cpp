@@ -6,6 +6,10 @@
 
 namespace vmla::kernels {
 
+RopeTable RopeTable::rows(int64_t first, int64_t count) const {
+  return {cos.narrow(0, first, count), sin.narrow(0, first, count)};
+}
+
 RopeTable rope_table(const std::vector<int64_t>& times,
                      int64_t rows,
                      int64_t cols,

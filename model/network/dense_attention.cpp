@@ -95,9 +95,8 @@ SelfAttentionOut dense_attention(const DenseAttentionWeights& w,
   const auto& tables = args.plan.layer_tables(args.layer);
   const int64_t begin = args.only_output ? args.plan.output_token_begin() : 0;
   const int64_t count = query_BLD.size(1);
-  const at::Tensor query_BLNK = kernels::apply_rope(
-      split_heads(query_BLD, heads),
-      {tables.query.cos.narrow(0, begin, count), tables.query.sin.narrow(0, begin, count)});
+  const at::Tensor query_BLNK =
+      kernels::apply_rope(split_heads(query_BLD, heads), tables.query.rows(begin, count));
 
   at::Tensor key_BMD = key_BLD, value_BMD = value_BLD;
   if (args.window.key.defined()) {

@@ -188,19 +188,16 @@ SelfAttentionOut mla_attention(const MlaAttentionWeights& w,
               "a window of another chunk is kept, whose tokens are not ",
               keys);
   const auto& tables = args.plan.layer_tables(args.layer);
-  const auto rows_of = [](const kernels::RopeTable& table, int64_t first, int64_t rows) {
-    return kernels::RopeTable{table.cos.narrow(0, first, rows), table.sin.narrow(0, first, rows)};
-  };
   // Keys were cached before rotation: positions are ranks in the present window.
   const auto [query_BLNK, rows_BMQ] = kernels::rope_latents(
       project(query_latent, w.q_b_proj, w.q_b_bias).unflatten(2, {d.num_heads, -1}),
-      rows_of(tables.query, begin, count),
+      tables.query.rows(begin, count),
       d.nope,
       window_is_kept ? kernels::LatentPart{}
                      : kernels::LatentPart{args.window.content, args.window.key, args.window.scale},
       {append_key_copies(args.plan, result.kv.content),
        append_key_copies(args.plan, result.kv.key)},
-      window_is_kept ? rows_of(tables.key, keys - own, own) : tables.key);
+      window_is_kept ? tables.key.rows(keys - own, own) : tables.key);
   const double scale = 1.0 / std::sqrt(static_cast<double>(d.nope + d.rope));
   const auto attend = form == LatentForm::kExpanded ? attend_expanded : attend_absorbed;
   const at::Tensor out_BLNV = attend(w, query_BLNK, rows_BMQ, args, scale);

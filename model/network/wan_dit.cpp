@@ -289,6 +289,12 @@ bool windows_fit(const ModelConfig& config, int64_t tokens, int64_t bytes) {
   return tokens * numbers * static_cast<int64_t>(sizeof(float)) <= bytes;
 }
 
+std::unique_ptr<ChunkCache> chunk_cache_for(const ModelConfig& config,
+                                            int64_t tokens,
+                                            int64_t bytes) {
+  return windows_fit(config, tokens, bytes) ? std::make_unique<ChunkCache>() : nullptr;
+}
+
 DitOutputs dit_forward(const Network& network,
                        const DitInputs& inputs,
                        const PreparedPlan& plan,

@@ -63,6 +63,11 @@ struct ChunkCache {
 /// arithmetic, and would take what a cache of latents saves: samplers allow little for them.
 bool windows_fit(const ModelConfig& config, int64_t tokens, int64_t bytes);
 
+/// A cache for a chunk whose windows fit, as above; null where they do not.
+std::unique_ptr<ChunkCache> chunk_cache_for(const ModelConfig& config,
+                                            int64_t tokens,
+                                            int64_t bytes);
+
 struct ForwardOptions {
   GradMode grad = GradMode::kNone;
   Recompute recompute = Recompute::kNone;

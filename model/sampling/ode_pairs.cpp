@@ -54,14 +54,12 @@ at::Tensor cached_states(const Network& teacher,
     const KvWindow window = cache.window(first, count);
     const PreparedPlan& plan =
         plans.get(config, cached_plan(config, window.frames, first, count), start.noise_BFCHW);
-    ChunkCache windows;
-    const bool keeps =
-        windows_fit(config, text.size(0) * plan.key_tokens(), SamplerSettings{}.kept_window_bytes);
-    ChunkCache* const chunk_cache = keeps ? &windows : nullptr;
+    const std::unique_ptr<ChunkCache> windows = chunk_cache_for(
+        config, text.size(0) * plan.key_tokens(), SamplerSettings{}.kept_window_bytes);
     chunks.push_back(follow(
         grid, start.noise_BFCHW.narrow(1, first, count), [&](const at::Tensor& x, double timestep) {
           return guided_flow(
-              teacher, guidance, x, timestep, {text, plan, window.layers, kept, chunk_cache});
+              teacher, guidance, x, timestep, {text, plan, window.layers, kept, windows.get()});
         }));
     if (first + count < num_frames) {  // nothing reads the last chunk's keys and values
       const at::Tensor clean = start.clean_BFCHW.narrow(1, first, count);
@@ -70,7 +68,7 @@ at::Tensor cached_states(const Network& teacher,
                                 .plan = plan,
                                 .window = window.layers,
                                 .pass_cache = &kept,
-                                .chunk_cache = chunk_cache,
+                                .chunk_cache = windows.get(),
                                 .form = LatentForm::kCheaper};
       cache.append(context_kv(teacher, context), first, count);
     }

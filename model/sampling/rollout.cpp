@@ -64,10 +64,9 @@ class CausalRollout {
                      grid_,
                      request_.text_BTE.options());
       const kernels::DeviceMark cached(device);
-      ChunkCache windows;
-      const bool keeps = windows_fit(
+      const std::unique_ptr<ChunkCache> windows = chunk_cache_for(
           network_.config, text_.size(0) * plan.key_tokens(), sampler_.kept_window_bytes);
-      const Chunk chunk{first, count, plan, window, keeps ? &windows : nullptr};
+      const Chunk chunk{first, count, plan, window, windows.get()};
       const at::Tensor latents = denoise(chunk);
       emit({.first_frame = first,
             .latents_BFCHW = latents,
