@@ -16,12 +16,13 @@ namespace {
 /// E[rms(W x + b)], nearly: root of the mean squared row. `moment` is that of (x, 1); undefined: x
 /// has zero mean and unit covariance.
 double typical_rms(const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& moment) {
-  const at::Tensor rows = bias.defined() ? at::cat({weight, bias.unsqueeze(1)}, 1) : weight;
   double sum = 0;
   if (!moment.defined()) {
-    sum = rows.square().sum().item<double>();
+    sum = sum_of_squares(weight) + (bias.defined() ? sum_of_squares(bias) : 0.0);
+  } else if (bias.defined()) {
+    sum = energy_of(at::cat({weight, bias.unsqueeze(1)}, 1), moment);
   } else {
-    sum = energy_of(rows, bias.defined() ? moment : input_moment(moment));
+    sum = energy_of(weight, input_moment(moment));
   }
   return std::sqrt(sum / static_cast<double>(weight.size(0)));
 }
@@ -34,8 +35,8 @@ double latent_rms(const at::Tensor& down, const at::Tensor& moment) {
 
 /// The share of the bias in the energy of W x + b, for x as in typical_rms.
 double bias_share(const at::Tensor& weight, const at::Tensor& bias) {
-  const double lost = bias.square().sum().item<double>();
-  return lost > 0 ? lost / (lost + weight.square().sum().item<double>()) : 0.0;
+  const double lost = sum_of_squares(bias);
+  return lost > 0 ? lost / (lost + sum_of_squares(weight)) : 0.0;
 }
 
 at::Tensor keys_moment(const LayerToConvert& from) {
@@ -97,17 +98,24 @@ DenseLayer dense_layer(const LayerToConvert& from) {
   const auto get = [&](const char* name) {
     return from.dense.at(from.prefix() + name).to(at::kDouble);
   };
-  const at::Tensor gain_k = get("norm_k.weight"), gain_q = get("norm_q.weight");
-  DenseLayer layer{.key = gain_k.unsqueeze(1) * get("k.weight"),
-                   .key_bias = gain_k * get("k.bias"),
-                   .query = gain_q.unsqueeze(1) * get("q.weight"),
-                   .query_bias = gain_q * get("q.bias"),
-                   .value = get("v.weight"),
-                   .key_rms = typical_rms(get("k.weight"), get("k.bias"), keys_moment(from)),
-                   .query_rms = typical_rms(get("q.weight"), get("q.bias"), queries_moment(from)),
+  const at::Tensor key = get("k.weight"), key_bias = get("k.bias"), gain_k = get("norm_k.weight");
+  const at::Tensor query = get("q.weight"), query_bias = get("q.bias"),
+                   gain_q = get("norm_q.weight");
+  const at::Tensor& value = from.dense.at(from.prefix() + "v.weight");
+  DenseLayer layer{.key = gain_k.unsqueeze(1) * key,
+                   .key_bias = gain_k * key_bias,
+                   .query = gain_q.unsqueeze(1) * query,
+                   .query_bias = gain_q * query_bias,
+                   .value = {},
+                   .key_rms = typical_rms(key, key_bias, keys_moment(from)),
+                   .query_rms = typical_rms(query, query_bias, queries_moment(from)),
                    .rows = head_rows(from.mla, from.layer),
                    .joint = {}};
-  layer.joint = at::cat({layer.key.index_select(0, layer.rows.content), layer.value}, 0);
+  const int64_t content = layer.rows.content.size(0), values = value.size(0);
+  layer.joint = at::empty({content + values, key.size(1)}, at::kDouble);
+  at::Tensor content_rows = layer.joint.narrow(0, 0, content);
+  at::index_select_out(content_rows, layer.key, 0, layer.rows.content);
+  layer.value = layer.joint.narrow(0, content, values).copy_(value);
   return layer;
 }
 
@@ -161,6 +169,20 @@ LowRank balanced_svd(const LayerToConvert& from,
 
 namespace {
 
+/// ||matrix - up down||², on inputs of `moment` where it is defined. By blocks of rows, so that no
+/// second matrix is written.
+double missed_energy(const at::Tensor& matrix, const LowRank& factors, const at::Tensor& moment) {
+  constexpr int64_t kRows = 256;
+  double sum = 0;
+  for (int64_t row = 0; row < matrix.size(0); row += kRows) {
+    const int64_t count = std::min(kRows, matrix.size(0) - row);
+    const at::Tensor missed = at::addmm(
+        matrix.narrow(0, row, count), factors.up.narrow(0, row, count), factors.down, 1, -1);
+    sum += moment.defined() ? energy_of(missed, moment) : sum_of_squares(missed);
+  }
+  return sum;
+}
+
 /// What the layer kept and lost, with the scale constants.
 InitLayerReport layer_report(const LayerToConvert& from,
                              const DenseLayer& dense,
@@ -170,14 +192,13 @@ InitLayerReport layer_report(const LayerToConvert& from,
   const LowRank& kv = refined.factors;
   const LowRank& q = factors.q;
   const SharedRopeKey& rope = factors.rope;
-  const at::Tensor missed = dense.joint - kv.up.matmul(kv.down);
   const double kv_rms = latent_rms(kv.down, keys_moment(from));
   InitLayerReport report = {
       .layer = from.layer,
       .kv_rank = d.kv_rank,
       .q_rank = d.q_rank,
       .kv_energy_kept = kv.energy_kept,
-      .kv_error = missed.norm().item<double>(),
+      .kv_error = std::sqrt(missed_energy(dense.joint, kv, {})),
       .kv_optimal_error = kv.optimal_error,
       .q_energy_kept = q.energy_kept,
       .rope_energy_lost = rope.energy_lost,
@@ -190,7 +211,7 @@ InitLayerReport layer_report(const LayerToConvert& from,
     const at::Tensor moment = input_moment(from.moments->keys);
     const double all = energy_of(dense.joint, moment);
     report.kv_activation_error =
-        all > 0 ? std::sqrt(std::max(0.0, energy_of(missed, moment)) / all) : 0.0;
+        all > 0 ? std::sqrt(std::max(0.0, missed_energy(dense.joint, kv, moment)) / all) : 0.0;
   }
   if (!refined.errors.empty()) {
     report.refined_from = refined.errors.front();

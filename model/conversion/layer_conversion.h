@@ -48,7 +48,7 @@ struct DenseLayer {
   at::Tensor key, key_bias, query, query_bias, value;
   double key_rms, query_rms;
   HeadRows rows;
-  at::Tensor joint;  // [N nope + N V, D]: content rows of `key`, then `value`
+  at::Tensor joint;  // [N nope + N V, D]: content rows of `key`, then `value`, which is a view
 };
 
 /// For isotropic inputs, or those of the layer's moments where there are any.

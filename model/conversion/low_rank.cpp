@@ -62,9 +62,9 @@ std::optional<Basis> basis_in_fp32(const at::Tensor& narrow, int64_t kept) {
   const double largest = values[full - 1].item<double>();
   if (!(values[full - kept].item<double>() > kLeastAtCut * largest)) return std::nullopt;
   const int64_t end = std::min(full, kept + kBand), begin = std::max<int64_t>(0, kept - kBand);
+  // Of unit length to the rounding of fp64. Two directions may share 1e-6, which counts squared.
   const at::Tensor v = rough.narrow(1, full - end, end).flip({1}).to(at::kDouble);
-  // Orthonormal to rounding: one Newton step from what fp32 leaves.
-  const at::Tensor basis = v.mul(1.5).sub_(v.matmul(v.t().matmul(v)).mul_(0.5));
+  const at::Tensor basis = v.div_(v.norm(2, 0));
   const at::Tensor band = basis.narrow(1, begin, end - begin);
   const at::Tensor image = narrow.matmul(band);
   const auto [unused, turn] = at::linalg_eigh(image.t().matmul(image), "L");
@@ -86,8 +86,7 @@ LowRank truncated(const at::Tensor& matrix, int64_t rank, bool rough) {
   const at::Tensor projected = wide ? basis.t().matmul(a) : a.matmul(basis);  // S V^T, or U S
   const at::Tensor s = projected.norm(2, wide ? 1 : 0);
   const double inside = s.square().sum().item<double>();
-  const double beyond =
-      found->beyond ? *found->beyond : std::max(0.0, a.square().sum().item<double>() - inside);
+  const double beyond = found->beyond ? *found->beyond : std::max(0.0, sum_of_squares(a) - inside);
   // A singular value of 0 has no direction of its own: both factors are 0 there.
   const at::Tensor inverse_root = at::where(s > 0, s.clamp_min(1e-300).rsqrt(), at::zeros_like(s));
   const at::Tensor root = s.sqrt();
@@ -128,6 +127,11 @@ LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t
   result.down =
       at::linalg_solve_triangular(lower, result.down, /*upper=*/false, /*left=*/false).contiguous();
   return result;
+}
+
+double sum_of_squares(const at::Tensor& matrix) {
+  const at::Tensor all = matrix.reshape({-1});
+  return at::dot(all, all).item<double>();
 }
 
 double energy_of(const at::Tensor& matrix, const at::Tensor& moment) {

@@ -25,6 +25,9 @@ LowRank whitened_svd(const at::Tensor& matrix, const at::Tensor& moment, int64_t
 /// L of moment = L Lᵀ, lower triangular, with that addition. [n, n], fp64.
 at::Tensor whitening_factor(const at::Tensor& moment);
 
+/// ||matrix||², in the matrix's dtype and without a copy where it is contiguous.
+double sum_of_squares(const at::Tensor& matrix);
+
 /// E ||matrix x||² for x of that second moment.
 double energy_of(const at::Tensor& matrix, const at::Tensor& moment);
 

@@ -26,8 +26,8 @@ ConvertedLayer convert_layer_svd_split(const LayerToConvert& from) {
   const int64_t for_keys = key_share(keys, dense.value, d.kv_rank);
   const LowRank key = truncated_svd(keys, for_keys);
   const LowRank value = truncated_svd(dense.value, d.kv_rank - for_keys);
-  const double key_energy = keys.square().sum().item<double>();
-  const double value_energy = dense.value.square().sum().item<double>();
+  const double key_energy = sum_of_squares(keys);
+  const double value_energy = sum_of_squares(dense.value);
   const double all = key_energy + value_energy;
   const LowRank kv{
       .up = at::block_diag({key.up, value.up}),
