@@ -23,7 +23,7 @@ COMPARISONS = {
     "sampling": "Few-step streaming",
 }
 COMMANDS = {
-    "init": "vmla bench init --repeats 2 --warm-up 0",
+    "init": "vmla bench init --repeats 5 --warm-up 0",
     "rank": "OMP_NUM_THREADS=1 vmla bench rank",
     "data": "vmla bench data --repeats 15 --set data.path=clips.h5",
     "stream": "vmla bench stream --chunks 1600 --repeats 9 --warm-up 1 --set train.threads=1",

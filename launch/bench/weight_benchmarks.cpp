@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <vector>
 
 #include "analysis/rank/rank_tracker.h"
 #include "launch/bench/benchmarks.h"
@@ -49,6 +51,35 @@ at::Tensor joint_matrix(const model::ModelConfig& config, const model::TensorMap
       {dense.at(layer + "k.weight").index_select(0, content), dense.at(layer + "v.weight")});
 }
 
+struct Timed {
+  Row row;
+  std::function<void()> run;
+};
+
+/// Fills the rows' runs. Each round runs all of them, one after another: a machine that is slower
+/// for a while is so for all.
+void time_in_turn(std::vector<Timed>& all, const Repeats& repeats) {
+  for (int64_t i = 0; i < repeats.warm_up + repeats.count; ++i) {
+    for (Timed& one : all) {
+      const Seconds taken = time_runs(at::kCPU, {.warm_up = 0, .count = 1}, one.run).front();
+      if (i >= repeats.warm_up) one.row.runs.push_back(taken);
+    }
+  }
+}
+
+/// Processor time of `peer`, which did one layer of `layers`, over that of `ours`, which did them
+/// all: median over the rounds, least and most.
+void add_ratio(const Row& ours, int64_t layers, Row& peer) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < peer.runs.size(); ++i)
+    ratios.push_back(peer.runs[i].processor * static_cast<double>(layers) /
+                     ours.runs.at(i).processor);
+  const Spread spread = spread_of(ratios);
+  peer.figures.emplace_back("processor_ratio_all_layers", spread.median);
+  peer.figures.emplace_back("processor_ratio_least", spread.least);
+  peer.figures.emplace_back("processor_ratio_most", spread.most);
+}
+
 }  // namespace
 
 Outcome time_init(const Request& request) {
@@ -57,35 +88,33 @@ Outcome time_init(const Request& request) {
   const std::string method = method_of(config);
   const model::ModelConfig dense = model::dense_twin(config.model);
   const model::TensorMap tensors = random_tensors(dense, at::kCPU);
-  Row whole{.name = formatted("init.method {}, all layers", method)};
-  model::MlaInit made;
-  whole.runs = time_runs(at::kCPU, request.repeats, [&] {
-    made = model::init_mla_from_dense(config.model, dense, tensors, method, 0);
-  });
-  whole.figures.emplace_back("layers", static_cast<double>(config.model.num_layers));
-  Outcome outcome{.subject = sizes_of(dense), .rows = {whole}};
   // What the method factorises of a layer: keys with values, and queries.
   const at::Tensor joint = joint_matrix(config.model, tensors);
   const at::Tensor query = tensors.at("blocks.0.self_attn.q.weight");
-  for (const auto dtype : {at::kFloat, at::kDouble}) {
-    Row row{.name = formatted("torch.linalg.svd, {}, one layer", toString(dtype))};
-    at::Tensor values;
-    row.runs = time_runs(at::kCPU, {.warm_up = 0, .count = 1}, [&] {
-      values = std::get<1>(at::linalg_svd(joint.to(dtype), /*full_matrices=*/false));
-      at::linalg_svd(query.to(dtype), /*full_matrices=*/false);
-    });
-    // Of the first layer, where something is lost.
-    const int64_t rank = made.layers.front().kv_rank;
-    if (dtype == at::kDouble && rank < values.size(0)) {
-      const double least = values.narrow(0, rank, values.size(0) - rank).norm().item<double>();
-      outcome.rows.front().figures.emplace_back("error_above_optimal",
-                                                made.layers.front().kv_error / least - 1);
-    }
-    row.figures.emplace_back("processor_ratio_all_layers",
-                             processor_of(row).median *
-                                 static_cast<double>(config.model.num_layers) /
-                                 processor_of(whole).median);
-    outcome.rows.push_back(std::move(row));
+  model::MlaInit made;
+  at::Tensor values;
+  const auto of_one_layer = [&](at::ScalarType dtype) {
+    values = std::get<1>(at::linalg_svd(joint.to(dtype), /*full_matrices=*/false));
+    at::linalg_svd(query.to(dtype), /*full_matrices=*/false);
+  };
+  std::vector<Timed> timed = {
+      {{.name = formatted("init.method {}, all layers", method)},
+       [&] { made = model::init_mla_from_dense(config.model, dense, tensors, method, 0); }},
+      {{.name = "torch.linalg.svd, Float, one layer"}, [&] { of_one_layer(at::kFloat); }},
+      {{.name = "torch.linalg.svd, Double, one layer"}, [&] { of_one_layer(at::kDouble); }}};
+  time_in_turn(timed, request.repeats);
+  Row& ours = timed.front().row;
+  ours.figures.emplace_back("layers", static_cast<double>(config.model.num_layers));
+  // Of the first layer, where something is lost; `values` are those in fp64, the last that ran.
+  const int64_t rank = made.layers.front().kv_rank;
+  if (rank < values.size(0)) {
+    const double least = values.narrow(0, rank, values.size(0) - rank).norm().item<double>();
+    ours.figures.emplace_back("error_above_optimal", made.layers.front().kv_error / least - 1);
+  }
+  Outcome outcome{.subject = sizes_of(dense), .rows = {ours}};
+  for (size_t i = 1; i < timed.size(); ++i) {
+    add_ratio(ours, config.model.num_layers, timed[i].row);
+    outcome.rows.push_back(timed[i].row);
   }
   return outcome;
 }
@@ -101,16 +130,15 @@ Outcome time_rank(const Request& request) {
                       .kv_a = at::randn({d.kv_rank + d.rope, d.dim}).mul_(0.02)});
   }
   const analysis::RankTracker tracker;
-  Row ours{.name = "ranks of all layers"};
-  std::vector<analysis::LayerRank> ranks;
-  ours.runs = time_runs(at::kCPU, request.repeats, [&] { ranks = tracker.measure(layers); });
   const at::Tensor map =
       layers.front().kv_b.matmul(layers.front().kv_a.narrow(0, 0, layers.front().kv_b.size(1)));
-  Row peer{.name = "torch.linalg.svdvals, Float, one layer"};
-  peer.runs = time_runs(at::kCPU, {.warm_up = 0, .count = 2}, [&] { at::linalg_svdvals(map); });
-  peer.figures.emplace_back(
-      "processor_ratio_all_layers",
-      processor_of(peer).median * static_cast<double>(layers.size()) / processor_of(ours).median);
+  std::vector<analysis::LayerRank> ranks;
+  std::vector<Timed> timed = {
+      {{.name = "ranks of all layers"}, [&] { ranks = tracker.measure(layers); }},
+      {{.name = "torch.linalg.svdvals, Float, one layer"}, [&] { at::linalg_svdvals(map); }}};
+  time_in_turn(timed, request.repeats);
+  Row &ours = timed[0].row, &peer = timed[1].row;
+  add_ratio(ours, config.model.num_layers, peer);
   Row exact{.name = "singular values of the composed map in fp64, one layer"};
   analysis::Spectrum full;
   exact.runs = time_runs(at::kCPU, {.warm_up = 0, .count = 1}, [&] {
