@@ -6,8 +6,8 @@
 
 namespace vmla::launch {
 
-CpuThreads CommandArgs::default_threads() {
-  return {.count = std::min<int64_t>(trainer::available_cores(), 8), .asked_for = false};
+CpuThreads CommandArgs::default_threads(int64_t processes) {
+  return {.count = std::min<int64_t>(trainer::available_cores(processes), 8), .asked_for = false};
 }
 
 }  // namespace vmla::launch

@@ -49,8 +49,9 @@ struct CommandArgs {
   /// the configuration (UserError), and says how many CPU threads the core gets.
   CpuThreads front_check() const { return default_threads(); }
 
-  /// All cores that this process may count on, but not more than eight.
-  static CpuThreads default_threads();
+  /// All cores that each of so many processes on this machine may count on, but not more than
+  /// eight.
+  static CpuThreads default_threads(int64_t processes = 1);
 };
 
 /// What the list of commands asks of each, so that a mistake is reported for the row. `run` returns

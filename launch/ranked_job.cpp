@@ -5,8 +5,6 @@
 #include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "trainer/compute_device.h"
-#include "trainer/config/config_yaml.h"
-#include "trainer/config/rank_arrangement.h"
 #include "trainer/distributed/collectives/collective_log.h"
 #include "trainer/distributed/collectives/gloo_communicator.h"
 #include "trainer/distributed/collectives/host_staged_communicator.h"
@@ -27,18 +25,17 @@ namespace {
 
 using distributed::Mesh;
 using distributed::RankEnvironment;
-using trainer::TrainConfig;
 
-// How long ranks wait for each other until they know that their configurations, and with them the
-// timeouts, are the same.
+// How long ranks wait for each other until they know that their plans, and with them the timeouts,
+// are the same.
 constexpr double kMeetingSeconds = 300;
 // How long a rank that has stopped on request waits for the others to leave.
 constexpr double kLeavingSeconds = 30;
 
-/// What the ranks compare: the resolved configuration, or why there is none.
-std::string comparable(const std::string& file, const std::vector<std::string>& overrides) {
+/// What the ranks compare: what this one is asked for, or why it cannot be done.
+std::string comparable(const std::function<RankPlan()>& plan) {
   try {
-    return trainer::resolved_yaml(trainer::load_config(file, overrides));
+    return plan().asked;
   } catch (const UserError& error) {
     return error.what();
   }
@@ -47,11 +44,10 @@ std::string comparable(const std::string& file, const std::vector<std::string>& 
 /// The groups of ranks: over Gloo on the CPU, over NCCL on GPUs, or on GPUs through host memory and
 /// Gloo (backend host_staged, for several ranks on one GPU).
 Mesh make_mesh(const RankEnvironment& environment,
-               const TrainConfig& config,
-               const distributed::MeshShape& shape,
+               const RankPlan& plan,
                distributed::Store& store,
                const std::shared_ptr<distributed::CollectiveLog>& log) {
-  const double timeout = config.distributed.timeout_seconds;
+  const double timeout = plan.timeout_seconds;
   const Mesh::MakeGroup on_host =
       [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
         auto group = distributed::gloo_communicator(
@@ -63,16 +59,15 @@ Mesh make_mesh(const RankEnvironment& environment,
         group->set_log(log);
         return group;
       };
-  if (config.train.device != "cuda") return Mesh(shape, environment.rank, on_host);
-  trainer::prepare_device(config.train.device);
-  const bool staged = config.distributed.backend == "host_staged";
-  const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank, staged);
-  if (staged) {
+  if (plan.device != "cuda") return Mesh(plan.shape, environment.rank, on_host);
+  trainer::prepare_device(plan.device);
+  const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank, plan.staged_on_host);
+  if (plan.staged_on_host) {
     const Mesh::MakeGroup through_host =
         [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
           return distributed::host_staged_communicator(on_host(name, ranks, index));
         };
-    return Mesh(shape, environment.rank, through_host, on_host);
+    return Mesh(plan.shape, environment.rank, through_host, on_host);
   }
   const Mesh::MakeGroup on_gpu =
       [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
@@ -81,7 +76,7 @@ Mesh make_mesh(const RankEnvironment& environment,
         group->set_log(log);
         return group;
       };
-  return Mesh(shape, environment.rank, on_gpu, on_host);
+  return Mesh(plan.shape, environment.rank, on_gpu, on_host);
 }
 
 /// Exit status of an error that another rank may be the cause of.
@@ -116,14 +111,12 @@ std::unique_ptr<distributed::Store> join(const RankEnvironment& environment) {
 /// One rank's part in the job, from the meeting of the ranks to its end.
 class RankedRun {
  public:
-  RankedRun(const RankEnvironment& environment,
-            const std::string& file,
-            const std::vector<std::string>& overrides)
-      : environment_(environment), file_(file), overrides_(overrides) {}
+  RankedRun(const RankEnvironment& environment, const std::function<RankPlan()>& make_plan)
+      : environment_(environment), make_plan_(make_plan) {}
 
   int run(const std::function<void(const RankedJob& job)>& work) {
-    // Rank 0's configuration is the job's; if it is wrong, rank 0 says so before any rank has met.
-    if (is_lead()) config_ = trainer::load_config(file_, overrides_);
+    // Rank 0's plan is the job's; if it is wrong, rank 0 says so before any rank has met.
+    if (is_lead()) plan_ = make_plan_();
     log::set_muted(!is_lead());
     store_ = join(environment_);
     try {
@@ -131,7 +124,7 @@ class RankedRun {
       start_watchdog();
       run_work(work);
       watchdog_.reset();
-      distributed::leave_job(*store_, environment_, config_->distributed.timeout_seconds);
+      distributed::leave_job(*store_, environment_, plan_->timeout_seconds);
       return kDone;
     } catch (const StopRequested& stop) {
       return leave_stopped(stop);
@@ -145,16 +138,15 @@ class RankedRun {
  private:
   bool is_lead() const { return environment_.rank == 0; }
 
-  /// Waits for all ranks and compares what must be equal; then this rank's configuration is rank
-  /// 0's.
+  /// Waits for all ranks and compares what must be equal; then this rank's plan is rank 0's.
   void meet() {
     distributed::meet_ranks(*store_, environment_, kMeetingSeconds);
     const auto agree = [&](const distributed::AgreedValue& agreed) {
       distributed::agree(*store_, environment_, agreed, kMeetingSeconds);
     };
     agree({.name = "program version", .value = VMLA_VERSION});
-    agree({.name = "configuration", .value = comparable(file_, overrides_)});
-    if (!config_) config_ = trainer::load_config(file_, overrides_);
+    agree({.name = "configuration", .value = comparable(make_plan_)});
+    if (!plan_) plan_ = make_plan_();
   }
 
   /// A collective that hangs cannot be interrupted: the watchdog's thread reports it and ends the
@@ -167,25 +159,20 @@ class RankedRun {
       distributed::await_readers(*store_, environment_);
       std::_Exit(kPeerLost);
     };
-    watchdog_.emplace(
-        *store_,
-        environment_,
-        collectives_,
-        distributed::WatchdogOptions{.timeout_seconds = config_->distributed.timeout_seconds,
-                                     .period_seconds = 1,
-                                     .on_hang = end_when_hung});
+    watchdog_.emplace(*store_,
+                      environment_,
+                      collectives_,
+                      distributed::WatchdogOptions{.timeout_seconds = plan_->timeout_seconds,
+                                                   .period_seconds = 1,
+                                                   .on_hang = end_when_hung});
   }
 
   /// Makes the groups and runs `work`. The groups are gone at the end: peers of a rank that fails
   /// notice that by their end.
   void run_work(const std::function<void(const RankedJob& job)>& work) {
-    distributed::MeshShape shape;
-    trainer::with_config_origins(file_, overrides_, [&] {
-      shape = trainer::mesh_shape(*config_, environment_.world_size, environment_.local_world_size);
-    });
-    const Mesh mesh = make_mesh(environment_, *config_, shape, *store_, collectives_);
+    const Mesh mesh = make_mesh(environment_, *plan_, *store_, collectives_);
     try {
-      work({*config_, mesh, [this](int64_t step) { watchdog_->set_step(step); }});
+      work({mesh, [this](int64_t step) { watchdog_->set_step(step); }});
       mesh.host().barrier();
     } catch (const std::exception& error) {
       watchdog_->stand_down();
@@ -238,11 +225,10 @@ class RankedRun {
   }
 
   const RankEnvironment& environment_;
-  const std::string& file_;
-  const std::vector<std::string>& overrides_;
+  const std::function<RankPlan()>& make_plan_;
   const std::shared_ptr<distributed::CollectiveLog> collectives_ =
       std::make_shared<distributed::CollectiveLog>();
-  std::optional<TrainConfig> config_;
+  std::optional<RankPlan> plan_;
   std::unique_ptr<distributed::Store> store_;
   std::optional<distributed::ErrorLine> claimed_;  // once an error is said, here or elsewhere
   std::optional<distributed::Watchdog> watchdog_;  // uses the store: destroyed before it
@@ -251,10 +237,9 @@ class RankedRun {
 }  // namespace
 
 int run_ranks(const RankEnvironment& environment,
-              const std::string& file,
-              const std::vector<std::string>& overrides,
+              const std::function<RankPlan()>& plan,
               const std::function<void(const RankedJob& job)>& work) {
-  return RankedRun(environment, file, overrides).run(work);
+  return RankedRun(environment, plan).run(work);
 }
 
 }  // namespace vmla::launch

@@ -32,8 +32,8 @@ void refuse_ranks() {
   exit_for_peers(
       kWrongInput,
       formatted(
-          "this command runs in one process, and was started as {} ranks; only vmla train shares "
-          "its work (vmla pipeline: --nproc-per-node)",
+          "this command runs in one process, and was started as {} ranks; only vmla train and "
+          "vmla sample share their work (vmla pipeline: --nproc-per-node)",
           ranks.world_size));
 }
 

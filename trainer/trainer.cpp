@@ -2,6 +2,7 @@
 
 #include "model/io/error.h"
 #include "model/io/log.h"
+#include "trainer/evaluation/sample_list.h"
 #include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/validation.h"
@@ -325,8 +326,9 @@ void Trainer::write_samples() {
   const auto folder = parts_.run_dir / "samples" / formatted("step_{}", state_.step);
   std::vector<std::filesystem::path> files;
   while_still([&] {
-    files =
-        sample_to_folder_together(parts_.mesh, sampler, network, request, sample.frames, folder);
+    const SampleFolder out{.path = folder, .pixel_frames = sample.frames};
+    for (const std::string& entry : sample_to_folder(parts_.mesh, sampler, network, request, out))
+      files.push_back(folder / file_of_entry(entry));
   });
   if (log_) log_->record_samples(state_.step, files, parts_.data.media());
 }

@@ -4,6 +4,7 @@
 #include "data/video/video_writer.h"
 #include "launch/chosen_device.h"
 #include "launch/prompts_over_time.h"
+#include "launch/ranked_job.h"
 #include "launch/sample_list.h"
 #include "launch/sample_noise.h"
 #include "model/codec/video_codec.h"
@@ -20,7 +21,8 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/objective_config.h"
-#include "trainer/evaluation/sample_folder.h"
+#include "trainer/evaluation/sample_list.h"
+#include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/sampler_settings.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/media_info.h"
@@ -380,27 +382,21 @@ std::vector<std::pair<std::string, std::string>> maker_of(
   return made_by;
 }
 
-void report(const std::vector<trainer::SampleRecord>& records, const std::string& out) {
-  for (const auto& record : records) {
-    const std::string beside =
-        record.batch_size > 1 ? formatted(" as one of {}", record.batch_size) : "";
-    log::info("{}/{}: {} frames, {:g} frames/s{}, first chunk after {:g} s, cache {} bytes  \"{}\"",
-              out,
-              record.file,
-              record.frames,
-              static_cast<double>(record.frames) / record.seconds,
-              beside,
-              record.first_chunk_seconds,
-              record.cache_bytes,
-              record.prompt);
+/// Looks for a request to stop before each pass. All ranks run the same passes, and stop before the
+/// same one.
+void look_for_stop(const distributed::Mesh& mesh, io::GracefulStop& stop, const std::string& kept) {
+  if (mesh.shape().world == 1) {
+    stop.check();
+  } else if (!mesh.everywhere(!io::GracefulStop::is_asked())) {
+    stop.stop(kept);
   }
 }
 
-}  // namespace
-
-int run(const SampleArgs& args) {
-  const GivenPrompts prompts = read_prompts(args);
-  const ChosenDevice chosen = open_device(args);
+/// This process's share of the videos.
+void sample(const SampleArgs& args,
+            const GivenPrompts& prompts,
+            const distributed::Mesh& mesh,
+            const ChosenDevice& chosen) {
   const Source source = open_source(args);
   const trainer::VideoSampler sampler(source.media,
                                       text_options(args, source.config.data),
@@ -411,7 +407,7 @@ int run(const SampleArgs& args) {
   request.device = chosen.device;
   request.decode_beside = chosen.device.is_cuda();
   request.keeps_finished = args.layout == "vbench";
-  if (request.keeps_finished) check_case(prompts, args.out);
+  if (request.keeps_finished && mesh.is_lead()) check_case(prompts, args.out);
   warn_of_other_window(args, source);
   warn_of_length(args, source, sampler, frames);
 
@@ -423,16 +419,52 @@ int run(const SampleArgs& args) {
                                chosen.device,
                                chosen.compute_dtype,
                                model::MatrixOrder::kForPasses);
+  const std::string kept = formatted("{}: the videos that are finished are kept", args.out);
   io::GracefulStop stop([&] {
     io::remove_own_temporaries(args.out);
-    return formatted("{}: the videos that are finished are kept", args.out);
+    return kept;
   });
   // Between two passes: the chunks of a large batch are far apart.
-  request.before_pass = [&] { stop.check(); };
-  const auto records = trainer::sample_to_folder(
-      sampler, {source.model, weights}, request, frames, args.out, args.save_latents);
-  report(records, args.out);
-  return kDone;
+  request.before_pass = [&] { look_for_stop(mesh, stop, kept); };
+  const trainer::SampleFolder out{
+      .path = args.out, .pixel_frames = frames, .save_latents = args.save_latents};
+  for (const std::string& entry :
+       trainer::sample_to_folder(mesh, sampler, {source.model, weights}, request, out))
+    log::info("{}/{}", args.out, trainer::line_of_entry(entry));
+}
+
+/// What ranks must have been asked for alike.
+std::string asked(const SampleArgs& args, const GivenPrompts& prompts) {
+  std::string text = formatted("checkpoint: {}\nout: {}\nframes: {}\nbatch: {}\n",
+                               args.checkpoint,
+                               args.out,
+                               args.frames,
+                               args.batch);
+  for (const ListedSample& sample : prompts.list)
+    text += formatted("{} {} {}\n", sample.seed, sample.place, sample.text);
+  return text;
+}
+
+}  // namespace
+
+int run(const SampleArgs& args) {
+  const distributed::RankEnvironment environment = distributed::rank_environment();
+  GivenPrompts prompts;
+  if (environment.world_size == 1) {
+    prompts = read_prompts(args);
+    sample(args, prompts, distributed::Mesh(), open_device(args));
+    return kDone;
+  }
+  // Weights are whole on every rank: what the ranks tell each other are texts and whether to stop.
+  const auto plan = [&] {
+    prompts = read_prompts(args);
+    return RankPlan{.asked = asked(args, prompts),
+                    .shape = {.world = environment.world_size},
+                    .timeout_seconds = trainer::DistributedConfig().timeout_seconds};
+  };
+  return run_ranks(environment, plan, [&](const RankedJob& job) {
+    sample(args, prompts, job.mesh, open_device_of_rank(args, environment.local_rank));
+  });
 }
 
 }  // namespace vmla::launch

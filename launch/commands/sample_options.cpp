@@ -3,6 +3,7 @@
 #include "launch/prompts_over_time.h"
 #include "model/io/error.h"
 #include "model/sampling/flow_match_schedule.h"
+#include "trainer/distributed/job/rank_environment.h"
 
 namespace vmla::launch {
 
@@ -12,7 +13,9 @@ const CommandText SampleArgs::kText = {
     R"(Streams each video in constant memory: the attention cache holds the sink and the last frames only. Writes
 000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
 time to the first chunk, frames per second, cache bytes). A prompt's video depends on the seed and on its place in the
-list, not on the other prompts. The videos that a samples.json in the folder names are removed first.
+list, not on the other prompts. The videos that a samples.json in the folder names are removed first. Started as
+several ranks (vmla-launch), each with a GPU or with its share of the cores, it makes the same videos, divided among
+them.
 
 The sampler is the one the checkpoint was trained for: a distilled student's is few_step with its own timesteps, any
 other's stands in its configuration under `sample`. --sampler forces one on any checkpoint. few_step predicts the clean
@@ -26,7 +29,8 @@ Examples:
   vmla sample --checkpoint runs/tiny/tf_svd --prompt "a red circle moves left" --frames 27 --out videos \
     --sampler few_step --denoising-steps 1000,750,500,250
   vmla sample --checkpoint runs/tiny/tf_svd --out videos --prompt-switch recache \
-    --prompts-over-time "a red circle moves left[5s] | a blue square moves up[5s]")"};
+    --prompts-over-time "a red circle moves left[5s] | a blue square moves up[5s]"
+  vmla-launch --nproc-per-node 8 vmla sample --checkpoint runs/wan/dmd --device cuda --prompts prompts.txt --out videos)"};
 
 namespace {
 
@@ -192,6 +196,14 @@ void SampleArgs::check() const {
   check_layout(*this);
   check_step_list(*this, denoising_steps, "--denoising-steps");
   check_step_list(*this, first_chunk_denoising_steps, "--first-chunk-denoising-steps");
+}
+
+CpuThreads SampleArgs::front_check() const {
+  const distributed::RankEnvironment ranks = distributed::rank_environment();
+  if (ranks.world_size > 1 && !prompts_over_time.empty() && ranks.rank == 0)
+    fail_user("sample: --prompts-over-time makes one video, of which {} ranks have no use",
+              ranks.world_size);
+  return default_threads(ranks.local_world_size);
 }
 
 }  // namespace vmla::launch

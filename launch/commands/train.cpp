@@ -61,9 +61,23 @@ int run(const TrainArgs& args) {
     train_stage(args, config, distributed::Mesh(), nullptr);
     return kDone;
   }
-  return run_ranks(environment, args.config, args.set, [&](const RankedJob& job) {
-    use_threads(job.config);
-    train_stage(args, job.config, job.mesh, job.on_step);
+  trainer::TrainConfig config;
+  const auto plan = [&] {
+    config = trainer::load_config(args.config, args.set);
+    RankPlan made{.asked = trainer::resolved_yaml(config),
+                  .shape = {},
+                  .timeout_seconds = config.distributed.timeout_seconds,
+                  .device = config.train.device,
+                  .staged_on_host = config.distributed.backend == "host_staged"};
+    trainer::with_config_origins(args.config, args.set, [&] {
+      made.shape =
+          trainer::mesh_shape(config, environment.world_size, environment.local_world_size);
+    });
+    return made;
+  };
+  return run_ranks(environment, plan, [&](const RankedJob& job) {
+    use_threads(config);
+    train_stage(args, config, job.mesh, job.on_step);
   });
 }
 

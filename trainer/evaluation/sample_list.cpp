@@ -7,6 +7,7 @@
 #include "model/io/log.h"
 #include "model/io/quoted_name.h"
 
+#include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -118,6 +119,20 @@ std::string file_of_entry(const std::string& entry) {
   return io::parse_json<nlohmann::json>(entry, kList).at("file").get<std::string>();
 }
 
+std::string line_of_entry(const std::string& entry) {
+  const auto e = io::parse_json<nlohmann::json>(entry, kList);
+  const auto batch = e.at("batch_size").get<int64_t>();
+  return formatted(
+      "{}: {} frames, {:g} frames/s{}, first chunk after {:g} s, cache {} bytes  \"{}\"",
+      e.at("file").get<std::string>(),
+      e.at("frames").get<int64_t>(),
+      e.at("frames_per_second").get<double>(),
+      batch > 1 ? formatted(" as one of {}", batch) : "",
+      e.at("time_to_first_chunk").get<double>(),
+      e.at("cache_bytes").get<int64_t>(),
+      e.at("prompt").get<std::string>());
+}
+
 void write_sample_list(const std::vector<std::string>& entries, const fs::path& folder) {
   std::string list = "[";
   for (const std::string& entry : entries) list += (list == "[" ? "\n" : ",\n") + entry;
@@ -169,10 +184,17 @@ VideoSampler::Request without_samples(const VideoSampler::Request& request,
   for (const std::string& entry : kept) done.insert(file_of_entry(entry));
   VideoSampler::Request left = request;
   left.prompts.clear();
+  std::vector<int64_t> places;
   for (size_t i = 0; i < request.prompts.size(); ++i) {
     if (done.contains(sample_stem(request, i) + data::default_video_extension())) continue;
     left.prompts.push_back(request.prompts[i]);
+    left.prompts.back().name = sample_stem(request, i);
+    places.push_back(static_cast<int64_t>(i));
   }
+  const at::Tensor rows = at::tensor(places, at::kLong);
+  if (request.noise_PFCHW.defined()) left.noise_PFCHW = request.noise_PFCHW.index_select(0, rows);
+  if (request.renoise_KPFCHW.defined())
+    left.renoise_KPFCHW = request.renoise_KPFCHW.index_select(1, rows);
   return left;
 }
 

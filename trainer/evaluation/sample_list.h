@@ -46,6 +46,8 @@ std::string sample_stem(const VideoSampler::Request& request, size_t i);
 std::string sample_entry(const SampleRecord& record, const VideoSampler::Request& request);
 /// The name of its file in the folder.
 std::string file_of_entry(const std::string& entry);
+/// What it says, in a line for people.
+std::string line_of_entry(const std::string& entry);
 
 /// Writes samples.json.
 void write_sample_list(const std::vector<std::string>& entries,

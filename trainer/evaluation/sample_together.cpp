@@ -1,6 +1,7 @@
 #include "trainer/evaluation/sample_together.h"
 
 #include "model/io/atomic_file.h"
+#include "model/io/log.h"
 #include "trainer/distributed/collectives/shared_text.h"
 #include "trainer/evaluation/rank_rounds.h"
 #include "trainer/evaluation/video_files.h"
@@ -13,13 +14,45 @@
 namespace vmla::trainer {
 namespace {
 
-void expect_shareable(const VideoSampler::Request& request) {
+/// The batches that the videos of a request are divided into.
+struct Batches {
+  int64_t videos;
+  int64_t size;  // of each but the last
+  Batches(const distributed::Mesh& mesh, const VideoSampler::Request& request)
+      : videos(static_cast<int64_t>(request.prompts.size())) {
+    const int64_t ranks = mesh.shape().data_ranks();
+    size = std::max<int64_t>(1, std::min(request.batch, (videos + ranks - 1) / ranks));
+  }
+
+  int64_t count() const { return (videos + size - 1) / size; }
+  int64_t begin(int64_t batch) const { return batch * size; }
+  int64_t size_of(int64_t batch) const { return std::min(size, videos - begin(batch)); }
+};
+
+/// What `request` asks of batch `number`.
+VideoSampler::Request batch_of(const VideoSampler::Request& request,
+                               const Batches& batches,
+                               int64_t number) {
+  const int64_t begin = batches.begin(number), count = batches.size_of(number);
+  VideoSampler::Request batch = request;
+  batch.batch = batches.size;
+  batch.prompts = {request.prompts.begin() + begin, request.prompts.begin() + begin + count};
+  for (int64_t i = 0; i < count; ++i)
+    batch.prompts[static_cast<size_t>(i)].name =
+        sample_stem(request, static_cast<size_t>(begin + i));
+  if (request.noise_PFCHW.defined())
+    batch.noise_PFCHW = request.noise_PFCHW.narrow(0, begin, count);
+  if (request.renoise_KPFCHW.defined())
+    batch.renoise_KPFCHW = request.renoise_KPFCHW.narrow(1, begin, count);
+  return batch;
+}
+
+void expect_shareable(const distributed::Mesh& mesh, const VideoSampler::Request& request) {
   // Rounds are of one length: each rank runs as many passes as the others.
   const bool over_time = std::ranges::any_of(
       request.prompts, [](const auto& prompt) { return !prompt.later.empty(); });
-  TORCH_CHECK(!over_time, "prompts over time are not for videos that ranks divide");
-  TORCH_CHECK(!request.noise_PFCHW.defined(), "given noise is not for videos that ranks divide");
-  TORCH_CHECK(!request.keeps_finished, "ranks divide videos that are all to be made");
+  TORCH_CHECK(mesh.shape().world == 1 || !over_time,
+              "prompts over time are not for videos that ranks divide");
 }
 
 /// The number in the job of the rank that answers for item `i` of a round.
@@ -39,44 +72,81 @@ at::Tensor from_rank(const distributed::Mesh& mesh,
   return values;
 }
 
+/// The lead's texts, none of which holds a NUL, on every rank.
+std::vector<std::string> shared_texts(const distributed::Mesh& mesh,
+                                      const std::vector<std::string>& texts) {
+  std::string joined;
+  for (const std::string& text : texts) joined += text + '\0';
+  joined = distributed::shared_text(mesh.host(), joined);
+  std::vector<std::string> shared;
+  for (size_t at = 0; at < joined.size(); at += shared.back().size() + 1)
+    shared.push_back(joined.substr(at, joined.find('\0', at) - at));
+  return shared;
+}
+
+/// Makes the folder, or makes room in it. Returns the entries of what stays there: what the lead
+/// finds.
+std::vector<std::string> prepare_folder(const distributed::Mesh& mesh,
+                                        const VideoSampler::Request& request,
+                                        const SampleFolder& out) {
+  std::vector<std::string> kept;
+  if (mesh.is_lead() && request.keeps_finished) {
+    make_sample_folder(out.path);
+    kept = samples_before(request, out.pixel_frames, out.path);
+  } else if (mesh.is_lead()) {
+    make_room_for_samples(out.path);
+  }
+  kept = shared_texts(mesh, kept);         // nobody goes on before the lead has
+  io::remove_stale_temporaries(out.path);  // an earlier start's on this machine
+  return kept;
+}
+
 }  // namespace
 
-std::vector<std::filesystem::path> sample_to_folder_together(const distributed::Mesh& mesh,
-                                                             const VideoSampler& sampler,
-                                                             const model::Network& network,
-                                                             const VideoSampler::Request& request,
-                                                             int64_t pixel_frames,
-                                                             const std::filesystem::path& folder) {
-  expect_shareable(request);
-  if (mesh.is_lead()) make_room_for_samples(folder);
-  mesh.host().barrier();
-  io::remove_stale_temporaries(folder);  // an earlier start's on this machine
+std::vector<std::string> sample_to_folder(const distributed::Mesh& mesh,
+                                          const VideoSampler& sampler,
+                                          const model::Network& network,
+                                          const VideoSampler::Request& asked,
+                                          const SampleFolder& out) {
+  expect_shareable(mesh, asked);
+  const std::vector<std::string> kept = prepare_folder(mesh, asked, out);
+  const VideoSampler::Request request = without_samples(asked, kept);
+  if (!kept.empty() && mesh.is_lead()) {
+    log::info("{}: {} videos are there, {} are to be made",
+              out.path.string(),
+              kept.size(),
+              request.prompts.size());
+  }
   const model::HeldWeights held(network.weights);
-  std::shared_ptr<data::ChildProcess> encoder;
-  std::vector<std::string> entries;
-  std::vector<std::filesystem::path> paths;
-  for (const RankRound& round : rank_rounds(mesh, static_cast<int64_t>(request.prompts.size()))) {
-    VideoSampler::Request own = request;
-    const auto mine = static_cast<size_t>(round.mine);
-    own.batch = 1;
-    own.prompts = {request.prompts[mine]};
-    own.prompts[0].name = sample_stem(request, mine);
+  const Batches batches(mesh, request);
+  VideoFiles::Encoders encoders;
+  std::vector<std::string> made;
+  for (const RankRound& round : rank_rounds(mesh, batches.count())) {
+    const VideoSampler::Request own = batch_of(request, batches, round.mine);
     std::optional<VideoFiles> files;
     if (round.counts) {
-      if (!encoder) encoder = data::start_video_process();
-      files.emplace(sampler, own, pixel_frames, folder, false, VideoFiles::Encoders{encoder});
+      // Started before the first chunk, they are ready when it is.
+      while (encoders.size() < own.prompts.size()) encoders.push_back(data::start_video_process());
+      files.emplace(sampler, own, out.pixel_frames, out.path, out.save_latents, encoders);
     }
     sampler.sample(network, own, [&](const SampledChunk& chunk) {
       if (files) files->take(chunk);
     });
-    const std::string entry = files ? sample_entry(files->records()[0], own) : "";
     for (int64_t i = 0; i < round.items; ++i) {
-      entries.push_back(distributed::shared_text(mesh.host(), entry, rank_of_item(mesh, i)));
-      paths.push_back(folder / file_of_entry(entries.back()));
+      for (int64_t place = 0; place < batches.size_of(round.first + i); ++place) {
+        const bool is_mine = files && mesh.rank() == rank_of_item(mesh, i);
+        const std::string entry =
+            is_mine ? sample_entry(files->records()[static_cast<size_t>(place)], own) : "";
+        made.push_back(distributed::shared_text(mesh.host(), entry, rank_of_item(mesh, i)));
+      }
     }
-    if (mesh.is_lead()) write_sample_list(entries, folder);
+    if (mesh.is_lead()) {
+      std::vector<std::string> all = kept;
+      all.insert(all.end(), made.begin(), made.end());
+      write_sample_list(all, out.path);
+    }
   }
-  return paths;
+  return made;
 }
 
 std::vector<SampledVideo> sample_videos_together(
@@ -85,22 +155,15 @@ std::vector<SampledVideo> sample_videos_together(
     const model::Network& network,
     const VideoSampler::Request& request,
     const std::function<void(int64_t latent_frames)>& progress) {
-  expect_shareable(request);
-  const auto prompts = static_cast<int64_t>(request.prompts.size());
-  const int64_t ranks = mesh.shape().data_ranks();
-  const int64_t batch =
-      std::max<int64_t>(1, std::min(request.batch, (prompts + ranks - 1) / ranks));
-  const auto size_of = [&](int64_t item) { return std::min(batch, prompts - item * batch); };
+  expect_shareable(mesh, request);
+  const Batches batches(mesh, request);
   const auto videos_of = [&](const RankRound& round) {
-    return std::min(round.items * batch, prompts - round.first * batch);
+    return std::min(round.items * batches.size, batches.videos - batches.begin(round.first));
   };
   const model::HeldWeights held(network.weights);
   std::vector<SampledVideo> videos;
-  for (const RankRound& round : rank_rounds(mesh, (prompts + batch - 1) / batch)) {
-    VideoSampler::Request own = request;
-    const auto begin = request.prompts.begin() + round.mine * batch;
-    own.batch = batch;
-    own.prompts = {begin, begin + size_of(round.mine)};
+  for (const RankRound& round : rank_rounds(mesh, batches.count())) {
+    const VideoSampler::Request own = batch_of(request, batches, round.mine);
     std::vector<std::vector<at::Tensor>> latents(own.prompts.size());
     const auto pixels = sampler.sample_pixels(network, own, [&](const SampledChunk& chunk) {
       latents[chunk.prompt].push_back(chunk.latents_FCHW);
@@ -110,7 +173,7 @@ std::vector<SampledVideo> sample_videos_together(
     const at::Tensor some_latents = at::cat(latents[0]);
     for (int64_t i = 0; i < round.items; ++i) {
       const int64_t root = rank_of_item(mesh, i);
-      for (int64_t place = 0; place < size_of(round.first + i); ++place) {
+      for (int64_t place = 0; place < batches.size_of(round.first + i); ++place) {
         SampledVideo mine;
         if (mesh.rank() == root) {
           const auto at = static_cast<size_t>(place);

@@ -27,7 +27,7 @@ VideoFiles::VideoFiles(const VideoSampler& sampler,
   }
 }
 
-bool VideoFiles::take(const SampledChunk& chunk) {
+void VideoFiles::take(const SampledChunk& chunk) {
   const size_t i = chunk.prompt;
   SampleRecord& record = records_[i];
   if (!writers_[i]) {
@@ -45,9 +45,7 @@ bool VideoFiles::take(const SampledChunk& chunk) {
   record.cache_bytes = chunk.cache_bytes;
   record.batch_size = chunk.batch_size;
   if (latents_[i]) latents_[i]->append(chunk.latents_FCHW);
-  const bool is_last = chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames;
-  if (is_last) finish(i);
-  return is_last;
+  if (chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames) finish(i);
 }
 
 void VideoFiles::begin(size_t i) {
@@ -74,7 +72,6 @@ void VideoFiles::finish(size_t i) {
   writers_[i].reset();
   if (latents_[i]) latents_[i]->close();
   latents_[i].reset();
-  finished_.push_back(records_[i]);
 }
 
 }  // namespace vmla::trainer

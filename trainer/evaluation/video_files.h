@@ -24,13 +24,11 @@ class VideoFiles {
              bool save_latents,
              Encoders encoders = {});
 
-  /// True: the chunk was the last of its video, whose files are in their places now.
-  bool take(const SampledChunk& chunk);
+  /// With a video's last chunk its files are in their places.
+  void take(const SampledChunk& chunk);
 
   /// Of all videos, in the order of the prompts.
-  std::vector<SampleRecord>& records() { return records_; }
-  /// Of those that are whole, in the order in which they came to be.
-  const std::vector<SampleRecord>& finished() const { return finished_; }
+  const std::vector<SampleRecord>& records() const { return records_; }
 
  private:
   void begin(size_t i);
@@ -42,7 +40,7 @@ class VideoFiles {
   std::filesystem::path folder_;
   bool save_latents_;
   Encoders encoders_;
-  std::vector<SampleRecord> records_, finished_;
+  std::vector<SampleRecord> records_;
   std::vector<std::unique_ptr<data::VideoWriter>> writers_;
   std::vector<std::unique_ptr<LatentWriter>> latents_;
 };

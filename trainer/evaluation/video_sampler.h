@@ -98,8 +98,7 @@ class VideoSampler {
     bool decode_beside = false;
     /// RolloutRequest::before_pass.
     std::function<void()> before_pass = {};
-    /// Of sample_to_folder: what an earlier call finished is kept and not sampled again, and the
-    /// list is written after each video.
+    /// Of sample_to_folder: what an earlier call finished is kept and not sampled again.
     bool keeps_finished = false;
     /// Of sample_to_folder: what else decides what a video looks like (weights, sampler, window, as
     /// name and value), for its entry in samples.json. A folder that was made by others is refused

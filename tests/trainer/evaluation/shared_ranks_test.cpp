@@ -5,13 +5,15 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "kernels/counter_rng/counter_rng.h"
+#include "model/formats/safetensors.h"
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "tests/support/temporary_folder.h"
 #include "tests/trainer/distributed/on_mesh.h"
 #include "tests/trainer/small_sampler.h"
 #include "tests/trainer/small_stage.h"
-#include "trainer/evaluation/sample_folder.h"
+#include "trainer/evaluation/sample_list.h"
 #include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/validation.h"
 
@@ -121,31 +123,79 @@ TEST(SharedRanks, SampleEveryVideoOnceForTheLead) {
 TEST(SharedRanks, WriteEveryVideoOnceAndOneList) {
   const TemporaryFolder folder;
   SmallVideos alone(1);
-  const auto expected =
-      sample_to_folder(alone.sampler, alone.network(), alone.request, 5, folder / "alone", false);
+  const auto expected = sample_to_folder(distributed::Mesh(),
+                                         alone.sampler,
+                                         alone.network(),
+                                         alone.request,
+                                         {.path = folder / "alone", .pixel_frames = 5});
   for (const distributed::MeshShape& shape : kShapes) {
     const auto out = folder / formatted("{}_{}", shape.world, shape.sequence);
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
       SmallVideos here(1);
-      const auto paths = sample_to_folder_together(
-          mesh, here.sampler, here.network(), here.request, /*pixel_frames=*/5, out);
+      const auto entries = sample_to_folder(
+          mesh, here.sampler, here.network(), here.request, {.path = out, .pixel_frames = 5});
       EXPECT_EQ(here.passes, kPassesOfABatch * divided(7, shape.data_ranks())) << shape.world;
-      ASSERT_EQ(paths.size(), 7u);
-      for (size_t i = 0; i < paths.size(); ++i)
-        EXPECT_EQ(paths[i].stem(), formatted("{:03}", i)) << shape.world;
+      ASSERT_EQ(entries.size(), 7u);
+      for (size_t i = 0; i < entries.size(); ++i)
+        EXPECT_EQ(std::filesystem::path(file_of_entry(entries[i])).stem(), formatted("{:03}", i))
+            << shape.world;
     });
     const auto list = nlohmann::json::parse(io::read_text_file(out / "samples.json"));
     ASSERT_EQ(list.size(), 7u) << shape.world;
     for (size_t i = 0; i < list.size(); ++i) {
       EXPECT_EQ(list[i]["prompt"], std::string(i, 'a')) << shape.world;
       EXPECT_EQ(list[i]["frames"], 5) << shape.world;
-      EXPECT_EQ(list[i]["file"], expected[i].file) << shape.world;
-      EXPECT_EQ(io::read_text_file(out / expected[i].file),
-                io::read_text_file(folder / "alone" / expected[i].file))
+      const std::string file = file_of_entry(expected[i]);
+      EXPECT_EQ(list[i]["file"], file) << shape.world;
+      EXPECT_EQ(io::read_text_file(out / file), io::read_text_file(folder / "alone" / file))
           << shape.world << " " << i;
     }
     const std::filesystem::directory_iterator files(out);
     EXPECT_EQ(std::distance(begin(files), end(files)), 8) << "and nothing else";
+  }
+}
+
+/// A video's latents as its file has them.
+at::Tensor latents_in(const std::filesystem::path& folder, const std::string& file) {
+  const auto path = folder / std::filesystem::path(file).replace_extension(".safetensors");
+  return model::read_safetensors(path).tensors.at("latents");
+}
+
+TEST(SharedRanks, GoOnWithAFolderInBatchesOfGivenNoise) {
+  const TemporaryFolder folder;
+  const auto request_of = [](SmallVideos& videos) {
+    VideoSampler::Request request = videos.request;
+    request.keeps_finished = true;
+    request.noise_PFCHW = kernels::normal({.seed = 3}, {7, 6, 3, 4, 4});
+    return request;
+  };
+  SmallVideos alone(1);
+  const VideoSampler::Request whole = request_of(alone);
+  const SampleFolder expected{folder / "alone", 5, /*save_latents=*/true};
+  const auto entries =
+      sample_to_folder(distributed::Mesh(), alone.sampler, alone.network(), whole, expected);
+  for (const distributed::MeshShape& shape : kShapes) {
+    const SampleFolder out{
+        folder / formatted("{}_{}", shape.world, shape.sequence), 5, /*save_latents=*/true};
+    distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {
+      SmallVideos here(1);
+      VideoSampler::Request request = request_of(here);
+      request.prompts.resize(2);
+      sample_to_folder(mesh, here.sampler, here.network(), request, out);
+      request = request_of(here);
+      request.batch = 2;
+      const auto made = sample_to_folder(mesh, here.sampler, here.network(), request, out);
+      EXPECT_EQ(made.size(), 5u) << shape.world;
+    });
+    const auto list = nlohmann::json::parse(io::read_text_file(out.path / "samples.json"));
+    ASSERT_EQ(list.size(), 7u) << shape.world;
+    for (const std::string& entry : entries) {
+      const std::string file = file_of_entry(entry);
+      // Batches are computed in another order of operations: equal up to the rounding of fp32.
+      EXPECT_TRUE(at::allclose(
+          latents_in(out.path, file), latents_in(expected.path, file), /*rtol=*/0, /*atol=*/1e-4))
+          << shape.world << " " << file;
+    }
   }
 }
 
