@@ -48,7 +48,7 @@ nlohmann::ordered_json update_json(const UpdateMemory& update) {
   json["sent_between"] = sent_json(update.sent_between);
   for (const PlannedPhase& phase : update.phases) {
     json["phases"][phase.name] = phase.peak_bytes;
-    if (phase.executed.kernels == 0) continue;  // the optimizer's, which is not counted
+    if (phase.executed.kernels == 0) continue;  // nothing was counted
     json["executed_flops"][phase.name] = phase.executed.flops();
     json["executed_bytes"][phase.name] = phase.executed.bytes;
     json["executed_kernels"][phase.name] = phase.executed.kernels;

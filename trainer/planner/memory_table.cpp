@@ -94,8 +94,9 @@ std::string entry(const std::string& name, const std::string& value, const std::
 std::string phase_remark(const PlannedPhase& phase, bool is_highest) {
   std::string text;
   if (phase.executed.kernels > 0) {
-    text = formatted("a rank executes {} in {} kernels, which move {}",
-                     flops_text(phase.executed.flops()),
+    const double flops = phase.executed.flops();
+    text = formatted("a rank executes {}{} kernels, which move {}",
+                     flops > 0 ? flops_text(flops) + " in " : "",
                      phase.executed.kernels,
                      size_text(static_cast<int64_t>(phase.executed.bytes)));
   }

@@ -117,10 +117,12 @@ class SizesOnlyStage {
         room = std::max(room, room_to_move(*state.weights));
     }
     const int64_t with_room = held() + room;
+    const auto executed = work_ != nullptr ? optimizer_work(player) : model::ExecutedWork::Count{};
     end_update(player);
     // Phases were measured as all that lives on the meta device.
     for (PlannedPhase& phase : memory.phases) phase.peak_bytes -= start_ + elsewhere_;
-    if (room > 0) memory.phases.push_back({player + " optimizer", with_room});
+    if (room > 0 || work_ != nullptr)
+      memory.phases.push_back({player + " optimizer", with_room, executed});
     for (const PlannedPhase& phase : memory.phases) {
       memory.peak_bytes = std::max(memory.peak_bytes, phase.peak_bytes);
     }
@@ -177,6 +179,24 @@ class SizesOnlyStage {
         state.weights->release(unit);
       }
     }
+  }
+
+  /// What PlayerUpdate::run executes behind the gradients: their norm, AdamW, and the averages.
+  model::ExecutedWork::Count optimizer_work(const std::string& player) {
+    RoleState& state = set_.at(player);
+    work_->take();
+    const at::Tensor loss = at::empty({}, at::device(kMeta).dtype(at::kDouble));
+    const OptimizerConfig& optimizer =
+        state.role.optimizer ? *state.role.optimizer : config_.optimizer;
+    const at::Tensor scale =
+        clip_factor(squared_gradient_norm(*state.weights).sqrt(), loss, optimizer.max_grad_norm);
+    const std::vector<MovingAverage> averages = set_.averages_of(player, 0);
+    const MovingAverage* beside = average_beside(*state.weights, averages);
+    state.optimizer->step(*state.weights, /*lr=*/0, scale, beside);
+    for (const MovingAverage& average : averages) {
+      if (&average != beside) update_average(average, *state.weights);
+    }
+    return work_->take();
   }
 
   /// The update has changed the player's masters and those of its averages: what was gathered of

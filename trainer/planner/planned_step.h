@@ -21,7 +21,8 @@ struct PlannedPhase {
   int64_t peak_bytes = 0;
   /// What a rank executes in all its micro-batches, recomputation included. Rollouts are the
   /// longest, with all their denoising steps; of frames that a codec decodes the first five are
-  /// counted. Nothing of the optimizer's; nothing at all in a plan that does not count.
+  /// counted. The optimizer's: norm, AdamW and averages, of which the first counts as on the
+  /// device where it lies in the host's memory. Nothing in a plan that does not count.
   model::ExecutedWork::Count executed = {};
 };
 

@@ -1,6 +1,7 @@
 #include "model/network/attention_plan.h"
 #include "model/network/flops.h"
 #include "model/network/token_grid.h"
+#include "model/weights/weights.h"
 #include "tests/model/rebuilding_flops.h"
 #include "tests/trainer/drawn_stage.h"
 #include "trainer/config/stage_roles.h"
@@ -119,6 +120,7 @@ TEST_P(PlannedArithmetic, IsWhatTheObjectiveSays) {
     }
     for (const PlannedPhase& phase : update.phases) {
       SCOPED_TRACE(update.player + ": " + phase.name);
+      if (phase.name.ends_with("optimizer")) continue;  // no products
       const double model_flops = wanted[update.player][phase.name];
       const bool is_latent_pass =
           phase.name.starts_with("teacher") || phase.name.starts_with("target_ema");
@@ -171,11 +173,37 @@ TEST_P(PlannedArithmetic, GrowsWithTheMicroBatches) {
       const auto same =
           std::ranges::find(thrice.updates[i].phases, phase.name, &PlannedPhase::name);
       ASSERT_NE(same, thrice.updates[i].phases.end());
+      const int64_t times = phase.name.ends_with("optimizer") ? 1 : 3;
       EXPECT_GT(phase.executed.kernels, 0);
-      EXPECT_EQ(same->executed.kernels, 3 * phase.executed.kernels);
-      EXPECT_EQ(same->executed.bytes, 3 * phase.executed.bytes);
-      EXPECT_EQ(same->executed.flops(), 3 * phase.executed.flops());
+      EXPECT_EQ(same->executed.kernels, times * phase.executed.kernels);
+      EXPECT_EQ(same->executed.bytes, static_cast<double>(times) * phase.executed.bytes);
+      EXPECT_EQ(same->executed.flops(), static_cast<double>(times) * phase.executed.flops());
     }
+  }
+}
+
+/// One pass over gradients for their norm, and one over all buffers that AdamW and the average
+/// touch.
+TEST_P(PlannedArithmetic, CountsTheOptimizersPasses) {
+  const TrainConfig stage = config("none");
+  const RoleModels models = role_models(planned_roles(stage, stage_roles(stage)));
+  const bool rounds = stage.train.precision == "bf16";
+  for (const UpdateMemory& update : plan(stage).updates) {
+    SCOPED_TRACE(update.player);
+    const PlannedPhase& phase = update.phases.back();
+    ASSERT_EQ(phase.name, update.player + " optimizer");
+    const auto numbers = static_cast<double>(model::parameter_count(models.at(update.player)));
+    double averaged = 0, beta1 = stage.optimizer.betas[0];
+    for (const Role& role : stage_roles(stage)) {
+      if (role.follows(update.player)) averaged += 1;
+      if (role.name == update.player && role.optimizer) beta1 = role.optimizer->betas[0];
+    }
+    // Gradient twice; master, second moment and, with beta1, the first are read and written.
+    const double fp32 = 2 + 2 + 2 + (beta1 > 0 ? 2 : 0) + 2 * averaged;
+    const double least = numbers * 4 * fp32;
+    EXPECT_GE(phase.executed.bytes, least);
+    EXPECT_LE(phase.executed.bytes, 1.01 * least + (rounds ? 2 * 2 * numbers : 0));
+    EXPECT_EQ(phase.executed.flops(), 0);
   }
 }
 
