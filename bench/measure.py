@@ -123,7 +123,7 @@ class Report:
         self.unit, self.threads, self.file = unit, threads, file
         self.rows: list[dict] = []
         self.about = {
-            "command": shlex.join(sys.argv),
+            "command": shlex.join(arg for arg in sys.argv if arg not in ("--json", str(file))),
             "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             "machine": {"processor": processor_name(), "cores": os.cpu_count()},
             "torch": torch.__version__,
