@@ -51,12 +51,14 @@ TEST(FrozenWeights, LieByColumnsForPasses) {
   }
   DitInputs inputs = to_float(tiny_inputs(config, 2));
   const PreparedPlan plan = prepared(config, bidirectional_plan(2), at::kFloat);
-  const auto flow = [&](FrozenWeights& weights) {
-    return dit_forward({config, weights}, inputs, plan, {}, {}).flow_BFCHW;
-  };
-  // Sums of the same products, in another order.
-  const at::Tensor expected = flow(rows);
-  EXPECT_LT(max_difference(flow(columns), expected), 1e-5 * expected.abs().max().item<double>());
+  for (const LatentForm form : {LatentForm::kExpanded, LatentForm::kAbsorbed}) {
+    const auto flow = [&](FrozenWeights& weights) {
+      return dit_forward({config, weights}, inputs, plan, {}, {.form = form}).flow_BFCHW;
+    };
+    // Sums of the same products, in another order.
+    const at::Tensor expected = flow(rows);
+    EXPECT_LT(max_difference(flow(columns), expected), 1e-5 * expected.abs().max().item<double>());
+  }
 }
 
 TEST(FrozenWeights, TakeNoGradientAndNoMisfit) {
