@@ -21,7 +21,7 @@ ChosenDevice open_device(const ComputeArgs& args) {
 
 ChosenDevice open_device_of_rank(const ComputeArgs& args, int64_t local_rank) {
   trainer::prepare_device(args.device, "--device");
-  if (args.device == "cuda") trainer::use_gpu_of_rank(local_rank, /*shared=*/false);
+  if (args.device == "cuda") trainer::use_gpu_of_rank(local_rank, /*shared=*/false, "--device");
   return checked(args);
 }
 

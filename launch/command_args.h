@@ -35,9 +35,9 @@ struct CpuThreads {
 /// A command's arguments as they are parsed. What a command does not declare itself it has from
 /// here. Nothing is virtual: the type of a parsed command is known where these are called.
 struct CommandArgs {
-  /// True for a command that shares its work among the ranks it was started as. Any other is
-  /// refused there: its processes would write the same files.
-  static constexpr bool kRunsOnRanks = false;
+  /// Why the command cannot be started as several ranks: its processes would write the same files.
+  /// None: it shares its work among them.
+  std::optional<std::string> one_process() const { return "this command runs in one process"; }
 
   /// Checks what concerns several options at once. UserError, with command and option in front.
   void check() const {}

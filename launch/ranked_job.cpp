@@ -45,6 +45,7 @@ std::string comparable(const std::function<RankPlan()>& plan) {
 /// Gloo (backend host_staged, for several ranks on one GPU).
 Mesh make_mesh(const RankEnvironment& environment,
                const RankPlan& plan,
+               const distributed::MeshShape& shape,
                distributed::Store& store,
                const std::shared_ptr<distributed::CollectiveLog>& log) {
   const double timeout = plan.timeout_seconds;
@@ -59,7 +60,7 @@ Mesh make_mesh(const RankEnvironment& environment,
         group->set_log(log);
         return group;
       };
-  if (plan.device != "cuda") return Mesh(plan.shape, environment.rank, on_host);
+  if (plan.device != "cuda") return Mesh(shape, environment.rank, on_host);
   trainer::prepare_device(plan.device);
   const int64_t gpu = trainer::use_gpu_of_rank(environment.local_rank, plan.staged_on_host);
   if (plan.staged_on_host) {
@@ -67,7 +68,7 @@ Mesh make_mesh(const RankEnvironment& environment,
         [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
           return distributed::host_staged_communicator(on_host(name, ranks, index));
         };
-    return Mesh(plan.shape, environment.rank, through_host, on_host);
+    return Mesh(shape, environment.rank, through_host, on_host);
   }
   const Mesh::MakeGroup on_gpu =
       [&](const std::string& name, const std::vector<int64_t>& ranks, int64_t) {
@@ -76,7 +77,7 @@ Mesh make_mesh(const RankEnvironment& environment,
         group->set_log(log);
         return group;
       };
-  return Mesh(plan.shape, environment.rank, on_gpu, on_host);
+  return Mesh(shape, environment.rank, on_gpu, on_host);
 }
 
 /// Exit status of an error that another rank may be the cause of.
@@ -129,7 +130,8 @@ class RankedRun {
     } catch (const StopRequested& stop) {
       return leave_stopped(stop);
     } catch (const std::exception& error) {
-      // Each rank that was asked to stop during the set-up ends by itself, and the others lose it.
+      // Where ranks do not stop together, as in a set-up, each that was asked to ends by itself,
+      // and the others lose it.
       if (io::GracefulStop::is_asked()) return kStopped;
       return report(error);
     }
@@ -170,7 +172,7 @@ class RankedRun {
   /// Makes the groups and runs `work`. The groups are gone at the end: peers of a rank that fails
   /// notice that by their end.
   void run_work(const std::function<void(const RankedJob& job)>& work) {
-    const Mesh mesh = make_mesh(environment_, *plan_, *store_, collectives_);
+    const Mesh mesh = make_mesh(environment_, *plan_, plan_->shape(), *store_, collectives_);
     try {
       work({mesh, [this](int64_t step) { watchdog_->set_step(step); }});
       mesh.host().barrier();
@@ -182,7 +184,7 @@ class RankedRun {
     }
   }
 
-  /// All ranks stop after the same step, and all have saved.
+  /// All ranks stop at the same place, and all have saved.
   int leave_stopped(const StopRequested& stop) {
     if (is_lead()) log::warn("vmla: stopped: {}", stop.what());
     watchdog_.reset();

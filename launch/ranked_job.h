@@ -12,7 +12,8 @@ namespace vmla::launch {
 struct RankPlan {
   // What every rank must have been asked for alike, as text of one line or more.
   std::string asked;
-  distributed::MeshShape shape;
+  // Asked when the ranks have met; may throw.
+  std::function<distributed::MeshShape()> shape;
   double timeout_seconds;       // of a collective
   std::string device = "cpu";   // the groups' tensors: cpu or cuda
   bool staged_on_host = false;  // those of a GPU travel through the host's memory

@@ -23,17 +23,18 @@
 namespace vmla::launch {
 namespace {
 
-/// For a command of one process that was started as several: one on each machine says so, the
-/// others exit quietly.
-void refuse_ranks() {
+/// For a command of one process (`why`) that was started as several: one on each machine says so,
+/// the others exit quietly.
+void refuse_ranks(const std::string& why) {
   const distributed::RankEnvironment ranks = distributed::rank_environment();
   if (ranks.world_size == 1) return;
   if (!distributed::speaks_for_host("one process")) exit_after_peer_reports(kWrongInput);
   exit_for_peers(
       kWrongInput,
       formatted(
-          "this command runs in one process, and was started as {} ranks; only vmla train and "
-          "vmla sample share their work (vmla pipeline: --nproc-per-node)",
+          "{}, and was started as {} ranks; only vmla train and vmla sample share their work (vmla "
+          "pipeline: --nproc-per-node)",
+          why,
           ranks.world_size));
 }
 
@@ -64,7 +65,7 @@ int run_command_line(int argc, char** argv) {
   }
   const CpuThreads threads = std::visit(
       []<class T>(const T& args) {
-        if (!T::kRunsOnRanks) refuse_ranks();
+        if (const auto why = args.one_process()) refuse_ranks(*why);
         return args.front_check();
       },
       line.command);

@@ -21,7 +21,7 @@ void prepare_device(const std::string& device, const std::string& option) {
   if (!reason.empty()) fail_user("{}: cuda: {}; use cpu", option, reason);
 }
 
-int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
+int64_t use_gpu_of_rank(int64_t local_rank, bool shared, const std::string& option) {
   const c10::impl::VirtualGuardImpl gpus(c10::DeviceType::CUDA);
   const int64_t count = gpus.deviceCount();
   // Who starts the ranks may show each of them a GPU of its own (CUDA_VISIBLE_DEVICES).
@@ -29,15 +29,17 @@ int64_t use_gpu_of_rank(int64_t local_rank, bool shared) {
   const int64_t index = one_each ? 0 : shared && count > 0 ? local_rank % count : local_rank;
   if (index >= count) {
     fail_user(
-        "train.device: cuda: this is local rank {}, and the machine shows {} GPUs; start at most "
-        "that many ranks on it, or share them (distributed.backend: host_staged)",
+        "{}: cuda: this is local rank {}, and the machine shows {} GPUs; start at most that many "
+        "ranks on it{}",
+        option,
         local_rank,
-        count);
+        count,
+        option == "train.device" ? ", or share them (distributed.backend: host_staged)" : "");
   }
   const std::string unusable =
       kernels::why_gpu_unusable(kernels::driver_answer(), kernels::cuda_build(), index);
   if (!unusable.empty()) {
-    fail_user("train.device: cuda: GPU {}: {}; CUDA_VISIBLE_DEVICES can hide it", index, unusable);
+    fail_user("{}: cuda: GPU {}: {}; CUDA_VISIBLE_DEVICES can hide it", option, index, unusable);
   }
   gpus.setDevice({c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(index)});
   return index;

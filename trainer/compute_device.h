@@ -14,9 +14,11 @@ void prepare_device(const std::string& device, const std::string& option = "trai
 
 /// Chooses the GPU that "cuda" means in this process, and returns its index among those that the
 /// process sees: number `local_rank` (the rank's number on its machine), or the only one. With
-/// `shared`, ranks may share GPUs, dealt out in turn. After prepare_device("cuda"). UserError where
-/// there are too few.
-int64_t use_gpu_of_rank(int64_t local_rank, bool shared);
+/// `shared`, ranks may share GPUs, dealt out in turn. After prepare_device("cuda"). UserError,
+/// which names the key or flag `option`, where there are too few.
+int64_t use_gpu_of_rank(int64_t local_rank,
+                        bool shared,
+                        const std::string& option = "train.device");
 
 /// From now on every operation runs as the configuration says: `kernels`, and
 /// train.deterministic.

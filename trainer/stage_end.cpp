@@ -1,8 +1,8 @@
 #include "trainer/stage_end.h"
 
 #include "model/io/error.h"
-#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
+#include "trainer/distributed/collectives/shared_stop.h"
 #include "trainer/evaluation/stage_measures.h"
 #include "trainer/run_summary.h"
 
@@ -25,17 +25,7 @@ std::optional<StageMeasures> measure(const TrainedStage& stage) {
   const TrainConfig& config = stage.request.config;
   const bool wanted = config.sample.measure_clips > 0 || config.sample.long_frames > 0;
   if (!wanted || !stage.data.held_out()) return std::nullopt;
-  // Of several ranks none ends alone: all of them stop before the same pass.
-  const bool alone = stage.mesh.shape().world == 1;
-  io::GracefulStop stop(alone ? io::GracefulStop::Save([&] { return said_at_stop(stage); })
-                              : io::GracefulStop::Save());
-  const auto look = [&] {
-    if (alone) {
-      stop.check();
-    } else if (!stage.mesh.everywhere(!io::GracefulStop::is_asked())) {
-      stop.stop(said_at_stop(stage));
-    }
-  };
+  distributed::SharedStop stop(stage.mesh, [&] { return said_at_stop(stage); });
   std::optional<log::ProgressBar> bar;
   const auto show = [&](int64_t done, int64_t total) {
     if (!stage.mesh.is_lead()) return;
@@ -48,7 +38,7 @@ std::optional<StageMeasures> measure(const TrainedStage& stage) {
                        stage.roles.network(stage.roles.best()),
                        *stage.data.held_out(),
                        stage.mesh,
-                       {.before_pass = look, .progress = show});
+                       {.before_pass = [&] { stop.look(); }, .progress = show});
 }
 
 }  // namespace

@@ -92,9 +92,10 @@ Outcome time_init(const Request& request) {
   const at::Tensor joint = joint_matrix(config.model, tensors);
   const at::Tensor query = tensors.at("blocks.0.self_attn.q.weight");
   model::MlaInit made;
-  at::Tensor values;
+  at::Tensor values;  // singular ones, in fp64
   const auto of_one_layer = [&](at::ScalarType dtype) {
-    values = std::get<1>(at::linalg_svd(joint.to(dtype), /*full_matrices=*/false));
+    const auto [u, s, vt] = at::linalg_svd(joint.to(dtype), /*full_matrices=*/false);
+    if (dtype == at::kDouble) values = s;
     at::linalg_svd(query.to(dtype), /*full_matrices=*/false);
   };
   std::vector<Timed> timed = {
@@ -105,7 +106,7 @@ Outcome time_init(const Request& request) {
   time_in_turn(timed, request.repeats);
   Row& ours = timed.front().row;
   ours.figures.emplace_back("layers", static_cast<double>(config.model.num_layers));
-  // Of the first layer, where something is lost; `values` are those in fp64, the last that ran.
+  // Of the first layer, where something is lost.
   const int64_t rank = made.layers.front().kv_rank;
   if (rank < values.size(0)) {
     const double least = values.narrow(0, rank, values.size(0) - rank).norm().item<double>();

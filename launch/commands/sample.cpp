@@ -12,7 +12,6 @@
 #include "model/io/atomic_file.h"
 #include "model/io/error.h"
 #include "model/io/exit_status.h"
-#include "model/io/graceful_stop.h"
 #include "model/io/log.h"
 #include "model/io/quoted_name.h"
 #include "model/sampling/flow_match_schedule.h"
@@ -21,6 +20,8 @@
 #include "trainer/checkpoint/checkpoint.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/objective_config.h"
+#include "trainer/distributed/collectives/shared_stop.h"
+#include "trainer/distributed/collectives/shared_text.h"
 #include "trainer/evaluation/sample_list.h"
 #include "trainer/evaluation/sample_together.h"
 #include "trainer/evaluation/sampler_settings.h"
@@ -382,21 +383,39 @@ std::vector<std::pair<std::string, std::string>> maker_of(
   return made_by;
 }
 
-/// Looks for a request to stop before each pass. All ranks run the same passes, and stop before the
-/// same one.
-void look_for_stop(const distributed::Mesh& mesh, io::GracefulStop& stop, const std::string& kept) {
-  if (mesh.shape().world == 1) {
-    stop.check();
-  } else if (!mesh.everywhere(!io::GracefulStop::is_asked())) {
-    stop.stop(kept);
+/// UserError where this rank was asked for other videos than the lead. What they are made with is
+/// known by content: ranks may have read the checkpoint from different disks, or at different
+/// times.
+void expect_same_request(const distributed::Mesh& mesh,
+                         const SampleArgs& args,
+                         const trainer::VideoSampler::Request& request) {
+  std::vector<std::string> lines = {formatted("latent frames: {}", request.latent_frames),
+                                    formatted("--batch: {}", request.batch),
+                                    formatted("--layout: {}", args.layout),
+                                    formatted("--save-latents: {}", args.save_latents),
+                                    formatted("--noise: {}", args.noise),
+                                    formatted("--out: {}", args.out)};
+  for (const auto& [name, value] : request.made_by) lines.push_back(name + ": " + value);
+  for (const trainer::VideoPrompt& prompt : request.prompts)
+    lines.push_back(formatted("a prompt: {} {} {}", prompt.seed, prompt.place, prompt.text));
+  lines.push_back(formatted("prompts: {}", request.prompts.size()));
+  for (const std::string& mine : lines) {
+    const std::string lead = distributed::shared_text(mesh.host(), mine);
+    if (mine == lead) continue;
+    fail_user("sample: ranks were asked for different videos: rank 0 has {}; rank {} has {}",
+              io::quoted_name(lead),
+              mesh.rank(),
+              io::quoted_name(mine));
   }
 }
 
-/// This process's share of the videos.
-void sample(const SampleArgs& args,
-            const GivenPrompts& prompts,
-            const distributed::Mesh& mesh,
-            const ChosenDevice& chosen) {
+/// This process's share of the videos. `on_pass` is told how many passes have begun.
+void sample(
+    const SampleArgs& args,
+    const GivenPrompts& prompts,
+    const distributed::Mesh& mesh,
+    const ChosenDevice& chosen,
+    const std::function<void(int64_t passes)>& on_pass = [](int64_t) {}) {
   const Source source = open_source(args);
   const trainer::VideoSampler sampler(source.media,
                                       text_options(args, source.config.data),
@@ -419,13 +438,17 @@ void sample(const SampleArgs& args,
                                chosen.device,
                                chosen.compute_dtype,
                                model::MatrixOrder::kForPasses);
-  const std::string kept = formatted("{}: the videos that are finished are kept", args.out);
-  io::GracefulStop stop([&] {
+  expect_same_request(mesh, args, request);
+  distributed::SharedStop stop(mesh, [&] {
     io::remove_own_temporaries(args.out);
-    return kept;
+    return formatted("{}: the videos that are finished are kept", args.out);
   });
   // Between two passes: the chunks of a large batch are far apart.
-  request.before_pass = [&] { look_for_stop(mesh, stop, kept); };
+  int64_t passes = 0;
+  request.before_pass = [&] {
+    on_pass(++passes);
+    stop.look();
+  };
   const trainer::SampleFolder out{
       .path = args.out, .pixel_frames = frames, .save_latents = args.save_latents};
   for (const std::string& entry :
@@ -433,17 +456,8 @@ void sample(const SampleArgs& args,
     log::info("{}/{}", args.out, trainer::line_of_entry(entry));
 }
 
-/// What ranks must have been asked for alike.
-std::string asked(const SampleArgs& args, const GivenPrompts& prompts) {
-  std::string text = formatted("checkpoint: {}\nout: {}\nframes: {}\nbatch: {}\n",
-                               args.checkpoint,
-                               args.out,
-                               args.frames,
-                               args.batch);
-  for (const ListedSample& sample : prompts.list)
-    text += formatted("{} {} {}\n", sample.seed, sample.place, sample.text);
-  return text;
-}
+// How long a rank may keep the others waiting: with the decoding of a batch at most.
+constexpr double kBatchSeconds = 3600;
 
 }  // namespace
 
@@ -458,12 +472,13 @@ int run(const SampleArgs& args) {
   // Weights are whole on every rank: what the ranks tell each other are texts and whether to stop.
   const auto plan = [&] {
     prompts = read_prompts(args);
-    return RankPlan{.asked = asked(args, prompts),
-                    .shape = {.world = environment.world_size},
-                    .timeout_seconds = trainer::DistributedConfig().timeout_seconds};
+    return RankPlan{
+        .asked = "sample " + args.checkpoint,
+        .shape = [&] { return distributed::MeshShape{.world = environment.world_size}; },
+        .timeout_seconds = kBatchSeconds};
   };
   return run_ranks(environment, plan, [&](const RankedJob& job) {
-    sample(args, prompts, job.mesh, open_device_of_rank(args, environment.local_rank));
+    sample(args, prompts, job.mesh, open_device_of_rank(args, environment.local_rank), job.on_step);
   });
 }
 

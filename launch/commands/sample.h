@@ -13,7 +13,6 @@ namespace vmla::launch {
 /// The arguments of `vmla sample`.
 struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   static const CommandText kText;
-  static constexpr bool kRunsOnRanks = true;
 
   // One of these three is given.
   std::optional<std::string> prompt;  // may be empty: the empty prompt
@@ -43,6 +42,7 @@ struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   void define(OptionSet& options);
   void check() const;
   CpuThreads front_check() const;
+  std::optional<std::string> one_process() const;
 };
 
 /// In vmla-core.

@@ -14,8 +14,8 @@ const CommandText SampleArgs::kText = {
 000.mp4, 001.mp4, ... in the order of the prompts, and samples.json (prompt, seed, frames, fps, seconds a chunk,
 time to the first chunk, frames per second, cache bytes). A prompt's video depends on the seed and on its place in the
 list, not on the other prompts. The videos that a samples.json in the folder names are removed first. Started as
-several ranks (vmla-launch), each with a GPU or with its share of the cores, it makes the same videos, divided among
-them.
+several ranks (vmla-launch), each with a GPU or with the threads of OMP_NUM_THREADS (1 unless it is set), it makes the same
+videos, divided among them; with --batch up to rounding.
 
 The sampler is the one the checkpoint was trained for: a distilled student's is few_step with its own timesteps, any
 other's stands in its configuration under `sample`. --sampler forces one on any checkpoint. few_step predicts the clean
@@ -30,7 +30,7 @@ Examples:
     --sampler few_step --denoising-steps 1000,750,500,250
   vmla sample --checkpoint runs/tiny/tf_svd --out videos --prompt-switch recache \
     --prompts-over-time "a red circle moves left[5s] | a blue square moves up[5s]"
-  vmla-launch --nproc-per-node 8 vmla sample --checkpoint runs/wan/dmd --device cuda --prompts prompts.txt --out videos)"};
+  vmla-launch --nproc-per-node 8 -- vmla sample --checkpoint runs/wan/dmd --device cuda --prompts prompts.txt --out videos)"};
 
 namespace {
 
@@ -199,11 +199,12 @@ void SampleArgs::check() const {
 }
 
 CpuThreads SampleArgs::front_check() const {
-  const distributed::RankEnvironment ranks = distributed::rank_environment();
-  if (ranks.world_size > 1 && !prompts_over_time.empty() && ranks.rank == 0)
-    fail_user("sample: --prompts-over-time makes one video, of which {} ranks have no use",
-              ranks.world_size);
-  return default_threads(ranks.local_world_size);
+  return default_threads(distributed::rank_environment().local_world_size);
+}
+
+std::optional<std::string> SampleArgs::one_process() const {
+  if (prompts_over_time.empty()) return std::nullopt;
+  return "vmla sample --prompts-over-time makes one video";
 }
 
 }  // namespace vmla::launch

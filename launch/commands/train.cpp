@@ -62,18 +62,20 @@ int run(const TrainArgs& args) {
     return kDone;
   }
   trainer::TrainConfig config;
+  const auto shape = [&] {
+    distributed::MeshShape of_stage;
+    trainer::with_config_origins(args.config, args.set, [&] {
+      of_stage = trainer::mesh_shape(config, environment.world_size, environment.local_world_size);
+    });
+    return of_stage;
+  };
   const auto plan = [&] {
     config = trainer::load_config(args.config, args.set);
-    RankPlan made{.asked = trainer::resolved_yaml(config),
-                  .shape = {},
-                  .timeout_seconds = config.distributed.timeout_seconds,
-                  .device = config.train.device,
-                  .staged_on_host = config.distributed.backend == "host_staged"};
-    trainer::with_config_origins(args.config, args.set, [&] {
-      made.shape =
-          trainer::mesh_shape(config, environment.world_size, environment.local_world_size);
-    });
-    return made;
+    return RankPlan{.asked = trainer::resolved_yaml(config),
+                    .shape = shape,
+                    .timeout_seconds = config.distributed.timeout_seconds,
+                    .device = config.train.device,
+                    .staged_on_host = config.distributed.backend == "host_staged"};
   };
   return run_ranks(environment, plan, [&](const RankedJob& job) {
     use_threads(config);

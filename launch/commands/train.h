@@ -12,7 +12,6 @@ namespace vmla::launch {
 /// The arguments of `vmla train`.
 struct TrainArgs : CommandArgs, ConfigArgs {
   static const CommandText kText;
-  static constexpr bool kRunsOnRanks = true;
 
   std::string run_dir;  // empty: runs/STAGE
   std::string resume = "auto";
@@ -24,6 +23,7 @@ struct TrainArgs : CommandArgs, ConfigArgs {
   void check() const;
   std::optional<std::string> answer() const;
   CpuThreads front_check() const;
+  std::optional<std::string> one_process() const { return std::nullopt; }
 };
 
 /// In vmla-core.

@@ -62,7 +62,8 @@ std::optional<Basis> basis_in_fp32(const at::Tensor& narrow, int64_t kept) {
   const double largest = values[full - 1].item<double>();
   if (!(values[full - kept].item<double>() > kLeastAtCut * largest)) return std::nullopt;
   const int64_t end = std::min(full, kept + kBand), begin = std::max<int64_t>(0, kept - kBand);
-  // Of unit length to the rounding of fp64. Two directions may share 1e-6, which counts squared.
+  // Of unit length. Two directions may still share 1e-6, and so may what the band's are turned into
+  // differ from unit length: in the error of the approximation that counts squared.
   const at::Tensor v = rough.narrow(1, full - end, end).flip({1}).to(at::kDouble);
   const at::Tensor basis = v.div_(v.norm(2, 0));
   const at::Tensor band = basis.narrow(1, begin, end - begin);

@@ -1,4 +1,4 @@
-"""Starts `vmla train` on several ranks, the way a user does: through vmla-launch."""
+"""Starts commands on several ranks, the way a user does: through vmla-launch."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
 """`vmla sample` on several ranks: the videos of one process, stopped and gone on with, and what is refused."""
 
 import json
+import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,10 @@ PROMPTS = ["a red circle moves left", "a blue square", "a green triangle moves u
 QUICK = ["--frames", 9, "--sampler", "euler", "--steps", 1]
 
 
-def asked(checkpoint, out, *flags, quick=QUICK):
+def asked(checkpoint, out, *flags):
     file = out.parent / "prompts.txt"
     file.write_text("".join(f"{prompt}\n" for prompt in PROMPTS))
-    return ["sample", "--checkpoint", checkpoint, "--prompts", file, "--out", out, *quick, *flags]
+    return ["sample", "--checkpoint", checkpoint, "--prompts", file, "--out", out, *QUICK, *flags]
 
 
 def content(folder):
@@ -38,7 +40,20 @@ def test_ranks_make_the_videos_of_one_process(latent_run, tmp_path, ranks):
     assert len([line for line in done.stdout.splitlines() if "frames/s" in line]) == 10, "each video is said once"
 
 
-def test_a_stopped_job_goes_on_with_another_number_of_ranks(latent_run, tmp_path):
+def rank_with(number, argument):
+    """The pid of a job's rank, one of whose arguments is given."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words, settings = ((folder / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if str(argument).encode() in words and f"RANK={number}".encode() in settings:
+            return int(folder.name)
+    raise AssertionError(f"no rank {number}")
+
+
+@pytest.mark.parametrize("whom", ["launcher", "one rank"])
+def test_a_stopped_job_goes_on_with_another_number_of_ranks(latent_run, tmp_path, whom):
     names = tmp_path / "info.json"
     names.write_text(json.dumps([{"prompt_en": prompt, "dimension": ["color"]} for prompt in PROMPTS]))
     slow = ["--frames", 45, "--sampler", "euler", "--steps", 40]
@@ -52,9 +67,9 @@ def test_a_stopped_job_goes_on_with_another_number_of_ranks(latent_run, tmp_path
     deadline = time.monotonic() + 100
     while not (out / "samples.json").is_file() and time.monotonic() < deadline:
         time.sleep(0.02)
-    job.send_signal(signal.SIGTERM)
+    os.kill(job.pid if whom == "launcher" else rank_with(1, out), signal.SIGTERM)
     said = job.communicate(timeout=60)[1]
-    assert job.returncode == 75 and "finished are kept" in said, said
+    assert job.returncode == 75 and said.count("finished are kept") == 1, said
     kept = content(out)
     assert len(kept) == len(listed(out)) < 25 and not any(name.startswith(".tmp") for name in kept)
     times = {p.name: p.stat().st_mtime_ns for p in out.iterdir() if p.name in kept}

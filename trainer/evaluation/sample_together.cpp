@@ -1,6 +1,7 @@
 #include "trainer/evaluation/sample_together.h"
 
 #include "model/io/atomic_file.h"
+#include "model/io/error.h"
 #include "model/io/log.h"
 #include "trainer/distributed/collectives/shared_text.h"
 #include "trainer/evaluation/rank_rounds.h"
@@ -37,9 +38,6 @@ VideoSampler::Request batch_of(const VideoSampler::Request& request,
   VideoSampler::Request batch = request;
   batch.batch = batches.size;
   batch.prompts = {request.prompts.begin() + begin, request.prompts.begin() + begin + count};
-  for (int64_t i = 0; i < count; ++i)
-    batch.prompts[static_cast<size_t>(i)].name =
-        sample_stem(request, static_cast<size_t>(begin + i));
   if (request.noise_PFCHW.defined())
     batch.noise_PFCHW = request.noise_PFCHW.narrow(0, begin, count);
   if (request.renoise_KPFCHW.defined())
@@ -85,7 +83,7 @@ std::vector<std::string> shared_texts(const distributed::Mesh& mesh,
 }
 
 /// Makes the folder, or makes room in it. Returns the entries of what stays there: what the lead
-/// finds.
+/// finds. UserError on a rank that does not see the folder.
 std::vector<std::string> prepare_folder(const distributed::Mesh& mesh,
                                         const VideoSampler::Request& request,
                                         const SampleFolder& out) {
@@ -96,8 +94,13 @@ std::vector<std::string> prepare_folder(const distributed::Mesh& mesh,
   } else if (mesh.is_lead()) {
     make_room_for_samples(out.path);
   }
-  kept = shared_texts(mesh, kept);         // nobody goes on before the lead has
-  io::remove_stale_temporaries(out.path);  // an earlier start's on this machine
+  kept = shared_texts(mesh, kept);  // nobody goes on before the lead has
+  if (!std::filesystem::is_directory(out.path)) {
+    fail_user("{}: rank {} does not see the folder that rank 0 has made; all ranks must share it",
+              out.path.string(),
+              mesh.rank());
+  }
+  if (!mesh.is_lead()) io::remove_stale_temporaries(out.path);  // an earlier start's on its machine
   return kept;
 }
 
@@ -121,6 +124,12 @@ std::vector<std::string> sample_to_folder(const distributed::Mesh& mesh,
   const Batches batches(mesh, request);
   VideoFiles::Encoders encoders;
   std::vector<std::string> made;
+  const auto list = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> entries = kept;
+    entries.insert(entries.end(), made.begin(), made.end());
+    entries.insert(entries.end(), more.begin(), more.end());
+    write_sample_list(entries, out.path);
+  };
   for (const RankRound& round : rank_rounds(mesh, batches.count())) {
     const VideoSampler::Request own = batch_of(request, batches, round.mine);
     std::optional<VideoFiles> files;
@@ -129,22 +138,20 @@ std::vector<std::string> sample_to_folder(const distributed::Mesh& mesh,
       while (encoders.size() < own.prompts.size()) encoders.push_back(data::start_video_process());
       files.emplace(sampler, own, out.pixel_frames, out.path, out.save_latents, encoders);
     }
+    std::vector<std::string> finished;  // of this rank
     sampler.sample(network, own, [&](const SampledChunk& chunk) {
-      if (files) files->take(chunk);
+      if (!files || !files->take(chunk)) return;
+      finished.push_back(sample_entry(files->records()[chunk.prompt], own));
+      if (mesh.shape().world == 1) list(finished);
     });
     for (int64_t i = 0; i < round.items; ++i) {
       for (int64_t place = 0; place < batches.size_of(round.first + i); ++place) {
         const bool is_mine = files && mesh.rank() == rank_of_item(mesh, i);
-        const std::string entry =
-            is_mine ? sample_entry(files->records()[static_cast<size_t>(place)], own) : "";
+        const std::string entry = is_mine ? finished[static_cast<size_t>(place)] : "";
         made.push_back(distributed::shared_text(mesh.host(), entry, rank_of_item(mesh, i)));
       }
     }
-    if (mesh.is_lead()) {
-      std::vector<std::string> all = kept;
-      all.insert(all.end(), made.begin(), made.end());
-      write_sample_list(all, out.path);
-    }
+    if (mesh.is_lead()) list({});
   }
   return made;
 }

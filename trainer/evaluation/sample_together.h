@@ -27,12 +27,13 @@ struct SampleFolder {
 /// without OpenCV), and samples.json; with `save_latents` also 000.safetensors, ... (`latents`
 /// [F, C, H, W], not trimmed). Chunks are streamed to the files as they come; of what has been
 /// written nothing is kept but a number for each chunk, for samples.json. Each rank writes its own
-/// videos; the lead writes samples.json, again whenever each rank has finished a batch.
+/// videos; the lead writes samples.json, again after each video, or with several ranks when each
+/// has finished a batch.
 ///
 /// The videos that the folder's samples.json names are removed first, or kept and not made again
 /// (Request::keeps_finished: UserError if they are of another prompt or seed). Where the sampling
-/// throws (Request::before_pass), samples.json names the videos that are finished, and nothing
-/// unfinished is left.
+/// throws (Request::before_pass), samples.json names the videos that are finished (of several ranks
+/// those of the batches before), and nothing unfinished is left.
 ///
 /// Returns the entries of the videos that were made, in the order of the prompts, on every rank
 /// (trainer/evaluation/sample_list.h).

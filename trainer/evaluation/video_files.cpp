@@ -19,15 +19,9 @@ VideoFiles::VideoFiles(const VideoSampler& sampler,
       encoders_(std::move(encoders)),
       records_(request.prompts.size()),
       writers_(request.prompts.size()),
-      latents_(request.prompts.size()) {
-  // Started now, they are ready when the first chunk is.
-  encoders_.resize(std::min(static_cast<size_t>(request.batch), request.prompts.size()));
-  for (auto& encoder : encoders_) {
-    if (!encoder) encoder = data::start_video_process();
-  }
-}
+      latents_(request.prompts.size()) {}
 
-void VideoFiles::take(const SampledChunk& chunk) {
+bool VideoFiles::take(const SampledChunk& chunk) {
   const size_t i = chunk.prompt;
   SampleRecord& record = records_[i];
   if (!writers_[i]) {
@@ -45,7 +39,9 @@ void VideoFiles::take(const SampledChunk& chunk) {
   record.cache_bytes = chunk.cache_bytes;
   record.batch_size = chunk.batch_size;
   if (latents_[i]) latents_[i]->append(chunk.latents_FCHW);
-  if (chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames) finish(i);
+  const bool is_last = chunk.first_frame + chunk.latents_FCHW.size(0) == request_.latent_frames;
+  if (is_last) finish(i);
+  return is_last;
 }
 
 void VideoFiles::begin(size_t i) {
@@ -60,8 +56,8 @@ void VideoFiles::begin(size_t i) {
     record.later_prompts.push_back(
         {later.text, sampler_.geometry().pixel_frames(later.first_frame)});
   }
-  const auto& encoder = encoders_[i % encoders_.size()];
-  writers_[i] = std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, encoder);
+  writers_[i] =
+      std::make_unique<data::VideoWriter>(folder_ / record.file, record.fps, encoders_.at(i));
   if (!save_latents_) return;
   latents_[i] = std::make_unique<LatentWriter>(
       folder_ / (sample_stem(request_, i) + ".safetensors"), request_.latent_frames);

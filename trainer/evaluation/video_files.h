@@ -15,17 +15,17 @@ namespace vmla::trainer {
 class VideoFiles {
  public:
   using Encoders = std::vector<std::shared_ptr<data::ChildProcess>>;
-  /// `encoders`: processes that encode, one for each video of a batch, which the next batch's use
-  /// again; empty: they are started here. Refers to the sampler and the request.
+  /// `encoders`: processes that encode, one for each video at least, which the next batch's use
+  /// again. Refers to the sampler and the request.
   VideoFiles(const VideoSampler& sampler,
              const VideoSampler::Request& request,
              int64_t pixel_frames,
              std::filesystem::path folder,
              bool save_latents,
-             Encoders encoders = {});
+             Encoders encoders);
 
-  /// With a video's last chunk its files are in their places.
-  void take(const SampledChunk& chunk);
+  /// True: the chunk was the last of its video, whose files are in their places now.
+  bool take(const SampledChunk& chunk);
 
   /// Of all videos, in the order of the prompts.
   const std::vector<SampleRecord>& records() const { return records_; }

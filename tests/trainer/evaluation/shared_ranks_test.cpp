@@ -184,8 +184,14 @@ TEST(SharedRanks, GoOnWithAFolderInBatchesOfGivenNoise) {
       sample_to_folder(mesh, here.sampler, here.network(), request, out);
       request = request_of(here);
       request.batch = 2;
+      here.passes = 0;
+      request.before_pass = [&] { ++here.passes; };
       const auto made = sample_to_folder(mesh, here.sampler, here.network(), request, out);
       EXPECT_EQ(made.size(), 5u) << shape.world;
+      const int64_t batch = std::min<int64_t>(2, divided(5, shape.data_ranks()));
+      const int64_t rounds = divided(divided(5, batch), shape.data_ranks());
+      EXPECT_EQ(here.passes, kPassesOfABatch * rounds) << shape.world;
+      EXPECT_EQ(nlohmann::json::parse(made.front())["batch_size"], batch) << shape.world;
     });
     const auto list = nlohmann::json::parse(io::read_text_file(out.path / "samples.json"));
     ASSERT_EQ(list.size(), 7u) << shape.world;
@@ -197,6 +203,55 @@ TEST(SharedRanks, GoOnWithAFolderInBatchesOfGivenNoise) {
           << shape.world << " " << file;
     }
   }
+}
+
+/// Decodes until a number of pieces is decoded, and fails then.
+class FailingCodec final : public model::VideoCodec {
+ public:
+  explicit FailingCodec(int64_t pieces) : left_(pieces) {}
+  std::string name() const override { return inner_->name(); }
+  std::string hash() const override { return inner_->hash(); }
+  model::CodecGeometry geometry() const override { return inner_->geometry(); }
+  at::Tensor encode(const at::Tensor& pixels) const override { return inner_->encode(pixels); }
+  at::Tensor decode(const at::Tensor& latents) const override { return inner_->decode(latents); }
+  std::unique_ptr<model::VideoDecoder> start_decoding() const override {
+    return std::make_unique<Decoder>(inner_->start_decoding(), left_);
+  }
+
+ private:
+  struct Decoder final : model::VideoDecoder {
+    Decoder(std::unique_ptr<model::VideoDecoder> decoder, int64_t& pieces)
+        : inner(std::move(decoder)), left(pieces) {}
+    at::Tensor next(const at::Tensor& latents) override {
+      if (left-- == 0) throw RunError("the disk is full");
+      return inner->next(latents);
+    }
+    std::unique_ptr<model::VideoDecoder> inner;
+    int64_t& left;
+  };
+  std::shared_ptr<const model::VideoCodec> inner_ = model::make_video_codec("space_to_depth:1");
+  mutable int64_t left_;
+};
+
+TEST(SharedRanks, ListWhatIsFinishedWhereABatchFails) {
+  const TemporaryFolder folder;
+  constexpr int64_t kChunks = 3;
+  // Of three videos at once the last chunk of the second fails.
+  SmallSampler videos("space_to_depth:1", std::make_shared<FailingCodec>(3 * kChunks - 2));
+  videos.request.latent_frames = 6;
+  videos.request.batch = 3;
+  for (uint32_t i = 0; i < 3; ++i) videos.request.prompts.push_back({.text = "a", .place = i});
+  EXPECT_THROW(sample_to_folder(distributed::Mesh(),
+                                videos.sampler,
+                                videos.network(),
+                                videos.request,
+                                {.path = folder / "out", .pixel_frames = 5}),
+               RunError);
+  const auto list = nlohmann::json::parse(io::read_text_file(folder / "out" / "samples.json"));
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_TRUE(std::filesystem::is_regular_file(folder / "out" / list[0]["file"]));
+  const std::filesystem::directory_iterator files(folder / "out");
+  EXPECT_EQ(std::distance(begin(files), end(files)), 2) << "and nothing unfinished";
 }
 
 }  // namespace
