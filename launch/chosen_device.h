@@ -6,6 +6,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <cstdint>
+#include <optional>
 
 namespace vmla::launch {
 
@@ -16,9 +17,7 @@ struct ChosenDevice {
 };
 
 /// Makes the device usable and checks its kernels. UserError where this machine or this build has
-/// no CUDA.
-ChosenDevice open_device(const ComputeArgs& args);
-/// The same for a rank of a job, each of which has a GPU of its own.
-ChosenDevice open_device_of_rank(const ComputeArgs& args, int64_t local_rank);
+/// no CUDA. `local_rank`: of a rank of a job, each of which has a GPU of its own.
+ChosenDevice open_device(const ComputeArgs& args, std::optional<int64_t> local_rank = std::nullopt);
 
 }  // namespace vmla::launch

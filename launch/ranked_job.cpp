@@ -32,15 +32,6 @@ constexpr double kMeetingSeconds = 300;
 // How long a rank that has stopped on request waits for the others to leave.
 constexpr double kLeavingSeconds = 30;
 
-/// What the ranks compare: what this one is asked for, or why it cannot be done.
-std::string comparable(const std::function<RankPlan()>& plan) {
-  try {
-    return plan().asked;
-  } catch (const UserError& error) {
-    return error.what();
-  }
-}
-
 /// The groups of ranks: over Gloo on the CPU, over NCCL on GPUs, or on GPUs through host memory and
 /// Gloo (backend host_staged, for several ranks on one GPU).
 Mesh make_mesh(const RankEnvironment& environment,
@@ -147,8 +138,18 @@ class RankedRun {
       distributed::agree(*store_, environment_, agreed, kMeetingSeconds);
     };
     agree({.name = "program version", .value = VMLA_VERSION});
-    agree({.name = "configuration", .value = comparable(make_plan_)});
-    if (!plan_) plan_ = make_plan_();
+    agree({.name = "configuration", .value = asked()});
+    if (!plan_) plan_ = make_plan_();  // asked() said why not, which no plan of rank 0's equals
+  }
+
+  /// What this rank is asked for, or why it cannot be done.
+  std::string asked() {
+    try {
+      if (!plan_) plan_ = make_plan_();
+      return plan_->asked;
+    } catch (const UserError& error) {
+      return error.what();
+    }
   }
 
   /// A collective that hangs cannot be interrupted: the watchdog's thread reports it and ends the

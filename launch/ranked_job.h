@@ -27,10 +27,9 @@ struct RankedJob {
   std::function<void(int64_t step)> on_step;
 };
 
-/// Joins the job that the environment describes, with this rank's `plan` (which may throw, and may
-/// be asked for more than once), makes its groups, and runs `work` on this rank. Returns the exit
-/// status. An error on any rank is reported once, by the rank that has it; a rank that only lost
-/// another one ends with kPeerLost.
+/// Joins the job that the environment describes, with this rank's `plan` (which may throw), makes
+/// its groups, and runs `work` on this rank. Returns the exit status. An error on any rank is
+/// reported once, by the rank that has it; a rank that only lost another one ends with kPeerLost.
 int run_ranks(const distributed::RankEnvironment& environment,
               const std::function<RankPlan()>& plan,
               const std::function<void(const RankedJob& job)>& work);

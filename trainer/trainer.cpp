@@ -58,10 +58,7 @@ Trainer::Trainer(const TrainerParts& parts, const TrainState& state, int64_t pre
 
 void Trainer::run(Profiler& profiler, const std::function<void(int64_t step)>& on_step) {
   const distributed::Mesh& mesh = parts_.mesh;
-  // Of several ranks none saves alone: all stop at the same place.
-  const bool alone = mesh.shape().world == 1;
-  io::GracefulStop stop(alone ? io::GracefulStop::Save([this] { return save_at_stop(); })
-                              : io::GracefulStop::Save());
+  distributed::SharedStop stop(mesh, [this] { return save_at_stop(); });
   stop_ = &stop;
   changing_.lock();
   // Before `stop` goes, which waits for a thread that saves.
@@ -77,7 +74,7 @@ void Trainer::run(Profiler& profiler, const std::function<void(int64_t step)>& o
     saver_.cancel();
     throw;
   } catch (const StepDropped&) {
-    stop_here();
+    stop_->stop();
   }
 }
 
@@ -152,11 +149,7 @@ void Trainer::before_micro_batch() {
 
 /// While the state is still: stops if a signal came to any rank. Collective.
 void Trainer::look_for_stop() {
-  if (parts_.mesh.shape().world == 1) {
-    stop_->check();
-  } else if (!parts_.mesh.everywhere(!io::GracefulStop::is_asked())) {
-    stop_here();
-  }
+  stop_->look();
 }
 
 /// Where a stop was asked for: saves and throws StopRequested. All ranks stop after the same step,
@@ -165,16 +158,11 @@ void Trainer::look_for_stop() {
 void Trainer::stop_if_asked() {
   if (state_.step >= parts_.config.train.steps) return;
   if (parts_.mesh.shape().world == 1) {
-    while_still([this] { stop_->check(); });
+    while_still([this] { look_for_stop(); });
   } else if (update_.stop_agreed()) {
     changing_.unlock();
-    stop_here();
+    stop_->stop();
   }
-}
-
-/// Saves and throws StopRequested. The state is still. Collective.
-void Trainer::stop_here() {
-  stop_->stop(save_at_stop());
 }
 
 /// Saves the state as it is, and says so. For the thread that trains while nothing changes, or for

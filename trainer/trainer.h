@@ -1,8 +1,8 @@
 #pragma once
 
-#include "model/io/graceful_stop.h"
 #include "trainer/config/train_config.h"
 #include "trainer/distributed/collectives/mesh.h"
+#include "trainer/distributed/collectives/shared_stop.h"
 #include "trainer/evaluation/video_sampler.h"
 #include "trainer/inputs/stage_data.h"
 #include "trainer/objectives/objective.h"
@@ -72,7 +72,6 @@ class Trainer {
   void before_micro_batch();
   void look_for_stop();
   void stop_if_asked();
-  [[noreturn]] void stop_here();
   std::string save_at_stop();
   void measure_memory();
   void record();
@@ -106,8 +105,8 @@ class Trainer {
   bool steps_are_long_ = false;  // the last one took some rank more than a second
   /// Of the step that is made or observed, not written to the log yet.
   std::optional<MetricValues> unrecorded_;
-  bool unobserved_ = false;           // observers of the last step are not through
-  io::GracefulStop* stop_ = nullptr;  // while run() runs
+  bool unobserved_ = false;                  // observers of the last step are not through
+  distributed::SharedStop* stop_ = nullptr;  // while run() runs
   /// Held by `changing_` while weights, state or logs change. Whoever has it may save them.
   std::mutex still_mutex_;
   std::unique_lock<std::mutex> changing_{still_mutex_, std::defer_lock};

@@ -31,6 +31,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <memory>
@@ -383,30 +384,34 @@ std::vector<std::pair<std::string, std::string>> maker_of(
   return made_by;
 }
 
-/// UserError where this rank was asked for other videos than the lead. What they are made with is
-/// known by content: ranks may have read the checkpoint from different disks, or at different
-/// times.
+/// UserError where this rank was asked for other videos than the lead. What they are
+/// made with is known by content: ranks may have read the checkpoint from different disks, or at
+/// different times.
 void expect_same_request(const distributed::Mesh& mesh,
                          const SampleArgs& args,
                          const trainer::VideoSampler::Request& request) {
-  std::vector<std::string> lines = {formatted("latent frames: {}", request.latent_frames),
-                                    formatted("--batch: {}", request.batch),
-                                    formatted("--layout: {}", args.layout),
-                                    formatted("--save-latents: {}", args.save_latents),
-                                    formatted("--noise: {}", args.noise),
-                                    formatted("--out: {}", args.out)};
-  for (const auto& [name, value] : request.made_by) lines.push_back(name + ": " + value);
+  std::string mine = formatted(
+      "latent frames: {}\n--batch: {}\n--layout: {}\n--save-latents: {}\n--noise: {}\n--out: {}\n",
+      request.latent_frames,
+      request.batch,
+      args.layout,
+      args.save_latents,
+      args.noise,
+      args.out);
+  for (const auto& [name, value] : request.made_by) mine += formatted("{}: {}\n", name, value);
   for (const trainer::VideoPrompt& prompt : request.prompts)
-    lines.push_back(formatted("a prompt: {} {} {}", prompt.seed, prompt.place, prompt.text));
-  lines.push_back(formatted("prompts: {}", request.prompts.size()));
-  for (const std::string& mine : lines) {
-    const std::string lead = distributed::shared_text(mesh.host(), mine);
-    if (mine == lead) continue;
-    fail_user("sample: ranks were asked for different videos: rank 0 has {}; rank {} has {}",
-              io::quoted_name(lead),
-              mesh.rank(),
-              io::quoted_name(mine));
-  }
+    mine += formatted("a prompt: {} {} {}\n", prompt.seed, prompt.place, prompt.text);
+  const std::string lead = distributed::shared_text(mesh.host(), mine);
+  if (mine == lead) return;
+  const auto differs = std::ranges::mismatch(mine, lead).in1 - mine.begin();
+  const size_t line = differs == 0 ? 0 : mine.rfind('\n', static_cast<size_t>(differs) - 1) + 1;
+  const auto line_of = [line](const std::string& text) {
+    return io::quoted_name(text.substr(line, text.find('\n', line) - line));
+  };
+  fail_user("sample: ranks were asked for different videos: rank 0 has {}; rank {} has {}",
+            line_of(lead),
+            mesh.rank(),
+            line_of(mine));
 }
 
 /// This process's share of the videos. `on_pass` is told how many passes have begun.
@@ -478,7 +483,7 @@ int run(const SampleArgs& args) {
         .timeout_seconds = kBatchSeconds};
   };
   return run_ranks(environment, plan, [&](const RankedJob& job) {
-    sample(args, prompts, job.mesh, open_device_of_rank(args, environment.local_rank), job.on_step);
+    sample(args, prompts, job.mesh, open_device(args, environment.local_rank), job.on_step);
   });
 }
 

@@ -13,7 +13,7 @@ void SharedStop::look() {
   if (mesh_.shape().world == 1) {
     stop_.check();
   } else if (!mesh_.everywhere(!io::GracefulStop::is_asked())) {
-    stop_.stop(save_());
+    stop();
   }
 }
 

@@ -15,6 +15,8 @@ class SharedStop {
 
   /// Throws StopRequested, after `save`, if a signal came to any rank. Collective.
   void look();
+  /// The same where all ranks know already that they stop.
+  [[noreturn]] void stop() { stop_.stop(save_()); }
 
  private:
   const Mesh& mesh_;
