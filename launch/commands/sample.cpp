@@ -384,7 +384,7 @@ std::vector<std::pair<std::string, std::string>> maker_of(
   return made_by;
 }
 
-/// UserError where this rank was asked for other videos than the lead. What they are
+/// UserError where this rank was asked for other videos than the lead. Collective. What they are
 /// made with is known by content: ranks may have read the checkpoint from different disks, or at
 /// different times.
 void expect_same_request(const distributed::Mesh& mesh,
@@ -402,7 +402,10 @@ void expect_same_request(const distributed::Mesh& mesh,
   for (const trainer::VideoPrompt& prompt : request.prompts)
     mine += formatted("a prompt: {} {} {}\n", prompt.seed, prompt.place, prompt.text);
   const std::string lead = distributed::shared_text(mesh.host(), mine);
-  if (mine == lead) return;
+  if (mine == lead) {
+    mesh.host().barrier();  // nobody touches the folder before all have agreed
+    return;
+  }
   const auto differs = std::ranges::mismatch(mine, lead).in1 - mine.begin();
   const size_t line = differs == 0 ? 0 : mine.rfind('\n', static_cast<size_t>(differs) - 1) + 1;
   const auto line_of = [line](const std::string& text) {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from program import run, vmla
+from program import VMLA, run, vmla
 from ranks import run_ranks, start_ranks
 
 PROMPTS = ["a red circle moves left", "a blue square", "a green triangle moves up", "nothing", "a circle"]
@@ -76,6 +76,16 @@ def test_a_stopped_job_goes_on_with_another_number_of_ranks(latent_run, tmp_path
     vmla(*command(out))
     assert len(listed(out)) == len(content(out)) == 25
     assert all((out / name).stat().st_mtime_ns == at for name, at in times.items())
+
+
+def test_ranks_that_were_asked_for_different_videos_remove_nothing(latent_run, tmp_path):
+    vmla(*asked(latent_run, tmp_path / "v"))
+    before = content(tmp_path / "v"), listed(tmp_path / "v")
+    command = [VMLA, *asked(latent_run, tmp_path / "v", "--seed")]
+    done = run_ranks(2, [" ".join(map(str, command)) + " $RANK"], program=("sh", "-c"))
+    assert done.returncode == 2
+    assert "ranks were asked for different videos: rank 0 has 'a prompt: 0 0" in done.stderr
+    assert (content(tmp_path / "v"), listed(tmp_path / "v")) == before
 
 
 def test_what_ranks_cannot_share_is_refused_in_one_line(latent_run, tmp_path):
