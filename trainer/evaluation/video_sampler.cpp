@@ -2,6 +2,7 @@
 
 #include "kernels/counter_rng/counter_rng.h"
 #include "kernels/device_streams.h"
+#include "kernels/host_transfer.h"
 #include "model/sampling/rollout.h"
 #include "trainer/evaluation/beside_work.h"
 
@@ -86,14 +87,16 @@ model::RolloutRequest VideoSampler::rollout_of(const Request& request,
   }
   const auto draw = [this, &request, begin, end](
                         kernels::Purpose purpose, int64_t frame, int64_t index) {
-    return frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip)
-        .to(request.device);
+    return kernels::upload(
+        frame_noise(request.prompts, begin, end, purpose, frame, index, media_.clip),
+        request.device);
   };
   // Frame `frame` of this batch's part of noise that was given, [P, F, C, H, W].
   const auto given = [begin, end, device](const at::Tensor& noise_PFCHW, int64_t frame) {
-    return noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
-        .select(1, frame)
-        .to(device);
+    return kernels::upload(
+        noise_PFCHW.narrow(0, static_cast<int64_t>(begin), static_cast<int64_t>(end - begin))
+            .select(1, frame),
+        device);
   };
   const at::Tensor negative = text_encoder_->encode(request.negative_prompt).unsqueeze(0);
   return {.text_BTE = batch_texts(*text_encoder_, request.prompts, begin, end).to(device),

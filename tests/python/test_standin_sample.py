@@ -1,0 +1,33 @@
+"""`vmla sample` on the stand-in accelerator: what a chunk makes the host wait for."""
+
+import collections
+
+from standin import PROGRAM, run_standin, succeeded
+
+SAMPLER = ["--sampler", "few_step", "--steps", 4, "--device", "cuda", "--save-latents"]
+
+
+def sample(checkpoint, folder, *flags, trace=None):
+    command = [PROGRAM, "sample", "--checkpoint", checkpoint, "--out", folder, *SAMPLER, *flags]
+    succeeded(run_standin(command, trace=trace))
+    return sorted(file.read_bytes() for file in folder.glob("*.safetensors"))
+
+
+def tallies(folder, name):
+    """{kind: {what: count}} of a trace."""
+    found = collections.defaultdict(collections.Counter)
+    for file in folder.glob(f"{name}.*"):
+        for line in file.read_text().splitlines():
+            count, _, _, kind, what, *_ = line.split()
+            found[kind][what] += int(count)
+    return found
+
+
+def test_a_chunk_makes_the_host_wait_for_its_latents_alone(latent_run, tmp_path):
+    """Noise is on its way before the device needs it."""
+    for name, frames in (("short", 45), ("long", 48)):
+        flags = ["--prompt", "a red circle moves left", "--frames", frames]
+        sample(latent_run, tmp_path / name, *flags, trace=tmp_path / f"trace_{name}")
+    short, long = tallies(tmp_path, "trace_short"), tallies(tmp_path, "trace_long")
+    waits = {kind: sum((long[kind] - short[kind]).values()) for kind in ("item", "d2h", "h2d", "sync", "waiting_op")}
+    assert waits == {"item": 0, "d2h": 1, "h2d": 0, "sync": 0, "waiting_op": 0}
