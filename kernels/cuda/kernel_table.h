@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
+#include <memory>
 #include <string>
 
 #include "kernels/adamw/adamw_params.h"
@@ -20,6 +22,27 @@ namespace vmla::kernels::cuda {
 template <class Params>
 using Kernel = void (*)(const Params& params, int device);
 
+/// Work of one GPU that was recorded, to be queued as a whole as often as wanted: a CUDA graph
+/// (CUDA C++ Programming Guide, "CUDA Graphs"). Its kernels use the addresses that they were
+/// recorded with: what they read must still be there, and what they write is written over. Memory
+/// that was allocated while recording stays the graph's until it goes.
+class Graph {
+ public:
+  Graph() = default;
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+  virtual ~Graph() = default;
+  /// Queues the work in LibTorch's current stream of its device.
+  virtual void replay() = 0;
+};
+
+/// Records what `work` queues on a device, and does none of it. Throws c10::Error where CUDA cannot
+/// record it, as where the host would have to wait. `before`: null, or a graph that is always
+/// replayed before this one, whose memory they then share.
+using Record = std::unique_ptr<Graph> (*)(const std::function<void()>& work,
+                                          int device,
+                                          const Graph* before);
+
 /// All that the module gives the program: no other symbol of it is bound by name but the functions
 /// below and the one that makes NCCL engines (trainer/distributed/nccl_engine.h).
 struct KernelTable {
@@ -30,6 +53,7 @@ struct KernelTable {
   std::string (*lock_pages)(void* begin, size_t bytes);
   /// `begin` as it was locked. Never throws: the process may be ending.
   void (*unlock_pages)(void* begin);
+  Record record;
   Kernel<RmsNormParams> rms_norm;
   Kernel<RmsNormBackwardParams> rms_norm_backward;
   Kernel<LayerNormModulateParams> layer_norm_modulate;

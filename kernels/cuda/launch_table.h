@@ -12,11 +12,13 @@ namespace vmla::kernels::cuda {
 template <template <class Params, Status (*launch)(const Params&, Stream)> class Run>
 constexpr KernelTable launch_table(std::string (*why_unusable)(),
                                    std::string (*lock_pages)(void* begin, size_t bytes),
-                                   void (*unlock_pages)(void* begin)) {
+                                   void (*unlock_pages)(void* begin),
+                                   Record record) {
   return {
       .why_unusable = why_unusable,
       .lock_pages = lock_pages,
       .unlock_pages = unlock_pages,
+      .record = record,
       .rms_norm = Run<RmsNormParams, launch_rms_norm>::call,
       .rms_norm_backward = Run<RmsNormBackwardParams, launch_rms_norm_backward>::call,
       .layer_norm_modulate = Run<LayerNormModulateParams, launch_layer_norm_modulate>::call,

@@ -5,6 +5,7 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include "kernel_table_hash.h"
+#include "kernels/cuda/graph.h"
 #include "kernels/cuda/launch_table.h"
 
 namespace vmla::kernels::cuda {
@@ -45,7 +46,7 @@ void unlock_pages(void* begin) {
   if (cudaHostUnregister(begin) != cudaSuccess) (void)cudaGetLastError();
 }
 
-constexpr KernelTable kTable = launch_table<Run>(why_unusable, lock_pages, unlock_pages);
+constexpr KernelTable kTable = launch_table<Run>(why_unusable, lock_pages, unlock_pages, record);
 
 }  // namespace
 }  // namespace vmla::kernels::cuda

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "tests/standin/device.h"
+#include "tests/standin/graph.h"
 #include "tests/standin/trace.h"
 
 namespace vmla::standin {
@@ -72,18 +73,22 @@ at::Tensor wide(const at::Tensor& device) {
   return x.to(x.scalar_type() == at::kFloat ? at::kDouble : at::kFloat);
 }
 
-/// Put on the device as [B, L, N, K] in memory, seen as [B, N, L, K]: the layout of CUDA's results.
-at::Tensor to_device(const at::Tensor& x, const at::Tensor& like) {
-  const at::Tensor back = at::empty({x.size(0), x.size(2), x.size(1), x.size(3)}, like.options());
-  if (x.numel() > 0) host_view(back, Access::kWrites).copy_(x.transpose(1, 2));
-  return back.transpose(1, 2);
+/// [B, N, L, V] on the device, in memory [B, L, N, V]: the layout of CUDA's results.
+at::Tensor empty_result(at::IntArrayRef sizes_BNLV, const at::Tensor& like) {
+  return at::empty({sizes_BNLV[0], sizes_BNLV[2], sizes_BNLV[1], sizes_BNLV[3]}, like.options())
+      .transpose(1, 2);
+}
+
+at::Tensor to_device(const at::Tensor& x_BNLK, const at::Tensor& like) {
+  at::Tensor back = empty_result(x_BNLK.sizes(), like);
+  if (x_BNLK.numel() > 0) host_view(back, Access::kWrites).copy_(x_BNLK);
+  return back;
 }
 
 struct Attended {
   at::Tensor out, lse;
 };
 Attended attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, double scale) {
-  note_launch("attention");
   const at::Tensor scores = wide(q).matmul(wide(k).transpose(-1, -2)) * scale;
   const at::Tensor lse = scores.logsumexp(-1);
   return {(scores - lse.unsqueeze(-1)).exp().matmul(wide(v)), lse};
@@ -122,6 +127,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> attend_backward(const at::Tensor&
                                                                const at::Tensor& output,
                                                                const at::Tensor& lse_host,
                                                                double scale) {
+  refuse_while_recording("attention's backward");
   note_launch("attention_backward");
   const at::Tensor g = wide(grad), q = wide(query), k = wide(key), v = wide(value);
   const at::Tensor p =
@@ -165,6 +171,28 @@ using FlashOutput = std::tuple<at::Tensor,
                                at::Tensor,
                                at::Tensor,
                                at::Tensor>;
+/// Computes `out` and `lse`, seen as [B, N, L, V] and [B, N, L or more], now and at every replay.
+void attend_into(const at::Tensor& out,
+                 const at::Tensor& lse,
+                 const at::Tensor& q,
+                 const at::Tensor& k,
+                 const at::Tensor& v,
+                 double scale) {
+  note_launch("attention");
+  const auto work = [out = unowned(out),
+                     lse = unowned(lse),
+                     q = unowned(q),
+                     k = unowned(k),
+                     v = unowned(v),
+                     scale] {
+    const auto [values, sums] = attend(q, k, v, scale);
+    host_view(out, Access::kWrites).copy_(values);
+    host_view(lse, Access::kWrites).narrow(-1, 0, q.size(2)).copy_(sums);
+  };
+  work();
+  remember(work);
+}
+
 FlashOutput flash(const at::Tensor& q,
                   const at::Tensor& k,
                   const at::Tensor& v,
@@ -175,12 +203,13 @@ FlashOutput flash(const at::Tensor& q,
   const at::AutoDispatchBelowADInplaceOrView below;
   check_inputs("stand-in: flash attention", q, k, v, true);
   TORCH_CHECK(dropout == 0.0 && !causal, "stand-in: flash attention: only what vmla asks for");
-  const auto [out, lse] = attend(q, k, v, scale_of(scale, q));
-  const at::Tensor lse_back = at::empty(lse.sizes(), q.options().dtype(at::kFloat));
-  host_view(lse_back, Access::kWrites).copy_(lse);
+  const at::Tensor out = empty_result({q.size(0), q.size(1), q.size(2), v.size(3)}, q);
+  const at::Tensor lse =
+      at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat));
+  attend_into(out, lse, q, k, v, scale_of(scale, q));
   const auto longs = q.options().dtype(at::kLong);
-  return {to_device(out, q),
-          lse_back,
+  return {out,
+          lse,
           {},
           {},
           q.sym_size(2),
@@ -227,12 +256,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient(
   check_inputs("stand-in: efficient attention", q, k, v, false);
   TORCH_CHECK(dropout == 0.0 && !causal && with_lse && !(bias && bias->defined()),
               "stand-in: efficient attention: only what vmla asks for");
-  const auto [out, lse] = attend(q, k, v, scale_of(scale, q));
-  const int64_t L = q.size(2);
-  const at::Tensor lse_back =
-      at::empty({q.size(0), q.size(1), padded(L)}, q.options().dtype(at::kFloat));
-  host_view(lse_back, Access::kWrites).narrow(-1, 0, L).copy_(lse);
-  return {to_device(out, q), lse_back, at::empty({}, at::kLong), at::empty({}, at::kLong)};
+  const at::Tensor out = empty_result({q.size(0), q.size(1), q.size(2), v.size(3)}, q);
+  const at::Tensor lse =
+      at::empty({q.size(0), q.size(1), padded(q.size(2))}, q.options().dtype(at::kFloat));
+  attend_into(out, lse, q, k, v, scale_of(scale, q));
+  return {out, lse, at::empty({}, at::kLong), at::empty({}, at::kLong)};
 }
 
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient_backward(

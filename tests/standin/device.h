@@ -37,6 +37,10 @@ char* host_of(const void* address);
 /// What a kernel sees of a tensor of the device: a CPU tensor over the same values. Touches them.
 at::Tensor host_view(const at::Tensor& device, Access access = Access::kReads);
 
+/// The same values of the device, which this tensor does not keep: what a graph remembers. One of
+/// the host is copied.
+at::Tensor unowned(const at::Tensor& tensor);
+
 /// Ends what is under way in the current stream, as an operation does for which the host waits.
 void wait_for_current_stream(c10::DeviceIndex device);
 

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <tuple>
+#include <vector>
 
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
@@ -56,6 +58,14 @@ size_t device_of(const char* address) {
   return static_cast<size_t>(address - regions().device) / kDeviceBytes;
 }
 
+/// What this thread does for a graph: whose pool, and while it records, what it has written over.
+struct GraphUse {
+  int pool = 0;
+  bool records = false;
+  std::map<const char*, std::vector<char>> before;  // whole blocks
+};
+thread_local GraphUse graph_use;
+
 void spoil(const char* address, size_t size) {
   if (size <= kFilledBytes) std::memset(host_of(address), 0xFF, size);
 }
@@ -71,9 +81,11 @@ class DeviceMemory final : public c10::DeviceAllocator {
     const int stream = current_stream_index(index);
     const std::lock_guard lock(mutex_);
     Pool& pool = pools_[static_cast<size_t>(index)];
+    const int of_graph = graph_use.records ? graph_use.pool : 0;
     char* address = nullptr;
     // A block is given again to the stream that had it, as CUDA's allocator does.
-    if (const auto found = pool.free.find({stream, size}); found != pool.free.end()) {
+    const auto key = std::tuple(of_graph, of_graph > 0 ? 0 : stream, size);
+    if (const auto found = pool.free.find(key); found != pool.free.end()) {
       address = found->second;
       pool.free.erase(found);
     } else {
@@ -84,7 +96,7 @@ class DeviceMemory final : public c10::DeviceAllocator {
     Block& block = blocks_[address];  // of one that was there before, the uses stay known
     block.bytes = bytes;
     block.size = size;
-    block.stream = stream;
+    block.key = key;
     block.live = true;
     block.recorded = false;
     pool.stats.allocated_bytes[kAll].increase(size);
@@ -122,31 +134,56 @@ class DeviceMemory final : public c10::DeviceAllocator {
     TORCH_CHECK(after != blocks_.begin(), "stand-in: a kernel uses memory that nobody has");
     const auto& [begin, block] = *std::prev(after);
     const auto offset = static_cast<size_t>(address - begin);
-    TORCH_CHECK(block.live,
+    const int of_graph = std::get<0>(block.key);
+    TORCH_CHECK(block.live || (of_graph > 0 && of_graph == graph_use.pool),
                 "stand-in: a kernel uses memory that was freed, ",
                 offset,
                 " bytes into a block of ",
                 block.bytes);
-    TORCH_CHECK(offset + bytes <= block.bytes,
+    // Among what a graph's operations shared one after the other, the last one's size says nothing.
+    const size_t most = of_graph > 0 ? block.size : block.bytes;
+    TORCH_CHECK(offset + bytes <= most,
                 "stand-in: a kernel uses bytes ",
                 offset,
                 " to ",
                 offset + bytes,
                 " of a block of ",
-                block.bytes);
+                most);
+    if (graph_use.records) {  // nothing is done in any stream yet
+      if (access == Access::kWrites && of_graph != graph_use.pool)
+        graph_use.before.try_emplace(begin, host_of(begin), host_of(begin) + block.bytes);
+      return;
+    }
     const auto device = static_cast<c10::DeviceIndex>(device_of(address));
     std::prev(after)->second.uses.add(current_stream_index(device), offset, offset + bytes, access);
   }
 
+  /// Puts back what was written while recording, and spoils what was allocated.
+  void end_recording() {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [begin, values] : graph_use.before)
+      std::memcpy(host_of(begin), values.data(), values.size());
+    for (const auto& [begin, block] : blocks_)
+      if (std::get<0>(block.key) == graph_use.pool) spoil(begin, block.size);
+  }
+
+  /// Nothing replays with this pool any more.
+  void end_pool(int number) {
+    const std::lock_guard lock(mutex_);
+    for (Pool& pool : pools_)
+      std::erase_if(pool.free, [&](const auto& free) { return std::get<0>(free.first) == number; });
+  }
+
  private:
+  using Key = std::tuple<int, int, size_t>;  // the graphs' pool or 0, the stream or 0, the size
   struct Pool {
     size_t top = 0;
-    std::multimap<std::pair<int, size_t>, char*> free;  // by stream and size
+    std::multimap<Key, char*> free;
     c10::CachingDeviceAllocator::DeviceStats stats;
   };
   struct Block {
     size_t bytes = 0, size = 0;
-    int stream = 0;
+    Key key{};
     bool live = false, recorded = false;
     Uses uses;
   };
@@ -174,8 +211,7 @@ void DeviceMemory::release(void* data) {
   pool.stats.allocated_bytes[kAll].decrease(block.size);
   // CUDA's allocator keeps a block that record_stream named until that stream is done; here it is
   // not given again at all.
-  if (!block.recorded || block.uses.all_finished())
-    pool.free.emplace(std::pair(block.stream, block.size), address);
+  if (!block.recorded || block.uses.all_finished()) pool.free.emplace(block.key, address);
 }
 
 /// The host touched an address: says whether it was the device's, and who did.
@@ -214,6 +250,18 @@ at::Tensor host_view(const at::Tensor& tensor, Access access) {
   return at::from_blob(host_of(data), tensor.sizes(), tensor.strides(), [](void*) {}, options);
 }
 
+at::Tensor unowned(const at::Tensor& tensor) {
+  if (!tensor.defined()) return tensor;
+  if (tensor.numel() == 0) return at::empty(tensor.sizes(), tensor.options());
+  if (tensor.is_cpu()) return tensor.clone();
+  return at::from_blob(
+      tensor.unsafeGetTensorImpl()->mutable_data(),
+      tensor.sizes(),
+      tensor.strides(),
+      [](void*) {},
+      tensor.options().requires_grad(false));
+}
+
 c10::Allocator* device_allocator() {
   return &memory();
 }
@@ -221,6 +269,28 @@ c10::Allocator* device_allocator() {
 c10::DeviceIndex device_of_address(const void* address) {
   if (!is_device_address(address)) return -1;
   return static_cast<c10::DeviceIndex>(device_of(static_cast<const char*>(address)));
+}
+
+GraphPool::~GraphPool() {
+  memory().end_pool(number_);
+}
+
+RecordingMemory::RecordingMemory(const GraphPool& pool) {
+  graph_use.pool = pool.number();
+  graph_use.records = true;
+}
+
+RecordingMemory::~RecordingMemory() {
+  memory().end_recording();
+  graph_use = {};
+}
+
+ReplayingMemory::ReplayingMemory(const GraphPool& pool) {
+  graph_use.pool = pool.number();
+}
+
+ReplayingMemory::~ReplayingMemory() {
+  graph_use = {};
 }
 
 void start_memory() {

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "tests/standin/device.h"
+#include "tests/standin/graph.h"
 #include "tests/standin/trace.h"
 
 namespace vmla::standin {
@@ -140,26 +141,79 @@ bool is_rate_probe(const std::string& name, const c10::IValue& first) {
   return name == "aten::mm" && first.isTensor() && first.toTensor().numel() >= kLarge;
 }
 
+/// Every tensor of an operand, or of a result.
+c10::IValue without_memory(const c10::IValue& value) {
+  if (value.isTensor()) return unowned(value.toTensor());
+  if (value.isTensorList()) {
+    std::vector<at::Tensor> tensors;
+    for (const at::Tensor& t : value.toTensorVector()) tensors.push_back(unowned(t));
+    return tensors;
+  }
+  TORCH_CHECK(!value.isOptionalTensorList(), "stand-in: indices are not recorded");
+  return value;
+}
+
+std::vector<at::Tensor> tensors_of(const torch::jit::Stack& results) {
+  std::vector<at::Tensor> tensors;
+  for (const c10::IValue& value : results) {
+    if (value.isTensor()) tensors.push_back(value.toTensor());
+    if (value.isTensorList())
+      for (const at::Tensor& t : value.toTensorVector()) tensors.push_back(t);
+  }
+  return tensors;
+}
+
+/// Replaces the operands on top of the stack by the results.
+void compute(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+  const auto& arguments = op.schema().arguments();
+  const size_t first = stack.size() - arguments.size();
+  HostCall call(op);
+  for (size_t i = first; i < stack.size(); ++i) call.take(stack[i], arguments[i - first]);
+  op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack);
+  for (size_t i = first; i < stack.size(); ++i) call.give_back(stack[i]);
+}
+
+/// Computes once more at a replay, into the memory of the results that were recorded.
+void compute_again(const c10::OperatorHandle& op,
+                   torch::jit::Stack operands,
+                   const torch::jit::Stack& recorded) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  compute(op, operands);
+  const auto results = tensors_of(operands), places = tensors_of(recorded);
+  for (size_t i = 0; i < places.size(); ++i) {
+    if (!places[i].is_cuda() || places[i].numel() == 0) continue;
+    if (places[i].unsafeGetTensorImpl()->data() == results[i].unsafeGetTensorImpl()->data())
+      continue;  // written where it stays
+    host_view(places[i], Access::kWrites).copy_(host_view(results[i]));
+  }
+}
+
 void on_host(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const at::AutoDispatchBelowADInplaceOrView below;
   const std::string& name = op.schema().name();
-  if (waits(name)) note("waiting_op", name.c_str(), 0);
+  if (waits(name)) {
+    refuse_while_recording(name.c_str());
+    note("waiting_op", name.c_str(), 0);
+  }
   note_launch(name.c_str());
-  const auto& arguments = op.schema().arguments();
-  const size_t first = stack->size() - arguments.size();
+  const size_t first = stack->size() - op.schema().arguments().size();
   if (is_rate_probe(name, (*stack)[first])) {
     const at::Tensor a = (*stack)[first].toTensor(), b = (*stack)[first + 1].toTensor();
-    const bool has_out = arguments.size() > 2;
+    const bool has_out = stack->size() - first > 2;
     const at::Tensor out =
         has_out ? (*stack)[first + 2].toTensor() : at::empty({a.size(0), b.size(1)}, a.options());
-    torch::jit::drop(*stack, arguments.size());
+    torch::jit::drop(*stack, stack->size() - first);
     stack->push_back(out);
     return;
   }
-  HostCall call(op);
-  for (size_t i = first; i < stack->size(); ++i) call.take((*stack)[i], arguments[i - first]);
-  op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
-  for (size_t i = first; i < stack->size(); ++i) call.give_back((*stack)[i]);
+  torch::jit::Stack operands;
+  if (is_recording())
+    for (size_t i = first; i < stack->size(); ++i) operands.push_back(without_memory((*stack)[i]));
+  compute(op, *stack);
+  if (!is_recording()) return;
+  torch::jit::Stack results;
+  for (size_t i = first; i < stack->size(); ++i) results.push_back(without_memory((*stack)[i]));
+  remember([op, operands, results] { compute_again(op, operands, results); });
 }
 
 TORCH_LIBRARY_IMPL(_, CUDA, m) {

@@ -17,6 +17,7 @@
 #include "kernels/rope_3d/rope_3d_cpu.h"
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
+#include "tests/standin/graph.h"
 #include "tests/standin/pinned_memory.h"
 #include "tests/standin/trace.h"
 
@@ -257,10 +258,14 @@ void adamw(const AdamwParams& p, Buffers& b) {
 template <class Params, void (*kernel)(const Params&, Buffers&)>
 void run(const Params& params, int) {
   note_launch("vmla");
-  const at::AutoDispatchBelowADInplaceOrView below;
-  const at::NoGradGuard no_grad;
-  Buffers buffers;
-  kernel(params, buffers);
+  const auto work = [params] {
+    const at::AutoDispatchBelowADInplaceOrView below;
+    const at::NoGradGuard no_grad;
+    Buffers buffers;
+    kernel(params, buffers);
+  };
+  work();
+  remember(work);
 }
 
 std::string why_unusable() {
@@ -271,6 +276,7 @@ constexpr cuda::KernelTable kTable{
     .why_unusable = why_unusable,
     .lock_pages = lock_pages,
     .unlock_pages = unlock_pages,
+    .record = record,
     .rms_norm = run<RmsNormParams, rms_norm>,
     .rms_norm_backward = run<RmsNormBackwardParams, rms_norm_backward>,
     .layer_norm_modulate = run<LayerNormModulateParams, layer_norm_modulate>,

@@ -11,6 +11,7 @@
 
 #include "tests/standin/device.h"
 #include "tests/standin/device_memory.h"
+#include "tests/standin/graph.h"
 #include "tests/standin/pinned_memory.h"
 #include "tests/standin/stream_order.h"
 #include "tests/standin/trace.h"
@@ -97,6 +98,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   // Nothing gets done by itself here: who asks for the second time, as in a loop, hears that it is.
   bool queryEvent(void* event) const override {
     expect_alive();
+    refuse_while_recording("a look at an event");
     if (event == nullptr || is_finished(static_cast<Recorded*>(event)->times)) return true;
     host_waited(static_cast<Recorded*>(event)->times);
     return false;
@@ -104,6 +106,7 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   // Whoever asks whether a stream is done hears that it is, and may then rely on it.
   bool queryStream(const c10::Stream& asked) const override {
     expect_alive();
+    refuse_while_recording("a look at a stream");
     host_waited_for(index_of(asked));
     return true;
   }
@@ -113,16 +116,19 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
   void synchronizeEvent(void* event) const override {
     expect_alive();
+    refuse_while_recording("a wait for an event");
     note("sync", "event", 0);
     if (event != nullptr) host_waited(static_cast<Recorded*>(event)->times);
   }
   void synchronizeStream(const c10::Stream& waited) const override {
     expect_alive();
+    refuse_while_recording("a wait for a stream");
     note("sync", "stream", 0);
     host_waited_for(index_of(waited));
   }
   void synchronizeDevice(const c10::DeviceIndex device) const override {
     expect_alive();
+    refuse_while_recording("a wait for a device");
     note("sync", "device", 0);
     for (int id = 0; id < kStreamsOfDevice; ++id) host_waited_for(stream_index(device, id));
   }

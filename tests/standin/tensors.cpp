@@ -2,6 +2,7 @@
 #include <ATen/ATen.h>
 #include <ATen/EmptyTensor.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/native/ForeachUtils.h>
 #include <ATen/native/Resize.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/as_strided_native.h>
@@ -11,9 +12,11 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "tests/standin/device.h"
+#include "tests/standin/graph.h"
 #include "tests/standin/pinned_memory.h"
 #include "tests/standin/stream_order.h"
 #include "tests/standin/trace.h"
@@ -55,6 +58,7 @@ const at::Tensor& resize_(const at::Tensor& self,
       sizes, self.dtype().itemsize(), static_cast<size_t>(self.storage_offset()));
   auto* const storage = self.storage().unsafeGetStorageImpl();
   if (bytes > storage->nbytes()) {
+    if (storage->nbytes() > 0) refuse_while_recording("a tensor that grows");
     auto data = device_allocator()->allocate(bytes);
     if (storage->nbytes() > 0) {
       std::memcpy(host_of(data.get()), host_of(storage->data()), storage->nbytes());
@@ -78,6 +82,7 @@ const char* end_of(const at::Tensor& host) {
 // What the host waits for: every copy without `non_blocking`, and to ordinary memory every copy.
 // From ordinary memory CUDA stages what is copied, and may wait for the stream first.
 void copy_to_device(const at::Tensor& self, const at::Tensor& src, bool non_blocking) {
+  refuse_while_recording("a copy from the host");
   const bool pinned = is_pinned(src.const_data_ptr());
   note(!non_blocking ? "h2d"
        : pinned      ? "h2d_async"
@@ -94,6 +99,7 @@ void copy_to_device(const at::Tensor& self, const at::Tensor& src, bool non_bloc
 }
 
 void copy_to_host(const at::Tensor& self, const at::Tensor& src, bool non_blocking) {
+  refuse_while_recording("a copy to the host");
   const bool later = non_blocking && is_pinned(self.const_data_ptr());
   note(later ? "d2h_async" : "d2h", "copy_", static_cast<int64_t>(src.nbytes()));
   if (later) {
@@ -116,7 +122,11 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& src, bool non_blocking) {
     // how many of these there are depends on the clock.
     constexpr size_t kRate = size_t{1} << 28;
     if (self.nbytes() < kRate) note_launch("copy_");
-    host_view(self, Access::kWrites).copy_(host_view(src));
+    const auto copy = [to = unowned(self), from = unowned(src)] {
+      host_view(to, Access::kWrites).copy_(host_view(from));
+    };
+    copy();
+    remember(copy);
   } else if (self.is_cuda()) {
     copy_to_device(self, src.expand_as(self), non_blocking);
   } else {
@@ -125,7 +135,31 @@ at::Tensor& copy_(at::Tensor& self, const at::Tensor& src, bool non_blocking) {
   return self;
 }
 
+/// One kernel where CUDA's has one: for dense tensors, of one dtype on each side.
+void foreach_copy_(at::TensorList self, at::TensorList src, bool non_blocking) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  const auto one_dtype = [](at::TensorList tensors) {
+    return std::ranges::all_of(
+        tensors, [&](const at::Tensor& t) { return t.dtype() == tensors[0].dtype(); });
+  };
+  if (!at::native::_check_tensors_share_device_and_dtype({self, src}, /*skip_dtype_check=*/true) ||
+      !one_dtype(self) || !one_dtype(src) ||
+      !at::native::_check_tensors_share_sizes_and_strides({self, src})) {
+    for (size_t i = 0; i < self.size(); ++i) self[i].copy_(src[i], non_blocking);
+    return;
+  }
+  note_launch("_foreach_copy_");
+  for (size_t i = 0; i < self.size(); ++i) {
+    const auto copy = [to = unowned(self[i]), from = unowned(src[i])] {
+      host_view(to, Access::kWrites).copy_(host_view(from));
+    };
+    copy();
+    remember(copy);
+  }
+}
+
 at::Scalar local_scalar(const at::Tensor& self) {
+  refuse_while_recording("a value that the host reads");
   note("item", "_local_scalar_dense", static_cast<int64_t>(self.nbytes()));
   wait_for_current_stream(self.get_device());
   return host_view(self).item();
@@ -141,6 +175,7 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("unfold", TORCH_FN(at::native::unfold));
   m.impl("resize_", TORCH_FN(resize_));
   m.impl("copy_", TORCH_FN(copy_));
+  m.impl("_foreach_copy_", TORCH_FN(foreach_copy_));
   m.impl("_local_scalar_dense", TORCH_FN(local_scalar));
 }
 

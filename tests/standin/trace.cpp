@@ -12,6 +12,8 @@
 #include <mutex>
 #include <string>
 
+#include "tests/standin/graph.h"
+
 namespace vmla::standin {
 namespace {
 
@@ -95,9 +97,10 @@ void note(const char* kind, const char* what, int64_t bytes) {
 }
 
 void note_launch(const char* what) {
-  if (prefix() == nullptr) return;
+  if (prefix() == nullptr || is_replaying()) return;
+  const char* const kind = is_recording() ? " recorded " : " launch ";
   const std::lock_guard lock(mutex);
-  ++tallies()[std::to_string(in_step ? step.load() : 0) + " launch " + what].count;
+  ++tallies()[std::to_string(in_step ? step.load() : 0) + kind + what].count;
 }
 
 void step_begins() {

@@ -12,7 +12,8 @@ namespace vmla::standin {
 void note(const char* kind, const char* what, int64_t bytes);
 
 /// Counts a kernel that a GPU would have started, by its name: an operation that a view of other
-/// memory would not do. Written beside the others with the kind "launch" and no chain of calls.
+/// memory would not do. Written beside the others with no chain of calls and the kind "launch", or
+/// "recorded" while a graph is recorded, whose replays count as one.
 void note_launch(const char* what);
 
 /// The program's loop begins and ends its steps by asking for the peak of memory.

@@ -22,8 +22,10 @@ struct Run {
   }
 };
 
-constexpr KernelTable kTable = launch_table<Run>(
-    [] { return std::string(); }, [](void*, size_t) { return std::string(); }, [](void*) {});
+constexpr KernelTable kTable = launch_table<Run>([] { return std::string(); },
+                                                 [](void*, size_t) { return std::string(); },
+                                                 [](void*) {},
+                                                 nullptr);
 
 }  // namespace
 
