@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <array>
 
 namespace vmla::model {
 namespace {
@@ -48,6 +49,23 @@ void for_parts(Kv& kv, const Work& work) {
   work(kv.content);
   work(kv.key);
   if (kv.scale.defined()) work(kv.scale);
+}
+
+/// Of contents, keys and scales each the rows of all layers and samples: a GPU copies a list of
+/// dense tensors of one dtype by one kernel.
+using PartRows = std::array<std::vector<at::Tensor>, 3>;
+
+PartRows part_rows(const std::vector<LayerKv>& layers, int64_t begin, int64_t count) {
+  PartRows parts;
+  for (const LayerKv& layer : layers) {
+    size_t index = 0;
+    for_parts(layer, [&](const at::Tensor& part) {
+      for (const at::Tensor& sample : part.narrow(1, begin, count).unbind(0))
+        parts[index].push_back(sample);
+      ++index;
+    });
+  }
+  return parts;
 }
 
 }  // namespace
@@ -128,6 +146,14 @@ KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
   return result;
 }
 
+std::vector<LayerKv> KvCache::as_stored(std::vector<LayerKv> kv) const {
+  if (dtype_ == KvCacheDtype::kInt8) {
+    for (LayerKv& layer : kv)
+      if (!layer.scale.defined()) layer = in_eight_bits(layer);
+  }
+  return kv;
+}
+
 void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count) {
   TORCH_CHECK(first_frame <= frames_seen_,
               "frames appended out of order: ",
@@ -135,17 +161,16 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
               " after ",
               frames_seen_);
   const at::NoGradGuard no_grad;
-  const bool is_first = storage_.empty();
-  for (size_t layer = 0; layer < kv.size(); ++layer) {
-    const LayerKv own = dtype_ == KvCacheDtype::kInt8 ? in_eight_bits(kv[layer]) : kv[layer];
-    if (is_first) {
-      LayerKv& stored = storage_.emplace_back(own);
-      for_parts(stored, [&](at::Tensor& part) {
+  const std::vector<LayerKv> rows = as_stored(kv);
+  if (storage_.empty()) {
+    storage_ = rows;
+    for (LayerKv& layer : storage_) {
+      for_parts(layer, [&](at::Tensor& part) {
         part = allocate_like(part, capacity_ * tokens_per_frame_);
       });
     }
-    put(layer, own, first_frame, count);
   }
+  put(rows, first_frame, count);
   for (int64_t frame = first_frame; frame < first_frame + count; ++frame) {
     const int64_t slot = slot_of(frame);
     if (slot >= 0) slot_frame_[static_cast<size_t>(slot)] = frame;
@@ -153,8 +178,8 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
   frames_seen_ = std::max(frames_seen_, first_frame + count);
 }
 
-/// Copies a layer's rows into the slots of their frames, neighbours at once.
-void KvCache::put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_t count) {
+/// Copies all layers' rows into the slots of their frames, neighbours at once.
+void KvCache::put(const std::vector<LayerKv>& rows, int64_t first_frame, int64_t count) {
   for (int64_t i = 0; i < count;) {
     const int64_t slot = slot_of(first_frame + i);
     int64_t run = 1;
@@ -166,13 +191,13 @@ void KvCache::put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_
                   first_frame + i + run - 1,
                   " of ",
                   capacity_);
-      const auto copy = [&](const at::Tensor& to, const at::Tensor& from) {
-        to.narrow(1, slot * tokens_per_frame_, run * tokens_per_frame_)
-            .copy_(from.narrow(1, i * tokens_per_frame_, run * tokens_per_frame_));
+      const auto rows_of = [&](const std::vector<LayerKv>& layers, int64_t frame) {
+        return part_rows(layers, frame * tokens_per_frame_, run * tokens_per_frame_);
       };
-      copy(storage_[layer].content, rows.content);
-      copy(storage_[layer].key, rows.key);
-      if (rows.scale.defined()) copy(storage_[layer].scale, rows.scale);
+      const PartRows places = rows_of(storage_, slot), values = rows_of(rows, i);
+      for (size_t part = 0; part < places.size(); ++part) {
+        if (!places[part].empty()) at::_foreach_copy_(places[part], values[part]);
+      }
     }
     i += run;
   }

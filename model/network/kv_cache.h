@@ -51,8 +51,12 @@ class KvCache {
   /// else copies. Views change with the next append of a streaming cache.
   KvWindow window(int64_t first_frame, int64_t count) const;
 
+  /// Keys and values, one entry a layer, in the dtypes in which the cache keeps them.
+  std::vector<LayerKv> as_stored(std::vector<LayerKv> kv) const;
+
   /// Copies the chunk's keys and values into the cache: one entry a layer, [B, count * tokens,
-  /// ...]. Chunks come in order; a chunk that was appended before may be overwritten.
+  /// ...], as_stored() or not yet. Chunks come in order; a chunk that was appended before may be
+  /// overwritten.
   void append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count);
 
   /// Forgets all frames but the sink and the `recent` last ones, in a streaming cache. Later chunks
@@ -67,7 +71,7 @@ class KvCache {
 
  private:
   int64_t slot_of(int64_t frame) const;
-  void put(size_t layer, const LayerKv& rows, int64_t first_frame, int64_t count);
+  void put(const std::vector<LayerKv>& rows, int64_t first_frame, int64_t count);
 
   ModelConfig config_;
   CacheKind kind_;
