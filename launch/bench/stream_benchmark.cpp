@@ -57,33 +57,45 @@ double chunk_flops(const model::ModelConfig& config,
   return passes_of(sampler) * model::forward_flops(config, plan, tokens).total();
 }
 
-/// Chunks of one video as they come, each with the seconds since the one before: the pass that put
-/// that one into the cache, and its own denoising.
-std::vector<Seconds> stream_once(const model::Network& network,
-                                 const model::RolloutRequest& request,
-                                 const model::SamplerSettings& sampler,
-                                 at::Device device,
-                                 int64_t& cache_bytes) {
+/// A video as it came.
+struct Streamed {
+  /// Of each chunk since the one before: the pass that put that one into the cache, and its own
+  /// denoising.
   std::vector<Seconds> chunks;
+  int64_t cache_bytes = 0;      // of the last chunk
+  int64_t replayed_chunks = 0;  // as CUDA graphs
+};
+
+Streamed stream_once(const model::Network& network,
+                     const model::RolloutRequest& request,
+                     const model::SamplerSettings& sampler,
+                     at::Device device) {
+  Streamed video;
   wait_for(device);
   StopWatch watch;
   model::sample_causal(network, request, sampler, [&](const model::RolloutChunk& chunk) {
     wait_for(device);
-    chunks.push_back(watch.elapsed());
-    cache_bytes = chunk.cache_bytes;
+    video.chunks.push_back(watch.elapsed());
+    video.cache_bytes = chunk.cache_bytes;
+    video.replayed_chunks += chunk.replayed ? 1 : 0;
     watch = StopWatch();
   });
-  return chunks;
+  return video;
 }
 
-/// The first of at least two chunks that see as many frames as the last one; the last one where
-/// every chunk sees more than the one before. UserError where the window is not full in time.
-size_t first_steady(const model::ModelConfig& config, const std::vector<ChunkPlace>& places) {
+/// The first of at least two chunks that see as many frames as the last one, or of those that are
+/// nothing but replayed; the last one where every chunk sees more than the one before. UserError
+/// where the window is not full in time.
+size_t first_steady(const model::ModelConfig& config,
+                    const std::vector<ChunkPlace>& places,
+                    bool cuda_graph) {
   const ChunkPlace& last = places.back();
   const auto found = std::ranges::find_if(places, [&](const ChunkPlace& chunk) {
     return chunk.count == last.count && chunk.context == last.context;
   });
-  const auto steady = static_cast<size_t>(found - places.begin());
+  // With a graph one is computed, and the passes of the next are recorded before they are replayed.
+  const size_t before_replays = cuda_graph ? 2 : 0;
+  const auto steady = static_cast<size_t>(found - places.begin()) + before_replays;
   const bool has_two = steady + 2 <= places.size();
   const bool grows = config.local_attn_size < 0;
   if (places.size() < 2 || (!has_two && !grows)) {
@@ -92,7 +104,9 @@ size_t first_steady(const model::ModelConfig& config, const std::vector<ChunkPla
         "take {} or more",
         places.size(),
         config.local_attn_size,
-        grows ? 2 : config.local_attn_size / config.num_frame_per_block + 3);
+        grows ? 2
+              : config.local_attn_size / config.num_frame_per_block + 3 +
+                    static_cast<int64_t>(before_replays));
   }
   return grows ? places.size() - 1 : steady;
 }
@@ -126,8 +140,10 @@ Outcome time_stream(const Request& request) {
   const model::ModelConfig& sizes = config.model;
   const int64_t alone = sizes.independent_first_frame ? 1 : 0;
   const int64_t frames = alone + request.chunks * sizes.num_frame_per_block;
+  const model::SamplerSettings sampler = sampler_settings(config.sample, traits);
+  const bool replays = sampler.cuda_graph && device.is_cuda();
   const std::vector<ChunkPlace> places = chunks_of(sizes, frames);
-  const auto steady = static_cast<std::ptrdiff_t>(first_steady(sizes, places));
+  const auto steady = static_cast<std::ptrdiff_t>(first_steady(sizes, places, replays));
 
   model::FrozenWeights weights(sizes,
                                random_tensors(sizes, device),
@@ -137,7 +153,6 @@ Outcome time_stream(const Request& request) {
                                model::MatrixOrder::kForPasses);
   const model::HeldWeights held(weights);
   const model::Network network{sizes, weights};
-  const model::SamplerSettings sampler = sampler_settings(config.sample, traits);
   at::Tensor noise =
       at::randn({1, media.clip.channels, media.clip.height, media.clip.width}, at::device(device));
   const at::Tensor text = at::randn({1, sizes.text_len, sizes.text_dim}, at::device(device));
@@ -152,10 +167,11 @@ Outcome time_stream(const Request& request) {
   const bool grows = sizes.local_attn_size < 0;
   Row first{.name = "first chunk"}, chunk{.name = grows ? "last chunk" : "steady chunk"};
   std::vector<double> drift;
-  int64_t cache_bytes = 0;
+  Streamed streamed;
   for (int64_t i = 0; i < request.repeats.warm_up + request.repeats.count; ++i) {
-    const auto chunks = stream_once(network, video, sampler, device, cache_bytes);
+    streamed = stream_once(network, video, sampler, device);
     if (i < request.repeats.warm_up) continue;
+    const std::vector<Seconds>& chunks = streamed.chunks;
     first.runs.push_back(chunks.front());
     chunk.runs.insert(chunk.runs.end(), chunks.begin() + steady, chunks.end());
     drift.push_back(drift_of(std::span(chunks).subspan(static_cast<size_t>(steady))));
@@ -167,7 +183,9 @@ Outcome time_stream(const Request& request) {
   const auto pixel_frames = static_cast<double>(sizes.num_frame_per_block * codec.temporal_factor);
   chunk.figures = {{"frames_per_second", pixel_frames / wall_of(chunk).median},
                    {"passes", passes_of(sampler)},
-                   {"cache_bytes", static_cast<double>(cache_bytes)}};
+                   {"cache_bytes", static_cast<double>(streamed.cache_bytes)}};
+  if (replays)
+    chunk.figures.emplace_back("replayed_chunks", static_cast<double>(streamed.replayed_chunks));
   if (!grows) chunk.figures.emplace_back("last_to_first_steady", spread_of(drift).median);
   return {.subject = formatted(
               "{}, {} layers of width {}; {} chunks of {} frames of {} tokens, window {}, sink {}, "

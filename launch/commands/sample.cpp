@@ -129,6 +129,7 @@ model::SamplerSettings chosen_sampler(const SampleArgs& args,
   if (args.guidance) settings.guidance_scale = *args.guidance;
   if (!args.kv_cache_dtype.empty())
     settings.kv_cache_dtype = model::kv_cache_dtype_named(args.kv_cache_dtype);
+  if (args.cuda_graph) settings.cuda_graph = true;
   const bool keeps_latents = objective.causal && config.model.is_mla();
   if (settings.kv_cache_dtype == model::KvCacheDtype::kInt8 && !keeps_latents) {
     fail_user("--kv-cache-dtype int8: {} keeps no latents between chunks; use auto",

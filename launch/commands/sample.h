@@ -32,6 +32,7 @@ struct SampleArgs : CommandArgs, CheckpointArgs, TextArgs, ComputeArgs {
   std::vector<double> denoising_steps, first_chunk_denoising_steps;
   std::optional<int64_t> local_attn_size, sink_size;
   std::string kv_cache_dtype;
+  bool cuda_graph = false;
   std::optional<double> guidance;
   std::optional<std::string> negative_prompt;
   std::string noise;  // file; empty: drawn from the seed

@@ -67,11 +67,13 @@ KeptTime* KeptTimes::find(const at::Tensor& timesteps_BF) {
 KeptTime* KeptTimes::keep(const at::Tensor& timesteps_BF,
                           const TimeEmbedding& embedding,
                           int64_t num_layers) {
-  if (!timesteps_BF.is_cpu()) return nullptr;
   const auto layers = static_cast<size_t>(num_layers);
   const size_t bytes =
       embedding.time_BFD.nbytes() + (1 + layers) * embedding.modulation_BF6D.nbytes();
-  if (bytes > kMostBytesOfOne || bytes_ + bytes > kMostKeptBytes) return nullptr;
+  if (!timesteps_BF.is_cpu() || bytes > kMostBytesOfOne || bytes_ + bytes > kMostKeptBytes) {
+    refused_ = true;
+    return nullptr;
+  }
   bytes_ += bytes;
   kept_.push_back({timesteps_BF, embedding, std::vector<at::Tensor>(layers)});
   return &kept_.back();

@@ -55,10 +55,13 @@ class KeptTimes {
   KeptTime* keep(const at::Tensor& timesteps_BF,
                  const TimeEmbedding& embedding,
                  int64_t num_layers);
+  /// Whether everything that was given to keep() is kept.
+  bool has_all() const { return !refused_; }
 
  private:
   std::deque<KeptTime> kept_;
   size_t bytes_ = 0;
+  bool refused_ = false;
 };
 
 }  // namespace vmla::model

@@ -123,6 +123,10 @@ SamplerSettings first_chunk_settings(const SamplerSettings& settings) {
   return first;
 }
 
+size_t fresh_noise_count(const SamplerSettings& settings) {
+  return settings.kind == SamplerKind::kFewStep ? settings.denoising_step_list.size() - 1 : 0;
+}
+
 at::Tensor solve_flow(const SamplerSettings& settings,
                       const at::Tensor& noise,
                       const VelocityField& velocity,

@@ -37,6 +37,8 @@ struct SamplerSettings {
   KvCacheDtype kv_cache_dtype = KvCacheDtype::kAuto;
   /// What rebuilt windows may take over a chunk's passes (windows_fit, wan_dit.h).
   int64_t kept_window_bytes = int64_t{16} << 20;
+  /// On a GPU a chunk's passes are recorded and replayed as a CUDA graph (chunk_graph.h).
+  bool cuda_graph = false;
 };
 
 /// The settings for a video's first chunk, for which a student of one or two steps may take more.
@@ -46,6 +48,9 @@ SamplerSettings first_chunk_settings(const SamplerSettings& settings);
 using VelocityField = std::function<at::Tensor(const at::Tensor& x, double timestep)>;
 /// Fresh Gaussian noise for the k-th re-noising, of x's shape.
 using FreshNoise = std::function<at::Tensor(int64_t k)>;
+
+/// How often solve_flow asks for fresh noise.
+size_t fresh_noise_count(const SamplerSettings& settings);
 
 /// Takes `noise` (sigma = 1) to a clean sample of the same shape. `fresh_noise` is called by the
 /// few-step sampler only.

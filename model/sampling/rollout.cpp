@@ -2,10 +2,10 @@
 
 #include "model/io/error.h"
 #include "model/network/attention_plan.h"
-#include "model/network/context_pass.h"
 #include "model/network/kv_cache.h"
 #include "model/network/plan_cache.h"
-#include "model/sampling/guidance.h"
+#include "model/sampling/chunk_graph.h"
+#include "model/sampling/chunk_passes.h"
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -20,14 +20,6 @@ at::Tensor stack_frames(int64_t first,
   for (int64_t i = 0; i < count; ++i) frames.push_back(frame(first + i));
   return at::stack(frames, 1);
 }
-
-/// One chunk of a video: what its passes share.
-struct Chunk {
-  int64_t first, count;
-  const PreparedPlan& plan;
-  const KvWindow& window;
-  ChunkCache* kept;  // null: nothing is kept
-};
 
 /// One video (batch) in the making.
 class CausalRollout {
@@ -48,7 +40,9 @@ class CausalRollout {
                sampler.kv_cache_dtype),
         plans_(streaming_plan_limit(network.config)),
         latents_(network.config),
-        text_(guidance_.text(request.text_BTE)) {}
+        text_(guidance_.text(request.text_BTE)),
+        records_(sampler.cuda_graph && ChunkGraph::can_record(network, request.text_BTE.device())) {
+  }
 
   void run(const std::function<void(const RolloutChunk&)>& emit) {
     const at::Device device = request_.text_BTE.device();
@@ -66,51 +60,54 @@ class CausalRollout {
       const kernels::DeviceMark cached(device);
       const std::unique_ptr<ChunkCache> windows = chunk_cache_for(
           network_.config, text_.size(0) * plan.key_tokens(), sampler_.kept_window_bytes);
-      const Chunk chunk{first, count, plan, window, windows.get()};
-      const at::Tensor latents = denoise(chunk);
+      const ChunkPasses passes{network_,
+                               guidance_,
+                               first == 0 ? first_sampler_ : sampler_,
+                               {text_, plan, window.layers, kept_, windows.get()}};
+      const at::Tensor noise = stack_frames(first, count, request_.frame_noise);
+      const auto fresh_noise = [&](int64_t k) {
+        return stack_frames(
+            first, count, [&](int64_t frame) { return request_.frame_renoise(frame, k); });
+      };
+      ChunkGraph* const graph = first == 0 ? nullptr : graph_for(passes, noise);
+      if (graph && request_.before_pass) request_.before_pass();
+      const at::Tensor latents = graph ? graph->denoise(plan, noise, fresh_noise)
+                                       : denoise(passes, noise, fresh_noise, request_.before_pass);
       emit({.first_frame = first,
             .latents_BFCHW = latents,
             .denoising = {cached, kernels::DeviceMark(device)},
             .caching = {begin, cached},
-            .cache_bytes = cache_.bytes()});
+            .cache_bytes = cache_.bytes(),
+            .replayed = graph != nullptr});
       begin = kernels::DeviceMark(device);
       // Nothing will read the last chunk's keys and values.
-      if (first + count < request_.num_frames) fill(chunk, latents);
+      if (first + count < request_.num_frames) {
+        cache_.append(graph ? graph->finished_kv() : finished_kv(passes, latents), first, count);
+        keep_for_recache(first, latents);
+      }
       first += count;
     }
   }
 
  private:
-  at::Tensor denoise(const Chunk& chunk) {
-    const GuidedPasses passes{text_, chunk.plan, chunk.window.layers, kept_, chunk.kept};
-    const auto velocity = [&](const at::Tensor& x, double timestep) {
-      if (request_.before_pass) request_.before_pass();
-      return guided_flow(network_, guidance_, x, timestep, passes);
-    };
-    const auto fresh_noise = [&](int64_t k) {
-      return stack_frames(chunk.first, chunk.count, [&](int64_t frame) {
-        return request_.frame_renoise(frame, k);
-      });
-    };
-    return solve_flow(chunk.first == 0 ? first_sampler_ : sampler_,
-                      stack_frames(chunk.first, chunk.count, request_.frame_noise),
-                      velocity,
-                      fresh_noise);
+  /// The recorded passes for this chunk; null where it is to be computed as usual. A shape is
+  /// recorded when it comes for the second time, for the first leaves what later passes find.
+  ChunkGraph* graph_for(const ChunkPasses& passes, const at::Tensor& noise) {
+    if (!records_) return nullptr;
+    const ChunkShape shape(passes);
+    if (graph_ && graph_->shape() == shape) return graph_.get();
+    const bool came_before = last_shape_ == shape;
+    last_shape_ = shape;
+    if (!came_before || !kept_.times.has_all()) return nullptr;
+    graph_.reset();  // its memory goes before the next one's comes
+    graph_ = std::make_unique<ChunkGraph>(passes, noise, cache_);
+    return graph_.get();
   }
 
-  void fill(const Chunk& chunk, const at::Tensor& latents) {
-    const ContextPass context{.latents_BFCHW = guidance_.repeat(latents),
-                              .timestep = sampler_.context_noise,
-                              .text_BTE = text_,
-                              .plan = chunk.plan,
-                              .window = chunk.window.layers,
-                              .pass_cache = &kept_,
-                              .chunk_cache = chunk.kept,
-                              .form = LatentForm::kCheaper};
-    cache_.append(context_kv(network_, context), chunk.first, chunk.count);
+  void keep_for_recache(int64_t first, const at::Tensor& latents) {
     if (request_.prompt_switch == PromptSwitch::kRecache &&
         next_change_ < request_.prompt_changes.size()) {
-      latents_.add(chunk.first, latents);
+      latents_.add(first, latents);
     }
   }
 
@@ -147,6 +144,9 @@ class CausalRollout {
   PassCache kept_;
   at::Tensor text_;
   size_t next_change_ = 0;
+  const bool records_;
+  std::optional<ChunkShape> last_shape_;
+  std::unique_ptr<ChunkGraph> graph_;
 };
 
 }  // namespace
@@ -193,21 +193,19 @@ RolloutChunk sample_bidirectional(const Network& network,
   const at::Tensor text = guidance.text(request.text_BTE);
   PassCache kept;
   const std::vector<LayerKv> no_window;
-  const auto velocity = [&](const at::Tensor& x, double timestep) {
-    if (request.before_pass) request.before_pass();
-    return guided_flow(network, guidance, x, timestep, {text, plan, no_window, kept});
-  };
+  const SamplerSettings settings = first_chunk_settings(sampler);
+  const ChunkPasses passes{network, guidance, settings, {text, plan, no_window, kept}};
   const auto fresh_noise = [&](int64_t k) {
     return stack_frames(
         0, request.num_frames, [&](int64_t frame) { return request.frame_renoise(frame, k); });
   };
-  const at::Tensor latents =
-      solve_flow(first_chunk_settings(sampler), noise, velocity, fresh_noise);
+  const at::Tensor latents = denoise(passes, noise, fresh_noise, request.before_pass);
   return {.first_frame = 0,
           .latents_BFCHW = latents,
           .denoising = {begin, kernels::DeviceMark(latents.device())},
           .caching = {begin, begin},
-          .cache_bytes = 0};
+          .cache_bytes = 0,
+          .replayed = false};
 }
 
 }  // namespace vmla::model

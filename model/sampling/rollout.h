@@ -39,7 +39,8 @@ struct RolloutRequest {
   bool erase_cache = false;
   std::vector<PromptChange> prompt_changes;  // ascending; of chunk-wise sampling only
   PromptSwitch prompt_switch = PromptSwitch::kFlush;
-  /// Called before each pass that denoises, if there is one. What it throws ends the sampling.
+  /// Called before each pass that denoises, or before a chunk whose passes are replayed, if there
+  /// is one. What it throws ends the sampling.
   std::function<void()> before_pass = {};
 };
 
@@ -52,6 +53,8 @@ struct RolloutChunk {
   kernels::DeviceSpan caching;
   /// Size of the cache that this chunk was denoised against.
   int64_t cache_bytes;
+  /// Its passes were replayed as a CUDA graph (SamplerSettings::cuda_graph).
+  bool replayed;
 };
 
 /// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,

@@ -40,6 +40,7 @@ class FrozenWeights : public WeightSource {
   std::vector<at::Tensor> acquire(int64_t unit) override;
   void release(int64_t) override {}
   void add_gradients(int64_t unit, const std::vector<at::Tensor>& gradients) override;
+  bool is_fixed() const override { return true; }
 
  private:
   std::map<int64_t, std::vector<at::Tensor>> units_;

@@ -31,6 +31,9 @@ class WeightSource {
   /// From hold() until the matching unhold(), released units may stay gathered. Calls nest.
   virtual void hold() {}
   virtual void unhold() {}
+  /// Whether acquire() always returns the same tensors, and queues nothing on a device: a GPU's
+  /// kernels may then be recorded with their addresses.
+  virtual bool is_fixed() const { return false; }
 };
 
 /// Calls hold() for its lifetime: weights are gathered once for several passes, as in sampling.

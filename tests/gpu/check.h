@@ -19,6 +19,8 @@ struct Check {
 std::vector<Check> kernel_checks();
 /// The whole network against itself on the CPU in fp64, and masked against cached.
 std::vector<Check> network_checks();
+/// Videos whose passes are recorded and replayed, against the same ones computed.
+std::vector<Check> sampling_checks();
 
 /// The library's attention kernels of this device one by one: what segmented attention relies on.
 std::vector<Check> backend_checks(at::Device device);

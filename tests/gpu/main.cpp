@@ -32,6 +32,7 @@ int main(int argc, char** argv) {
   std::vector<Check> checks = kernel_checks();
   for (const Check& check : backend_checks(device)) checks.push_back(check);
   for (const Check& check : network_checks()) checks.push_back(check);
+  for (const Check& check : sampling_checks()) checks.push_back(check);
   if (!on_cpu) {
     try {
       std::printf(load_cuda() ? "with the module's kernels\n" : "with LibTorch's kernels alone\n");

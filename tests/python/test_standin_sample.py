@@ -1,9 +1,11 @@
-"""`vmla sample` on the stand-in accelerator: what a chunk makes the host wait for."""
+"""`vmla sample` on the stand-in accelerator: with a CUDA graph, and what a chunk makes the host wait for."""
 
 import collections
 
+import pytest
 from standin import PROGRAM, run_standin, succeeded
 
+TWO = "a red circle moves left[3s]|a blue square moves up[3s]"
 SAMPLER = ["--sampler", "few_step", "--steps", 4, "--device", "cuda", "--save-latents"]
 
 
@@ -21,6 +23,24 @@ def tallies(folder, name):
             count, _, _, kind, what, *_ = line.split()
             found[kind][what] += int(count)
     return found
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--prompt", "a red circle moves left", "--frames", 72],
+        ["--prompt", "a red circle moves left", "--frames", 72, "--kv-cache-dtype", "int8"],
+        ["--prompt", "a red circle moves left", "--frames", 72, "--guidance", 2],
+        ["--prompts-over-time", TWO],
+        ["--prompts-over-time", TWO, "--prompt-switch", "recache"],
+    ],
+    ids=["plain", "int8", "guided", "flush", "recache"],
+)
+def test_a_replayed_video_is_the_computed_one(latent_run, tmp_path, flags):
+    computed = sample(latent_run, tmp_path / "computed", *flags)
+    replayed = sample(latent_run, tmp_path / "replayed", *flags, "--cuda-graph", trace=tmp_path / "trace")
+    assert computed == replayed and len(computed) == 1
+    assert tallies(tmp_path, "trace")["launch"]["graph"] >= 4
 
 
 def test_a_chunk_makes_the_host_wait_for_its_latents_alone(latent_run, tmp_path):

@@ -253,6 +253,7 @@ struct SampleConfig {
   int64_t long_frames = 0;
   int64_t long_clips = 12;
   std::string kv_cache_dtype = "auto";
+  bool cuda_graph = false;
 
   bool operator==(const SampleConfig&) const = default;
   template <class Self, class V>
@@ -288,6 +289,10 @@ struct SampleConfig {
       c.kv_cache_dtype,
       "of the latents in a sampled video's cache: auto, as they were computed, or int8, with a "
       "factor for each token, for latent attention; rotary keys stay as they were computed");
+    v("cuda_graph",
+      c.cuda_graph,
+      "vmla sample and vmla bench stream on a GPU: once the window is full, a chunk's passes are "
+      "recorded and replayed as CUDA graphs, to the same bits, in memory of their own");
   }
 };
 

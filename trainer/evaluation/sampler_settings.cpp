@@ -21,6 +21,7 @@ model::SamplerSettings sampler_settings(const SampleConfig& config, const Object
       settings.kind == model::SamplerKind::kFewStep ? 1.0 : config.guidance_scale;
   settings.timestep_shift = traits.timestep_shift;
   settings.kv_cache_dtype = model::kv_cache_dtype_named(config.kv_cache_dtype);
+  settings.cuda_graph = config.cuda_graph;
   if (few_step) {
     settings.denoising_step_list = few_step->denoising_step_list;
     settings.first_chunk_denoising_step_list = few_step->first_chunk_denoising_step_list;
