@@ -1,5 +1,6 @@
 #include "trainer/compute_device.h"
 
+#include "kernels/attention/gpu_attention.h"
 #include "kernels/attention/sdpa_backend.h"
 #include "kernels/cuda_module.h"
 #include "kernels/gpu_driver.h"
@@ -66,6 +67,16 @@ void check_kernels_on(const std::string& device) {
     // As an error: warnings of ranks other than the lead are not shown.
     if (!verdict.problem.empty()) log::error(kernels::warning_of(verdict));
   }
+}
+
+void use_attention(const KernelsConfig& config, at::Device device) {
+  using kernels::GpuAttention;
+  kernels::set_gpu_attention(*kernels::gpu_attention_named(config.attention));
+  if (!device.is_cuda() || kernels::gpu_attention() == GpuAttention::kFlash) return;
+  const std::string problem = kernels::problem_of_gpu_attention(device);
+  if (problem.empty()) return;
+  kernels::set_gpu_attention(GpuAttention::kFlash);
+  log::error("kernels.attention: cudnn: {}; flash runs instead", problem);
 }
 
 double device_memory() {

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <string>
 
@@ -30,6 +32,11 @@ void use_kernels(const TrainConfig& config);
 /// (kernels/kernel_self_check.h). After use_gpu_of_rank, where there are ranks; every rank speaks
 /// for its own GPU.
 void check_kernels_on(const std::string& device);
+
+/// From now on attention on GPUs runs as kernels.attention says. On "cuda" the kernel is compared
+/// with the formulas first, and flash runs instead of one that disagrees, which is said. After
+/// use_gpu_of_rank, where there are ranks.
+void use_attention(const KernelsConfig& config, at::Device device);
 
 /// Bytes of memory that the GPU of this process has in all, after prepare_device("cuda").
 double device_memory();

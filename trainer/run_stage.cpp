@@ -222,6 +222,7 @@ StageResult train_stage(const StageRequest& request, const distributed::Mesh& me
   prepare_device(config.train.device);
   use_kernels(config);
   check_kernels_on(config.train.device);
+  use_attention(config.kernels, at::Device(config.train.device));
   count_tensor_bytes();
   std::optional<RunFolder> folder;
   if (mesh.is_lead()) folder.emplace(request.run_dir, RunFolder::Kind::kStage);

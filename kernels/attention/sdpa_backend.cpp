@@ -6,6 +6,7 @@
 #include <atomic>
 #include <limits>
 
+#include "kernels/attention/gpu_attention.h"
 #include "kernels/dispatch.h"
 #include "kernels/kernel_record.h"
 
@@ -19,18 +20,21 @@ namespace {
 enum class Backend {
   kCpuFlash,
   kFlash,      // of CUDA: 16 bits, heads of at most 256
+  kCudnn,      // 16 bits, heads of at most 128, where it is wanted
   kEfficient,  // of CUDA: also fp32, and heads of any width
   kProducts    // ATen's matrix products, for fp64 on a GPU, which no kernel takes
 };
 
-constexpr int64_t kWidestFlashHead = 256;
+constexpr int64_t kWidestFlashHead = 256, kWidestCudnnHead = 128;
 
 Backend backend_of(const at::Tensor& q, const at::Tensor& v) {
   if (!q.is_cuda()) return Backend::kCpuFlash;
   if (q.scalar_type() == at::kDouble) return Backend::kProducts;
   const bool is_half = q.scalar_type() == at::kBFloat16 || q.scalar_type() == at::kHalf;
-  const bool is_narrow = std::max(q.size(-1), v.size(-1)) <= kWidestFlashHead;
-  return is_half && is_narrow ? Backend::kFlash : Backend::kEfficient;
+  const int64_t width = std::max(q.size(-1), v.size(-1));
+  if (!is_half || width > kWidestFlashHead) return Backend::kEfficient;
+  const bool cudnn = gpu_attention() == GpuAttention::kCudnn && width <= kWidestCudnnHead;
+  return cudnn ? Backend::kCudnn : Backend::kFlash;
 }
 
 /// CUDA's kernels load 16 bytes at once and do not check that they may: a slice of a wider tensor
@@ -78,6 +82,7 @@ Widths kernel_widths(Backend backend, const at::Tensor& q, const at::Tensor& v) 
       return {std::max(K, V), std::max(K, V)};
     case Backend::kFlash:
       return {round8(std::max(K, V)), round8(std::max(K, V))};
+    case Backend::kCudnn:
     case Backend::kEfficient:
       return {round8(K), round8(V)};
     case Backend::kProducts:
@@ -150,6 +155,11 @@ SdpaOutput sdpa(const at::Tensor& q_BLNK,
     auto result = at::_scaled_dot_product_flash_attention(q, k, v, 0.0, false, false, scale);
     out = std::get<0>(result);
     lse = std::get<1>(result);
+  } else if (backend == Backend::kCudnn) {
+    auto result = at::_scaled_dot_product_cudnn_attention(
+        q, k, v, std::nullopt, /*compute_log_sumexp=*/true, 0.0, false, false, scale);
+    out = std::get<0>(result);
+    lse = std::get<1>(result).squeeze(-1);  // [B, N, L, 1]
   } else {
     auto result = at::_scaled_dot_product_efficient_attention(
         q, k, v, std::nullopt, /*compute_log_sumexp=*/true, 0.0, false, scale);
@@ -209,6 +219,25 @@ SdpaGrads sdpa_backward(const at::Tensor& grad_out_BLNV,
                                                          false,
                                                          rng_state,
                                                          at::zeros({}, rng_state.options()),
+                                                         scale);
+  } else if (backend == Backend::kCudnn) {
+    const at::Tensor rng_state = at::zeros({}, q.options().dtype(at::kLong));  // likewise
+    std::tie(dq, dk, dv) =
+        at::_scaled_dot_product_cudnn_attention_backward(grad_out,
+                                                         q,
+                                                         k,
+                                                         v,
+                                                         out,
+                                                         lse_BNL.unsqueeze(-1).contiguous(),
+                                                         rng_state,
+                                                         rng_state,
+                                                         at::Tensor(),
+                                                         at::Tensor(),
+                                                         at::Tensor(),
+                                                         q.size(2),
+                                                         k.size(2),
+                                                         0.0,
+                                                         false,
                                                          scale);
   } else {
     const int64_t padded =

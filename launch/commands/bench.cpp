@@ -62,6 +62,7 @@ int run(const BenchArgs& args) {
   trainer::use_kernels(config);
   trainer::check_kernels_on(config.train.device);
   const at::Device device(config.train.device);
+  trainer::use_attention(config.kernels, device);
   const auto gemm = [&] { return 1e12 * trainer::measure_gemm_tflops(config.train.device); };
 
   Page page{.program = analysis::page_origin(),

@@ -18,6 +18,7 @@
 #include "model/sampling/rollout.h"
 #include "model/weights/local_weights.h"
 #include "trainer/checkpoint/checkpoint.h"
+#include "trainer/compute_device.h"
 #include "trainer/config/config_yaml.h"
 #include "trainer/config/objective_config.h"
 #include "trainer/distributed/collectives/shared_stop.h"
@@ -426,6 +427,7 @@ void sample(
     const ChosenDevice& chosen,
     const std::function<void(int64_t passes)>& on_pass = [](int64_t) {}) {
   const Source source = open_source(args);
+  trainer::use_attention(source.config.kernels, chosen.device);
   const trainer::VideoSampler sampler(source.media,
                                       text_options(args, source.config.data),
                                       !source.objective.causal,

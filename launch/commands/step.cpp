@@ -23,6 +23,7 @@ int run(const StepArgs& args) {
   trainer::prepare_device(config.train.device);
   trainer::use_kernels(config);
   trainer::check_kernels_on(config.train.device);
+  trainer::use_attention(config.kernels, at::Device(config.train.device));
   const auto objective = trainer::make_objective(config.objective, config.model);
   trainer::RoleSet roles = trainer::build_roles(
       config, trainer::objective_traits(config.objective).roles, nullptr, distributed::Mesh());

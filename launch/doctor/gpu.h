@@ -41,11 +41,12 @@ struct KernelFacts {
 
 /// One shape of attention.
 struct AttentionFacts {
-  std::string shape = {};                   // "dense head, 128 / 128, bf16"
-  std::string serves = {};                  // the back end that this program takes
-  std::vector<std::string> also_take = {};  // other back ends that run the shape
-  double error = 0, tolerance = 0;          // as of a kernel
-  double rate = 0;                          // FLOP/s, forward
+  std::string shape = {};   // "dense head, 128 / 128, bf16"
+  std::string serves = {};  // the back end that this program takes
+  /// Other back ends that run the shape, and their FLOP/s.
+  std::vector<std::pair<std::string, double>> also_take = {};
+  double error = 0, tolerance = 0;  // as of a kernel
+  double rate = 0;                  // FLOP/s, forward
   std::string problem = {};
 };
 

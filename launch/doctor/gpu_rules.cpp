@@ -188,14 +188,17 @@ Finding judge_attention(const AttentionFacts& facts, double gemm_rate) {
     return finding;
   }
   std::string others;
-  for (const std::string& name : facts.also_take) others += (others.empty() ? "" : ", ") + name;
+  finding.figures = {{"error", facts.error}, {"flops", facts.rate}};
+  for (const auto& [name, rate] : facts.also_take) {
+    others += formatted("; {} would take it, too: {}", name, tera(rate));
+    finding.figures.emplace_back("flops_" + name, rate);
+  }
   finding.found = formatted("{} serves it: error {:.1e} of {:.0e} allowed, {}{}",
                             facts.serves,
                             facts.error,
                             facts.tolerance,
                             tera(facts.rate),
-                            others.empty() ? "" : "; " + others + " would take it, too");
-  finding.figures = {{"error", facts.error}, {"flops", facts.rate}};
+                            others);
   const std::string wrong = error_advice(facts.error, facts.tolerance, "results would be wrong");
   if (!wrong.empty()) {
     add(finding, Verdict::kWrong, wrong);

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/gpu_attention.h"
 #include "tests/gpu/check.h"
 #include "tests/kernels/draws.h"
 #include "tests/kernels/sdpa_cases.h"
@@ -228,6 +229,15 @@ void check_backend(const Backend& backend, at::Device device) {
   require_near(name + " dv from merged LSE", rows(at::cat({da.v, db.v}, 2)), v64.grad(), tolerance);
 }
 
+/// The check that decides whether a run takes a kernel, and the shapes beyond it.
+void check_chosen(kernels::GpuAttention kernel, at::Device device) {
+  kernels::set_gpu_attention(kernel);
+  const std::string problem = kernels::problem_of_gpu_attention(device);
+  check_sdpa_cases(device);
+  kernels::set_gpu_attention(kernels::GpuAttention::kFlash);
+  TORCH_CHECK(problem.empty(), problem);
+}
+
 }  // namespace
 
 std::vector<Check> backend_checks(at::Device device) {
@@ -241,7 +251,11 @@ std::vector<Check> backend_checks(at::Device device) {
         {"merged log-sum-exp of " + backend.name + " in " + c10::toString(backend.dtype),
          [backend](at::Device on) { check_backend(backend, on); }});
   }
-  checks.push_back({"attention of wide heads, slices and fp64", check_sdpa_cases});
+  for (const auto& [name, kernel] : {std::pair("flash", kernels::GpuAttention::kFlash),
+                                     std::pair("cudnn", kernels::GpuAttention::kCudnn)}) {
+    checks.push_back({std::string("attention of two parts, wide heads, slices and fp64: ") + name,
+                      [kernel](at::Device on) { check_chosen(kernel, on); }});
+  }
   return checks;
 }
 

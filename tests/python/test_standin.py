@@ -124,10 +124,9 @@ def test_where_a_kernel_faults_the_run_ends_with_a_line(calls, dataset, dense_ru
 
 
 def test_what_is_checked_on_a_gpu_is_right_here():
-    """All but cuDNN's attention, which is not here."""
     done = run_standin([FOLDER / "gpu_tests"])
     said = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith(("ok", "FAILED"))]
-    assert [line for line in said if line.startswith("FAILED") and "cudnn" not in line] == []
+    assert [line for line in said if line.startswith("FAILED")] == []
     assert "ok     weights in the host's memory" in said
 
 
@@ -325,6 +324,35 @@ def test_samples_are_those_of_the_cpu(latent_run, tmp_path):
     here, there = sample(VMLA, "cpu", 1, tmp_path / "cpu"), sample(PROGRAM, "cuda", 2, tmp_path / "standin")
     for one, other in zip(here, there, strict=True):
         assert (one - other).abs().max() / one.square().mean().sqrt() < 1e-4
+
+
+def test_attention_by_cudnn_trains_and_samples_as_flash_does(dataset, dense_run, tmp_path):
+    runs = {}
+    for kernel in ("flash", "cudnn"):
+        settings = {"train__precision": "bf16", "train__steps": 3, "kernels__attention": kernel}
+        runs[kernel] = train_on_standin(
+            "teacher_forcing", tmp_path / kernel, dataset, dense_run, trace=tmp_path / f"trace_{kernel}", **settings
+        )
+        command = [PROGRAM, "sample", "--checkpoint", runs[kernel], "--prompt", "a", "--frames", 9, "--device", "cuda"]
+        command += ["--precision", "bf16", "--steps", 1, "--out", tmp_path / f"sampled_{kernel}"]
+        succeeded(run_standin(command, trace=tmp_path / f"sampling_{kernel}"))
+    for kind in ("loss", "grad_norm"):
+        assert largest_difference(runs["flash"], runs["cudnn"], kind) < 1e-3
+    for trace in ("trace", "sampling"):
+        launched = {
+            kernel: " ".join(file.read_text() for file in tmp_path.glob(f"{trace}_{kernel}.*")) for kernel in runs
+        }
+        assert "launch cudnn" not in launched["flash"] and "launch flash" in launched["flash"]
+        assert "launch flash" not in launched["cudnn"] and "launch cudnn" in launched["cudnn"]
+
+
+def test_where_cudnn_does_not_attend_flash_does_and_a_line_says_so(dataset, dense_run, tmp_path):
+    settings = {"train__precision": "bf16", "train__steps": 1, "train__device": "cuda", "kernels__attention": "cudnn"}
+    arguments = train_arguments("teacher_forcing", tmp_path / "run", dataset, dense_run, **settings)
+    done = succeeded(run_standin([PROGRAM, *arguments], trace=tmp_path / "trace", STANDIN_NO_CUDNN="1"))
+    line = "kernels.attention: cudnn: cuDNN Frontend error: no execution plan supports the graph (stand-in); flash runs instead"
+    assert done.stderr.count(line) == 1
+    assert any("launch flash" in file.read_text() for file in tmp_path.glob("trace.*"))
 
 
 @functools.cache

@@ -1,6 +1,6 @@
-// CUDA's flash and memory-efficient attention: what their kernels in LibTorch 2.11 take, and the
-// formulas. Sums are fp32 for 16-bit inputs, as there, and fp64 for fp32 ones, so that what is left
-// is the rounding of the result.
+// CUDA's flash, cuDNN's and memory-efficient attention: what their kernels in LibTorch 2.11 take,
+// and the formulas. Sums are fp32 for 16-bit inputs, as there, and fp64 for fp32 ones, so that what
+// is left is the rounding of the result.
 #include <ATen/ATen.h>
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <torch/library.h>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr int64_t kLseAlign = 32;     // of the efficient kernel's LSE rows
 constexpr int64_t kAccessBytes = 16;  // both kernels load so many bytes at once
-constexpr int64_t kWidestFlashHead = 256;
+constexpr int64_t kWidestFlashHead = 256, kWidestCudnnHead = 128;
 
 void check_operand(const char* name, const at::Tensor& t, const at::Tensor& q, bool flash) {
   TORCH_CHECK(t.is_cuda() && t.dim() == 4 && t.device() == q.device(),
@@ -172,13 +172,14 @@ using FlashOutput = std::tuple<at::Tensor,
                                at::Tensor,
                                at::Tensor>;
 /// Computes `out` and `lse`, seen as [B, N, L, V] and [B, N, L or more], now and at every replay.
-void attend_into(const at::Tensor& out,
+void attend_into(const char* kernel,
+                 const at::Tensor& out,
                  const at::Tensor& lse,
                  const at::Tensor& q,
                  const at::Tensor& k,
                  const at::Tensor& v,
                  double scale) {
-  note_launch("attention");
+  note_launch(kernel);
   const auto work = [out = unowned(out),
                      lse = unowned(lse),
                      q = unowned(q),
@@ -206,7 +207,7 @@ FlashOutput flash(const at::Tensor& q,
   const at::Tensor out = empty_result({q.size(0), q.size(1), q.size(2), v.size(3)}, q);
   const at::Tensor lse =
       at::empty({q.size(0), q.size(1), q.size(2)}, q.options().dtype(at::kFloat));
-  attend_into(out, lse, q, k, v, scale_of(scale, q));
+  attend_into("flash", out, lse, q, k, v, scale_of(scale, q));
   const auto longs = q.options().dtype(at::kLong);
   return {out,
           lse,
@@ -243,6 +244,77 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> flash_backward(const at::Tensor& 
   return attend_backward(g, q, k, v, out, host_view(lse), scale_of(scale, q));
 }
 
+void check_cudnn_inputs(const char* name,
+                        const at::Tensor& q,
+                        const at::Tensor& k,
+                        const at::Tensor& v) {
+  check_inputs(name, q, k, v, false);
+  TORCH_CHECK(q.scalar_type() != at::kFloat, name, ": does not take ", q.scalar_type());
+  TORCH_CHECK(std::max(q.size(-1), v.size(-1)) <= kWidestCudnnHead,
+              name,
+              ": heads of at most 128 expected, got ",
+              q.size(-1),
+              " and ",
+              v.size(-1));
+}
+
+FlashOutput cudnn(const at::Tensor& q,
+                  const at::Tensor& k,
+                  const at::Tensor& v,
+                  const std::optional<at::Tensor>& bias,
+                  bool with_lse,
+                  double dropout,
+                  bool causal,
+                  bool,
+                  std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  TORCH_CHECK(std::getenv("STANDIN_NO_CUDNN") == nullptr,
+              "cuDNN Frontend error: no execution plan supports the graph (stand-in)");
+  check_cudnn_inputs("stand-in: cuDNN's attention", q, k, v);
+  TORCH_CHECK(dropout == 0.0 && !causal && with_lse && !(bias && bias->defined()),
+              "stand-in: cuDNN's attention: only what vmla asks for");
+  const at::Tensor out = empty_result({q.size(0), q.size(1), q.size(2), v.size(3)}, q);
+  const at::Tensor lse =
+      at::empty({q.size(0), q.size(1), q.size(2), 1}, q.options().dtype(at::kFloat));
+  attend_into("cudnn", out, lse.squeeze(-1), q, k, v, scale_of(scale, q));
+  const auto longs = q.options().dtype(at::kLong);
+  return {out,
+          lse,
+          {},
+          {},
+          q.sym_size(2),
+          k.sym_size(2),
+          at::empty({}, longs),
+          at::empty({}, longs),
+          {}};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor> cudnn_backward(const at::Tensor& g,
+                                                              const at::Tensor& q,
+                                                              const at::Tensor& k,
+                                                              const at::Tensor& v,
+                                                              const at::Tensor& out,
+                                                              const at::Tensor& lse,
+                                                              const at::Tensor& seed,
+                                                              const at::Tensor& offset,
+                                                              const at::Tensor& bias,
+                                                              const at::Tensor&,
+                                                              const at::Tensor&,
+                                                              c10::SymInt,
+                                                              c10::SymInt,
+                                                              double,
+                                                              bool,
+                                                              std::optional<double> scale) {
+  const at::AutoDispatchBelowADInplaceOrView below;
+  const char* const name = "stand-in: cuDNN's attention backward";
+  check_cudnn_inputs(name, q, k, v);
+  for (const at::Tensor* t : {&g, &out}) check_operand(name, *t, q, false);
+  check_lse(name, lse, {q.size(0), q.size(1), q.size(2), 1});
+  TORCH_CHECK(seed.is_cuda() && offset.is_cuda(), name, ": the RNG's state is on the host");
+  TORCH_CHECK(!bias.defined(), name, ": only what vmla asks for");
+  return attend_backward(g, q, k, v, out, host_view(lse).squeeze(-1), scale_of(scale, q));
+}
+
 std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient(
     const at::Tensor& q,
     const at::Tensor& k,
@@ -259,7 +331,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient(
   const at::Tensor out = empty_result({q.size(0), q.size(1), q.size(2), v.size(3)}, q);
   const at::Tensor lse =
       at::empty({q.size(0), q.size(1), padded(q.size(2))}, q.options().dtype(at::kFloat));
-  attend_into(out, lse, q, k, v, scale_of(scale, q));
+  attend_into("efficient", out, lse, q, k, v, scale_of(scale, q));
   return {out, lse, at::empty({}, at::kLong), at::empty({}, at::kLong)};
 }
 
@@ -291,6 +363,8 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> efficient_backward(
 TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("_scaled_dot_product_flash_attention", TORCH_FN(flash));
   m.impl("_scaled_dot_product_flash_attention_backward", TORCH_FN(flash_backward));
+  m.impl("_scaled_dot_product_cudnn_attention", TORCH_FN(cudnn));
+  m.impl("_scaled_dot_product_cudnn_attention_backward", TORCH_FN(cudnn_backward));
   m.impl("_scaled_dot_product_efficient_attention", TORCH_FN(efficient));
   m.impl("_scaled_dot_product_efficient_attention_backward", TORCH_FN(efficient_backward));
 }

@@ -165,6 +165,9 @@ at::Tensor heads(int64_t K, at::ScalarType dtype) {
 void efficient(const at::Tensor& q) {
   at::_scaled_dot_product_efficient_attention(q, q, q, std::nullopt, true, 0.0, false, 1.0);
 }
+void cudnn(const at::Tensor& q) {
+  at::_scaled_dot_product_cudnn_attention(q, q, q, std::nullopt, true, 0.0, false, false, 1.0);
+}
 void flash(const at::Tensor& q) {
   at::_scaled_dot_product_flash_attention(q, q, q, 0.0, false, false, 1.0);
 }
@@ -172,6 +175,9 @@ void flash(const at::Tensor& q) {
 TEST_F(Standin, AttentionThatCudaRefuses) {
   EXPECT_EQ(refusal([&] { efficient(heads(16, at::kFloat)); }), "");
   EXPECT_EQ(refusal([&] { flash(heads(16, at::kBFloat16)); }), "");
+  EXPECT_EQ(refusal([&] { cudnn(heads(128, at::kBFloat16)); }), "");
+  EXPECT_THAT(refusal([&] { cudnn(heads(16, at::kFloat)); }), HasSubstr("does not take"));
+  EXPECT_THAT(refusal([&] { cudnn(heads(136, at::kBFloat16)); }), HasSubstr("at most 128"));
   EXPECT_THAT(refusal([&] { efficient(heads(16, at::kDouble)); }), HasSubstr("does not take"));
   EXPECT_THAT(refusal([&] { flash(heads(16, at::kFloat)); }), HasSubstr("does not take"));
   EXPECT_THAT(refusal([&] { efficient(heads(12, at::kFloat)); }), HasSubstr("multiple of 8"));

@@ -13,8 +13,8 @@ namespace {
 using kernels::FusedOp;
 using kernels::KernelUse;
 
-TEST(KernelsConfig, HasAKeyForEveryFusedOperation) {
-  std::vector<std::string> keys, operations;
+TEST(KernelsConfig, HasAKeyForAttentionAndForEveryFusedOperation) {
+  std::vector<std::string> keys, operations{"attention"};
   const KernelsConfig config;
   KernelsConfig::fields(config, [&](const char* name, auto&&...) { keys.emplace_back(name); });
   for (const FusedOp op : kernels::kFusedOps) operations.emplace_back(kernels::name_of(op));

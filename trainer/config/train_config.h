@@ -120,6 +120,7 @@ struct TrainSection {
 /// What each operation with fused code of its own runs as (kernels/kernel_choice.h), under the
 /// operation's name there.
 struct KernelsConfig {
+  std::string attention = "flash";
   std::string rms_norm = "auto";
   std::string layer_norm_modulate = "auto";
   std::string gated_residual = "auto";
@@ -131,6 +132,9 @@ struct KernelsConfig {
   bool operator==(const KernelsConfig&) const = default;
   template <class Self, class V>
   static void fields(Self& c, V&& v) {
+    v("attention",
+      c.attention,
+      "LibTorch's attention kernel for bf16 on a GPU: flash, or cudnn for heads of at most 128");
     v("rms_norm", c.rms_norm, "RMSNorm of queries, keys and latents: auto, reference or fused");
     v("layer_norm_modulate",
       c.layer_norm_modulate,

@@ -115,9 +115,16 @@ void validate_train(const TrainConfig& c) {
   require_one_of("train.precision", t.precision, {"fp32", "bf16", "fp64"});
   require_one_of("train.recompute", t.recompute, names_of(model::kRecomputeNames));
   require_one_of("train.device", t.device, {"cpu", "cuda"});
-  KernelsConfig::fields(c.kernels, [](const char* name, const std::string& use, const char*) {
+  KernelsConfig::fields(c.kernels, [&](const char* name, const std::string& use, const char*) {
+    if (&use == &c.kernels.attention) return;
     require_one_of(formatted("kernels.{}", name), use, {"auto", "reference", "fused"});
   });
+  require_one_of("kernels.attention", c.kernels.attention, {"flash", "cudnn"});
+  if (t.deterministic && c.kernels.attention == "cudnn") {
+    fail_rule("kernels.attention",
+              "cudnn: its backward adds in any order, so that train.deterministic: true cannot be "
+              "kept; use flash");
+  }
   require_at_least("train.threads", t.threads, 0);
   require_at_least("train.log_every", t.log_every, 1);
 }

@@ -147,14 +147,14 @@ TEST(DoctorKernel, ErrorsAreWrongAndLowRatesSlow) {
 TEST(DoctorAttention, SaysWhichBackEndServes) {
   AttentionFacts facts{.shape = "dense head, 128/128, bf16",
                        .serves = "flash",
-                       .also_take = {"cudnn"},
+                       .also_take = {{"cudnn", 4.5e14}},
                        .error = 1e-2,
                        .tolerance = 3e-2,
                        .rate = 3e14,
                        .problem = {}};
   EXPECT_EQ(judge_attention(facts, 7e14).verdict, Verdict::kOk);
   EXPECT_THAT(judge_attention(facts, 7e14).found, HasSubstr("flash serves it"));
-  EXPECT_THAT(judge_attention(facts, 7e14).found, HasSubstr("cudnn would take it, too"));
+  EXPECT_THAT(judge_attention(facts, 7e14).found, HasSubstr("cudnn would take it, too: 450"));
   facts.rate = 5e13;
   EXPECT_EQ(judge_attention(facts, 7e14).verdict, Verdict::kSlow);
   EXPECT_EQ(judge_attention(facts, 0).verdict, Verdict::kOk);

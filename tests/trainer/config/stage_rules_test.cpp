@@ -97,6 +97,8 @@ INSTANTIATE_TEST_SUITE_P(
                    "[activations]",
                    "activations: with train.recompute: none all of them are in use at once; take "
                    "selective or block"},
+        BrokenRule{"kernels.attention", "fused", "'fused' is unknown; valid: flash, cudnn"},
+        BrokenRule{"kernels.rope", "cudnn", "'cudnn' is unknown; valid: auto, reference, fused"},
         BrokenRule{"train.log_every", "0", "0 is too small; use at least 1"},
         BrokenRule{"ema.decay", "1", "1 is out of range; use 0 <= ema.decay < 1"},
         BrokenRule{"validation.clips", "0", "0 is too small; use at least 1"},
@@ -109,6 +111,14 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{
             "sample.sampler", "heun", "'heun' is unknown; valid: auto, unipc, euler, few_step"},
         BrokenRule{"sample.guidance_scale", "-1", "-1 is negative; 1 means no guidance"}));
+
+TEST(ConfigStageRules, AnOrderOfSumsThatIsFixedIsNotCudnns) {
+  EXPECT_THAT(message_of<UserError>([] {
+                load_config(kTeacherForcing,
+                            {"kernels.attention=cudnn", "train.deterministic=true"});
+              }),
+              HasSubstr("kernels.attention: cudnn: its backward adds in any order"));
+}
 
 TEST(ConfigStageRules, AStageNameAloneNeedsAPipeline) {
   EXPECT_THAT(message_of<UserError>(
