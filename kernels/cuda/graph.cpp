@@ -7,9 +7,25 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <exception>
+#include <map>
+#include <mutex>
 
 namespace vmla::kernels::cuda {
 namespace {
+
+/// The stream that captures of a device are made in, for the default one cannot be captured. It is
+/// one for good, because cuBLAS keeps a workspace for every stream that it has worked in. It is of
+/// high priority, as only those of NCCL's groups are besides, which rest while a video is sampled:
+/// what another thread, such as one that decodes, queued here would be captured too.
+c10::cuda::CUDAStream capture_stream(c10::DeviceIndex device) {
+  static std::mutex mutex;
+  static std::map<c10::DeviceIndex, c10::cuda::CUDAStream> streams;
+  const std::lock_guard lock(mutex);
+  const auto known = streams.find(device);
+  if (known != streams.end()) return known->second;
+  const auto made = c10::cuda::getStreamFromPool(/*isHighPriority=*/true, device);
+  return streams.emplace(device, made).first->second;
+}
 
 class CapturedGraph final : public Graph {
  public:
@@ -17,9 +33,8 @@ class CapturedGraph final : public Graph {
       : pool_(before == nullptr ? at::cuda::graph_pool_handle()
                                 : static_cast<const CapturedGraph*>(before)->pool_) {
     const c10::cuda::CUDAGuard guard(device);
-    // The default stream cannot be captured. Nothing runs in the other one, but what is allocated
-    // for it may have been freed in the one that is used.
-    const c10::cuda::CUDAStream captured = c10::cuda::getStreamFromPool(false, device);
+    // Nothing runs in it, but what is allocated for it may have been freed in the current one.
+    const c10::cuda::CUDAStream captured = capture_stream(device);
     at::cuda::CUDAEvent queued;
     queued.record(c10::cuda::getCurrentCUDAStream(device));
     queued.block(captured);
