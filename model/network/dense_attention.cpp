@@ -63,7 +63,7 @@ Projected project_all(const DenseAttentionWeights& w,
 bool joins_projections(const SelfAttentionArgs& args, int64_t width, const at::Tensor& weight) {
   constexpr int64_t kMost = int64_t{16} << 20;
   const int64_t bytes = width * args.dims.dim * static_cast<int64_t>(weight.element_size());
-  return args.kept.derived != nullptr && !args.kv_only && bytes <= kMost;
+  return args.kept.derived != nullptr && !args.kept.exact && !args.kv_only && bytes <= kMost;
 }
 
 SelfAttentionOut dense_attention(const DenseAttentionWeights& w,

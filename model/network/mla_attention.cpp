@@ -70,8 +70,10 @@ at::Tensor expansion_weight(const at::Tensor& kv_b_proj, const LayerDims& d) {
 
 at::Tensor kept_expansion_weight(const at::Tensor& kv_b_proj, const SelfAttentionArgs& args) {
   if (args.kept.derived == nullptr) return expansion_weight(kv_b_proj, args.dims);
-  return kept_or_made(&args.kept.derived->expansion,
-                      [&] { return laid_for_passes(expansion_weight(kv_b_proj, args.dims)); });
+  return kept_or_made(&args.kept.derived->expansion, [&] {
+    const at::Tensor weight = expansion_weight(kv_b_proj, args.dims);
+    return args.kept.exact ? weight : laid_for_passes(weight);
+  });
 }
 
 /// Keys and values of all rows. Where `kept` has them but for the own rows, `rows_BMQ` is those.

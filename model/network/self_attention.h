@@ -58,6 +58,7 @@ struct KeptWindow {
 /// made for this pass.
 struct KeptOfLayer {
   DerivedWeights* derived = nullptr;
+  bool exact = false;  // PassCache::exact
   KeptWindow* window = nullptr;
   at::Tensor* modulation_BF6D = nullptr;  // e0 + the block's own
 };
@@ -87,7 +88,8 @@ struct SelfAttentionOut {
 
 /// Whether projections of x to `width` numbers, by weights like `weight`, are one product, for
 /// which the weights are kept a second time. It saves starts of kernels, which is nothing where a
-/// product takes long: up to 16 MiB a layer.
+/// product takes long: up to 16 MiB a layer. A library sums a wider product in another order on
+/// some processors.
 bool joins_projections(const SelfAttentionArgs& args, int64_t width, const at::Tensor& weight);
 
 /// Self-attention of x [B, L, D], which is normalised and modulated, to the sequence and the window

@@ -218,7 +218,10 @@ class DitForward {
   KeptOfLayer kept_of(int64_t layer, const LayerKv& window) const {
     const auto index = static_cast<size_t>(layer);
     KeptOfLayer kept;
-    if (options_.pass_cache) kept.derived = &options_.pass_cache->derived[index];
+    if (options_.pass_cache) {
+      kept.derived = &options_.pass_cache->derived[index];
+      kept.exact = options_.pass_cache->exact;
+    }
     if (options_.chunk_cache && window.key.defined())
       kept.window = &options_.chunk_cache->layers[index];
     if (kept_time_) kept.modulation_BF6D = &kept_time_->modulation_of_layer[index];

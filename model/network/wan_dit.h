@@ -45,9 +45,14 @@ at::Tensor same_time(const at::Tensor& latents_BFCHW, double timestep);
 /// What all passes with one prompt and unchanged weights have in common. The forward that first
 /// needs a part of it makes that part; later ones read it.
 struct PassCache {
-  std::vector<CrossKv> text;  // the prompt's keys and values of every layer, instead of the text
+  std::vector<CrossKv> text =
+      {};  // the prompt's keys and values of every layer, instead of the text
   std::vector<DerivedWeights> derived = {};  // of every layer
   KeptTimes times = {};
+  /// Results are those of passes without a cache to the bit: nothing is multiplied as one product
+  /// or in an order in memory that such passes do not have. Training asks for it, which runs a
+  /// rollout's passes again with gradients.
+  bool exact = false;
   /// Another prompt: what depends on it is made anew.
   void forget_prompt() { text.clear(); }
 };

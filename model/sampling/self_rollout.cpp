@@ -79,7 +79,7 @@ class Rollout {
   TokenGrid grid_;
   int64_t frames_;
   KvCache cache_;
-  PassCache kept_;
+  PassCache kept_{.exact = true};
 };
 
 /// `values` with the gradient of `carrier`, which has the same shape.

@@ -68,6 +68,17 @@ TEST_P(KeptPasses, EqualPassesThatShareNothing) {
   }
 }
 
+// Not every processor shows it: a library may sum a wider product in the same order.
+TEST_P(KeptPasses, AreThoseWithoutToTheBitWhereTheyMustBe) {
+  ChunkOfPasses chunk(GetParam());
+  PassCache kept{.exact = true};
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(bit_equal(chunk.pass(750, {.pass_cache = &kept}).flow_BFCHW,
+                          chunk.pass(750, {}).flow_BFCHW));
+  }
+  for (const DerivedWeights& layer : kept.derived) EXPECT_FALSE(layer.down.defined());
+}
+
 TEST(KeptWindows, AreReadInsteadOfTheCache) {
   ChunkOfPasses chunk("mla");
   ChunkCache windows;
