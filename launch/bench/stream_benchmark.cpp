@@ -66,14 +66,13 @@ struct Streamed {
   int64_t replayed_chunks = 0;  // as CUDA graphs
 };
 
-Streamed stream_once(const model::Network& network,
+Streamed stream_once(model::CausalSampler& sampler,
                      const model::RolloutRequest& request,
-                     const model::SamplerSettings& sampler,
                      at::Device device) {
   Streamed video;
   wait_for(device);
   StopWatch watch;
-  model::sample_causal(network, request, sampler, [&](const model::RolloutChunk& chunk) {
+  sampler.sample(request, [&](const model::RolloutChunk& chunk) {
     wait_for(device);
     video.chunks.push_back(watch.elapsed());
     video.cache_bytes = chunk.cache_bytes;
@@ -152,7 +151,7 @@ Outcome time_stream(const Request& request) {
                                compute_dtype(config),
                                model::MatrixOrder::kForPasses);
   const model::HeldWeights held(weights);
-  const model::Network network{sizes, weights};
+  model::CausalSampler streamer({sizes, weights}, sampler);
   at::Tensor noise =
       at::randn({1, media.clip.channels, media.clip.height, media.clip.width}, at::device(device));
   const at::Tensor text = at::randn({1, sizes.text_len, sizes.text_dim}, at::device(device));
@@ -169,7 +168,7 @@ Outcome time_stream(const Request& request) {
   std::vector<double> drift;
   Streamed streamed;
   for (int64_t i = 0; i < request.repeats.warm_up + request.repeats.count; ++i) {
-    streamed = stream_once(network, video, sampler, device);
+    streamed = stream_once(streamer, video, device);
     if (i < request.repeats.warm_up) continue;
     const std::vector<Seconds>& chunks = streamed.chunks;
     first.runs.push_back(chunks.front());

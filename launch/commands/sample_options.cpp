@@ -84,7 +84,7 @@ void define_sampler(OptionSet& options, SampleArgs& args) {
                  "(default: as the checkpoint's sample.kv_cache_dtype says)");
   options.flag("--cuda-graph",
                args.cuda_graph,
-               "on a GPU: record a chunk's passes once the window is full, and replay them as a "
+               "on a GPU: record a chunk's passes once its shape comes again, and replay them as a "
                "CUDA graph (also where the checkpoint's sample.cuda_graph says so)");
   add_guidance(options, args.guidance);
   add_negative_prompt(options, args.negative_prompt);

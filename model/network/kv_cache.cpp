@@ -11,10 +11,15 @@
 namespace vmla::model {
 namespace {
 
-at::Tensor allocate_like(const at::Tensor& chunk, int64_t rows) {
-  auto sizes = chunk.sizes().vec();
+std::vector<int64_t> sizes_with_rows(const at::Tensor& part, int64_t rows) {
+  auto sizes = part.sizes().vec();
   sizes[1] = rows;
-  return at::zeros(sizes, chunk.options());
+  return sizes;
+}
+
+/// Whether ascending slots follow each other without a gap.
+bool are_consecutive(const std::vector<int64_t>& slots) {
+  return slots.empty() || slots.back() - slots.front() + 1 == static_cast<int64_t>(slots.size());
 }
 
 /// The rows of `slots` in a storage: a view when the slots are consecutive, else a copy.
@@ -51,17 +56,22 @@ void for_parts(Kv& kv, const Work& work) {
   if (kv.scale.defined()) work(kv.scale);
 }
 
-/// Of contents, keys and scales each the rows of all layers and samples: a GPU copies a list of
-/// dense tensors of one dtype by one kernel.
-using PartRows = std::array<std::vector<at::Tensor>, 3>;
+std::vector<LayerKv> narrow_rows(std::vector<LayerKv> layers, int64_t begin, int64_t count) {
+  for (LayerKv& layer : layers)
+    for_parts(layer, [&](at::Tensor& part) { part = part.narrow(1, begin, count); });
+  return layers;
+}
 
-PartRows part_rows(const std::vector<LayerKv>& layers, int64_t begin, int64_t count) {
-  PartRows parts;
+/// Of contents, keys and scales each those of all layers and samples: a GPU copies a list of dense
+/// tensors of one dtype by one kernel.
+using Parts = std::array<std::vector<at::Tensor>, 3>;
+
+Parts parts_of(const std::vector<LayerKv>& layers) {
+  Parts parts;
   for (const LayerKv& layer : layers) {
     size_t index = 0;
     for_parts(layer, [&](const at::Tensor& part) {
-      for (const at::Tensor& sample : part.narrow(1, begin, count).unbind(0))
-        parts[index].push_back(sample);
+      for (const at::Tensor& sample : part.unbind(0)) parts[index].push_back(sample);
       ++index;
     });
   }
@@ -69,6 +79,12 @@ PartRows part_rows(const std::vector<LayerKv>& layers, int64_t begin, int64_t co
 }
 
 }  // namespace
+
+void copy_kv(const std::vector<LayerKv>& to, const std::vector<LayerKv>& from) {
+  const Parts places = parts_of(to), values = parts_of(from);
+  for (size_t part = 0; part < places.size(); ++part)
+    if (!places[part].empty()) at::_foreach_copy_(places[part], values[part]);
+}
 
 int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames) {
   if (kind == CacheKind::kAppendOnly || config.local_attn_size < 0) return max_frames;
@@ -138,6 +154,7 @@ KvWindow KvCache::window(int64_t first_frame, int64_t count) const {
   std::sort(slots.begin(), slots.end());
   KvWindow result;
   for (int64_t slot : slots) result.frames.push_back(slot_frame_[static_cast<size_t>(slot)]);
+  result.in_place = are_consecutive(slots);
   if (slots.empty()) return result;
   for (const LayerKv& layer : storage_) {
     LayerKv& rows = result.layers.emplace_back(layer);
@@ -154,6 +171,16 @@ std::vector<LayerKv> KvCache::as_stored(std::vector<LayerKv> kv) const {
   return kv;
 }
 
+std::vector<LayerKv> KvCache::empty_rows(int64_t count) const {
+  std::vector<LayerKv> rows = storage_;
+  for (LayerKv& layer : rows) {
+    for_parts(layer, [&](at::Tensor& part) {
+      part = at::empty(sizes_with_rows(part, count * tokens_per_frame_), part.options());
+    });
+  }
+  return rows;
+}
+
 void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_t count) {
   TORCH_CHECK(first_frame <= frames_seen_,
               "frames appended out of order: ",
@@ -166,7 +193,7 @@ void KvCache::append(const std::vector<LayerKv>& kv, int64_t first_frame, int64_
     storage_ = rows;
     for (LayerKv& layer : storage_) {
       for_parts(layer, [&](at::Tensor& part) {
-        part = allocate_like(part, capacity_ * tokens_per_frame_);
+        part = at::zeros(sizes_with_rows(part, capacity_ * tokens_per_frame_), part.options());
       });
     }
   }
@@ -192,12 +219,9 @@ void KvCache::put(const std::vector<LayerKv>& rows, int64_t first_frame, int64_t
                   " of ",
                   capacity_);
       const auto rows_of = [&](const std::vector<LayerKv>& layers, int64_t frame) {
-        return part_rows(layers, frame * tokens_per_frame_, run * tokens_per_frame_);
+        return narrow_rows(layers, frame * tokens_per_frame_, run * tokens_per_frame_);
       };
-      const PartRows places = rows_of(storage_, slot), values = rows_of(rows, i);
-      for (size_t part = 0; part < places.size(); ++part) {
-        if (!places[part].empty()) at::_foreach_copy_(places[part], values[part]);
-      }
+      copy_kv(rows_of(storage_, slot), rows_of(rows, i));
     }
     i += run;
   }
@@ -206,6 +230,12 @@ void KvCache::put(const std::vector<LayerKv>& rows, int64_t first_frame, int64_t
 void KvCache::flush(int64_t recent) {
   TORCH_CHECK(kind_ == CacheKind::kStreaming, "only a streaming cache can be flushed");
   flushed_until_ = std::max(flushed_until_, frames_seen_ - recent);
+}
+
+void KvCache::restart() {
+  frames_seen_ = 0;
+  flushed_until_ = 0;
+  std::ranges::fill(slot_frame_, -1);
 }
 
 void KvCache::erase() {

@@ -22,7 +22,13 @@ enum class CacheKind { kStreaming, kAppendOnly };
 struct KvWindow {
   std::vector<LayerKv> layers;
   std::vector<int64_t> frames;
+  /// The tensors are views of the cache, as they are where the frames' slots are consecutive; else
+  /// they are copies.
+  bool in_place = true;
 };
+
+/// Copies keys and values to others of the same sizes, all layers' at once.
+void copy_kv(const std::vector<LayerKv>& to, const std::vector<LayerKv>& from);
 
 /// How many frames a cache has slots for when `max_frames` are generated.
 int64_t cache_slots(const ModelConfig& config, CacheKind kind, int64_t max_frames);
@@ -47,12 +53,14 @@ class KvCache {
           KvCacheDtype dtype = KvCacheDtype::kAuto);
 
   /// The context of the chunk [first_frame, first_frame + count); all frames before it must have
-  /// been appended. The tensors are views of the cache where the frames' slots are consecutive,
-  /// else copies. Views change with the next append of a streaming cache.
+  /// been appended. Views (KvWindow::in_place) change with the next append of a streaming cache.
   KvWindow window(int64_t first_frame, int64_t count) const;
 
   /// Keys and values, one entry a layer, in the dtypes in which the cache keeps them.
   std::vector<LayerKv> as_stored(std::vector<LayerKv> kv) const;
+
+  /// Room for the stored keys and values of so many frames. To be asked for after an append.
+  std::vector<LayerKv> empty_rows(int64_t count) const;
 
   /// Copies the chunk's keys and values into the cache: one entry a layer, [B, count * tokens,
   /// ...], as_stored() or not yet. Chunks come in order; a chunk that was appended before may be
@@ -62,6 +70,9 @@ class KvCache {
   /// Forgets all frames but the sink and the `recent` last ones, in a streaming cache. Later chunks
   /// attend to what is left, at positions that close the gap (docs/algorithms.md 6.4).
   void flush(int64_t recent);
+
+  /// Forgets all frames, for another video, which is kept at the same addresses.
+  void restart();
 
   /// Sets all stored keys and values to zero: shows what the network does without its memory.
   void erase();

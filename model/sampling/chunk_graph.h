@@ -6,8 +6,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <list>
 #include <memory>
-#include <optional>
 #include <vector>
 
 namespace vmla::model {
@@ -23,19 +23,26 @@ struct ChunkShape {
   std::vector<const void*> addresses;  // of the window, and of the prompt's keys and values
 };
 
+/// Where graphs find a chunk's noise, and leave what comes of it. One after the other uses it.
+struct ChunkBuffers {
+  at::Tensor noise, latents;
+  std::vector<at::Tensor> fresh_noise;
+  std::vector<LayerKv> kv;  // as the cache stores them
+};
+
 /// The passes of a chunk as CUDA graphs: one denoises, one makes the keys and values of what came
 /// out. The host starts two things instead of some hundred a layer. Results are those of the passes
 /// to the bit.
 class ChunkGraph {
  public:
-  /// Whether a network's passes can be recorded on the device: on a GPU, with weights that stay
-  /// where they are and no other ranks.
-  static bool can_record(const Network& network, at::Device device);
-
   /// Records the passes, and computes nothing. Whatever they keep (PassCache) must be there, from a
-  /// chunk that was computed. Weights, window and the prompt's keys and values must stay where they
-  /// are as long as this is used. `noise_BFCHW`: any of the size. `cache`: the window's.
-  ChunkGraph(const ChunkPasses& passes, const at::Tensor& noise_BFCHW, const KvCache& cache);
+  /// chunk that was computed. Weights, window, the prompt's keys and values and `buffers` must stay
+  /// where they are as long as this is used. `cache`: the window's. `shares`: null, or one whose
+  /// memory this one uses too.
+  ChunkGraph(const ChunkPasses& passes,
+             const KvCache& cache,
+             const ChunkBuffers& buffers,
+             const ChunkGraph* shares);
 
   const ChunkShape& shape() const { return shape_; }
 
@@ -43,19 +50,37 @@ class ChunkGraph {
   at::Tensor denoise(const PreparedPlan& plan,
                      const at::Tensor& noise_BFCHW,
                      const FreshNoise& fresh_noise);
-  /// finished_kv() of that chunk, as the cache stores it. The next call writes over it.
+  /// finished_kv() of that chunk, as the cache stores it. The next call of any graph with these
+  /// buffers writes over it.
   const std::vector<LayerKv>& finished_kv();
 
  private:
   ChunkShape shape_;
-  // What the kernels read and write.
-  PreparedPlan plan_;
-  std::vector<LayerKv> window_;
-  std::optional<ChunkCache> chunk_cache_;
-  at::Tensor noise_, latents_;
-  std::vector<at::Tensor> fresh_noise_;
-  std::vector<LayerKv> kv_;
+  PreparedPlan plan_;  // its angles are what the kernels read
+  const ChunkBuffers& buffers_;
   std::unique_ptr<kernels::CudaGraph> denoising_, finishing_;
+};
+
+/// Graphs of the chunks of videos of one size: one a shape, in the same memory, for one runs at a
+/// time.
+class ChunkGraphs {
+ public:
+  /// Whether a network's passes can be recorded on the device: on a GPU, with weights that stay
+  /// where they are and no other ranks.
+  static bool can_record(const Network& network, at::Device device);
+
+  /// The recorded passes for this chunk; null where it is to be computed as usual. A shape is
+  /// recorded when it comes for the second time, for the first leaves what later passes find.
+  /// `noise_BFCHW`: any of the size, which is the same in all calls. `cache`: the window's, whose
+  /// addresses must stay, as must the prompt's keys and values once they are there.
+  ChunkGraph* graph_for(const ChunkPasses& passes,
+                        const at::Tensor& noise_BFCHW,
+                        const KvCache& cache);
+
+ private:
+  std::vector<ChunkShape> seen_;
+  ChunkBuffers buffers_;
+  std::list<ChunkGraph> graphs_;  // a list: addresses stay
 };
 
 }  // namespace vmla::model

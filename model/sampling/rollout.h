@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <vector>
 
 namespace vmla::model {
@@ -57,10 +58,29 @@ struct RolloutChunk {
   bool replayed;
 };
 
-/// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,
-/// handed to `emit`, then run once more at t = context_noise to fill the cache, except for the last
-/// one. Memory does not grow with the video when the model has a window. With guidance, the
-/// positive and the negative prompt run as one batch of 2B samples.
+struct KeptOverVideos;
+
+/// Samples videos one after the other. What those of one size have in common stays between them:
+/// the cache's memory, what passes keep, and on a GPU the graphs of their chunks.
+class CausalSampler {
+ public:
+  /// The network's weights must stay as they are as long as this is used.
+  CausalSampler(const Network& network, const SamplerSettings& settings);
+  ~CausalSampler();
+
+  /// Samples chunk by chunk (docs/algorithms.md 8.5): each chunk is denoised against the cache,
+  /// handed to `emit`, then run once more at t = context_noise to fill the cache, except for the
+  /// last one. Memory does not grow with the video when the model has a window. With guidance, the
+  /// positive and the negative prompt run as one batch of 2B samples.
+  void sample(const RolloutRequest& request, const std::function<void(const RolloutChunk&)>& emit);
+
+ private:
+  const Network network_;
+  const SamplerSettings settings_;
+  std::unique_ptr<KeptOverVideos> kept_;
+};
+
+/// One video (batch) by a CausalSampler.
 void sample_causal(const Network& network,
                    const RolloutRequest& request,
                    const SamplerSettings& sampler,

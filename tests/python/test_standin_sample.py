@@ -43,6 +43,18 @@ def test_a_replayed_video_is_the_computed_one(latent_run, tmp_path, flags):
     assert tallies(tmp_path, "trace")["launch"]["graph"] >= 4
 
 
+def test_later_videos_are_replayed_while_their_windows_grow(latent_run, tmp_path):
+    """Three short videos: a chunk's shape comes first in the first one, and is recorded in the second."""
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle moves left\na blue square moves up\na green circle moves down\n")
+    flags = ["--prompts", prompts, "--frames", 9]
+    computed = sample(latent_run, tmp_path / "computed", *flags)
+    replayed = sample(latent_run, tmp_path / "replayed", *flags, "--cuda-graph", trace=tmp_path / "trace")
+    assert computed == replayed and len(computed) == 3
+    # Of three chunks two are denoised, and one of those is put into the cache.
+    assert tallies(tmp_path, "trace")["launch"]["graph"] == 2 * (2 + 1)
+
+
 def test_a_chunk_makes_the_host_wait_for_its_latents_alone(latent_run, tmp_path):
     """Noise is on its way before the device needs it."""
     for name, frames in (("short", 45), ("long", 48)):

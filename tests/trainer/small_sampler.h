@@ -35,6 +35,7 @@ struct SmallSampler {
     request.sampler.guidance_scale = 1;
   }
   model::Network network() { return {config, weights}; }
+  VideoSampler::Source source() { return sampler.open(network(), request.sampler); }
 };
 
 }  // namespace vmla::trainer

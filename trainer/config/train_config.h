@@ -295,8 +295,10 @@ struct SampleConfig {
       "factor for each token, for latent attention; rotary keys stay as they were computed");
     v("cuda_graph",
       c.cuda_graph,
-      "vmla sample and vmla bench stream on a GPU: once the window is full, a chunk's passes are "
-      "recorded and replayed as CUDA graphs, to the same bits, in memory of their own");
+      "vmla sample and vmla bench stream on a GPU: a chunk's passes are recorded when its shape "
+      "comes "
+      "again, as once the window is full or in a second video, and replayed as CUDA graphs, to the "
+      "same bits, in memory of their own");
   }
 };
 

@@ -120,7 +120,7 @@ std::vector<std::string> sample_to_folder(const distributed::Mesh& mesh,
               kept.size(),
               request.prompts.size());
   }
-  const model::HeldWeights held(network.weights);
+  const VideoSampler::Source source = sampler.open(network, request.sampler);
   const Batches batches(mesh, request);
   VideoFiles::Encoders encoders;
   std::vector<std::string> made;
@@ -139,7 +139,7 @@ std::vector<std::string> sample_to_folder(const distributed::Mesh& mesh,
       files.emplace(sampler, own, out.pixel_frames, out.path, out.save_latents, encoders);
     }
     std::vector<std::string> finished;  // of this rank
-    sampler.sample(network, own, [&](const SampledChunk& chunk) {
+    sampler.sample(source, own, [&](const SampledChunk& chunk) {
       if (!files || !files->take(chunk)) return;
       finished.push_back(sample_entry(files->records()[chunk.prompt], own));
       if (mesh.shape().world == 1) list(finished);
@@ -167,12 +167,12 @@ std::vector<SampledVideo> sample_videos_together(
   const auto videos_of = [&](const RankRound& round) {
     return std::min(round.items * batches.size, batches.videos - batches.begin(round.first));
   };
-  const model::HeldWeights held(network.weights);
+  const VideoSampler::Source source = sampler.open(network, request.sampler);
   std::vector<SampledVideo> videos;
   for (const RankRound& round : rank_rounds(mesh, batches.count())) {
     const VideoSampler::Request own = batch_of(request, batches, round.mine);
     std::vector<std::vector<at::Tensor>> latents(own.prompts.size());
-    const auto pixels = sampler.sample_pixels(network, own, [&](const SampledChunk& chunk) {
+    const auto pixels = sampler.sample_pixels(source, own, [&](const SampledChunk& chunk) {
       latents[chunk.prompt].push_back(chunk.latents_FCHW);
       const bool is_chunk_whole = chunk.prompt + 1 == own.prompts.size();
       if (progress && is_chunk_whole) progress(chunk.latents_FCHW.size(0) * videos_of(round));

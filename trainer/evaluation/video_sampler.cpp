@@ -122,7 +122,7 @@ model::RolloutRequest VideoSampler::rollout_of(const Request& request,
           .before_pass = request.before_pass};
 }
 
-void VideoSampler::sample_batch(const model::Network& network,
+void VideoSampler::sample_batch(const Source& source,
                                 const Request& request,
                                 size_t begin,
                                 size_t end,
@@ -159,33 +159,39 @@ void VideoSampler::sample_batch(const model::Network& network,
       }
     });
   };
-  if (bidirectional_) {
-    hand_out(model::sample_bidirectional(network, rollout, request.sampler));
+  if (source.causal) {
+    source.causal->sample(rollout, hand_out);
   } else {
-    model::sample_causal(network, rollout, request.sampler, hand_out);
+    hand_out(model::sample_bidirectional(source.network, rollout, request.sampler));
   }
   decoding.finish();
 }
 
-void VideoSampler::sample(const model::Network& network,
+VideoSampler::Source VideoSampler::open(const model::Network& network,
+                                        const model::SamplerSettings& settings) const {
+  return {network,
+          model::HeldWeights(network.weights),
+          bidirectional_ ? nullptr : std::make_unique<model::CausalSampler>(network, settings)};
+}
+
+void VideoSampler::sample(const Source& source,
                           const Request& request,
                           const std::function<void(const SampledChunk&)>& emit) const {
   TORCH_CHECK(decoder_, "sampling needs the decoder of the latents");
-  const model::HeldWeights held(network.weights);  // gathered once for all videos
   std::optional<c10::Stream> decoding_stream;
   if (request.decode_beside && request.device.is_cuda())
     decoding_stream = kernels::side_stream(request.device);
   const size_t batch = static_cast<size_t>(request.batch), prompts = request.prompts.size();
   for (size_t begin = 0; begin < prompts; begin += batch)
-    sample_batch(network, request, begin, std::min(begin + batch, prompts), decoding_stream, emit);
+    sample_batch(source, request, begin, std::min(begin + batch, prompts), decoding_stream, emit);
 }
 
 std::vector<at::Tensor> VideoSampler::sample_pixels(
-    const model::Network& network,
+    const Source& source,
     const Request& request,
     const std::function<void(const SampledChunk&)>& seen) const {
   std::vector<std::vector<at::Tensor>> parts(request.prompts.size());
-  sample(network, request, [&](const SampledChunk& chunk) {
+  sample(source, request, [&](const SampledChunk& chunk) {
     if (seen) seen(chunk);
     parts[chunk.prompt].push_back(chunk.pixels_F3HW);
   });

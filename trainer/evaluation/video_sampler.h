@@ -7,6 +7,7 @@
 #include "model/network/wan_dit.h"
 #include "model/sampling/flow_solver.h"
 #include "model/sampling/prompt_switch.h"
+#include "model/sampling/rollout.h"
 #include "trainer/inputs/media_info.h"
 
 #include <cstdint>
@@ -16,10 +17,6 @@
 #include <string>
 #include <utility>
 #include <vector>
-
-namespace vmla::model {
-struct RolloutRequest;
-}
 
 namespace vmla::trainer {
 
@@ -105,18 +102,29 @@ class VideoSampler {
     /// where it keeps what is finished.
     std::vector<std::pair<std::string, std::string>> made_by = {};
   };
+
+  /// A network that is sampled from in several calls: its weights are gathered once, and what the
+  /// videos have in common stays (model::CausalSampler).
+  struct Source {
+    model::Network network;
+    model::HeldWeights held;
+    std::unique_ptr<model::CausalSampler> causal;  // null: all frames at once
+  };
+  /// For requests with these settings. The weights must stay as they are.
+  Source open(const model::Network& network, const model::SamplerSettings& settings) const;
+
   /// Hands out each chunk of each prompt as soon as it is decoded, and keeps none of them
   /// (Request::decode_beside: from another thread, one chunk at a time): of a video that came
   /// before stays what the decoder needs, the same however long it is. Chunks of one prompt come in
   /// order. Collective where weights or tokens are spread over ranks.
-  void sample(const model::Network& network,
+  void sample(const Source& source,
               const Request& request,
               const std::function<void(const SampledChunk&)>& emit) const;
 
   /// Whole videos in pixels, in prompt order: [F, 3, H, W] each. `seen`, if any, is called with
   /// each chunk.
   std::vector<at::Tensor> sample_pixels(
-      const model::Network& network,
+      const Source& source,
       const Request& request,
       const std::function<void(const SampledChunk&)>& seen = nullptr) const;
 
@@ -130,7 +138,7 @@ class VideoSampler {
   /// What the prompts [begin, end), one batch, ask of the model. Refers to `request`.
   model::RolloutRequest rollout_of(const Request& request, size_t begin, size_t end) const;
   /// Samples the prompts [begin, end), one batch, here.
-  void sample_batch(const model::Network& network,
+  void sample_batch(const Source& source,
                     const Request& request,
                     size_t begin,
                     size_t end,

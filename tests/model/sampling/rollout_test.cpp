@@ -48,6 +48,36 @@ TEST_P(Rollout, CachedIsRecomputed) {
   }
 }
 
+TEST_P(Rollout, VideosInSuccessionAreThoseByThemselves) {
+  TinyNetwork net(tiny_causal(GetParam(), 2, 6, 1));
+  const SamplerSettings settings = tiny_sampler(SamplerKind::kFewStep, 2.5);
+  const RolloutRequest usual = tiny_rollout(net.config, 12);
+  RolloutRequest other = usual, shorter = usual, pair = usual, stopped = usual;
+  other.text_BTE = draw("another prompt", usual.text_BTE.sizes());
+  other.frame_noise = [&](int64_t frame) { return usual.frame_noise(frame + 100); };
+  other.prompt_changes = {{6, draw("a third", usual.text_BTE.sizes())}};  // flushes the cache
+  shorter.num_frames = 4;
+  pair.text_BTE = at::cat({usual.text_BTE, other.text_BTE});
+  pair.frame_noise = [&](int64_t frame) { return usual.frame_noise(frame).repeat({2, 1, 1, 1}); };
+  pair.frame_renoise = [&](int64_t frame, int64_t k) {
+    return usual.frame_renoise(frame, k).repeat({2, 1, 1, 1});
+  };
+  int64_t passes = 0;
+  stopped.before_pass = [&] {
+    if (++passes == 6) throw UserError("stop");
+  };
+  CausalSampler sampler(net.network(), settings);
+  EXPECT_THROW(sampler.sample(stopped, [](const RolloutChunk&) {}), UserError);
+  for (const RolloutRequest& request : {usual, other, usual, shorter, pair, other}) {
+    std::vector<at::Tensor> chunks;
+    sampler.sample(request, [&](const RolloutChunk& chunk) {
+      EXPECT_EQ(chunk.cache_bytes == 0, chunk.first_frame == 0);
+      chunks.push_back(chunk.latents_BFCHW);
+    });
+    EXPECT_TRUE(bit_equal(at::cat(chunks, 1), sampled_video(net.network(), request, settings)));
+  }
+}
+
 TEST_P(Rollout, EmitsChunksInOrderWithAMemoryThatStops) {
   ModelConfig config = tiny_causal(GetParam(), 2, 4, 1);
   TinyNetwork net(config);

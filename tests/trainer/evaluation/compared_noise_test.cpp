@@ -43,7 +43,7 @@ std::vector<at::Tensor> sampled(const std::vector<VideoPrompt>& prompts,
   small.request.prompts = prompts;
   small.request.latent_frames = frames;
   small.request.batch = batch;
-  return small.sampler.sample_pixels(small.network(), small.request);
+  return small.sampler.sample_pixels(small.source(), small.request);
 }
 
 // Batches of other sizes differ by the order of fp32 sums.

@@ -97,7 +97,7 @@ TEST(SharedRanks, SampleEveryVideoOnceForTheLead) {
     SmallVideos alone(batch_on(shape));
     std::vector<std::vector<at::Tensor>> latents(7);
     const auto pixels =
-        alone.sampler.sample_pixels(alone.network(), alone.request, [&](const SampledChunk& chunk) {
+        alone.sampler.sample_pixels(alone.source(), alone.request, [&](const SampledChunk& chunk) {
           latents[chunk.prompt].push_back(chunk.latents_FCHW);
         });
     distributed::on_mesh(shape, [&](const distributed::Mesh& mesh) {

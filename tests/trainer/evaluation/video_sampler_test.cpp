@@ -38,7 +38,7 @@ TEST(VideoSampler, DecodesChunkByChunkWhatIsDecodedAtOnce) {
   small.request.batch = 2;
   std::vector<std::vector<at::Tensor>> latents(3);
   const std::vector<at::Tensor> videos =
-      small.sampler.sample_pixels(small.network(), small.request, [&](const SampledChunk& chunk) {
+      small.sampler.sample_pixels(small.source(), small.request, [&](const SampledChunk& chunk) {
         latents[chunk.prompt].push_back(chunk.latents_FCHW);
         EXPECT_EQ(chunk.pixels_F3HW.size(0), chunk.first_frame == 0 ? 5 : 8);
       });
@@ -59,7 +59,7 @@ struct ThreeChunks : SmallSampler {
 
 TEST(VideoSampler, DecodesBesideTheNextChunkWhatItDecodesInTurn) {
   ThreeChunks in_turn(false), beside(true);
-  const auto expected = in_turn.sampler.sample_pixels(in_turn.network(), in_turn.request);
+  const auto expected = in_turn.sampler.sample_pixels(in_turn.source(), in_turn.request);
   std::mutex mutex;
   std::condition_variable changed;
   int64_t passes = 0;
@@ -69,8 +69,8 @@ TEST(VideoSampler, DecodesBesideTheNextChunkWhatItDecodesInTurn) {
     changed.notify_all();
   };
   int64_t handed_out = 0;
-  const auto found = beside.sampler.sample_pixels(
-      beside.network(), beside.request, [&](const SampledChunk& chunk) {
+  const auto found =
+      beside.sampler.sample_pixels(beside.source(), beside.request, [&](const SampledChunk& chunk) {
         ++handed_out;
         if (chunk.first_frame == 4) return;  // the last of its video
         // Not handed out before the next chunk's first pass has begun: in turn, it never would.
@@ -90,7 +90,7 @@ TEST(VideoSampler, EndsWithWhatIsThrownWhereAChunkIsHandedOut) {
     int64_t passes = 0, handed_out = 0;
     small.request.before_pass = [&] { ++passes; };
     const auto sample = [&] {
-      small.sampler.sample(small.network(), small.request, [&](const SampledChunk&) {
+      small.sampler.sample(small.source(), small.request, [&](const SampledChunk&) {
         ++handed_out;
         throw std::runtime_error("no room");
       });
